@@ -1,0 +1,26 @@
+"""A Gymnasium world of users whose interests nobody can see, and a catalogue that changes while they watch.
+
+Importing this package registers, for each scenario, `recsim_env/<Name>-v0` (one item a step),
+`recsim_env/<Name>Slate-v0` (five items a step) and `recsim_env/<Name>Content-v0` (a point in content space).
+"""
+
+import gymnasium
+
+from recsim_env.scenarios import SCENARIOS
+
+__version__ = "0.1.0"
+
+_VARIANTS: dict[str, dict[str, object]] = {
+    "": {},
+    "Slate": {"slate_size": 5},
+    "Content": {"action": "content"},
+}
+
+for _name in SCENARIOS:
+    for _variant, _options in _VARIANTS.items():
+        gymnasium.register(
+            id=f"recsim_env/{_name}{_variant}-v0",
+            entry_point="recsim_env.single_env:RecommenderEnv",
+            vector_entry_point="recsim_env.vector_env:RecommenderVectorEnv",
+            kwargs={"scenario": _name, **_options},
+        )

@@ -1,0 +1,222 @@
+"""Every number of a scenario: frozen keyword-only dataclasses that check themselves when they are made.
+
+A field states its range in its own definition (`number(...)`, `count(...)`), so that the check, the error
+message and the documentation cannot drift apart.
+"""
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+MAX_SLATE_SIZE = 10
+MAX_SESSION_LENGTH = 100_000
+
+
+def number(default: float, low: float, high: float) -> Any:
+    """A real-valued field in the closed range [low, high]."""
+    return field(default=default, metadata={"low": low, "high": high, "kind": float})
+
+
+def count(default: int, low: int, high: int) -> Any:
+    """A whole-number field in the closed range [low, high]."""
+    return field(default=default, metadata={"low": low, "high": high, "kind": int})
+
+
+def check_number(name: str, value: Any, low: float, high: float, kind: type = float) -> None:
+    """Raise `ValueError` naming `name`, `value` and the allowed range unless low <= value <= high."""
+    noun = "a whole number" if kind is int else "a number"
+    is_number = isinstance(value, (int, float)) or (hasattr(value, "dtype") and getattr(value, "ndim", 1) == 0)
+    if isinstance(value, bool) or not is_number or (kind is int and not float(value).is_integer()):
+        raise ValueError(f"{name}={value!r}: must be {noun} in [{low}, {high}]")
+    if not math.isfinite(value) or not low <= value <= high:
+        raise ValueError(f"{name}={value!r}: must be {noun} in [{low}, {high}]")
+
+
+class Checked:
+    """Base of the configs: checks each field against the range in its definition."""
+
+    def __post_init__(self) -> None:
+        for each in dataclasses.fields(self):  # type: ignore[arg-type]
+            if "kind" in each.metadata:
+                limits = each.metadata
+                check_number(
+                    f"{type(self).__name__}.{each.name}",
+                    getattr(self, each.name),
+                    limits["low"],
+                    limits["high"],
+                    limits["kind"],
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CatalogConfig(Checked):
+    """How the items of a catalogue are drawn, arrive and retire."""
+
+    num_items: int = count(2_000, 2, 50_000_000)
+    """Persistent items of one catalogue, over its whole life."""
+    num_topics: int = count(8, 2, 256)
+    """Topics K; a synthetic item is a mixture of them."""
+    topic_concentration: float = number(0.25, 0.01, 100.0)
+    """Dirichlet concentration of an item's topics: small is one topic an item, large is all of them."""
+    quality_sd: float = number(1.0, 0.0, 10.0)
+    """Standard deviation of quality, in units of rating noise."""
+    appeal_sd: float = number(1.0, 0.0, 10.0)
+    """Standard deviation of appeal, in logits of the choice."""
+    appeal_quality_correlation: float = number(0.0, -1.0, 1.0)
+    """Correlation of appeal and quality; negative means that clickbait is common."""
+    feature_noise: float = number(0.1, 0.0, 10.0)
+    """Standard deviation of the noise on each content feature."""
+    quality_cue: float = number(0.5, 0.0, 10.0)
+    """How strongly quality shows in the content features, relative to `cue_noise`."""
+    appeal_cue: float = number(1.0, 0.0, 10.0)
+    """How strongly appeal shows in the content features, relative to `cue_noise`."""
+    cue_noise: float = number(0.5, 0.0, 10.0)
+    """Standard deviation of the noise on the quality and appeal features, before they are squashed."""
+    arrivals_per_step: float = number(1.0, 0.0, 1e6)
+    """Mean number of items released in a step (Poisson process); 0 is a catalogue that never changes."""
+    shelf_life: int = count(800, 1, 10**9)
+    """Steps from an item's release to its retirement."""
+    impressions_per_step: float = number(0.5, 0.0, 1e6)
+    """Background traffic: mean number of times in a step that the rest of the platform is shown an item."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PopulationConfig(Checked):
+    """How users are drawn: taste clusters, and how they differ within one."""
+
+    num_users: int = count(20_000, 1, 10_000_000)
+    """People in one population; a session is a visit of one of them."""
+    num_clusters: int = count(8, 1, 1_000)
+    """Taste clusters."""
+    cluster_scale: float = number(1.0, 0.0, 10.0)
+    """Standard deviation of the clusters' mean interests."""
+    interest_sd: float = number(0.6, 0.0, 10.0)
+    """Standard deviation of interests within a cluster."""
+    rating_bias_sd: float = number(0.4, 0.0, 10.0)
+    """Standard deviation of a user's leniency, in units of rating noise."""
+    rating_scale_sd: float = number(0.2, 0.0, 2.0)
+    """Standard deviation of the logarithm of a user's rating scale."""
+    patience_mean: float = number(5.0, 0.01, 1e6)
+    """Mean patience at the start of a session, in units of patience."""
+    patience_sd: float = number(1.0, 0.0, 1e6)
+    """Standard deviation of patience at the start of a session; at least 1 unit is kept."""
+    receptiveness_mean: float = number(0.05, 0.0, 1.0)
+    """Mean share of an item's topics that a fully satisfied user takes over into the interests."""
+    profile_noise: float = number(1.0, 0.0, 100.0)
+    """Standard deviation of the noise on the observable profile, relative to the interests' spread."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BehaviourConfig(Checked):
+    """How a user examines, chooses, rates, changes and leaves: the coefficients of `user_model`."""
+
+    continue_probability: float = number(0.85, 0.0, 1.0)
+    """Examination: chance to look at the next slot after having looked at one."""
+    choice_intercept: float = number(0.0, -50.0, 50.0)
+    """Choice: utility of an item without affinity, appeal or distrust; not choosing has utility 0."""
+    choice_affinity: float = number(1.0, 0.0, 50.0)
+    """Choice: logits for one unit of effective affinity."""
+    choice_appeal: float = number(1.0, 0.0, 50.0)
+    """Choice: logits for one unit of appeal."""
+    choice_distrust: float = number(2.0, 0.0, 50.0)
+    """Choice: logits lost when trust falls from 1 to 0."""
+    rating_affinity: float = number(1.0, 0.0, 50.0)
+    """Rating: opinion for one unit of effective affinity, in units of rating noise."""
+    rating_quality: float = number(1.0, 0.0, 50.0)
+    """Rating: opinion for one unit of quality, in units of rating noise."""
+    rating_noise: float = number(1.0, 0.01, 50.0)
+    """Rating: standard deviation of the noise of an opinion."""
+    expectation_appeal: float = number(1.0, 0.0, 50.0)
+    """Expectation: opinion that one unit of appeal promises before the item is consumed."""
+    rating_cuts: tuple[float, float, float, float] = (-1.5, -0.5, 0.5, 1.5)
+    """Rating: the four ascending opinions that divide 1 from 2, 2 from 3, 3 from 4 and 4 from 5."""
+    rating_probability: float = number(0.8, 0.0, 1.0)
+    """Rating: chance that a consumed item's rating is also submitted, and so is seen in the history."""
+    consumption_intercept: float = number(0.0, -50.0, 50.0)
+    """Consumption: logit of the consumed fraction without affinity and quality."""
+    consumption_affinity: float = number(1.0, 0.0, 50.0)
+    """Consumption: logits for one unit of effective affinity."""
+    consumption_quality: float = number(1.0, 0.0, 50.0)
+    """Consumption: logits for one unit of quality."""
+    consumption_noise: float = number(0.5, 0.0, 50.0)
+    """Consumption: standard deviation of the noise on the logit."""
+    interest_limit: float = number(4.0, 0.1, 100.0)
+    """Change: no interest moves beyond plus or minus this."""
+    satiation_gain: float = number(0.4, 0.0, 10.0)
+    """Change: satiation gained by an item's topics when it is wholly consumed."""
+    satiation_decay: float = number(0.9, 0.0, 0.9999)
+    """Change: share of satiation that is left after a step."""
+    trust_gain: float = number(0.05, 0.0, 1.0)
+    """Change: trust gained for each star above expectation."""
+    trust_loss: float = number(0.1, 0.0, 1.0)
+    """Change: trust lost for each star below expectation."""
+    patience_gain: float = number(0.3, 0.0, 1e3)
+    """Change: patience gained (lost) for each star above (below) 3."""
+    patience_skip: float = number(0.3, 0.0, 1e3)
+    """Change: patience lost when nothing on the slate is chosen."""
+    patience_limit: float = number(8.0, 0.01, 1e6)
+    """Change: the most patience that delight can build up."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        cuts = self.rating_cuts
+        is_ascending = len(cuts) == 4 and all(a < b for a, b in zip(cuts, cuts[1:], strict=False))
+        if not is_ascending or not all(math.isfinite(cut) for cut in cuts):
+            raise ValueError(f"BehaviourConfig.rating_cuts={cuts!r}: must be 4 finite ascending numbers")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardConfig(Checked):
+    """Weights of the reward's named terms; each term is the mean over the slate's slots."""
+
+    rating: float = number(1.0, -1e3, 1e3)
+    """Weight of the rating, 1 to 5 stars for what was consumed and 0 for what was not."""
+    click: float = number(0.0, -1e3, 1e3)
+    """Weight of the clicks, 0 or 1."""
+    consumption: float = number(0.0, -1e3, 1e3)
+    """Weight of the consumed fraction, 0 to 1."""
+    retention: float = number(0.0, -1e3, 1e3)
+    """Weight of staying: 1 for each step after which the user is still there (not a mean over slots)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionConfig(Checked):
+    """The size of a session and of what an agent sees and does in a step."""
+
+    session_length: int = count(50, 2, MAX_SESSION_LENGTH)
+    """Steps after which a session is truncated."""
+    num_candidates: int = count(20, 2, 1_000_000)
+    """Items M among which an agent chooses in a step."""
+    slate_size: int = count(1, 1, MAX_SLATE_SIZE)
+    """Items S shown in a step."""
+    history_length: int = count(20, 1, 100_000)
+    """Most recent shown items H that an observation holds."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.slate_size > self.num_candidates:
+            raise ValueError(
+                f"slate_size={self.slate_size}: must be at most num_candidates={self.num_candidates}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """A preset of the one simulator: where its world comes from, and every number in it."""
+
+    name: str
+    """Name in the env id: `recsim_env/<name>-v0`."""
+    source: str
+    """`synthetic`, `ratings_log` (a fitted log) or `statistics` (drawn from a fitted log's statistics)."""
+    catalog: CatalogConfig = CatalogConfig()
+    population: PopulationConfig = PopulationConfig()
+    behaviour: BehaviourConfig = BehaviourConfig()
+    reward: RewardConfig = RewardConfig()
+    session: SessionConfig = SessionConfig()
+
+    def __post_init__(self) -> None:
+        if self.source not in ("synthetic", "ratings_log", "statistics"):
+            raise ValueError(
+                f"Scenario.source={self.source!r}: must be 'synthetic', 'ratings_log' or 'statistics'"
+            )

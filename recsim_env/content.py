@@ -1,0 +1,76 @@
+"""What anyone can see of a synthetic item: dense features, and a title in words.
+
+Shape legend: I items, K topics.
+"""
+
+import numpy as np
+
+from recsim_env.config import CatalogConfig
+
+_TOPIC_WORDS = (
+    ("space", "orbit", "galaxy", "rocket"),
+    ("kitchen", "recipe", "bread", "flavour"),
+    ("football", "match", "league", "goal"),
+    ("garden", "forest", "river", "birds"),
+    ("guitar", "concert", "melody", "drums"),
+    ("history", "empire", "castle", "archive"),
+    ("code", "robot", "circuit", "startup"),
+    ("travel", "island", "train", "harbour"),
+    ("comedy", "prank", "sketch", "parody"),
+    ("fitness", "marathon", "yoga", "strength"),
+    ("science", "atom", "cell", "theorem"),
+    ("fashion", "fabric", "runway", "style"),
+    ("finance", "market", "savings", "trade"),
+    ("painting", "sculpture", "gallery", "colour"),
+    ("animals", "kitten", "puppy", "wildlife"),
+    ("drama", "family", "secret", "letters"),
+)
+_CLICKBAIT = ("you won't believe this", "shocking", "gone wrong", "what happened next")
+_PLAIN = ("notes on", "about", "a short look at", "introduction to")
+_CAREFUL = ("in depth", "explained well", "award-winning", "a masterpiece of")
+_SLOPPY = ("quick and rough", "part 17", "re-upload", "compilation")
+
+
+def topic_names_of(num_topics: int) -> tuple[str, ...]:
+    """One name for each topic."""
+    words = [_TOPIC_WORDS[k % len(_TOPIC_WORDS)][0] for k in range(num_topics)]
+    return tuple(
+        word if k < len(_TOPIC_WORDS) else f"{word} {k // len(_TOPIC_WORDS) + 1}"
+        for k, word in enumerate(words)
+    )
+
+
+def feature_names_of(num_topics: int) -> tuple[str, ...]:
+    """The names of the columns that `draw_features` returns."""
+    return (*(f"topic: {name}" for name in topic_names_of(num_topics)), "quality cue", "appeal cue")
+
+
+def draw_features(
+    topics: np.ndarray,
+    quality: np.ndarray,
+    appeal: np.ndarray,
+    config: CatalogConfig,
+    generator: np.random.Generator,
+) -> np.ndarray:
+    """[I, K + 2] float32 in [-1, 1]: noisy topics, tanh of a noisy quality cue and of a noisy appeal cue."""
+    num_items, num_topics = topics.shape
+    features = np.empty((num_items, num_topics + 2), np.float32)
+    features[:, :num_topics] = topics + config.feature_noise * generator.standard_normal(topics.shape)
+    noise = config.cue_noise * generator.standard_normal((2, num_items))
+    features[:, num_topics] = np.tanh(config.quality_cue * quality + noise[0])
+    features[:, num_topics + 1] = np.tanh(config.appeal_cue * appeal + noise[1])
+    return np.clip(features, -1.0, 1.0)
+
+
+def make_title(topics: np.ndarray, quality: float, appeal: float, key: int, item: int) -> str:
+    """A title of two topic words with a cue of appeal and a cue of quality; the same for the same arguments."""
+    generator = np.random.default_rng([key, item])
+    first, second = (
+        _TOPIC_WORDS[k % len(_TOPIC_WORDS)][generator.integers(4)]
+        for k in generator.choice(len(topics), 2, p=topics)
+    )
+    is_loud = appeal + 0.5 * generator.standard_normal() > 0.5
+    is_careful = quality + 0.5 * generator.standard_normal() > 0.0
+    opening = (_CLICKBAIT if is_loud else _PLAIN)[generator.integers(4)]
+    closing = (_CAREFUL if is_careful else _SLOPPY)[generator.integers(4)]
+    return f"{opening}: {first} and {second}, {closing}".capitalize()

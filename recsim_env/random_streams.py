@@ -1,0 +1,82 @@
+"""Counter-based randomness: every draw is a hash of (key, step, purpose, index), so nothing depends on order.
+
+A *key* is an unsigned 64-bit number. A session has three of them: its world key (when it starts, which
+candidates it is offered), its user key (who visits) and its noise key (how the user answers). The hash is the
+output function of SplitMix64 (Steele, Lea and Flood, 2014), applied once for each component.
+"""
+
+import math
+from enum import IntEnum
+
+import numpy as np
+from numba import njit
+
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_MULTIPLIER_1 = np.uint64(0xBF58476D1CE4E5B9)
+_MULTIPLIER_2 = np.uint64(0x94D049BB133111EB)
+_SHIFT_30, _SHIFT_27, _SHIFT_31, _SHIFT_11 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(11)
+_DOUBLE_UNIT = 1.0 / 9007199254740992.0  # 2**-53
+_TWO_PI = 2.0 * math.pi
+
+
+class Purpose(IntEnum):
+    """What a draw is for; two purposes never share a number."""
+
+    START = 1
+    USER = 2
+    CANDIDATES = 3
+    CANDIDATE_ORDER = 4
+    EXAMINATION = 5
+    CHOICE = 6
+    RATING = 7
+    RATING_SUBMITTED = 8
+    CONSUMPTION = 9
+    WORLD_KEY = 10
+    USER_KEY = 11
+    NOISE_KEY = 12
+
+
+@njit(cache=True)
+def mix(x):
+    """SplitMix64's output function: uint64 -> uint64, a bijection in which every input bit moves every other."""
+    x = (x ^ (x >> _SHIFT_30)) * _MULTIPLIER_1
+    x = (x ^ (x >> _SHIFT_27)) * _MULTIPLIER_2
+    return x ^ (x >> _SHIFT_31)
+
+
+@njit(cache=True)
+def combine(key, number):
+    """A new key from a key and a non-negative whole number."""
+    return mix(key + (np.uint64(number) + np.uint64(1)) * GOLDEN)
+
+
+@njit(cache=True)
+def stream(key, step, purpose):
+    """The key of all draws of one purpose in one step."""
+    return combine(combine(key, step), purpose)
+
+
+@njit(cache=True)
+def uniform_in(one_stream, index):
+    """The draw number `index` of a stream, uniform in [0, 1)."""
+    return np.float64(combine(one_stream, index) >> _SHIFT_11) * _DOUBLE_UNIT
+
+
+@njit(cache=True)
+def uniform(key, step, purpose, index):
+    """A uniform draw in [0, 1)."""
+    return uniform_in(stream(key, step, purpose), index)
+
+
+@njit(cache=True)
+def normal(key, step, purpose, index):
+    """A standard normal draw (Box and Muller, 1958), from the uniforms 2·index and 2·index + 1."""
+    one_stream = stream(key, step, purpose)
+    first, second = uniform_in(one_stream, 2 * index), uniform_in(one_stream, 2 * index + 1)
+    return math.sqrt(-2.0 * math.log(1.0 - first)) * math.cos(_TWO_PI * second)
+
+
+@njit(cache=True)
+def integer_in(one_stream, index, bound):
+    """The draw number `index` of a stream, a uniform whole number in [0, bound)."""
+    return np.int64(uniform_in(one_stream, index) * bound)

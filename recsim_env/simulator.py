@@ -1,0 +1,259 @@
+"""N sessions side by side, as arrays: the simulator that the Gymnasium and SB3 adapters are thin coats of.
+
+Shape legend: N sessions, S slots of a slate, M candidates, F content features.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numba import config as numba_config
+from numba import njit
+
+from recsim_env.config import SessionConfig, check_number
+from recsim_env.observation import FEEDBACK, ObservationLayout, write_compact, write_flat
+from recsim_env.random_streams import Purpose, combine
+from recsim_env.user_model import (
+    NO_ITEM,
+    expected_reward,
+    make_parameters,
+    outcome_dtype,
+    session_dtype,
+    start_session,
+    step_session,
+)
+from recsim_env.world import World
+
+
+@njit(cache=True)
+def _set_keys(session, seed, episode, catalog_seed):
+    session.world_key = combine(combine(combine(seed[0], episode), Purpose.WORLD_KEY), catalog_seed)
+    session.user_key = combine(combine(seed[1], episode), Purpose.USER_KEY)
+    session.noise_key = combine(combine(seed[2], episode), Purpose.NOISE_KEY)
+
+
+@njit(cache=True, nogil=True)
+def _start_sessions(sessions, which, seeds, episodes, catalog_seed, users, items, parameters):
+    for n in which:
+        _set_keys(sessions[n], seeds[n], episodes[n], catalog_seed)
+        start_session(sessions[n], users, items, parameters[0])
+
+
+@njit(cache=True, nogil=True)
+def _step_sessions(sessions, slates, outcomes, items, parameters):
+    for n in range(len(sessions)):
+        step_session(sessions[n], items, slates[n], outcomes[n], parameters[0])
+
+
+@njit(cache=True, nogil=True)
+def _expected_rewards(sessions, items, parameters, out):
+    for n in range(len(sessions)):
+        session = sessions[n]
+        for m in range(len(session.candidates)):
+            item = session.candidates[m]
+            out[n, m] = expected_reward(session, items[item], parameters[0]) if item != NO_ITEM else 0.0
+
+
+@njit(cache=True, nogil=True)
+def _nearest_candidates(sessions, features, points, slates):
+    """For each slot the free candidate whose content is nearest to the slot's point (missing ones last)."""
+    for n in range(len(sessions)):
+        candidates = sessions[n].candidates
+        for slot in range(points.shape[1]):
+            best, best_distance = -1, np.inf
+            for m in range(len(candidates)):
+                is_taken = False
+                for earlier in range(slot):
+                    is_taken = is_taken or slates[n, earlier] == m
+                if is_taken or (best >= 0 and candidates[m] == NO_ITEM):
+                    continue
+                distance = 1e300
+                if candidates[m] != NO_ITEM:
+                    distance = 0.0
+                    for f in range(points.shape[2]):
+                        distance += (points[n, slot, f] - features[candidates[m], f]) ** 2
+                if distance < best_distance:
+                    best, best_distance = m, distance
+            slates[n, slot] = best
+
+
+def _as_records(array: np.ndarray) -> np.ndarray:
+    """Records whose fields are attributes: compiled code has that on any array, plain Python on a recarray."""
+    return array.view(np.recarray) if numba_config.DISABLE_JIT else array
+
+
+class Simulator:
+    """N independent sessions in one world.
+
+    A session's course depends on its own seed and actions and on nothing else: not on N, its place among them, or
+    the number of threads. Session n, seeded s, gives in its e-th episode what any other session seeded s does.
+
+    Args:
+        world: who visits and what can be shown.
+        config: sizes of a session.
+        num_sessions: N, at least 1.
+        catalog_seed: the seed that the world was drawn with; part of the sessions' world key.
+        num_threads: threads that share a step; each takes a contiguous part of the sessions.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        config: SessionConfig,
+        num_sessions: int,
+        *,
+        catalog_seed: int = 0,
+        num_threads: int = 1,
+    ) -> None:
+        check_number("num_envs", num_sessions, 1, 10_000_000, int)
+        check_number("num_threads", num_threads, 1, 1_024, int)
+        self.world, self.config = world, config
+        self.catalog_seed = np.uint64(catalog_seed)
+        scenario = world.scenario
+        num_factors, num_topics = world.items.factors.shape[1], world.items.topics.shape[1]
+        first_start, num_starts = world.session_starts(config.session_length)
+        self.layout = ObservationLayout(
+            num_profile_features=world.users.profiles.shape[1],
+            num_content_features=world.items.features.shape[1],
+            num_items=len(world.items),
+            num_candidates=config.num_candidates,
+            history_length=config.history_length,
+        )
+        self.seeds = np.zeros((num_sessions, 3), np.uint64)  # of the world, user and noise keys
+        self.episodes = np.zeros(num_sessions, np.int64)
+        dtype = session_dtype(num_factors, num_topics, config.num_candidates, config.history_length)
+        self.sessions = _as_records(np.zeros(num_sessions, dtype))
+        self.outcomes = _as_records(np.zeros(num_sessions, outcome_dtype))
+        self._items = _as_records(world.item_records)
+        self._users = _as_records(world.user_records)
+        self._parameters = _as_records(
+            make_parameters(
+                scenario.behaviour, scenario.reward, config.session_length, first_start, num_starts
+            )
+        )
+        bounds = np.linspace(0, num_sessions, min(num_threads, num_sessions) + 1).astype(int).tolist()
+        self._parts = [slice(a, b) for a, b in zip(bounds, bounds[1:], strict=False)]
+        self._pool = ThreadPoolExecutor(len(self._parts)) if len(self._parts) > 1 else None
+
+    def __len__(self) -> int:
+        return len(self.sessions)
+
+    def _in_parts(self, work: Callable[[slice], None]) -> None:
+        if self._pool is None:
+            work(slice(None))
+        else:
+            list(self._pool.map(work, self._parts))
+
+    def start(self, which: np.ndarray, seeds: np.ndarray | None = None) -> None:
+        """Begin new sessions at the places `which` [n] int64.
+
+        With `seeds` [n, 3] uint64 (world, user, noise) they begin at episode 0 of those seeds, without them at the
+        next episode of their own.
+        """
+        if seeds is None:
+            self.episodes[which] += 1
+        else:
+            self.seeds[which] = seeds
+            self.episodes[which] = 0
+        _start_sessions(
+            self.sessions,
+            which,
+            self.seeds,
+            self.episodes,
+            self.catalog_seed,
+            self._users,
+            self._items,
+            self._parameters,
+        )
+
+    def step(self, slates: np.ndarray) -> np.ndarray:
+        """Show each session its slate, [N, S] int64 indices of candidates.
+
+        Returns the outcomes, [N] records of `user_model.outcome_dtype`: a buffer that the next step overwrites.
+        """
+        if self._pool is None:
+            _step_sessions(self.sessions, slates, self.outcomes, self._items, self._parameters)
+        else:
+            self._in_parts(
+                lambda part: _step_sessions(
+                    self.sessions[part], slates[part], self.outcomes[part], self._items, self._parameters
+                )
+            )
+        return self.outcomes
+
+    def nearest_candidates(self, points: np.ndarray) -> np.ndarray:
+        """[N, S] int64: for each of [N, S, F] points in content space the nearest candidate not taken yet."""
+        slates = np.zeros(points.shape[:2], np.int64)
+        _nearest_candidates(self.sessions, self.world.items.features, points, slates)
+        return slates
+
+    def observe(self, kind: str, which: np.ndarray | None = None) -> np.ndarray | dict[str, np.ndarray]:
+        """Observations of all sessions, or of those at `which`, in fresh arrays with the sessions first."""
+        sessions = self.sessions if which is None else self.sessions[which]
+        if kind == "compact":
+            return self._observe_compact(sessions)
+        flat = np.empty((len(sessions), self.layout.size), np.float32)
+        world, length = self.world, self.config.session_length
+        features, statistics, profiles = world.items.features, world.item_statistics, world.users.profiles
+        if self._pool is None or which is not None:
+            write_flat(sessions, self._items, features, statistics, profiles, length, flat)
+        else:
+            self._in_parts(
+                lambda part: write_flat(
+                    sessions[part], self._items, features, statistics, profiles, length, flat[part]
+                )
+            )
+        return flat if kind == "flat" else self.layout.parts(flat)
+
+    def _observe_compact(self, sessions: np.ndarray) -> dict[str, np.ndarray]:
+        num_sessions, layout = len(sessions), self.layout
+        compact = {
+            "user": np.empty((num_sessions, layout.user_size), np.float32),
+            "history_items": np.empty((num_sessions, layout.history_length), np.int64),
+            "history_feedback": np.empty((num_sessions, layout.history_length * len(FEEDBACK)), np.float32),
+            "candidate_items": np.empty((num_sessions, layout.num_candidates), np.int64),
+            "candidate_ages": np.empty((num_sessions, layout.num_candidates), np.int64),
+            "candidate_mask": np.empty((num_sessions, layout.num_candidates), np.float32),
+        }
+        write_compact(
+            sessions, self._items, self.world.users.profiles, self.config.session_length, *compact.values()
+        )
+        return compact
+
+    def latent_state(self) -> dict[str, np.ndarray]:
+        """The one privileged call: what no agent may see, for oracles, metrics and tests.
+
+        Returns copies: `interests` [N, D], `satiation` [N, K], `trust`, `patience`, `rating_bias`, `rating_scale`,
+        `receptiveness`, `user` [N]; `candidate_items` [N, M]; `candidate_quality`, `candidate_appeal`,
+        `candidate_factors` [N, M, ...]; `expected_rewards` [N, M], the mean reward of showing a candidate alone.
+        Entries of missing candidates are 0.
+        """
+        names = ("interests", "satiation", "trust", "patience", "rating_bias", "rating_scale", "receptiveness")
+        latent = {name: np.array(self.sessions[name]) for name in (*names, "user")}
+        candidates = np.array(self.sessions["candidates"])
+        is_there = candidates != NO_ITEM
+        latent["candidate_items"] = candidates
+        for name in ("quality", "appeal", "factors"):
+            values = self.world.item_records[name][np.where(is_there, candidates, 0)]
+            latent[f"candidate_{name}"] = values * is_there.reshape(is_there.shape + (1,) * (values.ndim - 2))
+        expected = np.zeros(candidates.shape)
+        _expected_rewards(self.sessions, self._items, self._parameters, expected)
+        latent["expected_rewards"] = expected
+        return latent
+
+    def state(self) -> dict[str, np.ndarray]:
+        """A copy of everything that changes, for `restore`."""
+        return {name: np.array(getattr(self, name)) for name in ("sessions", "seeds", "episodes")}
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Go back to a `state` of a simulator of the same world, config and number of sessions."""
+        for name in ("sessions", "seeds", "episodes"):
+            if state[name].shape != getattr(self, name).shape or state[name].dtype != getattr(self, name).dtype:
+                raise ValueError(f"state[{name!r}]: is of another simulator (shape or fields differ)")
+            getattr(self, name)[...] = state[name]
+
+    def close(self) -> None:
+        """End the threads, if there are any."""
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None

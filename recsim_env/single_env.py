@@ -1,0 +1,134 @@
+"""One session as a `gymnasium.Env`: the simulator with a batch of one."""
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from recsim_env.adapter import REWARD_TERMS, Adapter, read_only
+from recsim_env.config import Scenario
+from recsim_env.rendering import session_as_text
+from recsim_env.simulator import Simulator
+
+_FIRST = np.zeros(1, np.int64)
+
+
+class RecommenderEnv(gymnasium.Env):
+    """
+    ## Description
+    One episode is one session of one person who visits a recommender. In each step the agent shows one item, or a
+    slate, out of M candidates; the person looks, clicks or not, consumes, rates, and is changed by it. Interests,
+    satiation, trust and patience are latent. Items are released and retired while the session runs.
+
+    ## Action Space
+    `action="candidate"`: `Discrete(M)`, the index of a candidate; with `slate_size` S > 1 `MultiDiscrete([M] * S)`,
+    top slot first. A repeated or missing candidate leaves its slot empty, which rates 0. `action="content"`:
+    `Box(-1, 1, (S * F,))`, a point in content space for each slot, matched to the nearest candidate.
+
+    ## Observation Space
+    `observation="dict"`: float32 vectors in [-1, 1].
+
+    | key | length | content |
+    |---|---|---|
+    | `user` | P + 1 | noisy profile, share of the session that is over |
+    | `history` | H * (F + 5) | most recent first: content, then `observation.FEEDBACK` |
+    | `candidates` | M * (F + 4) | content, then `observation.CANDIDATE_COLUMNS` |
+    | `candidate_mask` | M | 1 where there is a candidate |
+
+    `"flat"` is one vector of the four in this order. `"compact"` holds item ids and feedback alone, for learners
+    that keep `catalog_features` and `catalog_statistics` on their device.
+
+    ## Rewards
+    The weighted sum of the terms in `RewardConfig`, by default the mean rating over the slate: 1 to 5 stars for
+    what was consumed, 0 for what was not. `info` holds each term by its name.
+
+    ## Starting State
+    A person drawn from the population at a random time of the catalogue's life. `reset(seed=s)` fixes everything;
+    `options={"user_seed": .., "noise_seed": .., "world_seed": ..}` replaces one of the three seeds.
+
+    ## Episode End
+    `terminated` when patience is used up (the person left), `truncated` after `session_length` steps.
+
+    ## Arguments
+    `scenario`: a name in `scenarios.SCENARIOS` or a `Scenario`; `observation`; `action`; `slate_size`;
+    `num_candidates`; `session_length`; `history_length`; `catalog_seed`; `split`: `"all"`, `"train"` or `"test"`,
+    parts that share no item and no user; `world`: a fitted world (.npz) or a ratings log, for scenarios that need
+    one; `render_mode`: `None` or `"ansi"`.
+
+    ## Version History
+    * v0: first release.
+    """
+
+    metadata = {"render_modes": ["ansi"], "render_fps": 1}
+
+    def __init__(self, scenario: str | Scenario = "Video", *, render_mode: str | None = None, **options: Any):
+        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
+            raise ValueError(f"render_mode={render_mode!r}: must be None or 'ansi'")
+        self._adapter = Adapter(1, scenario=scenario, **options)
+        self.observation_space = self._adapter.observation_space
+        self.action_space = self._adapter.action_space
+        self.render_mode = render_mode
+        self._is_seeded = False
+        self._is_running = False
+
+    @property
+    def simulator(self) -> Simulator:
+        """The simulator behind this env; its `state` and `restore` save and bring back a session."""
+        return self._adapter.simulator
+
+    @property
+    def catalog_features(self) -> np.ndarray:
+        """[I, F] float32, read-only: the content features of every item."""
+        return read_only(self.simulator.world.items.features)
+
+    @property
+    def catalog_statistics(self) -> np.ndarray:
+        """[I, A, 3] float32, read-only: observed statistics at each refresh; see `observation.REFRESH_AT`."""
+        return read_only(self.simulator.world.item_statistics)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        """Begin a session; see Starting State. Without a seed, the next episode of the seed given before."""
+        super().reset(seed=seed)
+        self._adapter.check_options(options)
+        if seed is None and (options or not self._is_seeded):
+            seed = int(self.np_random.integers(2**63))
+        if seed is None:
+            self.simulator.start(_FIRST)
+        else:
+            self.simulator.start(_FIRST, self._adapter.session_seeds([seed], options))
+        self._is_seeded = self._is_running = True
+        return self._observation(), {}
+
+    def step(self, action: Any):
+        """Show an item or a slate; `ValueError` for an action outside the action space."""
+        if not self._is_running:
+            raise gymnasium.error.ResetNeeded("the session is over, or has not begun: call reset()")
+        outcome = self.simulator.step(self._adapter.slate(action))[0].item()
+        reward, *terms, terminated, truncated = outcome
+        self._is_running = not (terminated or truncated)
+        return self._observation(), reward, terminated, truncated, dict(zip(REWARD_TERMS, terms, strict=True))
+
+    def _observation(self):
+        kind, simulator = self._adapter.observation, self.simulator
+        if kind == "compact":
+            return {name: values[0] for name, values in simulator.observe(kind).items()}
+        flat = simulator.observe("flat")[0]
+        return simulator.layout.parts(flat) if kind == "dict" else flat
+
+    def action_masks(self) -> np.ndarray:
+        """[S * M] bool: which candidates are there, once for each slot."""
+        return self._adapter.action_masks()[0]
+
+    def latent_state(self) -> dict[str, np.ndarray]:
+        """Privileged: `Simulator.latent_state` of this one session."""
+        return {name: values[0] for name, values in self.simulator.latent_state().items()}
+
+    def render(self) -> str | None:  # type: ignore[override]
+        """With `render_mode="ansi"` the session so far, in words; only what an agent may see too."""
+        if self.render_mode is None:
+            gymnasium.logger.warn("render() needs a render mode: gymnasium.make(..., render_mode='ansi')")
+            return None
+        return session_as_text(self.simulator, 0)
+
+    def close(self) -> None:
+        self.simulator.close()

@@ -1,0 +1,154 @@
+"""Many sessions as a native `gymnasium.vector.VectorEnv`: the simulator with a batch of N.
+
+Shape legend: N sessions (`num_envs`).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from recsim_env.adapter import REWARD_TERMS, SEED_OPTIONS, Adapter, read_only
+from recsim_env.config import Scenario
+from recsim_env.rendering import session_as_text
+from recsim_env.simulator import Simulator
+
+
+class RecommenderVectorEnv(VectorEnv):
+    """N sessions of `RecommenderEnv`, stepped together; lane i seeded s + i equals the single env seeded so.
+
+    A session that ends is followed by the lane's next one in the same step (`AutoresetMode.SAME_STEP`): the returned
+    observation is the new session's first, `infos["final_obs"]` and `infos["final_info"]` hold the old one's last.
+    Every array is handed out fresh. `num_threads` shares a step among threads and changes no number.
+    """
+
+    metadata = {"render_modes": ["ansi"], "render_fps": 1, "autoreset_mode": AutoresetMode.SAME_STEP}
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        scenario: str | Scenario = "Video",
+        *,
+        render_mode: str | None = None,
+        **options: Any,
+    ):
+        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
+            raise ValueError(f"render_mode={render_mode!r}: must be None or 'ansi'")
+        self._adapter = Adapter(num_envs, scenario=scenario, **options)
+        self.num_envs = num_envs
+        self.render_mode = render_mode
+        self.single_observation_space = self._adapter.observation_space
+        self.single_action_space = self._adapter.action_space
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._is_seeded = False
+
+    @property
+    def simulator(self) -> Simulator:
+        """The simulator behind this env; its `state` and `restore` save and bring back all sessions."""
+        return self._adapter.simulator
+
+    @property
+    def catalog_features(self) -> np.ndarray:
+        """[I, F] float32, read-only: the content features of every item."""
+        return read_only(self.simulator.world.items.features)
+
+    @property
+    def catalog_statistics(self) -> np.ndarray:
+        """[I, A, 3] float32, read-only: observed statistics at each refresh; see `observation.REFRESH_AT`."""
+        return read_only(self.simulator.world.item_statistics)
+
+    def reset(  # type: ignore[override]
+        self, *, seed: int | Sequence[int] | None = None, options: dict[str, Any] | None = None
+    ):
+        """Begin N sessions; a whole number s seeds lane i with s + i. Without a seed: each lane's next episode.
+
+        `options`: `world_seed`, `user_seed`, `noise_seed` as for the single env (counting up over the lanes);
+        `reset_mask` [N] bool begins only those lanes.
+        """
+        self._adapter.check_options(options, (*SEED_OPTIONS, "reset_mask"))
+        super().reset(seed=seed if isinstance(seed, int | np.integer) else None)
+        lanes = self._lanes((options or {}).get("reset_mask"))
+        has_seed_option = any(name in SEED_OPTIONS for name in options or {})
+        if seed is None and (has_seed_option or not self._is_seeded):
+            seed = int(self.np_random.integers(2**62))
+        if seed is None:
+            self.simulator.start(lanes)
+        else:
+            if isinstance(seed, int | np.integer):
+                seed = [int(seed) + lane for lane in range(self.num_envs)]
+            if len(seed) != self.num_envs:
+                raise ValueError(f"seed: has {len(seed)} entries, must have one for each of {self.num_envs} lanes")
+            seeds = self._adapter.session_seeds([int(each) for each in seed], options)
+            self.simulator.start(lanes, seeds[lanes])
+        self._is_seeded = True
+        return self.simulator.observe(self._adapter.observation), {}
+
+    def _lanes(self, reset_mask: np.ndarray | None) -> np.ndarray:
+        if reset_mask is None:
+            return np.arange(self.num_envs)
+        mask = np.asarray(reset_mask)
+        if mask.dtype != np.bool_ or mask.shape != (self.num_envs,) or not mask.any():
+            raise ValueError(f"options['reset_mask']: must be {self.num_envs} booleans, at least one of them true")
+        return np.flatnonzero(mask)
+
+    def step(self, actions: Any):
+        """Show each session its item or slate; `ValueError` for an action outside the action space."""
+        if not self._is_seeded:
+            raise gymnasium.error.ResetNeeded("no session has begun: call reset()")
+        outcomes = self.simulator.step(self._adapter.slates(actions))
+        rewards = np.array(outcomes["reward"])
+        terminated, truncated = np.array(outcomes["terminated"]), np.array(outcomes["truncated"])
+        is_over = terminated | truncated
+        terms = {name: np.array(outcomes[name]) for name in REWARD_TERMS}
+        if not is_over.any():
+            infos: dict[str, Any] = _with_masks(terms, np.ones(self.num_envs, np.bool_))
+        else:
+            lanes = np.flatnonzero(is_over)
+            infos = _with_masks({name: np.where(is_over, 0.0, term) for name, term in terms.items()}, ~is_over)
+            final = {name: np.where(is_over, term, 0.0) for name, term in terms.items()}
+            infos["final_info"] = _with_masks(final, is_over.copy())
+            infos["_final_info"] = is_over.copy()
+            infos["final_obs"] = self._final_observations(lanes)
+            infos["_final_obs"] = is_over
+            self.simulator.start(lanes)
+        return self.simulator.observe(self._adapter.observation), rewards, terminated, truncated, infos
+
+    def _final_observations(self, lanes: np.ndarray) -> np.ndarray:
+        """[N] objects: the last observation of each lane that has ended, None for the others."""
+        last = self.simulator.observe(self._adapter.observation, lanes)
+        observations = np.full(self.num_envs, None, dtype=object)
+        for n, lane in enumerate(lanes):
+            if isinstance(last, dict):
+                observations[lane] = {name: values[n] for name, values in last.items()}
+            else:
+                observations[lane] = last[n]
+        return observations
+
+    def action_masks(self) -> np.ndarray:
+        """[N, S * M] bool: which candidates are there, once for each slot."""
+        return self._adapter.action_masks()
+
+    def latent_state(self) -> dict[str, np.ndarray]:
+        """Privileged: see `Simulator.latent_state`."""
+        return self.simulator.latent_state()
+
+    def render(self) -> tuple[str, ...] | None:  # type: ignore[override]
+        """With `render_mode="ansi"` each session so far, in words."""
+        if self.render_mode is None:
+            gymnasium.logger.warn("render() needs a render mode: gymnasium.make_vec(..., render_mode='ansi')")
+            return None
+        return tuple(session_as_text(self.simulator, lane) for lane in range(self.num_envs))
+
+    def close_extras(self, **kwargs: Any) -> None:
+        self.simulator.close()
+
+
+def _with_masks(terms: dict[str, np.ndarray], mask: np.ndarray) -> dict[str, Any]:
+    """Gymnasium's form of batched infos: each array beside a mask of the lanes in which it counts."""
+    infos: dict[str, Any] = dict(terms)
+    infos.update({f"_{name}": mask.copy() for name in terms})
+    return infos

@@ -1,0 +1,91 @@
+"""A world: one catalogue and one population, drawn from a scenario and ready to be simulated.
+
+Shape legend: I items, N users, K topics, F content features, A refreshes, P profile features.
+"""
+
+import dataclasses
+import zlib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from recsim_env.catalog import Items, background_statistics, draw_synthetic_items, item_records
+from recsim_env.config import Scenario, check_number
+from recsim_env.population import Users, draw_synthetic_users, user_records
+
+SPLITS = ("all", "train", "test")
+"""Parts of a world: no item and no user is in both `train` and `test`."""
+
+_STRUCTURE, _USERS, _ITEMS, _RELEASES, _TRAFFIC, _TITLES, _HALVES = range(7)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class World:
+    """Everything about items and users that does not change while sessions run."""
+
+    scenario: Scenario
+    items: Items
+    users: Users
+    item_records: np.ndarray
+    """[I] records, latent: see `user_model.item_dtype`."""
+    item_statistics: np.ndarray
+    """[I, A, 3] float32 in [0, 1]: see `catalog.background_statistics`."""
+    user_records: np.ndarray
+    """[N] records, latent: see `user_model.user_dtype`."""
+
+    def session_starts(self, session_length: int) -> tuple[int, int]:
+        """The first platform time at which a session may begin, and the number of such times.
+
+        Sessions begin when the shelf is full or half of the items are released, whichever comes first, and
+        early enough for items to go on arriving until the session is over.
+        """
+        release = self.item_records["release_step"]
+        first = min(self.scenario.catalog.shelf_life, int(release[len(release) // 2]))
+        last = max(first, int(release[-1]) - session_length)
+        return first, last - first + 1
+
+
+def _generator(scenario: Scenario, *numbers: int) -> np.random.Generator:
+    return np.random.default_rng([zlib.crc32(scenario.name.encode()), *numbers])
+
+
+@lru_cache(maxsize=16)
+def build_world(
+    scenario: Scenario, catalog_seed: int = 0, split: str = "all", world_path: str | None = None
+) -> World:
+    """Draw the world of a scenario; the same arguments give the same world.
+
+    `catalog_seed` draws the catalogue (for a fitted log, whose items are given: when they arrive and what the
+    platform has seen of them). `split` picks the part. `world_path` is for scenarios with
+    `source="ratings_log"`: a fitted world (.npz), a MovieLens-100K folder or a CSV.
+
+    Raises:
+        ValueError: an unknown split, a negative seed, or a `world_path` where there is nothing to load.
+        FileNotFoundError: the ratings log is not to be found; the message says where to get it.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"split={split!r}: must be one of {', '.join(SPLITS)}")
+    check_number("catalog_seed", catalog_seed, 0, 2**63 - 1, int)
+    if world_path is not None and scenario.source != "ratings_log":
+        raise ValueError(f"world={world_path!r}: {scenario.name} is not a world from a log, leave it out")
+    part, catalog = SPLITS.index(split), scenario.catalog
+    item_generator = _generator(scenario, _ITEMS, part, catalog_seed)
+    user_generator = _generator(scenario, _USERS, part)
+    if scenario.source == "synthetic":
+        title_key = int(_generator(scenario, _TITLES, part, catalog_seed).integers(2**63))
+        items = draw_synthetic_items(catalog, item_generator, title_key)
+        structure = _generator(scenario, _STRUCTURE)
+        users = draw_synthetic_users(scenario.population, items.factors.shape[1], structure, user_generator)
+    records = item_records(items, catalog, _generator(scenario, _RELEASES, part, catalog_seed))
+    traffic = _generator(scenario, _TRAFFIC, part, catalog_seed)
+    statistics_of_items = background_statistics(items, users, catalog, scenario.behaviour, traffic)
+    return World(
+        scenario=scenario,
+        items=items,
+        users=users,
+        item_records=records,
+        item_statistics=statistics_of_items,
+        user_records=user_records(users),
+    )
