@@ -1,0 +1,1 @@
+"""Agents that recommend: baselines, oracles and learners behind one protocol (`agents.agent`)."""
