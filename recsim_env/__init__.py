@@ -4,11 +4,16 @@ Importing this package registers, for each scenario, `recsim_env/<Name>-v0` (one
 `recsim_env/<Name>Slate-v0` (five items a step) and `recsim_env/<Name>Content-v0` (a point in content space).
 """
 
+from pathlib import Path
+
 import gymnasium
 
+from recsim_env.compiled_cache import drop_stale_cache
 from recsim_env.scenarios import SCENARIOS
 
 __version__ = "0.1.0"
+
+drop_stale_cache(Path(__file__).parent)
 
 _VARIANTS: dict[str, dict[str, object]] = {
     "": {},

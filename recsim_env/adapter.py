@@ -58,9 +58,7 @@ class Adapter:
             preset.session, **{name: value for name, value in given.items() if value is not None}
         )
         drawn = build_world(preset, catalog_seed, split, None if world is None else str(world))
-        self.simulator = Simulator(
-            drawn, session, num_sessions, catalog_seed=catalog_seed, num_threads=num_threads
-        )
+        self.simulator = Simulator(drawn, session, num_sessions, catalog_seed=catalog_seed, num_threads=num_threads)
         self.observation, self.action, self.session = observation, action, session
         self.observation_space = self.simulator.layout.space(observation)
         self.action_space = self._action_space()
@@ -87,14 +85,19 @@ class Adapter:
     def slates(self, actions: Any) -> np.ndarray:
         """[N, S] int64 indices of candidates from a batch of actions; `ValueError` saying what is wrong with it."""
         num_sessions, num_slots = len(self.simulator), self.session.slate_size
-        given = np.asarray(actions)
+        try:
+            given = np.asarray(actions)
+        except ValueError:
+            shape = self._action_shape
+            raise ValueError(f"action of uneven shape: must be of shape {shape} (sessions first)") from None
         if given.shape != self._action_shape:
             raise ValueError(f"action of shape {given.shape}: must be of shape {self._action_shape} (sessions first)")
         if self.action == "content":
-            if given.dtype.kind not in "fiu" or not np.isfinite(given).all():
-                raise ValueError(f"action={given!r}: must be finite numbers in [-1, 1]")
-            if given.min() < -1.0 or given.max() > 1.0:
-                raise ValueError(f"action with values in [{given.min()}, {given.max()}]: must be in [-1, 1]")
+            if given.dtype.kind not in "fiu":
+                raise ValueError(f"action of type {given.dtype}: must be numbers in [-1, 1]")
+            is_wrong = ~((given >= -1.0) & (given <= 1.0))  # NaN too
+            if is_wrong.any():
+                raise ValueError(f"action={given[is_wrong].flat[0]}: must be a number in [-1, 1]")
             points = given.astype(np.float64).reshape(num_sessions, num_slots, -1)
             return self.simulator.nearest_candidates(points)
         if given.dtype.kind not in "iu":

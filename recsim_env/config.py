@@ -5,9 +5,12 @@ message and the documentation cannot drift apart.
 """
 
 import dataclasses
+import itertools
 import math
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 MAX_SLATE_SIZE = 10
 MAX_SESSION_LENGTH = 100_000
@@ -26,10 +29,8 @@ def count(default: int, low: int, high: int) -> Any:
 def check_number(name: str, value: Any, low: float, high: float, kind: type = float) -> None:
     """Raise `ValueError` naming `name`, `value` and the allowed range unless low <= value <= high."""
     noun = "a whole number" if kind is int else "a number"
-    is_number = isinstance(value, (int, float)) or (hasattr(value, "dtype") and getattr(value, "ndim", 1) == 0)
-    if isinstance(value, bool) or not is_number or (kind is int and not float(value).is_integer()):
-        raise ValueError(f"{name}={value!r}: must be {noun} in [{low}, {high}]")
-    if not math.isfinite(value) or not low <= value <= high:
+    types = (int, np.integer) if kind is int else (int, float, np.integer, np.floating)
+    if not isinstance(value, types) or isinstance(value, bool) or not low <= value <= high:  # NaN is not in it either
         raise ValueError(f"{name}={value!r}: must be {noun} in [{low}, {high}]")
 
 
@@ -161,7 +162,7 @@ class BehaviourConfig(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         cuts = self.rating_cuts
-        is_ascending = len(cuts) == 4 and all(a < b for a, b in zip(cuts, cuts[1:], strict=False))
+        is_ascending = len(cuts) == 4 and all(a < b for a, b in itertools.pairwise(cuts))
         if not is_ascending or not all(math.isfinite(cut) for cut in cuts):
             raise ValueError(f"BehaviourConfig.rating_cuts={cuts!r}: must be 4 finite ascending numbers")
 
@@ -196,9 +197,7 @@ class SessionConfig(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.slate_size > self.num_candidates:
-            raise ValueError(
-                f"slate_size={self.slate_size}: must be at most num_candidates={self.num_candidates}"
-            )
+            raise ValueError(f"slate_size={self.slate_size}: must be at most num_candidates={self.num_candidates}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,6 +216,4 @@ class Scenario:
 
     def __post_init__(self) -> None:
         if self.source not in ("synthetic", "ratings_log", "statistics"):
-            raise ValueError(
-                f"Scenario.source={self.source!r}: must be 'synthetic', 'ratings_log' or 'statistics'"
-            )
+            raise ValueError(f"Scenario.source={self.source!r}: must be 'synthetic', 'ratings_log' or 'statistics'")

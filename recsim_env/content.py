@@ -35,8 +35,7 @@ def topic_names_of(num_topics: int) -> tuple[str, ...]:
     """One name for each topic."""
     words = [_TOPIC_WORDS[k % len(_TOPIC_WORDS)][0] for k in range(num_topics)]
     return tuple(
-        word if k < len(_TOPIC_WORDS) else f"{word} {k // len(_TOPIC_WORDS) + 1}"
-        for k, word in enumerate(words)
+        word if k < len(_TOPIC_WORDS) else f"{word} {k // len(_TOPIC_WORDS) + 1}" for k, word in enumerate(words)
     )
 
 
@@ -66,8 +65,7 @@ def make_title(topics: np.ndarray, quality: float, appeal: float, key: int, item
     """A title of two topic words with a cue of appeal and a cue of quality; the same for the same arguments."""
     generator = np.random.default_rng([key, item])
     first, second = (
-        _TOPIC_WORDS[k % len(_TOPIC_WORDS)][generator.integers(4)]
-        for k in generator.choice(len(topics), 2, p=topics)
+        _TOPIC_WORDS[k % len(_TOPIC_WORDS)][generator.integers(4)] for k in generator.choice(len(topics), 2, p=topics)
     )
     is_loud = appeal + 0.5 * generator.standard_normal() > 0.5
     is_careful = quality + 0.5 * generator.standard_normal() > 0.0

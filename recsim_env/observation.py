@@ -101,9 +101,7 @@ class ObservationLayout:
             {
                 "user": spaces.Box(-1.0, 1.0, (self.user_size,), np.float32),
                 "history_items": spaces.Box(NO_ITEM, last, (self.history_length,), np.int64),
-                "history_feedback": spaces.Box(
-                    0.0, 1.0, (self.history_length * len(FEEDBACK),), np.float32
-                ),
+                "history_feedback": spaces.Box(0.0, 1.0, (self.history_length * len(FEEDBACK),), np.float32),
                 "candidate_items": spaces.Box(NO_ITEM, last, (self.num_candidates,), np.int64),
                 "candidate_ages": spaces.Box(0, MAX_AGE, (self.num_candidates,), np.int64),
                 "candidate_mask": spaces.Box(0.0, 1.0, (self.num_candidates,), np.float32),

@@ -9,6 +9,7 @@ import math
 from enum import IntEnum
 
 import numpy as np
+from numba import config as numba_config
 from numba import njit
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -36,7 +37,12 @@ class Purpose(IntEnum):
     NOISE_KEY = 12
 
 
-@njit(cache=True)
+def _wrapping(function):
+    """`njit` for sums and products modulo 2**64; as plain Python, NumPy would warn of each that wraps."""
+    return np.errstate(over="ignore")(function) if numba_config.DISABLE_JIT else njit(cache=True)(function)
+
+
+@_wrapping
 def mix(x):
     """SplitMix64's output function: uint64 -> uint64, a bijection in which every input bit moves every other."""
     x = (x ^ (x >> _SHIFT_30)) * _MULTIPLIER_1
@@ -44,7 +50,7 @@ def mix(x):
     return x ^ (x >> _SHIFT_31)
 
 
-@njit(cache=True)
+@_wrapping
 def combine(key, number):
     """A new key from a key and a non-negative whole number."""
     return mix(key + (np.uint64(number) + np.uint64(1)) * GOLDEN)

@@ -1,5 +1,7 @@
 """A session in words, for people: what was shown, what came of it, and what could be shown next."""
 
+import numpy as np
+
 from recsim_env.observation import CANDIDATE_COLUMNS
 from recsim_env.simulator import Simulator
 from recsim_env.user_model import NO_ITEM
@@ -12,9 +14,7 @@ def session_as_text(simulator: Simulator, lane: int) -> str:
     """Several lines on one session, made from what an agent may see too."""
     session, items = simulator.sessions[lane], simulator.world.items
     length = simulator.config.session_length
-    lines = [
-        f"{simulator.world.scenario.name} · visitor {int(session['user'])} · step {int(session['step'])} of {length}"
-    ]
+    lines = [f"{simulator.world.scenario.name} · step {int(session['step'])} of {length}"]
     num_shown, rows = int(session["num_shown"]), simulator.config.history_length
     for shown in range(max(0, num_shown - rows), num_shown):
         row = shown % rows
@@ -22,7 +22,8 @@ def session_as_text(simulator: Simulator, lane: int) -> str:
         feedback = session["history_feedback"][row]
         lines.append(f"  {shown + 1:4d}. {_title(items, item)}  {_answer(*(float(x) for x in feedback))}")
     lines.append("  could be shown next:")
-    candidates = simulator.observe("dict")["candidates"][lane].reshape(simulator.layout.candidates_shape)  # type: ignore[call-overload]
+    observation = simulator.observe("flat", np.array([lane]))[0]  # type: ignore[index]
+    candidates = simulator.layout.parts(observation)["candidates"].reshape(simulator.layout.candidates_shape)
     statistics = candidates[:, -len(CANDIDATE_COLUMNS) :]
     is_listed = 0
     for place, item in enumerate(session["candidates"]):

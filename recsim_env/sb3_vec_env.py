@@ -17,14 +17,14 @@ class RecommenderSB3VecEnv(VecEnv):
     def __init__(self, vector_env: RecommenderVectorEnv) -> None:
         self.vector_env = vector_env
         self._actions: np.ndarray | None = None
-        super().__init__(
-            vector_env.num_envs, vector_env.single_observation_space, vector_env.single_action_space
-        )
+        super().__init__(vector_env.num_envs, vector_env.single_observation_space, vector_env.single_action_space)
 
     def reset(self) -> Any:
-        """Observations of new sessions; uses the seeds given to `seed()` since the last reset."""
+        """Observations of new sessions; uses what `seed()` and `set_options()` were given since the last reset."""
         seeds = None if all(seed is None for seed in self._seeds) else [int(s) for s in self._seeds]  # type: ignore[arg-type]
-        observations, _ = self.vector_env.reset(seed=seeds)
+        if any(options != self._options[0] for options in self._options):
+            raise ValueError("set_options: lanes share one env, give one dict for all of them")
+        observations, _ = self.vector_env.reset(seed=seeds, options=self._options[0] or None)
         self.reset_infos = [{} for _ in range(self.num_envs)]
         self._reset_seeds()
         self._reset_options()
@@ -51,8 +51,9 @@ class RecommenderSB3VecEnv(VecEnv):
         self.vector_env.close()
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
-        """The attribute of the vector env, once for each lane asked for."""
-        return [getattr(self.vector_env, attr_name) for _ in self._get_indices(indices)]
+        """The attribute of the vector env, once for each lane asked for; the spaces are those of one lane."""
+        owner = self if attr_name in ("observation_space", "action_space") else self.vector_env
+        return [getattr(owner, attr_name) for _ in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
         """Set an attribute of the vector env; it is shared, so it cannot be set for some lanes only."""
@@ -66,6 +67,8 @@ class RecommenderSB3VecEnv(VecEnv):
         """Call a method of the vector env once; results with a row for each lane are dealt out to the lanes."""
         lanes = list(self._get_indices(indices))
         result = getattr(self.vector_env, method_name)(*method_args, **method_kwargs)
+        if isinstance(result, dict):
+            return [{name: values[lane] for name, values in result.items()} for lane in lanes]
         is_per_lane = isinstance(result, np.ndarray | tuple | list) and len(result) == self.num_envs
         return [result[lane] if is_per_lane else result for lane in lanes]
 

@@ -30,14 +30,10 @@ _RATINGS_BEHAVIOUR = BehaviourConfig(
     patience_skip=0.2,
 )
 
-MOVIELENS = Scenario(
-    name="MovieLens", source="ratings_log", catalog=_RATINGS_CATALOG, behaviour=_RATINGS_BEHAVIOUR
-)
+MOVIELENS = Scenario(name="MovieLens", source="ratings_log", catalog=_RATINGS_CATALOG, behaviour=_RATINGS_BEHAVIOUR)
 """Films and users of a real ratings log: levels and tastes are measured, the course of a session is assumed."""
 
-RATINGS = Scenario(
-    name="Ratings", source="statistics", catalog=_RATINGS_CATALOG, behaviour=_RATINGS_BEHAVIOUR
-)
+RATINGS = Scenario(name="Ratings", source="statistics", catalog=_RATINGS_CATALOG, behaviour=_RATINGS_BEHAVIOUR)
 """Films and users drawn from the statistics of a real ratings log; needs no data."""
 
 SCENARIOS = {scenario.name: scenario for scenario in (VIDEO, MOVIELENS, RATINGS)}

@@ -3,6 +3,7 @@
 Shape legend: N sessions, S slots of a slate, M candidates, F content features.
 """
 
+import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -120,19 +121,17 @@ class Simulator:
             history_length=config.history_length,
         )
         self.seeds = np.zeros((num_sessions, 3), np.uint64)  # of the world, user and noise keys
-        self.episodes = np.zeros(num_sessions, np.int64)
+        self.episodes = np.full(num_sessions, -1, np.int64)  # -1: no session has begun there yet
         dtype = session_dtype(num_factors, num_topics, config.num_candidates, config.history_length)
         self.sessions = _as_records(np.zeros(num_sessions, dtype))
         self.outcomes = _as_records(np.zeros(num_sessions, outcome_dtype))
         self._items = _as_records(world.item_records)
         self._users = _as_records(world.user_records)
         self._parameters = _as_records(
-            make_parameters(
-                scenario.behaviour, scenario.reward, config.session_length, first_start, num_starts
-            )
+            make_parameters(scenario.behaviour, scenario.reward, config.session_length, first_start, num_starts)
         )
         bounds = np.linspace(0, num_sessions, min(num_threads, num_sessions) + 1).astype(int).tolist()
-        self._parts = [slice(a, b) for a, b in zip(bounds, bounds[1:], strict=False)]
+        self._parts = [slice(a, b) for a, b in itertools.pairwise(bounds)]
         self._pool = ThreadPoolExecutor(len(self._parts)) if len(self._parts) > 1 else None
 
     def __len__(self) -> int:
@@ -143,6 +142,11 @@ class Simulator:
             work(slice(None))
         else:
             list(self._pool.map(work, self._parts))
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a session has begun at each of the N places."""
+        return bool(self.episodes.min() >= 0)
 
     def start(self, which: np.ndarray, seeds: np.ndarray | None = None) -> None:
         """Begin new sessions at the places `which` [n] int64.
@@ -199,9 +203,7 @@ class Simulator:
             write_flat(sessions, self._items, features, statistics, profiles, length, flat)
         else:
             self._in_parts(
-                lambda part: write_flat(
-                    sessions[part], self._items, features, statistics, profiles, length, flat[part]
-                )
+                lambda part: write_flat(sessions[part], self._items, features, statistics, profiles, length, flat[part])
             )
         return flat if kind == "flat" else self.layout.parts(flat)
 
@@ -215,9 +217,7 @@ class Simulator:
             "candidate_ages": np.empty((num_sessions, layout.num_candidates), np.int64),
             "candidate_mask": np.empty((num_sessions, layout.num_candidates), np.float32),
         }
-        write_compact(
-            sessions, self._items, self.world.users.profiles, self.config.session_length, *compact.values()
-        )
+        write_compact(sessions, self._items, self.world.users.profiles, self.config.session_length, *compact.values())
         return compact
 
     def latent_state(self) -> dict[str, np.ndarray]:
@@ -247,10 +247,12 @@ class Simulator:
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """Go back to a `state` of a simulator of the same world, config and number of sessions."""
-        for name in ("sessions", "seeds", "episodes"):
-            if state[name].shape != getattr(self, name).shape or state[name].dtype != getattr(self, name).dtype:
+        own = {name: getattr(self, name) for name in ("sessions", "seeds", "episodes")}
+        for name, array in own.items():
+            if state[name].shape != array.shape or state[name].dtype != array.dtype:
                 raise ValueError(f"state[{name!r}]: is of another simulator (shape or fields differ)")
-            getattr(self, name)[...] = state[name]
+        for name, array in own.items():
+            array[...] = state[name]
 
     def close(self) -> None:
         """End the threads, if there are any."""

@@ -59,7 +59,7 @@ class RecommenderEnv(gymnasium.Env):
     * v0: first release.
     """
 
-    metadata = {"render_modes": ["ansi"], "render_fps": 1}
+    metadata = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012
 
     def __init__(self, scenario: str | Scenario = "Video", *, render_mode: str | None = None, **options: Any):
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
@@ -68,8 +68,8 @@ class RecommenderEnv(gymnasium.Env):
         self.observation_space = self._adapter.observation_space
         self.action_space = self._adapter.action_space
         self.render_mode = render_mode
-        self._is_seeded = False
-        self._is_running = False
+        sessions = self.simulator.sessions
+        self._patience, self._step = sessions["patience"], sessions["step"]  # views, which `restore` writes to as well
 
     @property
     def simulator(self) -> Simulator:
@@ -90,22 +90,20 @@ class RecommenderEnv(gymnasium.Env):
         """Begin a session; see Starting State. Without a seed, the next episode of the seed given before."""
         super().reset(seed=seed)
         self._adapter.check_options(options)
-        if seed is None and (options or not self._is_seeded):
+        if seed is None and (options or not self.simulator.has_begun):
             seed = int(self.np_random.integers(2**63))
         if seed is None:
             self.simulator.start(_FIRST)
         else:
             self.simulator.start(_FIRST, self._adapter.session_seeds([seed], options))
-        self._is_seeded = self._is_running = True
         return self._observation(), {}
 
     def step(self, action: Any):
         """Show an item or a slate; `ValueError` for an action outside the action space."""
-        if not self._is_running:
+        if self._patience[0] <= 0.0 or self._step[0] >= self._adapter.session.session_length:
             raise gymnasium.error.ResetNeeded("the session is over, or has not begun: call reset()")
         outcome = self.simulator.step(self._adapter.slate(action))[0].item()
         reward, *terms, terminated, truncated = outcome
-        self._is_running = not (terminated or truncated)
         return self._observation(), reward, terminated, truncated, dict(zip(REWARD_TERMS, terms, strict=True))
 
     def _observation(self):

@@ -63,9 +63,7 @@ def user_dtype(num_factors: int) -> np.dtype:
     )
 
 
-def session_dtype(
-    num_factors: int, num_topics: int, num_candidates: int, history_length: int
-) -> np.dtype:
+def session_dtype(num_factors: int, num_topics: int, num_candidates: int, history_length: int) -> np.dtype:
     """Record of one session: its keys, the user's changing state, the candidates and the history."""
     return np.dtype(
         [
@@ -99,8 +97,7 @@ _START_FIELDS = [("first_start", "i8"), ("num_starts", "i8"), ("session_length",
 def parameter_dtype() -> np.dtype:
     """Record of the coefficients: `BehaviourConfig`, `RewardConfig` with a prefix, and the session's frame."""
     behaviour = [
-        (f.name, "f8", (4,)) if f.name == "rating_cuts" else (f.name, "f8")
-        for f in dataclasses.fields(BehaviourConfig)
+        (f.name, "f8", (4,)) if f.name == "rating_cuts" else (f.name, "f8") for f in dataclasses.fields(BehaviourConfig)
     ]
     rewards = [(f"reward_{f.name}", "f8") for f in dataclasses.fields(RewardConfig)]
     return np.dtype(behaviour + rewards + _START_FIELDS, align=True)
@@ -192,7 +189,7 @@ def is_shown(session, slate, slot):
     """A slot is empty if its candidate is missing or stands higher up on the slate already."""
     if session.candidates[slate[slot]] == NO_ITEM:
         return False
-    for earlier in range(slot):
+    for earlier in range(slot):  # noqa: SIM110 (Numba has no generator expressions)
         if slate[earlier] == slate[slot]:
             return False
     return True
@@ -391,10 +388,6 @@ def expected_reward(session, item, p):
         p.reward_rating * expected_stars(opinion, session.rating_scale * p.rating_noise, p)
         + p.reward_click
         + p.reward_consumption
-        * logistic(
-            p.consumption_intercept
-            + p.consumption_affinity * affinity
-            + p.consumption_quality * item.quality
-        )
+        * logistic(p.consumption_intercept + p.consumption_affinity * affinity + p.consumption_quality * item.quality)
     )
     return logistic(choice_utility(session, item, affinity, p)) * worth

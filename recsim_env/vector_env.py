@@ -25,7 +25,7 @@ class RecommenderVectorEnv(VectorEnv):
     Every array is handed out fresh. `num_threads` shares a step among threads and changes no number.
     """
 
-    metadata = {"render_modes": ["ansi"], "render_fps": 1, "autoreset_mode": AutoresetMode.SAME_STEP}
+    metadata = {"render_modes": ["ansi"], "render_fps": 1, "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
 
     def __init__(
         self,
@@ -44,7 +44,6 @@ class RecommenderVectorEnv(VectorEnv):
         self.single_action_space = self._adapter.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._is_seeded = False
 
     @property
     def simulator(self) -> Simulator:
@@ -70,22 +69,29 @@ class RecommenderVectorEnv(VectorEnv):
         `reset_mask` [N] bool begins only those lanes.
         """
         self._adapter.check_options(options, (*SEED_OPTIONS, "reset_mask"))
-        super().reset(seed=seed if isinstance(seed, int | np.integer) else None)
         lanes = self._lanes((options or {}).get("reset_mask"))
-        has_seed_option = any(name in SEED_OPTIONS for name in options or {})
-        if seed is None and (has_seed_option or not self._is_seeded):
-            seed = int(self.np_random.integers(2**62))
-        if seed is None:
+        lane_seeds: list[int] | None
+        if seed is not None and not isinstance(seed, int | np.integer):
+            lane_seeds = self._checked_seeds(seed)
+        else:
+            super().reset(seed=None if seed is None else int(seed))
+            has_seed_option = any(name in SEED_OPTIONS for name in options or {})
+            if seed is None and (has_seed_option or not self.simulator.has_begun):
+                seed = int(self.np_random.integers(2**62))
+            lane_seeds = None if seed is None else [int(seed) + lane for lane in range(self.num_envs)]
+        if lane_seeds is None:
             self.simulator.start(lanes)
         else:
-            if isinstance(seed, int | np.integer):
-                seed = [int(seed) + lane for lane in range(self.num_envs)]
-            if len(seed) != self.num_envs:
-                raise ValueError(f"seed: has {len(seed)} entries, must have one for each of {self.num_envs} lanes")
-            seeds = self._adapter.session_seeds([int(each) for each in seed], options)
-            self.simulator.start(lanes, seeds[lanes])
-        self._is_seeded = True
+            self.simulator.start(lanes, self._adapter.session_seeds(lane_seeds, options)[lanes])
         return self.simulator.observe(self._adapter.observation), {}
+
+    def _checked_seeds(self, seeds: Sequence[int]) -> list[int]:
+        if len(seeds) != self.num_envs:
+            raise ValueError(f"seed: has {len(seeds)} entries, must have one for each of {self.num_envs} lanes")
+        for seed in seeds:
+            if not isinstance(seed, int | np.integer) or seed < 0:
+                raise ValueError(f"seed={seed!r}: must be a whole number of at least 0")
+        return [int(seed) for seed in seeds]
 
     def _lanes(self, reset_mask: np.ndarray | None) -> np.ndarray:
         if reset_mask is None:
@@ -93,11 +99,13 @@ class RecommenderVectorEnv(VectorEnv):
         mask = np.asarray(reset_mask)
         if mask.dtype != np.bool_ or mask.shape != (self.num_envs,) or not mask.any():
             raise ValueError(f"options['reset_mask']: must be {self.num_envs} booleans, at least one of them true")
+        if (self.simulator.episodes[~mask] < 0).any():
+            raise gymnasium.error.ResetNeeded("options['reset_mask']: no session has begun in the other lanes")
         return np.flatnonzero(mask)
 
     def step(self, actions: Any):
         """Show each session its item or slate; `ValueError` for an action outside the action space."""
-        if not self._is_seeded:
+        if not self.simulator.has_begun:
             raise gymnasium.error.ResetNeeded("no session has begun: call reset()")
         outcomes = self.simulator.step(self._adapter.slates(actions))
         rewards = np.array(outcomes["reward"])

@@ -7,13 +7,15 @@ import dataclasses
 import zlib
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 
 from recsim_env.catalog import Items, background_statistics, draw_synthetic_items, item_records
 from recsim_env.config import Scenario, check_number
 from recsim_env.population import Users, draw_synthetic_users, user_records
+from recsim_env.rated_world import half, items_of, users_of
+from recsim_env.ratings_log import WHERE_TO_GET_DATA, find_log, load_or_fit
+from recsim_env.ratings_log.population_statistics import draw_items, draw_users, load_statistics
 
 SPLITS = ("all", "train", "test")
 """Parts of a world: no item and no user is in both `train` and `test`."""
@@ -52,9 +54,7 @@ def _generator(scenario: Scenario, *numbers: int) -> np.random.Generator:
 
 
 @lru_cache(maxsize=16)
-def build_world(
-    scenario: Scenario, catalog_seed: int = 0, split: str = "all", world_path: str | None = None
-) -> World:
+def build_world(scenario: Scenario, catalog_seed: int = 0, split: str = "all", world_path: str | None = None) -> World:
     """Draw the world of a scenario; the same arguments give the same world.
 
     `catalog_seed` draws the catalogue (for a fitted log, whose items are given: when they arrive and what the
@@ -70,6 +70,16 @@ def build_world(
     check_number("catalog_seed", catalog_seed, 0, 2**63 - 1, int)
     if world_path is not None and scenario.source != "ratings_log":
         raise ValueError(f"world={world_path!r}: {scenario.name} is not a world from a log, leave it out")
+    if scenario.source == "ratings_log" and world_path is None:
+        found = find_log()
+        if found is None:
+            raise FileNotFoundError(f"{scenario.name} needs a ratings log: {WHERE_TO_GET_DATA}")
+        world_path = str(found)
+    return _draw_world(scenario, catalog_seed, split, world_path)
+
+
+@lru_cache(maxsize=16)
+def _draw_world(scenario: Scenario, catalog_seed: int, split: str, world_path: str | None) -> World:
     part, catalog = SPLITS.index(split), scenario.catalog
     item_generator = _generator(scenario, _ITEMS, part, catalog_seed)
     user_generator = _generator(scenario, _USERS, part)
@@ -78,14 +88,35 @@ def build_world(
         items = draw_synthetic_items(catalog, item_generator, title_key)
         structure = _generator(scenario, _STRUCTURE)
         users = draw_synthetic_users(scenario.population, items.factors.shape[1], structure, user_generator)
+    elif scenario.source == "statistics":
+        statistics = load_statistics()
+        num_items, num_users = catalog.num_items, scenario.population.num_users
+        items = items_of(draw_items(statistics, num_items, item_generator), np.arange(num_items))
+        drawn = draw_users(statistics, num_users, user_generator)
+        users = users_of(drawn, np.arange(num_users), scenario.population, user_generator)
+        scenario = _with_cuts(scenario, statistics.rating_cuts)
+    else:
+        fitted = load_or_fit(world_path)
+        halves = _generator(scenario, _HALVES)
+        items = items_of(fitted, half(len(fitted.quality), split, halves))
+        chosen_users = half(len(fitted.rating_bias), split, halves)
+        users = users_of(fitted, chosen_users, scenario.population, user_generator)
+        scenario = _with_cuts(scenario, fitted.rating_cuts)
+
     records = item_records(items, catalog, _generator(scenario, _RELEASES, part, catalog_seed))
     traffic = _generator(scenario, _TRAFFIC, part, catalog_seed)
-    statistics_of_items = background_statistics(items, users, catalog, scenario.behaviour, traffic)
+    known = background_statistics(items, users, catalog, scenario.behaviour, traffic)
     return World(
         scenario=scenario,
         items=items,
         users=users,
         item_records=records,
-        item_statistics=statistics_of_items,
+        item_statistics=known,
         user_records=user_records(users),
     )
+
+
+def _with_cuts(scenario: Scenario, cuts: np.ndarray) -> Scenario:
+    """The scenario with the rating scale that was fitted."""
+    behaviour = dataclasses.replace(scenario.behaviour, rating_cuts=tuple(cuts.tolist()))
+    return dataclasses.replace(scenario, behaviour=behaviour)

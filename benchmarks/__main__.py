@@ -1,0 +1,174 @@
+"""The benchmark's commands: `run`, `plot`, `throughput`. `python -m benchmarks COMMAND --help` says more."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from benchmarks.results import ResultsError, Row, provenance, read_rows, write_rows
+from benchmarks.suites import SUITES, Suite
+
+_SINGLE_THREADED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def main(arguments: list[str]) -> int:
+    parsed = _parser().parse_args(arguments)
+    try:
+        return parsed.command(parsed)
+    except (ResultsError, OSError) as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("benchmarks: stopped; nothing was written", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Compare agents that recommend.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser(
+        "run",
+        help="train and evaluate the agents of a suite",
+        description="Train and evaluate the agents of a suite on held-out users and a held-out catalogue. Leaves "
+        "results.jsonl, leaderboard.md and learning_curves.png in the folder OUT. MovieLens needs its ratings log "
+        "(RECSIM_DATA or --world); without it the scenario Ratings takes its place.",
+    )
+    run.add_argument("--suite", choices=SUITES, default="quick", help="what to compare (default: %(default)s)")
+    run.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results; made if missing")
+    run.add_argument("--world", metavar="PATH", help="fitted world (.npz), MovieLens-100K folder or ratings CSV")
+    run.add_argument(
+        "--workers", type=_positive, default=os.cpu_count() or 1, help="worker processes (default: %(default)s)"
+    )
+    run.set_defaults(command=_run)
+
+    plot = commands.add_parser(
+        "plot", help="redraw from the rows alone", description="Redraw the picture and the table from results.jsonl."
+    )
+    plot.add_argument("directory", type=Path, metavar="DIR", help="folder that holds results.jsonl")
+    plot.set_defaults(command=_plot)
+
+    throughput = commands.add_parser(
+        "throughput",
+        help="measure user-steps per second",
+        description="Measure user-steps per second of the single env, the vector env and the SB3 env, beside CartPole "
+        "in the same run, and the share of SB3 PPO's time that is spent in the env.",
+    )
+    throughput.add_argument("--env", default="recsim_env/Video-v0", help="env id (default: %(default)s)")
+    throughput.add_argument("--rounds", type=_positive, default=5, help="rounds (default: %(default)s)")
+    throughput.add_argument("--seconds", type=float, default=1.0, help="seconds for each way and round (default: 1)")
+    throughput.add_argument("--ppo-steps", type=_positive, default=32_768, help="PPO's steps (default: %(default)s)")
+    throughput.set_defaults(command=_throughput)
+    return parser
+
+
+def _positive(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: must be a whole number of at least 1")
+    return number
+
+
+def _scenarios(suite: Suite, world: str | None, console: Console) -> tuple[Suite, str | None]:
+    """The suite with Ratings in place of MovieLens where there is no log; the fitted world's path where there is."""
+    import dataclasses
+
+    from recsim_env.ratings_log import find_log, load_or_fit
+
+    if "MovieLens" not in suite.scenarios:
+        return suite, None
+    path = Path(world) if world else find_log()
+    if path is None:
+        console.print("MovieLens: no ratings log found (set RECSIM_DATA); the scenario Ratings takes its place.")
+        names = tuple("Ratings" if name == "MovieLens" else name for name in suite.scenarios)
+        return dataclasses.replace(suite, scenarios=names), None
+    load_or_fit(path)  # once, before the workers ask for it
+    return suite, str(path)
+
+
+def _run(parsed: argparse.Namespace) -> int:
+    for name in _SINGLE_THREADED:
+        os.environ[name] = "1"  # one thread for each worker: they are as many as there are cores
+    from benchmarks.runner import cells, run_cells, with_scores
+
+    console = Console()
+    try:
+        suite, world = _scenarios(SUITES[parsed.suite], parsed.world, console)
+    except ValueError as error:
+        raise ResultsError(str(error)) from None
+    parsed.out.mkdir(parents=True, exist_ok=True)
+    todo = cells(parsed.suite, suite, world)
+    origin = provenance(sys.argv[1:])
+    rows: list[Row] = []
+    columns = (
+        TextColumn("[progress.description]{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(f"suite {parsed.suite}", total=len(todo))
+        for cell, found in run_cells(todo, parsed.workers):
+            rows += found
+            last = found[-1]
+            progress.console.print(
+                f"{cell.scenario:>10} {cell.agent:<16} seed {cell.seed}  return {last['return_mean']:7.2f}  "
+                f"{last['env_steps']:>8,} steps in {last['wall_s']:.0f} s"
+            )
+            progress.advance(task)
+    order = {(cell.scenario, cell.agent, cell.seed): n for n, cell in enumerate(todo)}
+    rows.sort(key=lambda row: (order[row["scenario"], row["agent"], row["seed"]], row["env_steps"]))
+    write_rows(parsed.out / "results.jsonl", [{**row, **origin} for row in with_scores(rows)])
+    return _show(parsed.out, console)
+
+
+def _plot(parsed: argparse.Namespace) -> int:
+    return _show(parsed.directory, Console())
+
+
+def _show(directory: Path, console: Console) -> int:
+    from benchmarks.leaderboard import write_leaderboard
+    from benchmarks.plots import draw_learning_curves
+
+    rows = read_rows(directory / "results.jsonl")
+    console.print(Markdown(write_leaderboard(directory, rows)))
+    console.print(f"{directory / 'leaderboard.md'}\n{draw_learning_curves(directory, rows)}", highlight=False)
+    return 0
+
+
+def _throughput(parsed: argparse.Namespace) -> int:
+    from benchmarks.throughput import SARDINE_TO_CARTPOLE, measure, ppo_share_in_env, ratios
+
+    console = Console()
+    found = measure(parsed.env, parsed.rounds, parsed.seconds)
+    to_cartpole = ratios(found)
+    table = Table(title="User-steps per second, median over rounds (lowest and highest)")
+    for heading in ("way", "steps/s", "range", "x CartPole single", "x SARDINE single, scaled"):
+        table.add_column(heading, justify="left" if heading == "way" else "right")
+    for each in found:
+        ratio = to_cartpole[each.name]
+        low, high = min(each.steps_per_second), max(each.steps_per_second)
+        table.add_row(
+            each.name,
+            f"{each.median:,.0f}",
+            f"{low:,.0f} to {high:,.0f}",
+            f"{ratio:.2f}",
+            f"{ratio / SARDINE_TO_CARTPOLE:.1f}",
+        )
+    console.print(table)
+    share, steps_per_second = ppo_share_in_env(parsed.env, parsed.ppo_steps)
+    console.print(f"SB3 PPO, 64 lanes: {share:.1%} of its wall time in the env, {steps_per_second:,.0f} steps/s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

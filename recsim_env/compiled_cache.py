@@ -1,0 +1,15 @@
+"""Numba keeps what it has compiled, and throws it away when the file of a function changes; but not when the file
+of another function changes that is called there, and compiled into it."""
+
+from pathlib import Path
+
+
+def drop_stale_cache(package: Path) -> None:
+    """Delete the indices of compiled functions (`*.nbi`) that are older than any source file of `package`."""
+    newest_source = max(source.stat().st_mtime_ns for source in package.glob("*.py"))
+    for index in (package / "__pycache__").glob("*.nbi"):
+        try:
+            if index.stat().st_mtime_ns <= newest_source:
+                index.unlink()
+        except OSError:  # another process was faster, or this one may not write here
+            continue

@@ -1,0 +1,73 @@
+"""Finding a ratings log on this machine, and keeping what was fitted to it."""
+
+import hashlib
+import os
+from pathlib import Path
+
+from recsim_env.ratings_log.fitted_world import FORMAT_VERSION, FittedWorld
+from recsim_env.ratings_log.fitting import FIT_VERSION, fit_log
+from recsim_env.ratings_log.reading import WHERE_TO_GET_DATA, files_of_log
+
+
+def find_log() -> Path | None:
+    """The MovieLens-100K folder of this machine, or None.
+
+    Looks at $RECSIM_DATA (the folder itself, a folder that contains ml-100k, or a CSV), then at
+    ../shared/data/ml-100k from the current folder.
+    """
+    named = os.environ.get("RECSIM_DATA")
+    places = [Path(named), Path(named) / "ml-100k"] if named else []
+    places.append(Path("..") / "shared" / "data" / "ml-100k")
+    for place in places:
+        if (place / "u.data").is_file() or place.is_file():
+            return place
+    return None
+
+
+def load_or_fit(path: Path | str | None = None, *, num_factors: int = 16, seed: int = 0) -> FittedWorld:
+    """The fitted world of a log; fitted once, then kept in $RECSIM_CACHE (or ~/.cache/recsim_env).
+
+    Args:
+        path: a fitted world (.npz), a MovieLens-100K folder or a CSV; None takes `find_log()`.
+        num_factors: as in `fit_log`; a fitted world has its own.
+        seed: likewise.
+
+    Raises:
+        FileNotFoundError: there is nothing there, or no log was found; says where to get one.
+        ValueError: the log or the fitted world is not as it must be.
+    """
+    if path is None:
+        path = find_log()
+        if path is None:
+            raise FileNotFoundError(f"no ratings log found: {WHERE_TO_GET_DATA}")
+    path = Path(path)
+    if path.suffix == ".npz":
+        return FittedWorld.load(path)
+    cached = _cache_folder() / f"world-{_fingerprint(path, num_factors, seed)}.npz"
+    if cached.is_file():
+        try:
+            return FittedWorld.load(cached)
+        except ValueError:
+            pass  # damaged since: fit again, and replace it
+    world = fit_log(path, num_factors=num_factors, seed=seed)
+    try:
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        world.save(cached)
+    except OSError:
+        pass  # a cache that cannot be written costs the next fit, nothing else
+    return world
+
+
+def _cache_folder() -> Path:
+    named = os.environ.get("RECSIM_CACHE")
+    return Path(named) if named else Path.home() / ".cache" / "recsim_env"
+
+
+def _fingerprint(path: Path, num_factors: int, seed: int) -> str:
+    """sha256 of the log's name and files, the settings of the fit and the versions of program and file."""
+    settings = f"{FORMAT_VERSION} {FIT_VERSION} {num_factors} {seed} {path.resolve().name}"
+    digest = hashlib.sha256(settings.encode())
+    for file in files_of_log(path):
+        content = file.read_bytes() if file.is_file() else b""  # what is missing is fit_log's to report
+        digest.update(f" {file.name} {len(content)} ".encode() + content)
+    return digest.hexdigest()

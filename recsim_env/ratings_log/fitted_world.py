@@ -1,0 +1,206 @@
+"""A world fitted to a ratings log: its items, its users and its rating scale, kept in one .npz file.
+
+The rating model, in units of rating noise (eps is standard normal, independent for each rating):
+    opinion = rating_bias[u] + rating_scale[u] * (interests[u] . item_factors[i] + quality[i] + eps)
+    rating  = 1 + number of rating_cuts below the opinion
+
+Shape legend: I items, U users, D factors, K topics, F item features, P profile features.
+"""
+
+import dataclasses
+import io
+import json
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recsim_env.ratings_log.atomic_file import write_atomically
+
+FORMAT_VERSION = 1
+"""Of the .npz; a file of another version is refused."""
+
+_NUMBERS: dict[str, tuple[str, type, float, float]] = {
+    # field: (shape, type, least, greatest)
+    "item_factors": ("ID", np.float64, -np.inf, np.inf),
+    "item_topics": ("IK", np.float64, 0.0, 1.0),
+    "quality": ("I", np.float64, -np.inf, np.inf),
+    "appeal": ("I", np.float64, -np.inf, np.inf),
+    "item_features": ("IF", np.float32, -1.0, 1.0),
+    "num_item_ratings": ("I", np.int64, 1, np.inf),
+    "interests": ("UD", np.float64, -np.inf, np.inf),
+    "rating_bias": ("U", np.float64, -np.inf, np.inf),
+    "rating_scale": ("U", np.float64, 1e-9, np.inf),
+    "user_profiles": ("UP", np.float32, -1.0, 1.0),
+    "num_user_ratings": ("U", np.int64, 1, np.inf),
+    "rating_cuts": ("4", np.float64, -np.inf, np.inf),
+}
+_NAMES = {
+    "item_ids": "I",
+    "titles": "I",
+    "topic_names": "K",
+    "feature_names": "F",
+    "user_ids": "U",
+    "profile_names": "P",
+}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FittedWorld:
+    """Items, users and rating scale of one log. Checks itself when made; its arrays are read-only."""
+
+    item_ids: np.ndarray
+    """[I] unicode, in order of first rating in the log."""
+    titles: np.ndarray
+    """[I] unicode; the id where no title is known."""
+    item_factors: np.ndarray
+    """[I, D] float64: what interests multiply; the first factor varies most."""
+    item_topics: np.ndarray
+    """[I, K] float64, rows on the simplex: genres in equal parts, uniform where there is none."""
+    topic_names: np.ndarray
+    """[K] unicode."""
+    quality: np.ndarray
+    """[I] float64: what all think of an item, in units of rating noise; mean over the log's ratings 0."""
+    appeal: np.ndarray
+    """[I] float64, mean 0 and standard deviation 1: what makes one click, from the log's popularity."""
+    item_features: np.ndarray
+    """[I, F] float32 in [-1, 1]: content that anyone can see."""
+    feature_names: np.ndarray
+    """[F] unicode."""
+    num_item_ratings: np.ndarray
+    """[I] int64, at least 1."""
+    user_ids: np.ndarray
+    """[U] unicode, in order of first rating in the log."""
+    interests: np.ndarray
+    """[U, D] float64: likes and dislikes; each column has mean 0 and standard deviation 1."""
+    rating_bias: np.ndarray
+    """[U] float64: leniency; mean 0."""
+    rating_scale: np.ndarray
+    """[U] float64, positive, geometric mean 1: how far a user's opinions spread."""
+    user_profiles: np.ndarray
+    """[U, P] float32 in [-1, 1]: what the platform knows of a user."""
+    profile_names: np.ndarray
+    """[P] unicode."""
+    num_user_ratings: np.ndarray
+    """[U] int64, at least 1."""
+    rating_cuts: np.ndarray
+    """[4] float64, ascending: the opinions that divide 1 from 2, 2 from 3, 3 from 4 and 4 from 5."""
+    fit_facts: dict[str, Any]
+    """How it was fitted: source, seed, num_factors, num_ratings, held-out RMSE; JSON values only."""
+
+    def __post_init__(self) -> None:
+        sizes: dict[str, int] = {"4": 4}
+        for name, (shape, kind, least, greatest) in _NUMBERS.items():
+            array = np.asarray(getattr(self, name))
+            _check_shape(name, array, shape, sizes)
+            if array.dtype != kind:
+                raise ValueError(f"{name}: must be {np.dtype(kind)}, got {array.dtype}")
+            if not (np.isfinite(array) & (array >= least) & (array <= greatest)).all():
+                raise ValueError(f"{name}: must hold finite numbers in [{least}, {greatest}]")
+        for name, shape in _NAMES.items():
+            array = np.asarray(getattr(self, name))
+            _check_shape(name, array, shape, sizes)
+            if array.dtype.kind != "U":
+                raise ValueError(f"{name}: must be text, got {array.dtype}")
+        if not np.allclose(self.item_topics.sum(1), 1.0):
+            raise ValueError("item_topics: each row must sum to 1")
+        if not (np.diff(self.rating_cuts) > 0).all():
+            raise ValueError(f"rating_cuts={self.rating_cuts.tolist()}: must ascend")
+        for name in (*_NUMBERS, *_NAMES):
+            array = np.array(getattr(self, name))
+            array.setflags(write=False)
+            object.__setattr__(self, name, array)
+
+    def rate(self, users: np.ndarray, items: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        """Draw ratings of pairs.
+
+        Args:
+            users: [N] integers, positions in `user_ids`.
+            items: [N] integers, positions in `item_ids`.
+            generator: source of the noise.
+
+        Returns:
+            [N] int64 in 1..5.
+        """
+        affinity = np.einsum("nd,nd->n", self.interests[users], self.item_factors[items])
+        noise = generator.standard_normal(len(affinity))
+        opinion = self.rating_bias[users] + self.rating_scale[users] * (
+            affinity + self.quality[items] + noise
+        )
+        # "left" counts the cuts strictly below, as the model says.
+        return 1 + np.searchsorted(self.rating_cuts, opinion, side="left").astype(np.int64)
+
+    def save(self, path: Path | str) -> None:
+        """Write one .npz, atomically.
+
+        Raises:
+            OSError: `path` cannot be written; nothing is left behind.
+        """
+        arrays = {name: getattr(self, name) for name in (*_NUMBERS, *_NAMES)}
+        buffer = io.BytesIO()
+        np.savez_compressed(
+            buffer,
+            format_version=np.int64(FORMAT_VERSION),
+            fit_facts=np.array(json.dumps(self.fit_facts)),
+            **arrays,
+        )
+        write_atomically(Path(path), buffer.getvalue())
+
+    @classmethod
+    def load(cls, path: Path | str) -> "FittedWorld":
+        """Read what `save` wrote; nothing in the file is executed.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: the file is damaged, of another version or not a fitted world; the message says which.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: no such file; expected a fitted world (.npz)")
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                found = {name: archive[name] for name in archive.files}
+        except (
+            ValueError,
+            TypeError,
+            AttributeError,
+            KeyError,
+            EOFError,
+            zipfile.BadZipFile,
+            zlib.error,
+        ) as error:
+            # AttributeError and TypeError: np.load returned a bare array, which is no archive.
+            raise ValueError(f"{path}: not a fitted world, or damaged ({_first_line(error)})") from error
+        fields = {field.name for field in dataclasses.fields(cls)}
+        version = found.pop("format_version", None)
+        if version is None or version.shape != () or version.dtype.kind != "i":
+            raise ValueError(f"{path}: not a fitted world (no format_version)")
+        if int(version) != FORMAT_VERSION:
+            raise ValueError(
+                f"{path}: format_version {int(version)}, this program reads {FORMAT_VERSION}; fit again"
+            )
+        if set(found) != fields:
+            wrong = ", ".join(sorted(set(found) ^ fields))
+            raise ValueError(f"{path}: not a fitted world (missing or unknown: {wrong})")
+        try:
+            facts = json.loads(str(found.pop("fit_facts")))
+            return cls(fit_facts=facts, **found)
+        except ValueError as error:
+            raise ValueError(f"{path}: damaged ({_first_line(error)})") from error
+
+
+def _check_shape(name: str, array: np.ndarray, shape: str, sizes: dict[str, int]) -> None:
+    if array.ndim != len(shape):
+        raise ValueError(f"{name}: must have {len(shape)} axes, got {array.ndim}")
+    for letter, size in zip(shape, array.shape, strict=True):
+        if sizes.setdefault(letter, size) != size:
+            raise ValueError(
+                f"{name}: must have shape [{', '.join(shape)}] with {letter}={sizes[letter]}, got {size}"
+            )
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).split("\n", 1)[0] or type(error).__name__
