@@ -1,7 +1,6 @@
 """Stable-Baselines3's PPO, A2C and DQN behind the protocol."""
 
-import os
-import tempfile
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from agents.agent import Learner, Observations
 from agents.candidate_policy import CANDIDATE_POLICIES
+from recsim_env.ratings_log.atomic_file import write_atomically
 from recsim_env.sb3_vec_env import make_sb3_vec_env
 
 ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"PPO": PPO, "A2C": A2C, "DQN": DQN}
@@ -58,7 +58,7 @@ class SB3Learner(Learner):
         self._model = ALGORITHMS[self.algorithm](
             policy, env, seed=seed, device="cpu", policy_kwargs=policy_settings, **self.settings
         )
-        self._model.learn(num_steps, callback=_Reports(report, report_every) if report else None)
+        self._model.learn(num_steps, callback=_Reports(report, report_every, num_steps) if report else None)
         env.close()
         if report:
             report(self._model.num_timesteps)
@@ -71,12 +71,9 @@ class SB3Learner(Learner):
     def save(self, path: Path) -> None:
         if self._model is None:
             raise RuntimeError("this agent has not learnt anything yet: call learn() or load()")
-        path = Path(path)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as part:
-            self._model.save(part)
-            part.flush()
-            os.fsync(part.fileno())
-        os.replace(part.name, path)
+        content = io.BytesIO()
+        self._model.save(content)
+        write_atomically(Path(path), content.getvalue())
 
     def load(self, path: Path) -> None:
         """Read a model of one's own: an SB3 file can run code when it is loaded, so never load a stranger's."""
@@ -84,17 +81,18 @@ class SB3Learner(Learner):
 
 
 class _Reports(BaseCallback):
-    """Calls `report` at the start and each time another `every` steps are over."""
+    """Calls `report` at the start and each time another `every` steps are over, but not just before the end."""
 
-    def __init__(self, report: Callable[[int], None], every: int) -> None:
+    def __init__(self, report: Callable[[int], None], every: int, num_steps: int) -> None:
         super().__init__()
         self._report, self._every, self._next = report, every, every
+        self._last = num_steps - every / 2
 
     def _on_training_start(self) -> None:
         self._report(0)
 
     def _on_step(self) -> bool:
-        if self._every and self.num_timesteps >= self._next:
+        if self._every and self._next <= self.num_timesteps < self._last:
             self._next += self._every
             self._report(self.num_timesteps)
         return True

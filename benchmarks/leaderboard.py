@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from benchmarks.results import Row, write_whole
+from benchmarks.results import Row
+from recsim_env.ratings_log.atomic_file import write_atomically
 
 
 def half_interval(group: list[Row], key: str) -> float:
@@ -74,5 +75,5 @@ def _mean(group: list[Row], key: str) -> float:
 def write_leaderboard(directory: Path, rows: list[Row]) -> str:
     """Write `leaderboard.md` and return its text."""
     text = leaderboard(rows)
-    write_whole(directory / "leaderboard.md", text.encode())
+    write_atomically(directory / "leaderboard.md", text.encode())
     return text

@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from benchmarks.leaderboard import half_interval
-from benchmarks.results import Row, write_whole
+from benchmarks.results import Row
+from recsim_env.ratings_log.atomic_file import write_atomically
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c564b", "#5c5c5c")
 _REFERENCE_STYLES = {"random": ":", "popularity": "--", "linucb": "-.", "myopic-oracle": (0, (5, 1))}
@@ -33,10 +34,7 @@ def draw_learning_curves(directory: Path, rows: list[Row]) -> Path:
         here = [row for row in rows if row["scenario"] == scenario]
         _draw_scenario(axis, scenario, here, sorted(learners), references, colours)
     handles = [Line2D([], [], color=colours[agent], marker="o", ms=3, label=agent) for agent in sorted(learners)]
-    handles += [
-        Line2D([], [], color="black", ls=_REFERENCE_STYLES.get(agent, "--"), label=agent) for agent in references
-    ]
-    figure.legend(handles=handles, loc="outside right center", title="agent", frameon=False)
+    figure.legend(handles=handles, loc="outside right center", title="learns", frameon=False)
     num_seeds = len({row["seed"] for row in rows})
     figure.suptitle(
         f"Learning to recommend (suite “{rows[0]['suite']}”)\n"
@@ -46,7 +44,7 @@ def draw_learning_curves(directory: Path, rows: list[Row]) -> Path:
     figure.savefig(image, dpi=130, format="png")
     plt.close(figure)
     path = directory / "learning_curves.png"
-    write_whole(path, image.getvalue())
+    write_atomically(path, image.getvalue())
     return path
 
 
@@ -72,10 +70,13 @@ def _draw_scenario(
         mean_value, half_width = np.mean([row["return_mean"] for row in group]), half_interval(group, "return")
         axis.axhline(mean_value, color="black", ls=_REFERENCE_STYLES.get(agent, "--"), lw=1.1)
         axis.axhspan(mean_value - half_width, mean_value + half_width, color="black", alpha=0.08, lw=0)
+        right = axis.get_yaxis_transform()  # x in parts of the axis, y in data
+        axis.text(0.995, mean_value, agent, transform=right, ha="right", va="bottom", fontsize=8)
     axis.set_title(scenario)
     axis.set_xlabel("user-steps of training")
     axis.set_ylabel("return of a session (sum of ratings, stars)")
     axis.set_ylim(bottom=0.0)
+    axis.set_xlim(right=1.2 * max(1, *(row["env_steps"] for row in rows)))  # room for the names of the references
     axis.xaxis.set_major_formatter(matplotlib.ticker.EngFormatter(sep=""))
     axis.grid(alpha=0.25)
     axis.spines[["top", "right"]].set_visible(False)

@@ -96,12 +96,7 @@ def run_cell(cell: Cell) -> list[Row]:
         agent.learn(cell.env_id, options, suite.num_steps, cell.seed, report, every)
     else:
         report(0)
-    return _without_repeats(rows)
-
-
-def _without_repeats(rows: list[Row]) -> list[Row]:
-    """One row for each number of steps (the report at the end can fall on the last regular one)."""
-    return list({row["env_steps"]: row for row in rows}.values())
+    return rows
 
 
 def run_cells(todo: list[Cell], num_workers: int) -> Iterator[tuple[Cell, list[Row]]]:

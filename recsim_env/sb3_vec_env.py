@@ -25,7 +25,7 @@ class RecommenderSB3VecEnv(VecEnv):
         if any(options != self._options[0] for options in self._options):
             raise ValueError("set_options: lanes share one env, give one dict for all of them")
         observations, _ = self.vector_env.reset(seed=seeds, options=self._options[0] or None)
-        self.reset_infos = [{} for _ in range(self.num_envs)]
+        self.reset_infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         self._reset_seeds()
         self._reset_options()
         return observations
@@ -43,7 +43,7 @@ class RecommenderSB3VecEnv(VecEnv):
         lane_infos: list[dict[str, Any]] = [dict(zip(REWARD_TERMS, row, strict=True)) for row in rows]
         for lane, info in enumerate(lane_infos):
             info["TimeLimit.truncated"] = bool(truncated[lane] and not terminated[lane])
-        for lane in np.flatnonzero(dones):
+        for lane in np.flatnonzero(dones).tolist():
             lane_infos[lane]["terminal_observation"] = infos["final_obs"][lane]
         return observations, rewards.astype(np.float32), dones, lane_infos
 

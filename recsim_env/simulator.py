@@ -209,7 +209,7 @@ class Simulator:
 
     def _observe_compact(self, sessions: np.ndarray) -> dict[str, np.ndarray]:
         num_sessions, layout = len(sessions), self.layout
-        compact = {
+        compact: dict[str, np.ndarray] = {
             "user": np.empty((num_sessions, layout.user_size), np.float32),
             "history_items": np.empty((num_sessions, layout.history_length), np.int64),
             "history_feedback": np.empty((num_sessions, layout.history_length * len(FEEDBACK)), np.float32),
