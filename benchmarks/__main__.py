@@ -77,6 +77,11 @@ def _positive(text: str) -> int:
     return number
 
 
+def _console() -> Console:
+    """The terminal; where there is none (a pipe, a log), wide enough for the tables."""
+    return Console() if sys.stdout.isatty() else Console(width=120)
+
+
 def _scenarios(suite: Suite, world: str | None, console: Console) -> tuple[Suite, str | None]:
     """The suite with Ratings in place of MovieLens where there is no log; the fitted world's path where there is."""
     import dataclasses
@@ -99,7 +104,7 @@ def _run(parsed: argparse.Namespace) -> int:
         os.environ[name] = "1"  # one thread for each worker: they are as many as there are cores
     from benchmarks.runner import cells, run_cells, with_scores
 
-    console = Console()
+    console = _console()
     try:
         suite, world = _scenarios(SUITES[parsed.suite], parsed.world, console)
     except ValueError as error:
@@ -132,7 +137,7 @@ def _run(parsed: argparse.Namespace) -> int:
 
 
 def _plot(parsed: argparse.Namespace) -> int:
-    return _show(parsed.directory, Console())
+    return _show(parsed.directory, _console())
 
 
 def _show(directory: Path, console: Console) -> int:
@@ -148,7 +153,7 @@ def _show(directory: Path, console: Console) -> int:
 def _throughput(parsed: argparse.Namespace) -> int:
     from benchmarks.throughput import SARDINE_TO_CARTPOLE, measure, ppo_share_in_env, ratios
 
-    console = Console()
+    console = _console()
     found = measure(parsed.env, parsed.rounds, parsed.seconds)
     to_cartpole = ratios(found)
     table = Table(title="User-steps per second, median over rounds (lowest and highest)")

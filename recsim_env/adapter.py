@@ -47,7 +47,7 @@ class Adapter:
             raise ValueError(f"observation={observation!r}: must be one of {', '.join(OBSERVATION_KINDS)}")
         if action not in ACTION_KINDS:
             raise ValueError(f"action={action!r}: must be one of {', '.join(ACTION_KINDS)}")
-        preset = scenario_named(scenario) if isinstance(scenario, str) else scenario
+        preset = scenario if isinstance(scenario, Scenario) else scenario_named(scenario)
         given = {
             "slate_size": slate_size,
             "num_candidates": num_candidates,

@@ -22,6 +22,7 @@ NUM_REFRESHES = 16
 
 _ITEMS_AT_ONCE = 4_096
 _SAMPLED_USERS = 256
+_END_OF_TIME = 2.0**62
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +77,8 @@ def release_steps(num_items: int, arrivals_per_step: float, generator: np.random
     """[I] int64, ascending: platform time of each release, a Poisson process; all 0 if nothing ever arrives."""
     if arrivals_per_step == 0.0:
         return np.zeros(num_items, np.int64)
-    return np.cumsum(generator.exponential(1.0 / arrivals_per_step, num_items)).astype(np.int64)
+    times = np.cumsum(generator.exponential(1.0 / arrivals_per_step, num_items))
+    return np.minimum(times, _END_OF_TIME).astype(np.int64)
 
 
 def item_records(items: Items, config: CatalogConfig, generator: np.random.Generator) -> np.ndarray:
@@ -129,13 +131,13 @@ def background_statistics(
     behaviour: BehaviourConfig,
     generator: np.random.Generator,
 ) -> np.ndarray:
-    """[I, A, 3] float32 in [0, 1]: `STATISTICS` of every item at each refresh, zero at its release.
+    """[A, I, 3] float32 in [0, 1]: `STATISTICS` of every item at each refresh, zero at its release.
 
     The rest of the platform is shown an item `impressions_per_step` times in a step, clicks as the population
     does and rates what it clicks; the counts accumulate from one refresh to the next.
     """
     click_rate, mean, deviation = population_response(items, users, behaviour, generator)
-    statistics = np.zeros((len(items), NUM_REFRESHES, len(STATISTICS)), np.float32)
+    statistics = np.zeros((NUM_REFRESHES, len(items), len(STATISTICS)), np.float32)
     impressions, clicks, ratings, stars = (np.zeros(len(items)) for _ in range(4))
     age = 0
     for refresh in range(1, NUM_REFRESHES):
@@ -147,8 +149,8 @@ def background_statistics(
         new_stars = np.clip(mean * new_ratings + error, new_ratings, 5.0 * new_ratings)
         impressions, clicks = impressions + new_impressions, clicks + new_clicks
         ratings, stars = ratings + new_ratings, stars + new_stars
-        statistics[:, refresh, 0] = np.log2(1.0 + impressions) / 32.0
-        statistics[:, refresh, 1] = clicks / np.maximum(impressions, 1.0)
-        statistics[:, refresh, 2] = stars / np.maximum(ratings, 1.0) / 5.0
+        statistics[refresh, :, 0] = np.log2(1.0 + impressions) / 32.0
+        statistics[refresh, :, 1] = clicks / np.maximum(impressions, 1.0)
+        statistics[refresh, :, 2] = stars / np.maximum(ratings, 1.0) / 5.0
         age = next_age
     return np.clip(statistics, 0.0, 1.0)

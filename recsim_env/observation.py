@@ -119,25 +119,20 @@ def _write_user(session, profiles, session_length, out):
 
 @njit(cache=True)
 def _write_feedback(feedback, out):
-    """The last of `FEEDBACK`'s columns from a row of the session's history; `shown` is 1."""
+    """`FEEDBACK` of a used row of the session's history. (float64: the same rounding without the compiler.)"""
     out[0] = 1.0
-    out[1] = feedback[0] * _SLOT_UNIT
+    out[1] = np.float64(feedback[0]) * _SLOT_UNIT
     out[2] = feedback[1]
     out[3] = feedback[2]
-    out[4] = feedback[3] * _STAR_UNIT
+    out[4] = np.float64(feedback[3]) * _STAR_UNIT
 
 
 @njit(cache=True)
-def _write_flat(session, items, features, statistics, profiles, session_length, out):
-    num_features, num_statistics = features.shape[1], statistics.shape[2]
-    _write_user(session, profiles, session_length, out)
-    at = profiles.shape[1] + 1
-
-    length = len(session.history_items)
-    width = num_features + 5
-    num_rows = min(session.num_shown, length)
-    row = (session.num_shown - 1) % length
-    for _ in range(num_rows):
+def _write_history(session, features, out):
+    num_features = features.shape[1]
+    length, width = len(session.history_items), num_features + 5
+    row, at = (session.num_shown - 1) % length, 0
+    for _ in range(min(session.num_shown, length)):
         part = out[at : at + width]
         content = features[session.history_items[row]]
         for f in range(num_features):
@@ -145,40 +140,51 @@ def _write_flat(session, items, features, statistics, profiles, session_length, 
         _write_feedback(session.history_feedback[row], part[num_features:])
         at += width
         row = row - 1 if row > 0 else length - 1
-    out[at : at + (length - num_rows) * width] = 0.0
-    at += (length - num_rows) * width
+    out[at:] = 0.0
 
+
+@njit(cache=True)
+def _write_candidates(session, release_steps, features, statistics, out, mask):
+    num_features = features.shape[1]
+    width, at = num_features + 4, 0
     now = session.start_step + session.step
-    num_candidates = len(session.candidates)
-    width = num_features + 1 + num_statistics
-    mask = out[at + num_candidates * width :]
-    for candidate in range(num_candidates):
+    for candidate in range(len(session.candidates)):
         item = session.candidates[candidate]
         part = out[at : at + width]
+        at += width
         if item == NO_ITEM:
             part[:] = 0.0
             mask[candidate] = 0.0
-        else:
-            age = min(now - items[item].release_step, MAX_AGE)
-            content, known = features[item], statistics[item, REFRESH_AT[age]]
-            for f in range(num_features):
-                part[f] = content[f]
-            part[num_features] = SCALED_AGE[age]
-            for f in range(num_statistics):
-                part[num_features + 1 + f] = known[f]
-            mask[candidate] = 1.0
-        at += width
+            continue
+        age = min(now - release_steps[item], MAX_AGE)
+        content, known = features[item], statistics[REFRESH_AT[age], item]
+        for f in range(num_features):
+            part[f] = content[f]
+        part[num_features] = SCALED_AGE[age]
+        part[num_features + 1] = known[0]  # one by one: a loop of three costs Numba as much as all the rest
+        part[num_features + 2] = known[1]
+        part[num_features + 3] = known[2]
+        mask[candidate] = 1.0
 
 
 @njit(cache=True, nogil=True)
-def write_flat(sessions, items, features, statistics, profiles, session_length, out):
+def write_flat(sessions, release_steps, features, statistics, profiles, session_length, out):
     """Fill `out` [N, size] float32 with the sessions' flat observations."""
+    num_features = features.shape[1]
     for n in range(len(sessions)):
-        _write_flat(sessions[n], items, features, statistics, profiles, session_length, out[n])
+        session, row = sessions[n], out[n]
+        history_at = profiles.shape[1] + 1
+        candidates_at = history_at + len(session.history_items) * (num_features + 5)
+        mask_at = candidates_at + len(session.candidates) * (num_features + 4)
+        _write_user(session, profiles, session_length, row[:history_at])
+        _write_history(session, features, row[history_at:candidates_at])
+        _write_candidates(session, release_steps, features, statistics, row[candidates_at:mask_at], row[mask_at:])
 
 
 @njit(cache=True, nogil=True)
-def write_compact(sessions, items, profiles, session_length, user, history_items, feedback, candidates, ages, mask):
+def write_compact(
+    sessions, release_steps, profiles, session_length, user, history_items, feedback, candidates, ages, mask
+):
     """Fill the arrays of the compact observations; shapes as in `ObservationLayout.space("compact")`, with N first."""
     for n in range(len(sessions)):
         session = sessions[n]
@@ -195,5 +201,5 @@ def write_compact(sessions, items, profiles, session_length, user, history_items
         for candidate in range(len(session.candidates)):
             item = session.candidates[candidate]
             candidates[n, candidate] = item
-            ages[n, candidate] = min(now - items[item].release_step, MAX_AGE) if item != NO_ITEM else 0
+            ages[n, candidate] = min(now - release_steps[item], MAX_AGE) if item != NO_ITEM else 0
             mask[n, candidate] = 1.0 if item != NO_ITEM else 0.0

@@ -26,15 +26,14 @@ class Purpose(IntEnum):
     START = 1
     USER = 2
     CANDIDATES = 3
-    CANDIDATE_ORDER = 4
-    EXAMINATION = 5
-    CHOICE = 6
-    RATING = 7
-    RATING_SUBMITTED = 8
-    CONSUMPTION = 9
-    WORLD_KEY = 10
-    USER_KEY = 11
-    NOISE_KEY = 12
+    EXAMINATION = 4
+    CHOICE = 5
+    RATING = 6
+    RATING_SUBMITTED = 7
+    CONSUMPTION = 8
+    WORLD_KEY = 9
+    USER_KEY = 10
+    NOISE_KEY = 11
 
 
 def _wrapping(function):
@@ -53,7 +52,7 @@ def mix(x):
 @_wrapping
 def combine(key, number):
     """A new key from a key and a non-negative whole number."""
-    return mix(key + (np.uint64(number) + np.uint64(1)) * GOLDEN)
+    return mix(np.uint64(key) + (np.uint64(number) + np.uint64(1)) * GOLDEN)
 
 
 @njit(cache=True)

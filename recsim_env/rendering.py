@@ -33,7 +33,7 @@ def session_as_text(simulator: Simulator, lane: int) -> str:
         _, _, click_rate, mean_rating = (float(x) for x in statistics[place])
         known = f"{click_rate:4.0%} click, {5 * mean_rating:.1f} stars" if mean_rating else "new, nothing known"
         lines.append(f"  [{place:3d}] {_title(items, int(item))}  {known}")
-    left = simulator.config.num_candidates - is_listed
+    left = int((session["candidates"] != NO_ITEM).sum()) - is_listed
     if left:
         lines.append(f"        and {left} more")
     return "\n".join(lines)

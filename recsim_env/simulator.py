@@ -126,6 +126,7 @@ class Simulator:
         self.sessions = _as_records(np.zeros(num_sessions, dtype))
         self.outcomes = _as_records(np.zeros(num_sessions, outcome_dtype))
         self._items = _as_records(world.item_records)
+        self._release_steps = np.ascontiguousarray(world.item_records["release_step"])  # read alone, and often
         self._users = _as_records(world.user_records)
         self._parameters = _as_records(
             make_parameters(scenario.behaviour, scenario.reward, config.session_length, first_start, num_starts)
@@ -200,10 +201,13 @@ class Simulator:
         world, length = self.world, self.config.session_length
         features, statistics, profiles = world.items.features, world.item_statistics, world.users.profiles
         if self._pool is None or which is not None:
-            write_flat(sessions, self._items, features, statistics, profiles, length, flat)
+            write_flat(sessions, self._release_steps, features, statistics, profiles, length, flat)
         else:
+            release_steps = self._release_steps
             self._in_parts(
-                lambda part: write_flat(sessions[part], self._items, features, statistics, profiles, length, flat[part])
+                lambda part: write_flat(
+                    sessions[part], release_steps, features, statistics, profiles, length, flat[part]
+                )
             )
         return flat if kind == "flat" else self.layout.parts(flat)
 
@@ -217,7 +221,9 @@ class Simulator:
             "candidate_ages": np.empty((num_sessions, layout.num_candidates), np.int64),
             "candidate_mask": np.empty((num_sessions, layout.num_candidates), np.float32),
         }
-        write_compact(sessions, self._items, self.world.users.profiles, self.config.session_length, *compact.values())
+        write_compact(
+            sessions, self._release_steps, self.world.users.profiles, self.config.session_length, *compact.values()
+        )
         return compact
 
     def latent_state(self) -> dict[str, np.ndarray]:

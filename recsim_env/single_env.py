@@ -83,7 +83,7 @@ class RecommenderEnv(gymnasium.Env):
 
     @property
     def catalog_statistics(self) -> np.ndarray:
-        """[I, A, 3] float32, read-only: observed statistics at each refresh; see `observation.REFRESH_AT`."""
+        """[A, I, 3] float32, read-only: observed statistics at each refresh; see `observation.REFRESH_AT`."""
         return read_only(self.simulator.world.item_statistics)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):

@@ -82,10 +82,10 @@ def session_dtype(num_factors: int, num_topics: int, num_candidates: int, histor
             ("receptiveness", "f8"),
             ("first_item", "i8"),  # items [first_item, end_item) are on the shelf
             ("end_item", "i8"),
-            ("candidates", "i8", (num_candidates,)),  # item ids, NO_ITEM where missing
+            ("candidates", "i4", (num_candidates,)),  # item ids, NO_ITEM where missing
             ("num_shown", "i8"),  # items shown so far; the n-th is in row n % H of the next two
-            ("history_items", "i8", (history_length,)),
-            ("history_feedback", "f8", (history_length, 4)),  # slot, click, consumption, rating (0: none)
+            ("history_items", "i4", (history_length,)),
+            ("history_feedback", "f4", (history_length, 4)),  # slot, click, consumption, rating (0: none)
         ],
         align=True,
     )
@@ -263,25 +263,22 @@ def move_shelf(session, items):
 
 @njit(cache=True)
 def draw_candidates(session):
-    """Draw M distinct items from the shelf (Floyd's algorithm, then a shuffle); NO_ITEM where it is too short."""
+    """Draw M distinct items from the shelf, each order equally likely; NO_ITEM where the shelf is too short."""
     num_candidates = len(session.candidates)
     num_available = session.end_item - session.first_item
     num_drawn = min(num_candidates, num_available)
     draws = stream(session.world_key, session.step, Purpose.CANDIDATES)
-    order = stream(session.world_key, session.step, Purpose.CANDIDATE_ORDER)
+    draw = 0
     for j in range(num_drawn):
-        bound = num_available - num_drawn + j
-        drawn = integer_in(draws, j, bound + 1)
-        for earlier in range(j):
-            if session.candidates[earlier] == session.first_item + drawn:
-                drawn = bound
-                break
-        session.candidates[j] = session.first_item + drawn
-    for j in range(num_drawn - 1, 0, -1):
-        other = integer_in(order, j, j + 1)
-        kept = session.candidates[j]
-        session.candidates[j] = session.candidates[other]
-        session.candidates[other] = kept
+        is_new = False
+        while not is_new:  # what has been drawn before is drawn again
+            item = session.first_item + integer_in(draws, draw, num_available)
+            draw += 1
+            is_new = True
+            for earlier in range(j):
+                if session.candidates[earlier] == item:
+                    is_new = False
+        session.candidates[j] = item
     for j in range(num_drawn, num_candidates):
         session.candidates[j] = NO_ITEM
 

@@ -57,7 +57,7 @@ class RecommenderVectorEnv(VectorEnv):
 
     @property
     def catalog_statistics(self) -> np.ndarray:
-        """[I, A, 3] float32, read-only: observed statistics at each refresh; see `observation.REFRESH_AT`."""
+        """[A, I, 3] float32, read-only: observed statistics at each refresh; see `observation.REFRESH_AT`."""
         return read_only(self.simulator.world.item_statistics)
 
     def reset(  # type: ignore[override]

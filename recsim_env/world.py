@@ -33,7 +33,7 @@ class World:
     item_records: np.ndarray
     """[I] records, latent: see `user_model.item_dtype`."""
     item_statistics: np.ndarray
-    """[I, A, 3] float32 in [0, 1]: see `catalog.background_statistics`."""
+    """[A, I, 3] float32 in [0, 1]: see `catalog.background_statistics`."""
     user_records: np.ndarray
     """[N] records, latent: see `user_model.user_dtype`."""
 

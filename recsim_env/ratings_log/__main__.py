@@ -1,6 +1,7 @@
 """Command line: fit a world to a ratings log, take its statistics, check how faithful it is."""
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -69,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fit(options: argparse.Namespace) -> int:
-    _check_writable(options.out)
+    _check_writable(options.out, ".npz")
     log = read_log(options.log, options.items)
     num_users, num_items = len(log.user_ids), len(log.item_ids)
     print(f"{log.source}: {len(log.ratings):,} ratings, {num_users:,} users, {num_items:,} items")
@@ -87,7 +88,7 @@ def _fit(options: argparse.Namespace) -> int:
 
 
 def _statistics(options: argparse.Namespace) -> int:
-    _check_writable(options.out)
+    _check_writable(options.out, ".json")
     statistics = statistics_of(FittedWorld.load(options.world))
     save_statistics(statistics, options.out)
     for name, value in statistics.summary.items():
@@ -132,12 +133,16 @@ def _positions(
     return positions[0], positions[1]
 
 
-def _check_writable(out: Path) -> None:
-    """Before the work, not after it."""
+def _check_writable(out: Path, suffix: str) -> None:
+    """Before the work, not after it. The suffix keeps a slip from overwriting the log."""
+    if out.suffix != suffix:
+        raise ValueError(f"{out}: the name of the file to write must end in {suffix}")
     if out.is_dir():
         raise ValueError(f"{out}: is a folder; give the name of a file")
     if not out.parent.is_dir():
-        raise ValueError(f"{out}: there is no folder {out.parent}")
+        raise ValueError(f"{out}: cannot be written, there is no folder {out.parent}")
+    if not os.access(out.parent, os.W_OK):
+        raise ValueError(f"{out}: cannot be written, no permission to write in {out.parent}")
 
 
 if __name__ == "__main__":

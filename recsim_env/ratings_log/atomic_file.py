@@ -12,8 +12,11 @@ def write_atomically(path: Path, content: bytes) -> None:
         OSError: the folder does not exist or cannot be written; nothing is left behind.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
-    # Not tempfile: it makes private files, and this one should follow the user's own umask.
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        # Not tempfile: it makes private files, and this one should follow the user's own umask.
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    except OSError as error:
+        raise OSError(f"{path}: cannot be written ({error.strerror})") from error
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)

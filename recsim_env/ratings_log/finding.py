@@ -10,14 +10,14 @@ from recsim_env.ratings_log.reading import WHERE_TO_GET_DATA, files_of_log
 
 
 def find_log() -> Path | None:
-    """The MovieLens-100K folder of this machine, or None.
+    """The ratings log of this machine, or None.
 
-    Looks at $RECSIM_DATA (the folder itself, a folder that contains ml-100k, or a CSV), then at
-    ../shared/data/ml-100k from the current folder.
+    $RECSIM_DATA, where it is set: a MovieLens-100K folder, a folder that contains ml-100k, or a file; None if
+    it is none of these, as what was asked for is not quietly replaced. Else ../shared/data/ml-100k from the
+    current folder.
     """
     named = os.environ.get("RECSIM_DATA")
-    places = [Path(named), Path(named) / "ml-100k"] if named else []
-    places.append(Path("..") / "shared" / "data" / "ml-100k")
+    places = [Path(named), Path(named) / "ml-100k"] if named else [Path("..") / "shared" / "data" / "ml-100k"]
     for place in places:
         if (place / "u.data").is_file() or place.is_file():
             return place
@@ -39,7 +39,9 @@ def load_or_fit(path: Path | str | None = None, *, num_factors: int = 16, seed: 
     if path is None:
         path = find_log()
         if path is None:
-            raise FileNotFoundError(f"no ratings log found: {WHERE_TO_GET_DATA}")
+            named = os.environ.get("RECSIM_DATA")
+            looked = f"RECSIM_DATA={named} holds no ratings log" if named else "no ratings log found"
+            raise FileNotFoundError(f"{looked}: {WHERE_TO_GET_DATA}")
     path = Path(path)
     if path.suffix == ".npz":
         return FittedWorld.load(path)

@@ -38,6 +38,19 @@ _NUMBERS: dict[str, tuple[str, type, float, float]] = {
     "num_user_ratings": ("U", np.int64, 1, np.inf),
     "rating_cuts": ("4", np.float64, -np.inf, np.inf),
 }
+_DAMAGE = (
+    ValueError,
+    TypeError,
+    AttributeError,
+    KeyError,
+    RuntimeError,
+    OSError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What NumPy and zipfile raise for a file that is no archive, or a damaged one."""
+
 _NAMES = {
     "item_ids": "I",
     "titles": "I",
@@ -48,7 +61,7 @@ _NAMES = {
 }
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class FittedWorld:
     """Items, users and rating scale of one log. Checks itself when made; its arrays are read-only."""
 
@@ -105,6 +118,8 @@ class FittedWorld:
             _check_shape(name, array, shape, sizes)
             if array.dtype.kind != "U":
                 raise ValueError(f"{name}: must be text, got {array.dtype}")
+        if not isinstance(self.fit_facts, dict):
+            raise ValueError(f"fit_facts={self.fit_facts!r}: must be a dict")
         if not np.allclose(self.item_topics.sum(1), 1.0):
             raise ValueError("item_topics: each row must sum to 1")
         if not (np.diff(self.rating_cuts) > 0).all():
@@ -113,6 +128,10 @@ class FittedWorld:
             array = np.array(getattr(self, name))
             array.setflags(write=False)
             object.__setattr__(self, name, array)
+
+    def __repr__(self) -> str:
+        source, num_users, num_items = self.fit_facts.get("source"), len(self.user_ids), len(self.item_ids)
+        return f"FittedWorld({source!r}: {num_users} users, {num_items} items)"
 
     def rate(self, users: np.ndarray, items: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         """Draw ratings of pairs.
@@ -163,16 +182,7 @@ class FittedWorld:
         try:
             with np.load(path, allow_pickle=False) as archive:
                 found = {name: archive[name] for name in archive.files}
-        except (
-            ValueError,
-            TypeError,
-            AttributeError,
-            KeyError,
-            EOFError,
-            zipfile.BadZipFile,
-            zlib.error,
-        ) as error:
-            # AttributeError and TypeError: np.load returned a bare array, which is no archive.
+        except _DAMAGE as error:
             raise ValueError(f"{path}: not a fitted world, or damaged ({_first_line(error)})") from error
         fields = {field.name for field in dataclasses.fields(cls)}
         version = found.pop("format_version", None)

@@ -21,8 +21,7 @@ _APPEAL_PSEUDO_RATINGS = 5.0
 def appeal_of(num_item_ratings: np.ndarray) -> np.ndarray:
     """[I] float64, mean 0 and standard deviation 1 (all 0 where items are equally popular).
 
-    log(n + 5), standardised: an item rated once and one rated thrice hardly differ, as their counts are mostly
-    luck.
+    log(n + 5), standardised: items rated once and thrice hardly differ, as their counts are mostly luck.
     """
     logarithm = np.log(num_item_ratings + _APPEAL_PSEUDO_RATINGS)
     spread = logarithm.std()

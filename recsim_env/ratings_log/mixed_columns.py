@@ -19,7 +19,8 @@ from recsim_env.ratings_log.normal_distribution import normal_cdf, normal_densit
 INDICATOR, GENRE, NUMBER = "indicator", "genre", "number"
 """Kinds of columns: 0 or 1; 0 or 1 where each row has at least one 1 among its genres; any number."""
 
-_LEVELS = np.linspace(0.0, 1.0, 33)
+_LEVELS = normal_cdf(np.linspace(-3.5, 3.5, 33))
+_LEVELS[[0, -1]] = 0.0, 1.0
 _CATEGORY_RIDGE = 20.0
 """A category of 20 rows goes half-way from what all rows have in common to its own mean."""
 _CALIBRATION_ROWS, _CALIBRATION_ROUNDS = 20_000, 6
@@ -32,7 +33,7 @@ class MixedColumns:
     names: tuple[str, ...]
     kinds: tuple[str, ...]
     parameters: tuple[tuple[float, ...], ...]
-    """For each column: (chance that the score is above the threshold,), or 33 equally spaced quantiles."""
+    """For each column: (chance of a score above the threshold,), or 33 quantiles, closer in the tails."""
     category_names: tuple[str, ...]
     """Of G categories; a single one named "" where there are none."""
     category_shares: np.ndarray

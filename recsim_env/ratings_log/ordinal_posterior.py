@@ -97,8 +97,13 @@ def _canonical(interests: np.ndarray, factors: np.ndarray) -> tuple[np.ndarray, 
     return interests * signs, factors * signs
 
 
-def _centred(model: OrdinalModel, num_item_ratings: np.ndarray) -> OrdinalModel:
-    """The same opinions with interests of mean 0 over users, factors and quality of mean 0 over ratings."""
+def centred(model: OrdinalModel, num_item_ratings: np.ndarray) -> OrdinalModel:
+    """The same ratings, with interests and bias of mean 0 over users, factors and quality over ratings.
+
+    Args:
+        model: any parameters.
+        num_item_ratings: [I] integers, how often each item is rated.
+    """
     exposure = num_item_ratings / num_item_ratings.sum()
     mean_interest, mean_factor = model.interests.mean(0), exposure @ model.factors
     interests, factors = model.interests - mean_interest, model.factors - mean_factor
@@ -231,7 +236,7 @@ def draw_ordinal_model(
         quality_variance = float(_shrunken_variance(unexplained[:, 0], _PRIOR_QUALITY_VARIANCE))
         factor_variance = _shrunken_variance(unexplained[:, 1:], prior_factor_variance)
 
-    model = _centred(
+    model = centred(
         OrdinalModel(
             bias=bias, scale=scale, interests=interests, quality=quality, factors=factors, cuts=cuts
         ),

@@ -1,0 +1,33 @@
+"""Which worlds the tests run in. Most tests take `env_id` or `scenario_name`, and so run in each of them."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+_log_beside_checkout = CHECKOUT.parent / "shared" / "data" / "ml-100k"
+if _log_beside_checkout.is_dir():  # so that the log is found from any working directory, and by subprocesses
+    os.environ.setdefault("RECSIM_DATA", str(_log_beside_checkout))
+
+from recsim_env.observation import OBSERVATION_KINDS  # noqa: E402
+
+SCENARIO_NAMES = ["Video"]
+VARIANTS = ["", "Slate", "Content"]
+ENV_IDS = [f"recsim_env/{name}{variant}-v0" for name in SCENARIO_NAMES for variant in VARIANTS]
+
+
+@pytest.fixture(params=SCENARIO_NAMES)
+def scenario_name(request) -> str:
+    return request.param
+
+
+@pytest.fixture(params=ENV_IDS)
+def env_id(request) -> str:
+    return request.param
+
+
+@pytest.fixture(params=OBSERVATION_KINDS)
+def observation_kind(request) -> str:
+    return request.param

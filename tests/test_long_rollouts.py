@@ -1,0 +1,127 @@
+"""A million random steps of every id, and worlds from anywhere in the ranges of the configs."""
+
+import gymnasium
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from trajectories import random_actions
+
+from recsim_env.config import BehaviourConfig, CatalogConfig, PopulationConfig, RewardConfig, Scenario
+from recsim_env.user_model import NO_ITEM
+
+NUM_ENVS = 2_048
+
+
+def is_inside(space: gymnasium.spaces.Dict, observations: dict[str, np.ndarray]) -> bool:
+    """`observations in space` for a batch, without scalar bounds being spelled out (NaN is inside of nothing)."""
+    if observations.keys() != space.spaces.keys():
+        return False
+    for name, values in observations.items():
+        box = space[name]
+        low, high = box.low.flat[0], box.high.flat[0]  # one bound for all of a part
+        if values.dtype != box.dtype or values.shape != box.shape:
+            return False
+        if not (low <= values.min() and values.max() <= high):  # both are NaN if one value is
+            return False
+    return True
+
+
+def assert_state_is_sane(env) -> None:
+    latent, behaviour = env.latent_state(), env.simulator.world.scenario.behaviour
+    for name, values in latent.items():
+        assert np.isfinite(values).all(), name
+    assert np.abs(latent["interests"]).max() <= max(behaviour.interest_limit, np.abs(started_interests(env)).max())
+    assert latent["satiation"].min() >= 0.0
+    assert 0.0 <= latent["trust"].min() <= latent["trust"].max() <= 1.0
+    assert latent["patience"].min() > 0.0  # who has none left has left, and somebody else has come
+
+
+def started_interests(env) -> np.ndarray:
+    return env.simulator.world.users.interests
+
+
+def play(env, num_steps: int, seed: int = 0) -> int:
+    """Random steps, everything checked; returns the number of sessions that ended."""
+    observations, _ = env.reset(seed=seed)
+    actions = random_actions(env.action_space, np.random.default_rng(seed), 16)
+    num_ends = 0
+    for step in range(num_steps):
+        assert is_inside(env.observation_space, observations), step
+        observations, rewards, terminated, truncated, infos = env.step(actions[step % 16])
+        assert np.isfinite(rewards).all()
+        assert not (terminated & truncated).any()
+        assert all(np.isfinite(infos[name]).all() for name in ("rating", "click", "consumption", "retention"))
+        num_ends += int(terminated.sum() + truncated.sum())
+        if step % 100 == 0:
+            assert_state_is_sane(env)
+            assert observations in env.observation_space
+    return num_ends
+
+
+@pytest.mark.parametrize("kind", ["dict", "compact"])
+def test_a_million_random_steps_stay_in_bounds(env_id, kind):
+    env = gymnasium.make_vec(env_id, NUM_ENVS, observation=kind, num_threads=2)
+    assert all(len(np.unique(box.low)) == len(np.unique(box.high)) == 1 for box in env.observation_space.values())
+    num_steps = 500 if kind == "dict" else 100
+    num_ends = play(env, num_steps)
+    assert num_ends > num_steps * NUM_ENVS / env.simulator.config.session_length / 2
+    env.close()
+
+
+def test_an_observation_out_of_bounds_is_noticed():
+    env = gymnasium.make_vec("recsim_env/Video-v0", 2)
+    observations, _ = env.reset(seed=0)
+    assert is_inside(env.observation_space, observations)
+    for wrong in (1.5, -1.5, np.nan, np.inf):
+        spoiled = {name: values.copy() for name, values in observations.items()}
+        spoiled["history"][1, 7] = wrong
+        assert not is_inside(env.observation_space, spoiled)
+
+
+def any_of(config: type, **fixed):
+    """Configs whose fields are drawn from the whole of their ranges, the ends being likely."""
+    fields = {
+        field.name: st.floats(field.metadata["low"], field.metadata["high"])
+        for field in config.__dataclass_fields__.values()
+        if field.metadata.get("kind") is float
+    }
+    return st.builds(config, **(fields | {name: st.just(value) for name, value in fixed.items()}))
+
+
+@given(
+    catalog=any_of(CatalogConfig, num_items=60, num_topics=8, shelf_life=30),
+    population=any_of(PopulationConfig, num_users=30),
+    behaviour=any_of(BehaviourConfig),
+    reward=any_of(RewardConfig),
+    slate_size=st.sampled_from([1, 5]),
+)
+@pytest.mark.filterwarnings("error")
+@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+def test_any_scenario_within_its_ranges_stays_in_bounds(catalog, population, behaviour, reward, slate_size):
+    scenario = Scenario(
+        name="Any",
+        source="synthetic",
+        catalog=catalog,
+        population=population,
+        behaviour=behaviour,
+        reward=reward,
+    )
+    env = gymnasium.make_vec("recsim_env/Video-v0", 32, scenario=scenario, slate_size=slate_size, session_length=40)
+    play(env, 60)
+
+
+def test_candidates_and_mask_agree_wherever_the_shelf_is_short():
+    catalog = CatalogConfig(num_items=100, num_topics=8, arrivals_per_step=0.5, shelf_life=30)
+    scenario = Scenario(name="Short", source="synthetic", catalog=catalog)
+    env = gymnasium.make_vec("recsim_env/Video-v0", 64, scenario=scenario, observation="compact")
+    observations, _ = env.reset(seed=0)
+    num_missing = []
+    for actions in random_actions(env.action_space, np.random.default_rng(0), 100):
+        is_missing = observations["candidate_items"] == NO_ITEM
+        num_missing.append(is_missing.sum(1))
+        assert ((observations["candidate_mask"] == 0.0) == is_missing).all()
+        assert (env.action_masks() == ~is_missing).all()
+        assert (np.sort(is_missing, 1) == is_missing).all()  # the missing ones stand last
+        observations, *_ = env.step(actions)
+    assert 0 < np.mean(num_missing) < 20

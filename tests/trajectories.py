@@ -1,0 +1,98 @@
+"""Recording what an env does, and comparing two recordings bit by bit.
+
+As a program, `python trajectories.py FILE ENV_ID SEED STEPS [OPTION=NUMBER ...]` plays random actions in a vector env
+of three sessions, writes what comes of it into FILE (.npz), and prints the sha256 of it.
+"""
+
+import hashlib
+import sys
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+import recsim_env  # noqa: F401  (registers the ids)
+
+
+def same(first: Any, second: Any) -> bool:
+    """Whether two observations, infos, arrays or numbers are equal to the bit, types and keys included."""
+    if isinstance(first, dict):
+        return (
+            isinstance(second, dict)
+            and first.keys() == second.keys()
+            and all(same(first[key], second[key]) for key in first)
+        )
+    if isinstance(first, tuple | list) or (isinstance(first, np.ndarray) and first.dtype == object):
+        pairs = zip(first, second, strict=True)
+        return type(first) is type(second) and all(same(one, other) for one, other in pairs)
+    if isinstance(first, np.ndarray):
+        return (
+            isinstance(second, np.ndarray)
+            and first.dtype == second.dtype
+            and first.shape == second.shape
+            and first.tobytes() == second.tobytes()
+        )
+    return type(first) is type(second) and (first is second or np.array(first).tobytes() == np.array(second).tobytes())
+
+
+def lane_of(batch: Any, lane: int) -> Any:
+    """The part of a batched observation or info that belongs to one lane."""
+    if isinstance(batch, dict):
+        return {name: lane_of(values, lane) for name, values in batch.items() if not name.startswith("_")}
+    return batch[lane]
+
+
+def arrays_in(handed_out: Any) -> list[np.ndarray]:
+    """Every array in an observation, an info or a step's results."""
+    if isinstance(handed_out, np.ndarray) and handed_out.dtype == object:
+        handed_out = list(handed_out)
+    if isinstance(handed_out, np.ndarray):
+        return [handed_out]
+    if isinstance(handed_out, dict):
+        handed_out = list(handed_out.values())
+    if isinstance(handed_out, list | tuple):
+        return [array for part in handed_out for array in arrays_in(part)]
+    return []
+
+
+def random_actions(space: gymnasium.Space, generator: np.random.Generator, num_steps: int) -> np.ndarray:
+    """[num_steps, ...] actions of a (batched) action space; faster than sampling one by one."""
+    shape = (num_steps, *(space.shape or ()))
+    if isinstance(space, gymnasium.spaces.Box):
+        return generator.uniform(space.low, space.high, shape).astype(space.dtype)
+    top = space.n if isinstance(space, gymnasium.spaces.Discrete) else space.nvec
+    return generator.integers(0, top, shape)
+
+
+def record(env_id: str, seed: int, num_steps: int, num_envs: int = 3, **options: Any) -> dict[str, np.ndarray]:
+    """Everything that `num_steps` random steps of a vector env hand out, and the latent course beside it."""
+    env = gymnasium.make_vec(env_id, num_envs, vectorization_mode="vector_entry_point", **options)
+    observation, _ = env.reset(seed=seed)
+    columns: dict[str, list[np.ndarray]] = {}
+    for action in random_actions(env.action_space, np.random.default_rng(seed), num_steps):
+        sessions = env.simulator.state()["sessions"]
+        rows = {f"observation {name}": values for name, values in observation.items()}
+        rows |= {f"session {name}": np.array(sessions[name]) for name in sessions.dtype.names}
+        observation, rewards, terminated, truncated, infos = env.step(action)
+        rows |= {"reward": rewards, "terminated": terminated, "truncated": truncated}
+        rows |= {f"info {name}": infos[name] for name in ("rating", "click", "consumption", "retention")}
+        for name, row in rows.items():
+            columns.setdefault(name, []).append(row)
+    env.close()
+    return {name: np.stack(rows) for name, rows in columns.items()}
+
+
+def digest(recorded: dict[str, np.ndarray]) -> str:
+    """sha256 of a recording's names and bytes."""
+    hashed = hashlib.sha256()
+    for name, rows in recorded.items():
+        hashed.update(name.encode() + rows.tobytes())
+    return hashed.hexdigest()
+
+
+if __name__ == "__main__":
+    file, played_id, seed_text, steps_text, *option_texts = sys.argv[1:]
+    given = {name: int(value) for name, value in (text.split("=") for text in option_texts)}
+    played = record(played_id, int(seed_text), int(steps_text), **given)
+    np.savez(file, **played)
+    print(digest(played))
