@@ -12,7 +12,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from agents.agent import Learner, Observations
 from agents.candidate_policy import CANDIDATE_POLICIES
-from recsim_env.ratings_log.atomic_file import write_atomically
+from recsim_env.atomic_file import write_atomically
 from recsim_env.sb3_vec_env import make_sb3_vec_env
 
 ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"PPO": PPO, "A2C": A2C, "DQN": DQN}

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import stats
 
 from benchmarks.results import Row
-from recsim_env.ratings_log.atomic_file import write_atomically
+from recsim_env.atomic_file import write_atomically
 
 
 def half_interval(group: list[Row], key: str) -> float:

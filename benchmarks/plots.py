@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 
 from benchmarks.leaderboard import half_interval
 from benchmarks.results import Row
-from recsim_env.ratings_log.atomic_file import write_atomically
+from recsim_env.atomic_file import write_atomically
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c564b", "#5c5c5c")
 _REFERENCE_STYLES = {"random": ":", "popularity": "--", "linucb": "-.", "myopic-oracle": (0, (5, 1))}

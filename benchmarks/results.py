@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from recsim_env.ratings_log.atomic_file import write_atomically
+from recsim_env.atomic_file import write_atomically
 
 Row = dict[str, Any]
 

@@ -20,10 +20,12 @@ PPO_SETTINGS: dict[str, Any] = {
     "ent_coef": 0.003,
 }
 A2C_SETTINGS: dict[str, Any] = {
-    "n_steps": 16,
-    "learning_rate": 1e-3,
+    "n_steps": 8,
+    "learning_rate": 2e-3,
     "gamma": 0.97,
-    "ent_coef": 0.003,
+    "gae_lambda": 0.95,
+    "ent_coef": 0.01,
+    "normalize_advantage": True,
     "use_rms_prop": False,
 }
 DQN_SETTINGS: dict[str, Any] = {

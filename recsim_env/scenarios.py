@@ -25,6 +25,7 @@ _RATINGS_BEHAVIOUR = BehaviourConfig(
     choice_appeal=0.5,
     choice_distrust=1.0,
     expectation_appeal=0.3,
+    interest_limit=6.0,
     satiation_gain=0.2,
     patience_gain=0.2,
     patience_skip=0.2,

@@ -12,8 +12,10 @@ if _log_beside_checkout.is_dir():  # so that the log is found from any working d
     os.environ.setdefault("RECSIM_DATA", str(_log_beside_checkout))
 
 from recsim_env.observation import OBSERVATION_KINDS  # noqa: E402
+from recsim_env.ratings_log import find_log  # noqa: E402
+from recsim_env.scenarios import SCENARIOS  # noqa: E402
 
-SCENARIO_NAMES = ["Video"]
+SCENARIO_NAMES = [name for name, it in SCENARIOS.items() if it.source != "ratings_log" or find_log() is not None]
 VARIANTS = ["", "Slate", "Content"]
 ENV_IDS = [f"recsim_env/{name}{variant}-v0" for name in SCENARIO_NAMES for variant in VARIANTS]
 

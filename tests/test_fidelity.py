@@ -159,9 +159,7 @@ def test_a_log_of_three_ratings_is_measured_without_a_warning() -> None:
 def test_a_log_is_close_to_itself_in_everything(made: LogStatistics) -> None:
     comparisons = compare(made, made)
     assert all(each.is_close and each.difference == pytest.approx(0) for each in comparisons)
-    assert {each.statistic for each in comparisons} == {*fidelity.TOLERANCES} - {
-        "genre cosine in a user, excess"
-    }
+    assert {each.statistic for each in comparisons} == {*fidelity.TOLERANCES} - {"genre cosine in a user, excess"}
     assert "NOT OK" not in table(comparisons)
 
 
@@ -180,9 +178,7 @@ def test_a_log_is_close_to_itself_in_everything(made: LogStatistics) -> None:
         ("shuffle", "RMSE of biases - of factors"),
     ],
 )
-def test_each_distortion_is_found_by_its_statistic(
-    made: LogStatistics, distortion: str, statistic: str
-) -> None:
+def test_each_distortion_is_found_by_its_statistic(made: LogStatistics, distortion: str, statistic: str) -> None:
     users, items, ratings = made_log()
     generator = np.random.default_rng(1)
     if distortion == "shift":
@@ -222,9 +218,7 @@ def test_tolerances_widen_for_a_log_of_fewer_users(made: LogStatistics) -> None:
 
 def test_a_difference_that_is_not_a_number_is_not_close(made: LogStatistics) -> None:
     comparisons = compare(made, replace(made, spectrum_excess=np.nan))
-    assert [each.statistic for each in comparisons if not each.is_close] == [
-        "residual spectrum, excess of top 10"
-    ]
+    assert [each.statistic for each in comparisons if not each.is_close] == ["residual spectrum, excess of top 10"]
 
 
 # The real log, where this machine has it
@@ -259,9 +253,9 @@ def test_the_statistics_of_movielens_are_those_found_before(real_statistics: Log
     assert real.user_sds.std() == pytest.approx(0.205, abs=0.001)
     assert real.popularity_gini == pytest.approx(0.629, abs=0.001)
     assert real.genre_excess == pytest.approx(0.040, abs=0.001)
-    assert np.quantile(
-        real.ratings_per_user, [0.05, 0.25, 0.5, 0.75, 0.95]
-    ).round().tolist() == pytest.approx([21, 33, 65, 148, 311], abs=1)
+    assert np.quantile(real.ratings_per_user, [0.05, 0.25, 0.5, 0.75, 0.95]).round().tolist() == pytest.approx(
+        [21, 33, 65, 148, 311], abs=1
+    )
     assert real.factorisation_gain == pytest.approx(0.029, abs=0.008)
 
 
@@ -284,9 +278,7 @@ def test_ratings_simulated_on_the_pairs_of_movielens_are_like_the_real_ones(
 
 def test_films_shown_at_random_are_rated_below_those_people_chose(real_world: FittedWorld) -> None:
     generator = np.random.default_rng(0)
-    users, items = (
-        generator.integers(len(ids), size=100_000) for ids in (real_world.user_ids, real_world.item_ids)
-    )
+    users, items = (generator.integers(len(ids), size=100_000) for ids in (real_world.user_ids, real_world.item_ids))
     assert real_world.rate(users, items, generator).mean() == pytest.approx(3.53 - 0.35, abs=0.1)
 
 

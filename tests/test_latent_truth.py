@@ -26,7 +26,7 @@ LATENT_WORDS = (
     *("interest", "satiation", "trust", "patience", "bias", "scale", "receptiv", "quality", "appeal", "factor"),
     *("topic", "affinity", "utility", "latent", "expected", "seed", "start", "release", "retire", "cluster"),
 )
-NUM_SESSIONS = 8_192
+NUM_SESSIONS = 5_000
 
 
 def names_in(handed_out) -> set[str]:
@@ -181,7 +181,7 @@ def test_expected_rewards_are_those_computed_by_hand(scenario_name):
 
 def test_expected_rewards_are_the_mean_of_what_users_give():
     simulator = make_simulator(
-        num_sessions=200_000,
+        num_sessions=100_000,
         interests=(0.8, -0.5, 0.3),
         quality=(0.5, -0.5, 1.0),
         appeal=(0.2, 1.0, -0.8),

@@ -10,21 +10,18 @@ from trajectories import random_actions
 from recsim_env.config import BehaviourConfig, CatalogConfig, PopulationConfig, RewardConfig, Scenario
 from recsim_env.user_model import NO_ITEM
 
-NUM_ENVS = 2_048
+NUM_ENVS = 1_024
 
 
-def is_inside(space: gymnasium.spaces.Dict, observations: dict[str, np.ndarray]) -> bool:
-    """`observations in space` for a batch, without scalar bounds being spelled out (NaN is inside of nothing)."""
-    if observations.keys() != space.spaces.keys():
-        return False
-    for name, values in observations.items():
-        box = space[name]
-        low, high = box.low.flat[0], box.high.flat[0]  # one bound for all of a part
-        if values.dtype != box.dtype or values.shape != box.shape:
-            return False
-        if not (low <= values.min() and values.max() <= high):  # both are NaN if one value is
-            return False
-    return True
+def is_inside(space: gymnasium.Space, observations) -> bool:
+    """`observations in space` for a batch, many times faster; each box has one bound for all of its columns."""
+    if isinstance(space, gymnasium.spaces.Dict):
+        return observations.keys() == space.spaces.keys() and all(
+            is_inside(space[name], values) for name, values in observations.items()
+        )
+    low, high = space.low.flat[0], space.high.flat[0]
+    is_alike = observations.dtype == space.dtype and observations.shape == space.shape
+    return bool(is_alike and low <= observations.min() and observations.max() <= high)  # NaN is in nothing
 
 
 def assert_state_is_sane(env) -> None:
@@ -53,17 +50,18 @@ def play(env, num_steps: int, seed: int = 0) -> int:
         assert not (terminated & truncated).any()
         assert all(np.isfinite(infos[name]).all() for name in ("rating", "click", "consumption", "retention"))
         num_ends += int(terminated.sum() + truncated.sum())
-        if step % 100 == 0:
+        if step % 200 == 0:
             assert_state_is_sane(env)
             assert observations in env.observation_space
     return num_ends
 
 
-@pytest.mark.parametrize("kind", ["dict", "compact"])
-def test_a_million_random_steps_stay_in_bounds(env_id, kind):
+@pytest.mark.parametrize(("kind", "num_steps"), [("flat", 1_000), ("dict", 100), ("compact", 100)])
+def test_a_million_random_steps_stay_in_bounds(env_id, kind, num_steps):
     env = gymnasium.make_vec(env_id, NUM_ENVS, observation=kind, num_threads=2)
-    assert all(len(np.unique(box.low)) == len(np.unique(box.high)) == 1 for box in env.observation_space.values())
-    num_steps = 500 if kind == "dict" else 100
+    space = env.observation_space
+    boxes = space.values() if isinstance(space, gymnasium.spaces.Dict) else [space]
+    assert all(len(np.unique(box.low)) == len(np.unique(box.high)) == 1 for box in boxes)
     num_ends = play(env, num_steps)
     assert num_ends > num_steps * NUM_ENVS / env.simulator.config.session_length / 2
     env.close()

@@ -82,10 +82,10 @@ def test_history_begins_with_what_was_shown_last():
     observation, _ = env.reset(seed=1)
     assert (observation["history_items"] == NO_ITEM).all()
     assert not observation["history_feedback"].any()
-    env.simulator.sessions["patience"] = 1e6  # nobody leaves
     shown = []
     for step in range(30):
         shown.insert(0, observation["candidate_items"][step % 20])
+        env.simulator.sessions["patience"] = 8.0  # nobody leaves
         observation, _, _, truncated, info = env.step(step % 20)
         kept = shown[:20]
         assert observation["history_items"][: len(kept)].tolist() == kept
@@ -113,11 +113,11 @@ def test_the_last_slot_of_a_slate_is_the_first_row_of_the_history():
 def test_user_part_is_the_profile_and_the_share_of_the_session_that_is_over():
     env = gymnasium.make("recsim_env/Video-v0", session_length=4).unwrapped
     observation, _ = env.reset(seed=1)
-    env.simulator.sessions["patience"] = 1e6
     profile = env.simulator.world.users.profiles[env.simulator.sessions["user"][0]]
     for step in range(5):
         assert same(observation["user"], np.append(profile, np.float32(step / 4)))
         if step < 4:
+            env.simulator.sessions["patience"] = 8.0  # nobody leaves
             observation, *_ = env.step(0)
 
 

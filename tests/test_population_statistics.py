@@ -132,9 +132,7 @@ def test_the_correlation_behind_indicators_and_numbers_is_found() -> None:
     np.testing.assert_allclose(np.corrcoef(drawn.T), np.corrcoef(values.T), atol=0.04)
 
 
-def test_numbers_keep_their_distribution_however_skewed(
-    world: FittedWorld, statistics: PopulationStatistics
-) -> None:
+def test_numbers_keep_their_distribution_however_skewed(world: FittedWorld, statistics: PopulationStatistics) -> None:
     items = draw_items(statistics, MANY, np.random.default_rng(4))
     levels = [0.05, 0.25, 0.5, 0.75, 0.95]
     real, drawn = (np.quantile(each.item_features[:, 4], levels) for each in (world, items))

@@ -28,7 +28,7 @@ def test_adapter_equals_dummy_vec_env_of_single_envs(env_id, observation_kind):
     assert native.seed(70) == dummy.seed(70)
     assert same(native.reset(), dict_of(dummy.reset()))
     assert native.reset_infos == dummy.reset_infos
-    ends = {True: 0, False: 0}
+    causes = set()
     for actions in random_actions(gymnasium.vector.utils.batch_space(native.action_space, 4), rng(), 150):
         observations, rewards, dones, infos = native.step(actions)
         expected = dummy.step(actions)
@@ -36,9 +36,8 @@ def test_adapter_equals_dummy_vec_env_of_single_envs(env_id, observation_kind):
         for info, other in zip(infos, expected[3], strict=True):
             assert same(info, other)
             if "terminal_observation" in info:
-                ends[info["TimeLimit.truncated"]] += 1
-    assert ends[True] > 0
-    assert ends[False] > 0
+                causes.add("truncated" if info["TimeLimit.truncated"] else "terminated")
+    assert causes >= ({"truncated", "terminated"} if "Video" in env_id else {"truncated"})
     assert same(native.reset(), dict_of(dummy.reset()))  # no seed: the next episodes
 
 
@@ -69,7 +68,7 @@ def test_options_reach_the_next_reset_once():
     env.seed(1)
     assert same(env.reset(), vector.reset(seed=1)[0])
     env.set_options([{"user_seed": 1}, {"user_seed": 2}, {}])
-    with pytest.raises(ValueError, match="^set_options: "):
+    with pytest.raises(ValueError, match=r"^set_options: "):
         env.reset()
 
 
@@ -116,7 +115,7 @@ def test_attributes_and_methods_are_dealt_out_to_lanes():
     assert env.env_is_wrapped(gymnasium.Wrapper) == [False] * 3
     env.set_attr("render_mode", "ansi")
     assert env.get_attr("render_mode") == ["ansi"] * 3
-    with pytest.raises(ValueError, match="^set_attr"):
+    with pytest.raises(ValueError, match=r"^set_attr"):
         env.set_attr("render_mode", None, indices=0)
 
 

@@ -1,17 +1,13 @@
 """Sessions depend on their seeds and actions and on nothing else; a saved state comes back whole."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import gymnasium
 import numpy as np
 import pytest
+from conftest import ENV_IDS
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
-from trajectories import digest, lane_of, random_actions, record, same
+from trajectories import digest, lane_of, random_actions, record, record_elsewhere, same
 
 from recsim_env.config import SessionConfig
 from recsim_env.scenarios import VIDEO
@@ -31,14 +27,11 @@ def play(env, actions) -> list:
     return answers
 
 
-def test_same_seed_gives_the_same_bytes_in_another_process(env_id, tmp_path):
-    here = digest(record(env_id, 5, 120))
-    program = [sys.executable, str(Path(__file__).with_name("trajectories.py"))]
-    for threads, hash_seed in [(1, "1"), (2, "2")]:
-        arguments = [str(tmp_path / "played.npz"), env_id, "5", "120", f"num_threads={threads}"]
-        environment = os.environ | {"PYTHONHASHSEED": hash_seed}
-        there = subprocess.run(program + arguments, capture_output=True, text=True, env=environment, check=True)
-        assert there.stdout.strip() == here
+@pytest.mark.parametrize("num_threads", [1, 2])
+def test_same_seed_gives_the_same_bytes_in_another_process(num_threads, tmp_path):
+    here = {env_id: digest(record(env_id, 5, 120)) for env_id in ENV_IDS}
+    environment = {"PYTHONHASHSEED": str(num_threads)}
+    assert record_elsewhere(tmp_path, 5, 120, ENV_IDS, environment, num_threads=num_threads) == here
 
 
 def test_same_seed_gives_the_same_course_and_another_seed_another(env_id):

@@ -165,7 +165,7 @@ def moderate(low: float, high: float):
     slate_size=st.integers(1, 3),
     session_length=st.integers(2, 8),
 )
-@settings(max_examples=80, deadline=None, derandomize=True)
+@settings(max_examples=50, deadline=None, derandomize=True)
 def test_steps_of_any_user_are_those_computed_by_hand(
     behaviour, person, quality, appeal, weights, slate_size, session_length
 ):

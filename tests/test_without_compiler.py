@@ -1,30 +1,31 @@
 """With Numba's compiler switched off, the same lines run as plain Python and do the same."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
-from trajectories import record
+import pytest
+from conftest import ENV_IDS
+from trajectories import file_of, record, record_elsewhere
+
+SEED, NUM_STEPS, OPTIONS = 7, 40, {"session_length": 25, "num_threads": 2}
 
 
-def test_plain_python_does_what_compiled_code_does(env_id, tmp_path):
-    num_threads = 2 if "Slate" in env_id else 1
-    file = tmp_path / "played.npz"
-    program = [sys.executable, str(Path(__file__).with_name("trajectories.py")), str(file)]
-    arguments = [env_id, "7", "45", "session_length=25", f"num_threads={num_threads}"]
-    environment = os.environ | {"NUMBA_DISABLE_JIT": "1"}
-    plain = subprocess.run(program + arguments, capture_output=True, text=True, env=environment, check=True)
-    assert plain.stderr == ""  # whole numbers that wrap are no cause for alarm
-    compiled = record(env_id, 7, 45, session_length=25)
-    assert compiled["terminated"].any()
-    with np.load(file) as played:
-        assert set(played.files) == set(compiled)
+@pytest.fixture(scope="module")
+def folder_of_plain_python(tmp_path_factory):
+    """Recordings of all ids without the compiler. Whole numbers that wrap in it are no cause for a warning."""
+    folder = tmp_path_factory.mktemp("plain_python")
+    record_elsewhere(folder, SEED, NUM_STEPS, ENV_IDS, {"NUMBA_DISABLE_JIT": "1"}, **OPTIONS)
+    return folder
+
+
+def test_plain_python_does_what_compiled_code_does(env_id, folder_of_plain_python):
+    compiled = record(env_id, SEED, NUM_STEPS, **OPTIONS)
+    assert compiled["truncated"].any() or compiled["terminated"].any()
+    assert compiled["info click"].any()
+    with np.load(file_of(folder_of_plain_python, env_id)) as plain:
+        assert set(plain.files) == set(compiled)
         for name, expected in compiled.items():
             if expected.dtype == np.float64:
-                np.testing.assert_allclose(played[name], expected, rtol=1e-12, atol=1e-12, err_msg=name)
+                np.testing.assert_allclose(plain[name], expected, rtol=1e-12, atol=1e-12, err_msg=name)
             elif expected.dtype == np.float32:  # a double next to a rounding boundary may fall to either side of it
-                np.testing.assert_allclose(played[name], expected, rtol=0.0, atol=1e-7, err_msg=name)
+                np.testing.assert_allclose(plain[name], expected, rtol=0.0, atol=1e-7, err_msg=name)
             else:
-                np.testing.assert_array_equal(played[name], expected, err_msg=name)
+                np.testing.assert_array_equal(plain[name], expected, err_msg=name)

@@ -1,11 +1,14 @@
 """Recording what an env does, and comparing two recordings bit by bit.
 
-As a program, `python trajectories.py FILE ENV_ID SEED STEPS [OPTION=NUMBER ...]` plays random actions in a vector env
-of three sessions, writes what comes of it into FILE (.npz), and prints the sha256 of it.
+As a program, `python trajectories.py FOLDER SEED STEPS NAME=NUMBER,... ENV_ID ...` records each env, with options of
+`make_vec`, into a file in FOLDER, and prints the sha256 of each recording.
 """
 
 import hashlib
+import os
+import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -90,9 +93,27 @@ def digest(recorded: dict[str, np.ndarray]) -> str:
     return hashed.hexdigest()
 
 
+def file_of(folder: str | Path, env_id: str) -> Path:
+    """Where the program puts the recording of an env."""
+    return Path(folder) / f"{env_id.rpartition('/')[2]}.npz"
+
+
+def record_elsewhere(
+    folder: Path, seed: int, num_steps: int, env_ids: list[str], environment: dict[str, str], **options: int
+) -> dict[str, str]:
+    """Record envs in another process; the sha256 of each. What the process says on stderr is an error."""
+    pairs = ",".join(f"{name}={value}" for name, value in options.items())
+    arguments = [sys.executable, __file__, str(folder), str(seed), str(num_steps), pairs, *env_ids]
+    ran = subprocess.run(arguments, capture_output=True, text=True, env=os.environ | environment)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stderr == ""
+    return dict(zip(env_ids, ran.stdout.split(), strict=True))
+
+
 if __name__ == "__main__":
-    file, played_id, seed_text, steps_text, *option_texts = sys.argv[1:]
-    given = {name: int(value) for name, value in (text.split("=") for text in option_texts)}
-    played = record(played_id, int(seed_text), int(steps_text), **given)
-    np.savez(file, **played)
-    print(digest(played))
+    folder_text, seed_text, steps_text, pairs_text, *recorded_ids = sys.argv[1:]
+    given = {name: int(value) for name, value in (pair.split("=") for pair in pairs_text.split(","))}
+    for recorded_id in recorded_ids:
+        recording = record(recorded_id, int(seed_text), int(steps_text), **given)
+        np.savez(file_of(folder_text, recorded_id), **recording)
+        print(digest(recording))

@@ -114,9 +114,7 @@ def _check(options: argparse.Namespace) -> int:
     return 0 if all(each.is_close for each in comparisons) else 1
 
 
-def _positions(
-    log: RatingsLog, world: FittedWorld, options: argparse.Namespace
-) -> tuple[np.ndarray, np.ndarray]:
+def _positions(log: RatingsLog, world: FittedWorld, options: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
     """The log's users and items as positions in the world."""
     positions = []
     for what, own, known, indices in (

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from recsim_env.ratings_log.atomic_file import write_atomically
+from recsim_env.atomic_file import write_atomically
 
 FORMAT_VERSION = 1
 """Of the .npz; a file of another version is refused."""
@@ -146,9 +146,7 @@ class FittedWorld:
         """
         affinity = np.einsum("nd,nd->n", self.interests[users], self.item_factors[items])
         noise = generator.standard_normal(len(affinity))
-        opinion = self.rating_bias[users] + self.rating_scale[users] * (
-            affinity + self.quality[items] + noise
-        )
+        opinion = self.rating_bias[users] + self.rating_scale[users] * (affinity + self.quality[items] + noise)
         # "left" counts the cuts strictly below, as the model says.
         return 1 + np.searchsorted(self.rating_cuts, opinion, side="left").astype(np.int64)
 
@@ -179,6 +177,8 @@ class FittedWorld:
         path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such file; expected a fitted world (.npz)")
+        if not zipfile.is_zipfile(path):  # else NumPy advises to load it unsafely
+            raise ValueError(f"{path}: not a fitted world (.npz), or damaged")
         try:
             with np.load(path, allow_pickle=False) as archive:
                 found = {name: archive[name] for name in archive.files}
@@ -189,9 +189,7 @@ class FittedWorld:
         if version is None or version.shape != () or version.dtype.kind != "i":
             raise ValueError(f"{path}: not a fitted world (no format_version)")
         if int(version) != FORMAT_VERSION:
-            raise ValueError(
-                f"{path}: format_version {int(version)}, this program reads {FORMAT_VERSION}; fit again"
-            )
+            raise ValueError(f"{path}: format_version {int(version)}, this program reads {FORMAT_VERSION}; fit again")
         if set(found) != fields:
             wrong = ", ".join(sorted(set(found) ^ fields))
             raise ValueError(f"{path}: not a fitted world (missing or unknown: {wrong})")
@@ -207,9 +205,7 @@ def _check_shape(name: str, array: np.ndarray, shape: str, sizes: dict[str, int]
         raise ValueError(f"{name}: must have {len(shape)} axes, got {array.ndim}")
     for letter, size in zip(shape, array.shape, strict=True):
         if sizes.setdefault(letter, size) != size:
-            raise ValueError(
-                f"{name}: must have shape [{', '.join(shape)}] with {letter}={sizes[letter]}, got {size}"
-            )
+            raise ValueError(f"{name}: must have shape [{', '.join(shape)}] with {letter}={sizes[letter]}, got {size}")
 
 
 def _first_line(error: BaseException) -> str:

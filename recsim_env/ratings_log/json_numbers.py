@@ -36,9 +36,7 @@ def symmetric(rows: list[list[float]]) -> np.ndarray:
 def one_line_each(value: Any, indent: str = "") -> str:
     """JSON with a line for each inner list: a person can read it, and a changed number is a changed line."""
     if isinstance(value, dict) and any(isinstance(each, dict | list) for each in value.values()):
-        inside = [
-            f"{indent} {json.dumps(key)}: {one_line_each(each, indent + ' ')}" for key, each in value.items()
-        ]
+        inside = [f"{indent} {json.dumps(key)}: {one_line_each(each, indent + ' ')}" for key, each in value.items()]
         return "{\n" + ",\n".join(inside) + f"\n{indent}}}"
     if isinstance(value, list) and value and isinstance(value[0], dict | list):
         return "[\n" + ",\n".join(f"{indent} {json.dumps(each)}" for each in value) + f"\n{indent}]"

@@ -48,9 +48,7 @@ class MixedColumns:
         lengths = {INDICATOR: 1, GENRE: 1, NUMBER: len(_LEVELS)}
         is_whole = (
             len(self.kinds) == len(self.parameters) == num_columns
-            and all(
-                len(each) == lengths.get(kind) for kind, each in zip(self.kinds, self.parameters, strict=True)
-            )
+            and all(len(each) == lengths.get(kind) for kind, each in zip(self.kinds, self.parameters, strict=True))
             and self.category_shares.shape == (num_categories,)
             and self.category_means.shape == (num_categories, num_columns)
             and self.covariance.shape == (num_columns, num_columns)

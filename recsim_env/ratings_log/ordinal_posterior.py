@@ -145,10 +145,7 @@ def _draw_log_scales(
     products = np.bincount(users, distance * worth, num_users)[:, None]
     inverse = np.exp(-_LOG_SCALES)
     log_density = (
-        -counts * _LOG_SCALES
-        - 0.5 * squares * inverse**2
-        + products * inverse
-        - 0.5 * _LOG_SCALES**2 / variance
+        -counts * _LOG_SCALES - 0.5 * squares * inverse**2 + products * inverse - 0.5 * _LOG_SCALES**2 / variance
     )
     cell = np.argmax(log_density + generator.gumbel(size=log_density.shape), axis=1)
     width = _LOG_SCALES[1] - _LOG_SCALES[0]
@@ -204,9 +201,7 @@ def draw_ordinal_model(
         cuts = matching_cuts(mean, spread, shares, cuts)
         opinion = _truncated_opinions(mean, spread, cuts, ratings, generator)
 
-        log_scale = _draw_log_scales(
-            opinion - bias[users], worth, users, num_users, scale_variance, generator
-        )
+        log_scale = _draw_log_scales(opinion - bias[users], worth, users, num_users, scale_variance, generator)
         # Dividing scale, bias, opinions and cuts by one number changes no rating: keep the mean log at 0.
         unit = math.exp(float(log_scale.mean()))
         scale = np.exp(log_scale) / unit
@@ -216,9 +211,7 @@ def draw_ordinal_model(
         standardised = opinion / scale[users]
         design = np.c_[1.0 / scale[users], factors[items]]
         precision = 1.0 / np.r_[bias_variance, interest_variance]
-        user_side = ridge_by_group(
-            by_user, design, standardised - quality[items], precision, generator=generator
-        )
+        user_side = ridge_by_group(by_user, design, standardised - quality[items], precision, generator=generator)
         bias, interests = user_side[:, 0], user_side[:, 1:]
         mean_bias = float(bias.mean())
         bias, opinion, cuts = bias - mean_bias, opinion - mean_bias, cuts - mean_bias
@@ -237,9 +230,7 @@ def draw_ordinal_model(
         factor_variance = _shrunken_variance(unexplained[:, 1:], prior_factor_variance)
 
     model = centred(
-        OrdinalModel(
-            bias=bias, scale=scale, interests=interests, quality=quality, factors=factors, cuts=cuts
-        ),
+        OrdinalModel(bias=bias, scale=scale, interests=interests, quality=quality, factors=factors, cuts=cuts),
         np.bincount(items, minlength=num_items),
     )
     worth = np.einsum("nd,nd->n", model.interests[users], model.factors[items]) + model.quality[items]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recsim_env.ratings_log.atomic_file import write_atomically
+from recsim_env.atomic_file import write_atomically
 from recsim_env.ratings_log.fitted_world import FittedWorld
 from recsim_env.ratings_log.json_numbers import one_line_each, rounded
 from recsim_env.ratings_log.linear_gaussian import LinearGaussian
@@ -149,9 +149,7 @@ def statistics_of(world: FittedWorld) -> PopulationStatistics:
     )
 
 
-def draw_items(
-    statistics: PopulationStatistics, num_items: int, generator: np.random.Generator
-) -> DrawnItems:
+def draw_items(statistics: PopulationStatistics, num_items: int, generator: np.random.Generator) -> DrawnItems:
     """Draw a catalogue; every draw comes from `generator`.
 
     An item's topics are its genres in equal parts, uniform where there is none.
@@ -174,9 +172,7 @@ def draw_items(
     )
 
 
-def draw_users(
-    statistics: PopulationStatistics, num_users: int, generator: np.random.Generator
-) -> DrawnUsers:
+def draw_users(statistics: PopulationStatistics, num_users: int, generator: np.random.Generator) -> DrawnUsers:
     """Draw a population; every draw comes from `generator`."""
     columns = statistics.user_profiles
     values, categories = columns.draw(num_users, generator)

@@ -101,9 +101,7 @@ def _read_movielens(folder: Path, items_path: Path | str | None) -> RatingsLog:
         raise ValueError(f"{items_path}: items are described in the MovieLens folder itself; leave it out")
     for file in files_of_log(folder):
         if not file.is_file():
-            raise ValueError(
-                f"{folder}: not a MovieLens-100K folder, {file.name} is missing; {WHERE_TO_GET_DATA}"
-            )
+            raise ValueError(f"{folder}: not a MovieLens-100K folder, {file.name} is missing; {WHERE_TO_GET_DATA}")
     items, users = read_movielens_items(folder / "u.item"), read_movielens_users(folder / "u.user")
     data = folder / "u.data"
     rows = rows_of(data, "\t", "latin-1", quoted=False)
@@ -167,9 +165,7 @@ def _assemble(
     user_ids, user_positions = _in_order_of_first([user for user, _ in seen], times)
     item_ids, item_positions = _in_order_of_first([item for _, item in seen], times)
     if len(user_ids) < 2 or len(item_ids) < 2:
-        raise ValueError(
-            f"{path}: {len(user_ids)} users and {len(item_ids)} items are rated; needed are 2 of each"
-        )
+        raise ValueError(f"{path}: {len(user_ids)} users and {len(item_ids)} items are rated; needed are 2 of each")
     item_topics, topic_names = items.topics(item_ids)
     item_features, feature_names = items.features(item_ids)
     user_profiles, profile_names = users.features(user_ids)
