@@ -35,7 +35,7 @@ DQN_SETTINGS: dict[str, Any] = {
     "learning_starts": 2_000,
     "batch_size": 256,
     "train_freq": 4,
-    "gradient_steps": 8,
+    "gradient_steps": 4,
     "target_update_interval": 1_000,
     "exploration_fraction": 0.3,
 }
@@ -84,9 +84,9 @@ SUITES = {
         scenarios=("Video", "MovieLens"),
         agents=tuple(AGENTS),
         num_seeds=3,
-        num_steps=60_000,
-        num_evaluations=6,
-        num_sessions=500,
+        num_steps=50_000,
+        num_evaluations=5,
+        num_sessions=400,
     ),
     "smoke": Suite(
         scenarios=("Video",),

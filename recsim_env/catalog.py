@@ -77,7 +77,7 @@ def release_steps(num_items: int, arrivals_per_step: float, generator: np.random
     """[I] int64, ascending: platform time of each release, a Poisson process; all 0 if nothing ever arrives."""
     if arrivals_per_step == 0.0:
         return np.zeros(num_items, np.int64)
-    times = np.cumsum(generator.exponential(1.0 / arrivals_per_step, num_items))
+    times = np.cumsum(generator.exponential(min(1.0 / arrivals_per_step, _END_OF_TIME), num_items))
     return np.minimum(times, _END_OF_TIME).astype(np.int64)
 
 

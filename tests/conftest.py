@@ -11,6 +11,8 @@ _log_beside_checkout = CHECKOUT.parent / "shared" / "data" / "ml-100k"
 if _log_beside_checkout.is_dir():  # so that the log is found from any working directory, and by subprocesses
     os.environ.setdefault("RECSIM_DATA", str(_log_beside_checkout))
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # small matrices; and threads of torch that wait for a busy core are slow
+
 from recsim_env.observation import OBSERVATION_KINDS  # noqa: E402
 from recsim_env.ratings_log import find_log  # noqa: E402
 from recsim_env.scenarios import SCENARIOS  # noqa: E402

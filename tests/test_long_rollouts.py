@@ -57,7 +57,7 @@ def play(env, num_steps: int, seed: int = 0) -> int:
 
 
 @pytest.mark.parametrize(("kind", "num_steps"), [("flat", 1_000), ("dict", 100), ("compact", 100)])
-def test_a_million_random_steps_stay_in_bounds(env_id, kind, num_steps):
+def test_random_steps_stay_in_bounds_a_million_of_them_in_flat_form(env_id, kind, num_steps):
     env = gymnasium.make_vec(env_id, NUM_ENVS, observation=kind, num_threads=2)
     space = env.observation_space
     boxes = space.values() if isinstance(space, gymnasium.spaces.Dict) else [space]

@@ -120,7 +120,6 @@ def test_attributes_and_methods_are_dealt_out_to_lanes():
 
 
 def ppo_parameters(env) -> dict[str, torch.Tensor]:
-    torch.set_num_threads(1)
     model = sb3.PPO("MultiInputPolicy", env, n_steps=16, batch_size=32, n_epochs=2, seed=3, device="cpu")
     before = {name: value.clone() for name, value in model.policy.state_dict().items()}
     after = model.learn(128).policy.state_dict()
@@ -151,7 +150,6 @@ ALGORITHMS = [
 
 @pytest.mark.parametrize(("algorithm", "variant", "kind", "options"), ALGORITHMS)
 def test_every_kind_of_algorithm_has_an_id_that_fits_it(scenario_name, algorithm, variant, kind, options):
-    torch.set_num_threads(1)
     env = VecMonitor(make_sb3_vec_env(f"recsim_env/{scenario_name}{variant}-v0", 4, observation=kind))
     policy = "MlpPolicy" if kind == "flat" else "MultiInputPolicy"
     model = algorithm(policy, env, seed=0, device="cpu", policy_kwargs={"net_arch": [16]}, **options).learn(80)
