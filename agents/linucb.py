@@ -1,10 +1,14 @@
-"""LinUCB on content features: a bandit that learns each visitor from nothing, within the session.
+"""LinUCB on content features: a bandit that learns each visitor within the session.
 
 Li, Chu, Langford and Schapire, "A contextual-bandit approach to personalized news article recommendation", WWW 2010,
-Algorithm 1, with one linear model for each session shared by all items, as content takes the place of arms.
+Algorithm 1, with one linear model for each session shared by all items, as content takes the place of arms. It is
+written with a Gaussian prior on theta, so that the prior can be that of a population (`empirical_bayes`).
 
 Shape legend: N sessions, M candidates, S slots, F content features, d = F + 1 (content and a constant).
 """
+
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,11 +19,32 @@ from recsim_env.vector_env import RecommenderVectorEnv
 _UNRATED_STARS = 3.0
 
 
-class LinUCB(Agent):
-    """Shows argmax_i x_i' theta + alpha sqrt(x_i' A^-1 x_i), with A = ridge I + sum x x' and theta = A^-1 sum r x.
+@dataclass(frozen=True, kw_only=True)
+class LinearPrior:
+    """What is believed of a visitor beforehand: stars = x' theta + e, theta ~ Normal(mean, covariance)."""
 
-    r is the stars given to a shown item, 0 if it was skipped, and 3 if it was consumed but not rated.
+    mean: np.ndarray
+    """[d] float64."""
+    covariance: np.ndarray
+    """[d, d] float64, positive definite."""
+    noise_variance: float
+    """Variance of e, in stars squared."""
+
+    @classmethod
+    def isotropic(cls, size: int, ridge: float) -> "LinearPrior":
+        """Nothing is believed: mean 0, covariance I / ridge, noise of variance 1."""
+        return cls(mean=np.zeros(size), covariance=np.eye(size) / ridge, noise_variance=1.0)
+
+
+class LinUCB(Agent):
+    """Shows argmax_i x_i' theta + alpha sqrt(x_i' A^-1 x_i).
+
+    With a prior of mean m, covariance C and noise variance v: A = C^-1 + sum x x' / v and
+    theta = A^-1 (C^-1 m + sum r x / v). r is the stars given to a shown item, 0 if it was skipped, and 3 if it was
+    consumed but not rated. Without a prior of a population, m = 0, C = I / ridge and v = 1: ridge regression.
     """
+
+    prior: LinearPrior | None = None
 
     def __init__(self, alpha: float = 1.0, ridge: float = 1.0) -> None:
         self.alpha, self.ridge = alpha, ridge
@@ -27,41 +52,52 @@ class LinUCB(Agent):
     def begin(self, env: RecommenderVectorEnv, seed: int = 0) -> None:
         super().begin(env, seed)
         self._size = self.layout.num_content_features + 1
+        self._believed = self.prior or LinearPrior.isotropic(self._size, self.ridge)
         self._inverse = np.zeros((self.num_sessions, self._size, self._size))
         self._targets = np.zeros((self.num_sessions, self._size))
 
     def act(self, observations: Observations, is_first: np.ndarray) -> np.ndarray:
-        self._inverse[is_first] = np.eye(self._size) / self.ridge
-        self._targets[is_first] = 0.0
-        self._learn_last_slate(self.history(observations), ~is_first)
-        contents = self._with_constant(self.candidates(observations)[:, :, : self._size - 1])
+        prior = self._believed
+        self._inverse[is_first] = prior.covariance
+        self._targets[is_first] = np.linalg.solve(prior.covariance, prior.mean)
+        for contents, stars, is_new in last_slate(self.history(observations), self.slate_size):
+            self._update(contents, stars, is_new & ~is_first)
+        contents = with_constant(self.candidates(observations)[:, :, : self._size - 1])
         theta = np.einsum("nij,nj->ni", self._inverse, self._targets)
         projected = contents @ self._inverse  # [N, M, d]
         variance = np.maximum((projected * contents).sum(2), 0.0)
         scores = np.einsum("nmd,nd->nm", contents, theta) + self.alpha * np.sqrt(variance)
         return self.best(scores, observations["candidate_mask"])
 
-    def _learn_last_slate(self, history: np.ndarray, is_under_way: np.ndarray) -> None:
-        """Take in the rows of the history that the last step added: the most recent run of rising slots."""
-        feedback = {name: history[:, :, self._size - 1 + k] for k, name in enumerate(FEEDBACK)}
-        is_new = is_under_way & (feedback["shown"][:, 0] > 0)
-        for row in range(min(self.slate_size, history.shape[1])):
-            if row > 0:  # slots fall as one goes back within a slate
-                goes_on = feedback["slot"][:, row] < feedback["slot"][:, row - 1]
-                is_new = is_new & goes_on & (feedback["shown"][:, row] > 0)
-            stars = 5.0 * feedback["rating"][:, row]
-            stars = np.where((feedback["click"][:, row] > 0) & (stars == 0.0), _UNRATED_STARS, stars)
-            self._update(self._with_constant(history[:, row, : self._size - 1]), stars, is_new)
-
     def _update(self, contents: np.ndarray, stars: np.ndarray, is_new: np.ndarray) -> None:
         """Sherman and Morrison (1950): (A + x x')^-1 = A^-1 - A^-1 x x' A^-1 / (1 + x' A^-1 x)."""
-        contents = contents * is_new[:, None]
-        direction = np.einsum("nij,nj->ni", self._inverse, contents)
-        scale = 1.0 + (direction * contents).sum(1)
-        self._inverse -= direction[:, :, None] * direction[:, None, :] / scale[:, None, None]
-        self._targets += contents * stars[:, None]
+        noise_variance = self._believed.noise_variance
+        scaled = contents * is_new[:, None] / np.sqrt(noise_variance)
+        direction = np.einsum("nij,nj->ni", self._inverse, scaled)
+        divisor = 1.0 + (direction * scaled).sum(1)
+        self._inverse -= direction[:, :, None] * direction[:, None, :] / divisor[:, None, None]
+        self._targets += contents * (is_new * stars / noise_variance)[:, None]
 
-    @staticmethod
-    def _with_constant(contents: np.ndarray) -> np.ndarray:
-        constant = np.ones((*contents.shape[:-1], 1))
-        return np.concatenate([contents.astype(np.float64), constant], axis=-1)
+
+def last_slate(history: np.ndarray, slate_size: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """What the last step added to histories [N, H, F + 5], one row of each at a time.
+
+    Yields content with a constant [N, d], stars [N] as `LinUCB` counts them, and [N] bool whether the row is part of
+    the last slate: the most recent run of rising slots.
+    """
+    first = history.shape[2] - len(FEEDBACK)
+    feedback = {name: history[:, :, first + k] for k, name in enumerate(FEEDBACK)}
+    is_new = feedback["shown"][:, 0] > 0
+    for row in range(min(slate_size, history.shape[1])):
+        if row > 0:  # slots fall as one goes back within a slate
+            goes_on = feedback["slot"][:, row] < feedback["slot"][:, row - 1]
+            is_new = is_new & goes_on & (feedback["shown"][:, row] > 0)
+        stars = 5.0 * feedback["rating"][:, row].astype(np.float64)
+        stars = np.where((feedback["click"][:, row] > 0) & (stars == 0.0), _UNRATED_STARS, stars)
+        yield with_constant(history[:, row, :first]), stars, is_new
+
+
+def with_constant(contents: np.ndarray) -> np.ndarray:
+    """[..., F] to [..., d] float64."""
+    constant = np.ones((*contents.shape[:-1], 1))
+    return np.concatenate([contents.astype(np.float64), constant], axis=-1)

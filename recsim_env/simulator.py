@@ -247,6 +247,13 @@ class Simulator:
         latent["expected_rewards"] = expected
         return latent
 
+    def compiled_model(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Privileged: the records of sessions, items and parameters, as compiled code takes them, for planners.
+
+        They are the simulator's own: to look ahead, copy a session and step the copy with `user_model.step_session`.
+        """
+        return self.sessions, self._items, self._parameters
+
     def state(self) -> dict[str, np.ndarray]:
         """A copy of everything that changes, for `restore`."""
         return {name: np.array(getattr(self, name)) for name in ("sessions", "seeds", "episodes")}
