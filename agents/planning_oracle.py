@@ -1,10 +1,10 @@
-"""Reads the latent state and looks ahead: for each candidate it plays out many futures and takes the best mean.
+"""Reads the latent state and looks ahead: for each candidate it plays out many futures.
 
 Rollout policy improvement (Tesauro and Galperin, "On-line policy improvement using Monte-Carlo search", NIPS 1996)
 with common random numbers: future f draws the same numbers for every candidate, so that what differs between two
 candidates is what they do, not luck. What the real session will draw stays unknown to it.
 
-Shape legend: N sessions, M candidates.
+Shape legend: N sessions, M candidates, R futures.
 """
 
 import itertools
@@ -14,139 +14,104 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numba import njit
 
-from agents.agent import Agent, Observations
+from agents.agent import Observations
+from agents.foresight import ForesightOracle, best_by_foresight
 from recsim_env.random_streams import Purpose, combine
-from recsim_env.user_model import (
-    NO_ITEM,
-    choice_utility,
-    effective_affinity,
-    expected_stars,
-    logistic,
-    mean_opinion,
-    outcome_dtype,
-    step_session,
-)
-from recsim_env.vector_env import RecommenderVectorEnv
+from recsim_env.user_model import NO_ITEM, outcome_dtype, step_session
 
 
 @njit(cache=True)
-def foresight(session, item, p, care_for_trust, care_for_patience):
-    """Score of an item for a policy that minds what a click does to the person.
+def play_out(scratch, outcomes, first, items, p, care_for_trust, care_for_patience, slate):
+    """Return of the session in `scratch[0]` if candidate `first` is shown now, and foresight chooses from then on."""
+    session, outcome = scratch[0], outcomes[0]
+    slate[0] = first
+    total = 0.0
+    while True:
+        step_session(session, items, slate, outcome, p)
+        total += outcome.reward
+        if outcome.terminated or outcome.truncated:
+            return total
+        slate[0] = best_by_foresight(session, items, p, care_for_trust, care_for_patience)
 
-    click probability x (stars + care_for_trust (stars - promised stars) + care_for_patience (stars - 3))
+
+@njit(cache=True)
+def surest_improvement(returns, is_there, base):
+    """The candidate whose returns [M, R] beat the base's by most, the standard error of the difference taken off.
+
+    A candidate that looks better by luck alone would make the planner worse than the policy it begins with.
     """
-    affinity = effective_affinity(session, item)
-    noise_sd = session.rating_scale * p.rating_noise
-    stars = expected_stars(mean_opinion(session, affinity, p.rating_quality * item.quality, p), noise_sd, p)
-    worth = stars + care_for_patience * (stars - 3.0)
-    if care_for_trust != 0.0:
-        promise = mean_opinion(session, affinity, p.expectation_appeal * item.appeal, p)
-        worth += care_for_trust * (stars - expected_stars(promise, noise_sd, p))
-    return logistic(choice_utility(session, item, affinity, p)) * worth
-
-
-@njit(cache=True)
-def best_by_foresight(session, items, p, care_for_trust, care_for_patience):
-    """Index of the candidate with the highest score."""
-    best, best_score = 0, -np.inf
-    for m in range(len(session.candidates)):
-        if session.candidates[m] != NO_ITEM:
-            score = foresight(session, items[session.candidates[m]], p, care_for_trust, care_for_patience)
-            if score > best_score:
-                best, best_score = m, score
+    num_futures = returns.shape[1]
+    best, best_gain = base, 0.0
+    for m in range(len(returns)):
+        if m == base or not is_there[m]:
+            continue
+        mean, squares = 0.0, 0.0
+        for f in range(num_futures):
+            difference = returns[m, f] - returns[base, f]
+            mean += difference / num_futures
+            squares += difference * difference / num_futures
+        error = np.sqrt(max(squares - mean * mean, 0.0) / (num_futures - 1))
+        if mean - error > best_gain:
+            best, best_gain = m, mean - error
     return best
 
 
-@njit(cache=True)
-def play_out(future, items, p, care_for_trust, care_for_patience, slate, outcome):
-    """Return of a session from here to its end under the foresight policy; `future` is used up."""
-    total = 0.0
-    is_over = False
-    while not is_over:
-        slate[0] = best_by_foresight(future, items, p, care_for_trust, care_for_patience)
-        step_session(future, items, slate, outcome, p)
-        total += outcome.reward
-        is_over = outcome.terminated or outcome.truncated
-    return total
-
-
 @njit(cache=True, nogil=True)
-def _values(sessions, scratch, outcomes, items, parameters, num_futures, care_for_trust, care_for_patience, out):
-    """Fill `out` [N, M] with the mean return of showing each candidate now and following foresight from then on."""
+def _plan(sessions, scratch, outcomes, items, parameters, num_futures, care_for_trust, care_for_patience, out):
     slate = np.zeros(1, np.int64)
-    p, future, outcome = parameters[0], scratch[0], outcomes[0]
+    p = parameters[0]
+    num_candidates = len(sessions[0].candidates)
+    returns = np.zeros((num_candidates, num_futures))
+    is_there = np.zeros(num_candidates, np.bool_)
     for n in range(len(sessions)):
-        session = sessions[n]
-        imagined = combine(combine(session.noise_key, session.step), Purpose.IMAGINATION)
-        for m in range(len(session.candidates)):
-            out[n, m] = -np.inf
-            if session.candidates[m] == NO_ITEM:
+        imagined = combine(combine(sessions[n].noise_key, sessions[n].step), Purpose.IMAGINATION)
+        for m in range(num_candidates):
+            is_there[m] = sessions[n].candidates[m] != NO_ITEM
+            if not is_there[m]:
                 continue
-            total = 0.0
             for f in range(num_futures):
-                scratch[0] = session
                 key = combine(imagined, f)
-                future.noise_key = combine(key, Purpose.NOISE_KEY)
-                slate[0] = m
-                # The items that will be on offer are as unknown as the answers, but only from the next step on.
-                future.world_key = combine(key, Purpose.WORLD_KEY)
-                step_session(future, items, slate, outcome, p)
-                total += outcome.reward
-                if not (outcome.terminated or outcome.truncated):
-                    total += play_out(future, items, p, care_for_trust, care_for_patience, slate, outcome)
-            out[n, m] = total / num_futures
-
-
-@njit(cache=True, nogil=True)
-def _foresight_actions(sessions, items, parameters, care_for_trust, care_for_patience, out):
-    for n in range(len(sessions)):
-        out[n] = best_by_foresight(sessions[n], items, parameters[0], care_for_trust, care_for_patience)
-
-
-class ForesightOracle(Agent):
-    """Privileged: the policy that `PlanningOracle` follows in the futures it plays out; with no care, the myopic one.
-
-    Args:
-        care_for_trust: what a star above what was promised is worth, in stars.
-        care_for_patience: what a star above 3 is worth, in stars.
-    """
-
-    def __init__(self, care_for_trust: float = 0.0, care_for_patience: float = 1.0) -> None:
-        self.care_for_trust, self.care_for_patience = care_for_trust, care_for_patience
-
-    def begin(self, env: RecommenderVectorEnv, seed: int = 0) -> None:
-        super().begin(env, seed)
-        if self.slate_size != 1:
-            raise ValueError(f"slate_size={self.slate_size}: this oracle looks ahead for one item a step")
-        self._simulator = env.simulator
-
-    def act(self, observations: Observations, is_first: np.ndarray) -> np.ndarray:
-        actions = np.zeros(self.num_sessions, np.int64)
-        model = self._simulator.compiled_model()
-        _foresight_actions(*model, self.care_for_trust, self.care_for_patience, actions)
-        return actions
+                scratch[0] = sessions[n]
+                scratch[0].noise_key = combine(key, Purpose.NOISE_KEY)
+                scratch[0].world_key = combine(key, Purpose.WORLD_KEY)
+                returns[m, f] = play_out(scratch, outcomes, m, items, p, care_for_trust, care_for_patience, slate)
+        base = best_by_foresight(sessions[n], items, p, care_for_trust, care_for_patience)
+        out[n] = surest_improvement(returns, is_there, base)
 
 
 class PlanningOracle(ForesightOracle):
-    """Privileged: plays out `num_futures` futures for each candidate and shows the one with the best mean return."""
+    """Privileged: begins with the foresight policy, and departs from it where `num_futures` futures say so.
+
+    Args:
+        care_for_trust: as for `ForesightOracle`.
+        care_for_patience: as for `ForesightOracle`.
+        num_futures: futures R for each candidate, at least 2; with a few it can do no better than it began.
+        num_threads: threads that share the sessions; 0 takes one for each core. It changes no number.
+    """
 
     def __init__(
-        self, care_for_trust: float = 0.0, care_for_patience: float = 1.0, num_futures: int = 32, num_threads: int = 0
+        self,
+        care_for_trust: float = 0.0,
+        care_for_patience: float = 0.0,
+        num_futures: int = 32,
+        num_threads: int = 0,
     ) -> None:
         super().__init__(care_for_trust, care_for_patience)
-        self.num_futures = num_futures
-        self.num_threads = num_threads or os.cpu_count() or 1
+        if num_futures < 2:
+            raise ValueError(f"num_futures={num_futures}: must be at least 2")
+        self.num_futures, self.num_threads = num_futures, num_threads or os.cpu_count() or 1
 
     def act(self, observations: Observations, is_first: np.ndarray) -> np.ndarray:
         sessions, items, parameters = self._simulator.compiled_model()
-        values = np.zeros((self.num_sessions, self.layout.num_candidates))
-        bounds = np.linspace(0, self.num_sessions, 4 * self.num_threads + 1).astype(int).tolist()
+        actions = np.zeros(self.num_sessions, np.int64)
+        num_parts = min(8 * self.num_threads, self.num_sessions)
+        bounds = np.linspace(0, self.num_sessions, num_parts + 1).astype(int).tolist()
+        care = self.care_for_trust, self.care_for_patience
 
-        def look_ahead(part: slice) -> None:
-            scratch, outcomes = sessions[:1].copy(), np.zeros(1, outcome_dtype)
-            care = self.care_for_trust, self.care_for_patience
-            _values(sessions[part], scratch, outcomes, items, parameters, self.num_futures, *care, values[part])
+        def plan(part: slice) -> None:
+            scratch, outcomes = np.zeros(1, sessions.dtype), np.zeros(1, outcome_dtype)
+            _plan(sessions[part], scratch, outcomes, items, parameters, self.num_futures, *care, actions[part])
 
         with ThreadPoolExecutor(self.num_threads) as pool:
-            list(pool.map(look_ahead, [slice(*pair) for pair in itertools.pairwise(bounds)]))
-        return values.argmax(1)
+            list(pool.map(plan, [slice(a, b) for a, b in itertools.pairwise(bounds)]))
+        return actions

@@ -295,7 +295,7 @@ def start_session(session, users, items, p):
     for k in range(len(session.satiation)):
         session.satiation[k] = 0.0
     session.trust = 1.0
-    session.patience = user.patience
+    session.patience = min(user.patience, p.patience_limit)
     session.rating_bias = user.rating_bias
     session.rating_scale = user.rating_scale
     session.receptiveness = user.receptiveness

@@ -53,7 +53,6 @@ def _generator(scenario: Scenario, *numbers: int) -> np.random.Generator:
     return np.random.default_rng([zlib.crc32(scenario.name.encode()), *numbers])
 
 
-@lru_cache(maxsize=16)
 def build_world(scenario: Scenario, catalog_seed: int = 0, split: str = "all", world_path: str | None = None) -> World:
     """Draw the world of a scenario; the same arguments give the same world.
 

@@ -73,6 +73,22 @@ def test_each_seed_option_replaces_one_source_of_chance():
     assert same(course(noise_seed=1, user_seed=1, world_seed=1)[3], answers)
 
 
+def test_each_episode_of_a_seed_brings_another_person_another_moment_and_other_answers():
+    env = gymnasium.make(VIDEO_ID).unwrapped
+    env.reset(seed=0)
+    names = ("user", "start_step", "world_key", "user_key", "noise_key")
+    courses = []
+    for _ in range(2_000):
+        env.reset()
+        courses.append([int(env.simulator.sessions[name][0]) for name in names])
+    users, moments, *keys = zip(*courses, strict=True)
+    assert all(len(set(of_one_kind)) == 2_000 for of_one_kind in keys)
+    for drawn in (users, moments):
+        assert len(set(drawn)) > 800
+        assert abs(np.corrcoef(drawn[:-1], drawn[1:])[0, 1]) < 0.1
+    assert abs(np.corrcoef(users, moments)[0, 1]) < 0.1
+
+
 def test_resetting_with_options_alone_fixes_the_named_seed_and_draws_the_others():
     env = gymnasium.make(VIDEO_ID)
     first, second = (env.reset(options={"user_seed": 4})[0] for _ in range(2))

@@ -11,7 +11,7 @@ from scipy import stats
 import recsim_env.world
 from recsim_env.catalog import release_steps
 from recsim_env.content import topic_names_of
-from recsim_env.scenarios import SCENARIOS, VIDEO, scenario_named
+from recsim_env.scenarios import MOVIELENS, SCENARIOS, VIDEO, scenario_named
 from recsim_env.user_model import item_dtype
 from recsim_env.world import SPLITS, build_world
 
@@ -173,3 +173,16 @@ def test_feature_and_profile_names_name_every_column(scenario_name):
 
 def test_presets_are_found_by_name():
     assert all(scenario_named(name) is scenario and scenario.name == name for name, scenario in SCENARIOS.items())
+
+
+def test_a_log_that_is_named_later_is_found_later(tmp_path, monkeypatch):
+    monkeypatch.setenv("RECSIM_DATA", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match="MovieLens needs a ratings log"):
+        build_world(MOVIELENS)
+    lines = ["user,item,rating,timestamp"]
+    lines += [f"{user},{item},{1 + (user * item) % 5},{user + item}" for user in range(12) for item in range(10)]
+    (tmp_path / "ratings.csv").write_text("\n".join(lines))
+    monkeypatch.setenv("RECSIM_DATA", str(tmp_path / "ratings.csv"))
+    monkeypatch.setenv("RECSIM_CACHE", str(tmp_path))
+    assert len(build_world(MOVIELENS).items) == 10
