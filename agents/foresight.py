@@ -64,21 +64,19 @@ def _mean_over_people(people, items, parameters, care_for_trust, care_for_patien
         out[i] = total / len(people)
 
 
-def people_of(world: World, num_people: int, like: np.ndarray, seed: int) -> np.ndarray:
-    """[num_people] session records of people drawn from a world's population, trusting and not tired of anything.
+def people_of(world: World, like: np.ndarray) -> np.ndarray:
+    """Session records of a world's whole population: trusting, and not tired of anything.
 
     `like` is an array of session records whose fields they shall have; nothing else is taken from it.
     """
-    people = np.zeros(num_people, like.dtype)
-    chosen = np.random.default_rng(seed).integers(len(world.users), size=num_people)
+    people = np.zeros(len(world.users), like.dtype)
     for name in ("interests", "rating_bias", "rating_scale", "patience", "receptiveness"):
-        people[name] = getattr(world.users, name)[chosen]
-    people["user"] = chosen
+        people[name] = getattr(world.users, name)
     people["trust"] = 1.0
     return people
 
 
-class _OneItemAgent(Agent):
+class OneItemAgent(Agent):
     """What the agents of this family share: how much they care, and that they show one item a step."""
 
     def __init__(self, care_for_trust: float = 0.0, care_for_patience: float = 0.0) -> None:
@@ -91,7 +89,7 @@ class _OneItemAgent(Agent):
         self._simulator = env.simulator
 
 
-class ForesightOracle(_OneItemAgent):
+class ForesightOracle(OneItemAgent):
     """Privileged: shows the item with the best score for this person, whose state it reads.
 
     Args:
@@ -105,22 +103,27 @@ class ForesightOracle(_OneItemAgent):
         return actions
 
 
-class HistoryBlindPlayer(_OneItemAgent):
+class HistoryBlindPlayer(OneItemAgent):
     """Shows the item with the best score for people in general, whatever this person has answered so far.
 
-    It knows every item and the population (of the world it plays in), which no deployed agent does: an upper
-    reference for policies that do not personalise.
+    It knows every item and the people of `population`, which no deployed agent does: an upper reference for policies
+    that do not personalise.
     """
 
     observation = "compact"
 
+    def __init__(self, population: World, care_for_trust: float = 0.0, care_for_patience: float = 0.0) -> None:
+        super().__init__(care_for_trust, care_for_patience)
+        self._population = population
+
     def begin(self, env: RecommenderVectorEnv, seed: int = 0) -> None:
         super().begin(env, seed)
         sessions, items, parameters = self._simulator.compiled_model()
-        people = people_of(self._simulator.world, _SAMPLED_USERS, sessions, seed)
+        people = people_of(self._population, sessions)
+        sample = np.random.default_rng(seed).integers(len(people), size=_SAMPLED_USERS)
         self._scores = np.zeros(len(items))
         care = self.care_for_trust, self.care_for_patience
-        _mean_over_people(people, items, parameters, *care, self._scores)
+        _mean_over_people(people[sample], items, parameters, *care, self._scores)
 
     def act(self, observations: Observations, is_first: np.ndarray) -> np.ndarray:
         return self.best(self._scores[observations["candidate_items"]], observations["candidate_mask"])

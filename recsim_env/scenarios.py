@@ -8,14 +8,14 @@ VIDEO = Scenario(
     catalog=CatalogConfig(
         num_items=2_000,
         num_topics=8,
-        quality_sd=0.7,
-        appeal_sd=1.0,
+        quality_sd=0.5,
+        appeal_sd=0.8,
         appeal_quality_correlation=-0.2,
         arrivals_per_step=1.0,
         shelf_life=800,
     ),
-    population=PopulationConfig(cluster_scale=1.5, interest_sd=0.8, patience_mean=4.0),
-    behaviour=BehaviourConfig(choice_intercept=0.5, choice_appeal=1.5, choice_distrust=4.0),
+    population=PopulationConfig(cluster_scale=2.0, interest_sd=1.4, patience_mean=4.0),
+    behaviour=BehaviourConfig(choice_intercept=0.5, choice_appeal=1.5, choice_distrust=4.3, interest_limit=8.0),
 )
 """Appeal against quality, trust that is spent quickly and earned slowly, and viewers who leave."""
 

@@ -13,6 +13,8 @@ from agents.foresight import ForesightOracle, HistoryBlindPlayer
 from agents.linucb import LinearPrior, LinUCB
 from agents.myopic_oracle import MyopicOracle
 from agents.planning_oracle import PlanningOracle, surest_improvement
+from recsim_env.scenarios import VIDEO
+from recsim_env.world import build_world
 
 
 def make(num_envs: int, **options):
@@ -61,7 +63,7 @@ def test_without_care_foresight_is_myopic():
 
 def test_history_blind_player_ranks_alike_for_everyone():
     env = make(32, observation="compact")
-    agent = HistoryBlindPlayer(1.0, 1.0)
+    agent = HistoryBlindPlayer(build_world(VIDEO, 0, "train"), 1.0, 1.0)
     agent.begin(env, 0)
     observations, _ = env.reset(seed=0, options={"world_seed": 4})
     offer = {name: np.repeat(values[:1], 32, axis=0) for name, values in observations.items()}

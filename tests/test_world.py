@@ -107,7 +107,7 @@ def test_click_rates_and_mean_ratings_show_appeal_and_quality():
     world = build_world(VIDEO)
     oldest = world.item_statistics[-1]
     assert stats.spearmanr(oldest[:, 1], world.items.appeal).statistic > 0.9
-    assert stats.spearmanr(oldest[:, 2], world.items.quality).statistic > 0.8
+    assert stats.spearmanr(oldest[:, 2], world.items.quality).statistic > 0.7  # taste is in the ratings too
 
 
 def test_every_session_begins_and_ends_while_items_arrive(scenario_name):
