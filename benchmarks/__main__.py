@@ -12,6 +12,7 @@ from rich.table import Table
 
 from benchmarks.results import ResultsError, Row, provenance, read_rows, write_rows
 from benchmarks.suites import SUITES, Suite
+from recsim_env.scenarios import SCENARIOS
 
 _SINGLE_THREADED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -52,6 +53,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     plot.add_argument("directory", type=Path, metavar="DIR", help="folder that holds results.jsonl")
     plot.set_defaults(command=_plot)
+
+    headroom = commands.add_parser(
+        "headroom",
+        help="measure what there is to gain in a scenario",
+        description="Measure the headroom ladder: random, popularity, LinUCB, the best history-blind player, the "
+        "Bayes-filter player, and the myopic, foresight and planning oracles on the same held-out sessions. Leaves "
+        "headroom.jsonl, headroom.md and headroom.png in the folder OUT. Takes minutes for each scenario.",
+    )
+    headroom.add_argument(
+        "--scenario", choices=SCENARIOS, action="append", help="repeat for several (default: Video and Ratings)"
+    )
+    headroom.add_argument(
+        "--out", type=Path, default=Path("runs/headroom"), metavar="DIR", help="folder (default: %(default)s)"
+    )
+    headroom.add_argument("--sessions", type=_positive, default=300, help="sessions (default: %(default)s)")
+    headroom.add_argument("--futures", type=_positive, default=32, help="futures to plan with (default: %(default)s)")
+    headroom.set_defaults(command=_headroom)
 
     throughput = commands.add_parser(
         "throughput",
@@ -147,6 +165,28 @@ def _show(directory: Path, console: Console) -> int:
     rows = read_rows(directory / "results.jsonl")
     console.print(Markdown(write_leaderboard(directory, rows)))
     console.print(f"{directory / 'leaderboard.md'}\n{draw_learning_curves(directory, rows)}", highlight=False)
+    return 0
+
+
+def _headroom(parsed: argparse.Namespace) -> int:
+    from benchmarks.headroom import Ladder, climb, finished
+    from benchmarks.headroom_report import write_headroom
+
+    console, origin = _console(), provenance(sys.argv[1:])
+    rows: list[Row] = []
+    parsed.out.mkdir(parents=True, exist_ok=True)
+    for scenario in parsed.scenario or ["Video", "Ratings"]:
+        ladder = Ladder(scenario=scenario, num_sessions=parsed.sessions, num_futures=parsed.futures)
+        found: list[Row] = []
+        returns = {}
+        with console.status(f"{scenario}: climbing"):
+            for row, of_sessions in climb(ladder):
+                found.append(row)
+                returns[row["agent"]] = of_sessions
+                console.print(f"{scenario:>10} {row['agent']:<17} return {row['return_mean']:7.2f}")
+        rows += [{**row, **origin} for row in finished(found, returns)]
+    write_rows(parsed.out / "headroom.jsonl", rows)
+    console.print(Markdown(write_headroom(parsed.out, rows)))
     return 0
 
 

@@ -36,7 +36,7 @@ def final_rows(rows: list[Row]) -> list[Row]:
 def leaderboard(rows: list[Row]) -> str:
     """A Markdown table for each scenario, best first."""
     final = final_rows(rows)
-    parts = [f"# Leaderboard: suite `{rows[0]['suite']}`", _provenance(rows[0])]
+    parts = [f"# Leaderboard: suite `{rows[0]['suite']}`", provenance_line(rows[0])]
     for scenario in dict.fromkeys(row["scenario"] for row in rows):
         table = ["| agent | score | return of a session | session length | left | steps | learning, s |"]
         table.append("|---|---|---|---|---|---|---|")
@@ -60,7 +60,8 @@ def leaderboard(rows: list[Row]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _provenance(row: Row) -> str:
+def provenance_line(row: Row) -> str:
+    """Where rows come from, in one line of Markdown."""
     versions = ", ".join(f"{name} {number}" for name, number in row.get("versions", {}).items())
     return (
         f"`{row.get('command', '?')}` · commit {row.get('commit', '?')} · {row.get('date', '?')} · "

@@ -14,7 +14,7 @@ from agents.sb3_learner import SB3Learner
 PPO_SETTINGS: dict[str, Any] = {
     "n_steps": 64,
     "batch_size": 512,
-    "n_epochs": 4,
+    "n_epochs": 8,
     "learning_rate": 1e-3,
     "gamma": 0.97,
     "ent_coef": 0.003,
