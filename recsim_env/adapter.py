@@ -135,6 +135,27 @@ class Adapter:
                 raise ValueError(f"options[{name!r}]={value!r}: must be a whole number of at least 0")
 
 
+class BehindAdapter:
+    """What both envs show besides observations: the simulator, and the catalogue that compact observations refer to."""
+
+    _adapter: Adapter
+
+    @property
+    def simulator(self) -> Simulator:
+        """The simulator behind this env; its `state` and `restore` save and bring back its sessions."""
+        return self._adapter.simulator
+
+    @property
+    def catalog_features(self) -> np.ndarray:
+        """[I, F] float32, read-only: the content features of every item."""
+        return read_only(self.simulator.world.items.features)
+
+    @property
+    def catalog_statistics(self) -> np.ndarray:
+        """[A, I, 3] float32, read-only: observed statistics at each refresh; see `observation.REFRESH_AT`."""
+        return read_only(self.simulator.world.item_statistics)
+
+
 def read_only(array: np.ndarray) -> np.ndarray:
     """A view that cannot be written to. (Compiled code is called with the array itself: Numba needs ten times as
     long to recognise a read-only one.)"""

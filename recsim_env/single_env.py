@@ -5,15 +5,14 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from recsim_env.adapter import REWARD_TERMS, Adapter, read_only
+from recsim_env.adapter import REWARD_TERMS, Adapter, BehindAdapter
 from recsim_env.config import Scenario
 from recsim_env.rendering import session_as_text
-from recsim_env.simulator import Simulator
 
 _FIRST = np.zeros(1, np.int64)
 
 
-class RecommenderEnv(gymnasium.Env):
+class RecommenderEnv(BehindAdapter, gymnasium.Env):
     """
     ## Description
     One episode is one session of one person who visits a recommender. In each step the agent shows one item, or a
@@ -70,21 +69,6 @@ class RecommenderEnv(gymnasium.Env):
         self.render_mode = render_mode
         sessions = self.simulator.sessions
         self._patience, self._step = sessions["patience"], sessions["step"]  # views, which `restore` writes to as well
-
-    @property
-    def simulator(self) -> Simulator:
-        """The simulator behind this env; its `state` and `restore` save and bring back a session."""
-        return self._adapter.simulator
-
-    @property
-    def catalog_features(self) -> np.ndarray:
-        """[I, F] float32, read-only: the content features of every item."""
-        return read_only(self.simulator.world.items.features)
-
-    @property
-    def catalog_statistics(self) -> np.ndarray:
-        """[A, I, 3] float32, read-only: observed statistics at each refresh; see `observation.REFRESH_AT`."""
-        return read_only(self.simulator.world.item_statistics)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
         """Begin a session; see Starting State. Without a seed, the next episode of the seed given before."""

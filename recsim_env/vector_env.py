@@ -11,13 +11,12 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from recsim_env.adapter import REWARD_TERMS, SEED_OPTIONS, Adapter, read_only
+from recsim_env.adapter import REWARD_TERMS, SEED_OPTIONS, Adapter, BehindAdapter
 from recsim_env.config import Scenario
 from recsim_env.rendering import session_as_text
-from recsim_env.simulator import Simulator
 
 
-class RecommenderVectorEnv(VectorEnv):
+class RecommenderVectorEnv(BehindAdapter, VectorEnv):
     """N sessions of `RecommenderEnv`, stepped together; lane i seeded s + i equals the single env seeded so.
 
     A session that ends is followed by the lane's next one in the same step (`AutoresetMode.SAME_STEP`): the returned
@@ -44,21 +43,6 @@ class RecommenderVectorEnv(VectorEnv):
         self.single_action_space = self._adapter.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-
-    @property
-    def simulator(self) -> Simulator:
-        """The simulator behind this env; its `state` and `restore` save and bring back all sessions."""
-        return self._adapter.simulator
-
-    @property
-    def catalog_features(self) -> np.ndarray:
-        """[I, F] float32, read-only: the content features of every item."""
-        return read_only(self.simulator.world.items.features)
-
-    @property
-    def catalog_statistics(self) -> np.ndarray:
-        """[A, I, 3] float32, read-only: observed statistics at each refresh; see `observation.REFRESH_AT`."""
-        return read_only(self.simulator.world.item_statistics)
 
     def reset(  # type: ignore[override]
         self, *, seed: int | Sequence[int] | None = None, options: dict[str, Any] | None = None
