@@ -68,8 +68,8 @@ def draw_headroom(rows: list[Row]) -> bytes:
     kinds = (("reads the latent state", "#d55e00"), ("knows the world, not the person", "#0072b2"))
     patches = [plt.Rectangle((0, 0), 1, 1, color=colour) for _, colour in (*kinds, ("", "#8a8a8a"))]
     labels = [name for name, _ in kinds] + ["sees what an agent sees"]
-    figure.legend(patches, labels, loc="lower center", ncols=3, frameon=False)
-    figure.tight_layout(rect=(0, 0.07, 1, 1))
+    axes[0, 0].legend(patches, labels, loc="lower right", fontsize=8)
+    figure.tight_layout()
     image = io.BytesIO()
     figure.savefig(image, dpi=130, format="png")
     plt.close(figure)
