@@ -1,6 +1,7 @@
 """The benchmark's commands: `run`, `plot`, `throughput`. `python -m benchmarks COMMAND --help` says more."""
 
 import argparse
+import dataclasses
 import os
 import sys
 from pathlib import Path
@@ -102,8 +103,6 @@ def _console() -> Console:
 
 def _scenarios(suite: Suite, world: str | None, console: Console) -> tuple[Suite, str | None]:
     """The suite with Ratings in place of MovieLens where there is no log; the fitted world's path where there is."""
-    import dataclasses
-
     from recsim_env.ratings_log import find_log, load_or_fit
 
     if "MovieLens" not in suite.scenarios:

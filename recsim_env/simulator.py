@@ -227,7 +227,7 @@ class Simulator:
         return compact
 
     def latent_state(self) -> dict[str, np.ndarray]:
-        """The one privileged call: what no agent may see, for oracles, metrics and tests.
+        """Privileged: what no agent may see, for oracles, metrics and tests.
 
         Returns copies: `interests` [N, D], `satiation` [N, K], `trust`, `patience`, `rating_bias`, `rating_scale`,
         `receptiveness`, `user` [N]; `candidate_items` [N, M]; `candidate_quality`, `candidate_appeal`,
