@@ -16,21 +16,29 @@ import numpy as np
 from numba import njit
 
 from agents.agent import Observations
-from agents.foresight import OneItemAgent, foresight, people_of
+from agents.foresight import Care, OneItemAgent, foresight, sample_of
 from recsim_env.observation import CONTEXT, FEEDBACK
-from recsim_env.random_streams import Purpose, normal, stream, uniform_in
+from recsim_env.random_streams import Purpose, combine, normal, stream, uniform_in
+from recsim_env.records import NO_ITEM, as_records
 from recsim_env.user_model import (
-    NO_ITEM,
+    begin_visit,
     change,
     choice_utility,
+    consumption_logit,
     effective_affinity,
-    expected_stars,
     logistic,
     mean_opinion,
-    stars,
+    promised_rating,
+    purchase_probability,
+    rating_of,
+    rest,
+    skip,
 )
 from recsim_env.vector_env import RecommenderVectorEnv
 from recsim_env.world import World
+
+_MOOD_MISMATCH = -2.0
+"""Log-likelihood of a particle whose mood is not the one that shows; soft, as moods of particles change by chance."""
 
 _SHRINKAGE = 0.98
 """Of particles towards their mean when they are drawn anew; the spread that this takes away is put back as noise."""
@@ -49,37 +57,40 @@ def _log_probability_of_stars(opinion, noise_sd, rating, p):
 
 
 @njit(cache=True)
-def take_in(particle, item, click, consumption, rating, draws, p):
+def take_in(particle, item, answer, p):
     """Log-likelihood of an answer for one particle, whose state then changes as the user's did.
 
-    A rating that was not submitted is drawn (`draws` is a stream of its own for each particle and step).
+    `answer` is a row of feedback with the columns `FEEDBACK[2:]`, in the units of a session's history. A rating that
+    was not submitted is drawn, with the particle's own noise.
     """
-    affinity = effective_affinity(particle, item)
+    click, consumption, rating, purchase, follow = answer[0], answer[1], answer[2], answer[3], answer[4]
+    affinity = effective_affinity(particle, item, p)
     utility = choice_utility(particle, item, affinity, p)
     if click == 0.0:
-        for k in range(len(particle.satiation)):
-            particle.satiation[k] *= p.satiation_decay
-        particle.patience -= p.patience_skip
+        rest(particle, p)
+        skip(particle, p)
+        particle.step += 1
         return math.log(max(logistic(-utility), 1e-12))
     likelihood = math.log(max(logistic(utility), 1e-12))
-    noise_sd = particle.rating_scale * p.rating_noise
-    opinion = mean_opinion(particle, affinity, p.rating_quality * item.quality, p)
-    if rating > 0.0:
-        likelihood += _log_probability_of_stars(opinion, noise_sd, rating, p)
-    else:
-        first, second = uniform_in(draws, 0), uniform_in(draws, 1)
-        noise = math.sqrt(-2.0 * math.log(1.0 - first)) * math.cos(2.0 * math.pi * second)
-        rating = stars(opinion + noise_sd * noise, p)
     if p.consumption_noise > 0.0:
         seen = min(max(consumption, 1e-9), 1.0 - 1e-9)
-        mean = p.consumption_intercept + p.consumption_affinity * affinity + p.consumption_quality * item.quality
-        deviation = (math.log(seen / (1.0 - seen)) - mean) / p.consumption_noise
+        deviation = (math.log(seen / (1.0 - seen)) - consumption_logit(item, affinity, p)) / p.consumption_noise
         likelihood -= 0.5 * deviation * deviation
-    promise = mean_opinion(particle, affinity, p.expectation_appeal * item.appeal, p)
-    expectation = expected_stars(promise, noise_sd, p)
-    for k in range(len(particle.satiation)):
-        particle.satiation[k] *= p.satiation_decay
-    change(particle, item, rating, expectation, consumption, p)
+    if p.is_shop:
+        chance = purchase_probability(particle, item, affinity, p)
+        likelihood += math.log(max(chance if purchase > 0.0 else 1.0 - chance, 1e-12))
+    expectation = 0.0
+    if not p.is_shop or purchase > 0.0:
+        expectation = promised_rating(particle, item, affinity, p)
+        if rating > 0.0:
+            noise_sd = particle.rating_scale * p.rating_noise
+            opinion = mean_opinion(particle, affinity, p.rating_quality * item.quality, p)
+            likelihood += _log_probability_of_stars(opinion, noise_sd, rating, p)
+        else:
+            rating = rating_of(particle, item, affinity, p)
+    rest(particle, p)
+    change(particle, item, rating, expectation, consumption, purchase, follow, p)
+    particle.step += 1
     return likelihood
 
 
@@ -107,41 +118,59 @@ def _draw_anew(particles, weights, scratch, key, step):
             scratch[b].interests[d] = keep * scratch[b].interests[d] + (1.0 - keep) * mean + jitter
     for b in range(num_particles):
         particles[b] = scratch[b]
+        particles[b].noise_key = combine(key + np.uint64(step), b)
         weights[b] = 1.0 / num_particles
 
 
+@njit(cache=True)
+def _reweigh(particles, weights, logs):
+    """Add `logs` [B] to the logarithms of the weights [B]; returns the number of particles that still count."""
+    largest = logs.max()
+    total, squares = 0.0, 0.0
+    for b in range(len(particles)):
+        weights[b] = math.exp(max(logs[b] - largest, -700.0))
+        total += weights[b]
+    for b in range(len(particles)):
+        weights[b] /= total
+        squares += weights[b] ** 2
+    return 1.0 / squares
+
+
 @njit(cache=True, nogil=True)
-def _filter(particles, weights, shown, feedback, is_news, scratch, items, parameters, key, step):
-    """Take in the last answer of each session: reweigh its particles [N, B], and draw them anew when few count."""
+def _filter(particles, weights, shown, answers, moods, is_news, scratch, items, parameters, key, step):
+    """Take in an answer of each session: reweigh its particles [N, B], and draw them anew when few count."""
     p = parameters[0]
     num_particles = particles.shape[1]
     logs = np.zeros(num_particles)
     for n in range(len(particles)):
         if not is_news[n]:
             continue
-        draws = stream(key, step, Purpose.RATING)
         for b in range(num_particles):
             particle = particles[n, b]
-            logs[b] = math.log(max(weights[n, b], 1e-300))
-            own = np.uint64(draws + np.uint64(n * num_particles + b))
-            logs[b] += take_in(particle, items[shown[n]], feedback[n, 0], feedback[n, 1], feedback[n, 2], own, p)
+            logs[b] = math.log(max(weights[n, b], 1e-300)) + take_in(particle, items[shown[n]], answers[n], p)
+            if moods[n] >= 0 and particle.seen_mood != moods[n]:
+                logs[b] += _MOOD_MISMATCH
             if particle.patience <= 0.0:  # this one would have left
                 logs[b] = -1e300
-        largest = logs.max()
-        total, squares = 0.0, 0.0
-        for b in range(num_particles):
-            weights[n, b] = math.exp(max(logs[b] - largest, -700.0))
-            total += weights[n, b]
-        for b in range(num_particles):
-            weights[n, b] /= total
-            squares += weights[n, b] ** 2
-        if 1.0 / squares < 0.5 * num_particles:
+        if _reweigh(particles[n], weights[n], logs) < 0.5 * num_particles:
             own_key = np.uint64(key + np.uint64(n))
             _draw_anew(particles[n], weights[n], scratch, own_key, step)
 
 
 @njit(cache=True, nogil=True)
-def _scores(particles, weights, candidates, items, parameters, care_for_trust, care_for_patience, out):
+def _come_back(particles, users, times, is_back, parameters):
+    """After its logged history each session's user begins a visit, at that time."""
+    for n in range(len(particles)):
+        if is_back[n]:
+            for b in range(particles.shape[1]):
+                particle = particles[n, b]
+                begin_visit(particle, users[particle.user], parameters[0])
+                particle.step = 0
+                particle.start_step = times[n]
+
+
+@njit(cache=True, nogil=True)
+def _scores(particles, weights, candidates, items, parameters, care, out):
     """Fill `out` [N, M] with the mean foresight over each session's particles."""
     p = parameters[0]
     for n in range(len(particles)):
@@ -150,10 +179,7 @@ def _scores(particles, weights, candidates, items, parameters, care_for_trust, c
             if candidates[n, m] != NO_ITEM:
                 for b in range(particles.shape[1]):
                     if weights[n, b] > 1e-6:
-                        score = foresight(
-                            particles[n, b], items[candidates[n, m]], p, care_for_trust, care_for_patience
-                        )
-                        out[n, m] += weights[n, b] * score
+                        out[n, m] += weights[n, b] * foresight(particles[n, b], items[candidates[n, m]], p, care)
 
 
 class ProfilePrior:
@@ -189,8 +215,7 @@ class BayesFilterPlayer(OneItemAgent):
 
     Args:
         population: the world whose people it expects; not the one it is evaluated in.
-        care_for_trust: as for `ForesightOracle`.
-        care_for_patience: as for `ForesightOracle`.
+        care: as for `ForesightOracle`.
         num_particles: particles B for each session.
         num_threads: threads that share the scoring; 0 takes one for each core. It changes no number.
     """
@@ -200,12 +225,11 @@ class BayesFilterPlayer(OneItemAgent):
     def __init__(
         self,
         population: World,
-        care_for_trust: float = 0.0,
-        care_for_patience: float = 0.0,
+        care: Care = Care(),  # noqa: B008 (frozen)
         num_particles: int = 512,
         num_threads: int = 0,
     ) -> None:
-        super().__init__(care_for_trust, care_for_patience)
+        super().__init__(care)
         self._population, self._prior = population, ProfilePrior(population)
         self.num_particles, self.num_threads = num_particles, num_threads or os.cpu_count() or 1
 
@@ -213,37 +237,58 @@ class BayesFilterPlayer(OneItemAgent):
         super().begin(env, seed)
         self._generator = np.random.default_rng(seed)
         self._key, self._step = np.uint64(self._generator.integers(2**63)), 0
-        sessions, self._items, self._parameters = self._simulator.compiled_model()
-        self._people = people_of(self._population, sessions)
-        self._particles = np.zeros((self.num_sessions, self.num_particles), sessions.dtype)
-        self._weights = np.zeros(self._particles.shape)
-        self._scratch = np.zeros(self.num_particles, sessions.dtype)
+        _, self._items, self._parameters = self._simulator.compiled_model()
+        self._users = as_records(self._population.user_records)
+        everyone = np.arange(len(self._population.users))
+        self._people = sample_of(self._population, everyone, self._generator)
+        size = self.num_sessions, self.num_particles
+        self._particles = as_records(np.zeros(size, self._people.dtype))
+        self._scratch = as_records(np.zeros(self.num_particles, self._people.dtype))
+        self._weights = np.zeros(size)
 
     def act(self, observations: Observations, is_first: np.ndarray) -> np.ndarray:
-        self._take_in(observations, ~is_first)
+        items, num_features = observations["history_items"], self.layout.num_profile_features
+        rows = observations["history_feedback"].reshape(self.num_sessions, -1, len(FEEDBACK)).astype(np.float64)
+        answers = rows[:, :, 2:]
+        answers[:, :, 2] = np.rint(5.0 * answers[:, :, 2])
+        shown_moods = observations["user"][:, num_features + len(CONTEXT) :]
+        moods = np.full(self.num_sessions, -1)
+        if shown_moods.shape[1]:
+            moods = np.where(shown_moods.any(1), shown_moods.argmax(1), -1)
+        self._take_in(items[:, 0], answers[:, 0], moods, ~is_first & (rows[:, 0, 0] > 0))
         if is_first.any():
-            profiles = observations["user"][is_first, : -len(CONTEXT)]
-            self._particles[is_first] = self._people[self._prior.draw(profiles, self.num_particles, self._generator)]
-            self._weights[is_first] = 1.0 / self.num_particles
+            self._welcome(observations, items, answers, is_first, rows[:, :, 0] > 0)
         candidates = observations["candidate_items"]
         scores = np.zeros(candidates.shape)
-        care = self.care_for_trust, self.care_for_patience
         bounds = np.linspace(0, self.num_sessions, self.num_threads + 1).astype(int).tolist()
 
         def score(part: slice) -> None:
             belief = self._particles[part], self._weights[part]
-            _scores(*belief, candidates[part], self._items, self._parameters, *care, scores[part])
+            _scores(*belief, candidates[part], self._items, self._parameters, self.care.weights(), scores[part])
 
         with ThreadPoolExecutor(self.num_threads) as pool:
             list(pool.map(score, [slice(a, b) for a, b in itertools.pairwise(bounds)]))
-        return self.best(scores, observations["candidate_mask"])
+        return self.best(scores, candidates != NO_ITEM)
 
-    def _take_in(self, observations: Observations, is_under_way: np.ndarray) -> None:
-        rows = observations["history_feedback"].reshape(self.num_sessions, -1, len(FEEDBACK))[:, 0].astype(np.float64)
-        seen = {name: rows[:, column] for column, name in enumerate(FEEDBACK)}
-        feedback = np.column_stack([seen["click"], seen["consumption"], np.rint(5.0 * seen["rating"])])
-        is_news = is_under_way & (seen["shown"] > 0)
-        shown = observations["history_items"][:, 0]
-        self._step += 1
-        belief = self._particles, self._weights
-        _filter(*belief, shown, feedback, is_news, self._scratch, self._items, self._parameters, self._key, self._step)
+    def _welcome(self, observations, items, answers, is_first, is_row) -> None:
+        """Draw particles for new sessions, and take in the logged history of those who bring one."""
+        profiles = observations["user"][is_first, : self.layout.num_profile_features]
+        people = self._prior.draw(profiles, self.num_particles, self._generator)
+        self._particles[is_first] = self._people[people]
+        self._particles["noise_key"][is_first] = self._generator.integers(2**63, size=people.shape).astype(np.uint64)
+        self._weights[is_first] = 1.0 / self.num_particles
+        times = observations["time"][:, 0]
+        unknown = np.full(self.num_sessions, -1)
+        for back in range(is_row.shape[1] - 1, -1, -1):
+            is_news = is_first & is_row[:, back]
+            if is_news.any():
+                self._particles["start_step"][is_news] = (times[is_news] - back - 1)[:, None]
+                self._particles["step"][is_news] = 0
+                self._take_in(items[:, back], answers[:, back], unknown, is_news)
+        _come_back(self._particles, self._users, times, is_first, self._parameters)
+
+    def _take_in(self, shown, answers, moods, is_news) -> None:
+        if is_news.any():
+            self._step += 1
+            belief, model = (self._particles, self._weights), (self._items, self._parameters)
+            _filter(*belief, shown, answers, moods, is_news, self._scratch, *model, self._key, self._step)

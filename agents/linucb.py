@@ -7,6 +7,7 @@ written with a Gaussian prior on theta, so that the prior can be that of a popul
 Shape legend: N sessions, M candidates, S slots, F content features, d = F + 1 (content and a constant).
 """
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -60,8 +61,12 @@ class LinUCB(Agent):
         prior = self._believed
         self._inverse[is_first] = prior.covariance
         self._targets[is_first] = np.linalg.solve(prior.covariance, prior.mean)
-        for contents, stars, is_new in last_slate(self.history(observations), self.slate_size):
+        history = self.history(observations)
+        for contents, stars, is_new in last_slate(history, self.slate_size, self.layout.has_purchases):
             self._update(contents, stars, is_new & ~is_first)
+        if is_first.any():  # a warm user brings a history
+            for contents, stars, is_used in rows_of(history, self.layout.has_purchases):
+                self._update(contents, stars, is_used & is_first)
         contents = with_constant(self.candidates(observations)[:, :, : self._size - 1])
         theta = np.einsum("nij,nj->ni", self._inverse, self._targets)
         projected = contents @ self._inverse  # [N, M, d]
@@ -79,22 +84,33 @@ class LinUCB(Agent):
         self._targets += contents * (is_new * stars / noise_variance)[:, None]
 
 
-def last_slate(history: np.ndarray, slate_size: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """What the last step added to histories [N, H, F + 5], one row of each at a time.
+def rows_of(history: np.ndarray, has_purchases: bool) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Histories [N, H, F + 7] one row at a time, the last shown first.
 
-    Yields content with a constant [N, d], stars [N] as `LinUCB` counts them, and [N] bool whether the row is part of
-    the last slate: the most recent run of rising slots.
+    Yields content with a constant [N, d], stars [N] as `LinUCB` counts them, and [N] bool whether the row is in use.
     """
     first = history.shape[2] - len(FEEDBACK)
-    feedback = {name: history[:, :, first + k] for k, name in enumerate(FEEDBACK)}
-    is_new = feedback["shown"][:, 0] > 0
-    for row in range(min(slate_size, history.shape[1])):
+    for row in range(history.shape[1]):
+        feedback = {name: history[:, row, first + k] for k, name in enumerate(FEEDBACK)}
+        stars = 5.0 * feedback["rating"].astype(np.float64)
+        was_consumed = feedback["purchase" if has_purchases else "click"] > 0
+        stars = np.where(was_consumed & (stars == 0.0), _UNRATED_STARS, stars)
+        yield with_constant(history[:, row, :first]), stars, feedback["shown"] > 0
+
+
+def last_slate(
+    history: np.ndarray, slate_size: int, has_purchases: bool
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """What the last step added to histories: as `rows_of`, with whether the row is part of the last slate, which is
+    the most recent run of rising slots."""
+    slots = history[:, :, history.shape[2] - len(FEEDBACK) + FEEDBACK.index("slot")]
+    is_new = np.ones(len(history), np.bool_)
+    rows = itertools.islice(rows_of(history, has_purchases), slate_size)
+    for row, (contents, stars, is_used) in enumerate(rows):
+        is_new = is_new & is_used
         if row > 0:  # slots fall as one goes back within a slate
-            goes_on = feedback["slot"][:, row] < feedback["slot"][:, row - 1]
-            is_new = is_new & goes_on & (feedback["shown"][:, row] > 0)
-        stars = 5.0 * feedback["rating"][:, row].astype(np.float64)
-        stars = np.where((feedback["click"][:, row] > 0) & (stars == 0.0), _UNRATED_STARS, stars)
-        yield with_constant(history[:, row, :first]), stars, is_new
+            is_new = is_new & (slots[:, row] < slots[:, row - 1])
+        yield contents, stars, is_new
 
 
 def with_constant(contents: np.ndarray) -> np.ndarray:

@@ -15,13 +15,14 @@ import numpy as np
 from numba import njit
 
 from agents.agent import Observations
-from agents.foresight import ForesightOracle, best_by_foresight
+from agents.foresight import Care, ForesightOracle, best_by_foresight
 from recsim_env.random_streams import Purpose, combine
-from recsim_env.user_model import NO_ITEM, outcome_dtype, step_session
+from recsim_env.records import NO_ITEM, as_records, outcome_dtype
+from recsim_env.session import step_session
 
 
 @njit(cache=True)
-def play_out(scratch, outcomes, first, items, p, care_for_trust, care_for_patience, slate):
+def play_out(scratch, outcomes, first, items, p, care, slate):
     """Return of the session in `scratch[0]` if candidate `first` is shown now, and foresight chooses from then on."""
     session, outcome = scratch[0], outcomes[0]
     slate[0] = first
@@ -31,7 +32,7 @@ def play_out(scratch, outcomes, first, items, p, care_for_trust, care_for_patien
         total += outcome.reward
         if outcome.terminated or outcome.truncated:
             return total
-        slate[0] = best_by_foresight(session, items, p, care_for_trust, care_for_patience)
+        slate[0] = best_by_foresight(session, items, p, care)
 
 
 @njit(cache=True)
@@ -57,7 +58,7 @@ def surest_improvement(returns, is_there, base):
 
 
 @njit(cache=True, nogil=True)
-def _plan(sessions, scratch, outcomes, items, parameters, num_futures, care_for_trust, care_for_patience, out):
+def _plan(sessions, scratch, outcomes, items, parameters, num_futures, care, out):
     slate = np.zeros(1, np.int64)
     p = parameters[0]
     num_candidates = len(sessions[0].candidates)
@@ -74,8 +75,8 @@ def _plan(sessions, scratch, outcomes, items, parameters, num_futures, care_for_
                 scratch[0] = sessions[n]
                 scratch[0].noise_key = combine(key, Purpose.NOISE_KEY)
                 scratch[0].world_key = combine(key, Purpose.WORLD_KEY)
-                returns[m, f] = play_out(scratch, outcomes, m, items, p, care_for_trust, care_for_patience, slate)
-        base = best_by_foresight(sessions[n], items, p, care_for_trust, care_for_patience)
+                returns[m, f] = play_out(scratch, outcomes, m, items, p, care, slate)
+        base = best_by_foresight(sessions[n], items, p, care)
         out[n] = surest_improvement(returns, is_there, base)
 
 
@@ -83,20 +84,18 @@ class PlanningOracle(ForesightOracle):
     """Privileged: begins with the foresight policy, and departs from it where `num_futures` futures say so.
 
     Args:
-        care_for_trust: as for `ForesightOracle`.
-        care_for_patience: as for `ForesightOracle`.
+        care: of the policy that it begins with.
         num_futures: futures R for each candidate, at least 2; with a few it can do no better than it began.
         num_threads: threads that share the sessions; 0 takes one for each core. It changes no number.
     """
 
     def __init__(
         self,
-        care_for_trust: float = 0.0,
-        care_for_patience: float = 0.0,
+        care: Care = Care(),  # noqa: B008 (frozen)
         num_futures: int = 32,
         num_threads: int = 0,
     ) -> None:
-        super().__init__(care_for_trust, care_for_patience)
+        super().__init__(care)
         if num_futures < 2:
             raise ValueError(f"num_futures={num_futures}: must be at least 2")
         self.num_futures, self.num_threads = num_futures, num_threads or os.cpu_count() or 1
@@ -106,11 +105,11 @@ class PlanningOracle(ForesightOracle):
         actions = np.zeros(self.num_sessions, np.int64)
         num_parts = min(8 * self.num_threads, self.num_sessions)
         bounds = np.linspace(0, self.num_sessions, num_parts + 1).astype(int).tolist()
-        care = self.care_for_trust, self.care_for_patience
+        care = self.care.weights()
 
         def plan(part: slice) -> None:
-            scratch, outcomes = np.zeros(1, sessions.dtype), np.zeros(1, outcome_dtype)
-            _plan(sessions[part], scratch, outcomes, items, parameters, self.num_futures, *care, actions[part])
+            scratch, outcomes = as_records(np.zeros(1, sessions.dtype)), as_records(np.zeros(1, outcome_dtype))
+            _plan(sessions[part], scratch, outcomes, items, parameters, self.num_futures, care, actions[part])
 
         with ThreadPoolExecutor(self.num_threads) as pool:
             list(pool.map(plan, [slice(a, b) for a, b in itertools.pairwise(bounds)]))

@@ -3,7 +3,7 @@
 import numpy as np
 
 from agents.agent import Agent, Observations
-from recsim_env.catalog import STATISTICS
+from recsim_env.traffic import STATISTICS
 from recsim_env.observation import CANDIDATE_COLUMNS
 
 

@@ -4,6 +4,7 @@ Shape legend: N sessions, S slots of a slate, M candidates, F content features.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,14 +12,15 @@ from gymnasium import spaces
 
 from recsim_env.config import RewardConfig, Scenario, SessionConfig
 from recsim_env.observation import OBSERVATION_KINDS
+from recsim_env.records import NO_ITEM
 from recsim_env.scenarios import scenario_named
 from recsim_env.simulator import Simulator
-from recsim_env.user_model import NO_ITEM
+from recsim_env.traffic import STATISTICS
 from recsim_env.world import build_world
 
-ACTION_KINDS = ("candidate", "content")
+ACTION_KINDS = ("candidate", "content", "catalog")
 """`candidate`: indices of candidates (`Discrete`, or `MultiDiscrete` for slates). `content`: points in content
-space (`Box`), each matched to the nearest candidate."""
+space (`Box`), each matched to the nearest candidate; `catalog`: each matched to the nearest item on the shelf."""
 
 REWARD_TERMS = tuple(field.name for field in dataclasses.fields(RewardConfig))
 SEED_OPTIONS = ("world_seed", "user_seed", "noise_seed")
@@ -41,13 +43,15 @@ class Adapter:
         catalog_seed: int = 0,
         split: str = "all",
         world: str | None = None,
+        changes: Mapping[str, Mapping[str, Any]] | None = None,
+        live_platform: bool = False,
         num_threads: int = 1,
     ) -> None:
         if observation not in OBSERVATION_KINDS:
             raise ValueError(f"observation={observation!r}: must be one of {', '.join(OBSERVATION_KINDS)}")
         if action not in ACTION_KINDS:
             raise ValueError(f"action={action!r}: must be one of {', '.join(ACTION_KINDS)}")
-        preset = scenario if isinstance(scenario, Scenario) else scenario_named(scenario)
+        preset = (scenario if isinstance(scenario, Scenario) else scenario_named(scenario)).changed(changes or {})
         given = {
             "slate_size": slate_size,
             "num_candidates": num_candidates,
@@ -58,7 +62,9 @@ class Adapter:
             preset.session, **{name: value for name, value in given.items() if value is not None}
         )
         drawn = build_world(preset, catalog_seed, split, None if world is None else str(world))
-        self.simulator = Simulator(drawn, session, num_sessions, catalog_seed=catalog_seed, num_threads=num_threads)
+        self.simulator = Simulator(
+            drawn, session, num_sessions, catalog_seed=catalog_seed, num_threads=num_threads, is_live=live_platform
+        )
         self.observation, self.action, self.session = observation, action, session
         self.observation_space = self.simulator.layout.space(observation)
         self.action_space = self._action_space()
@@ -68,7 +74,7 @@ class Adapter:
 
     def _action_space(self) -> spaces.Space:
         num_slots, num_candidates = self.session.slate_size, self.session.num_candidates
-        if self.action == "content":
+        if self.action != "candidate":
             size = num_slots * self.simulator.layout.num_content_features
             return spaces.Box(-1.0, 1.0, (size,), np.float32)
         if num_slots == 1:
@@ -92,14 +98,15 @@ class Adapter:
             raise ValueError(f"action of uneven shape: must be of shape {shape} (sessions first)") from None
         if given.shape != self._action_shape:
             raise ValueError(f"action of shape {given.shape}: must be of shape {self._action_shape} (sessions first)")
-        if self.action == "content":
+        if self.action != "candidate":
             if given.dtype.kind not in "fiu":
                 raise ValueError(f"action of type {given.dtype}: must be numbers in [-1, 1]")
             is_wrong = ~((given >= -1.0) & (given <= 1.0))  # NaN too
             if is_wrong.any():
                 raise ValueError(f"action={given[is_wrong].flat[0]}: must be a number in [-1, 1]")
             points = given.astype(np.float64).reshape(num_sessions, num_slots, -1)
-            return self.simulator.nearest_candidates(points)
+            is_whole = self.action == "catalog"
+            return self.simulator.show_nearest_items(points) if is_whole else self.simulator.nearest_candidates(points)
         if given.dtype.kind not in "iu":
             raise ValueError(f"action of type {given.dtype}: must be whole numbers (indices of candidates)")
         last = self.session.num_candidates - 1
@@ -152,8 +159,13 @@ class BehindAdapter:
 
     @property
     def catalog_statistics(self) -> np.ndarray:
-        """[A, I, 3] float32, read-only: observed statistics at each refresh; see `observation.REFRESH_AT`."""
-        return read_only(self.simulator.world.item_statistics)
+        """[A, I, 3] float32, read-only: background statistics at each refresh; see `observation.REFRESH_AT`."""
+        return read_only(self.simulator.world.item_statistics[:, :, : len(STATISTICS)])
+
+    @property
+    def catalog_release_steps(self) -> np.ndarray:
+        """[I] int64, read-only: when each item is released; its age is the platform's `time` less this."""
+        return read_only(self.simulator.world.item_records["release_step"])
 
 
 def read_only(array: np.ndarray) -> np.ndarray:

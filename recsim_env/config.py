@@ -7,6 +7,7 @@ message and the documentation cannot drift apart.
 import dataclasses
 import itertools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +27,11 @@ def count(default: int, low: int, high: int) -> Any:
     return field(default=default, metadata={"low": low, "high": high, "kind": int})
 
 
+def flag(default: bool) -> Any:
+    """A yes-or-no field."""
+    return field(default=default, metadata={"kind": bool})
+
+
 def check_number(name: str, value: Any, low: float, high: float, kind: type = float) -> None:
     """Raise `ValueError` naming `name`, `value` and the allowed range unless low <= value <= high."""
     noun = "a whole number" if kind is int else "a number"
@@ -39,15 +45,11 @@ class Checked:
 
     def __post_init__(self) -> None:
         for each in dataclasses.fields(self):  # type: ignore[arg-type]
-            if "kind" in each.metadata:
-                limits = each.metadata
-                check_number(
-                    f"{type(self).__name__}.{each.name}",
-                    getattr(self, each.name),
-                    limits["low"],
-                    limits["high"],
-                    limits["kind"],
-                )
+            name, value, limits = f"{type(self).__name__}.{each.name}", getattr(self, each.name), each.metadata
+            if limits.get("kind") is bool and not isinstance(value, bool):
+                raise ValueError(f"{name}={value!r}: must be True or False")
+            if "low" in limits:
+                check_number(name, value, limits["low"], limits["high"], limits["kind"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +82,22 @@ class CatalogConfig(Checked):
     """Steps from an item's release to its retirement."""
     impressions_per_step: float = number(0.5, 0.0, 1e6)
     """Background traffic: mean number of times in a step that the rest of the platform is shown an item."""
+    new_item_share: float = number(0.0, 0.0, 1.0)
+    """Share of the candidates that are drawn among new items; 0 draws all of them from the whole shelf."""
+    new_item_age: int = count(20, 1, 10**9)
+    """Steps after its release for which an item is called new."""
+    repeat_share: float = number(0.0, 0.0, 1.0)
+    """Share of the candidates that are drawn among the items that the user has consumed of late."""
+    num_creators: int = count(1, 1, 4_096)
+    """Creators, whom users can follow; each item has one."""
+    creator_share: float = number(0.0, 0.0, 1.0)
+    """Share of an item's topics, and of the variance of its quality, that it has from its creator."""
+    price_mean: float = number(0.0, 0.0, 1e6)
+    """Mean price of an item; 0 where nothing is for sale."""
+    price_sd: float = number(0.5, 0.0, 3.0)
+    """Standard deviation of the logarithm of the price."""
+    has_audio: bool = flag(False)
+    """Whether items can be heard."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +124,18 @@ class PopulationConfig(Checked):
     """Mean share of an item's topics that a fully satisfied user takes over into the interests."""
     profile_noise: float = number(1.0, 0.0, 100.0)
     """Standard deviation of the noise on the observable profile, relative to the interests' spread."""
+    warm_share: float = number(0.0, 0.0, 1.0)
+    """Share of the users who bring a logged history; the others are cold."""
+    warm_steps: int = count(20, 1, 10_000)
+    """Most steps of a logged history; a warm user has 1 to this many, all equally likely."""
+    budget_mean: float = number(0.0, 0.0, 1e6)
+    """Mean budget of a session, in units of price."""
+    budget_sd: float = number(0.3, 0.0, 3.0)
+    """Standard deviation of the logarithm of the budget."""
+    num_moods: int = count(1, 1, 64)
+    """Moods, of which a user is in one at a time; 1 is none at all."""
+    mood_scale: float = number(0.0, 0.0, 10.0)
+    """Standard deviation of what a mood adds to the affinity with a topic."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +152,12 @@ class BehaviourConfig(Checked):
     """Choice: logits for one unit of appeal."""
     choice_distrust: float = number(2.0, 0.0, 50.0)
     """Choice: logits lost when trust falls from 1 to 0."""
+    choice_freshness: float = number(0.0, 0.0, 50.0)
+    """Choice: logits that an item has at its release and loses with age."""
+    freshness_half_life: float = number(10.0, 0.1, 1e9)
+    """Choice: steps in which freshness falls to a half."""
+    choice_follow: float = number(0.0, 0.0, 50.0)
+    """Choice: logits that an item gains if the user follows its creator."""
     rating_affinity: float = number(1.0, 0.0, 50.0)
     """Rating: opinion for one unit of effective affinity, in units of rating noise."""
     rating_quality: float = number(1.0, 0.0, 50.0)
@@ -134,6 +170,16 @@ class BehaviourConfig(Checked):
     """Rating: the four ascending opinions that divide 1 from 2, 2 from 3, 3 from 4 and 4 from 5."""
     rating_probability: float = number(0.8, 0.0, 1.0)
     """Rating: chance that a consumed item's rating is also submitted, and so is seen in the history."""
+    is_shop: bool = flag(False)
+    """Purchase: items are for sale; a click is a look at the item, and only what is bought is rated."""
+    purchase_intercept: float = number(0.0, -50.0, 50.0)
+    """Purchase: logit of buying a free item without affinity and quality, once it is looked at."""
+    purchase_affinity: float = number(1.0, 0.0, 50.0)
+    """Purchase: logits for one unit of effective affinity."""
+    purchase_quality: float = number(1.0, 0.0, 50.0)
+    """Purchase: logits for one unit of quality."""
+    purchase_price: float = number(1.0, 0.0, 50.0)
+    """Purchase: logits lost for one unit of price."""
     consumption_intercept: float = number(0.0, -50.0, 50.0)
     """Consumption: logit of the consumed fraction without affinity and quality."""
     consumption_affinity: float = number(1.0, 0.0, 50.0)
@@ -146,8 +192,22 @@ class BehaviourConfig(Checked):
     """Change: no interest moves beyond plus or minus this."""
     satiation_gain: float = number(0.4, 0.0, 10.0)
     """Change: satiation gained by an item's topics when it is wholly consumed."""
+    satiation_purchase: float = number(0.0, 0.0, 10.0)
+    """Change: satiation gained by an item's topics when it is bought: the need for them is met."""
     satiation_decay: float = number(0.9, 0.0, 0.9999)
     """Change: share of satiation that is left after a step."""
+    repeat_gain: float = number(0.0, 0.0, 10.0)
+    """Change: affinity gained by an item for each time it is among what the user consumed of late."""
+    repeat_boredom: float = number(0.0, 0.0, 10.0)
+    """Change: affinity lost for the square of that number, so that a repeat is welcome first and then a bore."""
+    follow_probability: float = number(0.0, 0.0, 1.0)
+    """Change: chance to follow an item's creator after rating it 5; after a 4 it is half of that."""
+    unfollow_probability: float = number(0.0, 0.0, 1.0)
+    """Change: chance to unfollow an item's creator after rating it 1; after a 2 it is half of that."""
+    mood_change: float = number(0.0, 0.0, 1.0)
+    """Change: chance in a step to fall into a mood, any of them."""
+    mood_delay: int = count(5, 0, 10_000)
+    """Change: steps after which a mood that lasts shows in the observation."""
     trust_gain: float = number(0.05, 0.0, 1.0)
     """Change: trust gained for each star above expectation."""
     trust_loss: float = number(0.1, 0.0, 1.0)
@@ -177,6 +237,8 @@ class RewardConfig(Checked):
     """Weight of the clicks, 0 or 1."""
     consumption: float = number(0.0, -1e3, 1e3)
     """Weight of the consumed fraction, 0 to 1."""
+    purchase: float = number(0.0, -1e3, 1e3)
+    """Weight of the purchases, 0 or 1."""
     retention: float = number(0.0, -1e3, 1e3)
     """Weight of staying: 1 for each step after which the user is still there (not a mean over slots)."""
 
@@ -217,3 +279,38 @@ class Scenario:
     def __post_init__(self) -> None:
         if self.source not in ("synthetic", "ratings_log", "statistics"):
             raise ValueError(f"Scenario.source={self.source!r}: must be 'synthetic', 'ratings_log' or 'statistics'")
+        for name in SECTIONS:
+            section, kind = getattr(self, name), SECTIONS[name]
+            if not isinstance(section, kind):
+                raise ValueError(f"Scenario.{name}={section!r}: must be a {kind.__name__}")
+
+    def changed(self, changes: Mapping[str, Mapping[str, Any]]) -> "Scenario":
+        """The scenario with other numbers, such as `{"population": {"warm_share": 0.5}}`.
+
+        Raises:
+            ValueError: an unknown section or field, or a value out of its range; the message says what is allowed.
+        """
+        sections = {}
+        for name, values in changes.items():
+            if name not in SECTIONS:
+                raise ValueError(f"changes[{name!r}]: unknown; must be one of {', '.join(SECTIONS)}")
+            if not isinstance(values, Mapping):
+                raise ValueError(f"changes[{name!r}]={values!r}: must be a dict of field names and values")
+            fields = [field.name for field in dataclasses.fields(SECTIONS[name])]
+            for field_name in values:
+                if field_name not in fields:
+                    raise ValueError(
+                        f"changes[{name!r}][{field_name!r}]: unknown; {SECTIONS[name].__name__} has {', '.join(fields)}"
+                    )
+            sections[name] = dataclasses.replace(getattr(self, name), **values)
+        return dataclasses.replace(self, **sections)
+
+
+SECTIONS: dict[str, type] = {
+    "catalog": CatalogConfig,
+    "population": PopulationConfig,
+    "behaviour": BehaviourConfig,
+    "reward": RewardConfig,
+    "session": SessionConfig,
+}
+"""The parts of a scenario."""

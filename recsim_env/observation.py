@@ -1,13 +1,14 @@
 """What an agent sees of a session: the layout of an observation, its spaces, and the code that writes it.
 
 An observation is one flat vector [user | history | candidates | candidate_mask]. `"flat"` hands it out as it is,
-`"dict"` hands out its four parts, `"compact"` hands out item ids and feedback, for learners that read the
-catalogue's features once (`catalog_features`, `catalog_statistics`) and gather on the GPU.
+`"dict"` hands out its four parts, `"compact"` hands out item ids, feedback and the platform's time, for learners that
+read the catalogue once (`catalog_features`, `catalog_statistics`, `catalog_release_steps`) and gather on the GPU.
 
 Shape legend: N sessions, H shown items in the history, M candidates, F content features, P profile features,
-I items, A refreshes, G = F + 4 features of a candidate, T = F + 5 features of a row of the history.
+I items, A refreshes, G = F + 6 features of a candidate, T = F + 7 features of a row of the history.
 """
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,21 +16,23 @@ import numpy as np
 from gymnasium import spaces
 from numba import njit
 
-from recsim_env.catalog import NUM_REFRESHES, STATISTICS
 from recsim_env.config import MAX_SLATE_SIZE
-from recsim_env.user_model import NO_ITEM
+from recsim_env.records import HISTORY_FEEDBACK, NO_ITEM
+from recsim_env.traffic import NUM_REFRESHES, STATISTICS
 
 OBSERVATION_KINDS = ("dict", "flat", "compact")
 
-CONTEXT = ("elapsed",)
-"""Columns of `user` after the profile: the share of the session that is over."""
+CONTEXT = ("elapsed", "tenure")
+"""Columns of `user` after the profile: the share of the session that is over; log2(1 + steps of logged history) / 16.
+After them, in worlds with moods, a column for each: 1 for the mood that shows, which is late (`mood_delay`)."""
 
-CANDIDATE_COLUMNS = ("age", *STATISTICS)
-"""Columns of a candidate after its content: `SCALED_AGE`, and the observed statistics."""
+CANDIDATE_COLUMNS = ("age", *STATISTICS, "followed", "plays")
+"""Columns of a candidate after its content: `SCALED_AGE`; the observed statistics, with what this session's history
+adds to them; 1 if the user follows its creator; how often the history says that the user consumed it / 16."""
 
-FEEDBACK = ("shown", "slot", "click", "consumption", "rating")
-"""Columns of a row of the history after its content: 1 if the row is in use; slot / 10; 0 or 1; 0..1; stars / 5,
-0 if no rating was submitted. Row 0 is what was shown last."""
+FEEDBACK = ("shown", *HISTORY_FEEDBACK)
+"""Columns of a row of the history after its content: 1 if the row is in use; slot / 10; 0 or 1; 0..1; stars / 5, 0 if
+no rating was submitted; 1 if bought; 1 if the creator was followed, -1 if unfollowed. Row 0 is what was shown last."""
 
 MAX_AGE = 2 ** (NUM_REFRESHES - 2)
 """Age in steps after which an item is only called old, and its statistics are refreshed no more."""
@@ -42,6 +45,9 @@ SCALED_AGE = (np.log2(1.0 + np.arange(MAX_AGE + 1)) / NUM_REFRESHES).astype(np.f
 
 _SLOT_UNIT = 1.0 / MAX_SLATE_SIZE
 _STAR_UNIT = 1.0 / 5.0
+_MAX_PLAYS = 16
+_MAX_TIME = 2**62
+_NUM_FEEDBACK, _NUM_COLUMNS = len(FEEDBACK), len(CANDIDATE_COLUMNS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,14 +55,17 @@ class ObservationLayout:
     """Where each part of an observation stands."""
 
     num_profile_features: int
+    num_moods: int
     num_content_features: int
     num_items: int
     num_candidates: int
     history_length: int
+    has_purchases: bool
+    """Whether items are for sale, so that a click without a purchase was a look at an item that did not please."""
 
     @property
     def user_size(self) -> int:
-        return self.num_profile_features + len(CONTEXT)
+        return self.num_profile_features + len(CONTEXT) + (self.num_moods if self.num_moods > 1 else 0)
 
     @property
     def history_shape(self) -> tuple[int, int]:
@@ -100,21 +109,24 @@ class ObservationLayout:
         return spaces.Dict(
             {
                 "user": spaces.Box(-1.0, 1.0, (self.user_size,), np.float32),
-                "history_items": spaces.Box(NO_ITEM, last, (self.history_length,), np.int64),
-                "history_feedback": spaces.Box(0.0, 1.0, (self.history_length * len(FEEDBACK),), np.float32),
-                "candidate_items": spaces.Box(NO_ITEM, last, (self.num_candidates,), np.int64),
-                "candidate_ages": spaces.Box(0, MAX_AGE, (self.num_candidates,), np.int64),
-                "candidate_mask": spaces.Box(0.0, 1.0, (self.num_candidates,), np.float32),
+                "history_items": spaces.Box(NO_ITEM, last, (self.history_length,), np.int32),
+                "history_feedback": spaces.Box(-1.0, 1.0, (self.history_length * _NUM_FEEDBACK,), np.float32),
+                "candidate_items": spaces.Box(NO_ITEM, last, (self.num_candidates,), np.int32),
+                "time": spaces.Box(0, _MAX_TIME, (1,), np.int64),
             }
         )
 
 
 @njit(cache=True)
-def _write_user(session, profiles, session_length, out):
+def _write_user(session, profiles, num_moods, session_length, out):
     num_features = profiles.shape[1]
     for f in range(num_features):
         out[f] = profiles[session.user, f]
     out[num_features] = session.step / session_length
+    out[num_features + 1] = math.log2(1.0 + session.tenure) / 16.0 if session.tenure > 0 else 0.0
+    if num_moods > 1:
+        for mood in range(num_moods):
+            out[num_features + 2 + mood] = 1.0 if session.seen_mood == mood else 0.0
 
 
 @njit(cache=True)
@@ -125,12 +137,14 @@ def _write_feedback(feedback, out):
     out[2] = feedback[1]
     out[3] = feedback[2]
     out[4] = np.float64(feedback[3]) * _STAR_UNIT
+    out[5] = feedback[4]
+    out[6] = feedback[5]
 
 
 @njit(cache=True)
 def _write_history(session, features, out):
     num_features = features.shape[1]
-    length, width = len(session.history_items), num_features + 5
+    length, width = len(session.history_items), num_features + _NUM_FEEDBACK
     row, at = (session.num_shown - 1) % length, 0
     for _ in range(min(session.num_shown, length)):
         part = out[at : at + width]
@@ -144,9 +158,31 @@ def _write_history(session, features, out):
 
 
 @njit(cache=True)
-def _write_candidates(session, release_steps, features, statistics, out, mask):
+def _count_own_feedback(session, item, own):
+    """What the session's history says of an item: impressions, clicks, ratings, stars."""
+    own[:] = 0.0
+    for row in range(len(session.history_items)):
+        if session.history_items[row] == item:
+            own[0] += 1.0
+            own[1] += session.history_feedback[row, 1]
+            own[2] += 1.0 if session.history_feedback[row, 3] > 0.0 else 0.0
+            own[3] += session.history_feedback[row, 3]
+
+
+@njit(cache=True)
+def _add_feedback(known, more, out):
+    """`STATISTICS` of background statistics [4] and of counts [4] besides them."""
+    impressions = 2.0 ** (32.0 * known[0]) - 1.0
+    ratings = known[3] + more[2]
+    out[0] = min(math.log2(1.0 + impressions + more[0]) / 32.0, 1.0)
+    out[1] = (known[1] * impressions + more[1]) / max(impressions + more[0], 1.0)
+    out[2] = (5.0 * known[2] * known[3] + more[3]) / max(ratings, 1.0) / 5.0
+
+
+@njit(cache=True)
+def _write_candidates(session, release_steps, features, statistics, shared, own, out, mask):
     num_features = features.shape[1]
-    width, at = num_features + 4, 0
+    width, at = num_features + _NUM_COLUMNS, 0
     now = session.start_step + session.step
     for candidate in range(len(session.candidates)):
         item = session.candidates[candidate]
@@ -164,42 +200,70 @@ def _write_candidates(session, release_steps, features, statistics, out, mask):
         part[num_features + 1] = known[0]  # one by one: a loop of three costs Numba as much as all the rest
         part[num_features + 2] = known[1]
         part[num_features + 3] = known[2]
+        part[num_features + 4] = 0.0
+        part[num_features + 5] = 0.0
+        times_shown = 0
+        for row in range(len(session.history_items)):
+            times_shown += session.history_items[row] == item
+        if times_shown > 0:
+            _count_own_feedback(session, item, own)
+            part[num_features + 5] = min(own[1] / _MAX_PLAYS, 1.0)
+            if len(shared) == 0:
+                _add_feedback(known, own, part[num_features + 1 :])
+        if len(shared) > 0 and shared[item, 0] > 0.0:
+            _add_feedback(known, shared[item], part[num_features + 1 :])
         mask[candidate] = 1.0
 
 
+@njit(cache=True)
+def _write_followed(session, creators, width, out):
+    """The column `followed`, in worlds with creators."""
+    at = width - 2
+    for candidate in range(len(session.candidates)):
+        item = session.candidates[candidate]
+        if item != NO_ITEM:
+            out[at] = session.follows[creators[item]]
+        at += width
+
+
 @njit(cache=True, nogil=True)
-def write_flat(sessions, release_steps, features, statistics, profiles, session_length, out):
-    """Fill `out` [N, size] float32 with the sessions' flat observations."""
-    num_features = features.shape[1]
+def write_flat(sessions, catalog, profiles, num_moods, session_length, out):
+    """Fill `out` [N, size] float32 with the sessions' flat observations.
+
+    `catalog` is (release steps [I], creators [I], features [I, F], statistics [A, I, 4], shared feedback [I, 4] of a
+    live platform, or [0, 4]).
+    """
+    release_steps, creators, features, statistics, shared = catalog
+    num_features, own = features.shape[1], np.zeros(4)
     for n in range(len(sessions)):
         session, row = sessions[n], out[n]
-        history_at = profiles.shape[1] + 1
-        candidates_at = history_at + len(session.history_items) * (num_features + 5)
-        mask_at = candidates_at + len(session.candidates) * (num_features + 4)
-        _write_user(session, profiles, session_length, row[:history_at])
+        history_at = profiles.shape[1] + 2 + (num_moods if num_moods > 1 else 0)
+        candidates_at = history_at + len(session.history_items) * (num_features + _NUM_FEEDBACK)
+        mask_at = candidates_at + len(session.candidates) * (num_features + _NUM_COLUMNS)
+        candidates = row[candidates_at:mask_at]
+        _write_user(session, profiles, num_moods, session_length, row[:history_at])
         _write_history(session, features, row[history_at:candidates_at])
-        _write_candidates(session, release_steps, features, statistics, row[candidates_at:mask_at], row[mask_at:])
+        _write_candidates(session, release_steps, features, statistics, shared, own, candidates, row[mask_at:])
+        if len(session.follows) > 1:
+            _write_followed(session, creators, num_features + _NUM_COLUMNS, candidates)
 
 
 @njit(cache=True, nogil=True)
-def write_compact(
-    sessions, release_steps, profiles, session_length, user, history_items, feedback, candidates, ages, mask
-):
+def write_compact(sessions, profiles, num_moods, session_length, user, history_items, feedback, candidates, time):
     """Fill the arrays of the compact observations; shapes as in `ObservationLayout.space("compact")`, with N first."""
     for n in range(len(sessions)):
         session = sessions[n]
-        _write_user(session, profiles, session_length, user[n])
+        _write_user(session, profiles, num_moods, session_length, user[n])
         length = len(session.history_items)
         num_rows = min(session.num_shown, length)
-        feedback[n] = 0.0
-        history_items[n] = NO_ITEM
+        row = (session.num_shown - 1) % length
         for back in range(num_rows):
-            row = (session.num_shown - 1 - back) % length
             history_items[n, back] = session.history_items[row]
-            _write_feedback(session.history_feedback[row], feedback[n, 5 * back : 5 * back + 5])
-        now = session.start_step + session.step
+            part = feedback[n, _NUM_FEEDBACK * back : _NUM_FEEDBACK * (back + 1)]
+            _write_feedback(session.history_feedback[row], part)
+            row = row - 1 if row > 0 else length - 1
+        history_items[n, num_rows:] = NO_ITEM
+        feedback[n, _NUM_FEEDBACK * num_rows :] = 0.0
         for candidate in range(len(session.candidates)):
-            item = session.candidates[candidate]
-            candidates[n, candidate] = item
-            ages[n, candidate] = min(now - release_steps[item], MAX_AGE) if item != NO_ITEM else 0
-            mask[n, candidate] = 1.0 if item != NO_ITEM else 0.0
+            candidates[n, candidate] = session.candidates[candidate]
+        time[n, 0] = session.start_step + session.step

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from recsim_env.catalog import log_normal
 from recsim_env.config import PopulationConfig
-from recsim_env.user_model import user_dtype
+from recsim_env.records import WorldSizes, user_dtype
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,8 @@ class Users:
     """[N] float64, positive (latent)."""
     receptiveness: np.ndarray
     """[N] float64 in [0, 1]: how readily interests move (latent)."""
+    budget: np.ndarray
+    """[N] float64: what a visit may cost, in units of price (latent)."""
     profiles: np.ndarray
     """[N, P] float32 in [-1, 1]: what the platform sees."""
     profile_names: Sequence[str]
@@ -34,13 +37,22 @@ class Users:
         return len(self.rating_bias)
 
 
-def draw_temper(
-    config: PopulationConfig, num_users: int, generator: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """[N] patience ~ max(1, Normal) and [N] receptiveness ~ mean x Uniform(0, 2), at most 1."""
+def draw_temper(config: PopulationConfig, num_users: int, generator: np.random.Generator) -> dict[str, np.ndarray]:
+    """What no log tells of users, each [N]: patience ~ max(1, Normal), receptiveness ~ mean x Uniform(0, 2), at most
+    1, and budget ~ log-normal."""
     patience = config.patience_mean + config.patience_sd * generator.standard_normal(num_users)
     receptiveness = config.receptiveness_mean * generator.uniform(0.0, 2.0, num_users)
-    return np.maximum(patience, 1.0), np.minimum(receptiveness, 1.0)
+    return {
+        "patience": np.maximum(patience, 1.0),
+        "receptiveness": np.minimum(receptiveness, 1.0),
+        "budget": log_normal(config.budget_mean, config.budget_sd, num_users, generator),
+    }
+
+
+def draw_moods(config: PopulationConfig, num_topics: int, structure_generator: np.random.Generator) -> np.ndarray:
+    """[Q, K] float64: what each mood adds to the affinity with each topic; zeros if there is one mood only."""
+    moods = config.mood_scale * structure_generator.standard_normal((config.num_moods, num_topics))
+    return moods if config.num_moods > 1 else np.zeros_like(moods)
 
 
 def draw_synthetic_users(
@@ -61,21 +73,19 @@ def draw_synthetic_users(
     interests = clusters[membership] + spread
     typical = np.sqrt(config.cluster_scale**2 + config.interest_sd**2) or 1.0
     noise = config.profile_noise * generator.standard_normal(interests.shape)
-    patience, receptiveness = draw_temper(config, config.num_users, generator)
     return Users(
         interests=interests,
         rating_bias=config.rating_bias_sd * generator.standard_normal(config.num_users),
         rating_scale=np.exp(config.rating_scale_sd * generator.standard_normal(config.num_users)),
-        patience=patience,
-        receptiveness=receptiveness,
+        **draw_temper(config, config.num_users, generator),
         profiles=np.tanh(interests @ directions / typical + noise).astype(np.float32),
         profile_names=tuple(f"profile {d + 1}" for d in range(num_factors)),
     )
 
 
-def user_records(users: Users) -> np.ndarray:
-    """[N] records of `user_model.user_dtype`: the latent side of the population."""
-    records = np.zeros(len(users), user_dtype(users.interests.shape[1]))
-    for name in ("interests", "rating_bias", "rating_scale", "patience", "receptiveness"):
+def user_records(users: Users, sizes: WorldSizes) -> np.ndarray:
+    """[N] records of `records.user_dtype`: the latent side of the population."""
+    records = np.zeros(len(users), user_dtype(sizes))
+    for name in ("interests", "rating_bias", "rating_scale", "patience", "receptiveness", "budget"):
         records[name] = getattr(users, name)
     return records

@@ -16,6 +16,8 @@ GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MULTIPLIER_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MULTIPLIER_2 = np.uint64(0x94D049BB133111EB)
 _SHIFT_30, _SHIFT_27, _SHIFT_31, _SHIFT_11 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(11)
+_SHIFT_32, _LOW_32 = np.uint64(32), np.uint64(0xFFFFFFFF)
+_SINGLE_UNIT = 1.0 / 4294967296.0  # 2**-32
 _DOUBLE_UNIT = 1.0 / 9007199254740992.0  # 2**-53
 _TWO_PI = 2.0 * math.pi
 
@@ -35,6 +37,12 @@ class Purpose(IntEnum):
     USER_KEY = 10
     NOISE_KEY = 11
     IMAGINATION = 12
+    PURCHASE = 13
+    FOLLOW = 14
+    MOOD = 15
+    TENURE = 16
+    LOG = 17
+    ROTATION = 18
 
 
 def _wrapping(function):
@@ -80,6 +88,13 @@ def normal(key, step, purpose, index):
     one_stream = stream(key, step, purpose)
     first, second = uniform_in(one_stream, 2 * index), uniform_in(one_stream, 2 * index + 1)
     return math.sqrt(-2.0 * math.log(1.0 - first)) * math.cos(_TWO_PI * second)
+
+
+@_wrapping
+def uniform_pair_in(one_stream, index):
+    """The draw number `index` of a stream as two uniform numbers in [0, 1), of 32 bits each."""
+    bits = combine(one_stream, index)
+    return np.float64(bits >> _SHIFT_32) * _SINGLE_UNIT, np.float64(bits & _LOW_32) * _SINGLE_UNIT
 
 
 @njit(cache=True)

@@ -34,6 +34,8 @@ def items_of(source: FittedWorld | DrawnItems, chosen: np.ndarray) -> Items:
         topics=source.item_topics[chosen],
         quality=source.quality[chosen],
         appeal=source.appeal[chosen],
+        prices=np.zeros(len(chosen)),
+        creators=np.zeros(len(chosen), np.int64),
         features=source.item_features[chosen],
         feature_names=tuple(str(name) for name in source.feature_names),
         topic_names=tuple(str(name) for name in source.topic_names),
@@ -44,14 +46,12 @@ def items_of(source: FittedWorld | DrawnItems, chosen: np.ndarray) -> Items:
 def users_of(
     source: FittedWorld | DrawnUsers, chosen: np.ndarray, config: PopulationConfig, generator: np.random.Generator
 ) -> Users:
-    """The chosen users; patience and receptiveness, of which a log says nothing, are drawn from the config."""
-    patience, receptiveness = draw_temper(config, len(chosen), generator)
+    """The chosen users; patience and the like, of which a log says nothing, are drawn from the config."""
     return Users(
         interests=source.interests[chosen],
         rating_bias=source.rating_bias[chosen],
         rating_scale=source.rating_scale[chosen],
-        patience=patience,
-        receptiveness=receptiveness,
+        **draw_temper(config, len(chosen), generator),
         profiles=source.user_profiles[chosen],
         profile_names=tuple(str(name) for name in source.profile_names),
     )

@@ -6,24 +6,26 @@ Shape legend: N sessions, S slots of a slate, M candidates, F content features.
 import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 
 import numpy as np
-from numba import config as numba_config
 from numba import njit
 
 from recsim_env.config import SessionConfig, check_number
+from recsim_env.live_platform import LivePlatform
+from recsim_env.nearest import nearest_candidates, show_nearest_items
 from recsim_env.observation import FEEDBACK, ObservationLayout, write_compact, write_flat
 from recsim_env.random_streams import Purpose, combine
-from recsim_env.user_model import (
-    NO_ITEM,
-    expected_reward,
-    make_parameters,
-    outcome_dtype,
-    session_dtype,
-    start_session,
-    step_session,
-)
+from recsim_env.records import NO_ITEM, as_records, outcome_dtype, session_dtype
+from recsim_env.session import start_session, step_session
+from recsim_env.user_model import expected_reward
 from recsim_env.world import World
+
+LATENT_STATE = (
+    *("user", "interests", "satiation", "follows", "trust", "patience", "budget", "mood"),
+    *("rating_bias", "rating_scale", "receptiveness"),
+)
+"""What of a session's state no agent may see (of `follows` and `mood` it may, the latter late)."""
 
 
 @njit(cache=True)
@@ -34,10 +36,11 @@ def _set_keys(session, seed, episode, catalog_seed):
 
 
 @njit(cache=True, nogil=True)
-def _start_sessions(sessions, which, seeds, episodes, catalog_seed, users, items, parameters):
+def _start_sessions(sessions, which, seeds, episodes, catalog_seed, users, items, outcomes, parameters):
+    slate = np.zeros(1, np.int64)
     for n in which:
         _set_keys(sessions[n], seeds[n], episodes[n], catalog_seed)
-        start_session(sessions[n], users, items, parameters[0])
+        start_session(sessions[n], users, items, slate, outcomes[0], parameters[0])
 
 
 @njit(cache=True, nogil=True)
@@ -55,39 +58,14 @@ def _expected_rewards(sessions, items, parameters, out):
             out[n, m] = expected_reward(session, items[item], parameters[0]) if item != NO_ITEM else 0.0
 
 
-@njit(cache=True, nogil=True)
-def _nearest_candidates(sessions, features, points, slates):
-    """For each slot the free candidate whose content is nearest to the slot's point (missing ones last)."""
-    for n in range(len(sessions)):
-        candidates = sessions[n].candidates
-        for slot in range(points.shape[1]):
-            best, best_distance = -1, np.inf
-            for m in range(len(candidates)):
-                is_taken = False
-                for earlier in range(slot):
-                    is_taken = is_taken or slates[n, earlier] == m
-                if is_taken or (best >= 0 and candidates[m] == NO_ITEM):
-                    continue
-                distance = 1e300
-                if candidates[m] != NO_ITEM:
-                    distance = 0.0
-                    for f in range(points.shape[2]):
-                        distance += (points[n, slot, f] - features[candidates[m], f]) ** 2
-                if distance < best_distance:
-                    best, best_distance = m, distance
-            slates[n, slot] = best
-
-
-def _as_records(array: np.ndarray) -> np.ndarray:
-    """Records whose fields are attributes: compiled code has that on any array, plain Python on a recarray."""
-    return array.view(np.recarray) if numba_config.DISABLE_JIT else array
-
-
 class Simulator:
     """N independent sessions in one world.
 
     A session's course depends on its own seed and actions and on nothing else: not on N, its place among them, or
     the number of threads. Session n, seeded s, gives in its e-th episode what any other session seeded s does.
+
+    On a live platform this is not so: there all sessions share one clock, and see the statistics of items grow by
+    each other's feedback (`LivePlatform`).
 
     Args:
         world: who visits and what can be shown.
@@ -95,6 +73,7 @@ class Simulator:
         num_sessions: N, at least 1.
         catalog_seed: the seed that the world was drawn with; part of the sessions' world key.
         num_threads: threads that share a step; each takes a contiguous part of the sessions.
+        is_live: whether the sessions are simultaneous visits to one live platform.
     """
 
     def __init__(
@@ -105,31 +84,41 @@ class Simulator:
         *,
         catalog_seed: int = 0,
         num_threads: int = 1,
+        is_live: bool = False,
     ) -> None:
         check_number("num_envs", num_sessions, 1, 10_000_000, int)
         check_number("num_threads", num_threads, 1, 1_024, int)
         self.world, self.config = world, config
         self.catalog_seed = np.uint64(catalog_seed)
-        scenario = world.scenario
-        num_factors, num_topics = world.items.factors.shape[1], world.items.topics.shape[1]
-        first_start, num_starts = world.session_starts(config.session_length)
         self.layout = ObservationLayout(
             num_profile_features=world.users.profiles.shape[1],
+            num_moods=world.sizes.num_moods,
             num_content_features=world.items.features.shape[1],
             num_items=len(world.items),
             num_candidates=config.num_candidates,
             history_length=config.history_length,
+            has_purchases=world.scenario.behaviour.is_shop,
         )
         self.seeds = np.zeros((num_sessions, 3), np.uint64)  # of the world, user and noise keys
         self.episodes = np.full(num_sessions, -1, np.int64)  # -1: no session has begun there yet
-        dtype = session_dtype(num_factors, num_topics, config.num_candidates, config.history_length)
-        self.sessions = _as_records(np.zeros(num_sessions, dtype))
-        self.outcomes = _as_records(np.zeros(num_sessions, outcome_dtype))
-        self._items = _as_records(world.item_records)
-        self._release_steps = np.ascontiguousarray(world.item_records["release_step"])  # read alone, and often
-        self._users = _as_records(world.user_records)
-        self._parameters = _as_records(
-            make_parameters(scenario.behaviour, scenario.reward, config.session_length, first_start, num_starts)
+        dtype = session_dtype(world.sizes, config.num_candidates, config.history_length)
+        self.sessions = as_records(np.zeros(num_sessions, dtype))
+        self.outcomes = as_records(np.zeros(num_sessions, outcome_dtype))
+        self._start_outcome = as_records(np.zeros(1, outcome_dtype))
+        self._items, self._users = as_records(world.item_records), as_records(world.user_records)
+        self._parameters = as_records(world.parameters(config.session_length))
+        self.live_platform: LivePlatform | None = None
+        if is_live:
+            first_start, num_starts = world.session_starts(config.session_length)
+            self.live_platform = LivePlatform(
+                len(world.items), first_start, first_start + num_starts - 1 + config.session_length
+            )
+        self._catalog = (
+            np.ascontiguousarray(world.item_records["release_step"]),  # read alone, and often
+            np.ascontiguousarray(world.item_records["creator"]),
+            world.items.features,
+            world.item_statistics,
+            self.live_platform.counts if self.live_platform else np.zeros((0, 4)),
         )
         bounds = np.linspace(0, num_sessions, min(num_threads, num_sessions) + 1).astype(int).tolist()
         self._parts = [slice(a, b) for a, b in itertools.pairwise(bounds)]
@@ -153,13 +142,17 @@ class Simulator:
         """Begin new sessions at the places `which` [n] int64.
 
         With `seeds` [n, 3] uint64 (world, user, noise) they begin at episode 0 of those seeds, without them at the
-        next episode of their own.
+        next episode of their own. On a live platform they begin now, and seeds for all places begin a new era.
         """
         if seeds is None:
             self.episodes[which] += 1
         else:
             self.seeds[which] = seeds
             self.episodes[which] = 0
+        if self.live_platform:
+            if self.live_platform.is_over or (seeds is not None and len(which) == len(self)):
+                self.live_platform.begin_era()
+            self._parameters["first_start"], self._parameters["num_starts"] = self.live_platform.clock, 1
         _start_sessions(
             self.sessions,
             which,
@@ -168,14 +161,16 @@ class Simulator:
             self.catalog_seed,
             self._users,
             self._items,
+            self._start_outcome,
             self._parameters,
         )
 
     def step(self, slates: np.ndarray) -> np.ndarray:
         """Show each session its slate, [N, S] int64 indices of candidates.
 
-        Returns the outcomes, [N] records of `user_model.outcome_dtype`: a buffer that the next step overwrites.
+        Returns the outcomes, [N] records of `records.outcome_dtype`: a buffer that the next step overwrites.
         """
+        num_shown = np.array(self.sessions["num_shown"]) if self.live_platform else None
         if self._pool is None:
             _step_sessions(self.sessions, slates, self.outcomes, self._items, self._parameters)
         else:
@@ -184,13 +179,26 @@ class Simulator:
                     self.sessions[part], slates[part], self.outcomes[part], self._items, self._parameters
                 )
             )
+        if self.live_platform:
+            self.live_platform.take_in(self.sessions, num_shown)
+            if self.live_platform.is_over:
+                self.outcomes["truncated"] = ~self.outcomes["terminated"]
         return self.outcomes
 
     def nearest_candidates(self, points: np.ndarray) -> np.ndarray:
         """[N, S] int64: for each of [N, S, F] points in content space the nearest candidate not taken yet."""
         slates = np.zeros(points.shape[:2], np.int64)
-        _nearest_candidates(self.sessions, self.world.items.features, points, slates)
+        nearest_candidates(self.sessions, self.world.items.features, points, slates)
         return slates
+
+    def show_nearest_items(self, points: np.ndarray) -> np.ndarray:
+        """Make the items of the whole shelf nearest to [N, S, F] points the first S candidates; their [N, S] places."""
+        self._in_parts(lambda part: show_nearest_items(self.sessions[part], self._feature_columns, points[part]))
+        return np.tile(np.arange(points.shape[1]), (len(self), 1))
+
+    @cached_property
+    def _feature_columns(self) -> np.ndarray:
+        return np.ascontiguousarray(self.world.items.features.T)
 
     def observe(self, kind: str, which: np.ndarray | None = None) -> np.ndarray | dict[str, np.ndarray]:
         """Observations of all sessions, or of those at `which`, in fresh arrays with the sessions first."""
@@ -198,44 +206,35 @@ class Simulator:
         if kind == "compact":
             return self._observe_compact(sessions)
         flat = np.empty((len(sessions), self.layout.size), np.float32)
-        world, length = self.world, self.config.session_length
-        features, statistics, profiles = world.items.features, world.item_statistics, world.users.profiles
+        frame = self._catalog, self.world.users.profiles, self.world.sizes.num_moods, self.config.session_length
         if self._pool is None or which is not None:
-            write_flat(sessions, self._release_steps, features, statistics, profiles, length, flat)
+            write_flat(sessions, *frame, flat)
         else:
-            release_steps = self._release_steps
-            self._in_parts(
-                lambda part: write_flat(
-                    sessions[part], release_steps, features, statistics, profiles, length, flat[part]
-                )
-            )
+            self._in_parts(lambda part: write_flat(sessions[part], *frame, flat[part]))
         return flat if kind == "flat" else self.layout.parts(flat)
 
     def _observe_compact(self, sessions: np.ndarray) -> dict[str, np.ndarray]:
         num_sessions, layout = len(sessions), self.layout
         compact: dict[str, np.ndarray] = {
             "user": np.empty((num_sessions, layout.user_size), np.float32),
-            "history_items": np.empty((num_sessions, layout.history_length), np.int64),
+            "history_items": np.empty((num_sessions, layout.history_length), np.int32),
             "history_feedback": np.empty((num_sessions, layout.history_length * len(FEEDBACK)), np.float32),
-            "candidate_items": np.empty((num_sessions, layout.num_candidates), np.int64),
-            "candidate_ages": np.empty((num_sessions, layout.num_candidates), np.int64),
-            "candidate_mask": np.empty((num_sessions, layout.num_candidates), np.float32),
+            "candidate_items": np.empty((num_sessions, layout.num_candidates), np.int32),
+            "time": np.empty((num_sessions, 1), np.int64),
         }
-        write_compact(
-            sessions, self._release_steps, self.world.users.profiles, self.config.session_length, *compact.values()
-        )
+        profiles, num_moods = self.world.users.profiles, layout.num_moods
+        write_compact(sessions, profiles, num_moods, self.config.session_length, *compact.values())
         return compact
 
     def latent_state(self) -> dict[str, np.ndarray]:
         """Privileged: what no agent may see, for oracles, metrics and tests.
 
-        Returns copies: `interests` [N, D], `satiation` [N, K], `trust`, `patience`, `rating_bias`, `rating_scale`,
-        `receptiveness`, `user` [N]; `candidate_items` [N, M]; `candidate_quality`, `candidate_appeal`,
-        `candidate_factors` [N, M, ...]; `expected_rewards` [N, M], the mean reward of showing a candidate alone.
-        Entries of missing candidates are 0.
+        Returns copies: `interests` [N, D], `satiation` [N, K], `follows` [N, C], `trust`, `patience`, `budget`, `mood`,
+        `rating_bias`, `rating_scale`, `receptiveness`, `user` [N]; `candidate_items` [N, M]; `candidate_quality`,
+        `candidate_appeal`, `candidate_factors` [N, M, ...]; `expected_rewards` [N, M], the mean reward of showing a
+        candidate alone. Entries of missing candidates are 0.
         """
-        names = ("interests", "satiation", "trust", "patience", "rating_bias", "rating_scale", "receptiveness")
-        latent = {name: np.array(self.sessions[name]) for name in (*names, "user")}
+        latent = {name: np.array(self.sessions[name]) for name in LATENT_STATE}
         candidates = np.array(self.sessions["candidates"])
         is_there = candidates != NO_ITEM
         latent["candidate_items"] = candidates
@@ -254,13 +253,21 @@ class Simulator:
         """
         return self.sessions, self._items, self._parameters
 
+    def _changing(self) -> dict[str, np.ndarray]:
+        own = {name: getattr(self, name) for name in ("sessions", "seeds", "episodes")}
+        if self.live_platform:
+            own |= {"counts": self.live_platform.counts, "clock": self.live_platform.clock}
+        return own
+
     def state(self) -> dict[str, np.ndarray]:
         """A copy of everything that changes, for `restore`."""
-        return {name: np.array(getattr(self, name)) for name in ("sessions", "seeds", "episodes")}
+        return {name: np.array(array) for name, array in self._changing().items()}
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """Go back to a `state` of a simulator of the same world, config and number of sessions."""
-        own = {name: getattr(self, name) for name in ("sessions", "seeds", "episodes")}
+        own = self._changing()
+        if state.keys() != own.keys():
+            raise ValueError(f"state: has {', '.join(state)}, must have {', '.join(own)}")
         for name, array in own.items():
             if state[name].shape != array.shape or state[name].dtype != array.dtype:
                 raise ValueError(f"state[{name!r}]: is of another simulator (shape or fields differ)")

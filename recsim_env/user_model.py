@@ -1,121 +1,19 @@
-"""What a user does with a slate: one step of one session, in scalar code that Numba compiles.
+"""What a user does with a slate, and what it does to the user, in scalar code that Numba compiles.
 
-The code below is the only implementation of the user. With the compiler switched off (`NUMBA_DISABLE_JIT=1`)
-the same lines run as plain Python. A step has seven parts, in this order: examine, choose, respond, reward,
-change, arrivals, end.
+The code below is the only implementation of the user. With the compiler switched off (`NUMBA_DISABLE_JIT=1`) the same
+lines run as plain Python. Each function can be replaced by one of your own; see `own_users`.
 
-Shape legend: D interest factors, K topics, M candidates, S slots of a slate, H shown items in the history.
-`session`, `item`, `user`, `outcome` and `p` (the parameters) are records; see `session_dtype` and its siblings.
+Shape legend: D interest factors, K topics, S slots of a slate, L items in the library.
+`session`, `item` and `p` (the coefficients) are records; see `records`.
 """
 
-import dataclasses
 import math
 
-import numpy as np
 from numba import njit
 
-from recsim_env.config import BehaviourConfig, RewardConfig
 from recsim_env.random_streams import Purpose, integer_in, normal, stream, uniform
-
-NO_ITEM = -1
-"""The id of a candidate that is missing, and of an empty row of the history."""
-
-outcome_dtype = np.dtype(
-    [
-        ("reward", "f8"),  # weighted sum of the four terms below
-        ("rating", "f8"),  # mean over slots, 0 for what was not consumed; 0..5
-        ("click", "f8"),  # share of slots clicked; 0..1
-        ("consumption", "f8"),  # mean consumed fraction over slots; 0..1
-        ("retention", "f8"),  # 1 if the user is still there after the step
-        ("terminated", "?"),
-        ("truncated", "?"),
-    ],
-    align=True,
-)
-
-
-def item_dtype(num_factors: int, num_topics: int) -> np.dtype:
-    """Record of one item, all of it latent but the two steps."""
-    return np.dtype(
-        [
-            ("factors", "f8", (num_factors,)),  # what interests multiply
-            ("topics", "f8", (num_topics,)),  # on the simplex; what satiates
-            ("quality", "f8"),  # what it is worth after consumption
-            ("appeal", "f8"),  # what makes one click
-            ("release_step", "i8"),  # platform time; ascending over the catalogue
-            ("retire_step", "i8"),  # platform time; ascending too
-        ],
-        align=True,
-    )
-
-
-def user_dtype(num_factors: int) -> np.dtype:
-    """Record of one user as he or she starts a session, all of it latent."""
-    return np.dtype(
-        [
-            ("interests", "f8", (num_factors,)),
-            ("rating_bias", "f8"),
-            ("rating_scale", "f8"),
-            ("patience", "f8"),
-            ("receptiveness", "f8"),
-        ],
-        align=True,
-    )
-
-
-def session_dtype(num_factors: int, num_topics: int, num_candidates: int, history_length: int) -> np.dtype:
-    """Record of one session: its keys, the user's changing state, the candidates and the history."""
-    return np.dtype(
-        [
-            ("world_key", "u8"),
-            ("user_key", "u8"),
-            ("noise_key", "u8"),
-            ("step", "i8"),  # steps taken
-            ("start_step", "i8"),  # platform time when the session began
-            ("user", "i8"),  # index into the population
-            ("interests", "f8", (num_factors,)),
-            ("satiation", "f8", (num_topics,)),  # >= 0
-            ("trust", "f8"),  # 0..1
-            ("patience", "f8"),  # the user leaves at 0
-            ("rating_bias", "f8"),
-            ("rating_scale", "f8"),
-            ("receptiveness", "f8"),
-            ("first_item", "i8"),  # items [first_item, end_item) are on the shelf
-            ("end_item", "i8"),
-            ("candidates", "i4", (num_candidates,)),  # item ids, NO_ITEM where missing
-            ("num_shown", "i8"),  # items shown so far; the n-th is in row n % H of the next two
-            ("history_items", "i4", (history_length,)),
-            ("history_feedback", "f4", (history_length, 4)),  # slot, click, consumption, rating (0: none)
-        ],
-        align=True,
-    )
-
-
-_START_FIELDS = [("first_start", "i8"), ("num_starts", "i8"), ("session_length", "i8")]
-
-
-def parameter_dtype() -> np.dtype:
-    """Record of the coefficients: `BehaviourConfig`, `RewardConfig` with a prefix, and the session's frame."""
-    behaviour = [
-        (f.name, "f8", (4,)) if f.name == "rating_cuts" else (f.name, "f8") for f in dataclasses.fields(BehaviourConfig)
-    ]
-    rewards = [(f"reward_{f.name}", "f8") for f in dataclasses.fields(RewardConfig)]
-    return np.dtype(behaviour + rewards + _START_FIELDS, align=True)
-
-
-def make_parameters(
-    behaviour: BehaviourConfig, reward: RewardConfig, session_length: int, first_start: int, num_starts: int
-) -> np.ndarray:
-    """The parameters as an array of one record, which is how compiled code takes them."""
-    parameters = np.zeros(1, parameter_dtype())
-    for name, value in dataclasses.asdict(behaviour).items():
-        parameters[name] = value
-    for name, value in dataclasses.asdict(reward).items():
-        parameters[f"reward_{name}"] = value
-    parameters["session_length"] = session_length
-    parameters["first_start"] = first_start
-    parameters["num_starts"] = num_starts
-    return parameters
+from recsim_env.records import LIBRARY_SIZE, NO_ITEM
+from recsim_env.stars import expected_stars, stars
 
 
 @njit(cache=True)
@@ -127,35 +25,46 @@ def logistic(x):
 
 
 @njit(cache=True)
-def effective_affinity(session, item):
-    """Interests minus satiation: sum_d w_d f_d - sum_k s_k t_k."""
+def familiarity(session, item):
+    """How often the item is among the last L that the user consumed."""
+    number = 0.0
+    for place in range(LIBRARY_SIZE):
+        if session.library[place] == item.index:
+            number += 1.0
+    return number
+
+
+@njit(cache=True)
+def effective_affinity(session, item, p):
+    """Interests, less satiation, in this mood, and with the charm of a repeat.
+
+    sum_d w_d f_d - sum_k (s_k - m_k) t_k + gain n - boredom n^2, with n the item's familiarity.
+    """
     affinity = 0.0
     for d in range(len(session.interests)):
         affinity += session.interests[d] * item.factors[d]
     for k in range(len(session.satiation)):
-        affinity -= session.satiation[k] * item.topics[k]
+        affinity -= (session.satiation[k] - p.moods[session.mood, k]) * item.topics[k]
+    if p.repeat_gain != 0.0 or p.repeat_boredom != 0.0:
+        number = familiarity(session, item)
+        affinity += p.repeat_gain * number - p.repeat_boredom * number * number
     return affinity
 
 
 @njit(cache=True)
 def choice_utility(session, item, affinity, p):
-    """Logits of choosing the item against not choosing: affinity + appeal - distrust."""
-    return (
+    """Logits of choosing the item against not choosing: affinity + appeal - distrust + freshness + following."""
+    utility = (
         p.choice_intercept
         + p.choice_affinity * affinity
         + p.choice_appeal * item.appeal
         - p.choice_distrust * (1.0 - session.trust)
+        + p.choice_follow * session.follows[item.creator]
     )
-
-
-@njit(cache=True)
-def stars(opinion, p):
-    """Rating 1..5 of an opinion: 1 + the number of cuts below it."""
-    rating = 1.0
-    for k in range(4):
-        if opinion > p.rating_cuts[k]:
-            rating += 1.0
-    return rating
+    if p.choice_freshness != 0.0:
+        age = session.start_step + session.step - item.release_step
+        utility += p.choice_freshness * 0.5 ** (age / p.freshness_half_life)
+    return utility
 
 
 @njit(cache=True)
@@ -165,12 +74,43 @@ def mean_opinion(session, affinity, worth, p):
 
 
 @njit(cache=True)
-def expected_stars(opinion, noise_sd, p):
-    """Mean rating of an opinion with Gaussian noise: 1 + sum_k Phi((opinion - cut_k) / noise_sd)."""
-    rating = 1.0
-    for k in range(4):
-        rating += 0.5 * math.erfc((p.rating_cuts[k] - opinion) / (noise_sd * math.sqrt(2.0)))
-    return rating
+def rating_of(session, item, affinity, p):
+    """The rating 1..5 that the user gives after consumption, with the noise of this step."""
+    noise = session.rating_scale * p.rating_noise * normal(session.noise_key, session.step, Purpose.RATING, 0)
+    return stars(mean_opinion(session, affinity, p.rating_quality * item.quality, p) + noise, p)
+
+
+@njit(cache=True)
+def mean_rating_of(session, item, affinity, p):
+    """The mean of `rating_of` over its noise."""
+    opinion = mean_opinion(session, affinity, p.rating_quality * item.quality, p)
+    return expected_stars(opinion, session.rating_scale * p.rating_noise, p)
+
+
+@njit(cache=True)
+def promised_rating(session, item, affinity, p):
+    """The mean rating that the user expects before consumption, when appeal stands in for quality."""
+    opinion = mean_opinion(session, affinity, p.expectation_appeal * item.appeal, p)
+    return expected_stars(opinion, session.rating_scale * p.rating_noise, p)
+
+
+@njit(cache=True)
+def consumption_logit(item, affinity, p):
+    """Logit of the consumed fraction, without its noise."""
+    return p.consumption_intercept + p.consumption_affinity * affinity + p.consumption_quality * item.quality
+
+
+@njit(cache=True)
+def purchase_probability(session, item, affinity, p):
+    """Chance that an item that is looked at is bought: 0 if it costs more than is left of the budget."""
+    if item.price > session.budget:
+        return 0.0
+    return logistic(
+        p.purchase_intercept
+        + p.purchase_affinity * affinity
+        + p.purchase_quality * item.quality
+        - p.purchase_price * item.price
+    )
 
 
 @njit(cache=True)
@@ -198,193 +138,143 @@ def is_shown(session, slate, slot):
 @njit(cache=True)
 def choose(session, items, slate, examined, p):
     """Part 2, choose: multinomial logit over the examined slots and not choosing; the slot, or -1."""
-    largest = 0.0
+    weights = session.scratch
+    largest = 0.0  # the utility of not choosing
     for slot in range(examined):
         if is_shown(session, slate, slot):
             item = items[session.candidates[slate[slot]]]
-            largest = max(largest, choice_utility(session, item, effective_affinity(session, item), p))
+            weights[slot] = choice_utility(session, item, effective_affinity(session, item, p), p)
+            largest = max(largest, weights[slot])
+        else:
+            weights[slot] = -math.inf
     total = math.exp(-largest)
     for slot in range(examined):
-        if is_shown(session, slate, slot):
-            item = items[session.candidates[slate[slot]]]
-            utility = choice_utility(session, item, effective_affinity(session, item), p)
-            total += math.exp(utility - largest)
+        weights[slot] = math.exp(weights[slot] - largest)
+        total += weights[slot]
     remaining = uniform(session.noise_key, session.step, Purpose.CHOICE, 0) * total - math.exp(-largest)
-    if remaining < 0.0:
-        return -1
     chosen = -1
     for slot in range(examined):
-        if is_shown(session, slate, slot):
-            item = items[session.candidates[slate[slot]]]
-            utility = choice_utility(session, item, effective_affinity(session, item), p)
-            remaining -= math.exp(utility - largest)
+        if remaining < 0.0:
+            break
+        if weights[slot] > 0.0:
+            remaining -= weights[slot]
             chosen = slot
-            if remaining < 0.0:
-                break
     return chosen
 
 
 @njit(cache=True)
-def change(session, item, rating, expectation, consumption, p):
-    """Part 5, change after an item was consumed: interests, satiation, trust, patience."""
+def respond(session, item, affinity, p):
+    """Part 3, respond to the chosen item: rating (0: none, as it was not bought), consumption, purchase."""
+    noise = p.consumption_noise * normal(session.noise_key, session.step, Purpose.CONSUMPTION, 0)
+    consumption = logistic(consumption_logit(item, affinity, p) + noise)
+    if not p.is_shop:
+        return rating_of(session, item, affinity, p), consumption, 0.0
+    chance = uniform(session.noise_key, session.step, Purpose.PURCHASE, 0)
+    if chance < purchase_probability(session, item, affinity, p):
+        return rating_of(session, item, affinity, p), consumption, 1.0
+    return 0.0, consumption, 0.0
+
+
+@njit(cache=True)
+def follow_or_leave(session, item, rating, p):
+    """Whether the user now follows the item's creator (1), no longer does (-1), or leaves it as it is (0)."""
+    if rating == 0.0 or (p.follow_probability == 0.0 and p.unfollow_probability == 0.0):
+        return 0.0
+    liking = (rating - 3.0) / 2.0
+    chance = uniform(session.noise_key, session.step, Purpose.FOLLOW, 0)
+    if session.follows[item.creator] == 0:
+        return 1.0 if chance < p.follow_probability * liking else 0.0
+    return -1.0 if chance < -p.unfollow_probability * liking else 0.0
+
+
+@njit(cache=True)
+def rest(session, p):
+    """Part 5, change whatever the user does: satiation decays, and the mood may change."""
+    for k in range(len(session.satiation)):
+        session.satiation[k] *= p.satiation_decay
+    num_moods = len(p.moods)
+    if num_moods > 1:
+        draws = stream(session.noise_key, session.step, Purpose.MOOD)
+        session.mood_age += 1
+        if uniform(session.noise_key, session.step, Purpose.MOOD, 0) < p.mood_change:
+            session.mood = integer_in(draws, 1, num_moods)
+            session.mood_age = 0
+        if session.mood_age == p.mood_delay:
+            session.seen_mood = session.mood
+
+
+@njit(cache=True)
+def skip(session, p):
+    """Part 5, change when nothing was worth choosing, or buying: patience."""
+    session.patience -= p.patience_skip
+
+
+@njit(cache=True)
+def change(session, item, rating, expectation, consumption, purchase, follow, p):
+    """Part 5, change after an item was chosen: interests, satiation, trust, patience, library, budget, following."""
+    for k in range(len(session.satiation)):
+        session.satiation[k] += (p.satiation_gain * consumption + p.satiation_purchase * purchase) * item.topics[k]
+    if rating == 0.0:  # looked at, and not bought
+        skip(session, p)
+        return
     liking = (rating - 3.0) / 2.0
     for d in range(len(session.interests)):
         moved = session.interests[d] + session.receptiveness * liking * item.factors[d]
         session.interests[d] = min(max(moved, -p.interest_limit), p.interest_limit)
-    for k in range(len(session.satiation)):
-        session.satiation[k] += p.satiation_gain * consumption * item.topics[k]
     surprise = rating - expectation
     rate = p.trust_gain if surprise > 0.0 else p.trust_loss
     session.trust = min(max(session.trust + rate * surprise, 0.0), 1.0)
     session.patience = min(session.patience + p.patience_gain * (rating - 3.0), p.patience_limit)
+    session.library[session.num_consumed % LIBRARY_SIZE] = item.index
+    session.num_consumed += 1
+    session.budget -= purchase * item.price
+    if follow != 0.0:
+        session.follows[item.creator] = 1 if follow > 0.0 else 0
 
 
 @njit(cache=True)
-def remember(session, item_id, slot, click, consumption, rating):
-    """Write one shown item and its feedback into the history."""
-    row = session.num_shown % len(session.history_items)
-    session.history_items[row] = item_id
-    session.history_feedback[row, 0] = slot
-    session.history_feedback[row, 1] = click
-    session.history_feedback[row, 2] = consumption
-    session.history_feedback[row, 3] = rating
-    session.num_shown += 1
+def has_left(session, p):
+    """Part 7, end: the user leaves when patience is used up."""
+    return session.patience <= 0.0
 
 
 @njit(cache=True)
-def move_shelf(session, items):
-    """Part 6, arrivals: what is released by now and not yet retired is on the shelf."""
-    now = session.start_step + session.step
-    while session.end_item < len(items) and items[session.end_item].release_step <= now:
-        session.end_item += 1
-    while session.first_item < session.end_item and items[session.first_item].retire_step <= now:
-        session.first_item += 1
-
-
-@njit(cache=True)
-def draw_candidates(session):
-    """Draw M distinct items from the shelf, each order equally likely; NO_ITEM where the shelf is too short."""
-    num_candidates = len(session.candidates)
-    num_available = session.end_item - session.first_item
-    num_drawn = min(num_candidates, num_available)
-    draws = stream(session.world_key, session.step, Purpose.CANDIDATES)
-    draw = 0
-    for j in range(num_drawn):
-        is_new = False
-        while not is_new:  # what has been drawn before is drawn again
-            item = session.first_item + integer_in(draws, draw, num_available)
-            draw += 1
-            is_new = True
-            for earlier in range(j):
-                if session.candidates[earlier] == item:
-                    is_new = False
-        session.candidates[j] = item
-    for j in range(num_drawn, num_candidates):
-        session.candidates[j] = NO_ITEM
-
-
-@njit(cache=True)
-def start_session(session, users, items, p):
-    """Begin a session whose three keys are set: who comes, when, and the first candidates."""
-    session.step = 0
-    session.start_step = p.first_start + integer_in(stream(session.world_key, 0, Purpose.START), 0, p.num_starts)
-    session.user = integer_in(stream(session.user_key, 0, Purpose.USER), 0, len(users))
-    user = users[session.user]
-    for d in range(len(session.interests)):
-        session.interests[d] = user.interests[d]
+def begin_visit(session, user, p):
+    """The state in which a user begins a visit; what changes for good (interests, library, following) is left."""
     for k in range(len(session.satiation)):
         session.satiation[k] = 0.0
     session.trust = 1.0
     session.patience = min(user.patience, p.patience_limit)
-    session.rating_bias = user.rating_bias
-    session.rating_scale = user.rating_scale
-    session.receptiveness = user.receptiveness
-    session.num_shown = 0
-    for row in range(len(session.history_items)):
-        session.history_items[row] = NO_ITEM
-        for column in range(4):
-            session.history_feedback[row, column] = 0.0
-    low, high = 0, len(items)
-    while low < high:  # the first item that has not retired yet
-        middle = (low + high) // 2
-        if items[middle].retire_step <= session.start_step:
-            low = middle + 1
-        else:
-            high = middle
-    session.first_item = low
-    session.end_item = low
-    move_shelf(session, items)
-    draw_candidates(session)
+    session.budget = user.budget
+    session.mood = integer_in(stream(session.noise_key, 0, Purpose.MOOD), 2, len(p.moods))
+    session.mood_age = 0
+    session.seen_mood = -1
 
 
 @njit(cache=True)
-def step_session(session, items, slate, outcome, p):
-    """Show `slate` (S indices of candidates) to the user, and write what came of it into `outcome`."""
-    slate_size = len(slate)
-    chosen = choose(session, items, slate, num_examined(session, slate_size, p), p)
-
-    rating, consumption, submitted, expectation = 0.0, 0.0, 0.0, 0.0
-    if chosen >= 0:  # part 3, respond
-        item = items[session.candidates[slate[chosen]]]
-        affinity = effective_affinity(session, item)
-        noise_sd = session.rating_scale * p.rating_noise
-        opinion = mean_opinion(session, affinity, p.rating_quality * item.quality, p)
-        rating = stars(opinion + noise_sd * normal(session.noise_key, session.step, Purpose.RATING, 0), p)
-        if uniform(session.noise_key, session.step, Purpose.RATING_SUBMITTED, 0) < p.rating_probability:
-            submitted = rating
-        consumption = logistic(
-            p.consumption_intercept
-            + p.consumption_affinity * affinity
-            + p.consumption_quality * item.quality
-            + p.consumption_noise * normal(session.noise_key, session.step, Purpose.CONSUMPTION, 0)
-        )
-        promise = mean_opinion(session, affinity, p.expectation_appeal * item.appeal, p)
-        expectation = expected_stars(promise, noise_sd, p)
-    for k in range(len(session.satiation)):
-        session.satiation[k] *= p.satiation_decay
-    if chosen >= 0:
-        change(session, items[session.candidates[slate[chosen]]], rating, expectation, consumption, p)
-    else:
-        session.patience -= p.patience_skip
-    for slot in range(slate_size):
-        if is_shown(session, slate, slot):
-            is_chosen = slot == chosen
-            remember(
-                session,
-                session.candidates[slate[slot]],
-                slot,
-                1.0 if is_chosen else 0.0,
-                consumption if is_chosen else 0.0,
-                submitted if is_chosen else 0.0,
-            )
-
-    session.step += 1
-    move_shelf(session, items)
-    draw_candidates(session)
-    outcome.terminated = session.patience <= 0.0  # part 7, end
-    outcome.truncated = session.step >= p.session_length and not outcome.terminated
-
-    outcome.rating = rating / slate_size  # part 4, reward
-    outcome.click = (1.0 if chosen >= 0 else 0.0) / slate_size
-    outcome.consumption = consumption / slate_size
-    outcome.retention = 0.0 if outcome.terminated else 1.0
-    outcome.reward = (
-        p.reward_rating * outcome.rating
-        + p.reward_click * outcome.click
-        + p.reward_consumption * outcome.consumption
-        + p.reward_retention * outcome.retention
-    )
+def meet(session, user, p):
+    """The state of a user who comes for the first time."""
+    for d in range(len(session.interests)):
+        session.interests[d] = user.interests[d]
+    session.rating_bias = user.rating_bias
+    session.rating_scale = user.rating_scale
+    session.receptiveness = user.receptiveness
+    for c in range(len(session.follows)):
+        session.follows[c] = 0
+    for place in range(LIBRARY_SIZE):
+        session.library[place] = NO_ITEM
+    session.num_consumed = 0
+    for x in range(len(session.own)):
+        session.own[x] = 0.0
+    begin_visit(session, user, p)
 
 
 @njit(cache=True)
 def expected_reward(session, item, p):
     """Privileged: mean reward of showing this item alone (consumption at its noise's median, no retention)."""
-    affinity = effective_affinity(session, item)
-    opinion = mean_opinion(session, affinity, p.rating_quality * item.quality, p)
-    worth = (
-        p.reward_rating * expected_stars(opinion, session.rating_scale * p.rating_noise, p)
-        + p.reward_click
-        + p.reward_consumption
-        * logistic(p.consumption_intercept + p.consumption_affinity * affinity + p.consumption_quality * item.quality)
-    )
+    affinity = effective_affinity(session, item, p)
+    worth = p.reward_rating * mean_rating_of(session, item, affinity, p)
+    if p.is_shop:
+        worth = purchase_probability(session, item, affinity, p) * (worth + p.reward_purchase)
+    worth += p.reward_click + p.reward_consumption * logistic(consumption_logit(item, affinity, p))
     return logistic(choice_utility(session, item, affinity, p)) * worth

@@ -10,17 +10,19 @@ from functools import lru_cache
 
 import numpy as np
 
-from recsim_env.catalog import Items, background_statistics, draw_synthetic_items, item_records
+from recsim_env.catalog import Items, draw_synthetic_items, item_records
 from recsim_env.config import Scenario, check_number
-from recsim_env.population import Users, draw_synthetic_users, user_records
+from recsim_env.population import Users, draw_moods, draw_synthetic_users, user_records
 from recsim_env.rated_world import half, items_of, users_of
 from recsim_env.ratings_log import WHERE_TO_GET_DATA, find_log, load_or_fit
 from recsim_env.ratings_log.population_statistics import draw_items, draw_users, load_statistics
+from recsim_env.records import WorldSizes, make_parameters
+from recsim_env.traffic import background_statistics, population_response
 
 SPLITS = ("all", "train", "test")
 """Parts of a world: no item and no user is in both `train` and `test`."""
 
-_STRUCTURE, _USERS, _ITEMS, _RELEASES, _TRAFFIC, _TITLES, _HALVES = range(7)
+_STRUCTURE, _USERS, _ITEMS, _RELEASES, _TRAFFIC, _CONTENT, _HALVES, _MOODS = range(8)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -30,12 +32,21 @@ class World:
     scenario: Scenario
     items: Items
     users: Users
+    sizes: WorldSizes
     item_records: np.ndarray
-    """[I] records, latent: see `user_model.item_dtype`."""
+    """[I] records, latent: see `records.item_dtype`."""
     item_statistics: np.ndarray
-    """[A, I, 3] float32 in [0, 1]: see `catalog.background_statistics`."""
+    """[A, I, 4] float32: see `traffic.background_statistics`."""
     user_records: np.ndarray
-    """[N] records, latent: see `user_model.user_dtype`."""
+    """[N] records, latent: see `records.user_dtype`."""
+    moods: np.ndarray
+    """[Q, K] float64, latent: what each mood adds to the affinity with each topic."""
+
+    def parameters(self, session_length: int) -> np.ndarray:
+        """[1] record of the coefficients, for sessions of that length; see `records.make_parameters`."""
+        first_start, num_starts = self.session_starts(session_length)
+        frame = {"session_length": session_length, "first_start": first_start, "num_starts": num_starts}
+        return make_parameters(self.scenario, self.moods, **frame)
 
     def session_starts(self, session_length: int) -> tuple[int, int]:
         """The first platform time at which a session may begin, and the number of such times.
@@ -83,8 +94,8 @@ def _draw_world(scenario: Scenario, catalog_seed: int, split: str, world_path: s
     item_generator = _generator(scenario, _ITEMS, part, catalog_seed)
     user_generator = _generator(scenario, _USERS, part)
     if scenario.source == "synthetic":
-        title_key = int(_generator(scenario, _TITLES, part, catalog_seed).integers(2**63))
-        items = draw_synthetic_items(catalog, item_generator, title_key)
+        content_key = int(_generator(scenario, _CONTENT, part, catalog_seed).integers(2**63))
+        items = draw_synthetic_items(catalog, item_generator, content_key)
         structure = _generator(scenario, _STRUCTURE)
         users = draw_synthetic_users(scenario.population, items.factors.shape[1], structure, user_generator)
     elif scenario.source == "statistics":
@@ -102,16 +113,27 @@ def _draw_world(scenario: Scenario, catalog_seed: int, split: str, world_path: s
         users = users_of(fitted, chosen_users, scenario.population, user_generator)
         scenario = _with_cuts(scenario, fitted.rating_cuts)
 
-    records = item_records(items, catalog, _generator(scenario, _RELEASES, part, catalog_seed))
+    sizes = WorldSizes(
+        num_factors=items.factors.shape[1],
+        num_topics=items.topics.shape[1],
+        num_creators=catalog.num_creators,
+        num_moods=scenario.population.num_moods,
+    )
+    records = item_records(items, sizes, catalog, _generator(scenario, _RELEASES, part, catalog_seed))
+    people = user_records(users, sizes)
+    moods = draw_moods(scenario.population, sizes.num_topics, _generator(scenario, _MOODS))
     traffic = _generator(scenario, _TRAFFIC, part, catalog_seed)
-    known = background_statistics(items, users, catalog, scenario.behaviour, traffic)
+    at_rest = make_parameters(scenario, moods, session_length=2, first_start=0, num_starts=1)
+    responses = population_response(records, people, sizes, at_rest, traffic)
     return World(
         scenario=scenario,
         items=items,
         users=users,
+        sizes=sizes,
         item_records=records,
-        item_statistics=known,
-        user_records=user_records(users),
+        item_statistics=background_statistics(responses, catalog, scenario.behaviour.rating_probability, traffic),
+        user_records=people,
+        moods=moods,
     )
 
 
