@@ -25,10 +25,23 @@ _TOPIC_WORDS = (
     ("animals", "kitten", "puppy", "wildlife"),
     ("drama", "family", "secret", "letters"),
 )
-_CLICKBAIT = ("you won't believe this", "shocking", "gone wrong", "what happened next")
-_PLAIN = ("notes on", "about", "a short look at", "introduction to")
-_CAREFUL = ("in depth", "explained well", "award-winning", "a masterpiece of")
+_OPENINGS = (  # from what promises little to what promises everything
+    ("minutes of", "notes on", "errata to"),
+    ("about", "introduction to", "a report on"),
+    ("a short look at", "the story of", "an evening with"),
+    ("amazing", "top ten", "the best of"),
+    ("shocking", "unbelievable", "gone wrong"),
+    ("you won't believe this", "what happened next", "must see"),
+)
+_LEAST_APPEAL = (-1.0, -0.5, 0.0, 0.5, 1.0)  # of each row of openings but the first
 _SLOPPY = ("quick and rough", "part 17", "re-upload", "compilation")
+_CAREFUL = ("in depth", "explained well", "award-winning", "a masterpiece")
+_APPEAL_NOISE, _QUALITY_NOISE = 0.6, 0.9
+
+VOCABULARY = tuple(
+    sorted({"and"}.union(*(phrase.split() for row in (*_TOPIC_WORDS, *_OPENINGS, _SLOPPY, _CAREFUL) for phrase in row)))
+)
+"""All words of all titles; a title has the words `title.lower().replace(":", "").replace(",", "").split()`."""
 
 
 def topic_names_of(num_topics: int) -> tuple[str, ...]:
@@ -62,13 +75,16 @@ def draw_features(
 
 
 def make_title(topics: np.ndarray, quality: float, appeal: float, key: int, item: int) -> str:
-    """A title of two topic words with a cue of appeal and a cue of quality; the same for the same arguments."""
+    """A title of two topic words with a cue of appeal and a cue of quality; the same for the same arguments.
+
+    The opening says what the item promises in six levels; the closing hints at whether it is good.
+    """
     generator = np.random.default_rng([key, item])
     first, second = (
         _TOPIC_WORDS[k % len(_TOPIC_WORDS)][generator.integers(4)] for k in generator.choice(len(topics), 2, p=topics)
     )
-    is_loud = appeal + 0.5 * generator.standard_normal() > 0.5
-    is_careful = quality + 0.5 * generator.standard_normal() > 0.0
-    opening = (_CLICKBAIT if is_loud else _PLAIN)[generator.integers(4)]
+    level = np.searchsorted(_LEAST_APPEAL, appeal + _APPEAL_NOISE * generator.standard_normal())
+    is_careful = quality + _QUALITY_NOISE * generator.standard_normal() > 0.0
+    opening = _OPENINGS[level][generator.integers(3)]
     closing = (_CAREFUL if is_careful else _SLOPPY)[generator.integers(4)]
     return f"{opening}: {first} and {second}, {closing}".capitalize()
