@@ -78,7 +78,9 @@ def log_sessions(
         is_first = terminated | truncated
         finished.append(sums[is_first])
         sums[is_first] = 0.0
-        for contents, stars, is_new in last_slate(agent.history(observations), agent.slate_size, agent.layout.has_purchases):
+        for contents, stars, is_new in last_slate(
+            agent.history(observations), agent.slate_size, agent.layout.has_purchases
+        ):
             outer = (contents[:, :, None] * contents[:, None, :]).reshape(num_envs, -1)
             row = np.column_stack([outer, contents * stars[:, None], stars**2, np.ones(num_envs)])
             sums += row * (is_new & ~is_first)[:, None]

@@ -139,13 +139,24 @@ class HistoryBlindPlayer(OneItemAgent):
 
     It knows every item and the people of `population`, which no deployed agent does: an upper reference for policies
     that do not personalise.
+
+    Args:
+        population: the world whose people it expects.
+        care: as for `ForesightOracle`.
+        temperature: in units of the score; above 0 it draws candidates with probability exp(score / temperature) up
+            to a constant, so that people do not tire of what is best in general.
     """
 
     observation = "compact"
 
-    def __init__(self, population: World, care: Care = Care()) -> None:
+    def __init__(
+        self,
+        population: World,
+        care: Care = Care(),
+        temperature: float = 0.0,
+    ) -> None:
         super().__init__(care)
-        self._population = population
+        self._population, self.temperature = population, temperature
 
     def begin(self, env: RecommenderVectorEnv, seed: int = 0) -> None:
         super().begin(env, seed)
@@ -153,6 +164,7 @@ class HistoryBlindPlayer(OneItemAgent):
         generator = np.random.default_rng(seed)
         chosen = generator.integers(len(self._population.users), size=_SAMPLED_USERS)
         people = sample_of(self._population, chosen, generator)
+        self._generator = generator
         scenario, num_ages = self._population.scenario, 1
         if scenario.behaviour.choice_freshness > 0.0:
             num_ages = min(scenario.catalog.shelf_life, int(8 * scenario.behaviour.freshness_half_life) + 1)
@@ -163,4 +175,7 @@ class HistoryBlindPlayer(OneItemAgent):
     def act(self, observations: Observations, is_first: np.ndarray) -> np.ndarray:
         items = observations["candidate_items"]
         ages = np.minimum(observations["time"] - self._release_steps[items], self._scores.shape[1] - 1)
-        return self.best(self._scores[items, ages], items != NO_ITEM)
+        scores = self._scores[items, ages]
+        if self.temperature > 0.0:  # the largest of the scores with Gumbel noise is a draw of the softmax
+            scores = scores + self.temperature * self._generator.gumbel(size=scores.shape)
+        return self.best(scores, items != NO_ITEM)

@@ -3,8 +3,8 @@
 import numpy as np
 
 from agents.agent import Agent, Observations
-from recsim_env.traffic import STATISTICS
 from recsim_env.observation import CANDIDATE_COLUMNS
+from recsim_env.traffic import STATISTICS
 
 
 class PopularityAgent(Agent):

@@ -8,6 +8,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import gymnasium
@@ -31,6 +32,9 @@ from recsim_env.world import World, build_world
 
 CARES = (0.0, 0.5, 1.0, 2.0, 4.0)
 """Values that each relevant field of `Care` can take; each rung takes the best found on the training split."""
+
+TEMPERATURES = (0.0, 0.3, 1.0)
+"""Temperatures of the history-blind player; it too takes the best found on the training split."""
 
 NUM_TUNING_SESSIONS = 500
 NUM_LOGGED_STEPS = 100_000
@@ -83,6 +87,19 @@ def best_care(ladder: Ladder, make: Callable[[Care], Agent]) -> Care:
     return best
 
 
+def best_blind(ladder: Ladder, population: World) -> HistoryBlindPlayer:
+    """The history-blind player with the highest mean return on the training split, of all settings and temperatures."""
+
+    def mean_return(agent: HistoryBlindPlayer) -> float:
+        return float(evaluate(agent, ladder.env("train", NUM_TUNING_SESSIONS, agent), 0).returns.mean())
+
+    players = []
+    for temperature in TEMPERATURES:
+        make = partial(HistoryBlindPlayer, population, temperature=temperature)
+        players.append(make(best_care(ladder, make)))
+    return max(players, key=mean_return)
+
+
 def rungs(ladder: Ladder) -> Iterator[tuple[str, Agent, dict[str, float]]]:
     """The rungs from the cheapest to the dearest: name, agent ready to act, and the settings chosen for it."""
     population: World = build_world(scenario_named(ladder.scenario), 0, "train")
@@ -94,8 +111,12 @@ def rungs(ladder: Ladder) -> Iterator[tuple[str, Agent, dict[str, float]]]:
     learner.learn(f"recsim_env/{ladder.scenario}-v0", options, NUM_LOGGED_STEPS, seed=0)
     yield "eb-linucb", learner, {}
     yield "myopic-oracle", MyopicOracle(), {}
-    blind = best_care(ladder, lambda care: HistoryBlindPlayer(population, care))
-    yield "history-blind", HistoryBlindPlayer(population, blind), _named(blind)
+    blind, temperature = best_blind(ladder, population)
+    yield (
+        "history-blind",
+        HistoryBlindPlayer(population, blind, temperature),
+        _named(blind) | {"temperature": temperature},
+    )
     care = best_care(ladder, ForesightOracle)
     player = BayesFilterPlayer(population, care, num_particles=ladder.num_particles)
     yield "bayes-filter", player, _named(care)

@@ -1,7 +1,8 @@
 """A Gymnasium world of users whose interests nobody can see, and a catalogue that changes while they watch.
 
 Importing this package registers, for each scenario, `recsim_env/<Name>-v0` (one item a step),
-`recsim_env/<Name>Slate-v0` (five items a step) and `recsim_env/<Name>Content-v0` (a point in content space).
+`recsim_env/<Name>Slate-v0` (five items a step), `recsim_env/<Name>Content-v0` (a point in content space, for the
+nearest candidate) and `recsim_env/<Name>Catalog-v0` (the same, for the nearest item of all that there are).
 """
 
 from pathlib import Path
@@ -19,6 +20,7 @@ _VARIANTS: dict[str, dict[str, object]] = {
     "": {},
     "Slate": {"slate_size": 5},
     "Content": {"action": "content"},
+    "Catalog": {"action": "catalog"},
 }
 
 for _name in SCENARIOS:

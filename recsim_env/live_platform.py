@@ -46,7 +46,11 @@ class LivePlatform:
         self.clock[0] = self._first_step
         self.counts[:] = 0.0
 
-    def take_in(self, sessions: np.ndarray, num_shown_before: np.ndarray) -> None:
-        """Count what all sessions were shown and answered in the step that has just been taken."""
-        _count(sessions, num_shown_before, self.counts)
+    def before_step(self, sessions: np.ndarray) -> None:
+        """Note how much all sessions have been shown so far."""
+        self._num_shown = np.array(sessions["num_shown"])
+
+    def after_step(self, sessions: np.ndarray) -> None:
+        """Count what all sessions were shown and answered since `before_step`; the clock moves on."""
+        _count(sessions, self._num_shown, self.counts)
         self.clock[0] += 1

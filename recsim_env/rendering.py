@@ -3,8 +3,8 @@
 import numpy as np
 
 from recsim_env.observation import CANDIDATE_COLUMNS
+from recsim_env.records import NO_ITEM
 from recsim_env.simulator import Simulator
-from recsim_env.user_model import NO_ITEM
 
 _MAX_CANDIDATES = 10
 _TITLE_WIDTH = 60
@@ -30,7 +30,7 @@ def session_as_text(simulator: Simulator, lane: int) -> str:
         if item == NO_ITEM or is_listed == _MAX_CANDIDATES:
             continue
         is_listed += 1
-        _, _, click_rate, mean_rating = (float(x) for x in statistics[place])
+        _, _, click_rate, mean_rating, *_ = (float(x) for x in statistics[place])
         known = f"{click_rate:4.0%} click, {5 * mean_rating:.1f} stars" if mean_rating else "new, nothing known"
         lines.append(f"  [{place:3d}] {_title(items, int(item))}  {known}")
     left = int((session["candidates"] != NO_ITEM).sum()) - is_listed

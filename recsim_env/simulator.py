@@ -170,7 +170,8 @@ class Simulator:
 
         Returns the outcomes, [N] records of `records.outcome_dtype`: a buffer that the next step overwrites.
         """
-        num_shown = np.array(self.sessions["num_shown"]) if self.live_platform else None
+        if self.live_platform:
+            self.live_platform.before_step(self.sessions)
         if self._pool is None:
             _step_sessions(self.sessions, slates, self.outcomes, self._items, self._parameters)
         else:
@@ -180,7 +181,7 @@ class Simulator:
                 )
             )
         if self.live_platform:
-            self.live_platform.take_in(self.sessions, num_shown)
+            self.live_platform.after_step(self.sessions)
             if self.live_platform.is_over:
                 self.outcomes["truncated"] = ~self.outcomes["terminated"]
         return self.outcomes
