@@ -111,12 +111,8 @@ def rungs(ladder: Ladder) -> Iterator[tuple[str, Agent, dict[str, float]]]:
     learner.learn(f"recsim_env/{ladder.scenario}-v0", options, NUM_LOGGED_STEPS, seed=0)
     yield "eb-linucb", learner, {}
     yield "myopic-oracle", MyopicOracle(), {}
-    blind, temperature = best_blind(ladder, population)
-    yield (
-        "history-blind",
-        HistoryBlindPlayer(population, blind, temperature),
-        _named(blind) | {"temperature": temperature},
-    )
+    blind = best_blind(ladder, population)
+    yield "history-blind", blind, _named(blind.care) | {"temperature": blind.temperature}
     care = best_care(ladder, ForesightOracle)
     player = BayesFilterPlayer(population, care, num_particles=ladder.num_particles)
     yield "bayes-filter", player, _named(care)

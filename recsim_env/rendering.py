@@ -3,7 +3,7 @@
 import numpy as np
 
 from recsim_env.observation import CANDIDATE_COLUMNS
-from recsim_env.records import NO_ITEM
+from recsim_env.records import HISTORY_FEEDBACK, NO_ITEM
 from recsim_env.simulator import Simulator
 
 _MAX_CANDIDATES = 10
@@ -19,8 +19,8 @@ def session_as_text(simulator: Simulator, lane: int) -> str:
     for shown in range(max(0, num_shown - rows), num_shown):
         row = shown % rows
         item = int(session["history_items"][row])
-        feedback = session["history_feedback"][row]
-        lines.append(f"  {shown + 1:4d}. {_title(items, item)}  {_answer(*(float(x) for x in feedback))}")
+        feedback = dict(zip(HISTORY_FEEDBACK, session["history_feedback"][row].tolist(), strict=True))
+        lines.append(f"  {shown + 1:4d}. {_title(items, item)}  {_answer(feedback, simulator.layout.has_purchases)}")
     lines.append("  could be shown next:")
     observation = simulator.observe("flat", np.array([lane]))[0]  # type: ignore[index]
     candidates = simulator.layout.parts(observation)["candidates"].reshape(simulator.layout.candidates_shape)
@@ -30,9 +30,10 @@ def session_as_text(simulator: Simulator, lane: int) -> str:
         if item == NO_ITEM or is_listed == _MAX_CANDIDATES:
             continue
         is_listed += 1
-        _, _, click_rate, mean_rating, *_ = (float(x) for x in statistics[place])
-        known = f"{click_rate:4.0%} click, {5 * mean_rating:.1f} stars" if mean_rating else "new, nothing known"
-        lines.append(f"  [{place:3d}] {_title(items, int(item))}  {known}")
+        known = dict(zip(CANDIDATE_COLUMNS, statistics[place].tolist(), strict=True))
+        answers = f"{known['click_rate']:4.0%} click, {5 * known['mean_rating']:.1f} stars"
+        told = answers if known["mean_rating"] else "new, nothing known"
+        lines.append(f"  [{place:3d}] {_title(items, int(item))}  {told}")
     left = int((session["candidates"] != NO_ITEM).sum()) - is_listed
     if left:
         lines.append(f"        and {left} more")
@@ -44,9 +45,12 @@ def _title(items, item: int) -> str:
     return (title if len(title) <= _TITLE_WIDTH else title[: _TITLE_WIDTH - 1] + "…").ljust(_TITLE_WIDTH)
 
 
-def _answer(slot: float, click: float, consumption: float, rating: float) -> str:
-    place = f"slot {int(slot) + 1}: " if slot else ""
-    if not click:
+def _answer(feedback: dict[str, float], is_shop: bool) -> str:
+    place = f"slot {int(feedback['slot']) + 1}: " if feedback["slot"] else ""
+    if not feedback["click"]:
         return f"{place}skipped"
-    stars = "★" * int(rating) + "☆" * (5 - int(rating)) if rating else "not rated"
-    return f"{place}consumed {consumption:4.0%}, {stars}"
+    num_stars = int(feedback["rating"])
+    stars = "★" * num_stars + "☆" * (5 - num_stars)
+    if not num_stars:
+        stars = "not bought" if is_shop and not feedback["purchase"] else "not rated"
+    return f"{place}consumed {feedback['consumption']:4.0%}, {stars}"

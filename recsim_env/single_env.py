@@ -1,6 +1,6 @@
 """One session as a `gymnasium.Env`: the simulator with a batch of one."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import numpy as np
@@ -8,6 +8,10 @@ import numpy as np
 from recsim_env.adapter import REWARD_TERMS, Adapter, BehindAdapter
 from recsim_env.config import Scenario
 from recsim_env.rendering import session_as_text
+from recsim_env.session_trace import SessionTrace
+
+if TYPE_CHECKING:
+    from recsim_env.session_figure import SessionWindow
 
 _FIRST = np.zeros(1, np.int64)
 
@@ -52,21 +56,26 @@ class RecommenderEnv(BehindAdapter, gymnasium.Env):
     `scenario`: a name in `scenarios.SCENARIOS` or a `Scenario`; `observation`; `action`; `slate_size`;
     `num_candidates`; `session_length`; `history_length`; `catalog_seed`; `split`: `"all"`, `"train"` or `"test"`,
     parts that share no item and no user; `world`: a fitted world (.npz) or a ratings log, for scenarios that need
-    one; `render_mode`: `None` or `"ansi"`.
+    one; `render_mode`: `None`, `"ansi"` for the session in words, `"rgb_array"` for a picture of it, an image of
+    `session_figure.HEIGHT` by `WIDTH` pixels, or `"human"` for the picture in a window. A picture shows latent truth
+    beside what came of each slate, and needs Matplotlib: `pip install 'recsim-env[render]'`.
 
     ## Version History
     * v0: first release.
     """
 
-    metadata = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012
+    metadata = {"render_modes": ["human", "rgb_array", "ansi"], "render_fps": 1}  # noqa: RUF012
 
     def __init__(self, scenario: str | Scenario = "Video", *, render_mode: str | None = None, **options: Any):
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
-            raise ValueError(f"render_mode={render_mode!r}: must be None or 'ansi'")
+            raise ValueError(f"render_mode={render_mode!r}: must be None, 'human', 'rgb_array' or 'ansi'")
         self._adapter = Adapter(1, scenario=scenario, **options)
         self.observation_space = self._adapter.observation_space
         self.action_space = self._adapter.action_space
         self.render_mode = render_mode
+        self.trace: SessionTrace | None = None
+        """The session so far, for `session_figure`; kept from `reset` on, with the render modes that draw pictures."""
+        self._window: SessionWindow | None = None
         sessions = self.simulator.sessions
         self._patience, self._step = sessions["patience"], sessions["step"]  # views, which `restore` writes to as well
 
@@ -80,6 +89,9 @@ class RecommenderEnv(BehindAdapter, gymnasium.Env):
             self.simulator.start(_FIRST)
         else:
             self.simulator.start(_FIRST, self._adapter.session_seeds([seed], options))
+        self.trace = SessionTrace(self.simulator) if self.render_mode in ("human", "rgb_array") else None
+        if self.render_mode == "human":
+            self.render()
         return self._observation(), {}
 
     def step(self, action: Any):
@@ -88,7 +100,12 @@ class RecommenderEnv(BehindAdapter, gymnasium.Env):
             raise gymnasium.error.ResetNeeded("the session is over, or has not begun: call reset()")
         outcome = self.simulator.step(self._adapter.slate(action))[0].item()
         reward, *terms, terminated, truncated = outcome
-        return self._observation(), reward, terminated, truncated, dict(zip(REWARD_TERMS, terms, strict=True))
+        info = dict(zip(REWARD_TERMS, terms, strict=True))
+        if self.trace is not None:
+            self.trace.record(reward, info, terminated)
+            if self.render_mode == "human":
+                self.render()
+        return self._observation(), reward, terminated, truncated, info
 
     def _observation(self):
         kind, simulator = self._adapter.observation, self.simulator
@@ -105,12 +122,34 @@ class RecommenderEnv(BehindAdapter, gymnasium.Env):
         """Privileged: `Simulator.latent_state` of this one session."""
         return {name: values[0] for name, values in self.simulator.latent_state().items()}
 
-    def render(self) -> str | None:  # type: ignore[override]
-        """With `render_mode="ansi"` the session so far, in words; only what an agent may see too."""
+    def render(self) -> str | np.ndarray | None:  # type: ignore[override]
+        """The session so far.
+
+        `"ansi"`: in words, only what an agent may see too. `"rgb_array"`: a picture, [H, W, 3] uint8, latent truth
+        included. `"human"`: that picture in a window, which `reset` and `step` draw anew as well.
+
+        Raises:
+            gymnasium.error.DependencyNotInstalled: a picture without Matplotlib.
+        """
         if self.render_mode is None:
             gymnasium.logger.warn("render() needs a render mode: gymnasium.make(..., render_mode='ansi')")
             return None
-        return session_as_text(self.simulator, 0)
+        if self.render_mode == "ansi":
+            return session_as_text(self.simulator, 0)
+        if self.trace is None:
+            raise gymnasium.error.ResetNeeded("no session has begun: call reset()")
+        if self.render_mode == "rgb_array":
+            from recsim_env.session_figure import session_pixels  # here, as it loads Matplotlib
+
+            return session_pixels(self.trace)
+        if self._window is None:
+            from recsim_env.session_figure import SessionWindow
+
+            self._window = SessionWindow()
+        self._window.show(self.trace, 1.0 / self.metadata["render_fps"])
+        return None
 
     def close(self) -> None:
+        if self._window is not None:
+            self._window.close()
         self.simulator.close()
