@@ -66,11 +66,13 @@ def log_visit(session, items, slate, outcome, p):
     for _ in range(session.tenure):
         move_shelf(session, items, p)
         draw_candidates(session, p)
-        slate[0] = 0  # candidates stand in no order: the first two are two drawn at random
-        if len(session.candidates) > 1 and session.candidates[1] != NO_ITEM:
-            first, second = session.candidates[0], session.candidates[1]
-            if first == NO_ITEM or _utility(session, items[second], p) > _utility(session, items[first], p):
-                slate[0] = 1
+        other = len(session.candidates) // 2  # opposite in the ring of candidates, which begins at a drawn place
+        first, second = session.candidates[0], session.candidates[other]
+        slate[0] = 0
+        if second != NO_ITEM and (
+            first == NO_ITEM or _utility(session, items[second], p) > _utility(session, items[first], p)
+        ):
+            slate[0] = other
         serve(session, items, slate, outcome, p)
         session.step += 1
     session.world_key, session.noise_key, session.start_step, session.step = world_key, noise_key, start_step, 0
