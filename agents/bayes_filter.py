@@ -262,9 +262,11 @@ class BayesFilterPlayer(OneItemAgent):
         scores = np.zeros(candidates.shape)
         bounds = np.linspace(0, self.num_sessions, self.num_threads + 1).astype(int).tolist()
 
+        mean_foresight = self._simulator.adapted(_scores)
+
         def score(part: slice) -> None:
             belief = self._particles[part], self._weights[part]
-            _scores(*belief, candidates[part], self._items, self._parameters, self.care.weights(), scores[part])
+            mean_foresight(*belief, candidates[part], self._items, self._parameters, self.care.weights(), scores[part])
 
         with ThreadPoolExecutor(self.num_threads) as pool:
             list(pool.map(score, [slice(a, b) for a, b in itertools.pairwise(bounds)]))
@@ -285,10 +287,12 @@ class BayesFilterPlayer(OneItemAgent):
                 self._particles["start_step"][is_news] = (times[is_news] - back - 1)[:, None]
                 self._particles["step"][is_news] = 0
                 self._take_in(items[:, back], answers[:, back], unknown, is_news)
-        _come_back(self._particles, self._users, times, is_first, self._parameters)
+        self._simulator.adapted(_come_back)(self._particles, self._users, times, is_first, self._parameters)
 
     def _take_in(self, shown, answers, moods, is_news) -> None:
         if is_news.any():
             self._step += 1
             belief, model = (self._particles, self._weights), (self._items, self._parameters)
-            _filter(*belief, shown, answers, moods, is_news, self._scratch, *model, self._key, self._step)
+            self._simulator.adapted(_filter)(
+                *belief, shown, answers, moods, is_news, self._scratch, *model, self._key, self._step
+            )

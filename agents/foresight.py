@@ -109,7 +109,7 @@ def _mean_over_people(people, items, parameters, care, out):
 def sample_of(world: World, chosen: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """Session records of users of a world, by their indices, as they come for the first time."""
     noise_keys = generator.integers(2**63, size=len(chosen)).astype(np.uint64)
-    return visitors(world.user_records, chosen, noise_keys, world.sizes, world.parameters(2))
+    return visitors(world.user_records, chosen, noise_keys, world.sizes, world.parameters(2), world.own_users)
 
 
 class OneItemAgent(Agent):
@@ -130,7 +130,7 @@ class ForesightOracle(OneItemAgent):
 
     def act(self, observations: Observations, is_first: np.ndarray) -> np.ndarray:
         actions = np.zeros(self.num_sessions, np.int64)
-        _actions(*self._simulator.compiled_model(), self.care.weights(), actions)
+        self._simulator.adapted(_actions)(*self._simulator.compiled_model(), self.care.weights(), actions)
         return actions
 
 
@@ -170,7 +170,7 @@ class HistoryBlindPlayer(OneItemAgent):
             num_ages = min(scenario.catalog.shelf_life, int(8 * scenario.behaviour.freshness_half_life) + 1)
         self._release_steps = env.catalog_release_steps
         self._scores = np.zeros((len(items), num_ages))
-        _mean_over_people(people, items, parameters, self.care.weights(), self._scores)
+        self._simulator.adapted(_mean_over_people)(people, items, parameters, self.care.weights(), self._scores)
 
     def act(self, observations: Observations, is_first: np.ndarray) -> np.ndarray:
         items = observations["candidate_items"]

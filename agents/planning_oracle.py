@@ -107,9 +107,11 @@ class PlanningOracle(ForesightOracle):
         bounds = np.linspace(0, self.num_sessions, num_parts + 1).astype(int).tolist()
         care = self.care.weights()
 
+        plan_sessions = self._simulator.adapted(_plan)
+
         def plan(part: slice) -> None:
             scratch, outcomes = as_records(np.zeros(1, sessions.dtype)), as_records(np.zeros(1, outcome_dtype))
-            _plan(sessions[part], scratch, outcomes, items, parameters, self.num_futures, care, actions[part])
+            plan_sessions(sessions[part], scratch, outcomes, items, parameters, self.num_futures, care, actions[part])
 
         with ThreadPoolExecutor(self.num_threads) as pool:
             list(pool.map(plan, [slice(a, b) for a, b in itertools.pairwise(bounds)]))

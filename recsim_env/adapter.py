@@ -12,6 +12,7 @@ from gymnasium import spaces
 
 from recsim_env.config import RewardConfig, Scenario, SessionConfig
 from recsim_env.observation import OBSERVATION_KINDS
+from recsim_env.own_users import PACKAGE_USERS, OwnUsers
 from recsim_env.records import NO_ITEM
 from recsim_env.scenarios import scenario_named
 from recsim_env.simulator import Simulator
@@ -44,6 +45,7 @@ class Adapter:
         split: str = "all",
         world: str | None = None,
         changes: Mapping[str, Mapping[str, Any]] | None = None,
+        own_users: OwnUsers = PACKAGE_USERS,
         live_platform: bool = False,
         num_threads: int = 1,
     ) -> None:
@@ -61,7 +63,7 @@ class Adapter:
         session: SessionConfig = dataclasses.replace(
             preset.session, **{name: value for name, value in given.items() if value is not None}
         )
-        drawn = build_world(preset, catalog_seed, split, None if world is None else str(world))
+        drawn = build_world(preset, catalog_seed, split, None if world is None else str(world), own_users)
         self.simulator = Simulator(
             drawn, session, num_sessions, catalog_seed=catalog_seed, num_threads=num_threads, is_live=live_platform
         )

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -153,7 +154,7 @@ class Simulator:
             if self.live_platform.is_over or (seeds is not None and len(which) == len(self)):
                 self.live_platform.begin_era()
             self._parameters["first_start"], self._parameters["num_starts"] = self.live_platform.clock, 1
-        _start_sessions(
+        self.adapted(_start_sessions)(
             self.sessions,
             which,
             self.seeds,
@@ -172,11 +173,12 @@ class Simulator:
         """
         if self.live_platform:
             self.live_platform.before_step(self.sessions)
+        step_sessions = self.adapted(_step_sessions)
         if self._pool is None:
-            _step_sessions(self.sessions, slates, self.outcomes, self._items, self._parameters)
+            step_sessions(self.sessions, slates, self.outcomes, self._items, self._parameters)
         else:
             self._in_parts(
-                lambda part: _step_sessions(
+                lambda part: step_sessions(
                     self.sessions[part], slates[part], self.outcomes[part], self._items, self._parameters
                 )
             )
@@ -243,9 +245,13 @@ class Simulator:
             values = self.world.item_records[name][np.where(is_there, candidates, 0)]
             latent[f"candidate_{name}"] = values * is_there.reshape(is_there.shape + (1,) * (values.ndim - 2))
         expected = np.zeros(candidates.shape)
-        _expected_rewards(self.sessions, self._items, self._parameters, expected)
+        self.adapted(_expected_rewards)(self.sessions, self._items, self._parameters, expected)
         latent["expected_rewards"] = expected
         return latent
+
+    def adapted(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A compiled function of the package's, with the world's own users in it if there are any."""
+        return self.world.own_users.adapted(function)
 
     def compiled_model(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Privileged: the records of sessions, items and parameters, as compiled code takes them, for planners.

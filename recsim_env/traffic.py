@@ -7,6 +7,7 @@ import numpy as np
 from numba import njit
 
 from recsim_env.config import CatalogConfig
+from recsim_env.own_users import PACKAGE_USERS, OwnUsers
 from recsim_env.records import WorldSizes, as_records, session_dtype
 from recsim_env.user_model import (
     choice_utility,
@@ -35,12 +36,17 @@ def _meet_all(sessions, users, chosen, p):
 
 
 def visitors(
-    users: np.ndarray, chosen: np.ndarray, noise_keys: np.ndarray, sizes: WorldSizes, parameters: np.ndarray
+    users: np.ndarray,
+    chosen: np.ndarray,
+    noise_keys: np.ndarray,
+    sizes: WorldSizes,
+    parameters: np.ndarray,
+    own_users: OwnUsers = PACKAGE_USERS,
 ) -> np.ndarray:
     """[U] session records, with no candidates to speak of: the `chosen` users as they come for the first time."""
     sessions = as_records(np.zeros(len(chosen), session_dtype(sizes, 1, 1)))
     sessions["noise_key"] = noise_keys
-    _meet_all(sessions, as_records(users), chosen, as_records(parameters)[0])
+    own_users.adapted(_meet_all)(sessions, as_records(users), chosen, as_records(parameters)[0])
     return sessions
 
 
@@ -68,7 +74,12 @@ def _respond_all(sessions, items, responses, p):
 
 
 def population_response(
-    items: np.ndarray, users: np.ndarray, sizes: WorldSizes, parameters: np.ndarray, generator: np.random.Generator
+    items: np.ndarray,
+    users: np.ndarray,
+    sizes: WorldSizes,
+    parameters: np.ndarray,
+    generator: np.random.Generator,
+    own_users: OwnUsers = PACKAGE_USERS,
 ) -> np.ndarray:
     """How a population that has just arrived answers each item, fresh and shown alone.
 
@@ -78,9 +89,9 @@ def population_response(
     num_sampled = int(np.clip(_SAMPLED_PAIRS // len(items), 16, _SAMPLED_USERS))
     noise_keys = generator.integers(2**63, size=num_sampled).astype(np.uint64)
     chosen = generator.choice(len(users), num_sampled, replace=len(users) < num_sampled)
-    sessions = visitors(users, chosen, noise_keys, sizes, parameters)
+    sessions = visitors(users, chosen, noise_keys, sizes, parameters, own_users)
     responses = np.zeros((len(items), 4))
-    _respond_all(sessions, as_records(items), responses, as_records(parameters)[0])
+    own_users.adapted(_respond_all)(sessions, as_records(items), responses, as_records(parameters)[0])
     return responses
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from recsim_env.catalog import Items, draw_synthetic_items, item_records
 from recsim_env.config import Scenario, check_number
+from recsim_env.own_users import PACKAGE_USERS, OwnUsers
 from recsim_env.population import Users, draw_moods, draw_synthetic_users, user_records
 from recsim_env.rated_world import half, items_of, users_of
 from recsim_env.ratings_log import WHERE_TO_GET_DATA, find_log, load_or_fit
@@ -41,6 +42,8 @@ class World:
     """[N] records, latent: see `records.user_dtype`."""
     moods: np.ndarray
     """[Q, K] float64, latent: what each mood adds to the affinity with each topic."""
+    own_users: OwnUsers = PACKAGE_USERS
+    """Functions that take the place of some of the user model's."""
 
     def parameters(self, session_length: int) -> np.ndarray:
         """[1] record of the coefficients, for sessions of that length; see `records.make_parameters`."""
@@ -64,7 +67,13 @@ def _generator(scenario: Scenario, *numbers: int) -> np.random.Generator:
     return np.random.default_rng([zlib.crc32(scenario.name.encode()), *numbers])
 
 
-def build_world(scenario: Scenario, catalog_seed: int = 0, split: str = "all", world_path: str | None = None) -> World:
+def build_world(
+    scenario: Scenario,
+    catalog_seed: int = 0,
+    split: str = "all",
+    world_path: str | None = None,
+    own_users: OwnUsers = PACKAGE_USERS,
+) -> World:
     """Draw the world of a scenario; the same arguments give the same world.
 
     `catalog_seed` draws the catalogue (for a fitted log, whose items are given: when they arrive and what the
@@ -85,11 +94,13 @@ def build_world(scenario: Scenario, catalog_seed: int = 0, split: str = "all", w
         if found is None:
             raise FileNotFoundError(f"{scenario.name} needs a ratings log: {WHERE_TO_GET_DATA}")
         world_path = str(found)
-    return _draw_world(scenario, catalog_seed, split, world_path)
+    return _draw_world(scenario, catalog_seed, split, world_path, own_users)
 
 
 @lru_cache(maxsize=16)
-def _draw_world(scenario: Scenario, catalog_seed: int, split: str, world_path: str | None) -> World:
+def _draw_world(
+    scenario: Scenario, catalog_seed: int, split: str, world_path: str | None, own_users: OwnUsers
+) -> World:
     part, catalog = SPLITS.index(split), scenario.catalog
     item_generator = _generator(scenario, _ITEMS, part, catalog_seed)
     user_generator = _generator(scenario, _USERS, part)
@@ -124,7 +135,7 @@ def _draw_world(scenario: Scenario, catalog_seed: int, split: str, world_path: s
     moods = draw_moods(scenario.population, sizes.num_topics, _generator(scenario, _MOODS))
     traffic = _generator(scenario, _TRAFFIC, part, catalog_seed)
     at_rest = make_parameters(scenario, moods, session_length=2, first_start=0, num_starts=1)
-    responses = population_response(records, people, sizes, at_rest, traffic)
+    responses = population_response(records, people, sizes, at_rest, traffic, own_users)
     return World(
         scenario=scenario,
         items=items,
@@ -134,6 +145,7 @@ def _draw_world(scenario: Scenario, catalog_seed: int, split: str, world_path: s
         item_statistics=background_statistics(responses, catalog, scenario.behaviour.rating_probability, traffic),
         user_records=people,
         moods=moods,
+        own_users=own_users,
     )
 
 
