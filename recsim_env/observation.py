@@ -17,7 +17,7 @@ from gymnasium import spaces
 from numba import njit
 
 from recsim_env.config import MAX_SLATE_SIZE
-from recsim_env.records import HISTORY_FEEDBACK, NO_ITEM
+from recsim_env.records import HISTORY_FEEDBACK, NO_ITEM, as_records
 from recsim_env.traffic import NUM_REFRESHES, STATISTICS
 
 OBSERVATION_KINDS = ("dict", "flat", "compact")
@@ -117,6 +117,12 @@ class ObservationLayout:
         )
 
 
+def feature_records(features: np.ndarray) -> np.ndarray:
+    """[I, F] features as [I] records with one field, `content`: their number is then known to the compiler."""
+    dtype = np.dtype([("content", np.float32, (features.shape[1],))])
+    return as_records(np.ascontiguousarray(features).view(dtype)[:, 0])
+
+
 @njit(cache=True)
 def _write_user(session, profiles, num_moods, session_length, out):
     num_features = profiles.shape[1]
@@ -143,13 +149,13 @@ def _write_feedback(feedback, out):
 
 @njit(cache=True)
 def _write_history(session, features, out):
-    num_features = features.shape[1]
+    num_features = len(features[0].content)
     length, width = len(session.history_items), num_features + _NUM_FEEDBACK
     row, at = (session.num_shown - 1) % length, 0
     for _ in range(min(session.num_shown, length)):
         part = out[at : at + width]
-        content = features[session.history_items[row]]
-        for f in range(num_features):
+        content = features[session.history_items[row]].content
+        for f in range(len(content)):
             part[f] = content[f]
         _write_feedback(session.history_feedback[row], part[num_features:])
         at += width
@@ -181,7 +187,7 @@ def _add_feedback(known, more, out):
 
 @njit(cache=True)
 def _write_candidates(session, release_steps, features, statistics, shared, own, out, mask):
-    num_features = features.shape[1]
+    num_features = len(features[0].content)
     width, at = num_features + _NUM_COLUMNS, 0
     now = session.start_step + session.step
     for candidate in range(len(session.candidates)):
@@ -193,8 +199,8 @@ def _write_candidates(session, release_steps, features, statistics, shared, own,
             mask[candidate] = 0.0
             continue
         age = min(now - release_steps[item], MAX_AGE)
-        content, known = features[item], statistics[REFRESH_AT[age], item]
-        for f in range(num_features):
+        content, known = features[item].content, statistics[REFRESH_AT[age], item]
+        for f in range(len(content)):
             part[f] = content[f]
         part[num_features] = SCALED_AGE[age]
         part[num_features + 1] = known[0]  # one by one: a loop of three costs Numba as much as all the rest
@@ -202,10 +208,10 @@ def _write_candidates(session, release_steps, features, statistics, shared, own,
         part[num_features + 3] = known[2]
         part[num_features + 4] = 0.0
         part[num_features + 5] = 0.0
-        times_shown = 0
+        is_known = False
         for row in range(len(session.history_items)):
-            times_shown += session.history_items[row] == item
-        if times_shown > 0:
+            is_known |= session.history_items[row] == item
+        if is_known:
             _count_own_feedback(session, item, own)
             part[num_features + 5] = min(own[1] / _MAX_PLAYS, 1.0)
             if len(shared) == 0:
@@ -230,11 +236,11 @@ def _write_followed(session, creators, width, out):
 def write_flat(sessions, catalog, profiles, num_moods, session_length, out):
     """Fill `out` [N, size] float32 with the sessions' flat observations.
 
-    `catalog` is (release steps [I], creators [I], features [I, F], statistics [A, I, 4], shared feedback [I, 4] of a
+    `catalog` is (release steps [I], creators [I], features as `feature_records`, statistics [A, I, 4], shared feedback [I, 4] of a
     live platform, or [0, 4]).
     """
     release_steps, creators, features, statistics, shared = catalog
-    num_features, own = features.shape[1], np.zeros(4)
+    num_features, own = len(features[0].content), np.zeros(4)
     for n in range(len(sessions)):
         session, row = sessions[n], out[n]
         history_at = profiles.shape[1] + 2 + (num_moods if num_moods > 1 else 0)

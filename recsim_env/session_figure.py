@@ -224,7 +224,7 @@ def _draw_interests(latent: Axes, estimated: Axes, trace: SessionTrace) -> None:
     latent.legend(loc="upper left", bbox_to_anchor=(-0.06, -0.07), **_LEGEND)  # type: ignore[arg-type]
 
     predicted = estimated_stars(trace)
-    estimated.set(xlabel="mean stars of its items", yticks=topics, yticklabels=[])
+    estimated.set(xlabel="mean stars of its items", yticks=[])
     if predicted is None:
         estimated.text(0.5, 0.5, "no answers yet", ha="center", fontsize=_TEXT, transform=estimated.transAxes)
         estimated.set(xlim=(0.0, 5.0))

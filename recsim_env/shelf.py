@@ -65,68 +65,75 @@ def move_shelf(session, items, p):
 def draw_candidates(session, p):
     """Draw M distinct items from the shelf; NO_ITEM where it is too short.
 
-    The shelf, bent into a ring and opened at a place that is drawn, is cut into as many strata as there are items to
-    draw, and each stratum gives one: all items are equally likely, and none is drawn twice. A share can come from the
-    new items and from the library instead (`CatalogConfig.new_item_share`, `repeat_share`). Candidates stand in a ring
-    too, which begins at a place that is drawn: a candidate's place says nothing about it.
+    A share can come from the new items and from the library (`CatalogConfig.new_item_share`, `repeat_share`). Which
+    places these take is drawn, too: a candidate's place says nothing about it.
     """
-    num_candidates = len(session.candidates)
+    candidates = session.candidates
+    num_candidates = len(candidates)
     num_available = session.end_item - session.first_item
     draws = stream(session.world_key, session.step, Purpose.CANDIDATES)
-    place = integer_in(draws, 0, num_candidates)
     if p.new_item_share == 0.0:
         num_drawn = min(num_candidates, num_available)
-        _draw_strata(session, session.first_item, num_available, num_drawn, place, combine(draws, 1))
+        _draw_strata(candidates[:num_drawn], session.first_item, num_available, draws)
+        candidates[num_drawn:] = NO_ITEM
     else:
         num_new_available = session.end_item - session.first_new_item
         num_old_available = num_available - num_new_available
         num_new = min(int(p.new_item_share * num_candidates + 0.5), num_new_available)
         num_old = min(num_candidates - num_new, num_old_available)
         num_new = min(num_candidates - num_old, num_new_available)
-        num_drawn = num_new + num_old
-        _draw_strata(session, session.first_new_item, num_new_available, num_new, place, combine(draws, 1))
-        next_place = (place + num_new) % num_candidates
-        _draw_strata(session, session.first_item, num_old_available, num_old, next_place, combine(draws, 2))
-    for j in range(num_drawn, num_candidates):
-        session.candidates[(place + j) % num_candidates] = NO_ITEM
+        _draw_strata(candidates[:num_new], session.first_new_item, num_new_available, draws)
+        old = candidates[num_new : num_new + num_old]
+        _draw_strata(old, session.first_item, num_old_available, combine(draws, 2))
+        candidates[num_new + num_old :] = NO_ITEM
+        _rotate(candidates, integer_in(draws, 3, num_candidates))
     if p.repeat_share > 0.0:
         _draw_repeats(session, int(p.repeat_share * num_candidates + 0.5), draws)
 
 
 @njit(cache=True)
-def _draw_strata(session, first_item, num_available, num_drawn, place, key):
-    """Draw `num_drawn` distinct items of [first_item, first_item + num_available) into the places from `place` on."""
-    if num_drawn == 0:
+def _draw_strata(places, first_item, num_available, key):
+    """Fill all places with distinct items of [first_item, first_item + num_available), each equally likely.
+
+    These items, bent into a ring and opened at a place that is drawn, are cut into as many strata of equal width as
+    there are places (fewer items than places are left over), and each stratum gives one. Draws are a 32-bit hash, and
+    the loop has no branches, so that a processor takes many places at once.
+    """
+    if len(places) == 0:
         return
-    rotation = integer_in(key, 0, num_available)
-    num_places = min(len(session.candidates) - place, num_drawn)
-    seed, width = combine(key, 1), num_available / num_drawn
-    _fill(session.candidates[place : place + num_places], first_item, num_available, width, rotation, 0, seed)
-    rest = session.candidates[: num_drawn - num_places]
-    _fill(rest, first_item, num_available, width, rotation, num_places, seed)
+    width = num_available // len(places)
+    rotation, seed = integer_in(key, 0, num_available), combine(key, 1)
+    low_seed, high_seed = seed & _LOW_32, seed >> _SHIFT_32
+    for m in range(len(places)):
+        bits = _hash_32(low_seed + np.uint64(m) * _GOLDEN_32, high_seed)
+        at = rotation + m * width + np.int64((bits * np.uint64(width)) >> _SHIFT_32)
+        places[m] = first_item + (at - num_available if at >= num_available else at)
 
 
 @njit(cache=True)
-def _fill(places, first_item, num_available, width, rotation, first_stratum, seed):
-    """One item of each stratum. Draws are a 32-bit hash of seed and stratum, as a processor takes many of these at
-    once (the constants are those of Wellons' `lowbias32`, 2018)."""
-    low_seed, high_seed = seed & _LOW_32, seed >> _SHIFT_32
-    for i in range(len(places)):
-        j = first_stratum + i
-        x = (low_seed + np.uint64(j) * _GOLDEN_32) & _LOW_32
-        x = ((x ^ (x >> _SHIFT_16)) * _MULTIPLIER_1) & _LOW_32
-        x = ((x ^ (x >> _SHIFT_15) ^ high_seed) * _MULTIPLIER_2) & _LOW_32
-        x = x ^ (x >> _SHIFT_16)
-        low, high = np.int64(j * width), min(np.int64((j + 1) * width), num_available)
-        at = rotation + low + np.int64((x * np.uint64(high - low)) >> _SHIFT_32)
-        places[i] = first_item + (at - num_available if at >= num_available else at)
+def _hash_32(number, salt):
+    """32 random bits of a number and 32 bits of salt (the constants are those of Wellons' `lowbias32`, 2018)."""
+    x = number & _LOW_32
+    x = ((x ^ (x >> _SHIFT_16)) * _MULTIPLIER_1) & _LOW_32
+    x = ((x ^ (x >> _SHIFT_15) ^ salt) * _MULTIPLIER_2) & _LOW_32
+    return x ^ (x >> _SHIFT_16)
+
+
+@njit(cache=True)
+def _rotate(candidates, by):
+    """Move each candidate `by` places on, the last ones to the front: three reversals."""
+    num_candidates = len(candidates)
+    for first, end in ((0, num_candidates), (0, by), (by, num_candidates)):
+        for k in range((end - first) // 2):
+            one, other = first + k, end - 1 - k
+            candidates[one], candidates[other] = candidates[other], candidates[one]
 
 
 @njit(cache=True)
 def _draw_repeats(session, num_repeats, draws):
     """Put items of the library that are still on the shelf in the place of other candidates."""
     num_candidates = len(session.candidates)
-    start, place = integer_in(draws, 3, LIBRARY_SIZE), integer_in(draws, 4, num_candidates)
+    start, place = integer_in(draws, 4, LIBRARY_SIZE), integer_in(draws, 5, num_candidates)
     for offset in range(LIBRARY_SIZE):
         item = session.library[(start + offset) % LIBRARY_SIZE]
         if num_repeats == 0:

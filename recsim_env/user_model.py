@@ -248,7 +248,7 @@ def begin_visit(session, user, p):
     session.budget = user.budget
     session.mood = integer_in(stream(session.noise_key, 0, Purpose.MOOD), 2, len(p.moods))
     session.mood_age = 0
-    session.seen_mood = -1
+    session.seen_mood = session.mood if p.mood_delay == 0 else -1
 
 
 @njit(cache=True)
