@@ -221,10 +221,10 @@ class BehaviourConfig(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        cuts = self.rating_cuts
-        is_ascending = len(cuts) == 4 and all(a < b for a, b in itertools.pairwise(cuts))
-        if not is_ascending or not all(math.isfinite(cut) for cut in cuts):
-            raise ValueError(f"BehaviourConfig.rating_cuts={cuts!r}: must be 4 finite ascending numbers")
+        cuts, number_types = self.rating_cuts, (int, float, np.integer, np.floating)
+        is_tuple = isinstance(cuts, tuple) and len(cuts) == 4 and all(isinstance(cut, number_types) for cut in cuts)
+        if not is_tuple or not all(a < b for a, b in itertools.pairwise((-math.inf, *cuts, math.inf))):
+            raise ValueError(f"BehaviourConfig.rating_cuts={cuts!r}: must be a tuple of 4 finite ascending numbers")
 
 
 @dataclass(frozen=True, kw_only=True)

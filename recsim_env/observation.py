@@ -136,15 +136,16 @@ def _write_user(session, profiles, num_moods, session_length, out):
 
 
 @njit(cache=True)
-def _write_feedback(feedback, out):
-    """`FEEDBACK` of a used row of the session's history. (float64: the same rounding without the compiler.)"""
-    out[0] = 1.0
-    out[1] = np.float64(feedback[0]) * _SLOT_UNIT
-    out[2] = feedback[1]
-    out[3] = feedback[2]
-    out[4] = np.float64(feedback[3]) * _STAR_UNIT
-    out[5] = feedback[4]
-    out[6] = feedback[5]
+def _write_feedback(feedback, out, at):
+    """`FEEDBACK` of a used row of the session's history, from `out[at]` on (slices take longer than all the rest).
+    float64: the same rounding without the compiler."""
+    out[at] = 1.0
+    out[at + 1] = np.float64(feedback[0]) * _SLOT_UNIT
+    out[at + 2] = feedback[1]
+    out[at + 3] = feedback[2]
+    out[at + 4] = np.float64(feedback[3]) * _STAR_UNIT
+    out[at + 5] = feedback[4]
+    out[at + 6] = feedback[5]
 
 
 @njit(cache=True)
@@ -153,11 +154,10 @@ def _write_history(session, features, out):
     length, width = len(session.history_items), num_features + _NUM_FEEDBACK
     row, at = (session.num_shown - 1) % length, 0
     for _ in range(min(session.num_shown, length)):
-        part = out[at : at + width]
         content = features[session.history_items[row]].content
         for f in range(len(content)):
-            part[f] = content[f]
-        _write_feedback(session.history_feedback[row], part[num_features:])
+            out[at + f] = content[f]
+        _write_feedback(session.history_feedback[row], out, at + num_features)
         at += width
         row = row - 1 if row > 0 else length - 1
     out[at:] = 0.0
@@ -176,49 +176,51 @@ def _count_own_feedback(session, item, own):
 
 
 @njit(cache=True)
-def _add_feedback(known, more, out):
-    """`STATISTICS` of background statistics [4] and of counts [4] besides them."""
+def _add_feedback(known, more, out, at):
+    """`STATISTICS` of background statistics [4] and of counts [4] besides them, from `out[at]` on."""
     impressions = 2.0 ** (32.0 * known[0]) - 1.0
     ratings = known[3] + more[2]
-    out[0] = min(math.log2(1.0 + impressions + more[0]) / 32.0, 1.0)
-    out[1] = (known[1] * impressions + more[1]) / max(impressions + more[0], 1.0)
-    out[2] = (5.0 * known[2] * known[3] + more[3]) / max(ratings, 1.0) / 5.0
+    out[at] = min(math.log2(1.0 + impressions + more[0]) / 32.0, 1.0)
+    out[at + 1] = (known[1] * impressions + more[1]) / max(impressions + more[0], 1.0)
+    out[at + 2] = (5.0 * known[2] * known[3] + more[3]) / max(ratings, 1.0) / 5.0
 
 
 @njit(cache=True)
 def _write_candidates(session, release_steps, features, statistics, shared, own, out, mask):
     num_features = len(features[0].content)
-    width, at = num_features + _NUM_COLUMNS, 0
-    now = session.start_step + session.step
+    width, column = num_features + _NUM_COLUMNS, num_features
+    now, is_live = session.start_step + session.step, len(shared) > 0
     for candidate in range(len(session.candidates)):
         item = session.candidates[candidate]
-        part = out[at : at + width]
-        at += width
+        at = column - num_features
         if item == NO_ITEM:
-            part[:] = 0.0
+            out[at : at + width] = 0.0
             mask[candidate] = 0.0
+            column += width
             continue
-        age = min(now - release_steps[item], MAX_AGE)
-        content, known = features[item].content, statistics[REFRESH_AT[age], item]
+        content = features[item].content
         for f in range(len(content)):
-            part[f] = content[f]
-        part[num_features] = SCALED_AGE[age]
-        part[num_features + 1] = known[0]  # one by one: a loop of three costs Numba as much as all the rest
-        part[num_features + 2] = known[1]
-        part[num_features + 3] = known[2]
-        part[num_features + 4] = 0.0
-        part[num_features + 5] = 0.0
+            out[at + f] = content[f]
+        age = min(now - release_steps[item], MAX_AGE)
+        refresh = REFRESH_AT[age]
+        out[column] = SCALED_AGE[age]
+        out[column + 1] = statistics[refresh, item, 0]  # one by one: a loop of three takes as long as all the rest
+        out[column + 2] = statistics[refresh, item, 1]
+        out[column + 3] = statistics[refresh, item, 2]
+        out[column + 4] = 0.0
+        out[column + 5] = 0.0
+        mask[candidate] = 1.0
         is_known = False
         for row in range(len(session.history_items)):
             is_known |= session.history_items[row] == item
         if is_known:
             _count_own_feedback(session, item, own)
-            part[num_features + 5] = min(own[1] / _MAX_PLAYS, 1.0)
-            if len(shared) == 0:
-                _add_feedback(known, own, part[num_features + 1 :])
-        if len(shared) > 0 and shared[item, 0] > 0.0:
-            _add_feedback(known, shared[item], part[num_features + 1 :])
-        mask[candidate] = 1.0
+            out[column + 5] = min(own[1] / _MAX_PLAYS, 1.0)
+            if not is_live:
+                _add_feedback(statistics[refresh, item], own, out, column + 1)
+        if is_live and shared[item, 0] > 0.0:
+            _add_feedback(statistics[refresh, item], shared[item], out, column + 1)
+        column += width
 
 
 @njit(cache=True)
@@ -236,8 +238,8 @@ def _write_followed(session, creators, width, out):
 def write_flat(sessions, catalog, profiles, num_moods, session_length, out):
     """Fill `out` [N, size] float32 with the sessions' flat observations.
 
-    `catalog` is (release steps [I], creators [I], features as `feature_records`, statistics [A, I, 4], shared feedback [I, 4] of a
-    live platform, or [0, 4]).
+    `catalog` is (release steps [I], creators [I], features as `feature_records`, statistics [A, I, 4], feedback [I, 4]
+    that is shared on a live platform, or [0, 4]).
     """
     release_steps, creators, features, statistics, shared = catalog
     num_features, own = len(features[0].content), np.zeros(4)
@@ -265,8 +267,7 @@ def write_compact(sessions, profiles, num_moods, session_length, user, history_i
         row = (session.num_shown - 1) % length
         for back in range(num_rows):
             history_items[n, back] = session.history_items[row]
-            part = feedback[n, _NUM_FEEDBACK * back : _NUM_FEEDBACK * (back + 1)]
-            _write_feedback(session.history_feedback[row], part)
+            _write_feedback(session.history_feedback[row], feedback[n], _NUM_FEEDBACK * back)
             row = row - 1 if row > 0 else length - 1
         history_items[n, num_rows:] = NO_ITEM
         feedback[n, _NUM_FEEDBACK * num_rows :] = 0.0

@@ -1,4 +1,4 @@
-"""Which worlds the tests run in. Most tests take `env_id` or `scenario_name`, and so run in each of them."""
+"""Which worlds the tests run in. Tests take `env_id`, `some_env_id` or `scenario_name`, and so run in each."""
 
 import os
 from pathlib import Path
@@ -18,8 +18,13 @@ from recsim_env.ratings_log import find_log  # noqa: E402
 from recsim_env.scenarios import SCENARIOS  # noqa: E402
 
 SCENARIO_NAMES = [name for name, it in SCENARIOS.items() if it.source != "ratings_log" or find_log() is not None]
-VARIANTS = ["", "Slate", "Content"]
+VARIANTS = ["", "Slate", "Content", "Catalog"]
 ENV_IDS = [f"recsim_env/{name}{variant}-v0" for name in SCENARIO_NAMES for variant in VARIANTS]
+
+_OF_EACH = {"Ecommerce": ["Slate"], "Social": ["Content"], "Music": ["Catalog"], "News": [""], "MovieLens": ["Catalog"]}
+_OF_EACH |= {"Video": ["", "Slate"], "Ratings": ["Content"]}
+SOME_ENV_IDS = [f"recsim_env/{name}{variant}-v0" for name in SCENARIO_NAMES for variant in _OF_EACH[name]]
+"""Each scenario once or twice, with each variant twice, for tests that would take minutes with all ids."""
 
 
 @pytest.fixture(params=SCENARIO_NAMES)
@@ -29,6 +34,11 @@ def scenario_name(request) -> str:
 
 @pytest.fixture(params=ENV_IDS)
 def env_id(request) -> str:
+    return request.param
+
+
+@pytest.fixture(params=SOME_ENV_IDS)
+def some_env_id(request) -> str:
     return request.param
 
 

@@ -1,14 +1,17 @@
-"""Every field says its range, and refuses what is outside of it in one line."""
+"""Every field says its range, and refuses what is outside of it in one line; so do changes of a scenario."""
 
 import dataclasses
 import math
 
+import gymnasium
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import recsim_env  # noqa: F401  (registers the ids)
 from recsim_env.config import (
+    SECTIONS,
     BehaviourConfig,
     CatalogConfig,
     PopulationConfig,
@@ -17,10 +20,47 @@ from recsim_env.config import (
     SessionConfig,
     check_number,
 )
+from recsim_env.scenarios import VIDEO
 
 CONFIGS = (CatalogConfig, PopulationConfig, BehaviourConfig, RewardConfig, SessionConfig)
-FIELDS = [(config, field) for config in CONFIGS for field in dataclasses.fields(config) if field.name != "rating_cuts"]
+EVERY_FIELD = [(config, field) for config in CONFIGS for field in dataclasses.fields(config)]
+FIELDS = [(config, field) for config, field in EVERY_FIELD if "low" in field.metadata]
+FLAGS = [(config, field) for config, field in EVERY_FIELD if field.metadata.get("kind") is bool]
 any_field = st.sampled_from(FIELDS)
+
+
+def names_of(fields) -> list[str]:
+    return [f"{config.__name__}.{field.name}" for config, field in fields]
+
+
+def test_every_field_is_a_number_with_a_range_a_flag_or_the_rating_cuts():
+    others = set(names_of(EVERY_FIELD)) - set(names_of(FIELDS)) - set(names_of(FLAGS))
+    assert others == {"BehaviourConfig.rating_cuts"}
+    assert len(FIELDS) > 60
+    assert len(FLAGS) >= 2
+
+
+@pytest.mark.parametrize(("config", "field"), FIELDS, ids=names_of(FIELDS))
+def test_a_value_below_above_not_a_number_or_of_another_type_is_refused_by_name(config, field):
+    low, high, kind = (field.metadata[name] for name in ("low", "high", "kind"))
+    step = 1 if kind is int else 1e-3 * max(abs(high), 1.0)
+    wrong = [low - step, high + step, math.nan, math.inf, -math.inf, "1", None, True, [low], np.array([low])]
+    if kind is int:
+        wrong += [float(low), low + 0.5]
+    noun = "a whole number" if kind is int else "a number"
+    for value in wrong:
+        with pytest.raises(ValueError, match=rf"^{config.__name__}\.{field.name}=") as refused:
+            config(**{field.name: value})
+        assert str(refused.value) == f"{config.__name__}.{field.name}={value!r}: must be {noun} in [{low}, {high}]"
+
+
+@pytest.mark.parametrize(("config", "field"), FLAGS, ids=names_of(FLAGS))
+def test_a_flag_is_true_or_false_and_nothing_else(config, field):
+    assert all(getattr(config(**{field.name: value}), field.name) is value for value in (True, False))
+    for value in (0, 1, 0.0, math.nan, None, "True", np.True_, []):
+        with pytest.raises(ValueError, match="^[^\n]*$") as refused:
+            config(**{field.name: value})
+        assert str(refused.value) == f"{config.__name__}.{field.name}={value!r}: must be True or False"
 
 
 def outside(low: float, high: float, kind: type):
@@ -66,6 +106,7 @@ def test_defaults_are_in_range_and_documented():
     for config, field in FIELDS:
         assert field.metadata["low"] <= field.default <= field.metadata["high"], field.name
         assert type(field.default) is field.metadata["kind"], (config, field.name)
+    assert all(type(field.default) is bool for _, field in FLAGS)
 
 
 @pytest.mark.parametrize("value", [np.int64(5), np.int32(5), np.uint8(5), 5])
@@ -86,11 +127,23 @@ def test_configs_are_frozen_and_take_keywords_only():
 
 
 @pytest.mark.parametrize(
-    "cuts", [(1, 2, 3), (1, 2, 3, 4, 5), (0, 0, 1, 2), (3, 2, 1, 0), (0, 1, 2, math.nan), (0, 1, 2, math.inf), ()]
+    "cuts",
+    [
+        *[(1, 2, 3), (1, 2, 3, 4, 5), (0, 0, 1, 2), (3, 2, 1, 0), (0, 1, 2, math.nan), (math.nan, 0, 1, 2), ()],
+        *[(0, 1, 2, math.inf), (-math.inf, 0, 1, 2), [0, 1, 2, 3], "abcd", ("a", "b", "c", "d"), None, 3.0, {0: 1}],
+        *[(0, 1, None, 3), (0, 1, 2, 1j), np.arange(4.0)],
+    ],
 )
-def test_rating_cuts_are_four_finite_ascending_numbers(cuts):
-    with pytest.raises(ValueError, match=r"^BehaviourConfig\.rating_cuts=.*: must be 4 finite ascending numbers$"):
+def test_rating_cuts_are_a_tuple_of_four_finite_ascending_numbers(cuts):
+    with pytest.raises(ValueError, match="^[^\n]*$") as refused:
         BehaviourConfig(rating_cuts=cuts)
+    message = f"BehaviourConfig.rating_cuts={cuts!r}: must be a tuple of 4 finite ascending numbers"
+    assert str(refused.value) == message
+
+
+def test_rating_cuts_can_be_any_kind_of_number():
+    cuts = (-1, 0.5, np.float64(1.0), np.int64(3))
+    assert BehaviourConfig(rating_cuts=cuts).rating_cuts == cuts
 
 
 @given(candidates=st.integers(2, 10), extra=st.integers(1, 8))
@@ -110,3 +163,73 @@ def test_an_unknown_source_is_refused():
 def test_changing_one_value_of_a_preset_checks_it_again():
     with pytest.raises(ValueError, match=r"^SessionConfig\.session_length=1: must be a whole number in \[2, 100000\]$"):
         dataclasses.replace(SessionConfig(), session_length=1)
+
+
+# Scenarios
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_a_section_of_a_scenario_is_a_config_of_its_kind(name):
+    for wrong in ({}, None, 3, SECTIONS[name]):
+        with pytest.raises(ValueError, match=rf"^Scenario\.{name}=.*: must be a {SECTIONS[name].__name__}$"):
+            dataclasses.replace(VIDEO, **{name: wrong})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"populace": {}},
+            "changes['populace']: unknown; must be one of catalog, population, behaviour, reward, session",
+        ),
+        ({"reward": 3}, "changes['reward']=3: must be a dict of field names and values"),
+        ({"reward": None}, "changes['reward']=None: must be a dict of field names and values"),
+        (
+            {"reward": {"stars": 1.0}},
+            "changes['reward']['stars']: unknown; RewardConfig has rating, click, consumption, purchase, retention",
+        ),
+        ({"catalog": {"shelf_life": 0}}, "CatalogConfig.shelf_life=0: must be a whole number in [1, 1000000000]"),
+        ({"population": {"warm_share": 1.5}}, "PopulationConfig.warm_share=1.5: must be a number in [0.0, 1.0]"),
+        ({"behaviour": {"is_shop": 1}}, "BehaviourConfig.is_shop=1: must be True or False"),
+        ({"session": {"slate_size": 9, "num_candidates": 5}}, "slate_size=9: must be at most num_candidates=5"),
+    ],
+)
+def test_wrong_changes_are_refused_by_section_and_field(changes, message):
+    with pytest.raises(ValueError, match="^[^\n]*$") as refused:
+        VIDEO.changed(changes)
+    assert str(refused.value) == message
+    with pytest.raises(ValueError, match="^[^\n]*$") as refused:
+        gymnasium.make("recsim_env/Video-v0", changes=changes)
+    assert str(refused.value) == message
+
+
+@pytest.mark.parametrize(("config", "field"), FIELDS, ids=names_of(FIELDS))
+def test_every_field_of_every_section_can_be_changed(config, field):
+    section = next(name for name, kind in SECTIONS.items() if kind is config)
+    high = 5 if field.name == "slate_size" else field.metadata["high"]
+    changed = VIDEO.changed({section: {field.name: high}})
+    assert getattr(getattr(changed, section), field.name) == high
+    assert dataclasses.replace(changed, **{section: getattr(VIDEO, section)}) == VIDEO
+
+
+def test_no_changes_leave_the_scenario_as_it_is():
+    assert VIDEO.changed({}) == VIDEO
+    assert VIDEO.changed({"reward": {}, "catalog": {}}) == VIDEO
+
+
+def test_changes_reach_the_world_and_arguments_of_make_come_before_them():
+    changes = {
+        "catalog": {"num_items": 300},
+        "population": {"num_users": 40},
+        "reward": {"rating": 0.0, "click": 2.0},
+        "session": {"session_length": 7, "num_candidates": 20},
+    }
+    env = gymnasium.make("recsim_env/Video-v0", changes=changes, session_length=9).unwrapped
+    world = env.simulator.world
+    assert (len(world.items), len(world.users)) == (300, 40)
+    assert world.scenario.behaviour == VIDEO.behaviour
+    assert env.simulator.config == SessionConfig(session_length=9, num_candidates=20)
+    env.reset(seed=0)
+    for _ in range(5):
+        _, reward, *_, info = env.step(0)
+        assert reward == 2.0 * info["click"]

@@ -10,7 +10,7 @@ from trajectories import random_actions, same
 
 from recsim_env.config import RewardConfig
 from recsim_env.sb3_vec_env import make_sb3_vec_env
-from recsim_env.user_model import NO_ITEM
+from recsim_env.records import NO_ITEM
 
 LATENT_OF_USERS = (
     "interests",

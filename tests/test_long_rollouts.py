@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from trajectories import random_actions
 
 from recsim_env.config import BehaviourConfig, CatalogConfig, PopulationConfig, RewardConfig, Scenario
-from recsim_env.user_model import NO_ITEM
+from recsim_env.records import NO_ITEM
 
 NUM_ENVS = 1_024
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from trajectories import random_actions, same
 
-from recsim_env.catalog import NUM_REFRESHES
+from recsim_env.traffic import NUM_REFRESHES
 from recsim_env.observation import CANDIDATE_COLUMNS, FEEDBACK, MAX_AGE, REFRESH_AT, SCALED_AGE, ObservationLayout
-from recsim_env.user_model import NO_ITEM
+from recsim_env.records import NO_ITEM
 
 
 def rebuilt(compact: dict[str, np.ndarray], features: np.ndarray, statistics: np.ndarray) -> dict[str, np.ndarray]:

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from scipy import stats
 from tiny_world import CERTAIN, make_simulator, show
 
-from recsim_env.config import BehaviourConfig, RewardConfig
-from recsim_env.user_model import NO_ITEM, expected_stars, make_parameters
+from recsim_env.config import BehaviourConfig, RewardConfig, Scenario
+from recsim_env.records import NO_ITEM, make_parameters
+from recsim_env.stars import expected_stars, normal_cdf
 
 UNLIKELY = 1e-4  # seeds are fixed: a test that passes once passes always
 
@@ -90,8 +91,9 @@ def test_a_missing_candidate_is_never_chosen():
         choice_intercept=CERTAIN,
         patience_skip=0.25,
     )
-    assert (simulator.sessions["candidates"][:, 2] == NO_ITEM).all()
-    outcomes = simulator.step(np.full((200, 1), 2))
+    is_missing = simulator.sessions["candidates"] == NO_ITEM
+    assert (is_missing.sum(1) == 1).all()
+    outcomes = simulator.step(is_missing.argmax(1)[:, None])
     assert not outcomes["click"].any()
     assert not outcomes["reward"].any()
     assert (simulator.sessions["num_shown"] == 0).all()
@@ -125,10 +127,19 @@ def test_ratings_follow_the_cuts():
 @settings(max_examples=40, deadline=None, derandomize=True)
 def test_expected_stars_are_the_mean_of_noisy_ratings(opinion, noise_sd):
     behaviour = BehaviourConfig(rating_cuts=(-1.0, 0.2, 0.9, 2.0))
-    parameters = make_parameters(behaviour, RewardConfig(), 10, 0, 1)
+    scenario = Scenario(name="Made", source="synthetic", behaviour=behaviour)
+    parameters = make_parameters(scenario, np.zeros((2, 2)), session_length=10, first_start=0, num_starts=1)
     noise = stats.norm.ppf((np.arange(20_000) + 0.5) / 20_000)
     ratings = 1 + np.searchsorted(behaviour.rating_cuts, opinion + noise_sd * noise)
     assert expected_stars(opinion, noise_sd, parameters[0]) == pytest.approx(ratings.mean(), abs=1e-3)
+
+
+def test_the_table_of_the_normal_distribution_is_right_to_nine_digits():
+    points = np.concatenate([np.linspace(-9.0, 9.0, 50_001), np.random.default_rng(0).normal(size=50_000)])
+    found = np.array([normal_cdf(x) for x in points])
+    np.testing.assert_allclose(found, stats.norm.cdf(points), rtol=0.0, atol=1e-9)
+    assert normal_cdf(-np.inf) == normal_cdf(-1e300) == 0.0
+    assert normal_cdf(np.inf) == normal_cdf(1e300) == 1.0
 
 
 def test_a_rating_is_submitted_with_its_probability_and_rewarded_always():
@@ -157,7 +168,7 @@ def test_consumption_is_a_logistic_of_affinity_quality_and_noise():
 
 
 def test_reward_is_the_weighted_sum_of_terms_that_are_means_over_slots():
-    weights = RewardConfig(rating=2.0, click=3.0, consumption=5.0, retention=0.5)
+    weights = RewardConfig(rating=2.0, click=3.0, consumption=5.0, purchase=7.0, retention=0.5)
     simulator = make_simulator(
         slate_size=3,
         reward=weights,
@@ -166,19 +177,22 @@ def test_reward_is_the_weighted_sum_of_terms_that_are_means_over_slots():
         rating_cuts=(-100.0, -99.0, -98.0, 99.0),  # 4 stars, whatever the opinion
         consumption_intercept=CERTAIN,
         consumption_noise=0.0,
+        is_shop=True,
+        purchase_intercept=CERTAIN,
     )
     outcome = show(simulator, 2, 0, 1)[0]
     assert outcome["rating"] == pytest.approx(4 / 3)
     assert outcome["click"] == pytest.approx(1 / 3)
     assert outcome["consumption"] == pytest.approx(1 / 3)
+    assert outcome["purchase"] == pytest.approx(1 / 3)
     assert outcome["retention"] == 1.0
-    assert outcome["reward"] == pytest.approx(2.0 * 4 / 3 + 3.0 / 3 + 5.0 / 3 + 0.5)
+    assert outcome["reward"] == pytest.approx(2.0 * 4 / 3 + 3.0 / 3 + 5.0 / 3 + 7.0 / 3 + 0.5)
 
 
 def test_nothing_consumed_rates_zero():
     simulator = make_simulator(num_sessions=100, slate_size=2, choice_intercept=-CERTAIN)
     outcomes = show(simulator, 0, 1)
-    assert all((outcomes[name] == 0.0).all() for name in ("reward", "rating", "click", "consumption"))
+    assert all((outcomes[name] == 0.0).all() for name in ("reward", "rating", "click", "consumption", "purchase"))
     assert (outcomes["retention"] == 1.0).all()
     assert not simulator.sessions["history_feedback"][:, :2, 1:].any()
 

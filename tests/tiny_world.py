@@ -1,17 +1,19 @@
-"""A world small enough to compute by hand: three candidates, three interest factors, two topics.
+"""A world small enough to compute by hand: three candidates, three interest factors, two topics, creators and moods.
 
 All tests share these sizes, because each new set of sizes is compiled anew.
 """
 
 import numpy as np
 
-from recsim_env.catalog import NUM_REFRESHES, Items
-from recsim_env.config import BehaviourConfig, CatalogConfig, RewardConfig, Scenario, SessionConfig
+from recsim_env.catalog import Items
+from recsim_env.config import BehaviourConfig, CatalogConfig, PopulationConfig, RewardConfig, Scenario, SessionConfig
 from recsim_env.population import Users, user_records
+from recsim_env.records import WorldSizes, item_dtype
 from recsim_env.simulator import Simulator
-from recsim_env.user_model import item_dtype
+from recsim_env.traffic import NUM_REFRESHES, STATISTICS
 from recsim_env.world import World
 
+SIZES = WorldSizes(num_factors=3, num_topics=2, num_creators=2, num_moods=2)
 CERTAIN = 50.0  # a utility, or a logit, that leaves nothing to chance
 
 
@@ -22,23 +24,41 @@ def make_simulator(
     topics=((1.0, 0.0), (0.5, 0.5), (0.0, 1.0)),
     quality=(0.0, 0.0, 0.0),
     appeal=(0.0, 0.0, 0.0),
+    prices=0.0,
+    creators=0,
     release=None,
     retire=None,
+    num_ratings: float = 10.0,
     interests=(0.1, 0.2, 0.3),
     patience: float = 5.0,
     receptiveness: float = 0.1,
     rating_bias: float = 0.0,
     rating_scale: float = 1.0,
+    budget: float = 0.0,
+    moods=((0.0, 0.0), (0.0, 0.0)),
+    warm_share: float = 0.0,
+    warm_steps: int = 20,
+    repeat_share: float = 0.0,
+    new_item_share: float = 0.0,
+    new_item_age: int = 20,
     reward: RewardConfig = RewardConfig(),  # noqa: B008
+    is_live: bool = False,
+    num_threads: int = 1,
     slate_size: int = 1,
     session_length: int = 50,
     **behaviour,
 ) -> Simulator:
-    """Sessions of one person in a catalogue of a few items; by default nothing arrives or retires."""
+    """Sessions of one person in a catalogue of a few items; by default nothing arrives or retires.
+
+    Of item n of the catalogue the platform knows, once it is released, n's share of the way from .1 to .9 for each of
+    its statistics, from `num_ratings` ratings.
+    """
     num_items = len(quality)
-    records = np.zeros(num_items, item_dtype(3, 2))
+    records = np.zeros(num_items, item_dtype(SIZES))
+    records["index"] = np.arange(num_items)
     records["factors"], records["topics"] = factors, topics
     records["quality"], records["appeal"] = quality, appeal
+    records["price"], records["creator"] = prices, creators
     records["release_step"] = 0 if release is None else release
     records["retire_step"] = np.iinfo(np.int64).max if retire is None else retire
     items = Items(
@@ -46,6 +66,8 @@ def make_simulator(
         topics=records["topics"],
         quality=records["quality"],
         appeal=records["appeal"],
+        prices=records["price"],
+        creators=records["creator"],
         features=np.linspace(-0.9, 0.9, num_items * 4, dtype=np.float32).reshape(num_items, 4),
         feature_names=("one", "two", "three", "four"),
         topic_names=("left", "right"),
@@ -57,28 +79,39 @@ def make_simulator(
         rating_scale=np.array([rating_scale]),
         patience=np.array([patience]),
         receptiveness=np.array([receptiveness]),
+        budget=np.array([budget]),
         profiles=np.full((1, 3), 0.5, np.float32),
         profile_names=("a", "b", "c"),
     )
     scenario = Scenario(
         name="Tiny",
         source="synthetic",
-        catalog=CatalogConfig(shelf_life=10),
+        catalog=CatalogConfig(
+            shelf_life=10,
+            num_creators=SIZES.num_creators,
+            repeat_share=repeat_share,
+            new_item_share=new_item_share,
+            new_item_age=new_item_age,
+        ),
+        population=PopulationConfig(num_moods=SIZES.num_moods, warm_share=warm_share, warm_steps=warm_steps),
         behaviour=BehaviourConfig(**behaviour),
         reward=reward,
     )
-    statistics = np.zeros((NUM_REFRESHES, num_items, 3), np.float32)
-    statistics[1:] = np.linspace(0.1, 0.9, num_items)[None, :, None]
+    statistics = np.zeros((NUM_REFRESHES, num_items, len(STATISTICS) + 1), np.float32)
+    statistics[1:, :, : len(STATISTICS)] = np.linspace(0.1, 0.9, num_items)[None, :, None]
+    statistics[1:, :, len(STATISTICS)] = num_ratings
     world = World(
         scenario=scenario,
         items=items,
         users=users,
+        sizes=SIZES,
         item_records=records,
         item_statistics=statistics,
-        user_records=user_records(users),
+        user_records=user_records(users, SIZES),
+        moods=np.array(moods, np.float64),
     )
     config = SessionConfig(num_candidates=3, history_length=4, slate_size=slate_size, session_length=session_length)
-    simulator = Simulator(world, config, num_sessions)
+    simulator = Simulator(world, config, num_sessions, num_threads=num_threads, is_live=is_live)
     start(simulator)
     return simulator
 

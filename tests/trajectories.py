@@ -15,6 +15,7 @@ import gymnasium
 import numpy as np
 
 import recsim_env  # noqa: F401  (registers the ids)
+from recsim_env.adapter import REWARD_TERMS
 
 
 def same(first: Any, second: Any) -> bool:
@@ -78,7 +79,7 @@ def record(env_id: str, seed: int, num_steps: int, num_envs: int = 3, **options:
         rows |= {f"session {name}": np.array(sessions[name]) for name in sessions.dtype.names}
         observation, rewards, terminated, truncated, infos = env.step(action)
         rows |= {"reward": rewards, "terminated": terminated, "truncated": truncated}
-        rows |= {f"info {name}": infos[name] for name in ("rating", "click", "consumption", "retention")}
+        rows |= {f"info {name}": infos[name] for name in REWARD_TERMS}
         for name, row in rows.items():
             columns.setdefault(name, []).append(row)
     env.close()
