@@ -22,6 +22,9 @@ from recsim_env.session import start_session, step_session
 from recsim_env.user_model import expected_reward
 from recsim_env.world import World
 
+_AT_ONCE = 32
+"""Sessions whose items are fetched from memory together."""
+
 LATENT_STATE = (
     *("user", "interests", "satiation", "follows", "trust", "patience", "budget", "mood"),
     *("rating_bias", "rating_scale", "receptiveness"),
@@ -44,10 +47,28 @@ def _start_sessions(sessions, which, seeds, episodes, catalog_seed, users, items
         start_session(sessions[n], users, items, slate, outcomes[0], parameters[0])
 
 
+@njit(cache=True)
+def _touch(session, items, slate):
+    """Read a little of all that a step needs of the catalogue. Many such reads go on at once, those in a step do not."""
+    last = len(items) - 1
+    total = items[min(session.first_item, last)].retire_step + items[min(session.first_item + 1, last)].retire_step
+    total += items[min(session.end_item, last)].release_step + items[min(session.end_item + 1, last)].release_step
+    for slot in range(len(slate)):
+        item = items[session.candidates[slate[slot]]]
+        total += item.index + np.int64(item.factors[-1] + item.topics[-1]) + item.retire_step
+    return total
+
+
 @njit(cache=True, nogil=True)
 def _step_sessions(sessions, slates, outcomes, items, parameters):
-    for n in range(len(sessions)):
-        step_session(sessions[n], items, slates[n], outcomes[n], parameters[0])
+    total = 0  # handed out, or else the compiler would drop what it is made of
+    for start in range(0, len(sessions), _AT_ONCE):
+        end = min(start + _AT_ONCE, len(sessions))
+        for n in range(start, end):
+            total += _touch(sessions[n], items, slates[n])
+        for n in range(start, end):
+            step_session(sessions[n], items, slates[n], outcomes[n], parameters[0])
+    return total
 
 
 @njit(cache=True, nogil=True)

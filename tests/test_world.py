@@ -11,8 +11,8 @@ from scipy import stats
 import recsim_env.world
 from recsim_env.catalog import release_steps
 from recsim_env.content import topic_names_of
-from recsim_env.scenarios import MOVIELENS, SCENARIOS, VIDEO, scenario_named
-from recsim_env.user_model import item_dtype
+from recsim_env.records import WorldSizes, item_dtype, user_dtype
+from recsim_env.scenarios import ECOMMERCE, MOVIELENS, MUSIC, SCENARIOS, SOCIAL, VIDEO, scenario_named
 from recsim_env.world import SPLITS, build_world
 
 UNLIKELY = 1e-4  # seeds are fixed: a test that passes once passes always
@@ -90,15 +90,22 @@ def test_items_arrive_in_order_and_numbers_are_finite(scenario_name, split):
     assert (world.users.rating_scale > 0.0).all()
     assert world.users.receptiveness.min() >= 0.0
     assert world.users.receptiveness.max() <= 1.0
+    assert world.users.budget.min() >= 0.0
+    assert world.items.prices.min() >= 0.0
+    assert 0 <= world.items.creators.min() <= world.items.creators.max() < world.sizes.num_creators
+    for column, name in (("prices", "price"), ("creators", "creator")):
+        np.testing.assert_array_equal(records[name], getattr(world.items, column))
+    np.testing.assert_array_equal(records["index"], np.arange(len(records)))
 
 
 def test_statistics_begin_at_nothing_and_settle_with_age(scenario_name):
     statistics = build_world(scenario_named(scenario_name)).item_statistics
     assert not statistics[0].any()
     assert statistics.min() >= 0.0
-    assert statistics.max() <= 1.0
+    assert statistics[..., :3].max() <= 1.0
     impressions = statistics[..., 0]
     assert (np.diff(impressions, axis=0) >= 0.0).all()
+    assert (np.diff(statistics[..., 3], axis=0) >= 0.0).all()  # ratings
     changes = np.abs(np.diff(statistics[..., 1], axis=0)).mean(1)
     assert changes[-1] < changes[4] / 4.0
 
@@ -153,6 +160,62 @@ def test_synthetic_populations_have_taste_clusters():
     assert (np.abs(gaps) > 0.05).any()  # a mixture, not one Gaussian
 
 
+def test_prices_and_budgets_have_the_mean_and_the_spread_that_they_are_given_and_prices_show():
+    world, config, population = build_world(ECOMMERCE), ECOMMERCE.catalog, ECOMMERCE.population
+    for values, mean, sd in (
+        (world.items.prices, config.price_mean, config.price_sd),
+        (world.users.budget, population.budget_mean, population.budget_sd),
+    ):
+        assert values.mean() == pytest.approx(mean, rel=5.0 * sd / np.sqrt(len(values)))
+        assert np.log(values).std() == pytest.approx(sd, rel=0.05)
+    assert world.items.feature_names[-1] == "price / (price + mean price)"
+    shown = world.items.features[:, -1].astype(np.float64)
+    np.testing.assert_allclose(shown / (1.0 - shown), world.items.prices / config.price_mean, rtol=1e-5)
+    assert not build_world(VIDEO).items.prices.any()
+    assert not build_world(VIDEO).users.budget.any()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
+def test_a_share_of_topics_and_of_the_variance_of_quality_is_the_creators(share):
+    catalog = dataclasses.replace(SOCIAL.catalog, creator_share=share, num_creators=1_000, num_items=40_000)
+    items = build_world(dataclasses.replace(SOCIAL, catalog=catalog)).items
+    counts = np.maximum(np.bincount(items.creators, minlength=1_000), 1)
+    means = np.bincount(items.creators, items.quality, 1_000) / counts
+    between = means[items.creators].var() / items.quality.var()
+    assert between == pytest.approx(share + (1.0 - share) / 40, abs=0.05)
+    assert items.quality.std() == pytest.approx(catalog.quality_sd, rel=0.05)
+    first = items.topics[:, 0]
+    means = np.bincount(items.creators, first, 1_000) / counts
+    squares = share**2 + (1.0 - share) ** 2  # of two independent mixtures of the same variance
+    expected = (share**2 + (1.0 - share) ** 2 / 40) / squares
+    assert means[items.creators].var() / first.var() == pytest.approx(expected, abs=0.05)
+
+
+def test_creators_are_equally_likely_and_one_creator_is_none_at_all():
+    creators = build_world(SOCIAL).items.creators
+    assert stats.chisquare(np.bincount(creators, minlength=SOCIAL.catalog.num_creators)).pvalue > UNLIKELY
+    assert not build_world(VIDEO).items.creators.any()
+
+
+def test_moods_are_the_same_for_all_populations_of_a_scenario_and_one_mood_is_none_at_all():
+    moods = [build_world(MUSIC, seed, split).moods for seed, split in ((0, "all"), (0, "train"), (1, "test"))]
+    assert all(each.tobytes() == moods[0].tobytes() for each in moods)
+    assert moods[0].std() == pytest.approx(MUSIC.population.mood_scale, rel=0.4)
+    assert not build_world(VIDEO).moods.any()
+    population = dataclasses.replace(VIDEO.population, num_moods=1, mood_scale=3.0)
+    assert not build_world(dataclasses.replace(VIDEO, population=population)).moods.any()
+
+
+def test_a_shop_has_ratings_only_of_what_is_bought():
+    behaviour = dataclasses.replace(ECOMMERCE.behaviour, rating_probability=1.0)
+    for is_shop in (False, True):
+        changed = dataclasses.replace(behaviour, is_shop=is_shop)
+        statistics = build_world(dataclasses.replace(ECOMMERCE, behaviour=changed)).item_statistics[-1]
+        clicks = statistics[:, 1] * (2.0 ** (32.0 * statistics[:, 0].astype(np.float64)) - 1.0)
+        rated = statistics[:, 3].sum() / clicks.sum()
+        assert (0.05 < rated < 0.8) if is_shop else rated == pytest.approx(1.0, abs=1e-3)
+
+
 def test_titles_are_words_and_persistent(scenario_name):
     items = build_world(scenario_named(scenario_name)).items
     titles = [items.title(item) for item in range(30)]
@@ -171,7 +234,16 @@ def test_feature_and_profile_names_name_every_column(scenario_name):
     assert len(world.items.feature_names) == world.items.features.shape[1]
     assert len(world.users.profile_names) == world.users.profiles.shape[1]
     assert len(world.items.topic_names) == world.items.topics.shape[1]
-    assert world.item_records.dtype == item_dtype(world.items.factors.shape[1], world.items.topics.shape[1])
+    sizes = WorldSizes(
+        num_factors=world.items.factors.shape[1],
+        num_topics=world.items.topics.shape[1],
+        num_creators=world.scenario.catalog.num_creators,
+        num_moods=world.scenario.population.num_moods,
+    )
+    assert world.sizes == sizes
+    assert world.item_records.dtype == item_dtype(sizes)
+    assert world.user_records.dtype == user_dtype(sizes)
+    assert world.moods.shape == (sizes.num_moods, sizes.num_topics)
 
 
 def test_presets_are_found_by_name():

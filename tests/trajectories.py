@@ -34,9 +34,14 @@ def same(first: Any, second: Any) -> bool:
             isinstance(second, np.ndarray)
             and first.dtype == second.dtype
             and first.shape == second.shape
-            and first.tobytes() == second.tobytes()
+            and all(one.tobytes() == other.tobytes() for one, other in zip(columns(first), columns(second), strict=True))
         )
     return type(first) is type(second) and (first is second or np.array(first).tobytes() == np.array(second).tobytes())
+
+
+def columns(array: np.ndarray) -> list[np.ndarray]:
+    """The fields of an array of records (the bytes between them are anything), or the array alone."""
+    return [np.asarray(array[name]) for name in array.dtype.names] if array.dtype.names else [array]
 
 
 def lane_of(batch: Any, lane: int) -> Any:
@@ -72,7 +77,7 @@ def record(env_id: str, seed: int, num_steps: int, num_envs: int = 3, **options:
     """Everything that `num_steps` random steps of a vector env hand out, and the latent course beside it."""
     env = gymnasium.make_vec(env_id, num_envs, vectorization_mode="vector_entry_point", **options)
     observation, _ = env.reset(seed=seed)
-    columns: dict[str, list[np.ndarray]] = {}
+    recorded: dict[str, list[np.ndarray]] = {}
     for action in random_actions(env.action_space, np.random.default_rng(seed), num_steps):
         sessions = env.simulator.state()["sessions"]
         rows = {f"observation {name}": values for name, values in observation.items()}
@@ -81,9 +86,9 @@ def record(env_id: str, seed: int, num_steps: int, num_envs: int = 3, **options:
         rows |= {"reward": rewards, "terminated": terminated, "truncated": truncated}
         rows |= {f"info {name}": infos[name] for name in REWARD_TERMS}
         for name, row in rows.items():
-            columns.setdefault(name, []).append(row)
+            recorded.setdefault(name, []).append(row)
     env.close()
-    return {name: np.stack(rows) for name, rows in columns.items()}
+    return {name: np.stack(rows) for name, rows in recorded.items()}
 
 
 def digest(recorded: dict[str, np.ndarray]) -> str:
