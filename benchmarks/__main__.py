@@ -190,14 +190,22 @@ def _headroom(parsed: argparse.Namespace) -> int:
 
 
 def _throughput(parsed: argparse.Namespace) -> int:
-    from benchmarks.throughput import SARDINE_TO_CARTPOLE, measure, ppo_share_in_env, ratios
+    from benchmarks.throughput import (
+        CARTPOLE_VECTOR,
+        SARDINE_TO_CARTPOLE,
+        WAYS,
+        measure,
+        ppo_share_in_env,
+        profile,
+        ratios,
+    )
 
     console = _console()
     found = measure(parsed.env, parsed.rounds, parsed.seconds)
-    to_cartpole = ratios(found)
+    to_cartpole, to_vector = ratios(found), ratios(found, CARTPOLE_VECTOR)
     table = Table(title="User-steps per second, median over rounds (lowest and highest)")
-    for heading in ("way", "steps/s", "range", "x CartPole single", "x SARDINE single, scaled"):
-        table.add_column(heading, justify="left" if heading == "way" else "right")
+    for heading in ("way", "steps/s", "range", "x CartPole single", "x CartPole vector", "x SARDINE, scaled"):
+        table.add_column(heading, justify="left" if heading == "way" else "right", no_wrap=True)
     for each in found:
         ratio = to_cartpole[each.name]
         low, high = min(each.steps_per_second), max(each.steps_per_second)
@@ -206,9 +214,18 @@ def _throughput(parsed: argparse.Namespace) -> int:
             f"{each.median:,.0f}",
             f"{low:,.0f} to {high:,.0f}",
             f"{ratio:.2f}",
+            f"{to_vector[each.name]:.2f}",
             f"{ratio / SARDINE_TO_CARTPOLE:.1f}",
         )
     console.print(table)
+    parts = Table(title="Where the time of a user-step goes, in nanoseconds, median over rounds")
+    for heading in ("way", "step", "observe", "all else", "copying that observation"):
+        parts.add_column(heading, justify="left" if heading == "way" else "right")
+    for name in WAYS:
+        if "thread" not in name:
+            took = profile(parsed.env, name, parsed.rounds)
+            parts.add_row(name, *(f"{each:,.0f}" for each in (took.step, took.observe, took.rest, took.copy)))
+    console.print(parts)
     share, steps_per_second = ppo_share_in_env(parsed.env, parsed.ppo_steps)
     console.print(f"SB3 PPO, 64 lanes: {share:.1%} of its wall time in the env, {steps_per_second:,.0f} steps/s")
     return 0
