@@ -60,10 +60,11 @@ def _parser() -> argparse.ArgumentParser:
         help="measure what there is to gain in a scenario",
         description="Measure the headroom ladder: random, popularity, LinUCB, the best history-blind player, the "
         "Bayes-filter player, and the myopic, foresight and planning oracles on the same held-out sessions. Leaves "
-        "headroom.jsonl, headroom.md and headroom.png in the folder OUT. Takes minutes for each scenario.",
+        "headroom.jsonl, headroom.md and headroom.png in the folder OUT, after each scenario; scenarios that are in "
+        "headroom.jsonl already and are not measured now stay there. Takes minutes for each scenario.",
     )
     headroom.add_argument(
-        "--scenario", choices=SCENARIOS, action="append", help="repeat for several (default: Video and Ratings)"
+        "--scenario", choices=SCENARIOS, action="append", help="repeat for several (default: all that can be built)"
     )
     headroom.add_argument(
         "--out", type=Path, default=Path("runs/headroom"), metavar="DIR", help="folder (default: %(default)s)"
@@ -170,11 +171,16 @@ def _show(directory: Path, console: Console) -> int:
 def _headroom(parsed: argparse.Namespace) -> int:
     from benchmarks.headroom import Ladder, climb, finished
     from benchmarks.headroom_report import write_headroom
+    from recsim_env.ratings_log import find_log
 
     console, origin = _console(), provenance(sys.argv[1:])
-    rows: list[Row] = []
     parsed.out.mkdir(parents=True, exist_ok=True)
-    for scenario in parsed.scenario or ["Video", "Ratings"]:
+    scenarios = parsed.scenario
+    if scenarios is None:
+        scenarios = [name for name, it in SCENARIOS.items() if it.source != "ratings_log" or find_log() is not None]
+    path = parsed.out / "headroom.jsonl"
+    rows = read_rows(path) if path.exists() else []
+    for scenario in scenarios:
         ladder = Ladder(scenario=scenario, num_sessions=parsed.sessions, num_futures=parsed.futures)
         found: list[Row] = []
         returns = {}
@@ -183,9 +189,11 @@ def _headroom(parsed: argparse.Namespace) -> int:
                 found.append(row)
                 returns[row["agent"]] = of_sessions
                 console.print(f"{scenario:>10} {row['agent']:<17} return {row['return_mean']:7.2f}")
+        rows = [row for row in rows if row["scenario"] != scenario]
         rows += [{**row, **origin} for row in finished(found, returns)]
-    write_rows(parsed.out / "headroom.jsonl", rows)
-    console.print(Markdown(write_headroom(parsed.out, rows)))
+        write_rows(path, rows)  # after each scenario: what is measured is not lost
+        table = write_headroom(parsed.out, rows)
+    console.print(Markdown(table))
     return 0
 
 

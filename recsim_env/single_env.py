@@ -96,7 +96,9 @@ class RecommenderEnv(BehindAdapter, gymnasium.Env):
 
     def step(self, action: Any):
         """Show an item or a slate; `ValueError` for an action outside the action space."""
-        if self._patience[0] <= 0.0 or self._step[0] >= self._adapter.session.session_length:
+        platform = self.simulator.live_platform
+        is_cut_off = self._step[0] >= self._adapter.session.session_length or (platform and platform.is_over)
+        if self._patience[0] <= 0.0 or is_cut_off:
             raise gymnasium.error.ResetNeeded("the session is over, or has not begun: call reset()")
         outcome = self.simulator.step(self._adapter.slate(action))[0].item()
         reward, *terms, terminated, truncated = outcome

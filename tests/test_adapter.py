@@ -45,9 +45,8 @@ def refusal_of(call) -> str:
         ({"scenario": 3}, "scenario=3: must be one of " + ", ".join(SCENARIOS)),
         ({"observation": "pixels"}, "observation='pixels': must be one of dict, flat, compact"),
         ({"observation": None}, "observation=None: must be one of dict, flat, compact"),
-        ({"action": "click"}, "action='click': must be one of candidate, content"),
+        ({"action": "click"}, "action='click': must be one of candidate, content, catalog"),
         ({"split": "half"}, "split='half': must be one of all, train, test"),
-        ({"render_mode": "human"}, "render_mode='human': must be None or 'ansi'"),
         ({"catalog_seed": -1}, "catalog_seed=-1: must be a whole number in [0, 9223372036854775807]"),
         ({"catalog_seed": 1.0}, "catalog_seed=1.0: must be a whole number in [0, 9223372036854775807]"),
         ({"num_threads": 0}, "num_threads=0: must be a whole number in [1, 1024]"),
@@ -60,9 +59,15 @@ def refusal_of(call) -> str:
         ({"world": "ratings.csv"}, "world='ratings.csv': Video is not a world from a log, leave it out"),
     ],
 )
-@pytest.mark.filterwarnings("ignore:.*render_mode:UserWarning", "ignore:.*human:UserWarning")
 def test_wrong_arguments_are_refused_by_name_value_and_what_is_allowed(make, options, message):
     assert refusal_of(lambda: make("recsim_env/Video-v0", **options)) == message
+
+
+@pytest.mark.filterwarnings("ignore:.*render_mode:UserWarning", "ignore:.*pixels:UserWarning")
+def test_an_unknown_render_mode_is_refused(make):
+    message = refusal_of(lambda: make("recsim_env/Video-v0", render_mode="pixels"))
+    assert message.startswith("render_mode='pixels': must be None")
+    assert "'ansi'" in message
 
 
 def test_an_env_of_no_lanes_is_refused():
@@ -130,8 +135,9 @@ def test_a_wrong_batch_of_indices_is_refused_and_changes_nothing(kind, actions):
 
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf, 1.0001, -1.0001, 1e300])
-def test_a_point_outside_of_content_space_is_refused_and_changes_nothing(make, wrong):
-    env = make("recsim_env/VideoContent-v0")
+@pytest.mark.parametrize("variant", ["Content", "Catalog"])
+def test_a_point_outside_of_content_space_is_refused_and_changes_nothing(make, wrong, variant):
+    env = make(f"recsim_env/Video{variant}-v0")
     env.reset()
     simulator = simulator_of(env)
     size = simulator.layout.num_content_features
@@ -175,34 +181,6 @@ def test_every_kind_of_whole_number_is_an_index(number):
     env.reset(seed=1)
     expected.reset(seed=1)
     assert same(env.step(number(7)), expected.step(7))
-
-
-# Points in content space
-
-
-def test_a_point_is_matched_to_the_nearest_candidates_each_taken_once(scenario_name):
-    envs = gymnasium.make_vec(f"recsim_env/{scenario_name}Content-v0", 30, slate_size=3)
-    envs.reset(seed=1)
-    simulator, rng = envs.simulator, np.random.default_rng(0)
-    features = envs.catalog_features[simulator.sessions["candidates"]].astype(np.float64)
-    points = rng.uniform(-1, 1, (30, 3, features.shape[-1]))
-    slates = simulator.nearest_candidates(points)
-    for n in range(30):
-        distance = ((features[n][None] - points[n][:, None]) ** 2).sum(-1)
-        for slot in range(3):
-            assert slates[n, slot] == np.argmin(distance[slot])
-            distance[:, slates[n, slot]] = np.inf
-
-
-def test_the_content_of_a_candidate_picks_that_candidate(scenario_name):
-    by_content = gymnasium.make(f"recsim_env/{scenario_name}Content-v0").unwrapped
-    by_index = gymnasium.make(f"recsim_env/{scenario_name}-v0").unwrapped
-    by_content.reset(seed=3)
-    by_index.reset(seed=3)
-    content = by_content.catalog_features[by_content.simulator.sessions["candidates"][0]]
-    _, kinds = np.unique(content, axis=0, return_inverse=True)
-    place = int(np.flatnonzero(np.bincount(kinds)[kinds] == 1)[-1])  # films may share all of their genres
-    assert same(by_content.step(content[place]), by_index.step(place))
 
 
 def test_action_masks_repeat_the_candidates_for_each_slot(env_id):
