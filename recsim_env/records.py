@@ -114,6 +114,7 @@ def session_dtype(sizes: WorldSizes, num_candidates: int, history_length: int) -
             ("first_new_item", "i8"),  # items [first_new_item, end_item) are new
             ("end_item", "i8"),
             ("candidates", "i4", (num_candidates,)),  # item ids, NO_ITEM where missing
+            ("is_over", "?"),  # nothing can be shown any more, or yet
             ("num_shown", "i8"),  # items shown so far; the n-th is in row n % H of the next two
             ("history_items", "i4", (history_length,)),
             ("history_feedback", "f4", (history_length, len(HISTORY_FEEDBACK))),

@@ -34,7 +34,7 @@ def start_session(session, users, items, slate, outcome, p):
 
     `slate` (one slot) and `outcome` are written to.
     """
-    session.step = 0
+    session.step, session.is_over = 0, False
     session.start_step = p.first_start + integer_in(stream(session.world_key, 0, Purpose.START), 0, p.num_starts)
     session.user = integer_in(stream(session.user_key, 0, Purpose.USER), 0, len(users))
     user = users[session.user]
@@ -133,6 +133,7 @@ def step_session(session, items, slate, outcome, p):
     draw_candidates(session, p)
     outcome.terminated = has_left(session, p)  # part 7
     outcome.truncated = session.step >= p.session_length and not outcome.terminated
+    session.is_over = outcome.terminated or outcome.truncated
     outcome.retention = 0.0 if outcome.terminated else 1.0
     outcome.reward = (
         p.reward_rating * outcome.rating

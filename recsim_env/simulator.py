@@ -49,7 +49,7 @@ def _start_sessions(sessions, which, seeds, episodes, catalog_seed, users, items
 
 @njit(cache=True)
 def _touch(session, items, slate):
-    """Read a little of all that a step needs of the catalogue. Many such reads go on at once, those in a step do not."""
+    """Read a little of all that a step needs of the catalogue. Many such reads go on at once; those of steps do not."""
     last = len(items) - 1
     total = items[min(session.first_item, last)].retire_step + items[min(session.first_item + 1, last)].retire_step
     total += items[min(session.end_item, last)].release_step + items[min(session.end_item + 1, last)].release_step
@@ -125,6 +125,7 @@ class Simulator:
         self.episodes = np.full(num_sessions, -1, np.int64)  # -1: no session has begun there yet
         dtype = session_dtype(world.sizes, config.num_candidates, config.history_length)
         self.sessions = as_records(np.zeros(num_sessions, dtype))
+        self.sessions["is_over"] = True
         self.outcomes = as_records(np.zeros(num_sessions, outcome_dtype))
         self._start_outcome = as_records(np.zeros(1, outcome_dtype))
         self._items, self._users = as_records(world.item_records), as_records(world.user_records)
@@ -207,6 +208,7 @@ class Simulator:
             self.live_platform.after_step(self.sessions)
             if self.live_platform.is_over:
                 self.outcomes["truncated"] = ~self.outcomes["terminated"]
+                self.sessions["is_over"] = True
         return self.outcomes
 
     def nearest_candidates(self, points: np.ndarray) -> np.ndarray:

@@ -21,42 +21,50 @@ class RecommenderEnv(BehindAdapter, gymnasium.Env):
     ## Description
     One episode is one session of one person who visits a recommender. In each step the agent shows one item, or a
     slate, out of M candidates; the person looks, clicks or not, consumes, rates, and is changed by it. Interests,
-    satiation, trust and patience are latent. Items are released and retired while the session runs.
+    satiation, trust, patience and budget are latent. Items are released and retired while the session runs. What a
+    scenario has besides (purchases, creators, moods, repeats) is in `docs/scenarios`.
 
     ## Action Space
     `action="candidate"`: `Discrete(M)`, the index of a candidate; with `slate_size` S > 1 `MultiDiscrete([M] * S)`,
     top slot first. A repeated or missing candidate leaves its slot empty, which rates 0. `action="content"`:
-    `Box(-1, 1, (S * F,))`, a point in content space for each slot, matched to the nearest candidate.
+    `Box(-1, 1, (S * F,))`, a point in content space for each slot, matched to the nearest candidate;
+    `action="catalog"`: the same, matched to the nearest of all items that are there.
 
     ## Observation Space
     `observation="dict"`: float32 vectors in [-1, 1].
 
     | key | length | content |
     |---|---|---|
-    | `user` | P + 1 | noisy profile, share of the session that is over |
-    | `history` | H * (F + 5) | most recent first: content, then `observation.FEEDBACK` |
-    | `candidates` | M * (F + 4) | content, then `observation.CANDIDATE_COLUMNS` |
+    | `user` | P + 2 + Q | noisy profile, `observation.CONTEXT`, the mood that shows (where there are Q > 1 moods) |
+    | `history` | H * (F + 7) | most recent first: content, then `observation.FEEDBACK` |
+    | `candidates` | M * (F + 6) | content, then `observation.CANDIDATE_COLUMNS` |
     | `candidate_mask` | M | 1 where there is a candidate |
 
-    `"flat"` is one vector of the four in this order. `"compact"` holds item ids and feedback alone, for learners
-    that keep `catalog_features` and `catalog_statistics` on their device.
+    `"flat"` is one vector of the four in this order. `"compact"` holds `user`, item ids, feedback and the platform's
+    time, for learners that keep the catalogue (`catalog_features`, `catalog_statistics`, `catalog_release_steps`) on
+    their device.
 
     ## Rewards
     The weighted sum of the terms in `RewardConfig`, by default the mean rating over the slate: 1 to 5 stars for
     what was consumed, 0 for what was not. `info` holds each term by its name.
 
     ## Starting State
-    A person drawn from the population at a random time of the catalogue's life. `reset(seed=s)` fixes everything;
-    `options={"user_seed": .., "noise_seed": .., "world_seed": ..}` replaces one of the three seeds.
+    A person drawn from the population at a random time of the catalogue's life; a warm one brings a logged history.
+    `reset(seed=s)` fixes everything; `options={"user_seed": .., "noise_seed": .., "world_seed": ..}` replaces one of
+    the three seeds.
 
     ## Episode End
     `terminated` when patience is used up (the person left), `truncated` after `session_length` steps.
 
     ## Arguments
-    `scenario`: a name in `scenarios.SCENARIOS` or a `Scenario`; `observation`; `action`; `slate_size`;
+    `scenario`: a name in `scenarios.SCENARIOS` or a `Scenario`; `changes`: other numbers for it, such as
+    `{"population": {"warm_share": 1.0}, "reward": {"purchase": 5.0}}`; `observation`; `action`; `slate_size`;
     `num_candidates`; `session_length`; `history_length`; `catalog_seed`; `split`: `"all"`, `"train"` or `"test"`,
     parts that share no item and no user; `world`: a fitted world (.npz) or a ratings log, for scenarios that need
-    one; `render_mode`: `None`, `"ansi"` for the session in words, `"rgb_array"` for a picture of it, an image of
+    one; `own_users`: functions of your own in place of the user model's (`own_users.OwnUsers`); `live_platform`:
+    item statistics go on from session to session and grow by their feedback (see `RecommenderVectorEnv`);
+    `num_threads`;
+    `render_mode`: `None`, `"ansi"` for the session in words, `"rgb_array"` for a picture of it, an image of
     `session_figure.HEIGHT` by `WIDTH` pixels, or `"human"` for the picture in a window. A picture shows latent truth
     beside what came of each slate, and needs Matplotlib: `pip install 'recsim-env[render]'`.
 
@@ -76,8 +84,7 @@ class RecommenderEnv(BehindAdapter, gymnasium.Env):
         self.trace: SessionTrace | None = None
         """The session so far, for `session_figure`; kept from `reset` on, with the render modes that draw pictures."""
         self._window: SessionWindow | None = None
-        sessions = self.simulator.sessions
-        self._patience, self._step = sessions["patience"], sessions["step"]  # views, which `restore` writes to as well
+        self._is_over = self.simulator.sessions["is_over"]  # a view, which `restore` writes to as well
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
         """Begin a session; see Starting State. Without a seed, the next episode of the seed given before."""
@@ -96,9 +103,7 @@ class RecommenderEnv(BehindAdapter, gymnasium.Env):
 
     def step(self, action: Any):
         """Show an item or a slate; `ValueError` for an action outside the action space."""
-        platform = self.simulator.live_platform
-        is_cut_off = self._step[0] >= self._adapter.session.session_length or (platform and platform.is_over)
-        if self._patience[0] <= 0.0 or is_cut_off:
+        if self._is_over[0]:
             raise gymnasium.error.ResetNeeded("the session is over, or has not begun: call reset()")
         outcome = self.simulator.step(self._adapter.slate(action))[0].item()
         reward, *terms, terminated, truncated = outcome

@@ -22,6 +22,10 @@ class RecommenderVectorEnv(BehindAdapter, VectorEnv):
     A session that ends is followed by the lane's next one in the same step (`AutoresetMode.SAME_STEP`): the returned
     observation is the new session's first, `infos["final_obs"]` and `infos["final_info"]` hold the old one's last.
     Every array is handed out fresh. `num_threads` shares a step among threads and changes no number.
+
+    With `live_platform=True` the lanes are simultaneous visitors of one platform: the one mode in which they are not
+    independent. They share a clock, and item statistics grow by what all of them answer, session after session. When
+    no more items arrive, all sessions are truncated and the platform begins anew, as it does after `reset(seed=...)`.
     """
 
     metadata = {"render_modes": ["ansi"], "render_fps": 1, "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
