@@ -5,6 +5,7 @@ from statistics import NormalDist
 import gymnasium
 import numpy as np
 import pytest
+from by_hand import affinity_of, logistic, purchase_chance_of, state_of, utility_of
 from tiny_world import make_simulator, show, start
 from trajectories import random_actions, same
 
@@ -17,6 +18,8 @@ LATENT_OF_USERS = (
     "satiation",
     "trust",
     "patience",
+    "budget",
+    "mood",
     "rating_bias",
     "rating_scale",
     "receptiveness",
@@ -24,6 +27,7 @@ LATENT_OF_USERS = (
 LATENT_OF_ITEMS = ("candidate_quality", "candidate_appeal", "candidate_factors")
 LATENT_WORDS = (
     *("interest", "satiation", "trust", "patience", "bias", "scale", "receptiv", "quality", "appeal", "factor"),
+    *("budget", "mood", "follows", "library", "creator", "price"),
     *("topic", "affinity", "utility", "latent", "expected", "seed", "start", "release", "retire", "cluster"),
 )
 NUM_SESSIONS = 5_000
@@ -40,10 +44,10 @@ def names_in(handed_out) -> set[str]:
     return set()
 
 
-def test_no_key_of_an_observation_or_info_names_anything_latent(env_id, observation_kind):
-    env = gymnasium.make(env_id, observation=observation_kind)
-    envs = gymnasium.make_vec(env_id, 8, observation=observation_kind)
-    sb3_envs = make_sb3_vec_env(env_id, 8, seed=0, observation=observation_kind)
+def test_no_key_of_an_observation_or_info_names_anything_latent(some_env_id, observation_kind):
+    env = gymnasium.make(some_env_id, observation=observation_kind)
+    envs = gymnasium.make_vec(some_env_id, 8, observation=observation_kind)
+    sb3_envs = make_sb3_vec_env(some_env_id, 8, seed=0, observation=observation_kind)
     names = names_in((env.reset(seed=0), envs.reset(seed=0), sb3_envs.reset()))
     for actions in random_actions(envs.action_space, np.random.default_rng(0), 60):
         names |= names_in((envs.step(actions), sb3_envs.step(actions)))
@@ -56,7 +60,7 @@ def test_terms_of_the_reward_are_all_that_info_holds(env_id):
     env = gymnasium.make(env_id)
     assert env.reset(seed=0)[1] == {}
     info = env.step(env.action_space.sample())[-1]
-    assert set(info) == {"rating", "click", "consumption", "retention"}
+    assert set(info) == {"rating", "click", "consumption", "purchase", "retention"}
     assert all(type(value) is float for value in info.values())
 
 
@@ -113,6 +117,9 @@ def test_an_observation_that_gave_something_away_would_be_noticed():
     rng = np.random.default_rng(0)
     for name in LATENT_OF_USERS:
         truth = latent[name].reshape(NUM_SESSIONS, -1)
+        if truth.std() < 1e-9:
+            assert name in ("budget", "mood")  # which Video has not
+            continue
         spoiled = observations.copy()
         spoiled[:, :1] = truth[:, :1] + 0.05 * truth[:, :1].std() * rng.standard_normal((NUM_SESSIONS, 1))
         assert held_out_r2(spoiled, truth)[0] > 0.95
@@ -136,6 +143,11 @@ def test_latent_state_hands_out_copies_of_what_the_session_holds(env_id):
     latent = env.latent_state()
     for name in LATENT_OF_USERS:
         np.testing.assert_array_equal(latent[name], env.simulator.sessions[name][0])
+    assert set(latent) == {
+        *LATENT_OF_USERS,
+        *LATENT_OF_ITEMS,
+        *("user", "follows", "candidate_items", "expected_rewards"),
+    }
     items = env.simulator.world.item_records[latent["candidate_items"]]
     for name in ("quality", "appeal", "factors"):
         np.testing.assert_array_equal(latent[f"candidate_{name}"], items[name])
@@ -159,24 +171,28 @@ def test_latent_state_of_a_vector_env_has_a_row_for_each_lane(scenario_name):
 
 
 def test_expected_rewards_are_those_computed_by_hand(scenario_name):
-    envs = gymnasium.make_vec(f"recsim_env/{scenario_name}-v0", 4)
+    weights = {"rating": 0.9, "click": 0.3, "consumption": 0.7, "purchase": 2.0, "retention": 0.0}
+    envs = gymnasium.make_vec(f"recsim_env/{scenario_name}-v0", 6, changes={"reward": weights})
     envs.reset(seed=1)
-    for actions in random_actions(envs.action_space, np.random.default_rng(0), 3):
+    for actions in random_actions(envs.action_space, np.random.default_rng(0), 12):
         envs.step(actions)
-    latent, b, r = envs.latent_state(), envs.simulator.world.scenario.behaviour, envs.simulator.world.scenario.reward
-    normal = NormalDist()
-    for n in range(4):
-        for m, item in enumerate(envs.simulator.world.item_records[latent["candidate_items"][n]]):
-            affinity = latent["interests"][n] @ item["factors"] - latent["satiation"][n] @ item["topics"]
-            utility = b.choice_intercept + b.choice_affinity * affinity + b.choice_appeal * item["appeal"]
-            utility -= b.choice_distrust * (1.0 - latent["trust"][n])
-            scale = latent["rating_scale"][n]
-            worth = b.rating_affinity * affinity + b.rating_quality * item["quality"]
-            opinion = latent["rating_bias"][n] + scale * worth
+    world, latent = envs.simulator.world, envs.latent_state()
+    b, normal = world.scenario.behaviour, NormalDist()
+    for n, session in enumerate(envs.simulator.sessions):
+        state, scale = state_of(session), latent["rating_scale"][n]
+        now = int(session["start_step"] + session["step"])
+        for m, item in enumerate(world.item_records[latent["candidate_items"][n]]):
+            affinity = affinity_of(state, item, b, world.moods)
+            opinion = b.rating_affinity * affinity + b.rating_quality * item["quality"]
+            opinion = latent["rating_bias"][n] + scale * opinion
             stars = 1 + sum(normal.cdf((opinion - cut) / (scale * b.rating_noise)) for cut in b.rating_cuts)
-            assert (r.click, r.consumption, r.retention) == (0, 0, 0)
-            expected = r.rating * stars / (1.0 + np.exp(-utility))
-            assert latent["expected_rewards"][n, m] == pytest.approx(expected, rel=1e-9)
+            logit = b.consumption_affinity * affinity + b.consumption_quality * item["quality"]
+            bought = purchase_chance_of(state, item, affinity, b) if b.is_shop else 1.0
+            worth = weights["rating"] * stars + (weights["purchase"] if b.is_shop else 0.0)
+            worth = bought * worth + weights["click"]
+            worth += weights["consumption"] * logistic(b.consumption_intercept + logit)
+            expected = logistic(utility_of(state, item, now, affinity, b)) * worth
+            assert latent["expected_rewards"][n, m] == pytest.approx(expected, abs=1e-8)
 
 
 def test_expected_rewards_are_the_mean_of_what_users_give():

@@ -61,10 +61,10 @@ def events(before, state: dict, rows: list) -> set[str]:
 
 @pytest.mark.parametrize("variant", ["", "Slate"])
 def test_steps_of_every_scenario_are_those_computed_by_hand(scenario_name, variant):
-    envs = gymnasium.make_vec(f"recsim_env/{scenario_name}{variant}-v0", 60)
+    envs = gymnasium.make_vec(f"recsim_env/{scenario_name}{variant}-v0", 30)
     envs.reset(seed=11)
     slate_size = envs.simulator.config.slate_size
-    slates = np.random.default_rng(0).integers(0, envs.simulator.config.num_candidates, (40, 60, slate_size))
+    slates = np.random.default_rng(0).integers(0, envs.simulator.config.num_candidates, (40, 30, slate_size))
     happened = assert_steps_are_those_by_hand(envs.simulator, slates)
     assert happened >= {"click", "rating"} | HAPPENS_IN.get(scenario_name, set())
 
