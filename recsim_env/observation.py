@@ -43,6 +43,9 @@ REFRESH_AT = np.array([age.bit_length() for age in range(MAX_AGE + 1)], np.int64
 SCALED_AGE = (np.log2(1.0 + np.arange(MAX_AGE + 1)) / NUM_REFRESHES).astype(np.float32)
 """What an observation says of each age: log2(1 + age) / 16."""
 
+_LARGE = 50_000
+"""Items from which on a catalogue does not fit in a processor's caches."""
+
 _SLOT_UNIT = 1.0 / MAX_SLATE_SIZE
 _STAR_UNIT = 1.0 / 5.0
 _MAX_PLAYS = 16
@@ -117,10 +120,15 @@ class ObservationLayout:
         )
 
 
-def feature_records(features: np.ndarray) -> np.ndarray:
-    """[I, F] features as [I] records with one field, `content`: their number is then known to the compiler."""
-    dtype = np.dtype([("content", np.float32, (features.shape[1],))])
-    return as_records(np.ascontiguousarray(features).view(dtype)[:, 0])
+def seen_records(features: np.ndarray, release_steps: np.ndarray, creators: np.ndarray) -> np.ndarray:
+    """What is seen of each item and never changes, as [I] records: `content` [F], `release_step`, `creator`.
+
+    Side by side they lie in one line of memory, and the compiler knows how many features there are.
+    """
+    fields = [("release_step", "i8"), ("creator", "i4"), ("content", "f4", (features.shape[1],))]
+    records = np.zeros(len(features), np.dtype(fields, align=True))
+    records["release_step"], records["creator"], records["content"] = release_steps, creators, features
+    return as_records(records)
 
 
 @njit(cache=True)
@@ -149,12 +157,12 @@ def _write_feedback(feedback, out, at):
 
 
 @njit(cache=True)
-def _write_history(session, features, out):
-    num_features = len(features[0].content)
+def _write_history(session, seen, out):
+    num_features = len(seen[0].content)
     length, width = len(session.history_items), num_features + _NUM_FEEDBACK
     row, at = (session.num_shown - 1) % length, 0
     for _ in range(min(session.num_shown, length)):
-        content = features[session.history_items[row]].content
+        content = seen[session.history_items[row]].content
         for f in range(len(content)):
             out[at + f] = content[f]
         _write_feedback(session.history_feedback[row], out, at + num_features)
@@ -186,8 +194,8 @@ def _add_feedback(known, more, out, at):
 
 
 @njit(cache=True)
-def _write_candidates(session, release_steps, features, statistics, shared, own, out, mask):
-    num_features = len(features[0].content)
+def _write_candidates(session, seen, statistics, shared, own, out, mask):
+    num_features = len(seen[0].content)
     width, column = num_features + _NUM_COLUMNS, num_features
     now, is_live = session.start_step + session.step, len(shared) > 0
     for candidate in range(len(session.candidates)):
@@ -198,10 +206,10 @@ def _write_candidates(session, release_steps, features, statistics, shared, own,
             mask[candidate] = 0.0
             column += width
             continue
-        content = features[item].content
+        content = seen[item].content
         for f in range(len(content)):
             out[at + f] = content[f]
-        age = min(now - release_steps[item], MAX_AGE)
+        age = min(now - seen[item].release_step, MAX_AGE)
         refresh = REFRESH_AT[age]
         out[column] = SCALED_AGE[age]
         out[column + 1] = statistics[refresh, item, 0]  # one by one: a loop of three takes as long as all the rest
@@ -224,13 +232,24 @@ def _write_candidates(session, release_steps, features, statistics, shared, own,
 
 
 @njit(cache=True)
-def _write_followed(session, creators, width, out):
+def _touch(session, seen, statistics):
+    """Read a little of what the catalogue says of each candidate: many such reads go on at once."""
+    total, now = np.float32(0.0), session.start_step + session.step
+    for candidate in range(len(session.candidates)):
+        item = session.candidates[candidate]
+        refresh = REFRESH_AT[min(max(now - seen[item].release_step, 0), MAX_AGE)]
+        total += seen[item].content[-1] + statistics[refresh, item, 0]
+    return total
+
+
+@njit(cache=True)
+def _write_followed(session, seen, width, out):
     """The column `followed`, in worlds with creators."""
     at = width - 2
     for candidate in range(len(session.candidates)):
         item = session.candidates[candidate]
         if item != NO_ITEM:
-            out[at] = session.follows[creators[item]]
+            out[at] = session.follows[seen[item].creator]
         at += width
 
 
@@ -238,22 +257,25 @@ def _write_followed(session, creators, width, out):
 def write_flat(sessions, catalog, profiles, num_moods, session_length, out):
     """Fill `out` [N, size] float32 with the sessions' flat observations.
 
-    `catalog` is (release steps [I], creators [I], features as `feature_records`, statistics [A, I, 4], feedback [I, 4]
-    that is shared on a live platform, or [0, 4]).
+    `catalog` is (`seen_records` [I], statistics [A, I, 4], feedback [I, 4] that a live platform shares, or [0, 4]).
     """
-    release_steps, creators, features, statistics, shared = catalog
-    num_features, own = len(features[0].content), np.zeros(4)
+    seen, statistics, shared = catalog
+    num_features, own = len(seen[0].content), np.zeros(4)
+    total = np.float32(0.0)  # handed out, or else the compiler would drop what it is made of
     for n in range(len(sessions)):
         session, row = sessions[n], out[n]
+        if len(seen) > _LARGE:
+            total += _touch(session, seen, statistics)
         history_at = profiles.shape[1] + 2 + (num_moods if num_moods > 1 else 0)
         candidates_at = history_at + len(session.history_items) * (num_features + _NUM_FEEDBACK)
         mask_at = candidates_at + len(session.candidates) * (num_features + _NUM_COLUMNS)
         candidates = row[candidates_at:mask_at]
         _write_user(session, profiles, num_moods, session_length, row[:history_at])
-        _write_history(session, features, row[history_at:candidates_at])
-        _write_candidates(session, release_steps, features, statistics, shared, own, candidates, row[mask_at:])
+        _write_history(session, seen, row[history_at:candidates_at])
+        _write_candidates(session, seen, statistics, shared, own, candidates, row[mask_at:])
         if len(session.follows) > 1:
-            _write_followed(session, creators, num_features + _NUM_COLUMNS, candidates)
+            _write_followed(session, seen, num_features + _NUM_COLUMNS, candidates)
+    return total
 
 
 @njit(cache=True, nogil=True)

@@ -36,15 +36,24 @@ class OwnUsers:
     """
 
     def __init__(self, **functions: Callable[..., Any]) -> None:
+        self._given = functions
         self._functions: dict[Callable[..., Any], Callable[..., Any]] = {}
         for name, own in functions.items():
             if name not in REPLACEABLE:
                 raise ValueError(f"OwnUsers({name}=...): unknown; must be one of {', '.join(REPLACEABLE)}")
             original = getattr(user_model, name)
-            wanted = list(inspect.signature(_plain(original)).parameters)
-            if not callable(own) or list(inspect.signature(_plain(own)).parameters) != wanted:
+            wanted = _arguments(original)
+            if not inspect.isfunction(_plain(own)) or _arguments(own) != wanted:
                 raise ValueError(f"OwnUsers({name}={own!r}): must be a function of ({', '.join(wanted)})")
             self._functions[original] = _compiled(own)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "OwnUsers":
+        """Itself, as it never changes: `gymnasium.make(env.spec)` then finds what has been drawn and compiled."""
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process has compiled functions of its own to replace."""
+        return _own_users, (self._given,)
 
     def adapted(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """The compiled function with your functions in it, however deep down; itself if none of them is called."""
@@ -73,8 +82,18 @@ def _is_compiled(value: Any) -> bool:
     return isinstance(value, types.FunctionType) if numba_config.DISABLE_JIT else hasattr(value, "py_func")
 
 
+def _own_users(functions: dict[str, Callable[..., Any]]) -> OwnUsers:
+    return OwnUsers(**functions)
+
+
 def _plain(function: Any) -> Any:
     return getattr(function, "py_func", function)
+
+
+def _arguments(function: Any) -> list[str]:
+    """The names of its arguments, with what there is beside a name (`*`, `**`), defaults excepted."""
+    parameters = inspect.signature(_plain(function)).parameters.values()
+    return [each.name if each.kind is each.POSITIONAL_OR_KEYWORD else f"({each.kind}) {each}" for each in parameters]
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:

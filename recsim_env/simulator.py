@@ -15,7 +15,7 @@ from numba import njit
 from recsim_env.config import SessionConfig, check_number
 from recsim_env.live_platform import LivePlatform
 from recsim_env.nearest import nearest_candidates, show_nearest_items
-from recsim_env.observation import FEEDBACK, ObservationLayout, feature_records, write_compact, write_flat
+from recsim_env.observation import FEEDBACK, ObservationLayout, seen_records, write_compact, write_flat
 from recsim_env.random_streams import Purpose, combine
 from recsim_env.records import NO_ITEM, as_records, outcome_dtype, session_dtype
 from recsim_env.session import start_session, step_session
@@ -136,10 +136,9 @@ class Simulator:
             self.live_platform = LivePlatform(
                 len(world.items), first_start, first_start + num_starts - 1 + config.session_length
             )
+        records = world.item_records
         self._catalog = (
-            np.ascontiguousarray(world.item_records["release_step"]),  # read alone, and often
-            np.ascontiguousarray(world.item_records["creator"]),
-            feature_records(world.items.features),
+            seen_records(world.items.features, records["release_step"], records["creator"]),
             world.item_statistics,
             self.live_platform.counts if self.live_platform else np.zeros((0, 4)),
         )
