@@ -1,4 +1,4 @@
-"""The benchmark's commands: `run`, `plot`, `throughput`. `python -m benchmarks COMMAND --help` says more."""
+"""The benchmark's commands: `run`, `plot`, `headroom`, `throughput`, `pages`; `COMMAND --help` says more."""
 
 import argparse
 import dataclasses
@@ -84,6 +84,24 @@ def _parser() -> argparse.ArgumentParser:
     throughput.add_argument("--seconds", type=float, default=1.0, help="seconds for each way and round (default: 1)")
     throughput.add_argument("--ppo-steps", type=_positive, default=32_768, help="PPO's steps (default: %(default)s)")
     throughput.set_defaults(command=_throughput)
+
+    pages = commands.add_parser(
+        "pages",
+        help="write the documentation of the scenarios",
+        description="Write a page for each scenario, and README.md that lists them, into the folder OUT: what it is "
+        "about, its equations, spaces and numbers, and its headroom ladder, where headroom.jsonl has it.",
+    )
+    pages.add_argument(
+        "--out", type=Path, default=Path("docs/scenarios"), metavar="DIR", help="folder (default: %(default)s)"
+    )
+    pages.add_argument(
+        "--ladder",
+        type=Path,
+        default=Path("benchmarks/results/headroom"),
+        metavar="DIR",
+        help="folder that holds headroom.jsonl (default: %(default)s)",
+    )
+    pages.set_defaults(command=_pages)
     return parser
 
 
@@ -236,6 +254,17 @@ def _throughput(parsed: argparse.Namespace) -> int:
     console.print(parts)
     share, steps_per_second = ppo_share_in_env(parsed.env, parsed.ppo_steps)
     console.print(f"SB3 PPO, 64 lanes: {share:.1%} of its wall time in the env, {steps_per_second:,.0f} steps/s")
+    return 0
+
+
+def _pages(parsed: argparse.Namespace) -> int:
+    from benchmarks.scenario_pages import write_pages
+
+    path = parsed.ladder / "headroom.jsonl"
+    rows = read_rows(path) if path.exists() else []
+    written = write_pages(parsed.out, rows)
+    measured = ", ".join(dict.fromkeys(row["scenario"] for row in rows)) or "none"
+    print(f"{len(written)} pages in {parsed.out}; headroom ladders in {parsed.ladder}: {measured}")
     return 0
 
 

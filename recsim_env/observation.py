@@ -185,12 +185,13 @@ def _count_own_feedback(session, item, own):
 
 @njit(cache=True)
 def _add_feedback(known, more, out, at):
-    """`STATISTICS` of background statistics [4] and of counts [4] besides them, from `out[at]` on."""
-    impressions = 2.0 ** (32.0 * known[0]) - 1.0
-    ratings = known[3] + more[2]
+    """`STATISTICS` of background statistics [4] and of counts [4] besides them, from `out[at]` on.
+    float64: the same rounding without the compiler."""
+    click_rate, stars, num_ratings = np.float64(known[1]), 5.0 * np.float64(known[2]), np.float64(known[3])
+    impressions = 2.0 ** (32.0 * np.float64(known[0])) - 1.0
     out[at] = min(math.log2(1.0 + impressions + more[0]) / 32.0, 1.0)
-    out[at + 1] = (known[1] * impressions + more[1]) / max(impressions + more[0], 1.0)
-    out[at + 2] = (5.0 * known[2] * known[3] + more[3]) / max(ratings, 1.0) / 5.0
+    out[at + 1] = (click_rate * impressions + more[1]) / max(impressions + more[0], 1.0)
+    out[at + 2] = (stars * num_ratings + more[3]) / max(num_ratings + more[2], 1.0) / 5.0
 
 
 @njit(cache=True)

@@ -44,7 +44,7 @@ class OwnUsers:
             original = getattr(user_model, name)
             wanted = _arguments(original)
             if not inspect.isfunction(_plain(own)) or _arguments(own) != wanted:
-                raise ValueError(f"OwnUsers({name}={own!r}): must be a function of ({', '.join(wanted)})")
+                raise ValueError(f"OwnUsers({name}={own!r}): must be a function of {wanted}")
             self._functions[original] = _compiled(own)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "OwnUsers":
@@ -90,10 +90,10 @@ def _plain(function: Any) -> Any:
     return getattr(function, "py_func", function)
 
 
-def _arguments(function: Any) -> list[str]:
-    """The names of its arguments, with what there is beside a name (`*`, `**`), defaults excepted."""
+def _arguments(function: Any) -> str:
+    """Its arguments as they are written, less annotations and defaults: `(session, p)`."""
     parameters = inspect.signature(_plain(function)).parameters.values()
-    return [each.name if each.kind is each.POSITIONAL_OR_KEYWORD else f"({each.kind}) {each}" for each in parameters]
+    return str(inspect.Signature([each.replace(annotation=each.empty, default=each.empty) for each in parameters]))
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -51,11 +51,11 @@ def _start_sessions(sessions, which, seeds, episodes, catalog_seed, users, items
 def _touch(session, items, slate):
     """Read a little of all that a step needs of the catalogue. Many such reads go on at once; those of steps do not."""
     last = len(items) - 1
-    total = items[min(session.first_item, last)].retire_step + items[min(session.first_item + 1, last)].retire_step
-    total += items[min(session.end_item, last)].release_step + items[min(session.end_item + 1, last)].release_step
+    total = items[min(session.first_item, last)].retire_step ^ items[min(session.first_item + 1, last)].retire_step
+    total ^= items[min(session.end_item, last)].release_step ^ items[min(session.end_item + 1, last)].release_step
     for slot in range(len(slate)):
         item = items[session.candidates[slate[slot]]]
-        total += item.index + np.int64(item.factors[-1] + item.topics[-1]) + item.retire_step
+        total ^= item.index ^ np.int64(item.factors[-1] + item.topics[-1]) ^ item.retire_step
     return total
 
 
@@ -65,7 +65,7 @@ def _step_sessions(sessions, slates, outcomes, items, parameters):
     for start in range(0, len(sessions), _AT_ONCE):
         end = min(start + _AT_ONCE, len(sessions))
         for n in range(start, end):
-            total += _touch(sessions[n], items, slates[n])
+            total ^= _touch(sessions[n], items, slates[n])
         for n in range(start, end):
             step_session(sessions[n], items, slates[n], outcomes[n], parameters[0])
     return total

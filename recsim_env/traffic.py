@@ -45,7 +45,7 @@ def visitors(
 ) -> np.ndarray:
     """[U] session records, with no candidates to speak of: the `chosen` users as they come for the first time."""
     sessions = as_records(np.zeros(len(chosen), session_dtype(sizes, 1, 1)))
-    sessions["noise_key"] = noise_keys
+    sessions["user_key"] = sessions["noise_key"] = noise_keys
     own_users.adapted(_meet_all)(sessions, as_records(users), chosen, as_records(parameters)[0])
     return sessions
 

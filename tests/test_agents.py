@@ -85,9 +85,10 @@ def test_random_agent_is_uniform_and_follows_its_seed():
 
 
 def test_popularity_ranks_by_shrunken_stars_per_impression():
-    env = make(1, num_candidates=3)
+    env = make(1)
     observations, _ = env.reset(seed=0)
-    candidates = observations["candidates"].reshape(1, 3, -1).copy()
+    observations["candidate_mask"][0, 3:] = 0.0
+    candidates = observations["candidates"].reshape(1, 20, -1).copy()
     columns = {name: candidates.shape[2] - len(CANDIDATE_COLUMNS) + k for k, name in enumerate(CANDIDATE_COLUMNS)}
     # (impressions, click rate, mean rating): 0.5 x 4 = 2 stars; 1 x 1 = 1 star; one lucky impression of 5 stars.
     for item, (impressions, click_rate, stars) in enumerate([(1_000, 0.5, 4.0), (1_000, 1.0, 1.0), (1, 1.0, 5.0)]):
@@ -113,7 +114,7 @@ def test_myopic_oracle_shows_the_highest_expected_reward():
 
 
 def test_linucb_equals_ridge_regression_on_its_own_history():
-    env = make(3, history_length=40)
+    env = make(3)
     agent = LinUCB(alpha=0.7, ridge=2.0)
     agent.begin(env)
     observations, _ = env.reset(seed=4)
@@ -124,7 +125,7 @@ def test_linucb_equals_ridge_regression_on_its_own_history():
         assert not is_first.any()  # patience lasts longer than six steps
     chosen = agent.act(observations, is_first)
 
-    history = observations["history"].reshape(3, 40, -1)
+    history = observations["history"].reshape(3, 20, -1)
     candidates = observations["candidates"].reshape(3, 20, -1)
     num_features = history.shape[2] - len(FEEDBACK)
     for lane in range(3):
@@ -137,6 +138,37 @@ def test_linucb_equals_ridge_regression_on_its_own_history():
         x = np.hstack([candidates[lane, :, :num_features].astype(float), np.ones((20, 1))])
         scores = x @ theta + 0.7 * np.sqrt(np.einsum("md,de,me->m", x, covariance, x))
         assert chosen[lane] == scores.argmax()
+
+
+def test_linucb_counts_in_a_shop_what_was_bought_and_not_what_was_looked_at():
+    env = gymnasium.make_vec("recsim_env/Ecommerce-v0", 40, changes={"population": {"warm_share": 0.0}})
+    agent = LinUCB()
+    agent.begin(env)
+    observations, _ = env.reset(seed=1)
+    is_first, total = np.ones(40, bool), np.zeros(40)
+    for _ in range(5):
+        observations, _, terminated, truncated, infos = env.step(agent.act(observations, is_first))
+        is_first = terminated | truncated
+        assert not is_first.any()
+        total += np.where(infos["purchase"] > 0, infos["rating"], 0.0)
+    agent.act(observations, is_first)
+    stars = agent._targets[:, -1]  # of the constant: the sum of stars
+    rows = observations["history"].reshape(40, 20, -1)[:, :5, -len(FEEDBACK) :].astype(float)
+    bought, rating = (rows[:, :, FEEDBACK.index(name)] for name in ("purchase", "rating"))
+    expected = np.where((bought > 0) & (rating == 0), 3.0, 5.0 * rating).sum(1)
+    np.testing.assert_allclose(stars, expected, atol=1e-5)
+    assert (rows[:, :, FEEDBACK.index("click")].sum(1) > bought.sum(1)).any()
+
+
+def test_linucb_takes_in_the_history_that_a_warm_user_brings():
+    changes = {"population": {"warm_share": 1.0, "warm_steps": 20}}
+    env = gymnasium.make_vec("recsim_env/Video-v0", 5, changes=changes)
+    agent = LinUCB(ridge=1.0)
+    agent.begin(env)
+    observations, _ = env.reset(seed=2)
+    agent.act(observations, np.ones(5, bool))
+    seen = np.linalg.inv(agent._inverse)[:, -1, -1] - 1.0  # of the constant: the number of rows
+    np.testing.assert_allclose(seen, env.unwrapped.simulator.sessions["tenure"])
 
 
 def test_linucb_takes_in_every_slot_of_a_slate_once():

@@ -1,6 +1,7 @@
 """The benchmark: rows, scores, intervals, pictures, and commands that fail in one line."""
 
 import dataclasses
+import inspect
 import json
 import os
 import subprocess
@@ -11,13 +12,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from benchmarks import throughput
 from benchmarks.__main__ import main
 from benchmarks.leaderboard import final_rows, half_interval, leaderboard
 from benchmarks.plots import draw_learning_curves
 from benchmarks.results import REQUIRED, ResultsError, provenance, read_rows, write_rows
 from benchmarks.runner import cells, run_cell, with_scores
 from benchmarks.suites import AGENTS, ONE, SUITES, ZERO, Suite
-from benchmarks.throughput import measure, ppo_share_in_env, ratios
+from recsim_env.adapter import Adapter
+from recsim_env.scenarios import VIDEO
 
 TINY = Suite(
     scenarios=("Video",), agents=(ZERO, ONE, "ppo"), num_seeds=2, num_steps=4_096, num_evaluations=1, num_sessions=16
@@ -187,13 +190,23 @@ def test_a_world_that_is_not_there_is_refused_in_one_line(tmp_path: Path, capsys
     assert not (tmp_path / "out").exists()
 
 
-def test_throughput_measures_every_way_beside_cartpole():
-    found = measure("recsim_env/Video-v0", rounds=1, seconds=0.01)
+def test_throughput_measures_every_way_beside_cartpole(monkeypatch):
+    ways = {name: throughput.WAYS[name] for name in ("1 lane", "1,024 lanes", "8,192 lanes, 2 threads")}
+    monkeypatch.setattr(throughput, "WAYS", ways)
+    found = throughput.measure("recsim_env/Video-v0", rounds=1, seconds=0.01)
     names = [each.name for each in found]
-    for part in ("CartPole-v1, single", "CartPole-v1, vector", "Video-v0, single", "vector 8,192", "SB3 VecEnv 64"):
-        assert any(part in name for name in names)
-    assert ratios(found)["CartPole-v1, single"] == 1.0
+    assert names == ["CartPole-v1, single", "CartPole-v1, vector 1,024", "single env", *ways, "SB3 VecEnv, 64 lanes"]
+    assert throughput.ratios(found)["CartPole-v1, single"] == 1.0
     assert all(each.median > 0.0 for each in found)
-    share, steps_per_second = ppo_share_in_env("recsim_env/Video-v0", 4_096)
+    profile = throughput.profile("recsim_env/Video-v0", "1,024 lanes", rounds=1)
+    assert min(profile.step, profile.observe, profile.copy) > 0.0 <= profile.rest
+    share, steps_per_second = throughput.ppo_share_in_env("recsim_env/Video-v0", 4_096)
     assert 0.0 < share < 1.0
     assert steps_per_second > 0.0
+
+
+def test_the_ways_that_are_measured_are_ways_to_make_a_vector_env():
+    for lanes, options in throughput.WAYS.values():
+        assert lanes >= 1
+        assert set(options) <= set(inspect.signature(Adapter.__init__).parameters)
+        VIDEO.changed(options.get("changes", {}))

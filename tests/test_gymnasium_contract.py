@@ -3,10 +3,12 @@
 import gymnasium
 import numpy as np
 import pytest
+from conftest import SCENARIO_NAMES, VARIANTS
 from gymnasium.utils.env_checker import check_env as check_for_gymnasium
 from stable_baselines3.common.env_checker import check_env as check_for_sb3
 
 import recsim_env  # noqa: F401  (registers the ids)
+from recsim_env.observation import OBSERVATION_KINDS
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -15,12 +17,27 @@ def make(env_id: str, observation_kind: str = "dict", **options) -> gymnasium.En
     return gymnasium.make(env_id, observation=observation_kind, render_mode="ansi", **options).unwrapped
 
 
-def test_gymnasium_accepts_every_env_without_a_warning(env_id, observation_kind):
-    check_for_gymnasium(make(env_id, observation_kind))
+KIND_OF = {
+    f"recsim_env/{name}{variant}-v0": OBSERVATION_KINDS[(n + k) % len(OBSERVATION_KINDS)]
+    for n, name in enumerate(SCENARIO_NAMES)
+    for k, variant in enumerate(VARIANTS)
+}
+"""A kind of observation for each id, so that each scenario and each variant is checked with all of them."""
 
 
-def test_stable_baselines3_accepts_every_env_without_a_warning(env_id, observation_kind):
-    check_for_sb3(make(env_id, observation_kind), warn=True, skip_render_check=False)
+def test_gymnasium_accepts_every_env_without_a_warning(env_id):
+    check_for_gymnasium(make(env_id, KIND_OF[env_id]))
+
+
+def test_stable_baselines3_accepts_every_env_without_a_warning(env_id):
+    check_for_sb3(make(env_id, KIND_OF[env_id]), warn=True, skip_render_check=False)
+
+
+def test_the_checkers_accept_warm_users_live_platforms_and_other_options(observation_kind):
+    changes = {"population": {"warm_share": 0.5}, "catalog": {"repeat_share": 0.2, "new_item_share": 0.2}}
+    for options in ({"changes": changes}, {"live_platform": True}, {"split": "test", "catalog_seed": 3}):
+        check_for_gymnasium(make("recsim_env/VideoSlate-v0", observation_kind, **options))
+        check_for_sb3(make("recsim_env/VideoSlate-v0", observation_kind, **options), warn=True)
 
 
 def test_warnings_of_gymnasium_are_errors_in_these_tests():

@@ -1,19 +1,21 @@
 """Planners and priors: what knows more does better, and never worse by luck."""
 
+import dataclasses
 from pathlib import Path
 
 import gymnasium
 import numpy as np
 import pytest
+from trajectories import same
 
 import recsim_env  # noqa: F401
 from agents.empirical_bayes import EmpiricalBayesLinUCB, fit_prior
 from agents.evaluation import evaluate
-from agents.foresight import ForesightOracle, HistoryBlindPlayer
+from agents.foresight import Care, ForesightOracle, HistoryBlindPlayer
 from agents.linucb import LinearPrior, LinUCB
 from agents.myopic_oracle import MyopicOracle
 from agents.planning_oracle import PlanningOracle, surest_improvement
-from recsim_env.scenarios import VIDEO
+from recsim_env.scenarios import VIDEO, scenario_named
 from recsim_env.world import build_world
 
 
@@ -63,12 +65,50 @@ def test_without_care_foresight_is_myopic():
 
 def test_history_blind_player_ranks_alike_for_everyone():
     env = make(32, observation="compact")
-    agent = HistoryBlindPlayer(build_world(VIDEO, 0, "train"), 1.0, 1.0)
+    agent = HistoryBlindPlayer(build_world(VIDEO, 0, "train"), Care(trust=1.0, patience=1.0))
     agent.begin(env, 0)
     observations, _ = env.reset(seed=0, options={"world_seed": 4})
-    offer = {name: np.repeat(values[:1], 32, axis=0) for name, values in observations.items()}
-    actions = agent.act({**observations, "candidate_items": offer["candidate_items"]}, np.ones(32, bool))
+    offer = {name: np.repeat(observations[name][:1], 32, axis=0) for name in ("candidate_items", "time")}
+    actions = agent.act({**observations, **offer}, np.ones(32, bool))
     assert len(set(actions.tolist())) == 1
+
+
+def test_history_blind_player_draws_by_its_scores_if_it_has_a_temperature():
+    env, people = make(4_000, observation="compact"), build_world(VIDEO, 0, "train")
+    observations, _ = env.reset(seed=0)
+    offer = {name: np.repeat(observations[name][:1], 4_000, axis=0) for name in ("candidate_items", "time")}
+    shares = []
+    for temperature in (0.0, 0.5):
+        agent = HistoryBlindPlayer(people, temperature=temperature)
+        agent.begin(env, 0)
+        actions = agent.act({**observations, **offer}, np.ones(4_000, bool))
+        shares.append(np.bincount(actions, minlength=20) / 4_000)
+    assert shares[0].max() == 1.0
+    assert 0.1 < shares[1].max() < 0.95
+    assert shares[1].argmax() == shares[0].argmax()
+
+
+@pytest.mark.parametrize(
+    ("name", "relevant"),
+    [
+        ("Video", {"trust", "patience"}),
+        ("Ecommerce", {"trust", "patience", "budget"}),
+        ("Social", {"trust", "patience", "following"}),
+    ],
+)
+def test_care_is_for_what_has_consequences_in_a_scenario_and_changes_what_is_shown(name, relevant):
+    env = gymnasium.make_vec(f"recsim_env/{name}-v0", 200)
+    assert set(Care.relevant_in(scenario_named(name))) == relevant
+    observations, _ = env.reset(seed=0)
+    for _ in range(10):  # until people follow somebody, or do not trust any more
+        observations, *_ = env.step(np.arange(200) % 20)
+    first = np.ones(200, bool)
+    for field in dataclasses.fields(Care):
+        plain, caring = ForesightOracle(), ForesightOracle(Care(**{field.name: 4.0}))
+        for agent in (plain, caring):
+            agent.begin(env)
+        changes = plain.act(observations, first) != caring.act(observations, first)
+        assert changes.any() == (field.name in relevant), field.name
 
 
 def test_an_improvement_counts_only_beyond_its_standard_error():
@@ -82,13 +122,28 @@ def test_an_improvement_counts_only_beyond_its_standard_error():
     assert surest_improvement(returns[:1], is_there, 0) == 0
 
 
-def test_planning_beats_the_myopic_policy_it_begins_with_whatever_the_number_of_threads():
-    options = {"num_candidates": 6, "session_length": 20, "split": "test"}
-    env = make(150, **options)
-    planned = [evaluate(PlanningOracle(num_futures=24, num_threads=n), env, seed=2).returns for n in (1, 2)]
-    np.testing.assert_array_equal(*planned)
-    gain = planned[0] - evaluate(MyopicOracle(), env, seed=2).returns
-    assert gain.mean() > 3.0 * gain.std() / np.sqrt(150)
+def test_planning_beats_the_myopic_policy_it_begins_with():
+    env = make(80, session_length=25, split="test")
+    planned = evaluate(PlanningOracle(num_futures=12), env, seed=2).returns
+    gain = planned - evaluate(MyopicOracle(), env, seed=2).returns
+    assert gain.mean() > 3.0 * gain.std() / np.sqrt(80)
+
+
+@pytest.mark.parametrize("name", ["Video", "Ecommerce", "Social"])
+def test_plans_do_not_depend_on_threads(name):
+    env = gymnasium.make_vec(f"recsim_env/{name}-v0", 12, session_length=12)
+    planned = [evaluate(PlanningOracle(num_futures=6, num_threads=n), env, seed=2).returns for n in (1, 2, 3)]
+    np.testing.assert_array_equal(planned[0], planned[1])
+    np.testing.assert_array_equal(planned[0], planned[2])
+
+
+def test_planning_leaves_the_sessions_that_it_looks_ahead_from_as_they_are():
+    env, agent = make(6), PlanningOracle(num_futures=4)
+    agent.begin(env)
+    observations, _ = env.reset(seed=0)
+    before = env.unwrapped.simulator.state()
+    agent.act(observations, np.ones(6, bool))
+    assert same(before, env.unwrapped.simulator.state())
 
 
 def test_planners_refuse_slates_and_too_few_futures():

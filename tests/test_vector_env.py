@@ -7,6 +7,7 @@ from gymnasium.vector import AutoresetMode
 from trajectories import arrays_in, lane_of, random_actions, same
 
 import recsim_env  # noqa: F401  (registers the ids)
+from recsim_env.adapter import REWARD_TERMS
 
 SEED = 100
 
@@ -50,26 +51,34 @@ class SingleEnvs:
         return True
 
 
-@pytest.mark.parametrize("num_threads", [1, 2])
-@pytest.mark.parametrize("num_envs", [1, 7])
-def test_single_env_equals_lane_of_vector_env(env_id, num_envs, num_threads):
-    vector, singles = make_vec(env_id, num_envs, num_threads=num_threads), SingleEnvs(env_id, list(range(num_envs)))
+@pytest.mark.parametrize(("num_envs", "num_threads"), [(1, 1), (7, 1), (7, 2)])
+def test_single_env_equals_lane_of_vector_env(some_env_id, num_envs, num_threads):
+    vector = make_vec(some_env_id, num_envs, num_threads=num_threads)
+    singles = SingleEnvs(some_env_id, list(range(num_envs)))
     assert singles.reset_agrees(*vector.reset(seed=SEED))
-    for actions in random_actions(vector.action_space, np.random.default_rng(num_envs), 1_000):
+    for actions in random_actions(vector.action_space, np.random.default_rng(num_envs), 400):
         assert singles.step_agrees(actions, vector.step(actions))
-    assert singles.num_ends >= 10 * num_envs
+    assert singles.num_ends >= 5 * num_envs
     vector.close()
 
 
-def test_lane_depends_neither_on_the_batch_nor_on_its_threads(env_id):
-    wide, wide_threaded = make_vec(env_id, 64), make_vec(env_id, 64, num_threads=2)
-    narrow, singles = make_vec(env_id, 7), SingleEnvs(env_id, [0, 31, 63])
+def test_lanes_of_every_id_equal_single_envs(env_id):
+    vector, singles = make_vec(env_id, 3), SingleEnvs(env_id, [0, 2])
+    assert singles.reset_agrees(*vector.reset(seed=SEED))
+    for actions in random_actions(vector.action_space, np.random.default_rng(1), 100):
+        assert singles.step_agrees(actions, vector.step(actions))
+    assert singles.num_ends >= 3
+
+
+def test_lane_depends_neither_on_the_batch_nor_on_its_threads(some_env_id):
+    wide, wide_threaded = make_vec(some_env_id, 64), make_vec(some_env_id, 64, num_threads=2)
+    narrow, singles = make_vec(some_env_id, 7), SingleEnvs(some_env_id, [0, 31, 63])
     first = wide.reset(seed=SEED)
     assert same(first[0], wide_threaded.reset(seed=SEED)[0])
     assert singles.reset_agrees(*first)
     narrow_first = narrow.reset(seed=SEED + 50)[0]
     assert all(same(lane_of(narrow_first, lane), lane_of(first[0], 50 + lane)) for lane in range(7))
-    for actions in random_actions(wide.action_space, np.random.default_rng(5), 1_000):
+    for actions in random_actions(wide.action_space, np.random.default_rng(5), 400):
         answer = wide.step(actions)
         assert same(answer, wide_threaded.step(actions))
         assert singles.step_agrees(actions, answer)
@@ -93,9 +102,9 @@ def test_lane_equals_single_env_in_every_kind_of_observation(observation_kind, n
     vector.close()
 
 
-def test_native_vector_env_equals_sync_vector_env(env_id, observation_kind):
-    native = make_vec(env_id, 5, observation=observation_kind)
-    singles = [lambda: gymnasium.make(env_id, observation=observation_kind)] * 5
+def test_native_vector_env_equals_sync_vector_env(some_env_id, observation_kind):
+    native = make_vec(some_env_id, 5, observation=observation_kind)
+    singles = [lambda: gymnasium.make(some_env_id, observation=observation_kind)] * 5
     sync = gymnasium.vector.SyncVectorEnv(singles, autoreset_mode=AutoresetMode.SAME_STEP)
     assert native.observation_space == sync.observation_space
     assert native.action_space == sync.action_space
@@ -103,6 +112,8 @@ def test_native_vector_env_equals_sync_vector_env(env_id, observation_kind):
     num_ends = 0
     for actions in random_actions(native.action_space, np.random.default_rng(2), 250):
         answer, expected = native.step(actions), sync.step(actions)
+        if (answer[2] | answer[3]).all():  # Gymnasium leaves out what no lane has; here it is masked
+            assert not any(answer[-1].pop(name).any() for name in (*REWARD_TERMS, *(f"_{n}" for n in REWARD_TERMS)))
         names = ("observations", "rewards", "terminated", "truncated", "infos")
         for name, one, other in zip(names, answer, expected, strict=True):
             assert same(one, other), name
@@ -242,8 +253,8 @@ def test_handed_out_arrays_are_never_overwritten_and_share_no_memory(observation
     vector.close()
 
 
-def test_writing_into_what_was_handed_out_changes_nothing(env_id):
-    scribbled, clean = make_vec(env_id, 4), make_vec(env_id, 4)
+def test_writing_into_what_was_handed_out_changes_nothing(some_env_id):
+    scribbled, clean = make_vec(some_env_id, 4), make_vec(some_env_id, 4)
     answer, expected = scribbled.reset(seed=SEED), clean.reset(seed=SEED)
     for actions in random_actions(clean.action_space, np.random.default_rng(0), 80):
         for array in arrays_in(answer):

@@ -2,25 +2,33 @@
 
 import numpy as np
 import pytest
-from conftest import ENV_IDS
 from trajectories import file_of, record, record_elsewhere
 
-SEED, NUM_STEPS, OPTIONS = 7, 40, {"session_length": 25, "num_threads": 2}
+SEED, NUM_STEPS, OPTIONS = 7, 30, {"session_length": 20, "num_threads": 2}
+SMALL = {"changes": {"catalog": {"num_items": 40}}}
+"""Without the compiler it takes a minute to ask a population what it thinks of 2,000 items."""
+
+ENV_IDS = [f"recsim_env/{name}-v0" for name in ("EcommerceSlate", "SocialContent", "MusicCatalog", "Video", "Ratings")]
+RUNS = {"apart": (ENV_IDS, OPTIONS | SMALL), "live": (ENV_IDS[1:2], OPTIONS | SMALL | {"live_platform": True})}
 
 
 @pytest.fixture(scope="module")
-def folder_of_plain_python(tmp_path_factory):
-    """Recordings of all ids without the compiler. Whole numbers that wrap in it are no cause for a warning."""
-    folder = tmp_path_factory.mktemp("plain_python")
-    record_elsewhere(folder, SEED, NUM_STEPS, ENV_IDS, {"NUMBA_DISABLE_JIT": "1"}, **OPTIONS)
-    return folder
+def folders_of_plain_python(tmp_path_factory):
+    """Recordings without the compiler. Whole numbers that wrap in it are no cause for a warning."""
+    folders = {}
+    for run, (env_ids, options) in RUNS.items():
+        folders[run] = tmp_path_factory.mktemp(run)
+        record_elsewhere(folders[run], SEED, NUM_STEPS, env_ids, {"NUMBA_DISABLE_JIT": "1"}, **options)
+    return folders
 
 
-def test_plain_python_does_what_compiled_code_does(env_id, folder_of_plain_python):
-    compiled = record(env_id, SEED, NUM_STEPS, **OPTIONS)
+@pytest.mark.parametrize(("run", "env_id"), [(run, env_id) for run, (env_ids, _) in RUNS.items() for env_id in env_ids])
+def test_plain_python_does_what_compiled_code_does(run, env_id, folders_of_plain_python):
+    folder, (_, options) = folders_of_plain_python[run], RUNS[run]
+    compiled = record(env_id, SEED, NUM_STEPS, **options)
     assert compiled["truncated"].any() or compiled["terminated"].any()
     assert compiled["info click"].any()
-    with np.load(file_of(folder_of_plain_python, env_id)) as plain:
+    with np.load(file_of(folder, env_id)) as plain:
         assert set(plain.files) == set(compiled)
         for name, expected in compiled.items():
             if expected.dtype == np.float64:

@@ -1,10 +1,11 @@
 """Recording what an env does, and comparing two recordings bit by bit.
 
-As a program, `python trajectories.py FOLDER SEED STEPS NAME=NUMBER,... ENV_ID ...` records each env, with options of
-`make_vec`, into a file in FOLDER, and prints the sha256 of each recording.
+As a program, `python trajectories.py FOLDER SEED STEPS OPTIONS ENV_ID ...` records each env, with options of `make_vec`
+as JSON, into a file in FOLDER, and prints the sha256 of each recording.
 """
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -105,11 +106,10 @@ def file_of(folder: str | Path, env_id: str) -> Path:
 
 
 def record_elsewhere(
-    folder: Path, seed: int, num_steps: int, env_ids: list[str], environment: dict[str, str], **options: int
+    folder: Path, seed: int, num_steps: int, env_ids: list[str], environment: dict[str, str], **options: Any
 ) -> dict[str, str]:
     """Record envs in another process; the sha256 of each. What the process says on stderr is an error."""
-    pairs = ",".join(f"{name}={value}" for name, value in options.items())
-    arguments = [sys.executable, __file__, str(folder), str(seed), str(num_steps), pairs, *env_ids]
+    arguments = [sys.executable, __file__, str(folder), str(seed), str(num_steps), json.dumps(options), *env_ids]
     ran = subprocess.run(arguments, capture_output=True, text=True, env=os.environ | environment)
     assert ran.returncode == 0, ran.stderr
     assert ran.stderr == ""
@@ -117,8 +117,8 @@ def record_elsewhere(
 
 
 if __name__ == "__main__":
-    folder_text, seed_text, steps_text, pairs_text, *recorded_ids = sys.argv[1:]
-    given = {name: int(value) for name, value in (pair.split("=") for pair in pairs_text.split(","))}
+    folder_text, seed_text, steps_text, options_text, *recorded_ids = sys.argv[1:]
+    given = json.loads(options_text)
     for recorded_id in recorded_ids:
         recording = record(recorded_id, int(seed_text), int(steps_text), **given)
         np.savez(file_of(folder_text, recorded_id), **recording)

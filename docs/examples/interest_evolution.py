@@ -1,10 +1,11 @@
 """Interest evolution: users of one's own, after RecSim (Ie et al., arXiv 1909.04847) and SlateQ (arXiv 1905.12767).
 
 A document has one topic d of 20, a length l and a quality L, which depends on the topic: 14 are trashy, 6 nutritious. A
-user has an interest u_d in [-1, 1] in each topic, and a budget of time. One document of the slate is chosen, or none,
-in proportion to u_d + 1, and to 2 for none (the score of no click, 1, on the same scale). Watching takes l units of
-time, of which (.9 / 3.4) l S come back, with the appeal S = (1 - alpha) u_d + alpha L; looking at a slate in vain costs
-half a unit. The interest in what was watched moves by a fraction of its distance from the maximum:
+user has an interest u_d in [-1, 1] in each topic, at first uniform, and a budget of time, and leaves when it is used
+up. The whole slate is looked at, and one document of it chosen, or none, in proportion to u_d + 1, and to 2 for none
+(the score of no click, 1, on the same scale). Watching takes l units of time (no more than there are left), of which
+(.9 / 3.4) l S come back, with the appeal S = (1 - alpha) u_d + alpha L; looking at a slate in vain costs half a unit.
+The interest in what was watched moves by a fraction of its distance from the maximum:
 
     Delta = y (1 - |u_d|) (1 - u_d)
     u_d' = u_d + Delta with probability (u_d + 1) / 2, and u_d - Delta otherwise, kept in [-1, 1].
@@ -12,11 +13,14 @@ half a unit. The interest in what was watched moves by a fraction of its distanc
 The reward is the watched time, on a scale where a document that is watched to its end is a rating of 5.
 """
 
+import math
+
 import gymnasium
 import numpy as np
 from numba import njit
 
 import recsim_env  # noqa: F401  (registers the ids)
+from recsim_env import user_model
 from recsim_env.own_users import OwnUsers
 from recsim_env.random_streams import Purpose, uniform
 
@@ -37,6 +41,7 @@ def topic_of(item):
 
 
 def begin_visit(session, user, p):
+    user_model.begin_visit(session, user, p)  # what is not used here is as it always is
     for d in range(len(session.interests)):
         session.interests[d] = 2.0 * uniform(session.user_key, 0, Purpose.MOOD, d) - 1.0
     session.own[TIME_LEFT] = TIME_BUDGET
@@ -46,21 +51,22 @@ def effective_affinity(session, item, p):
     return session.interests[topic_of(item)]
 
 
-def choose(session, items, slate, examined, p):
-    total = NO_CLICK_SCORE - LOWEST_SCORE
-    for slot in range(len(slate)):
-        total += session.interests[topic_of(items[session.candidates[slate[slot]]])] - LOWEST_SCORE
-    remaining = total * uniform(session.noise_key, session.step, Purpose.CHOICE, 0)
-    for slot in range(len(slate)):
-        remaining -= session.interests[topic_of(items[session.candidates[slate[slot]]])] - LOWEST_SCORE
-        if remaining < 0.0:
-            return slot
-    return -1
+def num_examined(session, slate_size, p):
+    return slate_size
+
+
+def choice_utility(session, item, affinity, p):
+    return math.log(max(affinity - LOWEST_SCORE, 1e-12) / (NO_CLICK_SCORE - LOWEST_SCORE))  # against 0 for none
+
+
+@njit
+def rating_of(session, item, affinity, p):
+    return 5.0 * min(session.own[TIME_LEFT], LENGTH) / LENGTH
 
 
 def respond(session, item, affinity, p):
-    share = min(session.own[TIME_LEFT], LENGTH) / LENGTH
-    return 5.0 * share, share, 0.0  # rating, consumption, purchase
+    rating = rating_of(session, item, affinity, p)
+    return rating, rating / 5.0, 0.0  # rating, consumption, purchase
 
 
 def rest(session, p):
@@ -89,7 +95,10 @@ def has_left(session, p):
 INTEREST_EVOLUTION = OwnUsers(
     begin_visit=begin_visit,
     effective_affinity=effective_affinity,
-    choose=choose,
+    num_examined=num_examined,
+    choice_utility=choice_utility,
+    rating_of=rating_of,
+    mean_rating_of=rating_of,
     respond=respond,
     rest=rest,
     skip=skip,
