@@ -87,7 +87,7 @@ class CatalogConfig(Checked):
     new_item_age: int = count(20, 1, 10**9)
     """Steps after its release for which an item is called new."""
     repeat_share: float = number(0.0, 0.0, 1.0)
-    """Share of the candidates that are drawn among the items that the user has consumed of late."""
+    """Share of the candidates that are drawn among what the user has consumed of late, if there is enough of it."""
     num_creators: int = count(1, 1, 4_096)
     """Creators, whom users can follow; each item has one."""
     creator_share: float = number(0.0, 0.0, 1.0)
@@ -117,11 +117,11 @@ class PopulationConfig(Checked):
     rating_scale_sd: float = number(0.2, 0.0, 2.0)
     """Standard deviation of the logarithm of a user's rating scale."""
     patience_mean: float = number(5.0, 0.01, 1e6)
-    """Mean patience at the start of a session, in units of patience."""
+    """Mean patience at the start of a session, in units of patience, before `patience_limit` caps it."""
     patience_sd: float = number(1.0, 0.0, 1e6)
     """Standard deviation of patience at the start of a session; at least 1 unit is kept."""
     receptiveness_mean: float = number(0.05, 0.0, 1.0)
-    """Mean share of an item's topics that a fully satisfied user takes over into the interests."""
+    """Mean share of an item's topics that a fully satisfied user takes over into the interests, before a cap at 1."""
     profile_noise: float = number(1.0, 0.0, 100.0)
     """Standard deviation of the noise on the observable profile, relative to the interests' spread."""
     warm_share: float = number(0.0, 0.0, 1.0)
@@ -232,7 +232,7 @@ class RewardConfig(Checked):
     """Weights of the reward's named terms; each term is the mean over the slate's slots."""
 
     rating: float = number(1.0, -1e3, 1e3)
-    """Weight of the rating, 1 to 5 stars for what was consumed and 0 for what was not."""
+    """Weight of the rating: 1 to 5 stars for what was consumed (in a shop: bought), and 0 for what was not."""
     click: float = number(0.0, -1e3, 1e3)
     """Weight of the clicks, 0 or 1."""
     consumption: float = number(0.0, -1e3, 1e3)

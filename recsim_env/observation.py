@@ -28,7 +28,7 @@ After them, in worlds with moods, a column for each: 1 for the mood that shows, 
 
 CANDIDATE_COLUMNS = ("age", *STATISTICS, "followed", "plays")
 """Columns of a candidate after its content: `SCALED_AGE`; the observed statistics, with what this session's history
-adds to them; 1 if the user follows its creator; how often the history says that the user consumed it / 16."""
+adds to them; 1 if the user follows its creator; how often the history has it clicked / 16, at most 1."""
 
 FEEDBACK = ("shown", *HISTORY_FEEDBACK)
 """Columns of a row of the history after its content: 1 if the row is in use; slot / 10; 0 or 1; 0..1; stars / 5, 0 if

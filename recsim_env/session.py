@@ -38,6 +38,8 @@ def start_session(session, users, items, slate, outcome, p):
     session.start_step = p.first_start + integer_in(stream(session.world_key, 0, Purpose.START), 0, p.num_starts)
     session.user = integer_in(stream(session.user_key, 0, Purpose.USER), 0, len(users))
     user = users[session.user]
+    for x in range(len(session.own)):
+        session.own[x] = 0.0
     meet(session, user, p)
     session.num_shown = 0
     for row in range(len(session.history_items)):

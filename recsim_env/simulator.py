@@ -278,7 +278,7 @@ class Simulator:
     def compiled_model(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Privileged: the records of sessions, items and parameters, as compiled code takes them, for planners.
 
-        They are the simulator's own: to look ahead, copy a session and step the copy with `user_model.step_session`.
+        They are the simulator's own: to look ahead, copy a session and step the copy with `session.step_session`.
         """
         return self.sessions, self._items, self._parameters
 

@@ -264,8 +264,6 @@ def meet(session, user, p):
     for place in range(LIBRARY_SIZE):
         session.library[place] = NO_ITEM
     session.num_consumed = 0
-    for x in range(len(session.own)):
-        session.own[x] = 0.0
     begin_visit(session, user, p)
 
 

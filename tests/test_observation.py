@@ -33,18 +33,21 @@ def rebuilt(compact: dict[str, np.ndarray], simulator) -> dict[str, np.ndarray]:
     more = own if simulator.live_platform is None else simulator.live_platform.counts[items]
     impressions = 2.0 ** (32.0 * known[..., 0]) - 1.0
     total, ratings = impressions + more[..., 0], known[..., 3] + more[..., 2]
-    candidates = np.concatenate(
-        [
-            features[items],
-            SCALED_AGE[ages][..., None],
-            np.log2(1.0 + total)[..., None] / 32.0,
-            ((known[..., 1] * impressions + more[..., 1]) / np.maximum(total, 1.0))[..., None],
-            ((known[..., 2] * known[..., 3] + more[..., 3] / 5.0) / np.maximum(ratings, 1.0))[..., None],
-            np.take_along_axis(simulator.sessions["follows"], creators[items], 1)[..., None],
-            own[..., 1:2] / 16.0,
-        ],
-        -1,
-    ) * (items != NO_ITEM)[..., None]
+    candidates = (
+        np.concatenate(
+            [
+                features[items],
+                SCALED_AGE[ages][..., None],
+                np.log2(1.0 + total)[..., None] / 32.0,
+                ((known[..., 1] * impressions + more[..., 1]) / np.maximum(total, 1.0))[..., None],
+                ((known[..., 2] * known[..., 3] + more[..., 3] / 5.0) / np.maximum(ratings, 1.0))[..., None],
+                np.take_along_axis(simulator.sessions["follows"], creators[items], 1)[..., None],
+                own[..., 1:2] / 16.0,
+            ],
+            -1,
+        )
+        * (items != NO_ITEM)[..., None]
+    )
     return {
         "user": compact["user"],
         "history": history.reshape(len(history), -1),

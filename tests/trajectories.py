@@ -35,7 +35,9 @@ def same(first: Any, second: Any) -> bool:
             isinstance(second, np.ndarray)
             and first.dtype == second.dtype
             and first.shape == second.shape
-            and all(one.tobytes() == other.tobytes() for one, other in zip(columns(first), columns(second), strict=True))
+            and all(
+                one.tobytes() == other.tobytes() for one, other in zip(columns(first), columns(second), strict=True)
+            )
         )
     return type(first) is type(second) and (first is second or np.array(first).tobytes() == np.array(second).tobytes())
 
