@@ -63,6 +63,7 @@ def _draw_scenario(
         half = np.array([half_interval(by_steps[step], "return") for step in steps])
         axis.plot(steps, mean, color=colours[agent], marker="o", ms=3, lw=1.6)
         axis.fill_between(steps, mean - half, mean + half, color=colours[agent], alpha=0.15, lw=0)
+    levels: list[tuple[float, str]] = []
     for agent in references:
         group = [row for row in rows if row["agent"] == agent]
         if not group:
@@ -70,8 +71,13 @@ def _draw_scenario(
         mean_value, half_width = np.mean([row["return_mean"] for row in group]), half_interval(group, "return")
         axis.axhline(mean_value, color="black", ls=_REFERENCE_STYLES.get(agent, "--"), lw=1.1)
         axis.axhspan(mean_value - half_width, mean_value + half_width, color="black", alpha=0.08, lw=0)
-        right = axis.get_yaxis_transform()  # x in parts of the axis, y in data
-        axis.text(0.995, mean_value, agent, transform=right, ha="right", va="bottom", fontsize=8)
+        levels.append((float(mean_value), agent))
+    right = axis.get_yaxis_transform()  # x in parts of the axis, y in data
+    highest = max((value for value, _ in levels), default=0.0)
+    levels.sort()
+    for place, (value, agent) in enumerate(levels):
+        is_crowded = place + 1 < len(levels) and levels[place + 1][0] - value < 0.04 * highest
+        axis.text(0.995, value, agent, transform=right, ha="right", va="top" if is_crowded else "bottom", fontsize=8)
     axis.set_title(scenario)
     axis.set_xlabel("user-steps of training")
     axis.set_ylabel("return of a session (sum of ratings, stars)")
