@@ -58,7 +58,7 @@ def test_a_value_below_above_not_a_number_or_of_another_type_is_refused_by_name(
 def test_a_flag_is_true_or_false_and_nothing_else(config, field):
     assert all(getattr(config(**{field.name: value}), field.name) is value for value in (True, False))
     for value in (0, 1, 0.0, math.nan, None, "True", np.True_, []):
-        with pytest.raises(ValueError, match="^[^\n]*$") as refused:
+        with pytest.raises(ValueError, match=r"^[^\n]*$") as refused:
             config(**{field.name: value})
         assert str(refused.value) == f"{config.__name__}.{field.name}={value!r}: must be True or False"
 
@@ -135,7 +135,7 @@ def test_configs_are_frozen_and_take_keywords_only():
     ],
 )
 def test_rating_cuts_are_a_tuple_of_four_finite_ascending_numbers(cuts):
-    with pytest.raises(ValueError, match="^[^\n]*$") as refused:
+    with pytest.raises(ValueError, match=r"^[^\n]*$") as refused:
         BehaviourConfig(rating_cuts=cuts)
     message = f"BehaviourConfig.rating_cuts={cuts!r}: must be a tuple of 4 finite ascending numbers"
     assert str(refused.value) == message
@@ -195,10 +195,10 @@ def test_a_section_of_a_scenario_is_a_config_of_its_kind(name):
     ],
 )
 def test_wrong_changes_are_refused_by_section_and_field(changes, message):
-    with pytest.raises(ValueError, match="^[^\n]*$") as refused:
+    with pytest.raises(ValueError, match=r"^[^\n]*$") as refused:
         VIDEO.changed(changes)
     assert str(refused.value) == message
-    with pytest.raises(ValueError, match="^[^\n]*$") as refused:
+    with pytest.raises(ValueError, match=r"^[^\n]*$") as refused:
         gymnasium.make("recsim_env/Video-v0", changes=changes)
     assert str(refused.value) == message
 

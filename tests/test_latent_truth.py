@@ -10,8 +10,8 @@ from tiny_world import make_simulator, show, start
 from trajectories import random_actions, same
 
 from recsim_env.config import RewardConfig
-from recsim_env.sb3_vec_env import make_sb3_vec_env
 from recsim_env.records import NO_ITEM
+from recsim_env.sb3_vec_env import make_sb3_vec_env
 
 LATENT_OF_USERS = (
     "interests",

@@ -8,9 +8,9 @@ import pytest
 from tiny_world import CERTAIN, make_simulator, show
 from trajectories import random_actions, same
 
-from recsim_env.traffic import NUM_REFRESHES
 from recsim_env.observation import CANDIDATE_COLUMNS, FEEDBACK, MAX_AGE, REFRESH_AT, SCALED_AGE, ObservationLayout
 from recsim_env.records import NO_ITEM
+from recsim_env.traffic import NUM_REFRESHES
 
 
 def rebuilt(compact: dict[str, np.ndarray], simulator) -> dict[str, np.ndarray]:

@@ -53,7 +53,7 @@ def events(before, state: dict, rows: list) -> set[str]:
     names = {"mood"} if state["mood"] != before["mood"] else set()
     names |= {"seen mood"} if state["seen_mood"] != before["seen_mood"] else set()
     for item, _, click, _, rating, purchase, follow in rows:
-        names |= {name for name, is_so in zip(("click", "rating", "purchase"), (click, rating, purchase)) if is_so}
+        names |= {name for name, is_so in {"click": click, "rating": rating, "purchase": purchase}.items() if is_so}
         names |= {"follow"} if follow > 0 else {"unfollow"} if follow < 0 else set()
         names |= {"repeat"} if click and item in before["library"] else set()
     return names
@@ -185,7 +185,7 @@ def test_the_logged_visit_of_a_warm_user_is_made_of_steps_computed_by_hand(scena
             logged["step"], logged["candidates"][0] = step, session["history_items"][step]
             _, state, [(_, *feedback)] = step_by_hand(logged, world.item_records, [0], world.scenario, world.moods, 50)
             assert session["history_feedback"][step].tolist() == pytest.approx(feedback, abs=1e-6)
-            happened |= {name for name, value in zip(("click", "purchase"), (feedback[1], feedback[4])) if value}
+            happened |= {name for name, is_so in {"click": feedback[1], "purchase": feedback[4]}.items() if is_so}
         for_good = {name: state[name] for name in ("interests", "follows", "library", "num_consumed")}
         np.testing.assert_allclose(session["interests"], for_good["interests"], atol=1e-6)
         assert_state_is(session, first_state | for_good)
