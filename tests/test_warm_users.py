@@ -73,7 +73,7 @@ def test_the_platform_showed_what_it_thought_would_be_chosen_and_did_not_always_
 
 def test_interests_library_and_following_stay_with_a_warm_user_and_the_rest_begins_anew():
     behaviour = {"follow_probability": 1.0, "satiation_gain": 1.0, "trust_gain": 0.0, "trust_loss": 0.0}
-    behaviour |= {"is_shop": True, "purchase_intercept": CERTAIN, "patience_gain": -0.0, "mood_delay": 2}
+    behaviour |= {"is_shop": True, "purchase_intercept": CERTAIN, "patience_gain": 0.25, "mood_delay": 2}
     simulator = make_simulator(
         **FIVE_STARS,
         **behaviour,
@@ -109,11 +109,21 @@ def test_interests_library_and_following_stay_with_a_warm_user_and_the_rest_begi
 
 def test_a_visit_that_was_logged_may_have_ended_badly_and_the_user_comes_again():
     simulator = make_simulator(
-        num_sessions=100, choice_intercept=-CERTAIN, patience=1.0, patience_skip=2.0, warm_share=1.0, warm_steps=10
+        num_sessions=100,
+        choice_intercept=CERTAIN,
+        rating_cuts=(500.0, 501.0, 502.0, 503.0),  # one star, where five were promised
+        appeal=(900.0, 900.0, 900.0),
+        patience=1.0,
+        patience_gain=1.0,
+        warm_share=1.0,
+        warm_steps=10,
     )
-    assert (simulator.sessions["patience"] == 1.0).all()
     assert (simulator.sessions["num_shown"] == simulator.sessions["tenure"]).all()
+    assert (simulator.sessions["interests"] < 0.3).any(1).all()
+    assert (simulator.sessions["patience"] == 1.0).all()
+    assert (simulator.sessions["trust"] == 1.0).all()
     assert show(simulator, 0)["terminated"].all()
+    assert simulator.sessions["trust"] == pytest.approx(np.full(100, 0.6))
 
 
 def test_a_warm_user_knows_what_a_cold_one_does_not_but_is_offered_the_same():
