@@ -117,7 +117,7 @@ def _positive(text: str) -> int:
 
 def _console() -> Console:
     """The terminal; where there is none (a pipe, a log), wide enough for the tables."""
-    return Console() if sys.stdout.isatty() else Console(width=120)
+    return Console() if sys.stdout.isatty() else Console(width=150)
 
 
 def _scenarios(suite: Suite, world: str | None, console: Console) -> tuple[Suite, str | None]:

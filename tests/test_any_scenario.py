@@ -96,7 +96,7 @@ def assert_terms_are_in_range(terms: dict[str, np.ndarray], rewards: np.ndarray,
 
 @given(scenario=scenarios(), kind=st.sampled_from(OBSERVATION_KINDS), action=st.sampled_from(ACTION_KINDS))
 @pytest.mark.filterwarnings("error")
-@settings(max_examples=120, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_any_scenario_stays_in_its_spaces_and_lanes_equal_single_envs(scenario, kind, action):
     options = {"scenario": scenario, "observation": kind, "action": action}
     envs = gymnasium.make_vec("recsim_env/Video-v0", NUM_LANES, **options)
@@ -128,7 +128,7 @@ def test_any_scenario_stays_in_its_spaces_and_lanes_equal_single_envs(scenario, 
 
 @given(scenario=scenarios())
 @pytest.mark.filterwarnings("error")
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_any_scenario_stays_in_its_spaces_on_a_live_platform(scenario):
     envs = gymnasium.make_vec("recsim_env/Video-v0", NUM_LANES, scenario=scenario, live_platform=True)
     observations, _ = envs.reset(seed=3)
