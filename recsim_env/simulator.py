@@ -229,7 +229,7 @@ class Simulator:
         """Observations of all sessions, or of those at `which`, in fresh arrays with the sessions first."""
         sessions = self.sessions if which is None else self.sessions[which]
         if kind == "compact":
-            return self._observe_compact(sessions, is_whole=which is None)
+            return self._observe_compact(sessions)
         flat = np.empty((len(sessions), self.layout.size), np.float32)
         frame = self._catalog, self.world.users.profiles, self.world.sizes.num_moods, self.config.session_length
         if self._pool is None or which is not None:
@@ -238,7 +238,7 @@ class Simulator:
             self._in_parts(lambda part: write_flat(sessions[part], *frame, flat[part]))
         return flat if kind == "flat" else self.layout.parts(flat)
 
-    def _observe_compact(self, sessions: np.ndarray, is_whole: bool) -> dict[str, np.ndarray]:
+    def _observe_compact(self, sessions: np.ndarray) -> dict[str, np.ndarray]:
         num_sessions, layout = len(sessions), self.layout
         compact: dict[str, np.ndarray] = {
             "user": np.empty((num_sessions, layout.user_size), np.float32),
@@ -247,14 +247,8 @@ class Simulator:
             "candidate_items": np.empty((num_sessions, layout.num_candidates), np.int32),
             "time": np.empty((num_sessions, 1), np.int64),
         }
-        frame, arrays = (
-            (self.world.users.profiles, layout.num_moods, self.config.session_length),
-            list(compact.values()),
-        )
-        if self._pool is None or not is_whole:
-            write_compact(sessions, *frame, *arrays)
-        else:
-            self._in_parts(lambda part: write_compact(sessions[part], *frame, *(array[part] for array in arrays)))
+        profiles, num_moods = self.world.users.profiles, layout.num_moods
+        write_compact(sessions, profiles, num_moods, self.config.session_length, *compact.values())
         return compact
 
     def latent_state(self) -> dict[str, np.ndarray]:

@@ -61,10 +61,10 @@ def events(before, state: dict, rows: list) -> set[str]:
 
 @pytest.mark.parametrize("variant", ["", "Slate"])
 def test_steps_of_every_scenario_are_those_computed_by_hand(scenario_name, variant):
-    envs = gymnasium.make_vec(f"recsim_env/{scenario_name}{variant}-v0", 30)
+    envs = gymnasium.make_vec(f"recsim_env/{scenario_name}{variant}-v0", 20)
     envs.reset(seed=11)
     slate_size = envs.simulator.config.slate_size
-    slates = np.random.default_rng(0).integers(0, envs.simulator.config.num_candidates, (40, 30, slate_size))
+    slates = np.random.default_rng(0).integers(0, envs.simulator.config.num_candidates, (40, 20, slate_size))
     happened = assert_steps_are_those_by_hand(envs.simulator, slates)
     assert happened >= {"click", "rating"} | HAPPENS_IN.get(scenario_name, set())
 
@@ -156,7 +156,7 @@ def test_steps_of_any_user_are_those_computed_by_hand(behaviour, person, catalog
 
 def test_the_logged_visit_of_a_warm_user_is_made_of_steps_computed_by_hand(scenario_name):
     changes = {"population": {"warm_share": 1.0, "warm_steps": 20}}
-    envs = gymnasium.make_vec(f"recsim_env/{scenario_name}-v0", 60, changes=changes, history_length=20)
+    envs = gymnasium.make_vec(f"recsim_env/{scenario_name}-v0", 40, changes=changes, history_length=20)
     envs.reset(seed=5)
     world, happened = envs.simulator.world, set()
     for session in envs.simulator.sessions:
