@@ -10,37 +10,55 @@ from typing import Any
 
 import numpy as np
 
-from recsim_env.vector_env import RecommenderVectorEnv
-
 Observations = Any
 """A batch of observations: a dict of arrays with the sessions first, or one such array (`observation="flat"`)."""
 
+Env = Any
+"""A `RecommenderVectorEnv`, or a `RecommenderEnv` for one session."""
+
 
 class Agent(ABC):
-    """Chooses what to show in N sessions at once."""
+    """Chooses what to show in N sessions at once.
+
+    An agent's constructor takes keyword arguments only: its settings. Those that compute with torch take `device`.
+    """
 
     observation: str = "dict"
     """The kind of observation it wants of the env."""
 
-    def begin(self, env: RecommenderVectorEnv, seed: int = 0) -> None:
+    env_variant: str = ""
+    """Which of a scenario's ids it plays: `recsim_env/{scenario}{env_variant}-v0`."""
+
+    def begin(self, env: Env, seed: int = 0) -> None:
         """Get ready to act in the sessions of `env`. `seed` is for agents that act at random."""
-        self.num_sessions = env.num_envs
-        self.layout = env.simulator.layout
-        self.slate_size = env.simulator.config.slate_size
+        simulator = env.unwrapped.simulator
+        self.num_sessions = len(simulator)
+        self.layout = simulator.layout
+        self.slate_size = simulator.config.slate_size
 
     @abstractmethod
     def act(self, observations: Observations, is_first: np.ndarray) -> np.ndarray:
-        """Actions for a batch of observations: [N] int64, or [N, S] for slates.
+        """Actions for a batch of observations: [N] int64, or [N, S] for slates; points in content space for ids that
+        take those.
 
         `is_first` [N] bool marks the sessions that have just begun: what was learnt of the person before is void.
         """
 
+    def recommend(self, observation: Any) -> Any:
+        """What to show for one observation, unbatched, of the env of one session that was given to `begin`.
+
+        All that the agent takes into account of the person is in the observation: its history in the first place.
+        """
+        is_dict = isinstance(observation, dict)
+        batch = {name: part[None] for name, part in observation.items()} if is_dict else observation[None]
+        return self.act(batch, np.ones(1, np.bool_))[0]
+
     def candidates(self, observations: Observations) -> np.ndarray:
-        """[N, M, F + 4]: the candidates of a batch of `"dict"` observations."""
+        """[N, M, F + 6]: the candidates of a batch of `"dict"` observations."""
         return observations["candidates"].reshape(-1, *self.layout.candidates_shape)
 
     def history(self, observations: Observations) -> np.ndarray:
-        """[N, H, F + 5]: the histories of a batch of `"dict"` observations, most recent first."""
+        """[N, H, F + 7]: the histories of a batch of `"dict"` observations, most recent first."""
         return observations["history"].reshape(-1, *self.layout.history_shape)
 
     def best(self, scores: np.ndarray, candidate_mask: np.ndarray) -> np.ndarray:
@@ -51,6 +69,10 @@ class Agent(ABC):
 
 class Learner(Agent):
     """An agent that learns by acting."""
+
+    reads_evaluation_catalog: bool = False
+    """Whether it learns from what other people answered on the very catalogue that it is evaluated on (its `learn` is
+    then given that catalogue with training users): an advantage over those that never saw these items."""
 
     @abstractmethod
     def learn(
@@ -64,7 +86,9 @@ class Learner(Agent):
     ) -> None:
         """Act for `num_steps` user-steps in sessions of `gymnasium.make_vec(env_id, ..., **env_options)`.
 
-        `report(steps taken)` is called at the start, about every `report_every` steps and at the end.
+        `report(steps taken)` is called at the start, about every `report_every` steps and at the end
+        (`milestones.Milestones`). It may let the agent `begin` and `act` in another env: what learning needs to go on
+        must not be kept in what those two change.
         """
 
     @abstractmethod
@@ -74,3 +98,10 @@ class Learner(Agent):
     @abstractmethod
     def load(self, path: Path) -> None:
         """Take up what `save` wrote."""
+
+
+class NothingLearntError(RuntimeError):
+    """An agent that has to learn first is asked to act or to save."""
+
+    def __init__(self) -> None:
+        super().__init__("this agent has not learnt anything yet: call learn() or load()")

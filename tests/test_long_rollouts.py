@@ -68,8 +68,9 @@ def assert_steps_stay_in_bounds(env_id: str, kind: str, num_steps: int, **option
     env.close()
 
 
-def test_random_steps_stay_in_bounds_a_million_of_them(some_env_id):
-    assert_steps_stay_in_bounds(some_env_id, "flat", 1_000)
+@pytest.mark.parametrize("name", ["EcommerceSlate", "SocialContent", "MusicCatalog", "Video", "Ratings"])
+def test_random_steps_stay_in_bounds_a_million_of_them(name):
+    assert_steps_stay_in_bounds(f"recsim_env/{name}-v0", "flat", 1_000)
 
 
 def test_random_steps_of_every_id_stay_in_bounds(env_id):

@@ -141,7 +141,7 @@ def moderate(low: float, high: float):
 @settings(max_examples=60, deadline=None, derandomize=True)
 def test_steps_of_any_user_are_those_computed_by_hand(behaviour, person, catalog, weights, slate_size, session_length):
     simulator = make_simulator(
-        num_sessions=16,
+        num_sessions=8,
         release=(0, 0, 2),  # the third item is missing at first
         reward=weights,
         slate_size=slate_size,
@@ -150,7 +150,7 @@ def test_steps_of_any_user_are_those_computed_by_hand(behaviour, person, catalog
         **person,
         **behaviour,
     )
-    slates = np.random.default_rng(0).integers(0, 3, (10, 16, slate_size))
+    slates = np.random.default_rng(0).integers(0, 3, (10, 8, slate_size))
     assert_steps_are_those_by_hand(simulator, slates)
 
 
