@@ -1,10 +1,6 @@
-"""Candidate-wise policies for Stable-Baselines3: one scorer that all candidates share.
+"""Stable-Baselines3's policies with one scorer that all candidates share.
 
-A plain network over flattened candidates has to learn the same thing once for each slot, and knows nothing of a
-candidate that moves to another. Here a candidate's score depends on its own features and on the person's state.
-
-Shape legend: B batch, M candidates, G features of a candidate, H rows of the history, T features of a row,
-E width of the embeddings.
+Shape legend: B batch, M candidates, E width of the embeddings.
 """
 
 from typing import Any
@@ -17,48 +13,28 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
 from torch import nn
 
+from agents.candidate_scorer import CandidateScorer, ScorerSizes
 from recsim_env.observation import FEEDBACK
 
-_MISSING = -1e9
-"""Score of a missing candidate: far below any other, and finite so that entropies and gradients stay so."""
 
-
-class CandidateScorer(BaseFeaturesExtractor):
-    """`"dict"` observations to [B, E + M]: the person's state, then a score for each candidate.
-
-    The history is a set here: each row goes through one network, the mean over rows is the memory. The score of a
-    candidate c in state h is w' relu(U h + V c) + (P h)'(Q c).
-    """
+class StateAndScores(BaseFeaturesExtractor):
+    """`"dict"` observations to [B, E + M]: the person's state, then a score for each candidate."""
 
     def __init__(self, observation_space: spaces.Dict, num_content_features: int, width: int = 64) -> None:
         lengths = {name: box.shape[0] for name, box in observation_space.spaces.items()}  # type: ignore[index]
-        self.num_candidates = lengths["candidate_mask"]
+        self.num_candidates, self.width = lengths["candidate_mask"], width
         super().__init__(observation_space, width + self.num_candidates)
-        self.width = width
-        self.row_size = num_content_features + len(FEEDBACK)
-        self.candidate_size = lengths["candidates"] // self.num_candidates
-        self.rows = nn.Sequential(nn.Linear(self.row_size, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU())
-        self.state = nn.Sequential(
-            nn.Linear(lengths["user"] + width + 1, width), nn.ReLU(), nn.Linear(width, width), nn.Tanh()
+        self.scorer = CandidateScorer(
+            ScorerSizes(
+                user=lengths["user"],
+                row=num_content_features + len(FEEDBACK),
+                candidate=lengths["candidates"] // self.num_candidates,
+                width=width,
+            )
         )
-        self.hidden_of_state = nn.Linear(width, width)
-        self.hidden_of_candidate = nn.Linear(self.candidate_size, width, bias=False)
-        self.score = nn.Linear(width, 1)
-        self.match_of_state = nn.Linear(width, width // 4)
-        self.match_of_candidate = nn.Linear(self.candidate_size, width // 4)
 
     def forward(self, observations: dict[str, torch.Tensor]) -> torch.Tensor:
-        rows = observations["history"].unflatten(1, (-1, self.row_size))  # [B, H, T]
-        is_shown = rows[:, :, -len(FEEDBACK)].unsqueeze(2)  # [B, H, 1]
-        num_shown = is_shown.sum(1)  # [B, 1]
-        memory = (self.rows(rows) * is_shown).sum(1) / num_shown.clamp(min=1.0)  # [B, E]
-        state = self.state(torch.cat([observations["user"], memory, num_shown / rows.shape[1]], 1))  # [B, E]
-        candidates = observations["candidates"].unflatten(1, (self.num_candidates, self.candidate_size))  # [B, M, G]
-        hidden = torch.relu(self.hidden_of_state(state).unsqueeze(1) + self.hidden_of_candidate(candidates))
-        match = (self.match_of_candidate(candidates) * self.match_of_state(state).unsqueeze(1)).sum(2)  # [B, M]
-        scores = (self.score(hidden).squeeze(2) + match) / match.shape[1] ** 0.5
-        scores = scores.masked_fill(observations["candidate_mask"] == 0, _MISSING)
-        return torch.cat([state, scores], 1)
+        return torch.cat(self.scorer(observations), 1)
 
 
 class _ScoresAndState(nn.Module):
@@ -89,7 +65,7 @@ class CandidateActorCriticPolicy(ActorCriticPolicy):
 
     def __init__(self, *args: Any, num_content_features: int, **kwargs: Any) -> None:
         _check_action_space(args[1] if len(args) > 1 else kwargs["action_space"])
-        kwargs["features_extractor_class"] = CandidateScorer
+        kwargs["features_extractor_class"] = StateAndScores
         kwargs["features_extractor_kwargs"] = {"num_content_features": num_content_features}
         kwargs["ortho_init"] = False
         super().__init__(*args, **kwargs)
@@ -128,7 +104,7 @@ class CandidateQPolicy(DQNPolicy):
 
     def __init__(self, *args: Any, num_content_features: int, **kwargs: Any) -> None:
         _check_action_space(args[1] if len(args) > 1 else kwargs["action_space"])
-        kwargs["features_extractor_class"] = CandidateScorer
+        kwargs["features_extractor_class"] = StateAndScores
         kwargs["features_extractor_kwargs"] = {"num_content_features": num_content_features}
         self._num_content_features = num_content_features
         super().__init__(*args, **kwargs)

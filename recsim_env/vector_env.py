@@ -130,6 +130,11 @@ class RecommenderVectorEnv(BehindAdapter, VectorEnv):
         """[N, S * M] bool: which candidates are there, once for each slot."""
         return self._adapter.action_masks()
 
+    def shown_items(self, actions: Any) -> np.ndarray:
+        """[N, S] int32: ids of the items that these actions would show now, top slot first."""
+        slates = self._adapter.slates(actions)
+        return np.take_along_axis(np.asarray(self.simulator.sessions["candidates"]), slates, 1)
+
     def latent_state(self) -> dict[str, np.ndarray]:
         """Privileged: see `Simulator.latent_state`."""
         return self.simulator.latent_state()
