@@ -11,12 +11,14 @@ import itertools
 import math
 import os
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 from numba import njit
 
-from agents.agent import Observations
-from agents.foresight import Care, OneItemAgent, foresight, sample_of
+from agents.agent import Agent, Env, NothingLearntError, Observations
+from agents.care import Care, KnownWorldPlayer
+from agents.foresight import ForesightOracle, foresight, sample_of
 from recsim_env.observation import CONTEXT, FEEDBACK
 from recsim_env.random_streams import Purpose, combine, normal, stream, uniform_in
 from recsim_env.records import NO_ITEM, as_records
@@ -34,7 +36,6 @@ from recsim_env.user_model import (
     rest,
     skip,
 )
-from recsim_env.vector_env import RecommenderVectorEnv
 from recsim_env.world import World
 
 _MOOD_MISMATCH = -2.0
@@ -210,37 +211,37 @@ class ProfilePrior:
         return drawn
 
 
-class BayesFilterPlayer(OneItemAgent):
+class BayesFilterPlayer(KnownWorldPlayer):
     """Plays by the mean foresight over its belief. It knows items and dynamics, and of the person only what is seen.
 
+    Its care is that of the foresight oracle.
+
     Args:
-        population: the world whose people it expects; not the one it is evaluated in.
-        care: as for `ForesightOracle`.
         num_particles: particles B for each session.
         num_threads: threads that share the scoring; 0 takes one for each core. It changes no number.
+        others: as for `KnownWorldPlayer`; the population is not the one it is evaluated in.
     """
 
     observation = "compact"
 
-    def __init__(
-        self,
-        population: World,
-        care: Care = Care(),  # noqa: B008 (frozen)
-        num_particles: int = 512,
-        num_threads: int = 0,
-    ) -> None:
-        super().__init__(care)
-        self._population, self._prior = population, ProfilePrior(population)
+    def __init__(self, *, num_particles: int = 512, num_threads: int = 0, **others: Any) -> None:
+        super().__init__(**others)
         self.num_particles, self.num_threads = num_particles, num_threads or os.cpu_count() or 1
 
-    def begin(self, env: RecommenderVectorEnv, seed: int = 0) -> None:
+    def trial(self, care: Care) -> Agent:
+        return ForesightOracle(care=care)
+
+    def begin(self, env: Env, seed: int = 0) -> None:
         super().begin(env, seed)
+        if self.population is None:
+            raise NothingLearntError
+        self._prior = ProfilePrior(self.population)
         self._generator = np.random.default_rng(seed)
         self._key, self._step = np.uint64(self._generator.integers(2**63)), 0
         _, self._items, self._parameters = self._simulator.compiled_model()
-        self._users = as_records(self._population.user_records)
-        everyone = np.arange(len(self._population.users))
-        self._people = sample_of(self._population, everyone, self._generator)
+        self._users = as_records(self.population.user_records)
+        everyone = np.arange(len(self.population.users))
+        self._people = sample_of(self.population, everyone, self._generator)
         size = self.num_sessions, self.num_particles
         self._particles = as_records(np.zeros(size, self._people.dtype))
         self._scratch = as_records(np.zeros(self.num_particles, self._people.dtype))

@@ -7,13 +7,17 @@ care for patience (stars - 3) - care for budget price + care for following (chan
 Shape legend: N sessions, M candidates, I items, A ages of an item.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numba import njit
 
-from agents.agent import Agent, Observations
-from recsim_env.config import Scenario
+from agents.agent import Agent, Env, NothingLearntError, Observations
+from agents.care import Care, KnownWorldPlayer, best_care
+from agents.saved_tensors import load_tensors, save_tensors
 from recsim_env.records import NO_ITEM
 from recsim_env.traffic import visitors
 from recsim_env.user_model import (
@@ -24,38 +28,7 @@ from recsim_env.user_model import (
     promised_rating,
     purchase_probability,
 )
-from recsim_env.vector_env import RecommenderVectorEnv
 from recsim_env.world import World
-
-_SAMPLED_USERS = 256
-
-
-@dataclass(frozen=True, kw_only=True)
-class Care:
-    """What the consequences of a step are worth to a policy, in stars."""
-
-    trust: float = 0.0
-    """A star above what was promised."""
-    patience: float = 0.0
-    """A star above 3."""
-    budget: float = 0.0
-    """A unit of the user's money that is not spent."""
-    following: float = 0.0
-    """A creator whom the user follows."""
-
-    @staticmethod
-    def relevant_in(scenario: Scenario) -> tuple[str, ...]:
-        """The names of what has consequences in a scenario at all."""
-        names = ["trust", "patience"]
-        if scenario.behaviour.is_shop:
-            names.append("budget")
-        if scenario.behaviour.follow_probability > 0.0:
-            names.append("following")
-        return tuple(names)
-
-    def weights(self) -> np.ndarray:
-        """[4] float64, as compiled code takes them."""
-        return np.array([self.trust, self.patience, self.budget, self.following])
 
 
 @njit(cache=True)
@@ -112,21 +85,13 @@ def sample_of(world: World, chosen: np.ndarray, generator: np.random.Generator) 
     return visitors(world.user_records, chosen, noise_keys, world.sizes, world.parameters(2), world.own_users)
 
 
-class OneItemAgent(Agent):
-    """What the agents of this family share: how much they care, and that they show one item a step."""
-
-    def __init__(self, care: Care = Care()) -> None:
-        self.care = care
-
-    def begin(self, env: RecommenderVectorEnv, seed: int = 0) -> None:
-        super().begin(env, seed)
-        if self.slate_size != 1:
-            raise ValueError(f"slate_size={self.slate_size}: {type(self).__name__} shows one item a step")
-        self._simulator = env.simulator
-
-
-class ForesightOracle(OneItemAgent):
+class ForesightOracle(KnownWorldPlayer):
     """Privileged: shows the item with the best score for this person, whose state it reads."""
+
+    observation = "compact"
+
+    def trial(self, care: Care) -> Agent:
+        return ForesightOracle(care=care)
 
     def act(self, observations: Observations, is_first: np.ndarray) -> np.ndarray:
         actions = np.zeros(self.num_sessions, np.int64)
@@ -134,41 +99,61 @@ class ForesightOracle(OneItemAgent):
         return actions
 
 
-class HistoryBlindPlayer(OneItemAgent):
+class HistoryBlindPlayer(KnownWorldPlayer):
     """Shows the item with the best score for people in general, whatever this person has answered so far.
 
     It knows every item and the people of `population`, which no deployed agent does: an upper reference for policies
     that do not personalise.
 
     Args:
-        population: the world whose people it expects.
-        care: as for `ForesightOracle`.
         temperature: in units of the score; above 0 it draws candidates with probability exp(score / temperature) up
             to a constant, so that people do not tire of what is best in general.
+        temperatures: values that `learn` tries.
+        num_people: people in whose eyes an item is scored.
+        others: as for `KnownWorldPlayer`.
     """
 
     observation = "compact"
 
     def __init__(
         self,
-        population: World,
-        care: Care = Care(),
+        *,
         temperature: float = 0.0,
+        temperatures: Sequence[float] = (0.0, 0.3, 1.0),
+        num_people: int = 256,
+        **others: Any,
     ) -> None:
-        super().__init__(care)
-        self._population, self.temperature = population, temperature
+        super().__init__(**others)
+        self.temperature, self.temperatures, self.num_people = temperature, tuple(temperatures), num_people
 
-    def begin(self, env: RecommenderVectorEnv, seed: int = 0) -> None:
+    def trial(self, care: Care, temperature: float = 0.0) -> Agent:
+        return HistoryBlindPlayer(
+            care=care, population=self.population, temperature=temperature, num_people=self.num_people
+        )
+
+    def choose(self, env: Any) -> None:
+        highest = -np.inf
+        for temperature in self.temperatures:
+            care, mean_return = best_care(partial(self.trial, temperature=temperature), env, self.cares)
+            if mean_return > highest:
+                highest, self.temperature, self.care = mean_return, temperature, care
+
+    def settings(self) -> dict[str, float]:
+        return {**super().settings(), "temperature": self.temperature}
+
+    def begin(self, env: Env, seed: int = 0) -> None:
         super().begin(env, seed)
+        if self.population is None:
+            raise NothingLearntError
         _, items, parameters = self._simulator.compiled_model()
         generator = np.random.default_rng(seed)
-        chosen = generator.integers(len(self._population.users), size=_SAMPLED_USERS)
-        people = sample_of(self._population, chosen, generator)
+        chosen = generator.integers(len(self.population.users), size=self.num_people)
+        people = sample_of(self.population, chosen, generator)
         self._generator = generator
-        scenario, num_ages = self._population.scenario, 1
+        scenario, num_ages = self.population.scenario, 1
         if scenario.behaviour.choice_freshness > 0.0:
             num_ages = min(scenario.catalog.shelf_life, int(8 * scenario.behaviour.freshness_half_life) + 1)
-        self._release_steps = env.catalog_release_steps
+        self._release_steps = env.unwrapped.catalog_release_steps
         self._scores = np.zeros((len(items), num_ages))
         self._simulator.adapted(_mean_over_people)(people, items, parameters, self.care.weights(), self._scores)
 
@@ -179,3 +164,11 @@ class HistoryBlindPlayer(OneItemAgent):
         if self.temperature > 0.0:  # the largest of the scores with Gumbel noise is a draw of the softmax
             scores = scores + self.temperature * self._generator.gumbel(size=scores.shape)
         return self.best(scores, items != NO_ITEM)
+
+    def save(self, path: Path) -> None:
+        own = {"care": self.care.weights(), "temperature": np.array(self.temperature)}
+        save_tensors(path, type(self).__name__, own, self._learnt_in)
+
+    def load(self, path: Path) -> None:
+        super().load(path)
+        self.temperature = float(load_tensors(path, type(self).__name__)[0]["temperature"])

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from agents.agent import Agent, Observations
-from recsim_env.vector_env import RecommenderVectorEnv
+from agents.agent import Agent, Env, Observations
 
 
 class MyopicOracle(Agent):
@@ -12,9 +11,9 @@ class MyopicOracle(Agent):
     For slates the ranking is greedy: it ignores that items on one slate compete for the click.
     """
 
-    def begin(self, env: RecommenderVectorEnv, seed: int = 0) -> None:
+    def begin(self, env: Env, seed: int = 0) -> None:
         super().begin(env, seed)
-        self._env = env
+        self._env = env.unwrapped
 
     def act(self, observations: Observations, is_first: np.ndarray) -> np.ndarray:
         return self.best(self._env.latent_state()["expected_rewards"], observations["candidate_mask"])

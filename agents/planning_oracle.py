@@ -10,12 +10,13 @@ Shape legend: N sessions, M candidates, R futures.
 import itertools
 import os
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 from numba import njit
 
 from agents.agent import Observations
-from agents.foresight import Care, ForesightOracle, best_by_foresight
+from agents.foresight import ForesightOracle, best_by_foresight, foresight
 from recsim_env.random_streams import Purpose, combine
 from recsim_env.records import NO_ITEM, as_records, outcome_dtype
 from recsim_env.session import step_session
@@ -36,7 +37,7 @@ def play_out(scratch, outcomes, first, items, p, care, slate):
 
 
 @njit(cache=True)
-def surest_improvement(returns, is_there, base):
+def surest_improvement(returns, is_option, base):
     """The candidate whose returns [M, R] beat the base's by most, the standard error of the difference taken off.
 
     A candidate that looks better by luck alone would make the planner worse than the policy it begins with.
@@ -44,7 +45,7 @@ def surest_improvement(returns, is_there, base):
     num_futures = returns.shape[1]
     best, best_gain = base, 0.0
     for m in range(len(returns)):
-        if m == base or not is_there[m]:
+        if m == base or not is_option[m]:
             continue
         mean, squares = 0.0, 0.0
         for f in range(num_futures):
@@ -57,18 +58,35 @@ def surest_improvement(returns, is_there, base):
     return best
 
 
+@njit(cache=True)
+def most_promising(session, items, p, care, scores, is_option, num_options):
+    """Mark the `num_options` candidates with the highest scores; returns the best of them."""
+    for m in range(len(session.candidates)):
+        is_option[m] = False
+        is_there = session.candidates[m] != NO_ITEM
+        scores[m] = foresight(session, items[session.candidates[m]], p, care) if is_there else -np.inf
+    best = np.argmax(scores)
+    for _ in range(num_options):
+        m = np.argmax(scores)
+        if scores[m] == -np.inf:
+            break
+        is_option[m] = True
+        scores[m] = -np.inf
+    return best
+
+
 @njit(cache=True, nogil=True)
-def _plan(sessions, scratch, outcomes, items, parameters, num_futures, care, out):
+def _plan(sessions, scratch, outcomes, items, parameters, num_options, num_futures, care, out):
     slate = np.zeros(1, np.int64)
     p = parameters[0]
     num_candidates = len(sessions[0].candidates)
-    returns = np.zeros((num_candidates, num_futures))
-    is_there = np.zeros(num_candidates, np.bool_)
+    returns, scores = np.zeros((num_candidates, num_futures)), np.zeros(num_candidates)
+    is_option = np.zeros(num_candidates, np.bool_)
     for n in range(len(sessions)):
         imagined = combine(combine(sessions[n].noise_key, sessions[n].step), Purpose.IMAGINATION)
+        base = most_promising(sessions[n], items, p, care, scores, is_option, num_options)
         for m in range(num_candidates):
-            is_there[m] = sessions[n].candidates[m] != NO_ITEM
-            if not is_there[m]:
+            if not is_option[m]:
                 continue
             for f in range(num_futures):
                 key = combine(imagined, f)
@@ -76,29 +94,28 @@ def _plan(sessions, scratch, outcomes, items, parameters, num_futures, care, out
                 scratch[0].noise_key = combine(key, Purpose.NOISE_KEY)
                 scratch[0].world_key = combine(key, Purpose.WORLD_KEY)
                 returns[m, f] = play_out(scratch, outcomes, m, items, p, care, slate)
-        base = best_by_foresight(sessions[n], items, p, care)
-        out[n] = surest_improvement(returns, is_there, base)
+        out[n] = surest_improvement(returns, is_option, base)
 
 
 class PlanningOracle(ForesightOracle):
     """Privileged: begins with the foresight policy, and departs from it where `num_futures` futures say so.
 
     Args:
-        care: of the policy that it begins with.
         num_futures: futures R for each candidate, at least 2; with a few it can do no better than it began.
+        num_options: candidates that are played out: those that foresight finds best. With more of them it takes
+            longer, and the luckiest of many futures deceives it more often.
         num_threads: threads that share the sessions; 0 takes one for each core. It changes no number.
+        others: as for `KnownWorldPlayer`; the care is that of the policy that it begins with.
     """
 
-    def __init__(
-        self,
-        care: Care = Care(),  # noqa: B008 (frozen)
-        num_futures: int = 32,
-        num_threads: int = 0,
-    ) -> None:
-        super().__init__(care)
+    def __init__(self, *, num_futures: int = 32, num_options: int = 8, num_threads: int = 0, **others: Any) -> None:
+        super().__init__(**others)
         if num_futures < 2:
             raise ValueError(f"num_futures={num_futures}: must be at least 2")
-        self.num_futures, self.num_threads = num_futures, num_threads or os.cpu_count() or 1
+        if num_options < 1:
+            raise ValueError(f"num_options={num_options}: must be at least 1")
+        self.num_futures, self.num_options = num_futures, num_options
+        self.num_threads = num_threads or os.cpu_count() or 1
 
     def act(self, observations: Observations, is_first: np.ndarray) -> np.ndarray:
         sessions, items, parameters = self._simulator.compiled_model()
@@ -111,7 +128,8 @@ class PlanningOracle(ForesightOracle):
 
         def plan(part: slice) -> None:
             scratch, outcomes = as_records(np.zeros(1, sessions.dtype)), as_records(np.zeros(1, outcome_dtype))
-            plan_sessions(sessions[part], scratch, outcomes, items, parameters, self.num_futures, care, actions[part])
+            model, sizes = (items, parameters), (self.num_options, self.num_futures)
+            plan_sessions(sessions[part], scratch, outcomes, *model, *sizes, care, actions[part])
 
         with ThreadPoolExecutor(self.num_threads) as pool:
             list(pool.map(plan, [slice(a, b) for a, b in itertools.pairwise(bounds)]))

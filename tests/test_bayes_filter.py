@@ -6,8 +6,9 @@ import pytest
 
 import recsim_env  # noqa: F401
 from agents.bayes_filter import BayesFilterPlayer, ProfilePrior, _log_probability_of_stars, take_in
+from agents.care import Care
 from agents.evaluation import evaluate
-from agents.foresight import Care, ForesightOracle, HistoryBlindPlayer
+from agents.foresight import ForesightOracle, HistoryBlindPlayer
 from recsim_env.scenarios import MUSIC, VIDEO
 from recsim_env.world import build_world
 
@@ -64,7 +65,7 @@ def test_the_filter_finds_out_about_warm_people_from_their_logged_history(name):
     options = {"split": "test", "catalog_seed": 1, "observation": "compact", "changes": changes}
     env = gymnasium.make_vec(f"recsim_env/{name}-v0", 60, **options)
     people = build_world(env.unwrapped.simulator.world.scenario, 0, "train")
-    player = BayesFilterPlayer(people, num_particles=256, num_threads=1)
+    player = BayesFilterPlayer(population=people, num_particles=256, num_threads=1)
     player.begin(env, 0)
     observations, _ = env.reset(seed=0)
     player.act(observations, np.ones(60, bool))
@@ -93,10 +94,10 @@ def test_profiles_tell_something_of_who_is_visiting(population):
 
 def test_what_can_be_found_out_in_a_session_is_worth_finding_out(population):
     env, compact = make(150), make(150, observation="compact")
-    blind = evaluate(HistoryBlindPlayer(population, Care(trust=2.0)), compact, seed=0).returns
-    player = BayesFilterPlayer(population, CARE, num_particles=192, num_threads=1)
+    blind = evaluate(HistoryBlindPlayer(population=population, care=Care(trust=2.0)), compact, seed=0).returns
+    player = BayesFilterPlayer(population=population, care=CARE, num_particles=192, num_threads=1)
     filtered = evaluate(player, compact, seed=0).returns
-    oracle = evaluate(ForesightOracle(CARE), env, seed=0).returns
+    oracle = evaluate(ForesightOracle(care=CARE), env, seed=0).returns
     for better, worse in ((filtered, blind), (oracle, blind)):
         gain = better - worse
         assert gain.mean() > 3.0 * gain.std() / np.sqrt(150)
@@ -109,6 +110,9 @@ def test_the_belief_does_not_depend_on_threads(scenario):
     options = {"split": "test", "catalog_seed": 1, "observation": "compact", "session_length": 15}
     compact = gymnasium.make_vec(f"recsim_env/{scenario.name}-v0", 20, **options)
     returns = [
-        evaluate(BayesFilterPlayer(people, CARE, 64, num_threads), compact, seed=3).returns for num_threads in (1, 2)
+        evaluate(
+            BayesFilterPlayer(population=people, care=CARE, num_particles=64, num_threads=num_threads), compact, seed=3
+        ).returns
+        for num_threads in (1, 2)
     ]
     np.testing.assert_array_equal(*returns)

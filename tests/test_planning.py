@@ -9,9 +9,10 @@ import pytest
 from trajectories import same
 
 import recsim_env  # noqa: F401
+from agents.care import Care
 from agents.empirical_bayes import EmpiricalBayesLinUCB, fit_prior
 from agents.evaluation import evaluate
-from agents.foresight import Care, ForesightOracle, HistoryBlindPlayer
+from agents.foresight import ForesightOracle, HistoryBlindPlayer
 from agents.linucb import LinearPrior, LinUCB
 from agents.myopic_oracle import MyopicOracle
 from agents.planning_oracle import PlanningOracle, surest_improvement
@@ -65,7 +66,7 @@ def test_without_care_foresight_is_myopic():
 
 def test_history_blind_player_ranks_alike_for_everyone():
     env = make(32, observation="compact")
-    agent = HistoryBlindPlayer(build_world(VIDEO, 0, "train"), Care(trust=1.0, patience=1.0))
+    agent = HistoryBlindPlayer(population=build_world(VIDEO, 0, "train"), care=Care(trust=1.0, patience=1.0))
     agent.begin(env, 0)
     observations, _ = env.reset(seed=0, options={"world_seed": 4})
     offer = {name: np.repeat(observations[name][:1], 32, axis=0) for name in ("candidate_items", "time")}
@@ -79,7 +80,7 @@ def test_history_blind_player_draws_by_its_scores_if_it_has_a_temperature():
     offer = {name: np.repeat(observations[name][:1], 4_000, axis=0) for name in ("candidate_items", "time")}
     shares = []
     for temperature in (0.0, 0.5):
-        agent = HistoryBlindPlayer(people, temperature=temperature)
+        agent = HistoryBlindPlayer(population=people, temperature=temperature)
         agent.begin(env, 0)
         actions = agent.act({**observations, **offer}, np.ones(4_000, bool))
         shares.append(np.bincount(actions, minlength=20) / 4_000)
@@ -104,7 +105,7 @@ def test_care_is_for_what_has_consequences_in_a_scenario_and_changes_what_is_sho
         observations, *_ = env.step(np.arange(200) % 20)
     first = np.ones(200, bool)
     for field in dataclasses.fields(Care):
-        plain, caring = ForesightOracle(), ForesightOracle(Care(**{field.name: 4.0}))
+        plain, caring = ForesightOracle(), ForesightOracle(care=Care(**{field.name: 4.0}))
         for agent in (plain, caring):
             agent.begin(env)
         changes = plain.act(observations, first) != caring.act(observations, first)

@@ -1,0 +1,142 @@
+"""How much a policy minds the consequences of a step, and how players of a known world choose that.
+
+Shape legend: N sessions.
+"""
+
+import dataclasses
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+import recsim_env  # noqa: F401  (registers the ids)
+from agents.agent import Agent, Env, Learner
+from agents.evaluation import evaluate
+from agents.saved_tensors import load_tensors, save_tensors
+from recsim_env.config import Scenario
+from recsim_env.world import World
+
+CARES = (0.0, 0.5, 1.0, 2.0, 4.0)
+"""Values that each relevant field of `Care` is tried with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Care:
+    """What the consequences of a step are worth to a policy, in stars."""
+
+    trust: float = 0.0
+    """A star above what was promised."""
+    patience: float = 0.0
+    """A star above 3."""
+    budget: float = 0.0
+    """A unit of the user's money that is not spent."""
+    following: float = 0.0
+    """A creator whom the user follows."""
+
+    @staticmethod
+    def relevant_in(scenario: Scenario) -> tuple[str, ...]:
+        """The names of what has consequences in a scenario at all."""
+        names = ["trust", "patience"]
+        if scenario.behaviour.is_shop:
+            names.append("budget")
+        if scenario.behaviour.follow_probability > 0.0:
+            names.append("following")
+        return tuple(names)
+
+    def weights(self) -> np.ndarray:
+        """[4] float64, as compiled code takes them."""
+        return np.array([self.trust, self.patience, self.budget, self.following])
+
+
+class KnownWorldPlayer(Learner):
+    """What players share that know the world already: they show one item a step, and learn only how much to care.
+
+    `learn` tries each value of `cares` in the training world, one field of `Care` after the other and twice around, and
+    keeps what gives the highest mean return. It takes no account of the budget of steps.
+
+    Args:
+        care: to begin with; what `learn` does not change.
+        population: the world whose people are expected, for players that expect any; `learn` takes the training world.
+        cares: values to try.
+        num_tuning_sessions: sessions in which each is tried.
+    """
+
+    def __init__(
+        self,
+        *,
+        care: Care = Care(),
+        population: World | None = None,
+        cares: Sequence[float] = CARES,
+        num_tuning_sessions: int = 500,
+    ) -> None:
+        self.care, self.population = care, population
+        self.cares, self.num_tuning_sessions = tuple(cares), num_tuning_sessions
+        self._learnt_in: dict[str, Any] = {}
+
+    def begin(self, env: Env, seed: int = 0) -> None:
+        super().begin(env, seed)
+        if self.slate_size != 1:
+            raise ValueError(f"slate_size={self.slate_size}: {type(self).__name__} shows one item a step")
+        self._simulator = env.unwrapped.simulator
+
+    @abstractmethod
+    def trial(self, care: Care) -> Agent:
+        """The agent whose returns tell how good a care is."""
+
+    def learn(
+        self,
+        env_id: str,
+        env_options: dict[str, Any],
+        num_steps: int,
+        seed: int,
+        report: Callable[[int], None] | None = None,
+        report_every: int = 0,
+    ) -> None:
+        env: Any = self._training_env(env_id, env_options, self.num_tuning_sessions)
+        self.population = env.simulator.world
+        self._learnt_in = {"env_id": env_id, "env_options": env_options}
+        self.choose(env)
+        if report:
+            report(0)
+
+    def choose(self, env: Any) -> None:
+        """Take the best care found in the training env."""
+        self.care = best_care(self.trial, env, self.cares)[0]
+
+    def _training_env(self, env_id: str, env_options: dict[str, Any], num_envs: int) -> Any:
+        options = {**env_options, "observation": self.observation}
+        return gymnasium.make_vec(env_id, num_envs, vectorization_mode="vector_entry_point", **options)
+
+    def settings(self) -> dict[str, float]:
+        """What `learn` chose."""
+        return {f"care_for_{name}": value for name, value in dataclasses.asdict(self.care).items()}
+
+    def save(self, path: Path) -> None:
+        save_tensors(path, type(self).__name__, {"care": self.care.weights()}, self._learnt_in)
+
+    def load(self, path: Path) -> None:
+        tensors, self._learnt_in = load_tensors(path, type(self).__name__)
+        trust, patience, budget, following = tensors["care"].tolist()
+        self.care = Care(trust=trust, patience=patience, budget=budget, following=following)
+        if self._learnt_in:
+            self.population = self._training_env(**self._learnt_in, num_envs=1).simulator.world
+
+
+def best_care(trial: Callable[[Care], Agent], env: Any, cares: Sequence[float]) -> tuple[Care, float]:
+    """The care with the highest mean return in `env`, and that return."""
+    found: dict[Care, float] = {}
+
+    def mean_return(care: Care) -> float:
+        if care not in found:
+            found[care] = float(evaluate(trial(care), env, 0).returns.mean())
+        return found[care]
+
+    best = Care()
+    for _ in range(2):
+        for name in Care.relevant_in(env.simulator.world.scenario):
+            best = max((dataclasses.replace(best, **{name: value}) for value in cares), key=mean_return)
+    return best, mean_return(best)
