@@ -44,6 +44,10 @@ class Agent(ABC):
         `is_first` [N] bool marks the sessions that have just begun: what was learnt of the person before is void.
         """
 
+    def settings_found(self) -> dict[str, Any]:
+        """Settings that `learn` has chosen by itself, for the record."""
+        return {}
+
     def recommend(self, observation: Any) -> Any:
         """What to show for one observation, unbatched, of the env of one session that was given to `begin`.
 

@@ -1,6 +1,6 @@
-"""Stable-Baselines3's policies with one scorer that all candidates share.
+"""Stable-Baselines3's policies for one item a step, with one scorer that all candidates share.
 
-Shape legend: B batch, M candidates, E width of the embeddings.
+Shape legend: B batch, M candidates, G features of a candidate, E width of the embeddings.
 """
 
 from typing import Any
@@ -14,24 +14,33 @@ from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
 from torch import nn
 
 from agents.candidate_scorer import CandidateScorer, ScorerSizes
-from recsim_env.observation import FEEDBACK
+from recsim_env.observation import CANDIDATE_COLUMNS, FEEDBACK
+
+
+def sizes_of(observation_space: gymnasium.Space, width: int) -> ScorerSizes:
+    """What a scorer has to know of `"dict"` observations; `ValueError` for any others."""
+    parts = getattr(observation_space, "spaces", None)
+    if not isinstance(parts, dict) or set(parts) != {"user", "history", "candidates", "candidate_mask"}:
+        raise ValueError(f'observation space {observation_space}: a candidate-wise policy needs observation="dict"')
+    candidate = parts["candidates"].shape[0] // parts["candidate_mask"].shape[0]
+    row = candidate - len(CANDIDATE_COLUMNS) + len(FEEDBACK)  # content, then what belongs to each
+    return ScorerSizes(user=parts["user"].shape[0], row=row, candidate=candidate, width=width)
+
+
+def check_shows_one_item(action_space: gymnasium.Space) -> None:
+    """`ValueError` if actions are not candidates, one a step."""
+    if not isinstance(action_space, spaces.Discrete):
+        raise ValueError(f"action space {action_space}: a candidate-wise policy needs Discrete, one item a step")
 
 
 class StateAndScores(BaseFeaturesExtractor):
     """`"dict"` observations to [B, E + M]: the person's state, then a score for each candidate."""
 
-    def __init__(self, observation_space: spaces.Dict, num_content_features: int, width: int = 64) -> None:
-        lengths = {name: box.shape[0] for name, box in observation_space.spaces.items()}  # type: ignore[index]
-        self.num_candidates, self.width = lengths["candidate_mask"], width
+    def __init__(self, observation_space: spaces.Dict, width: int = 64) -> None:
+        sizes = sizes_of(observation_space, width)
+        self.width, self.num_candidates = width, observation_space["candidate_mask"].shape[0]  # type: ignore[index]
         super().__init__(observation_space, width + self.num_candidates)
-        self.scorer = CandidateScorer(
-            ScorerSizes(
-                user=lengths["user"],
-                row=num_content_features + len(FEEDBACK),
-                candidate=lengths["candidates"] // self.num_candidates,
-                width=width,
-            )
-        )
+        self.scorer = CandidateScorer(sizes)
 
     def forward(self, observations: dict[str, torch.Tensor]) -> torch.Tensor:
         return torch.cat(self.scorer(observations), 1)
@@ -55,35 +64,35 @@ class _ScoresAndState(nn.Module):
         return features[:, : self.width]
 
 
-def _check_action_space(action_space: gymnasium.Space) -> None:
-    if not isinstance(action_space, spaces.Discrete):
-        raise ValueError(f"action space {action_space}: a candidate-wise policy needs Discrete, one item a step")
+class CandidateActorCritic:
+    """Makes an actor-critic policy of SB3 or sb3-contrib candidate-wise: the policy is the softmax of the scores, the
+    value a linear function of the state. To be named before the policy in a class's bases.
 
+    Args:
+        width: E.
+    """
 
-class CandidateActorCriticPolicy(ActorCriticPolicy):
-    """For PPO and A2C: the policy is the softmax of the scores, the value a linear function of the state."""
-
-    def __init__(self, *args: Any, num_content_features: int, **kwargs: Any) -> None:
-        _check_action_space(args[1] if len(args) > 1 else kwargs["action_space"])
-        kwargs["features_extractor_class"] = StateAndScores
-        kwargs["features_extractor_kwargs"] = {"num_content_features": num_content_features}
+    def __init__(
+        self, observation_space: spaces.Dict, action_space: spaces.Discrete, *args: Any, width: int = 64, **kwargs: Any
+    ) -> None:
+        check_shows_one_item(action_space)
+        kwargs |= {"features_extractor_class": StateAndScores, "features_extractor_kwargs": {"width": width}}
         kwargs["ortho_init"] = False
-        super().__init__(*args, **kwargs)
-        self._num_content_features = num_content_features
+        super().__init__(observation_space, action_space, *args, **kwargs)  # type: ignore[call-arg]
 
     def _build_mlp_extractor(self) -> None:
-        scorer = self.features_extractor
+        scorer: Any = self.features_extractor  # type: ignore[attr-defined]
         self.mlp_extractor = _ScoresAndState(scorer.width, scorer.num_candidates)
 
     def _build(self, lr_schedule: Any) -> None:
-        super()._build(lr_schedule)
-        self.action_net = nn.Identity()  # the scores are the logits
-        self.optimizer = self.optimizer_class(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)
+        policy: Any = self
+        super()._build(lr_schedule)  # type: ignore[misc]
+        policy.action_net = nn.Identity()  # the scores are the logits
+        policy.optimizer = policy.optimizer_class(policy.parameters(), lr=lr_schedule(1), **policy.optimizer_kwargs)
 
-    def _get_constructor_parameters(self) -> dict[str, Any]:
-        parameters = super()._get_constructor_parameters()
-        parameters["num_content_features"] = self._num_content_features
-        return parameters
+
+class CandidateActorCriticPolicy(CandidateActorCritic, ActorCriticPolicy):
+    """For PPO, A2C and TRPO."""
 
 
 class _CandidateQNetwork(QNetwork):
@@ -100,23 +109,22 @@ class _CandidateQNetwork(QNetwork):
 
 
 class CandidateQPolicy(DQNPolicy):
-    """For DQN: the Q-value of a candidate from its own features and the person's state."""
+    """For DQN: the Q-value of a candidate from its own features and the person's state.
 
-    def __init__(self, *args: Any, num_content_features: int, **kwargs: Any) -> None:
-        _check_action_space(args[1] if len(args) > 1 else kwargs["action_space"])
-        kwargs["features_extractor_class"] = StateAndScores
-        kwargs["features_extractor_kwargs"] = {"num_content_features": num_content_features}
-        self._num_content_features = num_content_features
-        super().__init__(*args, **kwargs)
+    Args:
+        width: E.
+    """
+
+    def __init__(
+        self, observation_space: spaces.Dict, action_space: spaces.Discrete, *args: Any, width: int = 64, **kwargs: Any
+    ) -> None:
+        check_shows_one_item(action_space)
+        kwargs |= {"features_extractor_class": StateAndScores, "features_extractor_kwargs": {"width": width}}
+        super().__init__(observation_space, action_space, *args, **kwargs)
 
     def make_q_net(self) -> QNetwork:
         arguments = self._update_features_extractor(self.net_args, features_extractor=None)
         return _CandidateQNetwork(**arguments).to(self.device)
-
-    def _get_constructor_parameters(self) -> dict[str, Any]:
-        parameters = super()._get_constructor_parameters()
-        parameters["num_content_features"] = self._num_content_features
-        return parameters
 
 
 CANDIDATE_POLICIES: dict[str, type[BasePolicy]] = {
@@ -124,3 +132,4 @@ CANDIDATE_POLICIES: dict[str, type[BasePolicy]] = {
     "A2C": CandidateActorCriticPolicy,
     "DQN": CandidateQPolicy,
 }
+"""The candidate-wise policy for each algorithm of SB3 that shows one of the candidates."""

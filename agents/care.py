@@ -111,7 +111,7 @@ class KnownWorldPlayer(Learner):
         options = {**env_options, "observation": self.observation}
         return gymnasium.make_vec(env_id, num_envs, vectorization_mode="vector_entry_point", **options)
 
-    def settings(self) -> dict[str, float]:
+    def settings_found(self) -> dict[str, float]:
         """What `learn` chose."""
         return {f"care_for_{name}": value for name, value in dataclasses.asdict(self.care).items()}
 

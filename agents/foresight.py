@@ -138,8 +138,8 @@ class HistoryBlindPlayer(KnownWorldPlayer):
             if mean_return > highest:
                 highest, self.temperature, self.care = mean_return, temperature, care
 
-    def settings(self) -> dict[str, float]:
-        return {**super().settings(), "temperature": self.temperature}
+    def settings_found(self) -> dict[str, float]:
+        return {**super().settings_found(), "temperature": self.temperature}
 
     def begin(self, env: Env, seed: int = 0) -> None:
         super().begin(env, seed)

@@ -1,4 +1,5 @@
-"""Stable-Baselines3's PPO, A2C and DQN behind the protocol."""
+"""Stable-Baselines3's algorithms behind the protocol: PPO, A2C and DQN show one of the candidates, SAC, TD3 and DDPG
+the candidate nearest to a point in content space."""
 
 import io
 from collections.abc import Callable
@@ -6,31 +7,41 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from stable_baselines3 import A2C, DQN, PPO
+from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.noise import NormalActionNoise
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.vec_env import VecEnvWrapper
 
 from agents.agent import Learner, NothingLearntError, Observations
 from agents.candidate_policy import CANDIDATE_POLICIES
+from agents.content_policy import CONTENT_POLICIES
 from agents.milestones import Milestones
 from recsim_env.atomic_file import write_atomically
 from recsim_env.sb3_vec_env import make_sb3_vec_env
 
-ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"PPO": PPO, "A2C": A2C, "DQN": DQN}
+ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"PPO": PPO, "A2C": A2C, "DQN": DQN, "SAC": SAC, "TD3": TD3, "DDPG": DDPG}
 
 POLICIES = ("candidate", "MultiInputPolicy", "MlpPolicy")
-"""`candidate` is ours (`agents.candidate_policy`); the other two are SB3's own, over flattened candidates."""
+"""`candidate` is ours, with one scorer for all candidates (`agents.candidate_policy`, and `agents.content_policy` for
+points in content space); the other two are SB3's own, over flattened candidates."""
 
 
 class SB3Learner(Learner):
     """An SB3 algorithm with a candidate-wise policy, or with one of SB3's own.
 
+    A session's length is fixed and the time that is over is in the observation, so truncation is an end like any
+    other: nothing is bootstrapped beyond it, as nothing beyond it counts.
+
     Args:
-        algorithm: a name in `ALGORITHMS`.
+        algorithm: a name in `ALGORITHMS`. SAC, TD3 and DDPG play `recsim_env/{scenario}Content-v0`.
         policy: one of `POLICIES`; `MlpPolicy` sees flat observations, the others dicts.
         num_envs: sessions that run side by side while learning.
         device: where the networks compute: "cpu", "cuda".
-        settings: keyword arguments of the algorithm's constructor.
+        settings: keyword arguments of the algorithm's constructor. `action_noise` may be a number: the standard
+            deviation of normal noise on each content feature. `buffer_size` is by default the number of steps.
     """
 
     def __init__(
@@ -41,14 +52,25 @@ class SB3Learner(Learner):
         device: str = "cpu",
         **settings: Any,
     ) -> None:
-        if algorithm not in ALGORITHMS:
-            raise ValueError(f"algorithm={algorithm!r}: must be one of {', '.join(ALGORITHMS)}")
+        if algorithm not in self.algorithms():
+            raise ValueError(f"algorithm={algorithm!r}: must be one of {', '.join(self.algorithms())}")
         if policy not in POLICIES:
             raise ValueError(f"policy={policy!r}: must be one of {', '.join(POLICIES)}")
         self.algorithm, self.policy, self.num_envs, self.settings = algorithm, policy, num_envs, settings
         self.device = device
         self.observation = "flat" if policy == "MlpPolicy" else "dict"
-        self._model: BaseAlgorithm | None = None
+        self.env_variant = "Content" if algorithm in CONTENT_POLICIES else ""
+        self._model: Any = None
+
+    @staticmethod
+    def algorithms() -> dict[str, type[BaseAlgorithm]]:
+        """Those that this class offers, by name."""
+        return ALGORITHMS
+
+    @staticmethod
+    def candidate_policies() -> dict[str, type[BasePolicy]]:
+        """The policy of ours for each of them."""
+        return CANDIDATE_POLICIES | CONTENT_POLICIES
 
     def learn(
         self,
@@ -59,15 +81,16 @@ class SB3Learner(Learner):
         report: Callable[[int], None] | None = None,
         report_every: int = 0,
     ) -> None:
-        env = make_sb3_vec_env(env_id, self.num_envs, observation=self.observation, **env_options)
-        policy: Any = self.policy
-        policy_settings: dict[str, Any] = {}
-        if self.policy == "candidate":
-            policy = CANDIDATE_POLICIES[self.algorithm]
-            policy_settings["num_content_features"] = env.vector_env.simulator.layout.num_content_features
-        self._model = ALGORITHMS[self.algorithm](
-            policy, env, seed=seed, device=self.device, policy_kwargs=policy_settings, **self.settings
-        )
+        sessions = make_sb3_vec_env(env_id, self.num_envs, observation=self.observation, **env_options)
+        env = _TruncationEnds(sessions)
+        made, settings = self.algorithms()[self.algorithm], dict(self.settings)
+        if issubclass(made, OffPolicyAlgorithm):
+            settings.setdefault("buffer_size", num_steps)  # SB3's own million would take gigabytes
+        if isinstance(settings.get("action_noise"), int | float):
+            scale = np.full(env.action_space.shape, settings["action_noise"])
+            settings["action_noise"] = NormalActionNoise(np.zeros_like(scale), scale)
+        policy = self.candidate_policies()[self.algorithm] if self.policy == "candidate" else self.policy
+        self._model = made(policy, env, seed=seed, device=self.device, **settings)
         milestones = Milestones(report, report_every, num_steps)
         milestones.begin()
         self._model.learn(num_steps, callback=_Reports(milestones))
@@ -75,20 +98,34 @@ class SB3Learner(Learner):
         milestones.end(self._model.num_timesteps)
 
     def act(self, observations: Observations, is_first: np.ndarray) -> np.ndarray:
-        if self._model is None:
-            raise NothingLearntError
-        return self._model.predict(observations, deterministic=True)[0]
+        return self._learnt().predict(observations, deterministic=True)[0]
 
     def save(self, path: Path) -> None:
-        if self._model is None:
-            raise NothingLearntError
         content = io.BytesIO()
-        self._model.save(content)
+        self._learnt().save(content)
         write_atomically(Path(path), content.getvalue())
 
     def load(self, path: Path) -> None:
         """Read a model of one's own: an SB3 file can run code when it is loaded, so never load a stranger's."""
-        self._model = ALGORITHMS[self.algorithm].load(path, device=self.device)
+        self._model = self.algorithms()[self.algorithm].load(path, device=self.device)
+
+    def _learnt(self) -> Any:
+        if self._model is None:
+            raise NothingLearntError
+        return self._model
+
+
+class _TruncationEnds(VecEnvWrapper):
+    """Hides from SB3 that a session was truncated, so that it bootstraps nothing."""
+
+    def reset(self) -> Any:
+        return self.venv.reset()
+
+    def step_wait(self) -> Any:
+        observations, rewards, dones, infos = self.venv.step_wait()
+        for info in infos:
+            info["TimeLimit.truncated"] = False
+        return observations, rewards, dones, infos
 
 
 class _Reports(BaseCallback):

@@ -1,88 +1,93 @@
-"""Learning curves, drawn from result rows alone."""
+"""All pictures of a board, as SVG: panels for a page, and sheets of panels for files.
 
-import io
+SVG files follow the reader's light or dark scheme and bring their own paper, so they can be read on any page.
+"""
+
+from collections.abc import Callable
+from html import escape
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
-
-from benchmarks.leaderboard import half_interval
-from benchmarks.results import Row
+from benchmarks.board import Board
+from benchmarks.figures.curves import SECONDS, learning_curves, one_by_one
+from benchmarks.figures.palette import FAINT, PAPER, family_colour, variables, with_variables
+from benchmarks.figures.panel import TEXT, WIDTH, Picture, svg_of, text_width
+from benchmarks.figures.pareto import pareto_picture
+from benchmarks.figures.places import headroom_picture, leaderboard_picture
+from benchmarks.figures.profiles import improvement_picture, profile_picture
+from benchmarks.figures.ramps import ramp_picture
+from benchmarks.roster import FAMILIES
 from recsim_env.atomic_file import write_atomically
 
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c564b", "#5c5c5c")
-_REFERENCE_STYLES = {"random": ":", "popularity": "--", "linucb": "-.", "myopic-oracle": (0, (5, 1))}
+_SHEET_WIDTH, _GAP, _EDGE = 3 * WIDTH + 52.0, 14.0, 12.0
 
 
-def draw_learning_curves(directory: Path, rows: list[Row]) -> Path:
-    """Write `learning_curves.png`: return against user-steps for each scenario, with 95% intervals over seeds."""
-    scenarios = list(dict.fromkeys(row["scenario"] for row in rows))
-    agents = list(dict.fromkeys(row["agent"] for row in sorted(rows, key=lambda row: -row["env_steps"])))
-    learners = [agent for agent in agents if any(row["env_steps"] > 0 for row in rows if row["agent"] == agent)]
-    references = [agent for agent in dict.fromkeys(row["agent"] for row in rows) if agent not in learners]
-    colours = {agent: _COLOURS[n % len(_COLOURS)] for n, agent in enumerate(sorted(learners))}
-
-    figure, axes = plt.subplots(
-        1, len(scenarios), figsize=(6.2 * len(scenarios) + 2.2, 4.8), squeeze=False, layout="constrained"
-    )
-    for axis, scenario in zip(axes[0], scenarios, strict=True):
-        here = [row for row in rows if row["scenario"] == scenario]
-        _draw_scenario(axis, scenario, here, sorted(learners), references, colours)
-    handles = [Line2D([], [], color=colours[agent], marker="o", ms=3, label=agent) for agent in sorted(learners)]
-    figure.legend(handles=handles, loc="outside right center", title="learns", frameon=False)
-    num_seeds = len({row["seed"] for row in rows})
-    figure.suptitle(
-        f"Learning to recommend (suite “{rows[0]['suite']}”)\n"
-        f"held-out users and catalogues, mean of {num_seeds} training seeds, 95% intervals"
-    )
-    image = io.BytesIO()
-    figure.savefig(image, dpi=130, format="png")
-    plt.close(figure)
-    path = directory / "learning_curves.png"
-    write_atomically(path, image.getvalue())
-    return path
+def draw_pictures(board: Board) -> list[Picture]:
+    """Every picture that the board has rows for."""
+    drawings: list[Callable[[Board], Picture]] = [
+        leaderboard_picture,
+        headroom_picture,
+        learning_curves,
+        lambda board: learning_curves(board, SECONDS),
+        one_by_one,
+        profile_picture,
+        improvement_picture,
+        ramp_picture,
+        pareto_picture,
+    ]
+    return [picture for picture in (draw(board) for draw in drawings) if picture.panels]
 
 
-def _draw_scenario(
-    axis: Axes, scenario: str, rows: list[Row], learners: list[str], references: list[str], colours: dict[str, str]
-) -> None:
-    for agent in learners:
-        by_steps: dict[int, list[Row]] = {}
-        for row in rows:
-            if row["agent"] == agent:
-                by_steps.setdefault(row["env_steps"], []).append(row)
-        steps = np.array(sorted(by_steps))
-        if len(steps) == 0:
-            continue
-        mean = np.array([np.mean([row["return_mean"] for row in by_steps[step]]) for step in steps])
-        half = np.array([half_interval(by_steps[step], "return") for step in steps])
-        axis.plot(steps, mean, color=colours[agent], marker="o", ms=3, lw=1.6)
-        axis.fill_between(steps, mean - half, mean + half, color=colours[agent], alpha=0.15, lw=0)
-    levels: list[tuple[float, str]] = []
-    for agent in references:
-        group = [row for row in rows if row["agent"] == agent]
-        if not group:
-            continue
-        mean_value, half_width = np.mean([row["return_mean"] for row in group]), half_interval(group, "return")
-        axis.axhline(mean_value, color="black", ls=_REFERENCE_STYLES.get(agent, "--"), lw=1.1)
-        axis.axhspan(mean_value - half_width, mean_value + half_width, color="black", alpha=0.08, lw=0)
-        levels.append((float(mean_value), agent))
-    right = axis.get_yaxis_transform()  # x in parts of the axis, y in data
-    highest = max((value for value, _ in levels), default=0.0)
-    levels.sort()
-    for place, (value, agent) in enumerate(levels):
-        is_crowded = place + 1 < len(levels) and levels[place + 1][0] - value < 0.04 * highest
-        axis.text(0.995, value, agent, transform=right, ha="right", va="top" if is_crowded else "bottom", fontsize=8)
-    axis.set_title(scenario)
-    axis.set_xlabel("user-steps of training")
-    axis.set_ylabel("return of a session (sum of ratings, stars)")
-    axis.set_ylim(bottom=0.0)
-    axis.set_xlim(right=1.2 * max(1, *(row["env_steps"] for row in rows)))  # room for the names of the references
-    axis.xaxis.set_major_formatter(matplotlib.ticker.EngFormatter(sep=""))
-    axis.grid(alpha=0.25)
-    axis.spines[["top", "right"]].set_visible(False)
+def legend(picture: Picture) -> list[tuple[str, str]]:
+    """(family, what it does) of the families that a picture shows, in the order of the roster."""
+    return [(family, FAMILIES[family]) for family in FAMILIES if family in picture.families]
+
+
+def panels(picture: Picture) -> list[str]:
+    """An `<svg>` element for each panel, for a page that sets the colours' variables."""
+    return [svg_of(figure, f"{picture.title}, panel {n}") for n, figure in enumerate(picture.panels, 1)]
+
+
+def sheet(picture: Picture, elements: list[str]) -> bytes:
+    """One SVG file of all the panels, with its legend and both schemes of colours."""
+    placed, x, y, row_height = [], _EDGE, _EDGE, 0.0
+    for figure, element in zip(picture.panels, elements, strict=True):
+        width, height = (72.0 * float(length) for length in figure.get_size_inches())
+        if x > _EDGE and x + width > _SHEET_WIDTH - _EDGE:
+            x, y, row_height = _EDGE, y + row_height + _GAP, 0.0
+        place = f'<svg x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" '
+        placed.append(element.replace("<svg ", place, 1))
+        x, row_height = x + width + _GAP, max(row_height, height)
+    marks, y = _legend_marks(picture, y + row_height + _GAP)
+    style = f":root {{ {variables(False)} }} @media (prefers-color-scheme: dark) {{ :root {{ {variables(True)} }} }}"
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_SHEET_WIDTH:.0f} {y:.0f}" '
+        f'width="{_SHEET_WIDTH * 4 / 3:.0f}" height="{y * 4 / 3:.0f}" role="img" aria-label="{escape(picture.title)}">\n'
+        f"<style>{style}</style>\n"
+        f'<rect width="100%" height="100%" fill="var({PAPER.variable})"/>\n'
+        f"{''.join(placed)}\n{marks}</svg>\n"
+    ).encode()
+
+
+def _legend_marks(picture: Picture, y: float) -> tuple[str, float]:
+    """The legend's lines as SVG, and where they end."""
+    found, x = [], _EDGE
+    for family, words in legend(picture):
+        text = f"{family}: {words}"
+        width = text_width(text, TEXT) + 26.0
+        if x > _EDGE and x + width > _SHEET_WIDTH - _EDGE:
+            x, y = _EDGE, y + 13.0
+        found.append(
+            f'<circle cx="{x + 4:.1f}" cy="{y + 4:.1f}" r="3.5" fill="{family_colour(family)}"/>'
+            f'<text x="{x + 11:.1f}" y="{y + 7:.1f}" fill="{FAINT.light}" '
+            f"style=\"font: {TEXT}px 'DejaVu Sans', Verdana, sans-serif\">{escape(text)}</text>\n"
+        )
+        x += width
+    return with_variables("".join(found)), y + 13.0 + _EDGE
+
+
+def write_pictures(directory: Path, pictures: list[Picture]) -> dict[str, list[str]]:
+    """Write `<name>.svg` of each picture; returns its panels' elements by name, for a page."""
+    elements = {picture.name: panels(picture) for picture in pictures}
+    for picture in pictures:
+        write_atomically(directory / f"{picture.name}.svg", sheet(picture, elements[picture.name]))
+    return elements

@@ -1,11 +1,11 @@
-"""Result rows: what one holds, how they are written and read back."""
+"""Result rows: what one holds, where it comes from, how rows are written and read back."""
 
 import json
 import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,14 +15,15 @@ from recsim_env.atomic_file import write_atomically
 
 Row = dict[str, Any]
 
-REQUIRED = ("suite", "agent", "scenario", "seed", "env_steps", "return_mean", "score", "wall_s")
-"""Keys that every row has. `wall_s` is the time spent learning until then, without the evaluations."""
+REQUIRED = ("suite", "agent", "scenario", "seed", "env_steps", "status", "is_final", "wall_s", "version")
+"""Keys that every row has. `status` is "ok" or "failed" (then `error` says why); `is_final` marks the last row of an
+agent x scenario x seed; `wall_s` is the time spent learning until then, without the evaluations."""
 
-_PACKAGES = ("recsim-env", "gymnasium", "stable-baselines3", "torch", "numpy", "numba")
+_PACKAGES = ("recsim-env", "gymnasium", "stable-baselines3", "sb3-contrib", "torch", "numpy", "numba")
 
 
 class ResultsError(ValueError):
-    """A results file that cannot be used; the message says where and why."""
+    """Something that is asked of the benchmark and cannot be done; the message says what and why in one line."""
 
 
 def provenance(arguments: list[str]) -> Row:
@@ -62,17 +63,42 @@ def _processor() -> str:
     return platform.processor() or "unknown processor"
 
 
+def as_lines(rows: Iterable[Row]) -> bytes:
+    """Rows as JSON lines."""
+    return "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()
+
+
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
-    """Write rows as JSON lines."""
-    write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
+    """Write a results file, whole or not at all."""
+    write_atomically(path, as_lines(rows))
 
 
-def read_rows(path: Path) -> list[Row]:
-    """Rows of a results file; `ResultsError` in one line if it is missing, empty or not made of rows."""
+def append_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Add rows to the end of a results file in one piece, and see that they are on the disk.
+
+    A machine that stops in the middle leaves a last line without its end, which `read_rows` skips.
+    """
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    try:
+        content = as_lines(rows)
+        while content:
+            content = content[os.write(handle, content) :]
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def read_rows(path: Path, tell: Callable[[str], None] | None = None) -> list[Row]:
+    """Rows of a results file. A last line that was cut off is skipped, and `tell` is told so in one line.
+
+    Raises:
+        ResultsError: the file is missing, empty or not made of rows; one line that says which.
+    """
     if not path.is_file():
         raise ResultsError(f"{path}: no such file; `python -m benchmarks run --out {path.parent}` makes it")
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(lines[:-1], 1):
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
@@ -81,6 +107,18 @@ def read_rows(path: Path) -> list[Row]:
         if missing:
             raise ResultsError(f"{path}:{number}: not a result row, lacks {', '.join(missing)}")
         rows.append(row)
+    if lines[-1] and tell:
+        tell(f"{path}:{len(lines)}: the last line is cut off; it is skipped")
     if not rows:
         raise ResultsError(f"{path}: holds no rows")
     return rows
+
+
+def of_newest_version(rows: list[Row], tell: Callable[[str], None] | None = None) -> list[Row]:
+    """The rows of the version that the newest row has; `tell` is told of the others, which are left out."""
+    newest = max(rows, key=lambda row: row.get("date", ""))["version"]
+    kept = [row for row in rows if row["version"] == newest]
+    if len(kept) < len(rows) and tell:
+        others = ", ".join(sorted({row["version"] for row in rows} - {newest}))
+        tell(f"{len(rows) - len(kept)} rows of another version ({others}) are kept apart: shown is {newest}")
+    return kept

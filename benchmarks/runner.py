@@ -1,124 +1,107 @@
-"""Trains and evaluates the agents of a suite, cell by cell (agent x scenario x seed), in worker processes."""
+"""Runs the cells of a suite that are not finished yet, in worker processes, and keeps their rows."""
 
-import time
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
-from multiprocessing import get_context
-from typing import Any
+import dataclasses
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 
-import gymnasium
 import numpy as np
 
-import recsim_env  # noqa: F401  (registers the ids, in every worker)
-from agents.agent import Learner
-from agents.evaluation import evaluate
-from benchmarks.results import Row
-from benchmarks.suites import AGENTS, ONE, TEST_CATALOG_SEED, TEST_SESSIONS_SEED, ZERO, Suite
+from benchmarks.cell import Cell, run_cell
+from benchmarks.result_folder import ResultFolder
+from benchmarks.results import ResultsError, Row
+from benchmarks.roster import entry_named, nearest
+from benchmarks.suites import SUITES, Suite
+from benchmarks.workers import Failure, run_in_processes
+from recsim_env.scenarios import SCENARIOS
+
+_LIKELY_SECONDS = {"rule": 2.0, "bandit": 5.0, "logged": 20.0, "reference": 30.0}
+"""That a cell takes, for the time left, until cells of the same agent have been measured."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """One agent in one scenario with one seed."""
+def suite_named(name: str) -> Suite:
+    """The suite of that name; `ResultsError` with the nearest names if there is none."""
+    if name not in SUITES:
+        raise ResultsError(f"suite {name!r}: unknown{nearest(name, SUITES)}")
+    return SUITES[name]
 
-    suite_name: str
-    suite: Suite
-    agent: str
-    scenario: str
-    seed: int
-    world: str | None
 
-    @property
-    def is_learner(self) -> bool:
-        return isinstance(AGENTS[self.agent](), Learner)
+def checked_scenarios(names: Sequence[str]) -> tuple[str, ...]:
+    """The names, all of them of scenarios; `ResultsError` with the nearest names otherwise."""
+    for name in names:
+        if name not in SCENARIOS:
+            raise ResultsError(f"scenario {name!r}: unknown{nearest(name, SCENARIOS)}")
+    return tuple(names)
 
-    @property
-    def env_id(self) -> str:
-        return f"recsim_env/{self.scenario}-v0"
 
-    def world_options(self) -> dict[str, Any]:
-        return {"world": self.world} if self.scenario == "MovieLens" and self.world else {}
+def narrowed(
+    suite: Suite,
+    *,
+    scenarios: Sequence[str] = (),
+    only: Sequence[str] = (),
+    own_agents: Sequence[str] = (),
+    num_seeds: int | None = None,
+) -> Suite:
+    """The suite with some of its scenarios, agents and seeds, and with agents of one's own."""
+    checked_scenarios(scenarios)
+    for agent in (*only, *own_agents):
+        entry_named(agent).agent_class()  # raises if there is none
+    agents = (*(only or suite.agents), *own_agents)
+    return dataclasses.replace(
+        suite,
+        scenarios=tuple(scenarios) or suite.scenarios,
+        agents=tuple(dict.fromkeys(agents)),
+        num_seeds=num_seeds or suite.num_seeds,
+    )
 
 
 def cells(suite_name: str, suite: Suite, world: str | None = None) -> list[Cell]:
-    """The cells of a suite; those that set the scale of the scores first, then the longest."""
-    every = [
-        Cell(suite_name=suite_name, suite=suite, agent=agent, scenario=scenario, seed=seed, world=world)
-        for scenario in suite.scenarios
-        for agent in suite.agents
+    """The cells of a suite, one seed after the other: whenever a run is stopped, what it has is balanced."""
+    entries = {agent: entry_named(agent) for agent in suite.agents}
+    return [
+        Cell(
+            suite_name=suite_name,
+            suite=suite,
+            agent=agent,
+            entry=entry,
+            task=task,
+            scenario=scenario,
+            changes=changes,
+            seed=seed,
+            world=world,
+        )
         for seed in range(suite.num_seeds)
+        for task, (scenario, changes) in suite.tasks().items()
+        for agent, entry in entries.items()
     ]
-    return sorted(every, key=lambda cell: (cell.agent not in (ZERO, ONE), not cell.is_learner))
 
 
-def run_cell(cell: Cell) -> list[Row]:
-    """Train (if the agent learns) and evaluate; a row without a score for each evaluation."""
-    import torch
-
-    torch.set_num_threads(1)
-    suite, agent = cell.suite, AGENTS[cell.agent]()
-    env = gymnasium.make_vec(
-        cell.env_id,
-        suite.num_sessions,
-        vectorization_mode="vector_entry_point",
-        observation=agent.observation,
-        split="test",
-        catalog_seed=TEST_CATALOG_SEED,
-        **cell.world_options(),
-    )
-    rows: list[Row] = []
-    started, evaluating = time.perf_counter(), 0.0
-
-    def report(env_steps: int) -> None:
-        nonlocal evaluating
-        before = time.perf_counter()
-        evaluation = evaluate(agent, env, TEST_SESSIONS_SEED, cell.seed)  # type: ignore[arg-type]
-        returns = evaluation.returns
-        rows.append(
-            {
-                "suite": cell.suite_name,
-                "agent": cell.agent,
-                "scenario": cell.scenario,
-                "seed": cell.seed,
-                "env_steps": env_steps,
-                "return_mean": float(returns.mean()),
-                "return_sem": float(returns.std(ddof=1) / np.sqrt(len(returns))),
-                "session_length_mean": float(evaluation.lengths.mean()),
-                "churn": float(evaluation.has_left.mean()),
-                "wall_s": round(before - started - evaluating, 3),
-            }
-        )
-        evaluating += time.perf_counter() - before
-
-    if isinstance(agent, Learner):
-        options = {"split": "train", "catalog_seed": cell.seed, **cell.world_options()}
-        every = suite.num_steps // suite.num_evaluations
-        agent.learn(cell.env_id, options, suite.num_steps, cell.seed, report, every)
-    else:
-        report(0)
-    return rows
+def run_suite(
+    folder: ResultFolder, todo: list[Cell], costs: "Costs", origin: Row, num_workers: int, num_threads: int = 1
+) -> Iterator[tuple[Cell, list[Row]]]:
+    """Run cells, the dearest of each seed first, and add their rows to the folder; yields each with its rows."""
+    ordered = sorted(todo, key=lambda cell: (cell.seed, -costs.of(cell)))
+    for cell, found in run_in_processes(ordered, run_cell, num_workers, num_threads):
+        rows = [cell.failed(found.reason)] if isinstance(found, Failure) else found
+        rows = [{**row, **origin} for row in rows]
+        folder.add(rows)
+        yield cell, rows
 
 
-def run_cells(todo: list[Cell], num_workers: int) -> Iterator[tuple[Cell, list[Row]]]:
-    """Run cells in worker processes; yields each with its rows as it is done."""
-    with ProcessPoolExecutor(num_workers, mp_context=get_context("spawn")) as pool:
-        futures = {pool.submit(run_cell, cell): cell for cell in todo}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+class Costs:
+    """What cells are likely to cost, for a progress bar that tells the time left."""
 
+    def __init__(self, every: Iterable[Cell], rows: Iterable[Row] = ()) -> None:
+        self._likely = {cell.agent: _LIKELY_SECONDS.get(cell.entry.family, 60.0) for cell in every}
+        self._seen: dict[str, list[float]] = defaultdict(list)
+        for row in rows:
+            self.learn(row["agent"], row)
 
-def with_scores(rows: list[Row]) -> list[Row]:
-    """Rows with `score` = (return - random) / (oracle - random), by the means over the suite's seeds."""
-    scored = []
-    for row in rows:
-        zero, one = (
-            float(np.mean([r["return_mean"] for r in rows if (r["scenario"], r["agent"]) == (row["scenario"], name)]))
-            for name in (ZERO, ONE)
-        )
-        score, error = (row["return_mean"] - zero) / (one - zero), row["return_sem"] / (one - zero)
-        scored.append({**row, "score": score, "score_sem": error})
-    return scored
+    def learn(self, agent: str, row: Row) -> None:
+        """Take a final row into account."""
+        if row.get("cell_s"):
+            self._seen[agent].append(row["cell_s"])
+
+    def of(self, cell: Cell) -> float:
+        """Seconds."""
+        seen = self._seen.get(cell.agent)
+        return float(np.median(seen)) if seen else self._likely.get(cell.agent, 60.0)

@@ -13,7 +13,7 @@ from typing import Any
 import gymnasium
 from gymnasium import spaces
 
-from benchmarks.headroom_report import headroom_table
+from benchmarks.headroom import LADDER_WORDS, headroom_table, returns_of
 from benchmarks.results import Row
 from benchmarks.scenario_equations import SPECIAL, equations_of, has
 from benchmarks.scenario_texts import ACTIONS, ALWAYS_ZERO, ARGUMENTS, COLUMNS, DESCRIPTIONS, SB3_ALGORITHMS
@@ -321,11 +321,12 @@ def _numbers(scenario: Scenario) -> str:
 
 
 def _ladder(scenario: Scenario, rows: list[Row]) -> str:
-    ladder = [row for row in rows if row["scenario"] == scenario.name]
-    if not ladder:
-        return f"It has not been measured: `python -m benchmarks headroom --scenario {scenario.name}` does it."
-    table = "\n".join(line for line in headroom_table(ladder).splitlines() if not line.startswith("#")).strip()
-    return f"{ladder[0]['num_sessions']} sessions of held-out users with a held-out catalogue.\n\n{table}"
+    table = headroom_table(rows, scenario.name)
+    if not table:
+        command = f"python -m benchmarks run --suite headroom --scenario {scenario.name} --out runs/headroom"
+        return f"It has not been measured: `{command}` does it."
+    num_sessions = len(returns_of(rows, scenario.name)["random"])
+    return f"{num_sessions} sessions of held-out users with held-out catalogues.\n\n{table}\n\n{LADDER_WORDS}"
 
 
 def index_page() -> str:

@@ -1,100 +1,155 @@
 """What is compared with what: suites as data."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from agents.agent import Agent
-from agents.linucb import LinUCB
-from agents.myopic_oracle import MyopicOracle
-from agents.popularity import PopularityAgent
-from agents.random_agent import RandomAgent
-from agents.sb3_learner import SB3Learner
+from benchmarks.roster import ROSTER
 
-PPO_SETTINGS: dict[str, Any] = {
-    "n_steps": 64,
-    "batch_size": 512,
-    "n_epochs": 8,
-    "learning_rate": 1e-3,
-    "gamma": 0.97,
-    "ent_coef": 0.003,
-}
-A2C_SETTINGS: dict[str, Any] = {
-    "n_steps": 8,
-    "learning_rate": 2e-3,
-    "gamma": 0.97,
-    "gae_lambda": 0.95,
-    "ent_coef": 0.01,
-    "normalize_advantage": True,
-    "use_rms_prop": False,
-}
-DQN_SETTINGS: dict[str, Any] = {
-    "learning_rate": 1e-3,
-    "gamma": 0.95,
-    "buffer_size": 50_000,
-    "learning_starts": 2_000,
-    "batch_size": 256,
-    "train_freq": 4,
-    "gradient_steps": 4,
-    "target_update_interval": 1_000,
-    "exploration_fraction": 0.3,
-}
-
-AGENTS: dict[str, Callable[[], Agent]] = {
-    "random": RandomAgent,
-    "popularity": PopularityAgent,
-    "linucb": LinUCB,
-    "myopic-oracle": MyopicOracle,
-    "ppo": lambda: SB3Learner("PPO", **PPO_SETTINGS),
-    "ppo-multi-input": lambda: SB3Learner("PPO", "MultiInputPolicy", **PPO_SETTINGS),
-    "ppo-mlp": lambda: SB3Learner("PPO", "MlpPolicy", **PPO_SETTINGS),
-    "a2c": lambda: SB3Learner("A2C", **A2C_SETTINGS),
-    "dqn": lambda: SB3Learner("DQN", **DQN_SETTINGS),
-}
-"""How each agent is made, with its settings. `ppo`, `a2c` and `dqn` have the candidate-wise policy."""
-
-ZERO, ONE = "random", "myopic-oracle"
+ZERO, ONE = "random", "planning-oracle"
 """The agents whose returns are the scores 0 and 1."""
 
-TEST_CATALOG_SEED = 1_000_003
-"""Catalogue on which every agent is evaluated; training uses the seed of the run, and another split."""
+LADDER = (
+    *("random", "popularity", "linucb", "eb-linucb", "history-blind"),
+    *("myopic-oracle", "bayes-filter", "foresight-oracle", "planning-oracle"),
+)
+"""The rungs of the headroom ladder."""
 
-TEST_SESSIONS_SEED = 2_000_003
-"""Seed of the first evaluation session; the same sessions for every agent."""
+PRESETS = ("Video", "News", "Social", "Ecommerce", "Music")
+"""The five synthetic scenarios."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worlds:
+    """Where agents are trained and where they are evaluated; seed k of a suite takes the k-th of each."""
+
+    split: str
+    """Part of the users and items that evaluation takes; training takes `train`."""
+    training_catalog_seed: int
+    catalog_seed: int
+    """Of the catalogue that agents are evaluated on."""
+    sessions_seed: int
+    """Of the first evaluation session."""
+    sessions_apart: int = 100_000
+    """Session seeds between two seeds of a suite: more than a suite has sessions."""
+
+
+HELD_OUT = Worlds(split="test", training_catalog_seed=0, catalog_seed=1_000_003, sessions_seed=2_000_003)
+"""People and items of the evaluation are in no training and in no tuning."""
+
+TUNING = Worlds(split="train", training_catalog_seed=500, catalog_seed=3_000_017, sessions_seed=4_000_037)
+"""Where settings are chosen: nobody and nothing of `HELD_OUT` is in it."""
+
+Changes = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Suite:
-    """One comparison."""
+    """One comparison: every agent in every scenario with every seed.
+
+    With seed k every agent is trained on users and a catalogue of its own, and evaluated on the k-th held-out catalogue
+    with the same sessions of held-out users: differences between agents are paired by seed and session.
+    """
 
     scenarios: tuple[str, ...]
     agents: tuple[str, ...]
     num_seeds: int
-    """Training seeds (for an agent that does not learn: seeds of its own randomness)."""
     num_steps: int
     """User-steps that a learner may take."""
     num_evaluations: int
     """Evaluations spread over those steps, besides the one before the first."""
     num_sessions: int
-    """Evaluation sessions, the same for every agent."""
+    """Evaluation sessions for each seed, the same for every agent."""
+    grid: Mapping[str, Changes] = field(default_factory=lambda: {"": {}})
+    """Variants of each scenario: what is added to its name, and what is changed in it."""
+    worlds: Worlds = HELD_OUT
+    device: str = "cpu"
+    about: str = ""
+    """What the suite is for, in a sentence."""
 
+    def tasks(self) -> dict[str, tuple[str, Changes]]:
+        """Name of each scenario x variant, with the scenario and the changes."""
+        return {
+            f"{scenario} {variant}".strip(): (scenario, changes)
+            for scenario in self.scenarios
+            for variant, changes in self.grid.items()
+        }
+
+    def sizes(self) -> dict[str, Any]:
+        """What rows of one folder must have in common."""
+        return {
+            "num_steps": self.num_steps,
+            "num_evaluations": self.num_evaluations,
+            "num_sessions": self.num_sessions,
+        }
+
+
+_COLD, _WARM = {"warm_share": 0.0}, {"warm_share": 1.0}
 
 SUITES = {
     "quick": Suite(
-        scenarios=("Video", "MovieLens"),
-        agents=tuple(AGENTS),
-        num_seeds=3,
+        about="what `make bench` runs: minutes on two cores",
+        scenarios=("Video", "News"),
+        agents=(
+            *("random", "popularity", "linucb", "eb-linucb", "ppo", "a2c", "dqn"),
+            *("myopic-oracle", "bayes-filter", "planning-oracle"),
+        ),
+        num_seeds=2,
         num_steps=50_000,
         num_evaluations=5,
-        num_sessions=400,
+        num_sessions=64,
+    ),
+    "standard": Suite(
+        about="every agent in every scenario",
+        scenarios=(*PRESETS, "MovieLens", "Ratings"),
+        agents=tuple(ROSTER),
+        num_seeds=5,
+        num_steps=100_000,
+        num_evaluations=5,
+        num_sessions=100,
+    ),
+    "headroom": Suite(
+        about="what there is to gain in each scenario, by the ladder's rungs alone",
+        scenarios=(*PRESETS, "MovieLens", "Ratings"),
+        agents=LADDER,
+        num_seeds=5,
+        num_steps=100_000,
+        num_evaluations=1,
+        num_sessions=100,
+    ),
+    "coldstart": Suite(
+        about="new and known users x new and known items",
+        scenarios=("Video", "News"),
+        agents=("random", "popularity", "linucb", "eb-linucb", "ppo", "dqn", "bayes-filter", "planning-oracle"),
+        num_seeds=3,
+        num_steps=100_000,
+        num_evaluations=1,
+        num_sessions=100,
+        grid={
+            "cold users, known items": {"population": _COLD, "catalog": {"new_item_share": 0.0}},
+            "cold users, new items": {"population": _COLD, "catalog": {"new_item_share": 1.0}},
+            "warm users, known items": {"population": _WARM, "catalog": {"new_item_share": 0.0}},
+            "warm users, new items": {"population": _WARM, "catalog": {"new_item_share": 1.0}},
+        },
+    ),
+    "gpu": Suite(
+        about="ten million steps for each learner, on a GPU",
+        scenarios=PRESETS,
+        agents=("random", "popularity", "eb-linucb", "ppo", "a2c", "dqn", "bayes-filter", "planning-oracle"),
+        num_seeds=5,
+        num_steps=10_000_000,
+        num_evaluations=20,
+        num_sessions=500,
+        device="cuda",
     ),
     "smoke": Suite(
+        about="shows within a minute that everything works",
         scenarios=("Video",),
-        agents=("random", "popularity", "myopic-oracle", "ppo"),
+        agents=("random", "popularity", "ppo", "planning-oracle"),
         num_seeds=2,
         num_steps=8_192,
         num_evaluations=2,
-        num_sessions=64,
+        num_sessions=8,
     ),
 }
-"""`quick` is what `make bench` runs; `smoke` shows in seconds that everything works."""
+"""Every suite by its name."""

@@ -1,44 +1,39 @@
 """The headroom ladder: its rungs stand in order, and its ratios are computed on paired sessions."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+from made_rows import made_rows
 
-from agents import foresight
-from benchmarks import headroom
-from benchmarks.__main__ import main
-from benchmarks.headroom import CLAIMS, Ladder, climb, finished, ratio_of_gains
-from benchmarks.headroom_report import headroom_table, write_headroom
-from benchmarks.results import read_rows
+from benchmarks.cell import Cell, run_cell
+from benchmarks.headroom import CLAIMS, claims, headroom_table, ratio_of_gains, returns_of
+from benchmarks.roster import Entry, entry_named
+from benchmarks.suites import LADDER, Suite
 
 NAMES = ("Ecommerce", "Social", "Music", "Video", "News")
-SMALL = {"CARES": (0.0, 3.0), "TEMPERATURES": (0.3,), "NUM_TUNING_SESSIONS": 80, "NUM_LOGGED_STEPS": 20_000}
-SIZES = {"num_sessions": 120, "num_futures": 2, "num_particles": 96}
-_climbed: dict[str, tuple[list, dict[str, np.ndarray]]] = {}
+SMALL = Suite(scenarios=NAMES, agents=LADDER, num_seeds=1, num_steps=20_000, num_evaluations=1, num_sessions=120)
+SEARCH = {"cares": (0.0, 3.0), "num_tuning_sessions": 80}
+SETTINGS = {
+    "history-blind": {**SEARCH, "temperatures": (0.3,), "num_people": 48},
+    "bayes-filter": {**SEARCH, "num_particles": 96},
+    "foresight-oracle": SEARCH,
+    "planning-oracle": {**SEARCH, "num_futures": 2, "num_options": 20},
+}
+"""What makes a ladder small enough for a test."""
+_climbed: dict[str, list] = {}
 
 
-def climbed(name: str) -> tuple[list, dict[str, np.ndarray]]:
-    """Rows and returns of a small ladder; the planning oracle, which takes longest, stands on that of Video alone."""
+def climbed(name: str) -> dict[str, np.ndarray]:
+    """Returns of a small ladder's rungs; the planning oracle, which takes longest, stands on that of Video alone."""
     if name not in _climbed:
-        rows, returns = [], {}
-        with pytest.MonkeyPatch.context() as patch:
-            for setting, value in SMALL.items():
-                patch.setattr(headroom, setting, value)
-            patch.setattr(foresight, "_SAMPLED_USERS", 48)
-            for row, of_sessions in climb(Ladder(scenario=name, **SIZES)):
-                rows.append(row)
-                returns[row["agent"]] = of_sessions
-                if row["agent"] == "foresight-oracle" and name != "Video":
-                    break
-        _climbed[name] = rows, returns
-    return _climbed[name]
-
-
-@pytest.fixture(scope="module")
-def measured():
-    rows, returns = climbed("Video")
-    return finished(rows, returns), returns
+        _climbed[name] = []
+        for agent in LADDER:
+            if agent == "planning-oracle" and name != "Video":
+                continue
+            entry = entry_named(agent)
+            small = Entry(path=entry.path, family=entry.family, settings=SETTINGS.get(agent, entry.settings))
+            where = {"task": name, "scenario": name, "seed": 0}
+            _climbed[name] += run_cell(Cell(suite_name="small", suite=SMALL, agent=agent, entry=small, **where))
+    return returns_of(_climbed[name], name)
 
 
 ORDER = [
@@ -60,7 +55,7 @@ STEPS = [(name, *pair) for name in NAMES for pair in ORDER if (name, *pair) not 
 
 @pytest.mark.parametrize(("name", "lower", "higher"), STEPS)
 def test_rungs_of_every_scenario_stand_in_order(name, lower, higher):
-    _, returns = climbed(name)
+    returns = climbed(name)
     gain = returns[higher] - returns[lower]
     assert gain.mean() > 1.5 * gain.std() / np.sqrt(len(gain))
 
@@ -68,7 +63,7 @@ def test_rungs_of_every_scenario_stand_in_order(name, lower, higher):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("rung", ["myopic-oracle", "bayes-filter"])
 def test_personalising_and_remembering_pay_in_every_scenario(name, rung):
-    _, returns = climbed(name)
+    returns = climbed(name)
     ratio, low, _ = ratio_of_gains(returns[rung], returns["history-blind"], returns["random"])
     assert ratio > 1.15
     assert low > 1.0
@@ -76,26 +71,19 @@ def test_personalising_and_remembering_pay_in_every_scenario(name, rung):
 
 @pytest.mark.parametrize("name", ["Video", "News", "Social"])
 def test_foresight_pays_where_today_has_consequences(name):
-    _, returns = climbed(name)
+    returns = climbed(name)
     ratio, low, _ = ratio_of_gains(returns["foresight-oracle"], returns["myopic-oracle"], returns["random"])
     assert ratio > 1.1
     assert low > 1.0
 
 
-def test_planning_pays_in_video(measured):
-    rows, returns = measured
-    ratios = {claim: ratio for row in rows for claim, (ratio, _, _) in row["claims"].items()}
+def test_planning_pays_in_video():
+    returns = climbed("Video")
+    ratios = {claim: ratio for claim, (ratio, _, _) in claims(returns).items()}
     assert set(ratios) == set(CLAIMS)
     assert min(ratios.values()) > 1.15
     gain = returns["planning-oracle"] - returns["myopic-oracle"]
     assert gain.mean() > 3.0 * gain.std() / np.sqrt(len(gain))
-
-
-def test_scores_run_from_random_to_the_planning_oracle(measured):
-    rows, _ = measured
-    scores = {row["agent"]: row["score"] for row in rows}
-    assert scores["random"] == pytest.approx(0.0)
-    assert scores["planning-oracle"] == pytest.approx(1.0)
 
 
 def test_ratio_of_gains_is_that_of_means_over_random_with_an_interval_around_it():
@@ -107,21 +95,19 @@ def test_ratio_of_gains_is_that_of_means_over_random_with_an_interval_around_it(
     assert 1.0 <= low < ratio < high <= 4.0
 
 
-def test_table_and_picture_come_from_the_rows_alone(measured, tmp_path: Path):
-    rows, _ = measured
-    table = write_headroom(tmp_path, rows)
-    assert table == headroom_table(rows) == (tmp_path / "headroom.md").read_text()
-    assert "personalising pays: myopic-oracle over history-blind" in table
-    assert (tmp_path / "headroom.png").stat().st_size > 10_000
+def test_the_table_has_the_rungs_from_the_top_and_the_claims():
+    rows = made_rows(num_seeds=2, num_sessions=50)
+    table = headroom_table(rows, "Video").splitlines()
+    rungs = [line.split("|")[1].strip() for line in table if line.startswith("| ")]
+    returns = returns_of(rows, "Video")
+    assert rungs == ["rung", *sorted(returns, key=lambda agent: -returns[agent].mean())]
+    assert set(returns) <= set(LADDER)
+    assert all(len(of_agent) == 100 for of_agent in returns.values())
+    assert any(line.startswith("| planning-oracle | 1.00 | ") for line in table)
+    assert any(line.startswith("| random | 0.00 | ") for line in table)
+    assert headroom_table(rows, "Nowhere") == ""
 
 
-def test_the_command_leaves_rows_a_table_and_a_picture(tmp_path: Path, monkeypatch, capsys):
-    monkeypatch.setattr(headroom, "CARES", (2.0,))
-    monkeypatch.setattr(headroom, "NUM_TUNING_SESSIONS", 10)
-    monkeypatch.setattr(headroom, "NUM_LOGGED_STEPS", 4_096)
-    out = tmp_path / "ladder"
-    arguments = ["headroom", "--scenario", "Ratings", "--sessions", "4", "--futures", "2", "--out", str(out)]
-    assert main(arguments) == 0
-    assert sorted(path.name for path in out.iterdir()) == ["headroom.jsonl", "headroom.md", "headroom.png"]
-    assert {row["scenario"] for row in read_rows(out / "headroom.jsonl")} == {"Ratings"}
-    assert "planning-oracle" in capsys.readouterr().out
+def test_only_seeds_that_all_rungs_have_are_compared():
+    rows = [row for row in made_rows(num_seeds=3) if (row["agent"], row["seed"]) != ("random", 1)]
+    assert {len(of_agent) for of_agent in returns_of(rows, "Video").values()} == {200}

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from by_hand import NORMAL, logistic
 from conftest import CHECKOUT, SCENARIO_NAMES
+from made_rows import made_rows
 
 import recsim_env  # noqa: F401  (registers the ids)
 from benchmarks.__main__ import main
@@ -26,7 +27,7 @@ from recsim_env.random_streams import Purpose, normal, uniform
 from recsim_env.scenarios import SCENARIOS
 
 PAGES = CHECKOUT / "docs" / "scenarios"
-LADDERS = CHECKOUT / "benchmarks" / "results" / "headroom"
+LADDERS = CHECKOUT / "benchmarks" / "results" / "standard"
 NAMES = ["README.md", *(f"{name.lower()}.md" for name in SCENARIOS)]
 HEADINGS = [
     *("Description", "Equations", "Action Space", "Observation Space", "Rewards", "Starting State", "Episode End"),
@@ -97,13 +98,10 @@ def test_the_ladders_on_the_pages_are_those_of_the_committed_rows(written, name)
 
 
 def test_pages_show_a_ladder_if_there_are_rows_for_it_and_else_say_that_there_is_none(tmp_path: Path):
-    of_all = {"scenario": "News", "return_sem": 1.0, "session_length_mean": 40.0, "churn": 0.25, "num_sessions": 7}
-    lowest = {"agent": "random", "return_mean": 0.0, "score": 0.0}
-    highest = {"agent": "planning-oracle", "return_mean": 100.0, "score": 1.0}
-    write_pages(tmp_path, [{**of_all, **lowest}, {**of_all, **highest}])
+    write_pages(tmp_path, made_rows(scenarios=("News",), num_seeds=2, num_sessions=50))
     ladder = section((tmp_path / "news.md").read_text(), LADDER_HEADING)
-    assert "7 sessions" in ladder
-    assert "| planning-oracle | 1.00 | 100.0 ± 2.0 | 40.0 | 25% |" in ladder
+    assert "100 sessions" in ladder
+    assert "| planning-oracle | 1.00 | " in ladder
     assert "#" not in ladder
     assert "has not been measured" in section((tmp_path / "video.md").read_text(), LADDER_HEADING)
 
@@ -117,7 +115,7 @@ def test_the_command_needs_no_ladders_and_says_which_it_found(tmp_path: Path, ca
 
 
 def test_the_command_refuses_damaged_rows_in_one_line_and_writes_nothing(tmp_path: Path, capsys):
-    (tmp_path / "headroom.jsonl").write_text("{}\n")
+    (tmp_path / "results.jsonl").write_text("{}\n")
     assert main(["pages", "--out", str(tmp_path / "out"), "--ladder", str(tmp_path)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert not (tmp_path / "out").exists()
@@ -125,7 +123,7 @@ def test_the_command_refuses_damaged_rows_in_one_line_and_writes_nothing(tmp_pat
 
 def test_pages_are_written_without_a_ratings_log(written, tmp_path: Path, monkeypatch):
     monkeypatch.setenv("RECSIM_DATA", str(tmp_path / "nothing"))
-    rows = read_rows(LADDERS / "headroom.jsonl") if (LADDERS / "headroom.jsonl").exists() else []
+    rows = read_rows(LADDERS / "results.jsonl") if (LADDERS / "results.jsonl").exists() else []
     write_pages(tmp_path / "out", rows)
     assert (tmp_path / "out" / "movielens.md").read_text(encoding="utf-8") == written["movielens.md"]
 

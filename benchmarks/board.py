@@ -1,0 +1,178 @@
+"""The board: what all runs of a suite say together, worked out once for the pictures, the tables and the words.
+
+Shape legend: H thresholds.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from benchmarks.results import Row
+from benchmarks.score_draws import AgentRuns, Estimate, Runs, draw_runs, estimate
+from benchmarks.scores import final_rows, scales, scored
+from benchmarks.statistics import interquartile_mean, optimality_gap, performance_profile, probability_of_improvement
+from benchmarks.suites import ONE, ZERO
+
+LEARNING_FAMILIES = ("logged", "learner", "library", "own")
+BASELINE_FAMILIES = ("rule", "bandit")
+POPULARITY, REACHABLE = "popularity", "bayes-filter"
+REFERENCES = (ZERO, REACHABLE, ONE)
+"""What scores are measured against, in every picture."""
+
+Drawn = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
+"""By scenario, runs as measured [R] and as drawn again [D, R]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """One agent's place."""
+
+    agent: str
+    family: str
+    score: Estimate | None
+    """Interquartile mean over all scored scenarios x seeds; None unless it has runs in each of them."""
+    gap: Estimate | None
+    """Optimality gap: what lacks to the planning oracle, mean over scenarios."""
+    scores: dict[str, Estimate]
+    """Mean score over seeds, by scenario."""
+    returns: dict[str, Estimate]
+    """Mean return of a session over seeds, by scenario."""
+    num_seeds: dict[str, int]
+
+    @property
+    def is_deployable(self) -> bool:
+        """Whether it needs no more than a recommender has."""
+        return self.family != "reference"
+
+
+class Board:
+    """Agents, best first, from the rows of one suite.
+
+    Args:
+        rows: what the runs left, failed ones too; at least one.
+        seed: of the bootstrap.
+    """
+
+    def __init__(self, rows: Iterable[Row], seed: int = 0) -> None:
+        self.rows = scored(rows)
+        if not self.rows:
+            raise ValueError("rows: none, must be at least one")
+        self.final = final_rows(self.rows)
+        self.scenarios = list(dict.fromkeys(row["scenario"] for row in self.rows))
+        self.scored_scenarios = [name for name in self.scenarios if name in scales(self.rows)]
+        self.family_of = {row["agent"]: row["family"] for row in self.rows}
+        self.of_agent = {agent: AgentRuns() for agent in self.family_of} | draw_runs(self.rows, seed)
+        places = [self._standing(agent) for agent in self.family_of]
+        self.standings = sorted(places, key=_place)
+        self.by_agent = {standing.agent: standing for standing in self.standings}
+
+    @cached_property
+    def ranked(self) -> list[Standing]:
+        """Those with runs in every scored scenario, best first."""
+        return [standing for standing in self.standings if standing.score]
+
+    @cached_property
+    def deployable(self) -> list[Standing]:
+        """The ranked ones that are no references."""
+        return [standing for standing in self.ranked if standing.is_deployable]
+
+    @cached_property
+    def learners(self) -> list[Standing]:
+        """Whoever took steps to learn from, best first."""
+        learned = {row["agent"] for row in self.rows if row["env_steps"] > 0 and row["status"] == "ok"}
+        return [standing for standing in self.standings if standing.agent in learned]
+
+    @cached_property
+    def best_baseline(self) -> Standing | None:
+        """The best rule or bandit."""
+        return next((each for each in self.deployable if each.family in BASELINE_FAMILIES), None)
+
+    @cached_property
+    def num_seeds(self) -> int:
+        """The most seeds that any agent has in a scenario."""
+        return max((n for standing in self.standings for n in standing.num_seeds.values()), default=0)
+
+    def highlights(self, num_agents: int = 6) -> list[str]:
+        """The agents to look at, best first: the best deployable ones, with popularity and the best baseline."""
+        names = [standing.agent for standing in self.deployable]
+        if not names:
+            names = [standing.agent for standing in self.standings if standing.is_deployable]
+        wanted = {self.best_baseline.agent if self.best_baseline else POPULARITY, POPULARITY} & set(names)
+        best = [name for name in names if name not in wanted][: num_agents - len(wanted)]
+        return [name for name in names if name in best or name in wanted]
+
+    def improvement(self, x: str, y: str) -> Estimate:
+        """The probability that a run of `x` scores above the run of `y` with the same seed, mean over scenarios."""
+        first, second = self._shared(x, y)
+        value, draws = (probability_of_improvement(*pair, is_paired=True) for pair in zip(first, second, strict=True))
+        return estimate(value, draws)
+
+    def lead(self, x: str, y: str) -> Estimate:
+        """Interquartile mean of `x` minus that of `y`, over the scenarios and seeds that both have."""
+        first, second = self._shared(x, y)
+        value, draws = (interquartile_mean(a) - interquartile_mean(b) for a, b in zip(first, second, strict=True))
+        return estimate(value, draws)
+
+    def lead_in(self, scenario: str, x: str, y: str) -> Estimate:
+        """Mean return of `x` minus that of `y` in one scenario, over the seeds that both have, on the same sessions."""
+        runs = _with_shared_seeds(self.of_agent[x].returns[scenario], self.of_agent[y].returns[scenario])
+        value = runs[0].values.mean() - runs[1].values.mean()
+        return estimate(value, runs[0].drawn().mean(1) - runs[1].drawn().mean(1))
+
+    def profile(self, agent: str, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """[H] share of runs above each threshold, and its 95% band, low and high."""
+        measured, drawn = _drawn(self.of_agent[agent].scores)
+        low, high = np.quantile(performance_profile(drawn, thresholds), (0.025, 0.975), axis=0)
+        return performance_profile(measured, thresholds), low, high
+
+    def runs(self, agent: str, scenario: str | None = None) -> list[Row]:
+        """The final rows of an agent, in one scenario or in all."""
+        return [row for row in self.final if row["agent"] == agent and scenario in (None, row["scenario"])]
+
+    def _standing(self, agent: str) -> Standing:
+        of_agent = self.of_agent[agent]
+        measured, drawn = _drawn(of_agent.scores)
+        score = gap = None
+        if self.scored_scenarios and set(measured) == set(self.scored_scenarios):
+            score = estimate(interquartile_mean(measured), interquartile_mean(drawn))
+            gap = estimate(optimality_gap(measured), optimality_gap(drawn))
+        return Standing(
+            agent=agent,
+            family=self.family_of[agent],
+            score=score,
+            gap=gap,
+            scores={name: _mean(runs) for name, runs in of_agent.scores.items()},
+            returns={name: _mean(runs) for name, runs in of_agent.returns.items()},
+            num_seeds={name: len(runs.seeds) for name, runs in of_agent.returns.items()},
+        )
+
+    def _shared(self, x: str, y: str) -> tuple[Drawn, Drawn]:
+        """The scores of both in the scenarios, and with the seeds, that both have."""
+        first, second = self.of_agent[x].scores, self.of_agent[y].scores
+        pairs = {name: _with_shared_seeds(first[name], second[name]) for name in first if name in second}
+        pairs = {name: pair for name, pair in pairs.items() if pair[0].seeds}
+        return tuple(_drawn({name: pair[n] for name, pair in pairs.items()}) for n in range(2))  # type: ignore[return-value]
+
+
+def _place(standing: Standing) -> tuple[bool, float]:
+    """Ranked ones by score, then the others by what they have."""
+    if standing.score:
+        return False, -standing.score.value
+    found = standing.scores or standing.returns
+    return True, -float(np.mean([each.value for each in found.values()])) if found else np.inf
+
+
+def _mean(runs: Runs) -> Estimate:
+    return estimate(runs.values.mean(), runs.drawn().mean(1))
+
+
+def _drawn(by_scenario: dict[str, Runs]) -> Drawn:
+    measured = {name: runs.values for name, runs in by_scenario.items()}
+    return measured, {name: runs.drawn() for name, runs in by_scenario.items()}
+
+
+def _with_shared_seeds(x: Runs, y: Runs) -> tuple[Runs, Runs]:
+    shared = [seed for seed in x.seeds if seed in y.seeds]
+    return x.of_seeds(shared), y.of_seeds(shared)

@@ -1,0 +1,189 @@
+"""One agent in one scenario with one seed: trained, evaluated on the way, and written down.
+
+Shape legend: N evaluation sessions.
+"""
+
+import hashlib
+import json
+import resource
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+
+import recsim_env
+from agents.agent import Agent, Learner
+from agents.evaluation import Evaluation, evaluate
+from benchmarks.metrics import CatalogFacts, summary
+from benchmarks.results import Row
+from benchmarks.roster import Entry, make_agent
+from benchmarks.suites import Suite
+from recsim_env.scenarios import scenario_named
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """What one worker does at a time, and all that its rows depend on."""
+
+    suite_name: str
+    suite: Suite
+    agent: str
+    entry: Entry
+    task: str
+    """Name of the scenario and its variant; `scenario` in rows."""
+    scenario: str
+    changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    seed: int
+    world: str | None = None
+    """Fitted world or log, for MovieLens."""
+
+    @cached_property
+    def digest(self) -> str:
+        """Of all that the rows depend on: another version, preset, setting or size is another cell."""
+        preset = scenario_named(self.scenario).changed(self.changes)
+        parts = [recsim_env.__version__, repr(preset), self.task, self.agent, self.entry.path]
+        parts += [json.dumps(self.entry.settings, sort_keys=True), json.dumps(self.suite.sizes())]
+        parts += [repr(self.suite.worlds), self.suite.device, str(self.seed)]
+        return hashlib.blake2b("\n".join(parts).encode(), digest_size=8).hexdigest()
+
+    def env_id(self, agent: Agent) -> str:
+        return f"recsim_env/{self.scenario}{agent.env_variant}-v0"
+
+    def env_options(self) -> dict[str, Any]:
+        """Of every env, in training and evaluation."""
+        options: dict[str, Any] = {"changes": self.changes} if self.changes else {}
+        return {**options, "world": self.world} if self.scenario == "MovieLens" and self.world else options
+
+    def training_options(self, agent: Learner) -> dict[str, Any]:
+        worlds = self.suite.worlds
+        first = worlds.catalog_seed if agent.reads_evaluation_catalog else worlds.training_catalog_seed
+        return {"split": "train", "catalog_seed": first + self.seed, **self.env_options()}
+
+    def evaluation_env(self, agent: Agent) -> Any:
+        return gymnasium.make_vec(
+            self.env_id(agent),
+            self.suite.num_sessions,
+            vectorization_mode="vector_entry_point",
+            observation=agent.observation,
+            split=self.suite.worlds.split,
+            catalog_seed=self.suite.worlds.catalog_seed + self.seed,
+            **self.env_options(),
+        )
+
+    @property
+    def sessions_seed(self) -> int:
+        """Of the first evaluation session."""
+        return self.suite.worlds.sessions_seed + self.suite.worlds.sessions_apart * self.seed
+
+    def identity(self) -> Row:
+        """The keys that all rows of the cell share."""
+        return {
+            "suite": self.suite_name,
+            "agent": self.agent,
+            "family": self.entry.family,
+            "scenario": self.task,
+            "seed": self.seed,
+            "cell": self.digest,
+            "version": recsim_env.__version__,
+        }
+
+    def failed(self, reason: str) -> Row:
+        """The row that says that it came to nothing."""
+        return {
+            **self.identity(),
+            "env_steps": 0,
+            "wall_s": 0.0,
+            "status": "failed",
+            "is_final": True,
+            "error": reason,
+        }
+
+
+def run_cell(cell: Cell) -> list[Row]:
+    """Train (if the agent learns) and evaluate: a row for each evaluation, the last one with all that is measured."""
+    import torch  # here, as it takes a second and nobody else in this file needs it
+
+    torch.set_num_threads(1)
+    _forget_peak_memory()
+    agent = make_agent(cell.entry, cell.suite.device)
+    env = cell.evaluation_env(agent)
+    rows: list[Row] = []
+    started, evaluating = time.perf_counter(), 0.0
+    last: Evaluation | None = None
+
+    def report(env_steps: int) -> None:
+        nonlocal evaluating, last
+        before = time.perf_counter()
+        last = evaluate(agent, env, cell.sessions_seed, cell.seed)
+        learning = before - started - evaluating
+        rows.append({**cell.identity(), "env_steps": env_steps, "wall_s": round(learning, 3), **means(last)})
+        evaluating += time.perf_counter() - before
+
+    if isinstance(agent, Learner):
+        every = cell.suite.num_steps // cell.suite.num_evaluations
+        options = cell.training_options(agent)
+        agent.learn(cell.env_id(agent), options, cell.suite.num_steps, cell.seed, report, every)
+    else:
+        report(0)
+    assert last is not None, "a learner has to report at its end"
+    metrics = summary(last, CatalogFacts.of(env))
+    rows[-1] |= {
+        "is_final": True,
+        "returns": [round(float(each), 4) for each in last.returns],
+        "metrics": {name: value for name, value in metrics.items() if not isinstance(value, dict)},
+        "ramps": {name: _rounded(value) for name, value in metrics.items() if isinstance(value, dict)},
+        "settings": {**cell.entry.settings, **agent.settings_found()},
+        "steps_per_s": round(rows[-1]["env_steps"] / rows[-1]["wall_s"], 1) if rows[-1]["env_steps"] else None,
+        "peak_memory_mib": round(peak_memory_mib(), 1),
+        "cell_s": round(time.perf_counter() - started, 3),
+    }
+    env.close()
+    return rows
+
+
+def _rounded(ramp: dict[str, list]) -> dict[str, list]:
+    """A ramp with four decimals: rows are kept by the thousand."""
+    return {
+        name: [round(value, 4) if isinstance(value, float) else value for value in values]
+        for name, values in ramp.items()
+    }
+
+
+def means(evaluation: Evaluation) -> Row:
+    """What every evaluation says in numbers."""
+    returns = evaluation.returns
+    return {
+        "status": "ok",
+        "is_final": False,
+        "num_sessions": len(returns),
+        "return_mean": float(returns.mean()),
+        "return_sem": float(returns.std(ddof=1) / len(returns) ** 0.5),
+        "session_length_mean": float(evaluation.lengths.mean()),
+        "churn": float(evaluation.has_left.mean()),
+    }
+
+
+def _forget_peak_memory() -> None:
+    """Let the peak begin anew, as workers do many cells each (where the system can do that: Linux)."""
+    forget = Path("/proc/self/clear_refs")
+    if forget.exists():
+        try:
+            forget.write_text("5")
+        except OSError:
+            return
+
+
+def peak_memory_mib() -> float:
+    """The most memory that this process has held since `_forget_peak_memory`, in MiB."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) / 1024
+    unit = 1024**2 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit

@@ -1,0 +1,37 @@
+"""What commands share of the terminal: its width, a progress bar, and how numbers are read from arguments."""
+
+import argparse
+import sys
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+def console() -> Console:
+    """The terminal; where there is none (a pipe, a log), wide enough for the tables."""
+    return Console() if sys.stdout.isatty() else Console(width=150)
+
+
+def progress_bar(on: Console, *more: ProgressColumn) -> Progress:
+    """A bar with the time taken and the time left."""
+    columns = (TextColumn("{task.description}"), BarColumn(), *more, TimeElapsedColumn(), TimeRemainingColumn())
+    # Cells take from a second to minutes: the speed that tells the time left is that of the last half hour.
+    return Progress(*columns, console=on, speed_estimate_period=1_800.0)
+
+
+class Counted(ProgressColumn):
+    """How many of how many, where the bar itself counts seconds."""
+
+    def render(self, task: Task) -> str:
+        return f"{task.fields['num_done']}/{task.fields['num_all']}"
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1, as an argparse type."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: must be a whole number of at least 1")
+    return number

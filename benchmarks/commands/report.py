@@ -1,0 +1,54 @@
+"""`report`: the page, the table and the pictures of a folder of results."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markdown import Markdown
+
+from benchmarks.commands.console import console
+from benchmarks.results import Row, of_newest_version, read_rows
+
+
+def add_to(commands: Any) -> None:
+    parser = commands.add_parser(
+        "report",
+        help="write the report from the rows alone",
+        description="Write report.html (one page that needs no network), report.md and the pictures from "
+        "DIR/results.jsonl.",
+    )
+    parser.add_argument("directory", type=Path, metavar="DIR", help="folder that holds results.jsonl")
+    parser.add_argument(
+        "--readme", type=Path, metavar="FILE", help="also put the table and pictures between the markers in FILE"
+    )
+    parser.add_argument("--tensorboard", type=Path, metavar="DIR", help="also write TensorBoard event files there")
+    parser.set_defaults(command=report)
+
+
+def report(parsed: argparse.Namespace) -> int:
+    on = console()
+
+    def tell(words: str) -> None:
+        on.print(words, highlight=False, markup=False)
+
+    rows = of_newest_version(read_rows(parsed.directory / "results.jsonl", tell), tell)
+    if parsed.readme:
+        from benchmarks.readme_section import write_readme_section
+
+        write_readme_section(parsed.readme, parsed.directory, rows)
+    if parsed.tensorboard:
+        from benchmarks.tensorboard_export import write_events
+
+        write_events(parsed.tensorboard, rows)
+    return write_and_show(parsed.directory, rows, on)
+
+
+def write_and_show(directory: Path, rows: list[Row], on: Console) -> int:
+    """Write the report and print what it opens with."""
+    from benchmarks.report import write_report  # here, as Matplotlib takes a second
+
+    found = write_report(directory, rows)
+    on.print(Markdown(found.answer))
+    on.print(f"{directory / 'report.html'}\n{directory / 'report.md'}", highlight=False)
+    return 0

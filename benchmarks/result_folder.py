@@ -1,0 +1,110 @@
+"""A folder of results that survives being killed: what is finished in it stays, and is not done again."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+from filelock import FileLock, Timeout
+
+from benchmarks.cell import Cell
+from benchmarks.results import ResultsError, Row, append_rows, read_rows, write_rows
+from benchmarks.suites import Suite
+from recsim_env.atomic_file import write_atomically
+
+RESULTS, APART, SUITE = "results.jsonl", "kept_apart.jsonl", "suite.json"
+
+
+class ResultFolder:
+    """The rows of one suite; a context manager that lets no second run write into the folder.
+
+    On entering, what a killed run has left is put in order: a line that was cut off and rows of a cell that was not
+    finished are dropped, rows of another version or of other settings are moved to `kept_apart.jsonl`.
+
+    Raises:
+        ResultsError: the folder holds another suite or other sizes of it, or another run is writing into it.
+        OSError: it cannot be written.
+    """
+
+    def __init__(self, path: Path, suite_name: str, suite: Suite, tell: Callable[[str], None]) -> None:
+        self.path, self._suite_name, self._suite, self._tell = path, suite_name, suite, tell
+        self._lock = FileLock(path / ".lock")
+
+    def __enter__(self) -> "ResultFolder":
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise ResultsError(f"{self.path}: another run is writing into this folder") from None
+        except OSError as error:
+            raise OSError(f"{self.path}: cannot be written ({error.strerror})") from None
+        try:
+            self._check_suite()
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lock.release()
+
+    def _check_suite(self) -> None:
+        path, own = self.path / SUITE, {"suite": self._suite_name, **self._suite.sizes()}
+        if not path.exists():
+            if (self.path / RESULTS).exists():
+                raise ResultsError(f"{self.path}: holds {RESULTS} but no {SUITE}: choose another folder")
+            write_atomically(path, json.dumps(own, indent=1).encode())
+            return
+        try:
+            found = json.loads(path.read_text())
+        except json.JSONDecodeError:
+            raise ResultsError(f"{path}: is damaged; choose another folder") from None
+        if found != own:
+            raise ResultsError(f"{self.path}: holds {_in_words(found)}, not {_in_words(own)}; choose another folder")
+
+    def finished(self, cells: list[Cell], is_retrying: bool) -> list[Row]:
+        """The rows of finished cells, once the folder is in order. `is_retrying` counts failed ones as not finished."""
+        path = self.path / RESULTS
+        if not path.exists():
+            return []
+        try:
+            rows = read_rows(path, self._tell)
+        except ResultsError:
+            if path.read_bytes().count(b"\n") > 0:
+                raise
+            rows = []  # the very first line was cut off
+        digests = {cell.digest for cell in cells}
+        asked_for = {(cell.agent, cell.task, cell.seed) for cell in cells}
+        done = {row["cell"] for row in rows if row["is_final"] and not (is_retrying and row["status"] == "failed")}
+        kept, apart = [], []
+        for row in rows:
+            # Cells that are not asked for this time stay: they may be part of the suite the next time.
+            is_foreign = row["cell"] not in digests and (row["agent"], row["scenario"], row["seed"]) in asked_for
+            if is_foreign:
+                apart.append(row)
+            elif row["cell"] in done:
+                kept.append(row)
+        if apart:
+            self._tell(f"{len(apart)} rows of another version or other settings are kept apart in {APART}")
+            append_rows(self.path / APART, apart)
+        write_rows(path, kept)
+        return kept
+
+    def add(self, rows: list[Row]) -> None:
+        """Append the rows of a finished cell."""
+        append_rows(self.path / RESULTS, rows)
+
+    def sort(self, cells: list[Cell]) -> list[Row]:
+        """Put the rows in the order of the cells, whatever the order in which they were finished."""
+        rows = read_rows(self.path / RESULTS)
+        order = {cell.digest: number for number, cell in enumerate(cells)}
+        rows.sort(key=lambda row: (order.get(row["cell"], len(order)), row["env_steps"]))
+        write_rows(self.path / RESULTS, rows)
+        return rows
+
+
+def _in_words(suite: dict) -> str:
+    sizes = ", ".join(f"{name} {number}" for name, number in suite.items() if name != "suite")
+    return f"suite {suite.get('suite')!r} ({sizes})"

@@ -1,0 +1,145 @@
+"""Who can be compared: every agent with its class, its settings and what kind it is."""
+
+import difflib
+import importlib
+import inspect
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from agents.agent import Agent, Learner
+from benchmarks.results import ResultsError
+
+TUNED = Path(__file__).with_name("tuned")
+"""A file `<agent>.json` for each agent whose settings `python -m benchmarks tune` has found."""
+
+FAMILIES = {
+    "reference": "knows what no agent can",
+    "rule": "ranks by a rule",
+    "bandit": "learns each person within the session",
+    "logged": "learns from logged sessions only",
+    "learner": "learns by reinforcement, ours",
+    "library": "learns by reinforcement, of Stable-Baselines3 or sb3-contrib",
+    "own": "put on the board by --agent",
+}
+"""Kinds of agents, in words."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One agent of the board."""
+
+    path: str
+    """`package.module:Class`."""
+    family: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Keyword arguments of the class; what `TUNED` holds for the agent takes precedence."""
+
+    def agent_class(self) -> type[Agent]:
+        """The class; `ResultsError` in one line if it is not there or no agent."""
+        module, _, name = self.path.partition(":")
+        try:
+            found = getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise ResultsError(f"agent {self.path!r}: cannot be imported ({error})") from None
+        if not (inspect.isclass(found) and issubclass(found, Agent)):
+            raise ResultsError(f"agent {self.path!r}: is not a class that extends agents.agent.Agent")
+        return found
+
+    @property
+    def is_learner(self) -> bool:
+        return issubclass(self.agent_class(), Learner)
+
+
+def _of_library(algorithm: str, **settings: Any) -> Entry:
+    return Entry(path="agents.sb3_learner:SB3Learner", family="library", settings={"algorithm": algorithm, **settings})
+
+
+_PPO: dict[str, Any] = {
+    "n_steps": 64,
+    "batch_size": 512,
+    "n_epochs": 8,
+    "learning_rate": 1e-3,
+    "gamma": 0.97,
+    "ent_coef": 0.003,
+}
+
+ROSTER: dict[str, Entry] = {
+    "random": Entry(path="agents.random_agent:RandomAgent", family="reference"),
+    "popularity": Entry(path="agents.popularity:PopularityAgent", family="rule"),
+    "linucb": Entry(path="agents.linucb:LinUCB", family="bandit"),
+    "eb-linucb": Entry(path="agents.empirical_bayes:EmpiricalBayesLinUCB", family="bandit"),
+    "ppo": _of_library("PPO", **_PPO),
+    "ppo-multi-input": _of_library("PPO", policy="MultiInputPolicy", **_PPO),
+    "ppo-mlp": _of_library("PPO", policy="MlpPolicy", **_PPO),
+    "a2c": _of_library(
+        "A2C",
+        n_steps=8,
+        learning_rate=2e-3,
+        gamma=0.97,
+        gae_lambda=0.95,
+        ent_coef=0.01,
+        normalize_advantage=True,
+        use_rms_prop=False,
+    ),
+    "dqn": _of_library(
+        "DQN",
+        learning_rate=1e-3,
+        gamma=0.95,
+        buffer_size=50_000,
+        learning_starts=2_000,
+        batch_size=256,
+        train_freq=4,
+        gradient_steps=4,
+        target_update_interval=1_000,
+        exploration_fraction=0.3,
+    ),
+    "history-blind": Entry(path="agents.foresight:HistoryBlindPlayer", family="reference"),
+    "bayes-filter": Entry(
+        path="agents.bayes_filter:BayesFilterPlayer", family="reference", settings={"num_threads": 1}
+    ),
+    "myopic-oracle": Entry(path="agents.myopic_oracle:MyopicOracle", family="reference"),
+    "foresight-oracle": Entry(path="agents.foresight:ForesightOracle", family="reference"),
+    "planning-oracle": Entry(
+        path="agents.planning_oracle:PlanningOracle", family="reference", settings={"num_threads": 1}
+    ),
+}
+"""Every agent of ours by its name on the board."""
+
+
+def entry_named(name: str) -> Entry:
+    """The entry of that name, its tuned settings in it, or one for `package.module:Class`.
+
+    Raises:
+        ResultsError: there is none; the message has the nearest names.
+    """
+    if ":" in name:
+        return Entry(path=name, family="own")
+    if name not in ROSTER:
+        raise ResultsError(f"agent {name!r}: unknown{nearest(name, ROSTER)}; or give package.module:Class")
+    entry, tuned = ROSTER[name], TUNED / f"{name}.json"
+    if not tuned.is_file():
+        return entry
+    found = json.loads(tuned.read_text())["settings"]
+    return Entry(path=entry.path, family=entry.family, settings={**entry.settings, **found})
+
+
+def nearest(name: str, names: Any) -> str:
+    """What to say of the names that look like one that is unknown."""
+    close = difflib.get_close_matches(name, list(names), n=3, cutoff=0.4)
+    return f"; did you mean {' or '.join(close)}?" if close else f"; there are {', '.join(names)}"
+
+
+def make_agent(entry: Entry, device: str = "cpu") -> Agent:
+    """The agent with its settings; `device` goes to those that compute with torch."""
+    made = entry.agent_class()
+    settings = dict(entry.settings)
+    if takes_device(made):
+        settings.setdefault("device", device)
+    return made(**settings)
+
+
+def takes_device(agent_class: type[Agent]) -> bool:
+    """Whether some constructor of the class has a keyword `device`."""
+    return any("device" in inspect.signature(each.__init__).parameters for each in agent_class.__mro__[:-1])

@@ -1,0 +1,100 @@
+"""Worker processes that are given one task after the other, and may die without taking the run with them."""
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import Any
+
+_CONTEXT = multiprocessing.get_context("spawn")
+_THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Why a task has no result, in one line."""
+
+    reason: str
+
+
+class _Worker:
+    """One process, and the task that it works on."""
+
+    def __init__(self, work: Callable[[Any], Any]) -> None:
+        self.connection, far_end = _CONTEXT.Pipe()
+        self.process: SpawnProcess = _CONTEXT.Process(target=_serve, args=(far_end, work), daemon=True)
+        self.process.start()
+        far_end.close()
+        self.task: Any = None
+
+    def give(self, task: Any) -> None:
+        self.task = task
+        self.connection.send(task)
+
+    def result(self) -> Any:
+        """What became of the task: waits for it."""
+        try:
+            return self.connection.recv()
+        except (EOFError, OSError):
+            self.process.join()
+            return Failure(reason=f"its process ended without a result (exit code {self.process.exitcode})")
+
+
+def run_in_processes(
+    tasks: Sequence[Any], work: Callable[[Any], Any], num_workers: int, num_threads: int = 1
+) -> Iterator[tuple[Any, Any]]:
+    """`work(task)` for each task, in the order given, `num_workers` at a time; yields (task, result) as they are done.
+
+    A task that raises, or whose process dies, has a `Failure` for its result, and the others go on. Each process keeps
+    to `num_threads` threads. When this process ends, however it does, the workers end too.
+    """
+    for name in _THREAD_LIMITS:
+        os.environ[name] = str(num_threads)  # read by the libraries when a worker imports them
+    todo = list(reversed(tasks))
+    workers: list[_Worker] = []
+    try:
+        while todo or workers:
+            while todo and len(workers) < num_workers:
+                worker = _Worker(work)
+                worker.give(todo.pop())
+                workers.append(worker)
+            ready = wait([worker.connection for worker in workers])
+            for worker in [each for each in workers if each.connection in ready]:
+                task, result = worker.task, worker.result()
+                if worker.process.exitcode is not None or not todo:
+                    worker.connection.close()
+                    workers.remove(worker)
+                else:
+                    worker.give(todo.pop())
+                yield task, result
+    finally:
+        for worker in workers:
+            worker.process.kill()
+
+
+def _serve(connection: Connection, work: Callable[[Any], Any]) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    while True:
+        try:
+            task = connection.recv()
+        except (EOFError, OSError, KeyboardInterrupt):
+            return
+        try:
+            result = work(task)
+        except KeyboardInterrupt:
+            return
+        except Exception as error:
+            words = " ".join(str(error).split())
+            result = Failure(reason=f"{type(error).__name__}: {words}"[:500])
+        connection.send(result)
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed cannot end its children: they watch for it."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)

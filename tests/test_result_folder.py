@@ -1,0 +1,177 @@
+"""Results on the disk: rows are whole, foreign ones are kept apart, and a folder belongs to one suite and one run."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.cell import Cell
+from benchmarks.result_folder import APART, RESULTS, ResultFolder
+from benchmarks.results import ResultsError, append_rows, of_newest_version, provenance, read_rows, write_rows
+from benchmarks.runner import cells
+from benchmarks.suites import SUITES, Suite
+
+SUITE = Suite(
+    scenarios=("Video",), agents=("random", "linucb"), num_seeds=2, num_steps=10, num_evaluations=1, num_sessions=4
+)
+
+
+def row(of: Cell, is_final: bool = True, **others) -> dict:
+    made = {**of.identity(), "env_steps": 0, "wall_s": 0.0, "status": "ok", "is_final": is_final}
+    return {**made, **provenance([]), **others}
+
+
+@pytest.fixture
+def every() -> list[Cell]:
+    return cells("made", SUITE)
+
+
+@pytest.fixture
+def told() -> list[str]:
+    return []
+
+
+def open_folder(path: Path, told: list[str], suite: Suite = SUITE, name: str = "made") -> ResultFolder:
+    return ResultFolder(path, name, suite, told.append)
+
+
+def test_what_is_finished_is_found_again_and_the_rest_is_dropped(tmp_path: Path, every, told):
+    with open_folder(tmp_path, told) as folder:
+        assert folder.finished(every, False) == []
+        folder.add([row(every[0], False), row(every[0])])
+        folder.add([row(every[1], False)])  # its process was killed before the final row was written
+    with open_folder(tmp_path, told) as folder:
+        assert [found["cell"] for found in folder.finished(every, False)] == [every[0].digest] * 2
+    assert len(read_rows(tmp_path / RESULTS)) == 2
+    assert told == []
+
+
+def test_rows_stand_in_the_order_of_the_cells_whatever_was_finished_first(tmp_path: Path, every, told):
+    with open_folder(tmp_path, told) as folder:
+        for cell in reversed(every):
+            folder.add([row(cell)])
+        assert [found["cell"] for found in folder.sort(every)] == [cell.digest for cell in every]
+
+
+def test_failed_cells_are_tried_again_when_asked_for(tmp_path: Path, every, told):
+    with open_folder(tmp_path, told) as folder:
+        folder.add([every[0].failed("ValueError: no") | provenance([])])
+        folder.add([row(every[1])])
+        assert len(folder.finished(every, False)) == 2
+        assert [found["cell"] for found in folder.finished(every, True)] == [every[1].digest]
+
+
+def test_rows_of_other_settings_are_kept_apart_and_it_is_said(tmp_path: Path, every, told):
+    with open_folder(tmp_path, told) as folder:
+        folder.add([row(every[0], cell="0123456789abcdef", version="0.0.1")])
+        folder.add([row(every[1])])
+        assert [found["cell"] for found in folder.finished(every, False)] == [every[1].digest]
+    assert [found["version"] for found in read_rows(tmp_path / APART)] == ["0.0.1"]
+    assert told == ["1 rows of another version or other settings are kept apart in kept_apart.jsonl"]
+
+
+def test_cells_that_are_not_asked_for_this_time_stay(tmp_path: Path, every, told):
+    with open_folder(tmp_path, told) as folder:
+        folder.add([row(cell) for cell in every])
+        fewer = [cell for cell in every if cell.agent == "linucb"]
+        assert len(folder.finished(fewer, False)) == len(every)
+
+
+def test_a_first_line_that_was_cut_off_is_no_row(tmp_path: Path, every, told):
+    with open_folder(tmp_path, told) as folder:
+        (tmp_path / RESULTS).write_bytes(b'{"suite": "ma')
+        assert folder.finished(every, False) == []
+        folder.add([row(every[0])])
+        assert len(folder.finished(every, False)) == 1
+
+
+def test_a_folder_of_another_suite_or_other_sizes_is_refused(tmp_path: Path, told):
+    with open_folder(tmp_path, told):
+        pass
+    larger = dataclasses.replace(SUITE, num_steps=20)
+    for suite, name, words in ((SUITE, "other", "not suite 'other'"), (larger, "made", "num_steps 20")):
+        with pytest.raises(ResultsError, match=words) as refusal, open_folder(tmp_path, told, suite, name):
+            pass
+        assert "holds suite 'made' (num_steps 10" in str(refusal.value)
+    fewer = dataclasses.replace(SUITE, agents=("random",), num_seeds=1)
+    with open_folder(tmp_path, told, fewer):
+        pass
+    (tmp_path / "suite.json").write_text("{")
+    with pytest.raises(ResultsError, match="is damaged"), open_folder(tmp_path, told):
+        pass
+
+
+def test_results_of_unknown_origin_are_not_added_to(tmp_path: Path, told):
+    (tmp_path / RESULTS).write_text("{}\n")
+    with pytest.raises(ResultsError, match=r"no suite\.json"), open_folder(tmp_path, told):
+        pass
+    assert (tmp_path / RESULTS).read_text() == "{}\n"
+
+
+def test_a_second_run_cannot_write_into_the_same_folder(tmp_path: Path, told):
+    with (
+        open_folder(tmp_path, told),
+        pytest.raises(ResultsError, match="another run is writing"),
+        open_folder(tmp_path, told),
+    ):
+        pass
+    with open_folder(tmp_path, told):
+        pass
+
+
+def test_a_folder_that_cannot_be_written_is_refused_in_one_line(tmp_path: Path, told):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="cannot be written") as refusal, open_folder(tmp_path / "file" / "out", told):
+        pass
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_last_line_that_was_cut_off_is_skipped_and_said(tmp_path: Path, every, told):
+    path = tmp_path / RESULTS
+    append_rows(path, [row(every[0]), row(every[1])])
+    with path.open("ab") as file:
+        file.write(b'{"suite"')
+    assert [found["cell"] for found in read_rows(path, told.append)] == [every[0].digest, every[1].digest]
+    assert told == [f"{path}:3: the last line is cut off; it is skipped"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "no such file"),
+        ("", "holds no rows"),
+        ("{nonsense\n", "results.jsonl:1: not JSON"),
+        (json.dumps({"suite": "x"}) + "\n", "results.jsonl:1: not a result row, lacks agent"),
+        ("[1]\n", "results.jsonl:1: not a result row"),
+    ],
+)
+def test_a_bad_results_file_is_refused_in_one_line(content, message, tmp_path: Path):
+    if content is not None:
+        (tmp_path / RESULTS).write_text(content)
+    with pytest.raises(ResultsError, match=message) as refusal:
+        read_rows(tmp_path / RESULTS)
+    assert "\n" not in str(refusal.value)
+
+
+def test_rows_of_an_older_version_are_left_out_of_what_is_shown(every, told):
+    rows = [
+        row(every[0], version="0.1.0", date="2026-01-01T00:00:00+00:00"),
+        row(every[1], version="0.2.0", date="2026-02-01T00:00:00+00:00"),
+    ]
+    assert of_newest_version(rows, told.append) == rows[1:]
+    assert told == ["1 rows of another version (0.1.0) are kept apart: shown is 0.2.0"]
+    assert of_newest_version(rows[1:], told.append) == rows[1:]
+    assert len(told) == 1
+
+
+def test_rows_come_back_as_they_were_written(tmp_path: Path, every):
+    rows = [row(every[0], returns=[1.5, 2.25], error="ü\nx")]
+    write_rows(tmp_path / RESULTS, rows)
+    assert read_rows(tmp_path / RESULTS) == rows
+
+
+def test_every_suite_has_a_folder_of_its_own(tmp_path: Path, told):
+    for name, suite in SUITES.items():
+        with open_folder(tmp_path / name, told, suite, name):
+            pass
