@@ -49,32 +49,32 @@ def panels(picture: Picture) -> list[str]:
 
 def sheet(picture: Picture, elements: list[str]) -> bytes:
     """One SVG file of all the panels, with its legend and both schemes of colours."""
-    placed, x, y, row_height = [], _EDGE, _EDGE, 0.0
+    placed, x, y, row_height, sheet_width = [], _EDGE, _EDGE, 0.0, 2 * WIDTH
     for figure, element in zip(picture.panels, elements, strict=True):
         width, height = (72.0 * float(length) for length in figure.get_size_inches())
         if x > _EDGE and x + width > _SHEET_WIDTH - _EDGE:
             x, y, row_height = _EDGE, y + row_height + _GAP, 0.0
         place = f'<svg x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" '
         placed.append(element.replace("<svg ", place, 1))
-        x, row_height = x + width + _GAP, max(row_height, height)
-    marks, y = _legend_marks(picture, y + row_height + _GAP)
+        x, row_height, sheet_width = x + width + _GAP, max(row_height, height), max(sheet_width, x + width + _EDGE)
+    marks, y = _legend_marks(picture, y + row_height + _GAP, sheet_width)
     style = f":root {{ {variables(False)} }} @media (prefers-color-scheme: dark) {{ :root {{ {variables(True)} }} }}"
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_SHEET_WIDTH:.0f} {y:.0f}" '
-        f'width="{_SHEET_WIDTH * 4 / 3:.0f}" height="{y * 4 / 3:.0f}" role="img" aria-label="{escape(picture.title)}">\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {sheet_width:.0f} {y:.0f}" role="img" '
+        f'width="{sheet_width * 4 / 3:.0f}" height="{y * 4 / 3:.0f}" aria-label="{escape(picture.title)}">\n'
         f"<style>{style}</style>\n"
         f'<rect width="100%" height="100%" fill="var({PAPER.variable})"/>\n'
         f"{''.join(placed)}\n{marks}</svg>\n"
     ).encode()
 
 
-def _legend_marks(picture: Picture, y: float) -> tuple[str, float]:
+def _legend_marks(picture: Picture, y: float, sheet_width: float) -> tuple[str, float]:
     """The legend's lines as SVG, and where they end."""
     found, x = [], _EDGE
     for family, words in legend(picture):
         text = f"{family}: {words}"
         width = text_width(text, TEXT) + 26.0
-        if x > _EDGE and x + width > _SHEET_WIDTH - _EDGE:
+        if x > _EDGE and x + width > sheet_width - _EDGE:
             x, y = _EDGE, y + 13.0
         found.append(
             f'<circle cx="{x + 4:.1f}" cy="{y + 4:.1f}" r="3.5" fill="{family_colour(family)}"/>'

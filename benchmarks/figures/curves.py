@@ -135,7 +135,7 @@ def one_by_one(board: Board) -> Picture:
     pale = [np.concatenate([[*getattr(line, of), np.nan] for line in curves.values()]) for of in ("x", "mean")]
     colours, panels = shades(board), []
     for agent, own in curves.items():
-        figure, axes = new_panel(agent, "user-steps", "score", height=108.0, width=140.0, right=8.0)
+        figure, axes = new_panel(agent, "user-steps", "score", height=108.0, width=132.0, right=8.0)
         axes.plot(*pale, color=OTHERS.light, lw=0.5)
         axes.fill_between(own.x, own.mean - own.half, own.mean + own.half, color=colours[agent], alpha=0.18, lw=0)
         axes.plot(own.x, own.mean, color=colours[agent], lw=1.6)

@@ -142,7 +142,7 @@ def svg_of(figure: Figure, title: str) -> str:
     svg = re.sub(r"<style.*?</style>|<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'<svg [^>]*viewBox="([^"]+)"[^>]*>', _head(title), svg, count=1)
     svg = re.sub(r"font-family: [^;\"]+", f"font-family: {_FONTS_OF_READERS}", svg)
-    svg = re.sub(r"(\d\.\d\d)\d+", r"\1", svg)
+    svg = re.sub(r"<[^>]+>", lambda tag: re.sub(r"(\d\.\d\d)\d+", r"\1", tag[0]), svg)  # hundredths of a point
     svg = re.sub(r'<g id="[^"]+"', "<g", svg)  # several panels stand in one page: no id twice
     return with_variables(re.sub(r"\s*\n\s*", "\n", svg))
 

@@ -1,0 +1,171 @@
+"""What the rows say, in words: who wins, by how much, how sure it is, and what did not work."""
+
+from collections.abc import Iterable
+
+from benchmarks.board import LEARNING_FAMILIES, POPULARITY, REACHABLE, Board, Standing
+from benchmarks.score_draws import decimals
+from benchmarks.suites import ONE, ZERO
+
+CellKey = tuple[str, str, int]
+"""Agent, scenario, seed."""
+
+ENOUGH_SEEDS = 10
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """`1 seed`, `5 seeds`."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def listed(names: Iterable[str]) -> str:
+    """`a, b and c`."""
+    names = list(names)
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else "none"
+
+
+def answer(board: Board, missing: list[CellKey]) -> list[str]:
+    """The first paragraphs: each can be read alone."""
+    if not board.scored_scenarios:
+        found = [_without_scores(board)]
+    elif not board.deployable:
+        found = ["No agent that could be deployed has runs in every scored scenario yet, so there is no winner."]
+    else:
+        found = [_winner(board), _between_references(board), _by_scenario(board)]
+    found += [*against_popularity(board)[:1], how_sure(board)]
+    failed = sum(row["status"] == "failed" for row in board.rows)
+    if failed or missing:
+        found.append(
+            f"Not all of it ran: {counted(failed, 'cell')} failed and {len(missing):,} "
+            f"{'is' if len(missing) == 1 else 'are'} missing (named below)."
+        )
+    return [line for line in found if line]
+
+
+def _without_scores(board: Board) -> str:
+    return (
+        f"There are no scores: no scenario has final rows of both references, `{ZERO}` and `{ONE}`, with the second "
+        f"above the first. The returns of {counted(len(board.standings), 'agent')} are below, scenario by scenario."
+    )
+
+
+def _winner(board: Board) -> str:
+    best = board.deployable[0]
+    assert best.score is not None, "deployable agents are ranked"
+    where = f"On {counted(len(board.scored_scenarios), 'scenario')} × {counted(_num_seeds(best), 'seed')}, "
+    says = (
+        f"{where}**{best.agent}** has the best score of the {counted(len(board.deployable), 'deployable agent')}: "
+        f"interquartile mean **{best.score.text()}**"
+    )
+    if len(board.deployable) == 1:
+        return says + "; no other one has runs in every scenario."
+    next_best = board.deployable[1]
+    lead, chance = board.lead(best.agent, next_best.agent), board.improvement(best.agent, next_best.agent)
+    says += (
+        f", {lead.text()} above the next, {next_best.agent}. The probability that a run of {best.agent} scores above "
+        f"one of {next_best.agent} is {chance.text()}."
+    )
+    if lead.low <= 0.0:
+        says += " The interval of that lead holds 0: these runs do not tell the two apart."
+    return says
+
+
+def _num_seeds(standing: Standing) -> int:
+    return min(standing.num_seeds.values())
+
+
+def _between_references(board: Board) -> str:
+    best = board.deployable[0]
+    says = "Random is 0, the planning oracle, which reads the latent state, 1."
+    reachable = board.by_agent.get(REACHABLE)
+    if reachable and reachable.score and best.score:
+        share = best.score.value / reachable.score.value
+        says += (
+            f" The Bayes-filter player, which knows the world but sees of the user only what an agent sees, reaches "
+            f"{reachable.score.text()}; {best.agent} has {share:.0%} of that."
+        )
+    baseline = board.best_baseline
+    if baseline and baseline.score and baseline.agent != best.agent:
+        says += f" The best rule or bandit, {baseline.agent}, has {baseline.score.text()}."
+    return says
+
+
+def _by_scenario(board: Board) -> str:
+    if len(board.scored_scenarios) == 1:
+        return ""
+    firsts = []
+    for scenario in board.scored_scenarios:
+        here = [each for each in board.standings if each.is_deployable and scenario in each.scores]
+        if here:
+            first = max(here, key=lambda each: each.scores[scenario].value)
+            firsts.append(f"{scenario} {first.agent} ({decimals(first.scores[scenario].value)})")
+    return f"Best by scenario: {', '.join(firsts)}."
+
+
+def how_sure(board: Board) -> str:
+    """What the number of seeds allows to say."""
+    if board.num_seeds >= ENOUGH_SEEDS:
+        return ""
+    if board.num_seeds == 1:
+        return (
+            "**Exploratory**: with one seed nothing is known of how much training varies; intervals are over "
+            "evaluation sessions alone."
+        )
+    return (
+        f"**Exploratory**: {counted(board.num_seeds, 'seed')} are fewer than {ENOUGH_SEEDS}, and intervals from so few "
+        "are too narrow. A nominal 95% bootstrap interval of the interquartile mean holds the truth in about 75% of "
+        "the cases with 3 seeds of 1 scenario, 86% with 5 seeds of 4, 92% with 10 seeds of 4."
+    )
+
+
+def against_popularity(board: Board) -> list[str]:
+    """Which learners return more than popularity, and where; first those that do so nowhere."""
+    popular = board.by_agent.get(POPULARITY)
+    learners = [each for each in board.standings if each.family in LEARNING_FAMILIES and each.returns]
+    if popular is None or not popular.returns or not learners:
+        return []
+    above = {each.agent: _scenarios_above(board, each, popular) for each in learners}
+    nowhere = [agent for agent, scenarios in above.items() if not scenarios]
+    if nowhere:
+        says = f"{listed(nowhere)} {'does' if len(nowhere) == 1 else 'do'} not beat popularity in any scenario."
+    else:
+        says = "Every learner beats popularity in at least one scenario."
+    everywhere = [each.agent for each in learners if above[each.agent] == list(popular.returns)]
+    found = [says, f"Above popularity in every scenario: {listed(everywhere)}."]
+    partly = [agent for agent, scenarios in above.items() if scenarios and agent not in everywhere]
+    return found + [f"{agent}: above popularity in {listed(above[agent])} only." for agent in partly]
+
+
+def _scenarios_above(board: Board, learner: Standing, popular: Standing) -> list[str]:
+    """Where the whole 95% interval of the difference in return is above 0."""
+    shared = [scenario for scenario in popular.returns if scenario in learner.returns]
+    return [name for name in shared if board.lead_in(name, learner.agent, popular.agent).low > 0.0]
+
+
+def missing_cells(board: Board, expected: Iterable[CellKey] | None = None) -> list[CellKey]:
+    """Which of the `expected` cells left no row; without them, each agent is expected in each scenario x seed."""
+    found = {(row["agent"], row["scenario"], row["seed"]) for row in board.rows if row["is_final"]}
+    if expected is None:
+        seeds = sorted({row["seed"] for row in board.rows})
+        expected = [(agent, name, seed) for agent in board.family_of for name in board.scenarios for seed in seeds]
+    return [key for key in expected if key not in found]
+
+
+def definitions() -> list[str]:
+    """What the figures mean."""
+    return [
+        "**return**: sum of the rewards of a session; a step's reward is the mean rating, in stars, of what was shown; "
+        "what was not consumed rates 0.",
+        "**score**: (return − random) / (planning oracle − random), with the mean returns of both in the same "
+        "scenario. 0 is random, 1 the planning oracle, which reads the latent state and tries out futures.",
+        "**interquartile mean**: mean of the middle half of all runs, all scenarios × seeds together.",
+        "**95% interval**: bootstrap in two stages: seeds are drawn again within each scenario, and evaluation "
+        "sessions within each seed, the same ones for all agents, so that differences stay paired. It speaks of other "
+        "seeds, users and catalogues of these scenarios, not of other scenarios.",
+        "**probability of improvement**: how often a run scores above the other agent's run with the same seed, mean "
+        "over scenarios.",
+        "**optimality gap**: mean of what lacks to score 1; what is above 1 counts nothing.",
+        "**deployable**: needs no more than a recommender has. References are not: oracles read the latent state, the "
+        "Bayes-filter and the history-blind player know the model of the world; random is the zero of the scale.",
+        "**beats popularity**: the 95% interval of the difference in return, on the same sessions, is above 0.",
+        "Every agent is evaluated on the same sessions, of users and items that training never saw.",
+    ]
