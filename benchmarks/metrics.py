@@ -35,8 +35,8 @@ class CatalogFacts:
     """[I] int64: platform time from which an item is on the shelf."""
     retire_steps: np.ndarray
     """[I] int64: platform time from which it no longer is."""
-    impressions: np.ndarray
-    """[A, I] float64: how often the rest of the platform has been shown an item, by the bin of the item's age."""
+    clicks: np.ndarray
+    """[A, I] float64: how often the rest of the platform has clicked an item, by the bin of the item's age."""
     new_item_age: int
     """An item is new while its age is below this."""
 
@@ -44,12 +44,12 @@ class CatalogFacts:
     def of(cls, env: RecommenderVectorEnv) -> "CatalogFacts":
         """The facts of an env's catalogue. On a live platform what its own visitors were shown is not counted."""
         world = env.simulator.world
-        scaled = env.catalog_statistics[:, :, 0].astype(np.float64)
+        scaled_impressions, click_rates = (env.catalog_statistics[:, :, n].astype(np.float64) for n in (0, 1))
         return cls(
             content=world.items.features,
             release_steps=np.array(world.item_records["release_step"]),
             retire_steps=np.array(world.item_records["retire_step"]),
-            impressions=np.round(2.0 ** (32.0 * scaled) - 1.0),
+            clicks=np.round((2.0 ** (32.0 * scaled_impressions) - 1.0) * click_rates),
             new_item_age=world.scenario.catalog.new_item_age,
         )
 
@@ -144,25 +144,25 @@ def intra_list_diversity(evaluation: Evaluation, facts: CatalogFacts) -> float |
 
 
 def novelty(evaluation: Evaluation, facts: CatalogFacts) -> float | None:
-    """Mean over showings of -log2 p(i, t), in bits: how little the rest of the platform has been shown what is shown.
+    """Mean over showings of -log2 p(i, t), in bits: how little known on the rest of the platform is what is shown.
 
-    p(i, t) = (n_it + 1) / sum_j (n_jt + 1) with n_jt the background impressions of item j up to platform time t, and
+    p(i, t) = (n_it + 1) / sum_j (n_jt + 1) with n_jt the background clicks of item j up to platform time t, and
     j over the items on the shelf at t (Castells, Vargas and Wang, "Novelty and diversity metrics for recommender
     systems: choice, discovery and relevance", DDR 2011; add-one smoothing).
     """
     shown = _showings(evaluation, facts)
     if len(shown.items) == 0:
         return None
-    counts = facts.impressions[REFRESH_AT[np.minimum(shown.ages, MAX_AGE)], shown.items] + 1.0
+    counts = facts.clicks[REFRESH_AT[np.minimum(shown.ages, MAX_AGE)], shown.items] + 1.0
     return float(np.mean(np.log2(_totals_on_shelf(facts, shown.times) / counts)))
 
 
 def _totals_on_shelf(facts: CatalogFacts, times: np.ndarray) -> np.ndarray:
-    """For each platform time the sum of impressions + 1 over the items on the shelf then.
+    """For each platform time the sum of clicks + 1 over the items on the shelf then.
 
-    It is a sum of changes: an item adds its new impressions at each refresh, and takes all of them away in the end.
+    It is a sum of changes: an item adds its new clicks at each refresh, and takes all of them away in the end.
     """
-    gains = np.diff(facts.impressions + 1.0, axis=0, prepend=0.0)
+    gains = np.diff(facts.clicks + 1.0, axis=0, prepend=0.0)
     at = np.minimum(facts.release_steps + BIN_STARTS[:, None], facts.retire_steps)
     changed_at = np.concatenate([*at, facts.retire_steps])
     order = np.argsort(changed_at, kind="stable")

@@ -34,14 +34,14 @@ NEVER = np.iinfo(np.int64).max
 
 def make_facts(release=(0, 0, 12, 14, 30), retire=(100, 5, 100, 100, 100)) -> CatalogFacts:
     """Items 0, 2 and 3 are there for the sessions of `make_evaluation`; 1 is gone by then, 4 is yet to come."""
-    impressions = np.zeros((NUM_BINS, 5))
-    impressions[1:, 0] = 7.0
-    impressions[1, 2], impressions[2:, 2] = 1.0, 3.0
+    clicks = np.zeros((NUM_BINS, 5))
+    clicks[1:, 0] = 7.0
+    clicks[1, 2], clicks[2:, 2] = 1.0, 3.0
     return CatalogFacts(
         content=np.array([[1.0, 0.0], [9.0, 9.0], [3.0, 4.0], [0.0, 1.0], [9.0, 9.0]], np.float32),
         release_steps=np.array(release, np.int64),
         retire_steps=np.array(retire, np.int64),
-        impressions=impressions,
+        clicks=clicks,
         new_item_age=2,
     )
 
@@ -124,7 +124,7 @@ def test_diversity_leaves_out_sessions_with_one_showing():
     assert intra_list_diversity(make_empty(), make_facts()) is None
 
 
-def test_novelty_is_the_bits_of_what_was_shown_among_the_background_impressions_of_its_time():
+def test_novelty_is_the_bits_of_what_was_shown_among_the_background_clicks_of_its_time():
     # With one added: item 0 has 8; item 2 has 1, 2, 4 at ages 0, 1, 2; item 3 has 1. Item 0 alone says nothing.
     of_first = [0.0, 0.0, np.log2(9 / 8)]
     of_second = [0.0, np.log2(9 / 8), np.log2(10 / 2), np.log2(13 / 4), np.log2(13 / 8)]
@@ -139,7 +139,7 @@ def test_novelty_equals_a_sum_over_the_shelf_at_every_time():
         content=np.ones((40, 2)),
         release_steps=release,
         retire_steps=release + 9,
-        impressions=np.cumsum(generator.poisson(3.0, (NUM_BINS, 40)), 0).astype(np.float64),
+        clicks=np.cumsum(generator.poisson(3.0, (NUM_BINS, 40)), 0).astype(np.float64),
         new_item_age=2,
     )
     starts, lengths = np.array([5, 30, 31]), np.array([20, 6, 20])
@@ -148,7 +148,7 @@ def test_novelty_equals_a_sum_over_the_shelf_at_every_time():
         for step in range(lengths[n]):
             now = starts[n] + step
             shelf = np.flatnonzero((release <= now) & (now < release + 9))
-            counts = {i: facts.impressions[int(now - release[i]).bit_length(), i] + 1 for i in shelf.tolist()}
+            counts = {i: facts.clicks[int(now - release[i]).bit_length(), i] + 1 for i in shelf.tolist()}
             items[step, n] = item = int(generator.choice(shelf))
             bits.append(-np.log2(counts[item] / sum(counts.values())))
     frame = {"start_times": starts, "tenures": np.zeros(3, int), "has_left": np.zeros(3, bool)}
@@ -211,7 +211,7 @@ def test_metrics_do_not_depend_on_ids_nor_on_the_order_of_sessions():
         content=np.concatenate([np.ones((shift, 2), np.float32), small.content]),
         release_steps=np.concatenate([gone, small.release_steps]),
         retire_steps=np.concatenate([gone + 3, small.retire_steps]),
-        impressions=np.concatenate([np.full((NUM_BINS, shift), 50.0), small.impressions], 1),
+        clicks=np.concatenate([np.full((NUM_BINS, shift), 50.0), small.clicks], 1),
         new_item_age=2,
     )
     items = np.where(evaluation.items == NO_ITEM, NO_ITEM, evaluation.items + shift)
@@ -227,8 +227,9 @@ def test_metrics_do_not_depend_on_ids_nor_on_the_order_of_sessions():
 def test_summaries_of_a_real_world_are_json_in_their_ranges(slate_size):
     env = gymnasium.make_vec("recsim_env/News-v0", 24, slate_size=slate_size, split="test", catalog_seed=1)
     evaluation, facts = evaluate(RandomAgent(), env, seed=5), CatalogFacts.of(env)
-    seen = env.catalog_statistics[:, :, 0]
-    np.testing.assert_array_equal((np.log2(1.0 + facts.impressions) / 32.0).astype(np.float32), seen)
+    scaled_impressions, click_rates, _ = np.moveaxis(env.catalog_statistics.astype(np.float64), 2, 0)
+    np.testing.assert_allclose(facts.clicks, (2.0 ** (32.0 * scaled_impressions) - 1.0) * click_rates, atol=0.51)
+    assert (facts.clicks == np.round(facts.clicks)).all()
     shown = np.unique(evaluation.items[evaluation.items != NO_ITEM])
     assert is_available(evaluation, facts)[shown].all()
     found = json.loads(json.dumps(summary(evaluation, facts, evaluation.returns), allow_nan=False))
