@@ -74,6 +74,9 @@ class Agent(ABC):
 class Learner(Agent):
     """An agent that learns by acting."""
 
+    has_budget: bool = True
+    """Whether what it learns depends on the number of steps that it may take."""
+
     reads_evaluation_catalog: bool = False
     """Whether it learns from what other people answered on the very catalogue that it is evaluated on (its `learn` is
     then given that catalogue with training users): an advantage over those that never saw these items."""

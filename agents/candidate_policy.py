@@ -72,17 +72,19 @@ class CandidateActorCritic:
         width: E.
     """
 
+    extractor_class: type[BaseFeaturesExtractor] = StateAndScores
+
     def __init__(
         self, observation_space: spaces.Dict, action_space: spaces.Discrete, *args: Any, width: int = 64, **kwargs: Any
     ) -> None:
         check_shows_one_item(action_space)
-        kwargs |= {"features_extractor_class": StateAndScores, "features_extractor_kwargs": {"width": width}}
+        kwargs |= {"features_extractor_class": self.extractor_class, "features_extractor_kwargs": {"width": width}}
         kwargs["ortho_init"] = False
         super().__init__(observation_space, action_space, *args, **kwargs)  # type: ignore[call-arg]
 
     def _build_mlp_extractor(self) -> None:
         scorer: Any = self.features_extractor  # type: ignore[attr-defined]
-        self.mlp_extractor = _ScoresAndState(scorer.width, scorer.num_candidates)
+        self.mlp_extractor: nn.Module = _ScoresAndState(scorer.width, scorer.num_candidates)
 
     def _build(self, lr_schedule: Any) -> None:
         policy: Any = self

@@ -14,7 +14,7 @@ import gymnasium
 import numpy as np
 
 import recsim_env  # noqa: F401  (registers the ids)
-from agents.agent import Agent, Env, Learner
+from agents.agent import Agent, Env, Learner, NothingLearntError
 from agents.evaluation import evaluate
 from agents.saved_tensors import load_tensors, save_tensors
 from recsim_env.config import Scenario
@@ -64,6 +64,8 @@ class KnownWorldPlayer(Learner):
         cares: values to try.
         num_tuning_sessions: sessions in which each is tried.
     """
+
+    has_budget = False
 
     def __init__(
         self,
@@ -116,6 +118,8 @@ class KnownWorldPlayer(Learner):
         return {f"care_for_{name}": value for name, value in dataclasses.asdict(self.care).items()}
 
     def save(self, path: Path) -> None:
+        if not self._learnt_in:
+            raise NothingLearntError
         save_tensors(path, type(self).__name__, {"care": self.care.weights()}, self._learnt_in)
 
     def load(self, path: Path) -> None:

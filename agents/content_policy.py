@@ -108,6 +108,7 @@ class ItemCritic(BaseModel):
         self,
         observation_space: spaces.Dict,
         action_space: spaces.Box,
+        *,
         num_estimates: int,
         width: int,
         reach: float,
@@ -171,9 +172,8 @@ class ContentWise:
 
     def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> ItemCritic:
         policy: Any = self
-        num_estimates = policy.critic_kwargs["n_critics"]
-        critic = self.critic_class(policy.observation_space, policy.action_space, num_estimates, self._width, self._reach)
-        return critic.to(policy.device)
+        sizes = {"num_estimates": policy.critic_kwargs["n_critics"], "width": self._width, "reach": self._reach}
+        return self.critic_class(policy.observation_space, policy.action_space, **sizes).to(policy.device)
 
 
 class ContentSACPolicy(ContentWise, SACPolicy):

@@ -166,6 +166,8 @@ class HistoryBlindPlayer(KnownWorldPlayer):
         return self.best(scores, items != NO_ITEM)
 
     def save(self, path: Path) -> None:
+        if not self._learnt_in:
+            raise NothingLearntError
         own = {"care": self.care.weights(), "temperature": np.array(self.temperature)}
         save_tensors(path, type(self).__name__, own, self._learnt_in)
 

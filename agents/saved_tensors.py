@@ -18,7 +18,7 @@ from recsim_env.atomic_file import write_atomically
 def save_tensors(path: Path, agent: str, tensors: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> None:
     """Write arrays and settings (what JSON can hold), whole or not at all."""
     metadata = {"agent": agent, "settings": json.dumps(dict(settings))}
-    contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    contiguous = {name: np.require(tensor, requirements="C") for name, tensor in tensors.items()}
     write_atomically(Path(path), safetensors.numpy.save(contiguous, metadata))
 
 

@@ -1,6 +1,7 @@
 """Stable-Baselines3's algorithms behind the protocol: PPO, A2C and DQN show one of the candidates, SAC, TD3 and DDPG
 the candidate nearest to a point in content space."""
 
+import copy
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.vec_env import VecEnvWrapper
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
 from agents.agent import Learner, NothingLearntError, Observations
 from agents.candidate_policy import CANDIDATE_POLICIES
@@ -39,6 +40,8 @@ class SB3Learner(Learner):
         algorithm: a name in `ALGORITHMS`. SAC, TD3 and DDPG play `recsim_env/{scenario}Content-v0`.
         policy: one of `POLICIES`; `MlpPolicy` sees flat observations, the others dicts.
         num_envs: sessions that run side by side while learning.
+        reward_scale: what rewards are multiplied by while learning. SB3 clips the gradients of policy and value
+            together: with sums of stars the value's would leave nothing to the policy's.
         device: where the networks compute: "cpu", "cuda".
         settings: keyword arguments of the algorithm's constructor. `action_noise` may be a number: the standard
             deviation of normal noise on each content feature. `buffer_size` is by default the number of steps.
@@ -49,6 +52,7 @@ class SB3Learner(Learner):
         algorithm: str,
         policy: str = "candidate",
         num_envs: int = 64,
+        reward_scale: float = 0.1,
         device: str = "cpu",
         **settings: Any,
     ) -> None:
@@ -57,7 +61,7 @@ class SB3Learner(Learner):
         if policy not in POLICIES:
             raise ValueError(f"policy={policy!r}: must be one of {', '.join(POLICIES)}")
         self.algorithm, self.policy, self.num_envs, self.settings = algorithm, policy, num_envs, settings
-        self.device = device
+        self.reward_scale, self.device = reward_scale, device
         self.observation = "flat" if policy == "MlpPolicy" else "dict"
         self.env_variant = "Content" if algorithm in CONTENT_POLICIES else ""
         self._model: Any = None
@@ -72,6 +76,10 @@ class SB3Learner(Learner):
         """The policy of ours for each of them."""
         return CANDIDATE_POLICIES | CONTENT_POLICIES
 
+    def library_policy(self) -> str:
+        """The name that the library itself gives to its policy."""
+        return self.policy
+
     def learn(
         self,
         env_id: str,
@@ -82,14 +90,15 @@ class SB3Learner(Learner):
         report_every: int = 0,
     ) -> None:
         sessions = make_sb3_vec_env(env_id, self.num_envs, observation=self.observation, **env_options)
-        env = _TruncationEnds(sessions)
-        made, settings = self.algorithms()[self.algorithm], dict(self.settings)
+        env = _FixedHorizon(sessions, self.reward_scale)
+        made = self.algorithms()[self.algorithm]
+        settings = copy.deepcopy(self.settings)  # SB3 writes into what it is given
         if issubclass(made, OffPolicyAlgorithm):
             settings.setdefault("buffer_size", num_steps)  # SB3's own million would take gigabytes
         if isinstance(settings.get("action_noise"), int | float):
             scale = np.full(env.action_space.shape, settings["action_noise"])
             settings["action_noise"] = NormalActionNoise(np.zeros_like(scale), scale)
-        policy = self.candidate_policies()[self.algorithm] if self.policy == "candidate" else self.policy
+        policy = self.candidate_policies()[self.algorithm] if self.policy == "candidate" else self.library_policy()
         self._model = made(policy, env, seed=seed, device=self.device, **settings)
         milestones = Milestones(report, report_every, num_steps)
         milestones.begin()
@@ -115,8 +124,12 @@ class SB3Learner(Learner):
         return self._model
 
 
-class _TruncationEnds(VecEnvWrapper):
-    """Hides from SB3 that a session was truncated, so that it bootstraps nothing."""
+class _FixedHorizon(VecEnvWrapper):
+    """Scales rewards, and hides from SB3 that a session was truncated, so that it bootstraps nothing."""
+
+    def __init__(self, env: VecEnv, reward_scale: float) -> None:
+        super().__init__(env)
+        self._scale = np.float32(reward_scale)
 
     def reset(self) -> Any:
         return self.venv.reset()
@@ -125,7 +138,7 @@ class _TruncationEnds(VecEnvWrapper):
         observations, rewards, dones, infos = self.venv.step_wait()
         for info in infos:
             info["TimeLimit.truncated"] = False
-        return observations, rewards, dones, infos
+        return observations, rewards * self._scale, dones, infos
 
 
 class _Reports(BaseCallback):

@@ -112,23 +112,19 @@ class Wolpertinger(SB3Learner):
     Args:
         algorithm: "SAC" or "TD3".
         num_neighbours: k, at least 1; more than there are candidates means all of them.
-        num_envs: sessions that run side by side while learning.
-        device: where the networks compute: "cpu", "cuda".
-        settings: as for `SB3Learner`.
+        settings: as for `SB3Learner`, whose other arguments it has too.
     """
 
     def __init__(
         self,
         algorithm: str = "SAC",
         num_neighbours: int = 5,
-        num_envs: int = 64,
-        device: str = "cpu",
         **settings: Any,
     ) -> None:
         if isinstance(num_neighbours, bool) or not isinstance(num_neighbours, int) or num_neighbours < 1:
             raise ValueError(f"num_neighbours={num_neighbours!r}: must be a whole number of at least 1")
         policy_settings = {**settings.pop("policy_kwargs", {}), "num_neighbours": num_neighbours}
-        super().__init__(algorithm, num_envs=num_envs, device=device, policy_kwargs=policy_settings, **settings)
+        super().__init__(algorithm, policy_kwargs=policy_settings, **settings)
         self.env_variant = "Content"
 
     @staticmethod

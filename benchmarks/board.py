@@ -1,6 +1,6 @@
 """The board: what all runs of a suite say together, worked out once for the pictures, the tables and the words.
 
-Shape legend: H thresholds.
+Shape legend: R runs (seeds) of an agent, D bootstrap draws, H thresholds.
 """
 
 from collections.abc import Iterable
@@ -103,21 +103,30 @@ class Board:
         best = [name for name in names if name not in wanted][: num_agents - len(wanted)]
         return [name for name in names if name in best or name in wanted]
 
-    def improvement(self, x: str, y: str) -> Estimate:
-        """The probability that a run of `x` scores above the run of `y` with the same seed, mean over scenarios."""
+    def improvement(self, x: str, y: str) -> Estimate | None:
+        """The probability that a run of `x` scores above the run of `y` with the same seed, mean over scenarios.
+
+        None, as for `lead` and `lead_in`, where the two share nothing.
+        """
         first, second = self._shared(x, y)
+        if not first[0]:
+            return None
         value, draws = (probability_of_improvement(*pair, is_paired=True) for pair in zip(first, second, strict=True))
         return estimate(value, draws)
 
-    def lead(self, x: str, y: str) -> Estimate:
+    def lead(self, x: str, y: str) -> Estimate | None:
         """Interquartile mean of `x` minus that of `y`, over the scenarios and seeds that both have."""
         first, second = self._shared(x, y)
+        if not first[0]:
+            return None
         value, draws = (interquartile_mean(a) - interquartile_mean(b) for a, b in zip(first, second, strict=True))
         return estimate(value, draws)
 
-    def lead_in(self, scenario: str, x: str, y: str) -> Estimate:
+    def lead_in(self, scenario: str, x: str, y: str) -> Estimate | None:
         """Mean return of `x` minus that of `y` in one scenario, over the seeds that both have, on the same sessions."""
         runs = _with_shared_seeds(self.of_agent[x].returns[scenario], self.of_agent[y].returns[scenario])
+        if not runs[0].seeds:
+            return None
         value = runs[0].values.mean() - runs[1].values.mean()
         return estimate(value, runs[0].drawn().mean(1) - runs[1].drawn().mean(1))
 
@@ -130,6 +139,15 @@ class Board:
     def runs(self, agent: str, scenario: str | None = None) -> list[Row]:
         """The final rows of an agent, in one scenario or in all."""
         return [row for row in self.final if row["agent"] == agent and scenario in (None, row["scenario"])]
+
+    def metric(self, agent: str, name: str) -> np.ndarray:
+        """[R] a metric of an agent's runs: for each seed the mean over scenarios; empty where no run has it."""
+        by_seed: dict[int, list[float]] = {}
+        for row in self.runs(agent):
+            value = (row.get("metrics") or {}).get(name)
+            if value is not None:
+                by_seed.setdefault(row["seed"], []).append(value)
+        return np.array([np.mean(values) for values in by_seed.values()])
 
     def _standing(self, agent: str) -> Standing:
         of_agent = self.of_agent[agent]

@@ -47,7 +47,10 @@ class Cell:
         """Of all that the rows depend on: another version, preset, setting or size is another cell."""
         preset = scenario_named(self.scenario).changed(self.changes)
         parts = [recsim_env.__version__, repr(preset), self.task, self.agent, self.entry.path]
-        parts += [json.dumps(self.entry.settings, sort_keys=True), json.dumps(self.suite.sizes())]
+        made, sizes = self.entry.agent_class(), self.suite.sizes()
+        if not (issubclass(made, Learner) and made.has_budget):
+            sizes = {"num_sessions": self.suite.num_sessions}
+        parts += [json.dumps(self.entry.settings, sort_keys=True), json.dumps(sizes)]
         parts += [repr(self.suite.worlds), self.suite.device, str(self.seed)]
         return hashlib.blake2b("\n".join(parts).encode(), digest_size=8).hexdigest()
 

@@ -1,80 +1,135 @@
-"""The table: each agent's final score and return by scenario, with intervals."""
-
-from pathlib import Path
+"""The leaderboard as a table: every agent's place, score and cost, all scenarios together and one by one."""
 
 import numpy as np
-from scipy import stats
 
+from benchmarks.board import POPULARITY, Board, Standing
+from benchmarks.metric_names import name_of_metric
+from benchmarks.report_content import Table
 from benchmarks.results import Row
-from recsim_env.atomic_file import write_atomically
+from benchmarks.score_draws import AgentRuns, Estimate, decimals
+from benchmarks.suites import ONE
+
+NONE = "–"
 
 
-def half_interval(group: list[Row], key: str) -> float:
-    """Half the width of the 95% interval of the mean of `<key>_mean` or `score` over one agent's seeds.
-
-    Two independent sources add in quadrature: training seeds (Student's t; none with a single seed) and the choice
-    of evaluation sessions, which all seeds share (the rows' standard errors).
-    """
-    values = np.array([row[f"{key}_mean" if key == "return" else key] for row in group])
-    of_sessions = 1.96 * float(np.mean([row[f"{key}_sem"] for row in group]))
-    of_seeds = 0.0
-    if len(values) > 1:
-        of_seeds = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
-    return float(np.hypot(of_sessions, of_seeds))
-
-
-def final_rows(rows: list[Row]) -> list[Row]:
-    """The row with the most steps of each agent x scenario x seed."""
-    last: dict[tuple[str, str, int], Row] = {}
-    for row in rows:
-        key = (row["agent"], row["scenario"], row["seed"])
-        if key not in last or row["env_steps"] >= last[key]["env_steps"]:
-            last[key] = row
-    return list(last.values())
+def score_table(board: Board) -> Table:
+    """Best first: interquartile mean, optimality gap and, for each scenario, the mean score."""
+    columns = ["agent", "family", "score", "gap", *board.scored_scenarios, "seeds"]
+    rows, place = [], 0
+    for standing in board.standings:
+        if standing.is_deployable and standing.score:
+            place += 1
+            name = f"{place}. {standing.agent}"
+        else:
+            name = standing.agent
+        scores = [standing.scores.get(scenario) for scenario in board.scored_scenarios]
+        figures = [NONE if each is None else decimals(each.value) for each in (standing.gap, *scores)]
+        rows.append([name, standing.family, text_of(standing.score), *figures, seeds_of(standing)])
+    title = "Interquartile mean score (95% interval), optimality gap, and mean score in each scenario"
+    return Table(title=title, columns=columns, rows=rows)
 
 
-def leaderboard(rows: list[Row]) -> str:
-    """A Markdown table for each scenario, best first."""
-    final = final_rows(rows)
-    parts = [f"# Leaderboard: suite `{rows[0]['suite']}`", provenance_line(rows[0])]
-    for scenario in dict.fromkeys(row["scenario"] for row in rows):
-        table = ["| agent | score | return of a session | session length | left | steps | learning, s |"]
-        table.append("|---|---|---|---|---|---|---|")
-        by_agent: dict[str, list[Row]] = {}
-        for row in final:
-            if row["scenario"] == scenario:
-                by_agent.setdefault(row["agent"], []).append(row)
-        for agent, group in sorted(by_agent.items(), key=lambda pair: -_mean(pair[1], "score")):
-            table.append(
-                f"| {agent} | {_mean(group, 'score'):.2f} ± {half_interval(group, 'score'):.2f} "
-                f"| {_mean(group, 'return_mean'):.1f} ± {half_interval(group, 'return'):.1f} "
-                f"| {_mean(group, 'session_length_mean'):.1f} | {_mean(group, 'churn'):.0%} "
-                f"| {_mean(group, 'env_steps'):,.0f} | {_mean(group, 'wall_s'):.0f} |"
+def scenario_table(board: Board, scenario: str) -> Table:
+    """Best first: score, return, difference to popularity, session length and churn in one scenario."""
+    here = [standing for standing in board.standings if scenario in standing.returns]
+    here.sort(key=lambda standing: -standing.returns[scenario].value)
+    has_popularity = any(standing.agent == POPULARITY for standing in here)
+    rows = []
+    for standing in here:
+        runs = board.runs(standing.agent, scenario)
+        over = NONE
+        if has_popularity and standing.agent != POPULARITY:
+            over = text_of(board.lead_in(scenario, standing.agent, POPULARITY), 1)
+        rows.append(
+            [
+                standing.agent,
+                text_of(standing.scores.get(scenario)),
+                text_of(standing.returns[scenario], 1),
+                over,
+                _regret(board, scenario, standing.agent),
+                decimals(_mean(runs, "session_length_mean"), 1),
+                f"{_mean(runs, 'churn'):.0%}",
+                str(len(runs)),
+            ]
+        )
+    columns = [
+        "agent",
+        "score",
+        "return, stars",
+        "over popularity, stars",
+        "regret, stars",
+        "steps of a session",
+        "left",
+        "seeds",
+    ]
+    return Table(title=scenario, columns=columns, rows=rows, is_detail=True)
+
+
+def cost_table(board: Board) -> Table:
+    """What learning took, mean over scenarios x seeds."""
+    rows = []
+    for standing in board.learners:
+        runs = board.runs(standing.agent)
+        if runs:
+            steps, seconds, speed, memory = (
+                _mean(runs, key) for key in ("env_steps", "wall_s", "steps_per_s", "peak_memory_mib")
             )
-        parts.append(f"## {scenario}\n\n" + "\n".join(table))
-    parts.append(
-        "Score: 0 is random, 1 is the myopic oracle, which reads the latent state but does not plan: a planner can "
-        "score above 1. ± is half of the 95% interval over training seeds (Student's t) and evaluation sessions. "
-        "Users and catalogues were not seen in training."
-    )
-    return "\n\n".join(parts) + "\n"
+            figures = [f"{steps:,.0f}", decimals(seconds, 1), f"{speed:,.0f}", f"{memory:,.0f}"]
+            rows.append([standing.agent, text_of(standing.score), *figures])
+    columns = ["agent", "score", "user-steps", "learning, s", "user-steps/s", "peak memory, MiB"]
+    return Table(title="Cost of a run, mean over scenarios × seeds", columns=columns, rows=rows)
 
 
-def provenance_line(row: Row) -> str:
-    """Where rows come from, in one line of Markdown."""
-    versions = ", ".join(f"{name} {number}" for name, number in row.get("versions", {}).items())
-    return (
-        f"`{row.get('command', '?')}` · commit {row.get('commit', '?')} · {row.get('date', '?')} · "
-        f"{row.get('machine', '?')} · {versions}"
-    )
+def _regret(board: Board, scenario: str, agent: str) -> str:
+    """What the planning oracle returns more."""
+    has_oracle = scenario in board.of_agent.get(ONE, AgentRuns()).returns
+    lost = board.lead_in(scenario, ONE, agent) if has_oracle else None
+    return decimals(lost.value, 1) if lost else NONE
 
 
-def _mean(group: list[Row], key: str) -> float:
-    return float(np.mean([row.get(key, np.nan) for row in group]))
+def metric_tables(board: Board) -> list[Table]:
+    """Each metric that any run has, mean over scenarios and seeds; and what they mean."""
+    pairs = (pair for row in board.final for pair in (row.get("metrics") or {}).items())
+    keys = list(dict.fromkeys(key for key, value in pairs if value is not None))
+    if not keys:
+        return []
+    names = [name_of_metric(key) for key in keys]
+    rows = []
+    for standing in board.standings:
+        found = [board.metric(standing.agent, key) for key in keys]
+        figures = [
+            decimals(float(values.mean()), name.digits) if values.size else NONE
+            for values, name in zip(found, names, strict=True)
+        ]
+        rows.append([standing.agent, *figures])
+    columns = ["agent", *(f"{name.words}, {name.unit}" if name.unit else name.words for name in names)]
+    return [
+        Table(title="Metrics, mean over scenarios and seeds", columns=columns, rows=rows),
+        Table(
+            title="What they are",
+            columns=["metric", "meaning"],
+            rows=[[name.words, name.about] for name in names if name.about],
+        ),
+    ]
 
 
-def write_leaderboard(directory: Path, rows: list[Row]) -> str:
-    """Write `leaderboard.md` and return its text."""
-    text = leaderboard(rows)
-    write_atomically(directory / "leaderboard.md", text.encode())
-    return text
+def seeds_of(standing: Standing) -> str:
+    """`5`, or `3 to 5` where scenarios differ."""
+    numbers = sorted(set(standing.num_seeds.values()))
+    return NONE if not numbers else str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
+
+
+def text_of(found: Estimate | None, digits: int = 2) -> str:
+    """A figure with its interval, or a dash."""
+    return found.text(digits) if found else NONE
+
+
+def markdown_table(table: Table) -> str:
+    """The table in Markdown, its title not included."""
+    lines = [table.columns, ["---" if n == 0 else "---:" for n in range(len(table.columns))], *table.rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _mean(runs: list[Row], key: str) -> float:
+    values = [row[key] for row in runs if row.get(key) is not None]
+    return float(np.mean(values)) if values else float("nan")

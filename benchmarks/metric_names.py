@@ -14,22 +14,26 @@ class MetricName:
 
 
 _NAMES = {
-    "regret": MetricName(words="regret", unit="stars", digits=1, about="return of the planning oracle minus return"),
-    "coverage": MetricName(words="coverage", unit="share of items", about="available items that were shown at all"),
-    "exposure_gini": MetricName(words="exposure Gini", unit="0 to 1", about="how unequally items are shown: 0 equally"),
-    "diversity": MetricName(words="diversity", unit="0 to 2", about="mean of 1 - cosine of the items of a session"),
+    "catalog_coverage": MetricName(
+        words="coverage", unit="share of items", about="available items that were shown to anybody"
+    ),
+    "exposure_gini": MetricName(
+        words="exposure Gini", unit="0 to 1", about="how unequally items are shown; 0: equally"
+    ),
+    "intra_list_diversity": MetricName(
+        words="diversity", unit="0 to 2", about="mean of 1 - cosine over all pairs of items that a session was shown"
+    ),
     "novelty": MetricName(words="novelty", unit="bits", digits=1, about="how little known the shown items are"),
-    "new_item_share": MetricName(words="new items", unit="share of showings", about="showings of items just released"),
-    "discovery_share": MetricName(words="discovered", unit="share", about="arrivals that were shown at all"),
-    "discovery_steps": MetricName(words="steps to discovery", unit="steps", digits=0, about="median, of those shown"),
+    "new_item_exposure": MetricName(
+        words="new items", unit="share of showings", about="showings of items that were released lately"
+    ),
+    "share_discovered": MetricName(words="discovered", unit="share of arrivals", about="new items shown to anybody"),
+    "steps_to_discovery": MetricName(
+        words="time to discovery", unit="steps", digits=0, about="median over the arrivals that were shown"
+    ),
     "session_length": MetricName(words="session length", unit="steps", digits=1),
     "churn": MetricName(words="left", unit="share of users", about="users who left before the session was over"),
 }
-_NAMES["catalog_coverage"] = _NAMES["coverage"]
-_NAMES["intra_list_diversity"] = _NAMES["diversity"]
-_NAMES["new_item_exposure"] = _NAMES["new_item_share"]
-_NAMES["share_discovered"] = _NAMES["discovery_share"]
-_NAMES["steps_to_discovery"] = _NAMES["discovery_steps"]
 
 
 def name_of_metric(key: str) -> MetricName:

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from html import escape
 from pathlib import Path
 
+import matplotlib
+
 from benchmarks.board import Board
 from benchmarks.figures.curves import SECONDS, learning_curves, one_by_one
 from benchmarks.figures.palette import FAINT, PAPER, family_colour, variables, with_variables
-from benchmarks.figures.panel import TEXT, WIDTH, Picture, svg_of, text_width
+from benchmarks.figures.panel import STYLE, TEXT, WIDTH, Picture, svg_of, text_width
 from benchmarks.figures.pareto import pareto_picture
 from benchmarks.figures.places import headroom_picture, leaderboard_picture
 from benchmarks.figures.profiles import improvement_picture, profile_picture
@@ -34,7 +36,8 @@ def draw_pictures(board: Board) -> list[Picture]:
         ramp_picture,
         pareto_picture,
     ]
-    return [picture for picture in (draw(board) for draw in drawings) if picture.panels]
+    with matplotlib.rc_context(STYLE):
+        return [picture for picture in (draw(board) for draw in drawings) if picture.panels]
 
 
 def legend(picture: Picture) -> list[tuple[str, str]]:

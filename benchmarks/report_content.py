@@ -19,7 +19,9 @@ class Table:
 
     columns: list[str]
     rows: list[list[str]]
-    title: str = ""
+    title: str
+    is_detail: bool = False
+    """Whether a page had better fold it away."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +42,13 @@ class Report:
     """A whole report."""
 
     title: str
-    answer: Words
+    opening: Words
     sections: list[Section]
+
+    @property
+    def answer(self) -> str:
+        """What it opens with, in Markdown."""
+        return "\n\n".join(self.opening.lines)
 
     @property
     def pictures(self) -> list[Picture]:

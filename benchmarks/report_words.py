@@ -54,12 +54,15 @@ def _winner(board: Board) -> str:
     where = f"On {counted(len(board.scored_scenarios), 'scenario')} × {counted(_num_seeds(best), 'seed')}, "
     says = (
         f"{where}**{best.agent}** has the best score of the {counted(len(board.deployable), 'deployable agent')}: "
-        f"interquartile mean **{best.score.text()}**"
+        f"interquartile mean **{decimals(best.score.value)}** (95% interval "
+        f"{decimals(best.score.low)} to {decimals(best.score.high)})"
     )
     if len(board.deployable) == 1:
         return says + "; no other one has runs in every scenario."
     next_best = board.deployable[1]
     lead, chance = board.lead(best.agent, next_best.agent), board.improvement(best.agent, next_best.agent)
+    if lead is None or chance is None:
+        return f"{says}; it shares no seed with the next, {next_best.agent}."
     says += (
         f", {lead.text()} above the next, {next_best.agent}. The probability that a run of {best.agent} scores above "
         f"one of {next_best.agent} is {chance.text()}."
@@ -138,7 +141,8 @@ def against_popularity(board: Board) -> list[str]:
 def _scenarios_above(board: Board, learner: Standing, popular: Standing) -> list[str]:
     """Where the whole 95% interval of the difference in return is above 0."""
     shared = [scenario for scenario in popular.returns if scenario in learner.returns]
-    return [name for name in shared if board.lead_in(name, learner.agent, popular.agent).low > 0.0]
+    leads = {name: board.lead_in(name, learner.agent, popular.agent) for name in shared}
+    return [name for name, lead in leads.items() if lead and lead.low > 0.0]
 
 
 def missing_cells(board: Board, expected: Iterable[CellKey] | None = None) -> list[CellKey]:
@@ -163,6 +167,7 @@ def definitions() -> list[str]:
         "seeds, users and catalogues of these scenarios, not of other scenarios.",
         "**probability of improvement**: how often a run scores above the other agent's run with the same seed, mean "
         "over scenarios.",
+        "**regret**: what the planning oracle returns more, on the same sessions.",
         "**optimality gap**: mean of what lacks to score 1; what is above 1 counts nothing.",
         "**deployable**: needs no more than a recommender has. References are not: oracles read the latent state, the "
         "Bayes-filter and the history-blind player know the model of the world; random is the zero of the scale.",

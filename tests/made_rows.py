@@ -142,27 +142,39 @@ def _row(agent: str, scenario: str, seed: int, share: float, level: float, retur
 
 def _final(level: float, returns: np.ndarray, generator: np.random.Generator) -> dict[str, Any]:
     steps = np.arange(_T)
-    ramp = 1.2 + 2.4 * level * (1.0 - np.exp(-steps / 8.0)) + generator.normal(0.0, 0.05, _T)
-    edges = [0, 1, 5, 10, 20, 50, 100, 1000]
-    ages = [float(1.2 + 2.0 * level + 0.1 * n) for n in range(len(edges) - 1)]
+    ramp = (1.2 + 2.4 * level * (1.0 - np.exp(-steps / 8.0)) + generator.normal(0.0, 0.05, _T)).tolist()
+    starts = [0, *(2**n for n in range(15))]
+    ages = (1.2 + 2.0 * level + 0.1 * np.arange(16) + generator.normal(0.0, 0.05, 16)).tolist()
+    showings = [0, 3, *range(20, 34)]
+    num_sessions = {"num_sessions": np.linspace(len(returns), 10, _T).astype(int).tolist()}
+    tenures = [1.2 + 2.0 * level, *[None] * 4, *(1.3 + 2.0 * level + 0.1 * n for n in range(3)), *[None] * 8]
     return {
         "is_final": True,
         "steps_per_s": 2_000.0 + 400.0 * float(generator.uniform()),
         "peak_memory_mib": 600.0 + 80.0 * float(generator.uniform()),
         "returns": returns.tolist(),
         "metrics": {
-            "coverage": float(np.clip(0.9 - 0.6 * level + generator.normal(0.0, 0.05), 0.02, 1.0)),
+            "regret": None,
+            "session_length": 26.0 + 22.0 * level,
+            "churn": max(0.02, 0.9 - 0.8 * level),
+            "catalog_coverage": float(np.clip(0.9 - 0.6 * level + generator.normal(0.0, 0.05), 0.02, 1.0)),
             "exposure_gini": float(np.clip(0.3 + 0.5 * level + generator.normal(0.0, 0.03), 0.0, 1.0)),
-            "diversity": float(np.clip(0.8 - 0.4 * level + generator.normal(0.0, 0.08), 0.0, 1.0)),
+            "intra_list_diversity": float(np.clip(0.8 - 0.4 * level + generator.normal(0.0, 0.08), 0.0, 1.0)),
             "novelty": 8.0 - 3.0 * level,
-            "new_item_share": float(np.clip(0.2 - 0.1 * level, 0.0, 1.0)),
-            "discovery_share": 0.4 + 0.3 * level,
-            "discovery_steps": None,
+            "new_item_exposure": float(np.clip(0.2 - 0.1 * level + generator.normal(0.0, 0.03), 0.0, 1.0)),
+            "share_discovered": 0.4 + 0.3 * level,
+            "steps_to_discovery": 30.0 - 10.0 * level,
         },
         "ramps": {
-            "by_step": ramp.tolist(),
-            "by_item_age": {"edges": edges, "means": [None, *ages[1:]]},
-            "by_tenure": {"edges": [0, 1, 10, 40], "means": [1.2 + 2.0 * level, 1.3 + 2.1 * level, None]},
+            "by_step": {"reward": ramp, **num_sessions},
+            "by_step_cold": {"reward": ramp, **num_sessions},
+            "by_item_age": {"starts": starts, "reward": [None, *ages[1:]], "num_showings": showings},
+            "by_tenure": {
+                "starts": starts,
+                "reward": tenures,
+                "return": tenures,
+                "num_sessions": [0 if reward is None else 30 for reward in tenures],
+            },
         },
-        "settings": {"learning_rate": 3e-4},
+        "settings": {"learning_rate": 3e-4, "width": 64} if level not in _LEVELS.values() else {},
     }

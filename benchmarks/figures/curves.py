@@ -1,6 +1,6 @@
 """Learning curves: what a session returns against user-steps, and against seconds of learning.
 
-Shape legend: E evaluations of an agent in a scenario.
+Shape legend: E evaluations of an agent in a scenario, R seeds.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
 from benchmarks.board import POPULARITY, REFERENCES, Board
 from benchmarks.figures.palette import OTHERS, shades
-from benchmarks.figures.panel import TEXT, Picture, label_ends, new_panel, text_width
+from benchmarks.figures.panel import TEXT, Picture, label_ends, new_panel, short, text_width
 from benchmarks.results import Row
 
 STEPS, SECONDS = "env_steps", "wall_s"
@@ -27,7 +27,8 @@ class Curve:
     mean: np.ndarray
     """[E]: mean over seeds."""
     half: np.ndarray
-    """[E]: half the 95% interval, over seeds and evaluation sessions."""
+    """[E]: half the 95% interval: 1.96 s / sqrt(R) with s the spread of the R seeds, which few seeds may understate:
+    so at least the error of one seed's sessions."""
 
 
 def curve(rows: list[Row], along: str, value: str = "return_mean", error: str = "return_sem") -> Curve:
@@ -41,10 +42,11 @@ def curve(rows: list[Row], along: str, value: str = "return_mean", error: str = 
     x, mean, half = [], [], []
     for group in points:
         values = np.array([row[value] for row in group])
-        of_seeds = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else 0.0
+        of_seeds = values.std(ddof=1) if len(values) > 1 else 0.0
+        of_sessions = np.mean([row[error] for row in group])
         x.append(np.mean([row[along] for row in group]))
         mean.append(values.mean())
-        half.append(1.96 * np.hypot(of_seeds, np.mean([row[error] for row in group])))
+        half.append(1.96 * max(of_seeds, of_sessions) / np.sqrt(len(values)))
     return Curve(x=np.array(x), mean=np.array(mean), half=np.array(half))
 
 
@@ -54,7 +56,9 @@ def learning_curves(board: Board, along: str = STEPS) -> Picture:
     highlighted = [standing.agent for standing in board.learners][:_NUM_HIGHLIGHTS]
     panels = []
     for scenario in board.scenarios:
-        margin = 16.0 + max((text_width(name, TEXT - 0.5) for name in [*highlighted, *_levels(board)]), default=0.0)
+        margin = 16.0 + max(
+            (text_width(short(name), TEXT - 0.5) for name in [*highlighted, *_levels(board)]), default=0.0
+        )
         figure, axes = new_panel(
             scenario,
             "user-steps of training" if by_steps else "seconds of learning, without evaluations",
@@ -64,6 +68,7 @@ def learning_curves(board: Board, along: str = STEPS) -> Picture:
         )
         _draw(axes, board, scenario, along, highlighted)
         panels.append(figure)
+    rest = "; the others are pale" if len(board.learners) > len(highlighted) else ""
     families = {standing.family for standing in board.learners} | {"reference"}
     return Picture(
         name="learning_curves" if by_steps else "learning_curves_by_time",
@@ -71,8 +76,7 @@ def learning_curves(board: Board, along: str = STEPS) -> Picture:
         caption=(
             f"Mean return of a session against {'user-steps' if by_steps else 'seconds of learning'} on held-out "
             f"users and catalogues. Bands: 95% intervals over seeds and evaluation sessions. Named: the "
-            f"{len(highlighted)} learners with the best final scores; the others are pale. Broken lines: agents that "
-            "do not learn."
+            f"{len(highlighted)} learners with the best final scores{rest}. Broken lines: agents that do not learn."
         ),
         panels=panels,
         families=frozenset(families),
@@ -127,15 +131,15 @@ def _draw(axes: Axes, board: Board, scenario: str, along: str, highlighted: list
 
 def one_by_one(board: Board) -> Picture:
     """A small panel for each learner: its score as it learns, mean over scenarios, before the pale ones of the rest."""
-    curves = {standing.agent: _score_curve(board, standing.agent) for standing in board.learners}
-    curves = {agent: line for agent, line in curves.items() if line is not None}
+    found = [(standing.agent, _score_curve(board, standing.agent)) for standing in board.learners]
+    curves = {agent: line for agent, line in found if line is not None}
     if not curves:
         return Picture(name="learners_one_by_one", title="Learners one by one", caption="", panels=[])
     # One line, broken by NaN after each curve: as many panels as curves, so a line for each would be their square.
     pale = [np.concatenate([[*getattr(line, of), np.nan] for line in curves.values()]) for of in ("x", "mean")]
     colours, panels = shades(board), []
     for agent, own in curves.items():
-        figure, axes = new_panel(agent, "user-steps", "score", height=108.0, width=132.0, right=8.0)
+        figure, axes = new_panel(short(agent), "user-steps", "score", height=108.0, width=132.0, right=8.0)
         axes.plot(*pale, color=OTHERS.light, lw=0.5)
         axes.fill_between(own.x, own.mean - own.half, own.mean + own.half, color=colours[agent], alpha=0.18, lw=0)
         axes.plot(own.x, own.mean, color=colours[agent], lw=1.6)

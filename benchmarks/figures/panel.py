@@ -5,8 +5,9 @@ All lengths in points (1/72 inch), positions from the lower left corner.
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -14,22 +15,24 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
+from matplotlib.ticker import MaxNLocator
 
 from benchmarks.figures.palette import FAINT, GRID, INK, with_variables
 
-WIDTH = 285.0
-TEXT = 8.0
-LINE = 10.0
+WIDTH = 275.0
+TEXT = 8.5
+LINE = 10.5
 """Height that a line of text asks for."""
 
 _FONT = "DejaVu Sans"
 _FONTS_OF_READERS = "'DejaVu Sans', Verdana, sans-serif"  # Verdana is as wide, and on machines without DejaVu
-_STYLE = {
+STYLE: dict[Any, Any] = {
     "font.family": _FONT,
     "font.size": TEXT,
     "svg.fonttype": "none",  # words stay words: selectable, searchable, sharp
-    "path.simplify": True,
+    "text.parse_math": False,
 }
+"""What panels are drawn with (`matplotlib.rc_context`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,31 +59,42 @@ def new_panel(
     right: float = 10.0,
 ) -> tuple[Figure, Axes]:
     """An empty panel with its axes; `left` and `right` are what the labels beside the axes need."""
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(width / 72.0, height / 72.0), facecolor="none")
-        FigureCanvasSVG(figure)
-        bottom, top = 27.0, 18.0
-        box = (left / width, bottom / height, (width - left - right) / width, (height - bottom - top) / height)
-        axes = figure.add_axes(box, facecolor="none")
-        figure.text(4.0 / width, 1.0 - 4.0 / height, title, size=TEXT + 1, weight="bold", va="top", color=INK.light)
-        if x_label:
-            figure.text(left / width, 4.0 / height, x_label, size=TEXT - 0.5, va="bottom", color=FAINT.light)
-        if y_label:
-            axes.set_ylabel(y_label, size=TEXT - 0.5, color=FAINT.light, labelpad=2.0)
-        axes.tick_params(length=2.5, pad=2.0, labelsize=TEXT - 0.5, color=GRID.light, labelcolor=FAINT.light, width=0.7)
-        axes.grid(color=GRID.light, lw=0.6)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.spines[["left", "bottom"]].set(color=GRID.light, linewidth=0.8)
-        axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(5))
-        axes.yaxis.set_major_locator(matplotlib.ticker.MaxNLocator(5))
+    figure = Figure(figsize=(width / 72.0, height / 72.0), facecolor="none")
+    FigureCanvasSVG(figure)
+    bottom, top = 27.0, 18.0
+    box = (left / width, bottom / height, (width - left - right) / width, (height - bottom - top) / height)
+    axes = figure.add_axes(box, facecolor="none")
+    size = (TEXT + 1.0) * min(1.0, (width - 8.0) / text_width(title, TEXT + 1.0, "bold"))
+    figure.text(4.0 / width, 1.0 - 4.0 / height, title, size=size, weight="bold", va="top", color=INK.light)
+    start = max(4.0, min(left, width - 4.0 - text_width(x_label, TEXT - 0.5)))
+    figure.text(start / width, 4.0 / height, x_label, size=TEXT - 0.5, va="bottom", color=FAINT.light)
+    if y_label:
+        axes.set_ylabel(y_label, size=TEXT - 0.5, color=FAINT.light, labelpad=2.0)
+    axes.tick_params(length=2.5, pad=2.0, labelsize=TEXT - 0.5, color=GRID.light, labelcolor=FAINT.light, width=0.7)
+    axes.grid(color=GRID.light, lw=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set(color=GRID.light, linewidth=0.8)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.yaxis.set_major_locator(MaxNLocator(5))
     return figure, axes
 
 
-def text_width(words: str, size: float = TEXT) -> float:
+def short(name: str) -> str:
+    """A name as it stands in a picture: of a very long one, its end."""
+    return name if len(name) <= 24 else f"…{name[-23:]}"
+
+
+def text_width(words: str, size: float = TEXT, weight: str = "normal") -> float:
     """Points that a line of text takes."""
-    width, _, _ = text_to_path.get_text_width_height_descent(words, FontProperties(family=_FONT, size=size), False)
+    font = FontProperties(family=_FONT, size=size, weight=weight)
+    width, _, _ = text_to_path.get_text_width_height_descent(words, font, False)
     return float(width)
+
+
+def margin_for(names: Iterable[str]) -> float:
+    """Points right of the axes that `label_ends` needs for these names."""
+    return 16.0 + max((text_width(short(name), TEXT - 0.5) for name in names), default=0.0)
 
 
 def spread(wanted: Sequence[float], low: float, high: float, gap: float) -> list[float]:
@@ -124,7 +138,7 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> Non
         axes.text(
             1.0 + margin,
             place / height,
-            name,
+            short(name),
             transform=axes.transAxes,
             va="center_baseline",
             size=TEXT - 0.5,
@@ -135,7 +149,7 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> Non
 def svg_of(figure: Figure, title: str) -> str:
     """An `<svg>` element without a background, that scales to where it is put; `title` is read by screen readers."""
     text = io.StringIO()
-    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": title}):
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": title}):
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :].strip()

@@ -6,21 +6,11 @@ from matplotlib.figure import Figure
 
 from benchmarks.board import REFERENCES, Board
 from benchmarks.figures.palette import OTHERS, family_colour
-from benchmarks.figures.panel import TEXT, Picture, new_panel, text_width
+from benchmarks.figures.panel import TEXT, Picture, new_panel, short, text_width
 from benchmarks.metric_names import MetricName, name_of_metric
 
-_AXES = ("diversity", "intra_list_diversity", "coverage", "catalog_coverage", "new_item_share", "new_item_exposure")
+_AXES = ("intra_list_diversity", "catalog_coverage", "new_item_exposure")
 _NUM_NAMED = 6
-
-
-def metric_of(board: Board, agent: str, metric: str) -> np.ndarray:
-    """[R] one figure for each seed: the mean over scenarios; empty where no run has the metric."""
-    by_seed: dict[int, list[float]] = {}
-    for row in board.runs(agent):
-        value = (row.get("metrics") or {}).get(metric)
-        if value is not None:
-            by_seed.setdefault(row["seed"], []).append(value)
-    return np.array([np.mean(values) for values in by_seed.values()])
 
 
 def front(points: dict[str, tuple[float, float]]) -> list[str]:
@@ -37,7 +27,7 @@ def pareto_picture(board: Board) -> Picture:
     """A panel for each metric: deployable agents by family, references in grey, the front as a line."""
     panels = []
     for metric in _AXES:
-        found = {each.agent: metric_of(board, each.agent, metric) for each in board.ranked}
+        found = {each.agent: board.metric(each.agent, metric) for each in board.ranked}
         found = {agent: values for agent, values in found.items() if len(values)}
         if len(found) > 1:
             panels.append(_panel(board, name_of_metric(metric), found))
@@ -87,15 +77,15 @@ def _name(axes: Axes, board: Board, points: dict[str, tuple[float, float]], want
     taken = [(x - 3.0, y - 3.0, x + 3.0, y + 3.0) for x, y in dots.values()]
     for agent in wanted:
         x, y = dots[agent]
-        long = text_width(agent, TEXT - 0.5)
-        for dx, dy in ((5, -3), (-5 - long, -3), (-long / 2, 5), (-long / 2, -12)):
+        long = text_width(short(agent), TEXT - 0.5)
+        for dx, dy in ((4, 2.5), (-4 - long, 2.5), (4, -9.5), (-4 - long, -9.5)):
             box = (x + dx, y + dy - 1.0, x + dx + long, y + dy + 8.0)
             is_inside = box[0] >= 0 and box[2] <= width and box[1] >= 0 and box[3] <= height
             if is_inside and not any(_overlap(box, other) for other in taken):
                 taken.append(box)
                 colour = family_colour(board.family_of[agent])
                 place = (box[0] / width, (box[1] + 1.0) / height)
-                axes.text(*place, agent, transform=axes.transAxes, size=TEXT - 0.5, color=colour)
+                axes.text(*place, short(agent), transform=axes.transAxes, size=TEXT - 0.5, color=colour)
                 break
 
 

@@ -4,7 +4,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.board import Board, Standing
 from benchmarks.figures.palette import GRID, OTHERS, family_colour
-from benchmarks.figures.panel import LINE, TEXT, Picture, new_panel, text_width
+from benchmarks.figures.panel import LINE, TEXT, Picture, new_panel, short, text_width
 from benchmarks.score_draws import Estimate, decimals
 
 _ROW = LINE + 1.5
@@ -12,7 +12,7 @@ _ROW = LINE + 1.5
 
 def dots(title: str, x_label: str, places: list[tuple[Standing, Estimate]], digits: int = 2) -> Figure:
     """A row for each agent, from the top: name, dot with interval, figure."""
-    left = 12.0 + max(text_width(standing.agent, TEXT - 0.5) for standing, _ in places)
+    left = 12.0 + max(text_width(short(standing.agent), TEXT - 0.5) for standing, _ in places)
     right = 12.0 + max(text_width(decimals(each.value, digits), TEXT - 0.5) for _, each in places)
     figure, axes = new_panel(title, x_label, height=56.0 + _ROW * len(places), left=left, right=right)
     colours = [family_colour(standing.family) for standing, _ in places]
@@ -23,7 +23,7 @@ def dots(title: str, x_label: str, places: list[tuple[Standing, Estimate]], digi
     for n, (_, found) in enumerate(places):
         words = decimals(found.value, digits)
         axes.text(1.02, n, words, transform=beside, va="center_baseline", size=TEXT - 0.5, color=colours[n])
-    axes.set_yticks(range(len(places)), [standing.agent for standing, _ in places])
+    axes.set_yticks(range(len(places)), [short(standing.agent) for standing, _ in places])
     axes.set_ylim(len(places) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0.0)
     axes.grid(axis="y", lw=0.35)

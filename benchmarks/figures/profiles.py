@@ -9,13 +9,14 @@ from matplotlib.patches import Rectangle
 
 from benchmarks.board import POPULARITY, Board, Standing
 from benchmarks.figures.palette import INK, OTHERS, family_colour, shades
-from benchmarks.figures.panel import TEXT, WIDTH, Picture, new_panel, text_width
+from benchmarks.figures.panel import TEXT, WIDTH, Picture, new_panel, short, text_width
 from benchmarks.figures.places import dots
 from benchmarks.score_draws import Estimate, decimals
 
 _NUM_THRESHOLDS = 101
 _NUM_HIGHLIGHTS = 6
 _NUM_IN_MATRIX = 8
+_CELL = 21.5
 
 
 def profile_picture(board: Board) -> Picture:
@@ -28,7 +29,7 @@ def profile_picture(board: Board) -> Picture:
     )
     thresholds = np.linspace(min(-0.05, every.min()), max(1.0, every.max()), _NUM_THRESHOLDS)
     colours = shades(board)
-    margin = 16.0 + max(text_width(name, TEXT - 0.5) for name in highlighted)
+    margin = 16.0 + max(text_width(short(name), TEXT - 0.5) for name in highlighted)
     figure, axes = new_panel(
         "Runs above a score", "score", "share of runs, mean over scenarios", height=230.0, right=margin
     )
@@ -46,13 +47,14 @@ def profile_picture(board: Board) -> Picture:
     axes.set_xlim(thresholds[0], thresholds[-1])
     axes.set_ylim(0.0, 1.03)
     _name_by_order(figure, ends)
+    rest = "; the others are pale" if len(board.ranked) > len(ends) else ""
     return Picture(
         name="profiles",
         title="Performance profiles",
         caption=(
             "For each score the share of runs (mean over scenarios) above it: the further right a line falls, the "
             "better. Bands: 95% at each point. Named, from the right line to the left one: "
-            f"{', '.join(name for _, _, name, _ in sorted(ends, reverse=True))}; the others are pale."
+            f"{', '.join(name for _, _, name, _ in sorted(ends, reverse=True))}{rest}."
         ),
         panels=[figure],
         families=frozenset({board.family_of[name] for name in highlighted}),
@@ -65,7 +67,7 @@ def _name_by_order(figure: Figure, ends: list[tuple[float, float, str, str]]) ->
     for n, (_, _, name, colour) in enumerate(sorted(ends, reverse=True)):
         y = 0.96 - n * 0.065
         axes.plot([1.02, 1.06], [y, y], transform=axes.transAxes, color=colour, lw=2.0, clip_on=False)
-        axes.text(1.08, y, name, transform=axes.transAxes, va="center_baseline", size=TEXT - 0.5, color=colour)
+        axes.text(1.08, y, short(name), transform=axes.transAxes, va="center_baseline", size=TEXT - 0.5, color=colour)
 
 
 def improvement_picture(board: Board) -> Picture:
@@ -75,11 +77,10 @@ def improvement_picture(board: Board) -> Picture:
         baselines.append(board.best_baseline.agent)
     panels = []
     for baseline in baselines:
-        against = [
-            (standing, board.improvement(standing.agent, baseline))
-            for standing in board.deployable
-            if standing.agent != baseline
+        chances = [
+            (each, board.improvement(each.agent, baseline)) for each in board.deployable if each.agent != baseline
         ]
+        against = [(each, chance) for each, chance in chances if chance]
         if against:
             panels.append(_against(baseline, sorted(against, key=lambda pair: -pair[1].value)))
     best = board.deployable[:_NUM_IN_MATRIX]
@@ -108,22 +109,24 @@ def _against(baseline: str, found: list[tuple[Standing, Estimate]]) -> Figure:
 
 def _matrix(board: Board, best: list[Standing]) -> Figure:
     names = [standing.agent for standing in best]
-    rows = [f"{name}  {n}" for n, name in enumerate(names, 1)]
+    rows = [f"{short(name)}  {n}" for n, name in enumerate(names, 1)]
     longest = max(text_width(row, TEXT - 0.5) for row in rows)
-    cell = 22.0
+    names = names[: int((WIDTH - longest - 14.0) / _CELL)]
+    rows = rows[: len(names)]
     figure, axes = new_panel(
         "Row better than column?",
-        "probability of improvement",
+        "probability; columns are numbered as the rows are",
         left=longest + 8.0,
-        right=WIDTH - longest - 8.0 - cell * len(names),
-        height=18.0 + 36.0 + cell * len(names) + 12.0,
+        right=WIDTH - longest - 8.0 - _CELL * len(names),
+        height=18.0 + 36.0 + _CELL * len(names) + 12.0,
     )
     strong = family_colour("learner")
     for y, x_name in enumerate(names):
         for x, y_name in enumerate(names):
-            if x == y:
+            found = board.improvement(x_name, y_name) if x != y else None
+            if found is None:
                 continue
-            chance = board.improvement(x_name, y_name).value
+            chance = found.value
             alpha = 0.06 + 0.5 * abs(chance - 0.5) / 0.5
             tint = strong if chance >= 0.5 else family_colour("library")
             axes.add_patch(Rectangle((x - 0.47, y - 0.47), 0.94, 0.94, color=tint, alpha=alpha, lw=0))

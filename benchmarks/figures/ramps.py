@@ -1,9 +1,7 @@
 """Cold start: reward as a session goes on, by the age of the item, and by the history that the user brought.
 
-Shape legend: T steps of a session, B bins of ages or of tenures.
+Shape legend: B steps of a session, or bins of ages or of tenures; R seeds.
 """
-
-from collections.abc import Callable
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,35 +9,23 @@ from matplotlib.figure import Figure
 
 from benchmarks.board import REFERENCES, Board
 from benchmarks.figures.palette import shades
-from benchmarks.figures.panel import TEXT, Picture, label_ends, new_panel, text_width
+from benchmarks.figures.panel import TEXT, Picture, label_ends, new_panel, short, text_width
 from benchmarks.results import Row
 
 _NUM_HIGHLIGHTS = 5
-_STARS = "reward, stars"
+_LEAST = 5
+"""A mean of fewer sessions or showings is not drawn."""
 
-Series = tuple[np.ndarray, np.ndarray]
-"""Positions, and for each a row of values, one for each seed; NaN where there is none."""
+_RAMPS = {
+    "by_step_cold": ("new users, step by step", "step of the session"),
+    "by_step": ("step by step", "step of the session"),
+    "by_item_age": ("by age of the item", "age of the item in steps, from"),
+    "by_tenure": ("by history of the user", "logged steps before the session, from"),
+}
+"""What is in the rows: what it is, and along what it runs."""
 
-
-def by_step(rows: list[Row]) -> Series:
-    """[T] steps and [T, R] mean rewards of each seed."""
-    found = [row["ramps"]["by_step"] for row in rows]
-    num_steps = max(len(each) for each in found)
-    values = np.full((num_steps, len(found)), np.nan)
-    for n, each in enumerate(found):
-        values[: len(each), n] = [np.nan if value is None else value for value in each]
-    return np.arange(num_steps), values
-
-
-def by_bin(rows: list[Row], ramp: str) -> Series:
-    """[B] positions 0, 1, 2, ... of the bins and [B, R] mean rewards of each seed."""
-    values = np.array([[np.nan if v is None else v for v in row["ramps"][ramp]["means"]] for row in rows], float).T
-    return np.arange(len(values)), values
-
-
-def bin_names(edges: list[float]) -> list[str]:
-    """What stands below the bins: where each begins."""
-    return [f"{int(edge)}" if edge < 1_000 else f"{edge / 1_000:.0f}k" for edge in edges[:-1]]
+Runs = dict[str, list[Row]]
+"""The final rows of each agent in one scenario."""
 
 
 def ramp_picture(board: Board) -> Picture:
@@ -49,68 +35,75 @@ def ramp_picture(board: Board) -> Picture:
     for scenario in board.scenarios:
         runs = {agent: [row for row in board.runs(agent, scenario) if row.get("ramps")] for agent in shown}
         runs = {agent: rows for agent, rows in runs.items() if rows}
-        if not runs:
-            continue
-        panels.append(_panel(board, f"{scenario}: as the session goes on", "step of the session", runs, by_step))
-        for ramp, title, label in (
-            ("by_item_age", "by age of the item", "age of the item, steps, from"),
-            ("by_tenure", "by history of the user", "logged steps before the session, from"),
-        ):
-            series = {agent: by_bin(rows, ramp) for agent, rows in runs.items()}
-            is_known = np.any([np.isfinite(values).any(1) for _, values in series.values()], 0)
-            if is_known.sum() > 1:
-                names = bin_names(next(iter(runs.values()))[0]["ramps"][ramp]["edges"])
-                figure = _panel(board, f"{scenario}: {title}", label, runs, lambda rows, ramp=ramp: by_bin(rows, ramp))
-                _name_bins(figure.axes[0], names, is_known)
-                panels.append(figure)
+        drawn = [ramp for ramp in _RAMPS if _known(runs, ramp).size > 1]
+        if "by_step_cold" in drawn:
+            drawn.remove("by_step")  # of all users, hardly another picture
+        panels += [_panel(board, scenario, runs, ramp) for ramp in drawn]
     return Picture(
         name="cold_start",
         title="Cold start",
         caption=(
             "Mean reward of a step as the session goes on (the agent gets to know the user), by how long ago the item "
             "was released (nobody has rated a new item), and by the history that the user brought. Mean over seeds, "
-            "bands: 95% intervals. Later steps are of those users who stayed."
+            "bands: 95% intervals over seeds. Later steps are of those users who stayed; means of fewer than "
+            f"{_LEAST} sessions or showings are left out."
         ),
         panels=panels,
         families=frozenset(board.family_of[agent] for agent in shown),
     )
 
 
-def _panel(
-    board: Board, title: str, x_label: str, runs: dict[str, list[Row]], read: Callable[[list[Row]], Series]
-) -> Figure:
-    margin = 16.0 + max(text_width(name, TEXT - 0.5) for name in runs)
-    figure, axes = new_panel(title, x_label, _STARS, right=margin)
-    colours, ends = shades(board), []
+def ramp_values(rows: list[Row], ramp: str) -> np.ndarray:
+    """[B, R] mean rewards of each seed; NaN where there are none or too few."""
+    found = [row["ramps"][ramp] for row in rows]
+    values = np.full((max(len(each["reward"]) for each in found), len(found)), np.nan)
+    for n, each in enumerate(found):
+        counts = each["num_showings" if "num_showings" in each else "num_sessions"]
+        kept = [np.nan if r is None or k < _LEAST else r for r, k in zip(each["reward"], counts, strict=True)]
+        values[: len(kept), n] = kept
+    return values
+
+
+def _known(runs: Runs, ramp: str) -> np.ndarray:
+    """Which steps or bins some agent has a value for, rising."""
+    found = [np.flatnonzero(np.isfinite(ramp_values(rows, ramp)).any(1)) for rows in runs.values()]
+    return np.unique(np.concatenate(found)) if found else np.zeros(0, np.int64)
+
+
+def _panel(board: Board, scenario: str, runs: Runs, ramp: str) -> Figure:
+    title, x_label = _RAMPS[ramp]
+    margin = 16.0 + max(text_width(short(name), TEXT - 0.5) for name in runs)
+    figure, axes = new_panel(f"{scenario}: {title}", x_label, "reward, stars", right=margin)
+    colours, ends, known = shades(board), [], _known(runs, ramp)
     for agent, rows in runs.items():
-        x, values = read(rows)
-        is_known = np.isfinite(values).any(1)
-        x, values = x[is_known], values[is_known]
-        if len(x) == 0:
+        values = ramp_values(rows, ramp)
+        bins = np.flatnonzero(np.isfinite(values).any(1))
+        if bins.size == 0:
             continue
-        mean, half = np.nanmean(values, 1), _half(values)
+        x, mean, half = np.searchsorted(known, bins), np.nanmean(values[bins], 1), _half_interval(values[bins])
         is_reference = board.family_of[agent] == "reference"
-        style = {"lw": 0.9, "ls": (0, (4, 2))} if is_reference else {"lw": 1.4}
-        axes.plot(x, mean, color=colours[agent], **style)
+        axes.plot(
+            x, mean, color=colours[agent], lw=0.9 if is_reference else 1.4, ls=(0, (4, 2)) if is_reference else "-"
+        )
         if not is_reference:
             axes.fill_between(x, mean - half, mean + half, color=colours[agent], alpha=0.13, lw=0)
         ends.append((float(x[-1]), float(mean[-1]), agent, colours[agent]))
-    axes.margins(x=0.0)
-    axes.set_xlim(axes.get_xlim())
+    axes.set_xlim(0, known.size - 1)
     axes.set_ylim(axes.get_ylim())
+    if "starts" in (described := next(iter(runs.values()))[0]["ramps"][ramp]):
+        _name_bins(axes, [described["starts"][bin_] for bin_ in known])
     label_ends(axes, ends)
     return figure
 
 
-def _half(values: np.ndarray) -> np.ndarray:
-    """Half the 95% interval over seeds."""
+def _half_interval(values: np.ndarray) -> np.ndarray:
+    """[B] half the 95% interval over the seeds that have a value; 0 with one of them."""
     num_known = np.isfinite(values).sum(1)
-    spread = np.nanstd(values, 1) * np.sqrt(num_known / np.maximum(num_known - 1, 1))
-    return 1.96 * spread / np.sqrt(num_known)
+    return 1.96 * np.nanstd(values, 1) / np.sqrt(np.maximum(num_known - 1, 1))
 
 
-def _name_bins(axes: Axes, names: list[str], is_known: np.ndarray) -> None:
-    known = np.flatnonzero(is_known)
-    step = -(-len(known) // 7)  # no more than seven names below the axes
-    axes.set_xlim(known[0], known[-1])
-    axes.set_xticks(known[::step], [names[n] for n in known[::step]])
+def _name_bins(axes: Axes, starts: list[int]) -> None:
+    """Below the axes, where each bin starts; where they are many, each second or third."""
+    step = -(-len(starts) // 7)
+    names = [f"{start}" if start < 1_000 else f"{start / 1_000:.0f}k" for start in starts]
+    axes.set_xticks(range(0, len(starts), step), names[::step])

@@ -1,0 +1,62 @@
+"""The results in a README: a table and pictures between two markers, from rows alone."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from benchmarks.board import POPULARITY, REFERENCES, Board, Standing
+from benchmarks.leaderboard import NONE, markdown_table, text_of
+from benchmarks.report_content import Table
+from benchmarks.report_words import answer
+from benchmarks.results import ResultsError, Row
+from benchmarks.score_draws import decimals
+from recsim_env.atomic_file import write_atomically
+
+BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+
+_NUM_BEST = 8
+_PICTURES = {"leaderboard": "Scores of all agents", "learning_curves": "Learning curves"}
+
+
+def write_readme_section(readme: Path, directory: Path, rows: Iterable[Row]) -> None:
+    """Replace what stands between `BEGIN` and `END` in `readme`; links lead to the report and pictures in `directory`.
+
+    Raises:
+        ResultsError: the file lacks a marker, or has them the wrong way round.
+        OSError: it cannot be read or written.
+    """
+    text = readme.read_text(encoding="utf-8")
+    begin, end = text.find(BEGIN), text.find(END)
+    if begin < 0 or end < begin:
+        raise ResultsError(f"{readme}: lacks the lines {BEGIN} and, after it, {END}")
+    folder = Path(os.path.relpath(directory, readme.parent)).as_posix()
+    section = f"{BEGIN}\n{readme_section(Board(rows), folder)}\n"
+    write_atomically(readme, (text[:begin] + section + text[end:]).encode())
+
+
+def readme_section(board: Board, folder: str) -> str:
+    """Markdown: who wins, the best agents beside the references, links to `folder`."""
+    pictures = [f"![{words}]({folder}/{name}.svg)" for name, words in _PICTURES.items() if _has(board, name)]
+    link = f"Suite `{board.rows[0]['suite']}`: [all figures, pictures and definitions]({folder}/report.md)."
+    return "\n\n".join([answer(board, [])[0], markdown_table(best_table(board)), link, *pictures])
+
+
+def best_table(board: Board) -> Table:
+    """The best deployable agents, with the best baseline, popularity and the references; by score."""
+    best = {standing.agent for standing in board.deployable[:_NUM_BEST]} | {POPULARITY, *REFERENCES}
+    if board.best_baseline:
+        best.add(board.best_baseline.agent)
+    shown = [standing for standing in board.ranked if standing.agent in best]
+    columns = ["agent", "family", "score (95% interval)", *board.scored_scenarios]
+    return Table(title="Best agents", columns=columns, rows=[_cells(board, standing) for standing in shown])
+
+
+def _cells(board: Board, standing: Standing) -> list[str]:
+    scores = [standing.scores.get(scenario) for scenario in board.scored_scenarios]
+    figures = [decimals(each.value) if each else NONE for each in scores]
+    return [standing.agent, standing.family, text_of(standing.score), *figures]
+
+
+def _has(board: Board, name: str) -> bool:
+    """Whether the report has that picture: scores need both references."""
+    return bool(board.scored_scenarios) if name == "leaderboard" else bool(board.scenarios)
