@@ -1,12 +1,13 @@
-"""LinUCB that begins with what is known of people in general: the prior is fitted to logged sessions.
+"""Linear bandits that begin with what is known of people in general: the prior is fitted to logged sessions.
 
-The prior is that of a hierarchical linear model, theta_n ~ Normal(mean, covariance) for each visitor n, fitted by
-expectation maximisation (Laird and Ware, "Random-effects models for longitudinal data", Biometrics 1982).
+The prior is that of a hierarchical linear model, theta_n ~ Normal(mean + slopes' p_n, covariance) for each visitor n
+with profile p_n, fitted by expectation maximisation (Laird and Ware, "Random-effects models for longitudinal data",
+Biometrics 1982; with the profile as in Lindley and Smith, JRSS B 1972).
 
-Shape legend: N sessions, d = F + 1 features of an item with the constant.
+Shape legend: N sessions, R logged answers, P profile features, G features of a candidate, d features that stars are
+linear in.
 """
 
-import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,20 +15,62 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from agents.agent import Learner
-from agents.linucb import LinearPrior, LinUCB, last_slate
+import recsim_env  # noqa: F401  (registers the ids)
+from agents.agent import Learner, NothingLearntError, Observations
+from agents.linear_posterior import LinearBandit, LinearPrior, with_constant
+from agents.linear_thompson import LinearThompson
+from agents.linucb import LinUCB
+from agents.logged_ratings import UNRATED_STARS, AnswerLog, rollout
+from agents.milestones import Milestones
+from agents.popularity import num_impressions
 from agents.random_agent import RandomAgent
-from recsim_env.atomic_file import write_atomically
+from agents.saved_tensors import load_tensors, save_tensors
+from recsim_env.config import check_number
+from recsim_env.observation import CANDIDATE_COLUMNS
+from recsim_env.traffic import STATISTICS
 
-_NUM_ITERATIONS = 30
+_SLOPE_RIDGE = 30.0
+"""Sessions' worth of evidence against each slope: profiles have many columns that say little."""
 
 
-class EmpiricalBayesLinUCB(LinUCB, Learner):
-    """Logs sessions in which items are shown at random, fits the prior to them, then acts as LinUCB does."""
+class EmpiricalBayes(LinearBandit, Learner):
+    """A linear bandit that logs sessions in which items are shown at random, fits the prior to them, and then acts.
 
-    def __init__(self, alpha: float = 0.5, num_envs: int = 512) -> None:
-        super().__init__(alpha=alpha)
-        self.num_envs = num_envs
+    Stars are linear in the content, in the platform's statistics w, w click_rate, w mean_rating and w click_rate
+    mean_rating, with w = impressions / (impressions + prior_impressions), in whether the creator is followed, in plays
+    and plays^2, in the age, and in a constant. An item that nobody has seen has w = 0, and its content speaks for it.
+
+    Args:
+        num_envs: sessions that run side by side while learning.
+        prior_impressions: impressions from which on an item's statistics count for half and more.
+        max_answers: the prior is fitted to the latest so many answers; more tell it nothing new.
+    """
+
+    def __init__(
+        self, *, num_envs: int = 512, prior_impressions: float = 20.0, max_answers: int = 200_000, **settings: Any
+    ) -> None:
+        super().__init__(**settings)
+        check_number("num_envs", num_envs, 1, 1_000_000, int)
+        check_number("prior_impressions", prior_impressions, 1e-9, 1e9)
+        check_number("max_answers", max_answers, 1, 10**9, int)
+        self.num_envs, self.prior_impressions, self.max_answers = num_envs, prior_impressions, max_answers
+
+    @property
+    def num_features(self) -> int:
+        return self.layout.num_content_features + 9
+
+    def features(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """[N, K, d] float64: see the class; `users` and `items` as in `LinearBandit.features`."""
+        first = self.layout.num_content_features
+        known = items[:, :, first:].astype(np.float64)
+        column = {name: known[:, :, k] for k, name in enumerate(CANDIDATE_COLUMNS)}
+        impressions = num_impressions(known[:, :, CANDIDATE_COLUMNS.index(STATISTICS[0]) :])
+        weight = impressions / (impressions + self.prior_impressions)
+        clicks, stars, plays = column["click_rate"], column["mean_rating"], column["plays"]
+        statistics = [weight, weight * clicks, weight * stars, weight * clicks * stars]
+        others = [column["followed"], plays, plays**2, column["age"]]
+        content = items[:, :, :first].astype(np.float64)
+        return with_constant(np.concatenate([content, np.stack([*statistics, *others], 2)], 2))
 
     def learn(
         self,
@@ -38,76 +81,145 @@ class EmpiricalBayesLinUCB(LinUCB, Learner):
         report: Callable[[int], None] | None = None,
         report_every: int = 0,
     ) -> None:
-        if report:
-            report(0)
-        self.prior = fit_prior(*log_sessions(env_id, env_options, num_steps, self.num_envs, seed))
-        if report:
-            report(num_steps // self.num_envs * self.num_envs)
+        num_envs = min(self.num_envs, num_steps)
+        env: Any = gymnasium.make_vec(env_id, num_envs, vectorization_mode="vector_entry_point", **env_options)
+        self.begin(env, seed)
+        log = AnswerLog(has_purchases=self.layout.has_purchases, max_answers=self.max_answers)
+        layout = self.layout
+
+        def fit_and_report(num_taken: int) -> None:
+            self.layout = layout  # `report` may have let this agent begin elsewhere
+            if len(log):
+                self.prior = self.fitted_prior(log)
+            if report:
+                report(num_taken)
+
+        self.prior = LinearPrior.isotropic(self.num_features, self.ridge)
+        milestones = Milestones(fit_and_report, report_every, num_steps)
+        milestones.begin()
+        player = RandomAgent()
+        player.begin(env, seed)
+        for step, exposure in enumerate(rollout(env, player.act, num_steps, seed), start=1):
+            users, items = shown_of(exposure.observations, exposure.slates, layout.candidates_shape)
+            log.add(exposure, users=users, items=items)
+            milestones.reach(step * num_envs)
+        milestones.end(num_steps // num_envs * num_envs)
+
+    def fitted_prior(self, log: AnswerLog) -> LinearPrior:
+        """The prior under which the log's answers are most likely; its columns are `session`, `stars`, `users` [R, U]
+        and `items` [R, G]."""
+        x = self.features(log["users"], log["items"][:, None])[:, 0]
+        return prior_of_log(log, x, self.layout.num_profile_features)
 
     def save(self, path: Path) -> None:
         if self.prior is None:
-            raise RuntimeError("this agent has not learnt anything yet: call learn() or load()")
-        content = io.BytesIO()
-        np.savez(content, **vars(self.prior))
-        write_atomically(Path(path), content.getvalue())
+            raise NothingLearntError
+        settings = {"prior_impressions": self.prior_impressions}
+        save_tensors(path, type(self).__name__, self.prior.tensors(), settings)
 
     def load(self, path: Path) -> None:
-        with np.load(path, allow_pickle=False) as found:
-            self.prior = LinearPrior(
-                mean=found["mean"], covariance=found["covariance"], noise_variance=float(found["noise_variance"])
-            )
+        tensors, settings = load_tensors(path, type(self).__name__)
+        self.prior = LinearPrior.of_tensors(tensors)
+        self.prior_impressions = settings["prior_impressions"]
+
+    def act(self, observations: Observations, is_first: np.ndarray) -> np.ndarray:
+        if self.prior is None:
+            raise NothingLearntError
+        return super().act(observations, is_first)
 
 
-def log_sessions(
-    env_id: str, env_options: dict[str, Any], num_steps: int, num_envs: int, seed: int
+class EmpiricalBayesLinUCB(EmpiricalBayes, LinUCB):
+    """LinUCB with the prior of a population. Further arguments: `EmpiricalBayes`."""
+
+    def __init__(self, *, alpha: float = 0.5, **settings: Any) -> None:
+        super().__init__(alpha=alpha, **settings)
+
+
+class EmpiricalBayesThompson(EmpiricalBayes, LinearThompson):
+    """Linear Thompson sampling with the prior of a population. Further arguments: `EmpiricalBayes`."""
+
+    def __init__(self, *, scale: float = 0.25, **settings: Any) -> None:
+        super().__init__(scale=scale, **settings)
+
+
+def shown_of(
+    observations: Observations, slates: np.ndarray, candidates_shape: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """To whom what was shown: users [N, S, U], the same in each slot, and items [N, S, G], of slates [N, S]."""
+    users = np.repeat(observations["user"][:, None], slates.shape[1], 1)
+    candidates = observations["candidates"].reshape(-1, *candidates_shape)
+    return users, np.take_along_axis(candidates, slates[:, :, None], 1)
+
+
+def prior_of_log(log: AnswerLog, x: np.ndarray, num_profile_features: int, **settings: Any) -> LinearPrior:
+    """`fit_prior` to a log with a column `users` [R, U], which begin with the profile; x [R, d] is what was shown."""
+    sessions = log["session"]
+    sums = sums_by_session(sessions, x, log["stars"])
+    first_rows = np.unique(sessions, return_index=True)[1]
+    profiles = log["users"][first_rows, :num_profile_features]
+    return fit_prior(*sums, profiles=profiles, unrated_stars=log.unrated_stars, **settings)
+
+
+def sums_by_session(
+    sessions: np.ndarray, x: np.ndarray, stars: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Show items at random and keep, for each session that took place, the sums that a linear model needs.
+    """sum x x' [N, d, d], sum r x [N, d], sum r^2 [N] and the number of answers [N] of each session.
 
-    Returns sum x x' [N, d, d], sum r x [N, d], sum r^2 [N] and the number of items shown [N].
+    `sessions` [R] counts from 0 and leaves none out; x [R, d]; r is `stars` [R].
     """
-    env: Any = gymnasium.make_vec(env_id, num_envs, vectorization_mode="vector_entry_point", **env_options)
-    agent, finished = RandomAgent(), []
-    agent.begin(env, seed)
-    observations, _ = env.reset(seed=seed)
-    size = agent.layout.num_content_features + 1
-    # One row of sums a session: x x', r x, r^2 and the count, side by side.
-    sums = np.zeros((num_envs, size * size + size + 2))
-    is_first = np.ones(num_envs, np.bool_)
-    for _ in range(num_steps // num_envs):
-        observations, _, terminated, truncated, _ = env.step(agent.act(observations, is_first))
-        is_first = terminated | truncated
-        finished.append(sums[is_first])
-        sums[is_first] = 0.0
-        for contents, stars, is_new in last_slate(
-            agent.history(observations), agent.slate_size, agent.layout.has_purchases
-        ):
-            outer = (contents[:, :, None] * contents[:, None, :]).reshape(num_envs, -1)
-            row = np.column_stack([outer, contents * stars[:, None], stars**2, np.ones(num_envs)])
-            sums += row * (is_new & ~is_first)[:, None]
-    every = np.concatenate([*finished, sums])
-    every = every[every[:, -1] > 0]
-    grams, targets = every[:, : size * size].reshape(-1, size, size), every[:, size * size : -2]
-    return grams, targets, every[:, -2], every[:, -1]
+    order = np.argsort(sessions, kind="stable")
+    x, stars = x[order], stars[order]
+    counts = np.bincount(sessions)
+    ends = np.cumsum(counts)
+    grams, targets = np.empty((len(counts), x.shape[1], x.shape[1])), np.empty((len(counts), x.shape[1]))
+    for session, (end, count) in enumerate(zip(ends, counts, strict=True)):
+        rows = slice(end - count, end)
+        grams[session] = x[rows].T @ x[rows]
+        targets[session] = stars[rows] @ x[rows]
+    squares = np.add.reduceat(stars**2, ends - counts)
+    return grams, targets, squares, counts.astype(np.float64)
 
 
-def fit_prior(grams: np.ndarray, targets: np.ndarray, squares: np.ndarray, counts: np.ndarray) -> LinearPrior:
-    """The mean, covariance and noise variance under which the logged sessions are most likely, by EM.
+def fit_prior(
+    grams: np.ndarray,
+    targets: np.ndarray,
+    squares: np.ndarray,
+    counts: np.ndarray,
+    *,
+    profiles: np.ndarray | None = None,
+    unrated_stars: float = UNRATED_STARS,
+    num_iterations: int = 60,
+) -> LinearPrior:
+    """The mean, slopes, covariance and noise variance under which the logged sessions are most likely, by EM.
 
-    Arguments as `log_sessions` returns them.
+    The first four arguments are as `sums_by_session` returns them; `profiles` [N, P] are those of the sessions'
+    visitors, None for a prior without slopes. Slopes are shrunk by a ridge worth 30 sessions.
     """
-    size = targets.shape[1]
-    total = grams.sum(0) + 1e-3 * np.eye(size)
-    mean = np.linalg.solve(total, targets.sum(0))
+    size, num_sessions = targets.shape[1], len(targets)
+    design = np.ones((num_sessions, 1))
+    if profiles is not None:
+        design = np.column_stack([design, profiles.astype(np.float64)])
+    shrinkage = np.diag(np.r_[0.0, np.full(design.shape[1] - 1, _SLOPE_RIDGE)])
+    regression = np.linalg.solve(design.T @ design + shrinkage, design.T)  # [1 + P, N]
+    effects = np.zeros((design.shape[1], size))  # the mean, then the slopes
+    effects[0] = np.linalg.solve(grams.sum(0) + 1e-3 * np.eye(size), targets.sum(0))
     noise_variance = float(squares.sum() / counts.sum())
     covariance = np.eye(size) * noise_variance
-    for _ in range(_NUM_ITERATIONS):
+    for _ in range(num_iterations):
         precision = np.linalg.inv(covariance)
         posterior = np.linalg.inv(precision + grams / noise_variance)  # [N, d, d]
-        thetas = np.einsum("nij,nj->ni", posterior, precision @ mean + targets / noise_variance)
-        mean = thetas.mean(0)
-        deviations = thetas - mean
-        covariance = posterior.mean(0) + deviations.T @ deviations / len(thetas) + 1e-6 * np.eye(size)
-        explained = 2.0 * (thetas * targets).sum(1) - np.einsum("ni,nij,nj->n", thetas, grams, thetas)
-        uncertainty = np.einsum("nij,nji->n", posterior, grams)
-        noise_variance = float((squares - explained + uncertainty).sum() / counts.sum())
-    return LinearPrior(mean=mean, covariance=covariance, noise_variance=noise_variance)
+        thetas = np.einsum("nij,nj->ni", posterior, design @ effects @ precision + targets / noise_variance)
+        effects = regression @ thetas
+        deviations = thetas - design @ effects
+        covariance = posterior.mean(0) + deviations.T @ deviations / num_sessions + 1e-6 * np.eye(size)
+        explained = 2.0 * (thetas * targets).sum(1) - (np.einsum("nij,nj->ni", grams, thetas) * thetas).sum(1)
+        uncertainty = np.einsum("nij,nij->n", posterior, grams)  # both are symmetric
+        noise_variance = max(float((squares - explained + uncertainty).sum() / counts.sum()), 1e-6)
+    slopes = None if profiles is None else effects[1:]
+    return LinearPrior(
+        mean=effects[0],
+        covariance=covariance,
+        noise_variance=noise_variance,
+        slopes=slopes,
+        unrated_stars=unrated_stars,
+    )

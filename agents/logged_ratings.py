@@ -96,9 +96,7 @@ def rollout(
             feedback[lane] = feedback_of(infos["final_obs"][lane])[0]
         rows, is_shown = last_slate(feedback, slate_size)
         slates = actions.reshape(num_envs, -1)
-        yield Exposure(
-            sessions=sessions, observations=observations, slates=slates, feedback=rows, is_shown=is_shown
-        )
+        yield Exposure(sessions=sessions, observations=observations, slates=slates, feedback=rows, is_shown=is_shown)
         num_begun, sessions = int(sessions.max()) + 1, sessions.copy()
         sessions[is_first] = num_begun + np.arange(is_first.sum())
         observations = following

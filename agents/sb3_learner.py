@@ -52,7 +52,7 @@ class SB3Learner(Learner):
         algorithm: str,
         policy: str = "candidate",
         num_envs: int = 64,
-        reward_scale: float = 0.1,
+        reward_scale: float = 0.03,
         device: str = "cpu",
         **settings: Any,
     ) -> None:

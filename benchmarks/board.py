@@ -130,11 +130,14 @@ class Board:
         value = runs[0].values.mean() - runs[1].values.mean()
         return estimate(value, runs[0].drawn().mean(1) - runs[1].drawn().mean(1))
 
-    def profile(self, agent: str, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """[H] share of runs above each threshold, and its 95% band, low and high."""
-        measured, drawn = _drawn(self.of_agent[agent].scores)
-        low, high = np.quantile(performance_profile(drawn, thresholds), (0.025, 0.975), axis=0)
-        return performance_profile(measured, thresholds), low, high
+    def profile(self, agent: str, thresholds: np.ndarray) -> np.ndarray:
+        """[H] share of runs above each threshold, mean over scenarios."""
+        return performance_profile(_drawn(self.of_agent[agent].scores)[0], thresholds)
+
+    def profile_band(self, agent: str, thresholds: np.ndarray) -> np.ndarray:
+        """[2, H] the low and the high end of the 95% interval of each point of the profile."""
+        drawn = performance_profile(_drawn(self.of_agent[agent].scores)[1], thresholds)
+        return np.quantile(drawn, (0.025, 0.975), axis=0)
 
     def runs(self, agent: str, scenario: str | None = None) -> list[Row]:
         """The final rows of an agent, in one scenario or in all."""

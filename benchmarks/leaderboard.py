@@ -124,12 +124,6 @@ def text_of(found: Estimate | None, digits: int = 2) -> str:
     return found.text(digits) if found else NONE
 
 
-def markdown_table(table: Table) -> str:
-    """The table in Markdown, its title not included."""
-    lines = [table.columns, ["---" if n == 0 else "---:" for n in range(len(table.columns))], *table.rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-
-
 def _mean(runs: list[Row], key: str) -> float:
     values = [row[key] for row in runs if row.get(key) is not None]
     return float(np.mean(values)) if values else float("nan")

@@ -47,7 +47,7 @@ def legend(picture: Picture) -> list[tuple[str, str]]:
 
 def panels(picture: Picture) -> list[str]:
     """An `<svg>` element for each panel, for a page that sets the colours' variables."""
-    return [svg_of(figure, f"{picture.title}, panel {n}") for n, figure in enumerate(picture.panels, 1)]
+    return [svg_of(figure, f"{picture.title}: {figure.texts[0].get_text()}") for figure in picture.panels]
 
 
 def sheet(picture: Picture, elements: list[str]) -> bytes:

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from benchmarks.board import POPULARITY, REFERENCES, Board, Standing
-from benchmarks.leaderboard import NONE, markdown_table, text_of
+from benchmarks.leaderboard import NONE, text_of
 from benchmarks.report_content import Table
-from benchmarks.report_words import answer
+from benchmarks.report_words import answer, how_sure
 from benchmarks.results import ResultsError, Row
 from benchmarks.score_draws import decimals
 from recsim_env.atomic_file import write_atomically
@@ -36,9 +36,11 @@ def write_readme_section(readme: Path, directory: Path, rows: Iterable[Row]) -> 
 
 def readme_section(board: Board, folder: str) -> str:
     """Markdown: who wins, the best agents beside the references, links to `folder`."""
-    pictures = [f"![{words}]({folder}/{name}.svg)" for name, words in _PICTURES.items() if _has(board, name)]
+    drawn = {"leaderboard": board.scored_scenarios, "learning_curves": board.learners}
+    pictures = [f"![{words}]({folder}/{name}.svg)" for name, words in _PICTURES.items() if drawn[name]]
     link = f"Suite `{board.rows[0]['suite']}`: [all figures, pictures and definitions]({folder}/report.md)."
-    return "\n\n".join([answer(board, [])[0], markdown_table(best_table(board)), link, *pictures])
+    parts = [answer(board, [])[0], how_sure(board), best_table(board).markdown, link, *pictures]
+    return "\n\n".join(part for part in parts if part)
 
 
 def best_table(board: Board) -> Table:
@@ -55,8 +57,3 @@ def _cells(board: Board, standing: Standing) -> list[str]:
     scores = [standing.scores.get(scenario) for scenario in board.scored_scenarios]
     figures = [decimals(each.value) if each else NONE for each in scores]
     return [standing.agent, standing.family, text_of(standing.score), *figures]
-
-
-def _has(board: Board, name: str) -> bool:
-    """Whether the report has that picture: scores need both references."""
-    return bool(board.scored_scenarios) if name == "leaderboard" else bool(board.scenarios)

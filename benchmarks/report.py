@@ -5,7 +5,7 @@ from pathlib import Path
 
 from benchmarks.board import Board
 from benchmarks.figures.panel import Picture
-from benchmarks.leaderboard import NONE, cost_table, markdown_table, metric_tables, scenario_table, score_table
+from benchmarks.leaderboard import NONE, cost_table, metric_tables, scenario_table, score_table
 from benchmarks.plots import draw_pictures, write_pictures
 from benchmarks.report_content import Report, Section, Table, Words
 from benchmarks.report_page import page
@@ -73,7 +73,7 @@ def markdown(report: Report) -> str:
             if isinstance(block, Words):
                 parts += ["\n".join(f"* {line}" for line in block.lines)] if block.is_list else block.lines
             elif isinstance(block, Table):
-                parts += [f"**{block.title}**", markdown_table(block)]
+                parts += [f"**{block.title}**", block.markdown]
             else:
                 parts += [f"### {block.title}"] * (block.title != section.title)
                 parts += [f"![{block.title}]({block.name}.svg)", f"*{block.caption}*"]

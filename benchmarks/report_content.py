@@ -23,6 +23,12 @@ class Table:
     is_detail: bool = False
     """Whether a page had better fold it away."""
 
+    @property
+    def markdown(self) -> str:
+        """The table in Markdown, its title not included."""
+        lines = [self.columns, ["---" if n == 0 else "---:" for n in range(len(self.columns))], *self.rows]
+        return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
@@ -47,8 +53,9 @@ class Report:
 
     @property
     def answer(self) -> str:
-        """What it opens with, in Markdown."""
-        return "\n\n".join(self.opening.lines)
+        """What it opens with and its first table, in Markdown: enough for a terminal."""
+        tables = [block for section in self.sections for block in section.blocks if isinstance(block, Table)]
+        return "\n\n".join([*self.opening.lines, *(table.markdown for table in tables[:1])])
 
     @property
     def pictures(self) -> list[Picture]:

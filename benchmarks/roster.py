@@ -56,7 +56,7 @@ def _of_library(algorithm: str, **settings: Any) -> Entry:
     return Entry(path="agents.sb3_learner:SB3Learner", family="library", settings={"algorithm": algorithm, **settings})
 
 
-_PPO: dict[str, Any] = {
+PPO_SETTINGS: dict[str, Any] = {
     "n_steps": 64,
     "batch_size": 512,
     "n_epochs": 8,
@@ -70,9 +70,9 @@ ROSTER: dict[str, Entry] = {
     "popularity": Entry(path="agents.popularity:PopularityAgent", family="rule"),
     "linucb": Entry(path="agents.linucb:LinUCB", family="bandit"),
     "eb-linucb": Entry(path="agents.empirical_bayes:EmpiricalBayesLinUCB", family="bandit"),
-    "ppo": _of_library("PPO", **_PPO),
-    "ppo-multi-input": _of_library("PPO", policy="MultiInputPolicy", **_PPO),
-    "ppo-mlp": _of_library("PPO", policy="MlpPolicy", **_PPO),
+    "ppo": _of_library("PPO", **PPO_SETTINGS),
+    "ppo-multi-input": _of_library("PPO", policy="MultiInputPolicy", **PPO_SETTINGS),
+    "ppo-mlp": _of_library("PPO", policy="MlpPolicy", **PPO_SETTINGS),
     "a2c": _of_library(
         "A2C",
         n_steps=8,
@@ -142,4 +142,4 @@ def make_agent(entry: Entry, device: str = "cpu") -> Agent:
 
 def takes_device(agent_class: type[Agent]) -> bool:
     """Whether some constructor of the class has a keyword `device`."""
-    return any("device" in inspect.signature(each.__init__).parameters for each in agent_class.__mro__[:-1])
+    return any("device" in inspect.signature(each).parameters for each in agent_class.__mro__[:-1])

@@ -16,7 +16,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
 import recsim_env  # noqa: F401  (registers the ids)
-from benchmarks.suites import PPO_SETTINGS
+from benchmarks.roster import PPO_SETTINGS
 from recsim_env.sb3_vec_env import make_sb3_vec_env
 
 _IDS = {"observation": "compact", "history_length": 1}

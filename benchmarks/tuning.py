@@ -90,12 +90,12 @@ def trial_scores(rows: list[Row]) -> dict[str, float]:
 def write_tuned(agent: str, rows: list[Row], suite: Suite, num_trials: int, folder: Path = TUNED) -> dict[str, Any]:
     """Write the best settings found for an agent, and how they were found; returns what was written."""
     scores = trial_scores(rows)
+    of_trials = [scores[f"{agent}#{trial}"] for trial in range(num_trials)]
     found = [
-        {"settings": _changed(agent, trial), "score": _rounded(scores[f"{agent}#{trial}"])}
-        for trial in range(num_trials)
-        if f"{agent}#{trial}" in scores
+        {"settings": _changed(agent, trial), "score": round(score, 4) if np.isfinite(score) else None}
+        for trial, score in enumerate(of_trials)
     ]
-    best = max(range(len(found)), key=lambda trial: -np.inf if found[trial]["score"] is None else found[trial]["score"])
+    best = int(np.argmax(of_trials))
     origin = next(row for row in rows if row["agent"] == f"{agent}#{best}")
     content = {
         "settings": found[best]["settings"],
@@ -117,7 +117,3 @@ def _changed(agent: str, trial: int) -> dict[str, Any]:
     """What a trial says of the settings that are tuned."""
     settings = trial_settings(agent, trial)
     return {name: settings[name] for name in SPACES[agent] if name in settings}
-
-
-def _rounded(score: float) -> float | None:
-    return round(score, 4) if np.isfinite(score) else None

@@ -86,9 +86,9 @@ PROBES = {
     ),
     "choice": Probe(
         contents=(-1.0, 0.0, 1.0),
-        weights=(3.0, 1.0, 1.0),
+        weights=(4.0, 2.0, 1.0),
         stars=lambda signal, step, chosen, before: np.select([chosen == -1.0, chosen == 0.0, chosen == 1.0], [1, 4, 2]),
-        first_values=lambda gamma: [[0.75, 2.0, 1.0]] * 2,
+        first_values=lambda gamma: [[0.8, 8 / 3, 1.0]] * 2,
     ),
 }
 """`constant`: is the value the reward? `observation`: does it see the user? `two-steps`: are rewards added up?

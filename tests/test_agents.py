@@ -1,23 +1,17 @@
-"""Agents: the protocol, each baseline's arithmetic, and learners that learn."""
-
-from pathlib import Path
+"""Agents: the protocol, evaluation, and each baseline's arithmetic."""
 
 import gymnasium
 import numpy as np
 import pytest
 
 import recsim_env  # noqa: F401
-from agents.agent import Agent, Learner
+from agents.agent import Agent
 from agents.evaluation import evaluate
 from agents.linucb import LinUCB
 from agents.myopic_oracle import MyopicOracle
 from agents.popularity import PopularityAgent
 from agents.random_agent import RandomAgent
-from agents.sb3_learner import SB3Learner
-from benchmarks.suites import A2C_SETTINGS, DQN_SETTINGS, PPO_SETTINGS
 from recsim_env.observation import CANDIDATE_COLUMNS, FEEDBACK
-
-TRAIN = {"split": "train", "catalog_seed": 0}
 
 
 def make(num_envs: int, **options):
@@ -29,10 +23,6 @@ def test_set(num_envs: int, **options):
 
 
 test_set.__test__ = False  # a name that pytest would collect
-
-
-def small_ppo() -> SB3Learner:
-    return SB3Learner("PPO", num_envs=8, n_steps=32, batch_size=64, n_epochs=2)
 
 
 @pytest.mark.parametrize("name", ["Ecommerce", "Social", "Music", "Video"])
@@ -192,91 +182,3 @@ def test_linucb_forgets_a_visitor_when_the_next_one_comes():
     later, *_ = env.step(first_choice)
     agent.act(later, np.array([False]))
     np.testing.assert_array_equal(agent.act(observations, np.array([True])), first_choice)
-
-
-@pytest.mark.parametrize(
-    ("algorithm", "settings", "num_steps"),
-    [
-        ("PPO", PPO_SETTINGS, 12_288),
-        ("DQN", {**DQN_SETTINGS, "learning_starts": 500}, 8_192),
-        ("A2C", A2C_SETTINGS, 24_576),
-    ],
-)
-def test_learners_with_the_candidate_wise_policy_beat_random(algorithm, settings, num_steps):
-    agent = SB3Learner(algorithm, **settings)
-    agent.learn("recsim_env/Video-v0", TRAIN, num_steps, seed=0)
-    env = test_set(400)
-    learnt = evaluate(agent, env, seed=9).returns
-    at_random = evaluate(RandomAgent(), env, seed=9).returns
-    difference = learnt - at_random
-    assert difference.mean() > 3.0 * difference.std() / 20.0
-
-
-@pytest.mark.parametrize("policy", ["candidate", "MultiInputPolicy", "MlpPolicy"])
-def test_a_learner_saved_and_loaded_acts_the_same(policy, tmp_path: Path):
-    agent = SB3Learner("PPO", policy, num_envs=4, n_steps=16, batch_size=32, n_epochs=1)
-    agent.learn("recsim_env/Video-v0", TRAIN, 64, seed=0)
-    agent.save(tmp_path / "agent.zip")
-    other = SB3Learner("PPO", policy)
-    other.load(tmp_path / "agent.zip")
-    env = test_set(16, observation=agent.observation)
-    observations, _ = env.reset(seed=0)
-    is_first = np.ones(16, bool)
-    np.testing.assert_array_equal(agent.act(observations, is_first), other.act(observations, is_first))
-    assert [path.name for path in tmp_path.iterdir()] == ["agent.zip"]
-
-
-def test_training_is_repeatable():
-    returns = []
-    for _ in range(2):
-        agent = small_ppo()
-        agent.learn("recsim_env/Video-v0", TRAIN, 512, seed=3)
-        returns.append(evaluate(agent, test_set(32), seed=0).returns)
-    np.testing.assert_array_equal(*returns)
-
-
-def test_reports_come_at_the_start_regularly_and_at_the_end():
-    steps: list[int] = []
-    small_ppo().learn("recsim_env/Video-v0", TRAIN, 1_000, 0, steps.append, 250)
-    assert steps[0] == 0
-    assert steps == sorted(steps)
-    assert steps[-1] >= 1_000
-    assert len(steps) >= 5
-
-
-@pytest.mark.parametrize("algorithm", ["PPO", "DQN"])
-def test_candidate_wise_policy_follows_candidates_that_change_places(algorithm):
-    settings = {"n_steps": 16, "batch_size": 32} if algorithm == "PPO" else {"learning_starts": 10}
-    agent = SB3Learner(algorithm, num_envs=4, **settings)
-    agent.learn("recsim_env/Video-v0", TRAIN, 64, seed=0)
-    env = test_set(64)
-    observations, _ = env.reset(seed=0)
-    order = np.random.default_rng(0).permutation(20)
-    shuffled = dict(observations)
-    shuffled["candidates"] = observations["candidates"].reshape(64, 20, -1)[:, order].reshape(64, -1)
-    shuffled["candidate_mask"] = observations["candidate_mask"][:, order]
-    is_first = np.ones(64, bool)
-    np.testing.assert_array_equal(agent.act(observations, is_first), order[agent.act(shuffled, is_first)])
-
-
-def test_candidate_wise_policy_never_shows_a_missing_candidate():
-    agent = small_ppo()
-    agent.learn("recsim_env/Video-v0", TRAIN, 256, seed=0)
-    env = test_set(64)
-    observations, _ = env.reset(seed=0)
-    mask = np.zeros((64, 20), np.float32)
-    mask[np.arange(64), np.arange(64) % 20] = 1.0
-    observations["candidate_mask"] = mask
-    np.testing.assert_array_equal(agent.act(observations, np.ones(64, bool)), np.arange(64) % 20)
-
-
-def test_wrong_use_of_a_learner_is_refused_in_one_line():
-    with pytest.raises(ValueError, match="algorithm='PP0': must be one of PPO, A2C, DQN"):
-        SB3Learner("PP0")
-    with pytest.raises(ValueError, match="policy='Cnn': must be one of"):
-        SB3Learner("PPO", "Cnn")
-    with pytest.raises(RuntimeError, match="not learnt anything yet"):
-        small_ppo().act({}, np.ones(1, bool))
-    with pytest.raises(ValueError, match="needs Discrete"):
-        small_ppo().learn("recsim_env/Video-v0", {"slate_size": 3}, 64, seed=0)
-    assert issubclass(SB3Learner, Learner)

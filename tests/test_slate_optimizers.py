@@ -81,8 +81,8 @@ def test_the_exact_slate_is_worth_the_optimum_of_the_linear_program():
 def test_no_rough_optimiser_beats_the_exact_one_and_each_is_beaten_somewhere():
     values = drawn(seed=3, num_rows=500)
     worth = {name: values.of(each(values, NUM_SLOTS).topk(NUM_SLOTS).indices) for name, each in OPTIMIZERS.items()}
-    assert (worth["lp"] >= worth["top-k"]).all()
-    assert (worth["lp"] >= worth["greedy"]).all()
+    assert (worth["lp"] >= worth["top-k"] - 1e-9).all()
+    assert (worth["lp"] >= worth["greedy"] - 1e-9).all()
     assert (worth["lp"] > worth["top-k"] + 1e-6).any()
     assert (worth["lp"] > worth["greedy"] + 1e-6).any()
 

@@ -9,6 +9,7 @@ from rich.markdown import Markdown
 
 from benchmarks.commands.console import console
 from benchmarks.results import Row, of_newest_version, read_rows
+from benchmarks.suites import SUITES
 
 
 def add_to(commands: Any) -> None:
@@ -41,14 +42,24 @@ def report(parsed: argparse.Namespace) -> int:
         from benchmarks.tensorboard_export import write_events
 
         write_events(parsed.tensorboard, rows)
-    return write_and_show(parsed.directory, rows, on)
+    return write_and_show(parsed.directory, rows, on, of_suite(rows[0]["suite"]))
 
 
-def write_and_show(directory: Path, rows: list[Row], on: Console) -> int:
-    """Write the report and print what it opens with."""
+def of_suite(name: str) -> list[tuple[str, str, int]] | None:
+    """The (agent, scenario, seed) that a suite has, so that what is missing can be said; None for an unknown one."""
+    if name not in SUITES:
+        return None
+    suite = SUITES[name]
+    return [(agent, task, seed) for agent in suite.agents for task in suite.tasks() for seed in range(suite.num_seeds)]
+
+
+def write_and_show(
+    directory: Path, rows: list[Row], on: Console, expected: list[tuple[str, str, int]] | None = None
+) -> int:
+    """Write the report and print what it opens with. `expected`: as for `report.write_report`."""
     from benchmarks.report import write_report  # here, as Matplotlib takes a second
 
-    found = write_report(directory, rows)
+    found = write_report(directory, rows, expected)
     on.print(Markdown(found.answer))
     on.print(f"{directory / 'report.html'}\n{directory / 'report.md'}", highlight=False)
     return 0

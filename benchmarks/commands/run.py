@@ -77,8 +77,8 @@ def run(parsed: argparse.Namespace) -> int:
         if len(todo) < len(every):
             tell(f"{len(every) - len(todo)} of {len(every)} cells are finished already")
         with progress_bar(on, Counted()) as bar:
-            counts = {"num_done": 0, "num_all": len(todo)}
-            task = bar.add_task(f"suite {parsed.suite}", total=sum(costs.of(cell) for cell in todo), **counts)
+            total = sum(costs.of(cell) for cell in todo)
+            task = bar.add_task(f"suite {parsed.suite}", total=total, num_done=0, num_all=len(todo))
             left = list(todo)
             for cell, found in run_suite(folder, todo, costs, origin, parsed.workers, parsed.threads):
                 last = found[-1]
@@ -98,7 +98,7 @@ def run(parsed: argparse.Namespace) -> int:
         return 0
     from benchmarks.commands.report import write_and_show
 
-    return write_and_show(parsed.out, rows, on)
+    return write_and_show(parsed.out, rows, on, [(cell.agent, cell.task, cell.seed) for cell in every])
 
 
 def with_ratings_log(suite: Suite, world: str | None, on: Console) -> tuple[Suite, str | None]:

@@ -11,7 +11,7 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
 from benchmarks.board import POPULARITY, REFERENCES, Board
 from benchmarks.figures.palette import OTHERS, shades
-from benchmarks.figures.panel import TEXT, Picture, label_ends, new_panel, short, text_width
+from benchmarks.figures.panel import Picture, label_ends, margin_for, new_panel, short
 from benchmarks.results import Row
 
 STEPS, SECONDS = "env_steps", "wall_s"
@@ -54,29 +54,27 @@ def learning_curves(board: Board, along: str = STEPS) -> Picture:
     """A panel for each scenario: the best learners with names and 95% bands, the others faint, levels of reference."""
     by_steps = along == STEPS
     highlighted = [standing.agent for standing in board.learners][:_NUM_HIGHLIGHTS]
-    panels = []
-    for scenario in board.scenarios:
-        margin = 16.0 + max(
-            (text_width(short(name), TEXT - 0.5) for name in [*highlighted, *_levels(board)]), default=0.0
-        )
+    learners, panels = {standing.agent for standing in board.learners}, []
+    for scenario in dict.fromkeys(row["scenario"] for row in board.rows if row["agent"] in learners):
         figure, axes = new_panel(
             scenario,
             "user-steps of training" if by_steps else "seconds of learning, without evaluations",
             "return of a session, stars",
-            right=margin,
+            right=margin_for([*highlighted, *_levels(board)]),
             height=215.0,
         )
         _draw(axes, board, scenario, along, highlighted)
         panels.append(figure)
-    rest = "; the others are pale" if len(board.learners) > len(highlighted) else ""
-    families = {standing.family for standing in board.learners} | {"reference"}
+    rest = f" Named: the {len(highlighted)} learners with the best final scores; the others are pale."
+    rest = rest if len(board.learners) > len(highlighted) else ""
+    families = {standing.family for standing in board.learners} | {board.family_of[each] for each in _levels(board)}
     return Picture(
         name="learning_curves" if by_steps else "learning_curves_by_time",
         title="Learning curves" if by_steps else "Learning curves by time",
         caption=(
             f"Mean return of a session against {'user-steps' if by_steps else 'seconds of learning'} on held-out "
-            f"users and catalogues. Bands: 95% intervals over seeds and evaluation sessions. Named: the "
-            f"{len(highlighted)} learners with the best final scores{rest}. Broken lines: agents that do not learn."
+            f"users and catalogues. Bands: 95% intervals over seeds and evaluation sessions.{rest} Broken lines: "
+            "agents that do not learn."
         ),
         panels=panels,
         families=frozenset(families),
@@ -133,7 +131,7 @@ def one_by_one(board: Board) -> Picture:
     """A small panel for each learner: its score as it learns, mean over scenarios, before the pale ones of the rest."""
     found = [(standing.agent, _score_curve(board, standing.agent)) for standing in board.learners]
     curves = {agent: line for agent, line in found if line is not None}
-    if not curves:
+    if len(curves) < 2:
         return Picture(name="learners_one_by_one", title="Learners one by one", caption="", panels=[])
     # One line, broken by NaN after each curve: as many panels as curves, so a line for each would be their square.
     pale = [np.concatenate([[*getattr(line, of), np.nan] for line in curves.values()]) for of in ("x", "mean")]

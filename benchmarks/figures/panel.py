@@ -55,7 +55,7 @@ def new_panel(
     *,
     height: float = 200.0,
     width: float = WIDTH,
-    left: float = 34.0,
+    left: float = 38.0,
     right: float = 10.0,
 ) -> tuple[Figure, Axes]:
     """An empty panel with its axes; `left` and `right` are what the labels beside the axes need."""
@@ -68,8 +68,8 @@ def new_panel(
     figure.text(4.0 / width, 1.0 - 4.0 / height, title, size=size, weight="bold", va="top", color=INK.light)
     start = max(4.0, min(left, width - 4.0 - text_width(x_label, TEXT - 0.5)))
     figure.text(start / width, 4.0 / height, x_label, size=TEXT - 0.5, va="bottom", color=FAINT.light)
-    if y_label:
-        axes.set_ylabel(y_label, size=TEXT - 0.5, color=FAINT.light, labelpad=2.0)
+    beside: dict[str, Any] = {"rotation": 90.0, "va": "center", "ha": "left", "size": TEXT - 0.5, "color": FAINT.light}
+    figure.text(1.0 / width, box[1] + box[3] / 2.0, y_label, **beside)
     axes.tick_params(length=2.5, pad=2.0, labelsize=TEXT - 0.5, color=GRID.light, labelcolor=FAINT.light, width=0.7)
     axes.grid(color=GRID.light, lw=0.6)
     axes.set_axisbelow(True)

@@ -9,7 +9,7 @@ from matplotlib.patches import Rectangle
 
 from benchmarks.board import POPULARITY, Board, Standing
 from benchmarks.figures.palette import INK, OTHERS, family_colour, shades
-from benchmarks.figures.panel import TEXT, WIDTH, Picture, new_panel, short, text_width
+from benchmarks.figures.panel import TEXT, WIDTH, Picture, margin_for, new_panel, short, text_width
 from benchmarks.figures.places import dots
 from benchmarks.score_draws import Estimate, decimals
 
@@ -29,17 +29,17 @@ def profile_picture(board: Board) -> Picture:
     )
     thresholds = np.linspace(min(-0.05, every.min()), max(1.0, every.max()), _NUM_THRESHOLDS)
     colours = shades(board)
-    margin = 16.0 + max(text_width(short(name), TEXT - 0.5) for name in highlighted)
     figure, axes = new_panel(
-        "Runs above a score", "score", "share of runs, mean over scenarios", height=230.0, right=margin
+        "Runs above a score", "score", "share of runs, mean over scenarios", height=230.0, right=margin_for(highlighted)
     )
     ends = []
     for standing in reversed(board.ranked):
-        share, low, high = board.profile(standing.agent, thresholds)
+        share = board.profile(standing.agent, thresholds)
         if standing.agent not in highlighted:
             axes.plot(thresholds, share, drawstyle="steps-post", color=OTHERS.light, lw=0.7, zorder=1.5)
             continue
         colour = colours[standing.agent]
+        low, high = board.profile_band(standing.agent, thresholds)
         axes.fill_between(thresholds, low, high, step="post", color=colour, alpha=0.13, lw=0)
         axes.plot(thresholds, share, drawstyle="steps-post", color=colour, lw=1.5)
         half = int(np.argmin(np.abs(share - 0.5)))
@@ -118,7 +118,7 @@ def _matrix(board: Board, best: list[Standing]) -> Figure:
         "probability; columns are numbered as the rows are",
         left=longest + 8.0,
         right=WIDTH - longest - 8.0 - _CELL * len(names),
-        height=18.0 + 36.0 + _CELL * len(names) + 12.0,
+        height=45.0 + _CELL * len(names),
     )
     strong = family_colour("learner")
     for y, x_name in enumerate(names):
@@ -128,7 +128,7 @@ def _matrix(board: Board, best: list[Standing]) -> Figure:
                 continue
             chance = found.value
             alpha = 0.06 + 0.5 * abs(chance - 0.5) / 0.5
-            tint = strong if chance >= 0.5 else family_colour("library")
+            tint = strong if chance >= 0.5 else OTHERS.light
             axes.add_patch(Rectangle((x - 0.47, y - 0.47), 0.94, 0.94, color=tint, alpha=alpha, lw=0))
             axes.text(x, y, decimals(chance), ha="center", va="center_baseline", size=TEXT - 0.5, color=INK.light)
     axes.set_xlim(-0.5, len(names) - 0.5)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.board import REFERENCES, Board
 from benchmarks.figures.palette import shades
-from benchmarks.figures.panel import TEXT, Picture, label_ends, new_panel, short, text_width
+from benchmarks.figures.panel import Picture, label_ends, margin_for, new_panel
 from benchmarks.results import Row
 
 _NUM_HIGHLIGHTS = 5
@@ -72,8 +72,7 @@ def _known(runs: Runs, ramp: str) -> np.ndarray:
 
 def _panel(board: Board, scenario: str, runs: Runs, ramp: str) -> Figure:
     title, x_label = _RAMPS[ramp]
-    margin = 16.0 + max(text_width(short(name), TEXT - 0.5) for name in runs)
-    figure, axes = new_panel(f"{scenario}: {title}", x_label, "reward, stars", right=margin)
+    figure, axes = new_panel(f"{scenario}: {title}", x_label, "reward, stars", right=margin_for(runs))
     colours, ends, known = shades(board), [], _known(runs, ramp)
     for agent, rows in runs.items():
         values = ramp_values(rows, ramp)
@@ -89,7 +88,9 @@ def _panel(board: Board, scenario: str, runs: Runs, ramp: str) -> Figure:
             axes.fill_between(x, mean - half, mean + half, color=colours[agent], alpha=0.13, lw=0)
         ends.append((float(x[-1]), float(mean[-1]), agent, colours[agent]))
     axes.set_xlim(0, known.size - 1)
-    axes.set_ylim(axes.get_ylim())
+    means = np.concatenate([line.get_ydata() for line in axes.lines])
+    room = 0.06 * max(float(np.ptp(means)), 0.1)
+    axes.set_ylim(means.min() - room, means.max() + room)  # bands of a few sessions may be cut off: the lines count
     if "starts" in (described := next(iter(runs.values()))[0]["ramps"][ramp]):
         _name_bins(axes, [described["starts"][bin_] for bin_ in known])
     label_ends(axes, ends)
