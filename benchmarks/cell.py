@@ -64,8 +64,11 @@ class Cell:
 
     def training_options(self, agent: Learner) -> dict[str, Any]:
         worlds = self.suite.worlds
-        first = worlds.catalog_seed if agent.reads_evaluation_catalog else worlds.training_catalog_seed
-        return {"split": "train", "catalog_seed": first + self.seed, **self.env_options()}
+        if agent.reads_evaluation_catalog:
+            where = {"split": worlds.split, "user_split": "train", "catalog_seed": worlds.catalog_seed + self.seed}
+        else:
+            where = {"split": "train", "catalog_seed": worlds.training_catalog_seed + self.seed}
+        return {**where, **self.env_options()}
 
     def evaluation_env(self, agent: Agent) -> Any:
         return gymnasium.make_vec(

@@ -90,6 +90,7 @@ ARGUMENTS = {
     "history_length": "shown items that an observation remembers",
     "catalog_seed": "draws the catalogue",
     "split": "`all`, `train` or `test`; the last two share no user and no item",
+    "user_split": "another part for users than for items; none is that of `split`",
     "world": "a fitted world (.npz), a MovieLens-100K folder or a CSV; without it the log that `RECSIM_DATA` names",
     "changes": 'other numbers, such as `{"behaviour": {"patience_skip": 0.5}}`',
     "own_users": "functions of your own in place of those in `user_model` (`own_users.OwnUsers`)",

@@ -43,6 +43,7 @@ class Adapter:
         history_length: int | None = None,
         catalog_seed: int = 0,
         split: str = "all",
+        user_split: str | None = None,
         world: str | None = None,
         changes: Mapping[str, Mapping[str, Any]] | None = None,
         own_users: OwnUsers = PACKAGE_USERS,
@@ -63,7 +64,8 @@ class Adapter:
         session: SessionConfig = dataclasses.replace(
             preset.session, **{name: value for name, value in given.items() if value is not None}
         )
-        drawn = build_world(preset, catalog_seed, split, None if world is None else str(world), own_users)
+        path = None if world is None else str(world)
+        drawn = build_world(preset, catalog_seed, split, path, own_users, user_split)
         self.simulator = Simulator(
             drawn, session, num_sessions, catalog_seed=catalog_seed, num_threads=num_threads, is_live=live_platform
         )

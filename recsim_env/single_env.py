@@ -60,8 +60,8 @@ class RecommenderEnv(BehindAdapter, gymnasium.Env):
     `scenario`: a name in `scenarios.SCENARIOS` or a `Scenario`; `changes`: other numbers for it, such as
     `{"population": {"warm_share": 1.0}, "reward": {"purchase": 5.0}}`; `observation`; `action`; `slate_size`;
     `num_candidates`; `session_length`; `history_length`; `catalog_seed`; `split`: `"all"`, `"train"` or `"test"`,
-    parts that share no item and no user; `world`: a fitted world (.npz) or a ratings log, for scenarios that need
-    one; `own_users`: functions of your own in place of the user model's (`own_users.OwnUsers`); `live_platform`:
+    parts that share no item and no user; `user_split`: another part for the users; `world`: a fitted world (.npz) or
+    a ratings log, for scenarios that need one; `own_users`: functions of your own in place of the user model's (`own_users.OwnUsers`); `live_platform`:
     item statistics go on from session to session and grow by their feedback (see `RecommenderVectorEnv`);
     `num_threads`;
     `render_mode`: `None`, `"ansi"` for the session in words, `"rgb_array"` for a picture of it, an image of

@@ -73,19 +73,22 @@ def build_world(
     split: str = "all",
     world_path: str | None = None,
     own_users: OwnUsers = PACKAGE_USERS,
+    user_split: str | None = None,
 ) -> World:
     """Draw the world of a scenario; the same arguments give the same world.
 
     `catalog_seed` draws the catalogue (for a fitted log, whose items are given: when they arrive and what the
-    platform has seen of them). `split` picks the part. `world_path` is for scenarios with
+    platform has seen of them). `split` picks the part; `user_split`, if given, another one for users, such as the
+    people of `train` with the items of `test`. `world_path` is for scenarios with
     `source="ratings_log"`: a fitted world (.npz), a MovieLens-100K folder or a CSV.
 
     Raises:
         ValueError: an unknown split, a negative seed, or a `world_path` where there is nothing to load.
         FileNotFoundError: the ratings log is not to be found; the message says where to get it.
     """
-    if split not in SPLITS:
-        raise ValueError(f"split={split!r}: must be one of {', '.join(SPLITS)}")
+    for name, value in (("split", split), ("user_split", split if user_split is None else user_split)):
+        if value not in SPLITS:
+            raise ValueError(f"{name}={value!r}: must be one of {', '.join(SPLITS)}")
     check_number("catalog_seed", catalog_seed, 0, 2**63 - 1, int)
     if world_path is not None and scenario.source != "ratings_log":
         raise ValueError(f"world={world_path!r}: {scenario.name} is not a world from a log, leave it out")
@@ -94,16 +97,16 @@ def build_world(
         if found is None:
             raise FileNotFoundError(f"{scenario.name} needs a ratings log: {WHERE_TO_GET_DATA}")
         world_path = str(found)
-    return _draw_world(scenario, catalog_seed, split, world_path, own_users)
+    return _draw_world(scenario, catalog_seed, split, user_split or split, world_path, own_users)
 
 
 @lru_cache(maxsize=16)
 def _draw_world(
-    scenario: Scenario, catalog_seed: int, split: str, world_path: str | None, own_users: OwnUsers
+    scenario: Scenario, catalog_seed: int, split: str, user_split: str, world_path: str | None, own_users: OwnUsers
 ) -> World:
     part, catalog = SPLITS.index(split), scenario.catalog
     item_generator = _generator(scenario, _ITEMS, part, catalog_seed)
-    user_generator = _generator(scenario, _USERS, part)
+    user_generator = _generator(scenario, _USERS, SPLITS.index(user_split))
     if scenario.source == "synthetic":
         content_key = int(_generator(scenario, _CONTENT, part, catalog_seed).integers(2**63))
         items = draw_synthetic_items(catalog, item_generator, content_key)
@@ -120,7 +123,7 @@ def _draw_world(
         fitted = load_or_fit(world_path)
         halves = _generator(scenario, _HALVES)
         items = items_of(fitted, half(len(fitted.quality), split, halves))
-        chosen_users = half(len(fitted.rating_bias), split, halves)
+        chosen_users = half(len(fitted.rating_bias), user_split, halves)
         users = users_of(fitted, chosen_users, scenario.population, user_generator)
         scenario = _with_cuts(scenario, fitted.rating_cuts)
 

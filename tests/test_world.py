@@ -12,7 +12,7 @@ import recsim_env.world
 from recsim_env.catalog import release_steps
 from recsim_env.content import topic_names_of
 from recsim_env.records import WorldSizes, item_dtype, user_dtype
-from recsim_env.scenarios import ECOMMERCE, MOVIELENS, MUSIC, SCENARIOS, SOCIAL, VIDEO, scenario_named
+from recsim_env.scenarios import ECOMMERCE, MOVIELENS, MUSIC, RATINGS, SCENARIOS, SOCIAL, VIDEO, scenario_named
 from recsim_env.world import SPLITS, build_world
 
 UNLIKELY = 1e-4  # seeds are fixed: a test that passes once passes always
@@ -261,3 +261,14 @@ def test_a_log_that_is_named_later_is_found_later(tmp_path, monkeypatch):
     monkeypatch.setenv("RECSIM_DATA", str(tmp_path / "ratings.csv"))
     monkeypatch.setenv("RECSIM_CACHE", str(tmp_path))
     assert len(build_world(MOVIELENS).items) == 10
+
+
+@pytest.mark.parametrize("scenario", [VIDEO, RATINGS], ids=lambda scenario: scenario.name)
+def test_users_of_one_part_can_meet_the_items_of_another(scenario):
+    train, test = (build_world(scenario, 4, split) for split in ("train", "test"))
+    mixed = build_world(scenario, 4, "test", user_split="train")
+    np.testing.assert_array_equal(mixed.users.interests, train.users.interests)
+    np.testing.assert_array_equal(mixed.items.features, test.items.features)
+    assert build_world(scenario, 4, "test", user_split="test") is test
+    with pytest.raises(ValueError, match="user_split='people': must be one of all, train, test"):
+        build_world(scenario, 4, "test", user_split="people")
