@@ -105,11 +105,18 @@ class EmpiricalBayes(LinearBandit, Learner):
             milestones.reach(step * num_envs)
         milestones.end(num_steps // num_envs * num_envs)
 
-    def fitted_prior(self, log: AnswerLog) -> LinearPrior:
+    def fitted_prior(self, log: AnswerLog, num_iterations: int = 60) -> LinearPrior:
         """The prior under which the log's answers are most likely; its columns are `session`, `stars`, `users` [R, U]
         and `items` [R, G]."""
-        x = self.features(log["users"], log["items"][:, None])[:, 0]
-        return prior_of_log(log, x, self.layout.num_profile_features)
+        sessions, users = log["session"], log["users"]
+        x = self.features(users, log["items"][:, None])[:, 0]
+        first_rows = np.unique(sessions, return_index=True)[1]
+        return fit_prior(
+            *sums_by_session(sessions, x, log["stars"]),
+            profiles=users[first_rows, : self.layout.num_profile_features],
+            unrated_stars=log.unrated_stars,
+            num_iterations=num_iterations,
+        )
 
     def save(self, path: Path) -> None:
         if self.prior is None:
@@ -149,15 +156,6 @@ def shown_of(
     users = np.repeat(observations["user"][:, None], slates.shape[1], 1)
     candidates = observations["candidates"].reshape(-1, *candidates_shape)
     return users, np.take_along_axis(candidates, slates[:, :, None], 1)
-
-
-def prior_of_log(log: AnswerLog, x: np.ndarray, num_profile_features: int, **settings: Any) -> LinearPrior:
-    """`fit_prior` to a log with a column `users` [R, U], which begin with the profile; x [R, d] is what was shown."""
-    sessions = log["session"]
-    sums = sums_by_session(sessions, x, log["stars"])
-    first_rows = np.unique(sessions, return_index=True)[1]
-    profiles = log["users"][first_rows, :num_profile_features]
-    return fit_prior(*sums, profiles=profiles, unrated_stars=log.unrated_stars, **settings)
 
 
 def sums_by_session(

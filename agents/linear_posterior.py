@@ -8,7 +8,6 @@ Shape legend: N sessions, M candidates, S slots, H rows of the history, F conten
 features of the user, G = F + 6 features of a candidate, d features that stars are linear in.
 """
 
-import dataclasses
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -47,9 +46,13 @@ class LinearPrior:
     @classmethod
     def of_tensors(cls, tensors: Mapping[str, np.ndarray]) -> "LinearPrior":
         """The prior that `tensors` was made of; others among them are left alone."""
-        fields = {field.name: tensors[field.name] for field in dataclasses.fields(cls) if field.name in tensors}
-        numbers = {name: float(fields[name]) for name in ("noise_variance", "unrated_stars")}
-        return cls(**{**fields, **numbers})
+        return cls(
+            mean=tensors["mean"],
+            covariance=tensors["covariance"],
+            noise_variance=float(tensors["noise_variance"]),
+            slopes=tensors.get("slopes"),
+            unrated_stars=float(tensors["unrated_stars"]),
+        )
 
     def tensors(self) -> dict[str, np.ndarray]:
         """For a file."""

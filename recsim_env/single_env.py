@@ -61,9 +61,9 @@ class RecommenderEnv(BehindAdapter, gymnasium.Env):
     `{"population": {"warm_share": 1.0}, "reward": {"purchase": 5.0}}`; `observation`; `action`; `slate_size`;
     `num_candidates`; `session_length`; `history_length`; `catalog_seed`; `split`: `"all"`, `"train"` or `"test"`,
     parts that share no item and no user; `user_split`: another part for the users; `world`: a fitted world (.npz) or
-    a ratings log, for scenarios that need one; `own_users`: functions of your own in place of the user model's (`own_users.OwnUsers`); `live_platform`:
-    item statistics go on from session to session and grow by their feedback (see `RecommenderVectorEnv`);
-    `num_threads`;
+    a ratings log, for scenarios that need one; `own_users`: functions of your own in place of the user model's
+    (`own_users.OwnUsers`); `live_platform`: item statistics go on from session to session and grow by their feedback
+    (see `RecommenderVectorEnv`); `num_threads`;
     `render_mode`: `None`, `"ansi"` for the session in words, `"rgb_array"` for a picture of it, an image of
     `session_figure.HEIGHT` by `WIDTH` pixels, or `"human"` for the picture in a window. A picture shows latent truth
     beside what came of each slate, and needs Matplotlib: `pip install 'recsim-env[render]'`.

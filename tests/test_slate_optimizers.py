@@ -34,6 +34,12 @@ def by_hand(utilities: list[float], item_values: list[float], none_value: float)
     )
 
 
+def values_of_row(values: ChoiceValues, row: int, num_slates: int) -> ChoiceValues:
+    """One state, once for each of some slates."""
+    parts = {name: part[row].expand(num_slates, *part.shape[1:]) for name, part in vars(values).items()}
+    return ChoiceValues(**parts)
+
+
 def slates(scores: torch.Tensor, slate_size: int) -> list[list[int]]:
     return scores.topk(slate_size).indices.tolist()
 
@@ -99,6 +105,16 @@ def test_top_k_takes_an_item_that_is_often_chosen_although_it_keeps_the_better_o
     assert slates(top_k(values, 2), 2) == [[1, 0]]  # v q is 3, 4, 2; the slate is worth 7 / 5
     assert slates(greedy(values, 2), 2) == [[1, 2]]  # 4 / 2 alone, then 6 / 3 against 7 / 5
     assert slates(exact(values, 2), 2) == [[1, 2]]
+
+
+def test_greedy_adds_the_item_that_makes_the_slate_so_far_worth_most():
+    values = drawn(seed=11, num_rows=60)
+    for row, slate in enumerate(slates(greedy(values, NUM_SLOTS), NUM_SLOTS)):
+        for slot in range(NUM_SLOTS):
+            others = [i for i in range(7) if values.mask[row, i] and i not in slate[:slot]]
+            longer = torch.tensor([[*slate[:slot], i] for i in others])
+            worth = values_of_row(values, row, len(longer)).of(longer)
+            assert others[int(worth.argmax())] == slate[slot]
 
 
 def test_greedy_commits_to_the_item_that_is_best_alone():
