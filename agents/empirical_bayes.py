@@ -20,7 +20,7 @@ from agents.agent import Learner, NothingLearntError, Observations
 from agents.linear_posterior import LinearBandit, LinearPrior, with_constant
 from agents.linear_thompson import LinearThompson
 from agents.linucb import LinUCB
-from agents.logged_ratings import UNRATED_STARS, AnswerLog, rollout
+from agents.answers import UNRATED_STARS, AnswerLog, rollout
 from agents.milestones import Milestones
 from agents.popularity import num_impressions
 from agents.random_agent import RandomAgent
@@ -85,10 +85,9 @@ class EmpiricalBayes(LinearBandit, Learner):
         env: Any = gymnasium.make_vec(env_id, num_envs, vectorization_mode="vector_entry_point", **env_options)
         self.begin(env, seed)
         log = AnswerLog(has_purchases=self.layout.has_purchases, max_answers=self.max_answers)
-        layout = self.layout
+        candidates_shape = self.layout.candidates_shape
 
         def fit_and_report(num_taken: int) -> None:
-            self.layout = layout  # `report` may have let this agent begin elsewhere
             if len(log):
                 self.prior = self.fitted_prior(log)
             if report:
@@ -100,7 +99,7 @@ class EmpiricalBayes(LinearBandit, Learner):
         player = RandomAgent()
         player.begin(env, seed)
         for step, exposure in enumerate(rollout(env, player.act, num_steps, seed), start=1):
-            users, items = shown_of(exposure.observations, exposure.slates, layout.candidates_shape)
+            users, items = shown_of(exposure.observations, exposure.slates, candidates_shape)
             log.add(exposure, users=users, items=items)
             milestones.reach(step * num_envs)
         milestones.end(num_steps // num_envs * num_envs)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from agents.agent import Agent, Observations
-from agents.logged_ratings import UNRATED_STARS, column_of, counted_stars, last_slate
+from agents.answers import UNRATED_STARS, column_of, counted_stars, last_slate
 from recsim_env.config import check_number
 from recsim_env.vector_env import RecommenderVectorEnv
 

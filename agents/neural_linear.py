@@ -23,7 +23,7 @@ from agents.agent import Agent, NothingLearntError, Observations
 from agents.empirical_bayes import EmpiricalBayes, shown_of
 from agents.linear_posterior import LinearPrior
 from agents.linear_thompson import LinearThompson
-from agents.logged_ratings import AnswerLog, rollout
+from agents.answers import AnswerLog, rollout
 from agents.milestones import Milestones
 from agents.random_agent import RandomAgent
 from agents.saved_tensors import load_tensors, save_tensors
@@ -84,7 +84,7 @@ class NeuralLinear(EmpiricalBayes, LinearThompson):
         num_epochs: int = 8,
         learning_rate: float = 1e-3,
         width: int = 64,
-        last_width: int = 16,
+        last_width: int = 8,
         num_envs: int = 256,
         device: str = "cpu",
         **settings: Any,
@@ -148,7 +148,6 @@ class NeuralLinear(EmpiricalBayes, LinearThompson):
             log.add(exposure, users=users, items=items)
             if step * self.num_rounds // num_rows > num_rounds_over:
                 num_rounds_over = step * self.num_rounds // num_rows
-                self.layout = layout  # `report` may have let this agent begin elsewhere
                 self._train(optimizer, log, generator)
                 self.prior = self.fitted_prior(log, num_iterations=30)
                 if num_rounds_over >= self.random_share * self.num_rounds:

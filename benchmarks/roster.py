@@ -56,6 +56,16 @@ def _of_library(algorithm: str, **settings: Any) -> Entry:
     return Entry(path="agents.sb3_learner:SB3Learner", family="library", settings={"algorithm": algorithm, **settings})
 
 
+def _of_contrib(algorithm: str, **settings: Any) -> Entry:
+    path = "agents.sb3_contrib_learner:SB3ContribLearner"
+    return Entry(path=path, family="library", settings={"algorithm": algorithm, **settings})
+
+
+def _of_wolpertinger(algorithm: str, **settings: Any) -> Entry:
+    path = "agents.wolpertinger:Wolpertinger"
+    return Entry(path=path, family="library", settings={"algorithm": algorithm, **settings})
+
+
 PPO_SETTINGS: dict[str, Any] = {
     "n_steps": 64,
     "batch_size": 512,
@@ -64,12 +74,41 @@ PPO_SETTINGS: dict[str, Any] = {
     "gamma": 0.97,
     "ent_coef": 0.003,
 }
+_DQN: dict[str, Any] = {
+    "learning_rate": 1e-3,
+    "gamma": 0.95,
+    "learning_starts": 2_000,
+    "batch_size": 256,
+    "train_freq": 4,
+    "gradient_steps": 4,
+    "target_update_interval": 1_000,
+    "exploration_fraction": 0.3,
+}
+_NEAREST: dict[str, Any] = {
+    "learning_rate": 1e-3,
+    "gamma": 0.96,
+    "learning_starts": 2_000,
+    "batch_size": 128,
+    "gradient_steps": 2,
+}
+_SAC: dict[str, Any] = {**_NEAREST, "ent_coef": 0.001}
+_TD3: dict[str, Any] = {**_NEAREST, "action_noise": 0.3}
 
 ROSTER: dict[str, Entry] = {
     "random": Entry(path="agents.random_agent:RandomAgent", family="reference"),
     "popularity": Entry(path="agents.popularity:PopularityAgent", family="rule"),
+    "content-match": Entry(path="agents.content_match:ContentMatch", family="rule"),
     "linucb": Entry(path="agents.linucb:LinUCB", family="bandit"),
+    "thompson": Entry(path="agents.linear_thompson:LinearThompson", family="bandit"),
     "eb-linucb": Entry(path="agents.empirical_bayes:EmpiricalBayesLinUCB", family="bandit"),
+    "eb-thompson": Entry(path="agents.empirical_bayes:EmpiricalBayesThompson", family="bandit"),
+    "neural-linear": Entry(path="agents.neural_linear:NeuralLinear", family="bandit"),
+    "item-knn": Entry(path="agents.item_knn:ItemKNN", family="logged"),
+    "matrix-factorization": Entry(path="agents.matrix_factorization:MatrixFactorization", family="logged"),
+    "sequence-model": Entry(path="agents.sequence_model:SequenceModel", family="logged"),
+    "pqn": Entry(path="agents.pqn:PQN", family="learner"),
+    "slateq": Entry(path="agents.slate_q:SlateQ", family="learner"),
+    "reinforce": Entry(path="agents.reinforce_top_k:ReinforceTopK", family="learner"),
     "ppo": _of_library("PPO", **PPO_SETTINGS),
     "ppo-multi-input": _of_library("PPO", policy="MultiInputPolicy", **PPO_SETTINGS),
     "ppo-mlp": _of_library("PPO", policy="MlpPolicy", **PPO_SETTINGS),
@@ -83,18 +122,16 @@ ROSTER: dict[str, Entry] = {
         normalize_advantage=True,
         use_rms_prop=False,
     ),
-    "dqn": _of_library(
-        "DQN",
-        learning_rate=1e-3,
-        gamma=0.95,
-        buffer_size=50_000,
-        learning_starts=2_000,
-        batch_size=256,
-        train_freq=4,
-        gradient_steps=4,
-        target_update_interval=1_000,
-        exploration_fraction=0.3,
-    ),
+    "dqn": _of_library("DQN", **_DQN),
+    "sac": _of_library("SAC", **_SAC),
+    "td3": _of_library("TD3", **_TD3),
+    "ddpg": _of_library("DDPG", **_NEAREST, action_noise=0.2),
+    "wolpertinger-sac": _of_wolpertinger("SAC", **_SAC, num_neighbours=20),
+    "wolpertinger-td3": _of_wolpertinger("TD3", **_TD3, num_neighbours=5),
+    "trpo": _of_contrib("TRPO", n_steps=64, batch_size=512, gamma=0.97),
+    "recurrent-ppo": _of_contrib("RecurrentPPO", **PPO_SETTINGS),
+    "maskable-ppo": _of_contrib("MaskablePPO", **PPO_SETTINGS),
+    "qr-dqn": _of_contrib("QRDQN", **_DQN),
     "history-blind": Entry(path="agents.foresight:HistoryBlindPlayer", family="reference"),
     "bayes-filter": Entry(
         path="agents.bayes_filter:BayesFilterPlayer", family="reference", settings={"num_threads": 1}

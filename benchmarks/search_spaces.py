@@ -7,28 +7,77 @@ Space = dict[str, tuple[Any, ...]]
 _PPO: Space = {
     "learning_rate": (3e-4, 1e-3, 2e-3),
     "gamma": (0.9, 0.95, 0.97, 0.99),
-    "ent_coef": (0.001, 0.003, 0.01),
+    "ent_coef": (0.0003, 0.001, 0.003, 0.01),
     "n_epochs": (4, 8, 12),
     "n_steps": (32, 64),
+}
+_DQN: Space = {
+    "learning_rate": (3e-4, 1e-3, 2e-3),
+    "gamma": (0.9, 0.95, 0.97),
+    "gradient_steps": (4, 8),
+    "target_update_interval": (500, 1_000, 2_000),
+    "exploration_fraction": (0.1, 0.3),
+}
+_SAC: Space = {
+    "learning_rate": (5e-4, 1e-3, 2e-3),
+    "gamma": (0.9, 0.95, 0.97),
+    "ent_coef": (0.0003, 0.001, 0.003),
+    "gradient_steps": (2, 4),
+}
+_TD3: Space = {
+    "learning_rate": (5e-4, 1e-3, 2e-3),
+    "gamma": (0.9, 0.95, 0.97),
+    "action_noise": (0.1, 0.2, 0.3, 0.5),
+    "gradient_steps": (2, 4),
+}
+_OURS: Space = {
+    "learning_rate": (1e-3, 2e-3, 4e-3),
+    "gamma": (0.9, 0.95, 0.97),
+    "num_epochs": (1, 2, 4),
 }
 
 SPACES: dict[str, Space] = {
     "popularity": {"prior_impressions": (1.0, 5.0, 20.0, 80.0, 300.0)},
+    "content-match": {"weights": ("stars", "clicks"), "prior_impressions": (5.0, 20.0)},
     "linucb": {"alpha": (0.1, 0.25, 0.5, 1.0, 2.0), "ridge": (0.3, 1.0, 3.0)},
+    "thompson": {"scale": (0.1, 0.25, 0.5, 1.0), "ridge": (0.3, 1.0, 3.0)},
     "eb-linucb": {"alpha": (0.0, 0.1, 0.25, 0.5, 1.0)},
+    "eb-thompson": {"scale": (0.0, 0.1, 0.25, 0.5, 1.0)},
+    "neural-linear": {
+        "scale": (0.0, 0.1, 0.25, 0.5),
+        "random_share": (0.25, 0.5, 1.0),
+        "num_epochs": (4, 8),
+        "last_width": (8, 16),
+    },
+    "item-knn": {"num_neighbors": (30, 100, 300), "shrinkage": (0.03, 0.1, 0.3)},
+    "matrix-factorization": {"num_factors": (4, 8, 16), "factor_ridge": (5.0, 15.0, 45.0)},
+    "sequence-model": {
+        "learning_rate": (1e-3, 2e-3, 4e-3),
+        "num_epochs": (5, 10),
+        "num_layers": (1, 2),
+        "weight_decay": (0.01, 0.1),
+    },
+    "pqn": {**_OURS, "trace": (0.3, 0.65, 0.9), "batch_size": (64, 128, 256)},
+    "slateq": {**_OURS, "trace": (0.3, 0.65, 0.9), "batch_size": (64, 128, 256)},
+    "reinforce": {**_OURS, "entropy_weight": (0.03, 0.06, 0.1), "exploration": (0.05, 0.1, 0.2)},
     "ppo": _PPO,
+    "ppo-multi-input": _PPO,
+    "ppo-mlp": _PPO,
     "a2c": {
         "learning_rate": (5e-4, 1e-3, 2e-3, 4e-3),
         "gamma": (0.9, 0.95, 0.97, 0.99),
         "ent_coef": (0.001, 0.003, 0.01),
         "n_steps": (5, 8, 16),
     },
-    "dqn": {
-        "learning_rate": (3e-4, 1e-3, 2e-3),
-        "gamma": (0.9, 0.95, 0.97),
-        "gradient_steps": (4, 8),
-        "target_update_interval": (500, 1_000, 2_000),
-        "exploration_fraction": (0.1, 0.3),
-    },
+    "dqn": _DQN,
+    "sac": _SAC,
+    "td3": _TD3,
+    "ddpg": _TD3,
+    "wolpertinger-sac": {**_SAC, "num_neighbours": (5, 20)},
+    "wolpertinger-td3": {**_TD3, "num_neighbours": (5, 20)},
+    "trpo": {"learning_rate": (5e-4, 1e-3, 2e-3), "gamma": (0.9, 0.95, 0.97), "target_kl": (0.01, 0.02, 0.04)},
+    "recurrent-ppo": _PPO,
+    "maskable-ppo": _PPO,
+    "qr-dqn": _DQN,
 }
 """By agent; trial 0 of each is what the roster says."""

@@ -86,14 +86,14 @@ class Suite:
 
 _COLD, _WARM = {"warm_share": 0.0}, {"warm_share": 1.0}
 
+_BEST_KNOWN = ("random", "popularity", "linucb", "eb-linucb", "bayes-filter", "planning-oracle")
+_LEARNERS = ("sequence-model", "pqn", "slateq", "reinforce", "ppo", "dqn", "wolpertinger-sac")
+
 SUITES = {
     "quick": Suite(
         about="what `make bench` runs: minutes on two cores",
         scenarios=("Video", "News"),
-        agents=(
-            *("random", "popularity", "linucb", "eb-linucb", "ppo", "a2c", "dqn"),
-            *("myopic-oracle", "bayes-filter", "planning-oracle"),
-        ),
+        agents=(*_BEST_KNOWN, "myopic-oracle", "sequence-model", "pqn", "reinforce", "ppo", "dqn"),
         num_seeds=2,
         num_steps=50_000,
         num_evaluations=5,
@@ -104,7 +104,7 @@ SUITES = {
         scenarios=(*PRESETS, "MovieLens", "Ratings"),
         agents=tuple(ROSTER),
         num_seeds=5,
-        num_steps=100_000,
+        num_steps=50_000,
         num_evaluations=5,
         num_sessions=100,
     ),
@@ -113,16 +113,16 @@ SUITES = {
         scenarios=(*PRESETS, "MovieLens", "Ratings"),
         agents=LADDER,
         num_seeds=5,
-        num_steps=100_000,
+        num_steps=50_000,
         num_evaluations=1,
         num_sessions=100,
     ),
     "coldstart": Suite(
         about="new and known users x new and known items",
         scenarios=("Video", "News"),
-        agents=("random", "popularity", "linucb", "eb-linucb", "ppo", "dqn", "bayes-filter", "planning-oracle"),
+        agents=(*_BEST_KNOWN, *_LEARNERS),
         num_seeds=3,
-        num_steps=100_000,
+        num_steps=50_000,
         num_evaluations=1,
         num_sessions=100,
         grid={
@@ -133,11 +133,11 @@ SUITES = {
         },
     ),
     "gpu": Suite(
-        about="ten million steps for each learner, on a GPU",
+        about="five million steps for each learner, on a GPU",
         scenarios=PRESETS,
-        agents=("random", "popularity", "eb-linucb", "ppo", "a2c", "dqn", "bayes-filter", "planning-oracle"),
+        agents=(*_BEST_KNOWN, *_LEARNERS, "recurrent-ppo"),
         num_seeds=5,
-        num_steps=10_000_000,
+        num_steps=5_000_000,
         num_evaluations=20,
         num_sessions=500,
         device="cuda",
@@ -145,7 +145,7 @@ SUITES = {
     "smoke": Suite(
         about="shows within a minute that everything works",
         scenarios=("Video",),
-        agents=("random", "popularity", "ppo", "planning-oracle"),
+        agents=("random", "popularity", "pqn", "planning-oracle"),
         num_seeds=2,
         num_steps=8_192,
         num_evaluations=2,

@@ -159,6 +159,10 @@ def test_quantiles_of_a_candidate_average_to_what_it_is_ranked_by():
         assert (quantiles - quantiles[:, :, :1]).std(1)[:, 1:].min() > 0.0  # each candidate has a spread of its own
 
 
+def test_learning_leaves_the_settings_as_they_were_given():
+    assert trained("QRDQN").settings["policy_kwargs"] == {"n_quantiles": 5}  # into which sb3-contrib writes
+
+
 def test_an_unknown_algorithm_is_refused_in_one_line():
     with pytest.raises(ValueError, match=r"^algorithm='PPO': must be one of TRPO, RecurrentPPO, MaskablePPO, QRDQN$"):
         SB3ContribLearner("PPO")
