@@ -17,10 +17,10 @@ import numpy as np
 
 import recsim_env  # noqa: F401  (registers the ids)
 from agents.agent import Learner, NothingLearntError, Observations
+from agents.answers import UNRATED_STARS, AnswerLog, rollout
 from agents.linear_posterior import LinearBandit, LinearPrior, with_constant
 from agents.linear_thompson import LinearThompson
 from agents.linucb import LinUCB
-from agents.answers import UNRATED_STARS, AnswerLog, rollout
 from agents.milestones import Milestones
 from agents.popularity import num_impressions
 from agents.random_agent import RandomAgent

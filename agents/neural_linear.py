@@ -20,10 +20,10 @@ from torch import nn
 
 import recsim_env  # noqa: F401  (registers the ids)
 from agents.agent import Agent, NothingLearntError, Observations
+from agents.answers import AnswerLog, rollout
 from agents.empirical_bayes import EmpiricalBayes, shown_of
 from agents.linear_posterior import LinearPrior
 from agents.linear_thompson import LinearThompson
-from agents.answers import AnswerLog, rollout
 from agents.milestones import Milestones
 from agents.random_agent import RandomAgent
 from agents.saved_tensors import load_tensors, save_tensors

@@ -98,8 +98,8 @@ class PQN(TorchLearner):
         trace: float = 0.65,
         learning_rate: float = 2e-3,
         rollout_length: int = 16,
-        num_epochs: int = 4,
-        batch_size: int = 256,
+        num_epochs: int = 2,
+        batch_size: int = 64,
         final_epsilon: float = 0.05,
         exploration_fraction: float = 0.3,
     ) -> None:

@@ -115,8 +115,17 @@ class SB3Learner(Learner):
         write_atomically(Path(path), content.getvalue())
 
     def load(self, path: Path) -> None:
-        """Read a model of one's own: an SB3 file can run code when it is loaded, so never load a stranger's."""
-        self._model = self.algorithms()[self.algorithm].load(path, device=self.device)
+        """Read a model of one's own: an SB3 file can run code when it is loaded, so never load a stranger's.
+
+        Raises:
+            ValueError: the file is missing, damaged, or another algorithm's; one line that says which.
+        """
+        try:
+            content = io.BytesIO(Path(path).read_bytes())
+            self._model = self.algorithms()[self.algorithm].load(content, device=self.device)
+        except Exception as error:  # SB3 raises whatever the wrong content happens to break
+            reason = " ".join(str(error).split())
+            raise ValueError(f"{path}: not a file of {self.algorithm} ({reason})") from None
 
     def _learnt(self) -> Any:
         if self._model is None:

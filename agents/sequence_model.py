@@ -9,9 +9,8 @@ H shown items in the history, T features of a row, G of a candidate, P of the us
 R items shown in a session.
 """
 
-import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,16 +21,15 @@ import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from agents.agent import Observations
 from agents.candidate_scorer import MISSING, ScorerSizes
 from agents.history_transformer import HistoryTransformer
+from agents.logged_sessions import Windows, log_sessions, windows_of
 from agents.milestones import Milestones
-from agents.pqn import histories_after
-from agents.random_agent import RandomAgent
 from agents.saved_tensors import load_tensors
 from agents.torch_learner import TorchLearner
 from recsim_env.config import check_number
 from recsim_env.observation import FEEDBACK
-from recsim_env.vector_env import RecommenderVectorEnv
 
 _MIDDLE = 3.0
 """Stars in the middle of the scale, from which the network counts."""
@@ -121,117 +119,6 @@ class StarsPredictor(nn.Module):
         return (torch.sigmoid(chosen) * stars).masked_fill(mask == 0, MISSING)
 
 
-@dataclass(frozen=True, kw_only=True)
-class LoggedSession:
-    """What was shown to one person, in order, and what came of it."""
-
-    rows: np.ndarray
-    """[K + R, T] float32: of the history, oldest first; the first K were there when the session began."""
-    num_seen: np.ndarray
-    """[R] int64: rows before the slate that the item stood on."""
-    users: np.ndarray
-    """[R, P] float32: as observed when it was shown."""
-    items: np.ndarray
-    """[R, G] float32."""
-    stars: np.ndarray
-    """[R] float32: as the reward counts them, 0 if it was not chosen."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Windows:
-    """Pieces of sessions no longer than an observation remembers, on which the network learns at all places at once."""
-
-    rows: torch.Tensor
-    """[W, H, T], oldest first; missing ones at the end."""
-    num_seen: torch.Tensor
-    """[W, Q] int64: rows of the window before the slate that the item stood on."""
-    users: torch.Tensor
-    """[W, Q, P]."""
-    items: torch.Tensor
-    """[W, Q, G]."""
-    stars: torch.Tensor
-    """[W, Q]."""
-    is_asked: torch.Tensor
-    """[W, Q] bool: false where there is no such item."""
-
-    def part(self, index: torch.Tensor) -> "Windows":
-        """Some of the windows."""
-        return Windows(**{name: value[index] for name, value in vars(self).items()})
-
-    def to(self, device: torch.device) -> "Windows":
-        return Windows(**{name: value.to(device) for name, value in vars(self).items()})
-
-
-def log_sessions(env: RecommenderVectorEnv, num_steps: int, seed: int) -> Iterator[LoggedSession]:
-    """Show items at random for at least `num_steps` user-steps; the sessions that took place, the last ones cut short.
-
-    The stars of an item are S times the reward if it was clicked, else 0: one item of a slate is chosen at most.
-    """
-    layout, slate_size, num_envs = env.simulator.layout, env.simulator.config.slate_size, env.num_envs
-    first_feedback = layout.num_content_features
-    agent, is_first = RandomAgent(), np.ones(num_envs, np.bool_)
-    agent.begin(env, seed)
-    observations, _ = env.reset(seed=seed)
-    log: list[dict[str, np.ndarray]] = []
-    begins: list[list[tuple[int, np.ndarray]]] = [[] for _ in range(num_envs)]  # step, and the history brought along
-    for step in range(math.ceil(num_steps / num_envs)):
-        for lane in np.flatnonzero(is_first):
-            begins[lane].append((step, agent.history(observations)[lane].copy()))
-        actions = agent.act(observations, is_first)
-        slates = actions.reshape(num_envs, slate_size)
-        entry = {
-            "users": observations["user"],
-            "items": np.take_along_axis(agent.candidates(observations), slates[:, :, None], 1),
-            "is_shown": np.take_along_axis(observations["candidate_mask"], slates, 1) > 0,
-        }
-        observations, rewards, terminated, truncated, infos = env.step(actions)
-        is_first = terminated | truncated
-        histories = histories_after(observations, infos).reshape(num_envs, *layout.history_shape)
-        back = entry["is_shown"].sum(1, keepdims=True) - 1 - np.arange(slate_size)  # the lowest slot is row 0
-        entry["rows"] = np.take_along_axis(histories, np.maximum(back, 0)[:, :, None], 1)
-        is_clicked = entry["rows"][:, :, first_feedback + FEEDBACK.index("click")] > 0
-        entry["stars"] = slate_size * rewards[:, None] * is_clicked
-        log.append(entry)
-    whole = {name: np.stack([entry[name] for entry in log]) for name in log[0]}
-    for lane in range(num_envs):
-        for (begin, history), (end, _) in itertools.pairwise([*begins[lane], (len(log), None)]):
-            part = {name: values[begin:end, lane] for name, values in whole.items()}
-            is_shown, known = part["is_shown"], history[history[:, first_feedback] > 0][::-1]
-            num_before = len(known) + np.cumsum(is_shown.sum(1)) - is_shown.sum(1)
-            yield LoggedSession(
-                rows=np.concatenate([known, part["rows"][is_shown]]),
-                num_seen=np.repeat(num_before, is_shown.sum(1)),
-                users=np.repeat(part["users"], is_shown.sum(1), 0),
-                items=part["items"][is_shown],
-                stars=part["stars"][is_shown].astype(np.float32),
-            )
-
-
-def windows_of(session: LoggedSession, history_length: int, slate_size: int) -> Iterator[dict[str, np.ndarray]]:
-    """One session as windows of H rows that overlap by half, with the fields of `Windows`.
-
-    Each item is asked for once: in the first window after all that came before, in the others after more than half a
-    window, so that it is judged by a long memory, as it is when the agent plays.
-    """
-    stride, num_items = max(history_length // 2, 1), history_length + slate_size
-    for begin in itertools.count(0, stride):
-        num_seen = session.num_seen - begin
-        is_asked = (num_seen <= history_length) & ((num_seen > history_length - stride) | (begin == 0))
-        if is_asked.any():
-            asked = {"users": session.users, "items": session.items, "stars": session.stars, "num_seen": num_seen}
-            window = {name: _padded(values[is_asked], num_items) for name, values in asked.items()}
-            window["rows"] = _padded(session.rows[begin : begin + history_length], history_length)
-            window["is_asked"] = np.arange(num_items) < is_asked.sum()
-            yield window
-        if not (num_seen > history_length).any():
-            return
-
-
-def _padded(values: np.ndarray, length: int) -> np.ndarray:
-    """Zeros after the last, up to that length."""
-    return np.concatenate([values, np.zeros((length - len(values), *values.shape[1:]), values.dtype)])
-
-
 def loss(network: StarsPredictor, windows: Windows) -> torch.Tensor:
     """Minus the mean log-likelihood of the answers: chosen or not, and stars of variance 1 if so."""
     states = network.states(windows.users[:, 0], windows.rows)
@@ -248,11 +135,18 @@ def learning_rate_factor(progress: float) -> float:
 
 
 class SequenceModel(TorchLearner):
-    """Shows items at random for the whole budget, learns from that log, and then shows what it expects most stars of.
+    """Learns from a log what will be rated how, and shows what it expects most stars of.
+
+    The log begins with items shown at random. Then follow rounds, in each of which it logs its own play and learns
+    again from all that is logged: in a world where most items are disliked, a log of random items says little of the
+    sessions that a good policy leads to. It learns answers in every round, never what a slate leads to later.
 
     Args:
         num_envs: sessions that run side by side while items are logged.
-        num_epochs: how often the log is used.
+        random_share: share of the steps in which items are shown at random.
+        num_rounds: of its own play; 0 only with a `random_share` of 1.
+        exploration: share of slates at random in them.
+        num_epochs: how often all that is logged so far is used in each fit.
         batch_size: windows of a gradient step.
         learning_rate: of AdamW, at its highest.
         weight_decay: of AdamW.
@@ -266,7 +160,10 @@ class SequenceModel(TorchLearner):
         self,
         *,
         num_envs: int = 64,
-        num_epochs: int = 10,
+        random_share: float = 0.5,
+        num_rounds: int = 2,
+        exploration: float = 0.1,
+        num_epochs: int = 5,
         batch_size: int = 32,
         learning_rate: float = 2e-3,
         weight_decay: float = 0.01,
@@ -279,11 +176,19 @@ class SequenceModel(TorchLearner):
             check_number(name, number, 1, 1_000_000, int)
         for name, number in (("num_layers", num_layers), ("num_heads", num_heads)):
             check_number(name, number, 1, 1_000, int)
+        check_number("num_rounds", num_rounds, 0, 1_000, int)
+        for name, share in (("random_share", random_share), ("exploration", exploration)):
+            check_number(name, share, 0.0, 1.0)
+        if (num_rounds == 0) != (random_share == 1.0) or random_share == 0.0:
+            raise ValueError(
+                f"random_share={random_share}: must be above 0, and 1 exactly if num_rounds={num_rounds} is 0"
+            )
         for name, rate in (("learning_rate", learning_rate), ("weight_decay", weight_decay)):
             check_number(name, rate, 0.0, 1.0)
         if width % 4 or width % num_heads:
             raise ValueError(f"width={width}: must be a multiple of 4 and of num_heads={num_heads}")
         super().__init__(num_envs=num_envs, width=width, device=device)
+        self.random_share, self.num_rounds, self.exploration = random_share, num_rounds, exploration
         self.num_epochs, self.batch_size = num_epochs, batch_size
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
         self.num_layers, self.num_heads = num_layers, num_heads
@@ -305,7 +210,7 @@ class SequenceModel(TorchLearner):
         report: Callable[[int], None] | None = None,
         report_every: int = 0,
     ) -> None:
-        """As `Learner.learn`; reports before and after, as there is nothing to see in between."""
+        """As `Learner.learn`; reports after each round, as there is nothing to see in between."""
         env: Any = gymnasium.make_vec(
             env_id, self.num_envs, vectorization_mode="vector_entry_point", observation=self.observation, **env_options
         )
@@ -321,14 +226,40 @@ class SequenceModel(TorchLearner):
         with torch.random.fork_rng():  # layers draw from torch's own generator, which is left as it was
             torch.manual_seed(seed)
             self.network = self.make_network(sizes).to(self.device)
-        milestones = Milestones(report, 0, num_steps)
+        milestones = Milestones(report, report_every, num_steps)
         milestones.begin()
-        sessions = log_sessions(env, num_steps, seed)
-        found = [window for session in sessions for window in windows_of(session, layout.history_length, slate_size)]
-        windows = Windows(**{name: torch.as_tensor(np.stack([each[name] for each in found])) for name in found[0]})
+        generator, torch_generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
+        found: list[dict[str, np.ndarray]] = []
+        num_taken = 0
+        for round_, until in enumerate(np.linspace(self.random_share, 1.0, self.num_rounds + 1)):
+            length = math.ceil(until * math.ceil(num_steps / self.num_envs)) - num_taken
+            if length == 0:  # a budget smaller than the number of rounds
+                continue
+            play = self._logging_policy(generator, slate_size, self.exploration if round_ else 1.0)
+            for session in log_sessions(env, play, length, seed + round_ * self.num_envs):
+                found.extend(windows_of(session, layout.history_length, slate_size))
+            windows = Windows(**{name: torch.as_tensor(np.stack([each[name] for each in found])) for name in found[0]})
+            self._fit(windows.to(self.device), torch_generator)
+            num_taken += length
+            milestones.reach(num_taken * self.num_envs)
         env.close()
-        self._fit(windows.to(self.device), torch.Generator().manual_seed(seed))
-        milestones.end(math.ceil(num_steps / self.num_envs) * self.num_envs)
+        milestones.end(num_taken * self.num_envs)
+
+    def _logging_policy(
+        self, generator: np.random.Generator, slate_size: int, exploration: float
+    ) -> Callable[[Observations], np.ndarray]:
+        """Shows slates [N, S] of what the network expects most stars of; a share `exploration` of them is random."""
+
+        def play(observations: Observations) -> np.ndarray:
+            is_there = observations["candidate_mask"] > 0
+            scores = generator.random(is_there.shape)
+            if exploration < 1.0:
+                with torch.no_grad():
+                    expected = self.scores(self.tensors(observations)).cpu().numpy()
+                scores = np.where(generator.random((len(scores), 1)) < exploration, scores, expected)
+            return np.argsort(np.where(is_there, -scores, np.inf), axis=1, kind="stable")[:, :slate_size]
+
+        return play
 
     def _fit(self, windows: Windows, generator: torch.Generator) -> None:
         network: Any = self.network

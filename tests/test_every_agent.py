@@ -17,8 +17,10 @@ SMALL = {
     "history-blind": {"num_people": 16, "temperatures": (0.3,)},
     "bayes-filter": {"num_particles": 32},
     "planning-oracle": {"num_futures": 2, "num_options": 2},
+    "trpo": {"n_steps": 8},
+    "recurrent-ppo": {"n_steps": 16, "n_epochs": 2},
 }
-"""What makes the players of a known world learn and act in a second."""
+"""What makes the slowest of them learn and act in a second or two."""
 SEARCH = {"cares": (2.0,), "num_tuning_sessions": 16}
 NUM_STEPS = 2_048
 
@@ -29,9 +31,8 @@ def made(name: str):
     entry = entry_named(name)
     if "contrib" in entry.path:
         pytest.importorskip("sb3_contrib")
-    if issubclass(entry.agent_class(), KnownWorldPlayer):
-        entry = dataclasses.replace(entry, settings=entry.settings | SEARCH | SMALL.get(name, {}))
-    return make_agent(entry)
+    search = SEARCH if issubclass(entry.agent_class(), KnownWorldPlayer) else {}
+    return make_agent(dataclasses.replace(entry, settings=entry.settings | search | SMALL.get(name, {})))
 
 
 def env_of(agent, num_envs: int = 0, **options):
@@ -48,11 +49,13 @@ def test_a_learner_learns_is_saved_and_comes_back_the_same(name, tmp_path: Path)
         agent.save(tmp_path / "too early")
     assert not (tmp_path / "too early").exists()
     reported = []
+    catalog = {"split": "test", "user_split": "train"} if agent.reads_evaluation_catalog else {"split": "train"}
+    options = {**catalog, "catalog_seed": 9}
     # The learner is evaluated while it learns, which must not disturb it.
     test = env_of(agent, 4)
     agent.learn(
         env_id,
-        {"split": "train", "catalog_seed": 9},
+        options,
         NUM_STEPS,
         0,
         lambda steps: reported.append((steps, evaluate(agent, test, 7).returns.tolist())),
@@ -65,7 +68,7 @@ def test_a_learner_learns_is_saved_and_comes_back_the_same(name, tmp_path: Path)
     again.load(tmp_path / "learnt")
     assert evaluate(again, test, 7).returns.tolist() == reported[-1][1]
     unevaluated = made(name)
-    unevaluated.learn(env_id, {"split": "train", "catalog_seed": 9}, NUM_STEPS, 0)
+    unevaluated.learn(env_id, options, NUM_STEPS, 0)
     assert evaluate(unevaluated, test, 7).returns.tolist() == reported[-1][1]
     assert_recommends(again)
 

@@ -354,7 +354,8 @@ def test_the_foresight_oracle_looks_through_own_users():
 
 def test_the_planning_oracle_foresees_that_own_users_leave_after_what_they_love_most():
     envs = make(12, session_length=12)
-    myopic, planned = (evaluate(agent, envs, seed=6) for agent in (ForesightOracle(), PlanningOracle(num_futures=6)))
+    planner = PlanningOracle(num_futures=6, num_options=1_000)  # foresight, which knows our users alone, ranks badly
+    myopic, planned = (evaluate(agent, envs, seed=6) for agent in (ForesightOracle(), planner))
     assert myopic.has_left.all()
     assert planned.has_left.mean() < 0.7
     assert planned.returns.mean() > 2.0 * myopic.returns.mean()
