@@ -73,8 +73,8 @@ def log_sessions(
     log: list[dict[str, np.ndarray]] = []
     begins: list[list[tuple[int, np.ndarray]]] = [[] for _ in range(num_envs)]  # steps, and histories brought along
     for step in range(num_steps):
-        for lane in np.flatnonzero(is_first):
-            begins[lane].append((step, observations["history"][lane].reshape(layout.history_shape)))
+        for begun in np.flatnonzero(is_first):
+            begins[begun].append((step, observations["history"][begun].reshape(layout.history_shape)))
         slates = play(observations)
         entry = {
             "users": observations["user"],
