@@ -5,34 +5,34 @@ from typing import Any
 Space = dict[str, tuple[Any, ...]]
 
 _PPO: Space = {
-    "learning_rate": (3e-4, 1e-3, 2e-3),
-    "gamma": (0.9, 0.95, 0.97, 0.99),
-    "ent_coef": (0.0003, 0.001, 0.003, 0.01),
-    "n_epochs": (4, 8, 12),
-    "n_steps": (32, 64),
+    "learning_rate": (5e-4, 1e-3, 2e-3),
+    "gamma": (0.8, 0.9, 0.95),
+    "gae_lambda": (0.8, 0.95),
+    "ent_coef": (0.0005, 0.001, 0.002, 0.004),
+    "num_envs": (16, 32, 64),
 }
 _DQN: Space = {
     "learning_rate": (3e-4, 1e-3, 2e-3),
-    "gamma": (0.9, 0.95, 0.97),
+    "gamma": (0.8, 0.9, 0.95),
     "gradient_steps": (4, 8),
     "target_update_interval": (500, 1_000, 2_000),
     "exploration_fraction": (0.1, 0.3),
 }
 _SAC: Space = {
     "learning_rate": (5e-4, 1e-3, 2e-3),
-    "gamma": (0.9, 0.95, 0.97),
+    "gamma": (0.8, 0.9, 0.95),
     "ent_coef": (0.0003, 0.001, 0.003),
     "gradient_steps": (2, 4),
 }
 _TD3: Space = {
     "learning_rate": (5e-4, 1e-3, 2e-3),
-    "gamma": (0.9, 0.95, 0.97),
+    "gamma": (0.8, 0.9, 0.95),
     "action_noise": (0.1, 0.2, 0.3, 0.5),
     "gradient_steps": (2, 4),
 }
 _OURS: Space = {
     "learning_rate": (1e-3, 2e-3, 4e-3),
-    "gamma": (0.9, 0.95, 0.97),
+    "gamma": (0.8, 0.9, 0.95),
     "num_epochs": (1, 2, 4),
 }
 
@@ -64,10 +64,10 @@ SPACES: dict[str, Space] = {
     "ppo-multi-input": _PPO,
     "ppo-mlp": _PPO,
     "a2c": {
-        "learning_rate": (5e-4, 1e-3, 2e-3, 4e-3),
-        "gamma": (0.9, 0.95, 0.97, 0.99),
+        "learning_rate": (5e-4, 1e-3, 2e-3),
+        "gamma": (0.8, 0.9, 0.95),
         "ent_coef": (0.001, 0.003, 0.01),
-        "n_steps": (5, 8, 16),
+        "num_envs": (8, 16, 32),
     },
     "dqn": _DQN,
     "sac": _SAC,
@@ -75,7 +75,7 @@ SPACES: dict[str, Space] = {
     "ddpg": _TD3,
     "wolpertinger-sac": {**_SAC, "num_neighbours": (5, 20)},
     "wolpertinger-td3": {**_TD3, "num_neighbours": (5, 20)},
-    "trpo": {"learning_rate": (5e-4, 1e-3, 2e-3), "gamma": (0.9, 0.95, 0.97), "target_kl": (0.01, 0.02, 0.04)},
+    "trpo": {"learning_rate": (5e-4, 1e-3, 2e-3), "gamma": (0.8, 0.9, 0.95), "target_kl": (0.01, 0.02, 0.04)},
     "recurrent-ppo": _PPO,
     "maskable-ppo": _PPO,
     "qr-dqn": _DQN,

@@ -74,7 +74,7 @@ LEARNERS: dict[str, tuple[Callable[[], Learner], Q, int]] = {
         q_of_sac,
         1_600,
     ),
-    "PQN": (lambda: PQN(**OURS), q_of_pqn, 2_048),
+    "PQN": (lambda: PQN(**OURS, num_epochs=4), q_of_pqn, 2_048),
     "SlateQ": (lambda: SlateQ(**OURS, num_epochs=3), q_of_slate_q, 2_048),
 }
 """How each is made and asked what a first choice is worth, and for how many steps it learns."""
