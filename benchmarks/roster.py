@@ -67,7 +67,6 @@ def _of_wolpertinger(algorithm: str, **settings: Any) -> Entry:
 
 
 PPO_SETTINGS: dict[str, Any] = {
-    "num_envs": 32,
     "n_steps": 64,
     "batch_size": 128,
     "n_epochs": 10,
@@ -76,6 +75,7 @@ PPO_SETTINGS: dict[str, Any] = {
     "gae_lambda": 0.8,
     "ent_coef": 0.002,
 }
+_PPO: dict[str, Any] = {**PPO_SETTINGS, "num_envs": 32}
 _DQN: dict[str, Any] = {
     "learning_rate": 1e-3,
     "gamma": 0.95,
@@ -111,9 +111,9 @@ ROSTER: dict[str, Entry] = {
     "pqn": Entry(path="agents.pqn:PQN", family="learner"),
     "slateq": Entry(path="agents.slate_q:SlateQ", family="learner"),
     "reinforce": Entry(path="agents.reinforce_top_k:ReinforceTopK", family="learner"),
-    "ppo": _of_library("PPO", **PPO_SETTINGS),
-    "ppo-multi-input": _of_library("PPO", policy="MultiInputPolicy", **PPO_SETTINGS),
-    "ppo-mlp": _of_library("PPO", policy="MlpPolicy", **PPO_SETTINGS),
+    "ppo": _of_library("PPO", **_PPO),
+    "ppo-multi-input": _of_library("PPO", policy="MultiInputPolicy", **_PPO),
+    "ppo-mlp": _of_library("PPO", policy="MlpPolicy", **_PPO),
     "a2c": _of_library(
         "A2C",
         num_envs=8,
@@ -142,8 +142,8 @@ ROSTER: dict[str, Entry] = {
         cg_max_steps=5,
         n_critic_updates=5,
     ),
-    "recurrent-ppo": _of_contrib("RecurrentPPO", **PPO_SETTINGS),
-    "maskable-ppo": _of_contrib("MaskablePPO", **PPO_SETTINGS),
+    "recurrent-ppo": _of_contrib("RecurrentPPO", **_PPO),
+    "maskable-ppo": _of_contrib("MaskablePPO", **_PPO),
     "qr-dqn": _of_contrib("QRDQN", **_DQN, policy_kwargs={"n_quantiles": 25}),  # 200 take 15 times as long
     "history-blind": Entry(path="agents.foresight:HistoryBlindPlayer", family="reference"),
     "bayes-filter": Entry(
