@@ -201,7 +201,9 @@ class ReinforceTopK(TorchLearner):
             length = min(self.rollout_length, -(-(num_steps - num_taken) // self.num_envs))
             rollout, observations = self._roll_out(env, observations, length, generator)
             for _ in range(self.num_epochs):
-                for batch in torch.randperm(len(rollout.returns), generator=generator).split(self.batch_size):
+                for batch in torch.randperm(len(rollout.returns), generator=generator, device=self.device).split(
+                    self.batch_size
+                ):
                     optimizer.zero_grad()
                     self._loss(rollout, batch).backward()
                     nn.utils.clip_grad_norm_(network.parameters(), _LARGEST_GRADIENT)
