@@ -69,6 +69,14 @@ def _actions(sessions, items, parameters, care, out):
 
 
 @njit(cache=True, nogil=True)
+def _scores(sessions, items, parameters, care, out):
+    for n in range(len(sessions)):
+        for m in range(len(sessions[n].candidates)):
+            item = sessions[n].candidates[m]
+            out[n, m] = foresight(sessions[n], items[item], parameters[0], care) if item != NO_ITEM else 0.0
+
+
+@njit(cache=True, nogil=True)
 def _mean_over_people(people, items, parameters, care, out):
     """Fill `out` [I, A] with the mean score of each item at the ages 0 .. A - 1."""
     for i in range(len(items)):
@@ -97,6 +105,12 @@ class ForesightOracle(KnownWorldPlayer):
         actions = np.zeros(self.num_sessions, np.int64)
         self._simulator.adapted(_actions)(*self._simulator.compiled_model(), self.care.weights(), actions)
         return actions
+
+    def scores(self) -> np.ndarray:
+        """[N, M]: what it makes of each of the present candidates, in stars; 0 for missing ones."""
+        scores = np.zeros((self.num_sessions, self.layout.num_candidates))
+        self._simulator.adapted(_scores)(*self._simulator.compiled_model(), self.care.weights(), scores)
+        return scores
 
 
 class HistoryBlindPlayer(KnownWorldPlayer):

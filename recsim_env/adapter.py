@@ -171,6 +171,11 @@ class BehindAdapter:
         """[I] int64, read-only: when each item is released; its age is the platform's `time` less this."""
         return read_only(self.simulator.world.item_records["release_step"])
 
+    @property
+    def catalog_creators(self) -> np.ndarray:
+        """[I] int64, read-only: who made each item; all 0 where there is but one creator."""
+        return read_only(self.simulator.world.item_records["creator"])
+
 
 def read_only(array: np.ndarray) -> np.ndarray:
     """A view that cannot be written to. (Compiled code is called with the array itself: Numba needs ten times as

@@ -1,0 +1,64 @@
+"""What is read off a state: a distribution over returns, and the policy that belongs to values of candidates.
+
+Shape legend: ... any leading dimensions, M candidates, b bins.
+"""
+
+import torch
+from torch import nn
+
+from agents.candidate_scorer import MISSING
+
+_SMOOTHNESS = 0.75  # standard deviation of a target, in bins
+
+
+class ReturnDistribution(nn.Module):
+    """States [..., E] to logits [..., b] of a histogram over returns, learnt by cross-entropy with a smoothed target.
+
+    HL-Gauss: Farebrother et al., "Stop regressing: training value functions via classification for scalable deep RL",
+    ICML 2024.
+
+    Args:
+        width: E.
+        low: least return.
+        high: greatest return.
+        num_bins: b.
+    """
+
+    def __init__(self, width: int, low: float, high: float, num_bins: int) -> None:
+        super().__init__()
+        self.logits = nn.Linear(width, num_bins)
+        nn.init.zeros_(self.logits.weight)
+        self.register_buffer("edges", torch.linspace(low, high, num_bins + 1), persistent=False)
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        return self.logits(states)
+
+    def mean(self, logits: torch.Tensor) -> torch.Tensor:
+        """[...]: the mean of the distribution, in units of return."""
+        edges: torch.Tensor = self.edges  # type: ignore[assignment]
+        centres = (edges[1:] + edges[:-1]) / 2.0
+        return logits.float().softmax(-1) @ centres
+
+    def loss(self, logits: torch.Tensor, returns: torch.Tensor) -> torch.Tensor:
+        """[...]: cross-entropy with a normal distribution around each return, cut off at the ends."""
+        edges: torch.Tensor = self.edges  # type: ignore[assignment]
+        spread = _SMOOTHNESS * (edges[1] - edges[0]) * 2.0**0.5
+        below = torch.erf((edges - returns[..., None].clamp(edges[0], edges[-1])) / spread)  # [..., b + 1]
+        target = (below[..., 1:] - below[..., :-1]) / (below[..., -1:] - below[..., :1])
+        return -(target * logits.float().log_softmax(-1)).sum(-1)
+
+
+def policy_logits(worths: torch.Tensor, temperature: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """[..., M]: logits of the Boltzmann policy pi = softmax(worth / temperature); missing candidates have `MISSING`."""
+    return (worths.float() / temperature).masked_fill(mask == 0, MISSING)
+
+
+def q_values(values: torch.Tensor, logits: torch.Tensor, temperature: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """[..., M]: Q = V + temperature (logits - sum pi logits), so that softmax(Q / temperature) = pi and E_pi Q = V.
+
+    `values` [...] and `temperature` are in units of return; Q of missing candidates is far below any other.
+    """
+    policy = logits.softmax(-1)
+    known = logits.masked_fill(mask == 0, 0.0)
+    mean = (policy * known).sum(-1, keepdim=True)
+    return (values[..., None] + temperature * (known - mean)).masked_fill(mask == 0, MISSING)

@@ -1,0 +1,110 @@
+"""A catalogue as tensors on a device: content, and what a candidate is besides it at a point of time.
+
+Shape legend: I items, F content features that the model knows, W words of the longest title, A refreshes, M
+candidates, R rows of a session.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+
+from agents.large_model.schema import Schema, columns, word_buckets
+from recsim_env.observation import MAX_AGE, REFRESH_AT, SCALED_AGE
+
+DYNAMICS = ("age", "impressions", "click_rate", "mean_rating", "plays", "followed")
+"""What changes of a candidate: its scaled age and statistics, as in `observation.CANDIDATE_COLUMNS`; how often the
+session has it clicked / 4, at most 1; 1 if the user follows its creator, by what the session has of it."""
+
+_MAX_PLAYS = 4.0
+
+
+@dataclass(frozen=True, eq=False)
+class ItemContent:
+    """What a model sees of all items of a catalogue."""
+
+    features: torch.Tensor
+    """[I, F] float32; 0 for features that the catalogue lacks."""
+    words: torch.Tensor
+    """[I, W] int64: numbers of the title's words, 0 after the last."""
+    pictures: torch.Tensor | None
+    """[I, 3, 32, 32] uint8."""
+    sounds: torch.Tensor | None
+    """[I, 32, 32] float32."""
+    statistics: torch.Tensor
+    """[A, I, 3] float32: see `BehindAdapter.catalog_statistics`."""
+    release_steps: torch.Tensor
+    """[I] int64."""
+    creators: torch.Tensor
+    """[I] int64."""
+    domain: int
+    """Number of the scenario, see `Schema.domain`."""
+    has_creators: bool
+    """Whether there are several."""
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    @classmethod
+    def of(cls, env: Any, schema: Schema, num_word_buckets: int, device: torch.device) -> "ItemContent":
+        """The catalogue behind an env."""
+        world = env.simulator.world
+        features = np.pad(env.catalog_features, ((0, 0), (0, 1)))  # the last column is what -1 takes
+        titles = [word_buckets(world.items.title(item), num_word_buckets) for item in range(len(world.items))]
+        words = np.zeros((len(titles), max(map(len, titles))), np.int64)
+        for row, title in zip(words, titles, strict=True):
+            row[: len(title)] = title
+        everything = np.arange(len(world.items))
+        pictures = world.items.images(everything) if schema.has_pictures and world.items.images else None
+        sounds = world.items.audio(everything) if schema.has_sounds and world.items.audio else None
+        arrays = {
+            "features": features[:, columns(world.items.feature_names, schema.content_names)],
+            "words": words,
+            "pictures": pictures,
+            "sounds": sounds,
+            "statistics": env.catalog_statistics,
+            "release_steps": env.catalog_release_steps,
+            "creators": env.catalog_creators,
+        }
+        return cls(
+            **{name: None if array is None else torch.tensor(array, device=device) for name, array in arrays.items()},
+            domain=schema.domain(world.scenario.name),
+            has_creators=world.sizes.num_creators > 1,
+        )
+
+    def to(self, device: torch.device) -> "ItemContent":
+        """The same on another device."""
+        moved = {each.name: getattr(self, each.name) for each in fields(self)}
+        return ItemContent(**{name: x.to(device) if isinstance(x, torch.Tensor) else x for name, x in moved.items()})
+
+    def dynamics(
+        self, candidates: torch.Tensor, times: torch.Tensor, rows: torch.Tensor, feedback: torch.Tensor
+    ) -> torch.Tensor:
+        """[n, M, 6]: `DYNAMICS` of candidates [n, M] at platform times [n], in sessions with rows [n, R] and feedback
+        [n, R, T] so far (`reader`); what belongs to missing candidates means nothing."""
+        items = candidates.clamp(min=0)
+        ages = (times[:, None] - self.release_steps[items]).clamp(0, MAX_AGE)
+        refresh = _on(self.features.device, "refresh")[ages]
+        statistics = self.statistics[refresh, items]  # [n, M, 3]
+        clicks = feedback[:, None, :, 2]  # [n, 1, R]
+        is_same = rows[:, None] == items[:, :, None]  # [n, M, R]
+        plays = ((is_same * clicks).sum(2) / _MAX_PLAYS).clamp(max=1.0)
+        followed = torch.zeros_like(plays)
+        if self.has_creators:
+            creators = torch.where(rows >= 0, self.creators[rows.clamp(min=0)], -1)
+            is_theirs = creators[:, None] == self.creators[items][:, :, None]
+            followed = (is_theirs * feedback[:, None, :, 6]).sum(2).clamp(0.0, 1.0)
+        age = _on(self.features.device, "age")[ages]
+        return torch.cat([torch.stack([age], 2), statistics, torch.stack([plays, followed], 2)], 2)
+
+
+_TABLES = {"refresh": REFRESH_AT, "age": SCALED_AGE}
+_tables: dict[tuple[torch.device, str], torch.Tensor] = {}
+
+
+def _on(device: torch.device, name: str) -> torch.Tensor:
+    """A table of the observation's, copied to a device once."""
+    if (device, name) not in _tables:
+        _tables[device, name] = torch.tensor(_TABLES[name], device=device)
+    return _tables[device, name]

@@ -1,0 +1,172 @@
+"""The model: a person's profile and what was shown and answered, as tokens; candidates scored by one state.
+
+A(s, c) = worth(s, c) + care(s, c) is what showing candidate c is worth: the reward that supervision expects of it, and
+what reinforcement adds for all that comes later. The policy is pi = softmax(A / temperature); with V of the state,
+Q = V + A - E_pi A. At the start care is 0 and the policy is that of the supervised model.
+
+Shape legend: n sessions, T steps, k tokens, M candidates, E width of states, V of items, C of candidates, D of keys,
+R rows, b bins, U numbers of a user. A row is an item that was shown, with what was answered.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn.functional import rms_norm, scaled_dot_product_attention, silu
+
+from agents.large_model.encoder import ContentEncoder
+from agents.large_model.heads import ReturnDistribution, policy_logits
+from agents.large_model.item_content import DYNAMICS, ItemContent
+from agents.large_model.schema import Schema
+from agents.large_model.sizes import ModelSizes
+from agents.large_model.trunk import KeyValueCache, Trunk
+from recsim_env.observation import FEEDBACK
+
+ROW_COLUMNS = (*FEEDBACK, "time", "before")
+"""Columns of a row besides its item: the feedback as observed; the share of the session that was over when it was
+shown; 1 if it is from before the session, of the history that the person brings."""
+
+_FIRST_TEMPERATURE = 0.3
+_LEAST_TEMPERATURE, _MOST_TEMPERATURE = 0.02, 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """What a model says of candidates; of missing ones nothing that counts but the logits."""
+
+    logits: torch.Tensor
+    """[n, T, M]: of the policy."""
+    clicks: torch.Tensor
+    """[n, T, M]: logits of being chosen, shown alone."""
+    rewards: torch.Tensor
+    """[n, T, M]: mean reward of showing it alone, once it is chosen."""
+    values: torch.Tensor
+    """[n, T, b]: logits of the distribution of what is still to come (`LargeModel.value`)."""
+
+    @property
+    def worths(self) -> torch.Tensor:
+        """[n, T, M]: mean reward of showing a candidate alone, as supervision has it."""
+        return self.clicks.sigmoid() * self.rewards
+
+
+class CandidateLayer(nn.Module):
+    """Candidates [n, M, C] attend to each other, so that a slate is more than its items; [n, M, C]."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.num_heads = max(width // 32, 1)
+        self.query_key_value = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+        nn.init.zeros_(self.out.weight)
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        heads = self.query_key_value(rms_norm(x, (x.shape[-1],))).unflatten(-1, (3, self.num_heads, -1))
+        query, key, value = heads.permute(2, 0, 3, 1, 4)  # [n, heads, M, C / heads] each
+        attended = scaled_dot_product_attention(query, key, value, attn_mask=(mask > 0)[:, None, None])
+        return x + self.out(attended.transpose(1, 2).flatten(2))
+
+
+class LargeModel(nn.Module):
+    """Sessions and candidates to a policy, a value and predictions of what is answered.
+
+    Args:
+        sizes: how large it is.
+        schema: what it reads.
+    """
+
+    def __init__(self, sizes: ModelSizes, schema: Schema) -> None:
+        super().__init__()
+        self.sizes, self.schema = sizes, schema
+        width, keys = sizes.width, sizes.key_width
+        self.encoder = ContentEncoder(sizes, schema)
+        self.profile = nn.Linear(len(schema.user_names), width)
+        self.domain = nn.Embedding(1 + len(schema.domains), width)
+        self.shown = nn.Linear(sizes.item_width, width, bias=False)
+        self.answer = nn.Linear(len(ROW_COLUMNS), width)
+        self.trunk = Trunk(sizes)
+        self.context = nn.Linear(len(schema.user_names), width, bias=False)
+        self.candidate_content = nn.Linear(sizes.item_width, sizes.candidate_width)
+        self.candidate_dynamics = nn.Linear(len(DYNAMICS), sizes.candidate_width, bias=False)
+        self.candidate_of_state = nn.Linear(width, sizes.candidate_width, bias=False)
+        self.candidate_layers = nn.ModuleList(
+            CandidateLayer(sizes.candidate_width) for _ in range(sizes.num_candidate_layers)
+        )
+        self.queries = nn.Linear(width, 3 * keys)
+        self.keys = nn.Linear(sizes.candidate_width, 3 * keys + 3)
+        self.value_head = ReturnDistribution(width, schema.lowest_return, schema.highest_return, sizes.num_value_bins)
+        self.log_temperature = nn.Parameter(torch.tensor(_FIRST_TEMPERATURE).log())
+        with torch.no_grad():
+            nn.init.normal_(self.domain.weight, std=0.02)
+            self.queries.weight[:keys] = 0.0  # care is 0 at the start
+            self.queries.bias[:keys] = 0.0
+            self.keys.weight[3 * keys] = 0.0
+            self.keys.bias[3 * keys] = 0.0
+
+    @property
+    def num_parameters(self) -> int:
+        """Numbers that are learnt."""
+        return sum(weight.numel() for weight in self.parameters())
+
+    @property
+    def temperature(self) -> torch.Tensor:
+        """Of the policy, in units of reward."""
+        return self.log_temperature.exp().clamp(_LEAST_TEMPERATURE, _MOST_TEMPERATURE)
+
+    def first_tokens(self, users: torch.Tensor, domain: torch.Tensor) -> torch.Tensor:
+        """[n, E]: the profile token, from users [n, U] and the numbers of their scenarios [n]."""
+        return self.profile(users) + self.domain(domain)
+
+    def row_tokens(self, items: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
+        """[n, k, E]: tokens of rows, from what their items are as rows [n, k, E] and `ROW_COLUMNS` [n, k, 9]."""
+        return items + self.answer(answers)
+
+    def states(self, first: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """[n, 1 + R, E]: after the profile and after each row of whole sessions."""
+        return self.trunk(torch.cat([first[:, None], rows], 1))
+
+    def extend(
+        self, tokens: torch.Tensor, num_new: torch.Tensor, cache: KeyValueCache, which: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """As `Trunk.extend`."""
+        return self.trunk.extend(tokens, num_new, cache, which)
+
+    def score(
+        self, states: torch.Tensor, users: torch.Tensor, items: torch.Tensor, dynamics: torch.Tensor, mask: torch.Tensor
+    ) -> Scores:
+        """Score candidates, in each of T states of n sessions.
+
+        Args:
+            states: [n, T, E], before each step.
+            users: [n, T, U], as observed then.
+            items: [n, T, M, C]: what the candidates' items are as candidates (`item_tables`).
+            dynamics: [n, T, M, 6]: `item_content.DYNAMICS`.
+            mask: [n, T, M]: 0 for missing candidates.
+        """
+        known = rms_norm(states + self.context(users), (states.shape[-1],))  # [n, T, E]
+        x = items + self.candidate_dynamics(dynamics) + self.candidate_of_state(known)[:, :, None]
+        candidates = silu(x)  # [n, T, M, C]
+        for layer in self.candidate_layers:
+            candidates = layer(candidates.flatten(0, 1), mask.flatten(0, 1)).view_as(candidates)
+        width = self.sizes.key_width
+        keys = self.keys(candidates)
+        keys, biases = keys.split([3 * width, 3], -1)
+        keys = keys.unflatten(-1, (3, width))  # [n, T, M, 3, D]
+        queries = self.queries(known).unflatten(-1, (3, width))  # [n, T, 3, D]
+        care, clicks, rewards = ((keys * queries[:, :, None]).sum(-1) * width**-0.5 + biases).float().unbind(-1)
+        worths = (clicks.sigmoid() * rewards).detach()  # what is expected is learnt from answers alone
+        return Scores(
+            logits=policy_logits(worths + care, self.temperature, mask),
+            clicks=clicks,
+            rewards=rewards,
+            values=self.value_head(known),
+        )
+
+    def item_tables(self, content: ItemContent, items: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """[i, E] and [i, C]: what items are as rows and as candidates, for some of a catalogue's or for all of them:
+        once for a catalogue, to be gathered wherever they are shown."""
+        vectors = self.encoder(content, items)
+        return self.shown(vectors), self.candidate_content(vectors)
+
+    def value(self, logits: torch.Tensor) -> torch.Tensor:
+        """[...]: mean return still to come, of logits [..., b]."""
+        return self.value_head.mean(logits)

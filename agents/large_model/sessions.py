@@ -1,0 +1,97 @@
+"""Whole sessions as tensors: what was seen, shown and answered, and what a model said of it at the time.
+
+Shape legend: B sessions, T steps of the longest, R rows, S slots, M candidates, U numbers of a user.
+"""
+
+from dataclasses import dataclass, fields
+from functools import cached_property
+
+import torch
+
+
+@dataclass(frozen=True, eq=False)
+class Sessions:
+    """B sessions from their first step to their last, of one catalogue."""
+
+    users: torch.Tensor
+    """[B, T, U] float32: as observed before each step."""
+    row_items: torch.Tensor
+    """[B, R] int64: the history that was brought along, then what was shown; -1 where missing, at the end."""
+    row_answers: torch.Tensor
+    """[B, R, 9] float32: `model.ROW_COLUMNS` of each row."""
+    num_rows: torch.Tensor
+    """[B, T] int64: rows before each step."""
+    candidates: torch.Tensor
+    """[B, T, M] int64, -1 where missing."""
+    dynamics: torch.Tensor
+    """[B, T, M, 6] float32: `item_content.DYNAMICS`."""
+    slates: torch.Tensor
+    """[B, T, S] int64: places of what was shown among the candidates, top slot first."""
+    log_probabilities: torch.Tensor
+    """[B, T, S] float32: of each slot's candidate under the policy that drew it."""
+    values: torch.Tensor
+    """[B, T] float32: mean return still to come, as the model had it."""
+    rewards: torch.Tensor
+    """[B, T] float32."""
+    clicked: torch.Tensor
+    """[B, T, S] bool: the slot that was chosen, if any."""
+    lengths: torch.Tensor
+    """[B] int64: steps."""
+    teacher: torch.Tensor | None = None
+    """[B, T, M] float32: what a teacher, who sees more, makes of each candidate, in units of reward."""
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @cached_property
+    def is_step(self) -> torch.Tensor:
+        """[B, T] bool: whether the step took place."""
+        return torch.arange(self.rewards.shape[1], device=self.rewards.device) < self.lengths[:, None]
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of all sessions."""
+        return int(self.lengths.sum())
+
+    @property
+    def returns(self) -> torch.Tensor:
+        """[B] float32: sums of rewards."""
+        return (self.rewards * self.is_step).sum(1)
+
+    def part(self, index: torch.Tensor) -> "Sessions":
+        """Some of the sessions, without the steps and rows that none of them has."""
+        lengths = self.lengths[index]
+        num_steps = int(lengths.max())
+        num_rows = int(self.num_rows[index, lengths - 1].max()) + self.slates.shape[2]
+
+        def cut(name: str) -> torch.Tensor | None:
+            value = getattr(self, name)
+            if value is None or name == "lengths":
+                return value if value is None else lengths
+            return value[index, : num_rows if name.startswith("row_") else num_steps]
+
+        return Sessions(**{each.name: cut(each.name) for each in fields(self)})
+
+    def to(self, device: torch.device) -> "Sessions":
+        """The same on another device."""
+        moved = {each.name: getattr(self, each.name) for each in fields(self)}
+        return Sessions(**{name: None if x is None else x.to(device) for name, x in moved.items()})
+
+
+def lambda_returns(
+    rewards: torch.Tensor, values: torch.Tensor, is_step: torch.Tensor, *, gamma: float, trace: float
+) -> torch.Tensor:
+    """[B, T]: G_t = r_t + gamma ((1 - lambda) V_t+1 + lambda G_t+1); nothing comes after a session's last step.
+
+    A session's length is fixed and the share of it that is over is observed, so a session that is truncated has ended
+    like any other. G_t - V_t is the generalised advantage (Schulman et al. 2016).
+    """
+    returns = torch.zeros_like(rewards)
+    following = torch.zeros_like(rewards[:, 0])
+    next_values = torch.zeros_like(following)
+    for step in reversed(range(rewards.shape[1])):
+        beyond = (1.0 - trace) * next_values + trace * following
+        following = (rewards[:, step] + gamma * beyond) * is_step[:, step]
+        next_values = values[:, step] * is_step[:, step]
+        returns[:, step] = following
+    return returns

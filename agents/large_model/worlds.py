@@ -1,0 +1,92 @@
+"""The worlds that a model is trained in: several catalogues of several scenarios, played in turn."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+import torch
+
+import recsim_env  # noqa: F401  (registers the ids)
+from agents.foresight import ForesightOracle
+from agents.large_model.item_content import ItemContent
+from agents.large_model.playing import Teacher, check_remembers_a_step
+from agents.large_model.schema import Schema
+
+
+def make_env(env_id: str, num_envs: int, **options: Any) -> Any:
+    """A vector env of compact observations that can be learnt in."""
+    env: Any = gymnasium.make_vec(
+        env_id, num_envs, vectorization_mode="vector_entry_point", **{**options, "observation": "compact"}
+    )
+    if env.simulator.world.scenario is not None:
+        check_remembers_a_step(env.simulator)
+    return env
+
+
+@dataclass(eq=False)
+class TrainingWorld:
+    """One catalogue of one scenario, and the sessions that are played in it."""
+
+    env: Any
+    content: ItemContent
+    teacher: Teacher | None = None
+
+
+class TrainingWorlds:
+    """Worlds that take turns: all scenarios with their first catalogue, then all with their second, and so on.
+
+    Args:
+        env_ids: scenarios.
+        env_options: of `gymnasium.make_vec`.
+        num_catalogs: of each scenario.
+        num_envs: sessions side by side.
+    """
+
+    def __init__(
+        self, env_ids: tuple[str, ...], env_options: dict[str, Any], num_catalogs: int, num_envs: int
+    ) -> None:
+        first = env_options.get("catalog_seed", 0)
+        self.num_envs = num_envs
+        self._made: dict[int, TrainingWorld] = {}
+        self._options = [
+            (env_id, {**env_options, "catalog_seed": first + number})
+            for number in range(num_catalogs)
+            for env_id in env_ids
+        ]
+        self._firsts = [make_env(env_id, num_envs, **options) for env_id, options in self._options[: len(env_ids)]]
+        self._teachers: dict[str, ForesightOracle] = {}
+
+    def __len__(self) -> int:
+        return len(self._options)
+
+    def schema(self, has_pictures: bool, has_sounds: bool) -> Schema:
+        """What can be seen in all of them: catalogues of one scenario have the same columns."""
+        return Schema.of([env.simulator for env in self._firsts], has_pictures, has_sounds)
+
+    def turn(self, number: int, schema: Schema, num_word_buckets: int, device: torch.device) -> TrainingWorld:
+        """The world whose turn it is; made when it comes first."""
+        place = number % len(self)
+        if place not in self._made:
+            env_id, options = self._options[place]
+            env = self._firsts[place] if place < len(self._firsts) else make_env(env_id, self.num_envs, **options)
+            self._made[place] = TrainingWorld(env, ItemContent.of(env, schema, num_word_buckets, device))
+        return self._made[place]
+
+    def teacher(self, number: int, world: TrainingWorld) -> Teacher:
+        """The scores of the foresight oracle, which has learnt how much to care in the scenario's first catalogue."""
+        if world.teacher is None:
+            env_id, _ = self._options[number % len(self)]
+            if env_id not in self._teachers:
+                oracle = ForesightOracle(num_tuning_sessions=200)
+                place = number % len(self._firsts)
+                oracle.learn(*self._options[place], num_steps=0, seed=0)
+                self._teachers[env_id] = oracle
+            oracle = ForesightOracle(care=self._teachers[env_id].care)
+            oracle.begin(world.env)
+            world.teacher = oracle.scores
+        return world.teacher
+
+    def close(self) -> None:
+        """End the envs."""
+        for env in self._firsts + [world.env for world in self._made.values()]:
+            env.close()
