@@ -97,16 +97,24 @@ def _gaps(board: Board, missing: list[CellKey]) -> list[Words | Table | Picture]
     ]
     if failed:
         blocks.append(Table(title="Failed", columns=["agent", "scenario", "seed", "error"], rows=failed))
-    seeds: dict[tuple[str, str], list[int]] = {}
-    for agent, scenario, seed in missing:
-        seeds.setdefault((agent, scenario), []).append(seed)
-    if seeds:
-        rows = [[agent, scenario, ", ".join(map(str, of))] for (agent, scenario), of in seeds.items()]
-        blocks.append(Table(title="Missing", columns=["agent", "scenario", "missing seeds"], rows=rows))
+    if missing:
+        columns = ["agent", "scenario", "missing seeds"]
+        blocks.append(Table(title="Missing", columns=columns, rows=_missing_rows(missing), is_detail=True))
     unscored = [name for name in board.scenarios if name not in board.scored_scenarios]
     if unscored:
         blocks.append(Words(lines=[f"Without scores, as a reference is missing: {listed(unscored)}."]))
     return blocks or [Words(lines=["Every cell ran."])]
+
+
+def _missing_rows(missing: list[CellKey]) -> list[list[str]]:
+    """One for each agent and set of seeds, with all the scenarios that lack them."""
+    seeds: dict[tuple[str, str], list[str]] = {}
+    for agent, scenario, seed in missing:
+        seeds.setdefault((agent, scenario), []).append(str(seed))
+    scenarios: dict[tuple[str, str], list[str]] = {}
+    for (agent, scenario), of in seeds.items():
+        scenarios.setdefault((agent, ", ".join(of)), []).append(scenario)
+    return [[agent, ", ".join(found), of] for (agent, of), found in scenarios.items()]
 
 
 def _settings(board: Board) -> list[Words | Table | Picture]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from benchmarks.board import LEARNING_FAMILIES, POPULARITY, REACHABLE, Board, Standing
+from benchmarks.leaderboard import seeds_of
 from benchmarks.score_draws import decimals
 from benchmarks.suites import ONE, ZERO
 
@@ -51,7 +52,8 @@ def _without_scores(board: Board) -> str:
 def _winner(board: Board) -> str:
     best = board.deployable[0]
     assert best.score is not None, "deployable agents are ranked"
-    where = f"On {counted(len(board.scored_scenarios), 'scenario')} × {counted(_num_seeds(best), 'seed')}, "
+    seeds = "seed" if set(best.num_seeds.values()) == {1} else "seeds"
+    where = f"On {counted(len(board.scored_scenarios), 'scenario')} × {seeds_of(best)} {seeds}, "
     says = (
         f"{where}**{best.agent}** has the best score of the {counted(len(board.deployable), 'deployable agent')}: "
         f"interquartile mean **{decimals(best.score.value)}** (95% interval "
@@ -70,10 +72,6 @@ def _winner(board: Board) -> str:
     if lead.low <= 0.0:
         says += " The interval of that lead holds 0: these runs do not tell the two apart."
     return says
-
-
-def _num_seeds(standing: Standing) -> int:
-    return min(standing.num_seeds.values())
 
 
 def _between_references(board: Board) -> str:

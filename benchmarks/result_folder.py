@@ -33,6 +33,7 @@ class ResultFolder:
     def __enter__(self) -> "ResultFolder":
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            Path(self._lock.lock_file).touch()  # says why, where the lock would only say that it cannot be had
             self._lock.acquire(timeout=0)
         except Timeout:
             raise ResultsError(f"{self.path}: another run is writing into this folder") from None
@@ -59,8 +60,10 @@ class ResultFolder:
             return
         try:
             found = json.loads(path.read_text())
-        except json.JSONDecodeError:
-            raise ResultsError(f"{path}: is damaged; choose another folder") from None
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise ResultsError(f"{path}: is damaged; choose another folder")
         if found != own:
             raise ResultsError(f"{self.path}: holds {_in_words(found)}, not {_in_words(own)}; choose another folder")
 

@@ -15,9 +15,15 @@ from recsim_env.atomic_file import write_atomically
 
 Row = dict[str, Any]
 
-REQUIRED = ("suite", "agent", "scenario", "seed", "env_steps", "status", "is_final", "wall_s", "version")
+REQUIRED = (
+    *("suite", "agent", "family", "scenario", "seed", "cell", "version"),
+    *("env_steps", "wall_s", "status", "is_final"),
+)
 """Keys that every row has. `status` is "ok" or "failed" (then `error` says why); `is_final` marks the last row of an
 agent x scenario x seed; `wall_s` is the time spent learning until then, without the evaluations."""
+
+_OF_OK, _OF_LAST = ("return_mean", "return_sem"), ("returns", "settings")
+"""Keys that every row has besides whose status is "ok", and those of the last of them."""
 
 _PACKAGES = ("recsim-env", "gymnasium", "stable-baselines3", "sb3-contrib", "torch", "numpy", "numba")
 
@@ -89,29 +95,40 @@ def append_rows(path: Path, rows: Iterable[Row]) -> None:
 
 
 def read_rows(path: Path, tell: Callable[[str], None] | None = None) -> list[Row]:
-    """Rows of a results file. A last line that was cut off is skipped, and `tell` is told so in one line.
+    """Rows of a results file. A last line that is broken is skipped, and `tell` is told so in one line.
 
     Raises:
         ResultsError: the file is missing, empty or not made of rows; one line that says which.
     """
     if not path.is_file():
         raise ResultsError(f"{path}: no such file; `python -m benchmarks run --out {path.parent}` makes it")
-    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    lines = path.read_text(encoding="utf-8", errors="replace").rstrip("\n").split("\n")
     rows = []
-    for number, line in enumerate(lines[:-1], 1):
+    for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
-            raise ResultsError(f"{path}:{number}: not JSON ({error.msg})") from None
-        missing = [key for key in REQUIRED if not isinstance(row, dict) or key not in row]
+            if number < len(lines):
+                raise ResultsError(f"{path}:{number}: not JSON ({error.msg})") from None
+            if line and tell:
+                tell(f"{path}:{number}: the last line is cut off; it is skipped")
+            break
+        missing = _missing_keys(row)
         if missing:
             raise ResultsError(f"{path}:{number}: not a result row, lacks {', '.join(missing)}")
         rows.append(row)
-    if lines[-1] and tell:
-        tell(f"{path}:{len(lines)}: the last line is cut off; it is skipped")
     if not rows:
         raise ResultsError(f"{path}: holds no rows")
     return rows
+
+
+def _missing_keys(row: Any) -> list[str]:
+    """What keeps something read from being a row."""
+    if not isinstance(row, dict):
+        return list(REQUIRED)
+    is_ok, is_last = row.get("status") == "ok", bool(row.get("is_final"))
+    wanted = [*REQUIRED, *(_OF_OK if is_ok else ()), *(_OF_LAST if is_ok and is_last else ())]
+    return [key for key in wanted if key not in row]
 
 
 def of_newest_version(rows: list[Row], tell: Callable[[str], None] | None = None) -> list[Row]:

@@ -41,8 +41,9 @@ class Entry:
         module, _, name = self.path.partition(":")
         try:
             found = getattr(importlib.import_module(module), name)
-        except (ImportError, AttributeError, ValueError) as error:
-            raise ResultsError(f"agent {self.path!r}: cannot be imported ({error})") from None
+        except Exception as error:  # whatever somebody's module does when it is imported
+            words = " ".join(f"{type(error).__name__}: {error}".split())
+            raise ResultsError(f"agent {self.path!r}: cannot be imported ({words})") from None
         if not (inspect.isclass(found) and issubclass(found, Agent)):
             raise ResultsError(f"agent {self.path!r}: is not a class that extends agents.agent.Agent")
         return found
@@ -176,8 +177,9 @@ def entry_named(name: str) -> Entry:
 
 
 def nearest(name: str, names: Any) -> str:
-    """What to say of the names that look like one that is unknown."""
-    close = difflib.get_close_matches(name, list(names), n=3, cutoff=0.4)
+    """What to say of the names that look like one that is unknown, in capitals or not."""
+    by_letters = {each.casefold(): each for each in names}
+    close = [by_letters[each] for each in difflib.get_close_matches(name.casefold(), by_letters, n=3, cutoff=0.4)]
     return f"; did you mean {' or '.join(close)}?" if close else f"; there are {', '.join(names)}"
 
 

@@ -185,6 +185,14 @@ def test_curves_by_time_run_along_seconds_and_leave_out_the_evaluation_before_th
     assert min(min(line.get_xdata()) for line in axes.lines if line.get_marker() == "o") > 0.0
 
 
+def test_learning_curves_take_up_the_height_of_their_panel():
+    board = Board(made_rows(("random", "ppo", "planning-oracle"), ("Music",), 2, num_sessions=20))
+    for along in (STEPS, SECONDS):
+        axes = learning_curves(board, along).panels[0].axes[0]
+        lowest, highest = (board.by_agent[agent].returns["Music"].value for agent in ("random", "planning-oracle"))
+        assert (highest - lowest) / (axes.get_ylim()[1] - axes.get_ylim()[0]) > 0.75
+
+
 def test_names_are_spread_in_their_order_as_near_as_there_is_room():
     assert spread([50.0, 10.0], 0.0, 100.0, 9.0) == [50.0, 10.0]
     assert spread([50.0, 50.0, 51.0], 0.0, 100.0, 9.0) == [50.0, 59.0, 68.0]

@@ -151,6 +151,13 @@ def test_the_answer_names_the_winner_its_lead_and_what_can_be_reached():
     assert "The best rule or bandit, popularity, has 0.25" in words[1]
 
 
+def test_the_answer_says_how_many_seeds_the_winner_has_in_each_scenario():
+    both = [of(agent, v, where, n) for agent, v in ENDS for where in ("Video", "News") for n in range(2)]
+    board = Board([*both, *(of("ppo", 50.0, where, n) for where, n in (("Video", 0), ("Video", 1), ("News", 0)))])
+    assert answer(board, [])[0].startswith("On 2 scenarios × 1 to 2 seeds, **ppo**")
+    assert answer(Board(tiny(of("ppo", 50.0))), [])[0].startswith("On 1 scenario × 1 seed, **ppo**")
+
+
 def test_a_lead_that_may_be_none_is_called_so():
     noise = np.random.default_rng(1).normal(0.0, 20.0, (2, 10))
     values = {"ppo": 40.0 + noise[0], "pqn": 41.0 + noise[1]}
@@ -252,6 +259,17 @@ def test_failed_and_missing_cells_are_named_and_errors_are_text_not_markup(writt
     assert "| sb3-dqn | Video | 1 | ValueError: loss is <not> finite \\| update 12 |" in markdown
     assert "loss is &lt;not&gt; finite | update 12" in page
     assert "| pqn | News | 2 |" in markdown
+
+
+def test_scenarios_that_miss_the_same_seeds_of_an_agent_stand_in_one_line(tmp_path: Path):
+    expected = [(agent, where, n) for agent in ("ppo", "pqn") for where in ("Video", "News") for n in range(2)]
+    write_report(tmp_path, tiny(of("ppo", 50.0)), expected)
+    lines = (tmp_path / "report.md").read_text().splitlines()
+    assert [line for line in lines if line.startswith(("| ppo | Video | 1", "| ppo | News", "| pqn"))] == [
+        "| ppo | Video | 1 |",
+        "| ppo | News | 0, 1 |",
+        "| pqn | Video, News | 0, 1 |",
+    ]
 
 
 def test_figures_of_the_rows_stand_in_both_reports(written):

@@ -19,6 +19,7 @@ SUITE = Suite(
 
 def row(of: Cell, is_final: bool = True, **others) -> dict:
     made = {**of.identity(), "env_steps": 0, "wall_s": 0.0, "status": "ok", "is_final": is_final}
+    made |= {"return_mean": 1.5, "return_sem": 0.5, "returns": [1.0, 2.0], "settings": {}}
     return {**made, **provenance([]), **others}
 
 
@@ -97,9 +98,10 @@ def test_a_folder_of_another_suite_or_other_sizes_is_refused(tmp_path: Path, tol
     fewer = dataclasses.replace(SUITE, agents=("random",), num_seeds=1)
     with open_folder(tmp_path, told, fewer):
         pass
-    (tmp_path / "suite.json").write_text("{")
-    with pytest.raises(ResultsError, match="is damaged"), open_folder(tmp_path, told):
-        pass
+    for damaged in (b"{", b"[]", b"\xff"):
+        (tmp_path / "suite.json").write_bytes(damaged)
+        with pytest.raises(ResultsError, match="is damaged"), open_folder(tmp_path, told):
+            pass
 
 
 def test_results_of_unknown_origin_are_not_added_to(tmp_path: Path, told):
@@ -125,15 +127,40 @@ def test_a_folder_that_cannot_be_written_is_refused_in_one_line(tmp_path: Path, 
     with pytest.raises(OSError, match="cannot be written") as refusal, open_folder(tmp_path / "file" / "out", told):
         pass
     assert "\n" not in str(refusal.value)
+    (tmp_path / "out" / ".lock").mkdir(parents=True)
+    with pytest.raises(OSError, match="cannot be written"), open_folder(tmp_path / "out", told):
+        pass
 
 
-def test_a_last_line_that_was_cut_off_is_skipped_and_said(tmp_path: Path, every, told):
+@pytest.mark.parametrize("broken", [b'{"suite"', b'{"suite"\n', b'{"suite"\n\n'])
+def test_a_last_line_that_was_cut_off_is_skipped_and_said(broken, tmp_path: Path, every, told):
     path = tmp_path / RESULTS
     append_rows(path, [row(every[0]), row(every[1])])
     with path.open("ab") as file:
-        file.write(b'{"suite"')
+        file.write(broken)
     assert [found["cell"] for found in read_rows(path, told.append)] == [every[0].digest, every[1].digest]
     assert told == [f"{path}:3: the last line is cut off; it is skipped"]
+
+
+@pytest.mark.parametrize("ending", ["", "\n\n"])
+def test_a_last_line_that_is_whole_counts_however_it_ends(ending, tmp_path: Path, every, told):
+    path = tmp_path / RESULTS
+    append_rows(path, [row(every[0]), row(every[1])])
+    path.write_text(path.read_text().rstrip() + ending)
+    assert len(read_rows(path, told.append)) == 2
+    assert told == []
+
+
+@pytest.mark.parametrize("key", ["family", "cell", "return_mean", "returns", "settings"])
+def test_a_row_without_what_a_report_needs_is_refused_in_one_line(key, tmp_path: Path, every):
+    append_rows(tmp_path / RESULTS, [{name: value for name, value in row(every[0]).items() if name != key}])
+    with pytest.raises(ResultsError, match=f"results.jsonl:1: not a result row, lacks {key}$"):
+        read_rows(tmp_path / RESULTS)
+
+
+def test_a_failed_row_needs_no_return(tmp_path: Path, every):
+    append_rows(tmp_path / RESULTS, [every[0].failed("ValueError: no")])
+    assert len(read_rows(tmp_path / RESULTS)) == 1
 
 
 @pytest.mark.parametrize(
@@ -141,7 +168,8 @@ def test_a_last_line_that_was_cut_off_is_skipped_and_said(tmp_path: Path, every,
     [
         (None, "no such file"),
         ("", "holds no rows"),
-        ("{nonsense\n", "results.jsonl:1: not JSON"),
+        ("{nonsense\n", "holds no rows"),
+        ("{nonsense\n{}\n", "results.jsonl:1: not JSON"),
         (json.dumps({"suite": "x"}) + "\n", "results.jsonl:1: not a result row, lacks agent"),
         ("[1]\n", "results.jsonl:1: not a result row"),
     ],

@@ -17,6 +17,7 @@ from benchmarks.cell import Cell, run_cell
 from benchmarks.commands.console import console
 from benchmarks.commands.run import with_ratings_log
 from benchmarks.metrics import BIN_STARTS
+from benchmarks.result_folder import ResultFolder
 from benchmarks.results import REQUIRED, read_rows
 from benchmarks.roster import FAMILIES, ROSTER, Entry, entry_named, make_agent, takes_device
 from benchmarks.runner import cells
@@ -176,9 +177,12 @@ def test_an_agent_that_fails_is_a_row_and_the_others_go_on(tmp_path: Path):
     [
         (["--suite", "quik"], "suite 'quik': unknown; did you mean quick?"),
         (["--suite", "smoke", "--scenario", "Vidoe"], "scenario 'Vidoe': unknown; did you mean Video"),
+        (["--suite", "smoke", "--scenario", "MUSIC"], "scenario 'MUSIC': unknown; did you mean Music?"),
+        (["--suite", "smoke", "--only", "PPO"], "agent 'PPO': unknown; did you mean ppo or"),
         (["--suite", "smoke", "--only", "popularty"], "agent 'popularty': unknown; did you mean popularity"),
         (["--suite", "smoke", "--agent", "nowhere:Agent"], "agent 'nowhere:Agent': cannot be imported"),
         (["--suite", "smoke", "--agent", "agents_of_ones_own:NoAgent"], "is not a class that extends"),
+        (["--suite", "smoke", "--agent", "..x:Agent"], "agent '..x:Agent': cannot be imported (TypeError"),
         (["--suite", "quick", "--world", "nothing.npz", "--scenario", "MovieLens"], "nothing.npz"),
     ],
 )
@@ -188,6 +192,28 @@ def test_what_is_unknown_is_refused_in_one_line_and_nothing_is_written(arguments
     assert message in error
     assert "\n" not in error
     assert not (tmp_path / "out").exists()
+
+
+def test_an_agent_whose_module_fails_is_refused_in_one_line(tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(tmp_path)
+    for name, content in (("syntax_of_ones_own", "def ("), ("zero_of_ones_own", "1 / 0")):
+        (tmp_path / f"{name}.py").write_text(content)
+        assert main(["run", "--suite", "smoke", "--agent", f"{name}:Agent", "--out", str(tmp_path / "out")]) == 2
+        error = capsys.readouterr().err.strip()
+        assert f"agent '{name}:Agent': cannot be imported (" in error
+        assert "\n" not in error
+
+
+def test_what_a_run_reports_is_of_one_version_and_the_rest_is_said_to_be_kept_apart(tmp_path: Path, capsys):
+    old, new = cells("smoke", dataclasses.replace(SUITES["smoke"], agents=("popularity", "random"), num_seeds=1))
+    with ResultFolder(tmp_path, "smoke", SUITES["smoke"], print) as folder:
+        folder.add([{**row, "date": "2026-01-01", "version": "0.0.1", "cell": "old"} for row in run_cell(old)])
+        folder.add([{**row, "date": "2026-01-02"} for row in run_cell(new)])
+    assert main(["run", "--suite", "smoke", "--only", "random", "--seeds", "1", "--out", str(tmp_path)]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "rows of another version (0.0.1) are kept apart" in said
+    assert "| popularity |" not in (tmp_path / "report.md").read_text()
+    assert "popularity" in (tmp_path / "results.jsonl").read_text()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from benchmarks.commands.console import Counted, console, positive, progress_bar
 from benchmarks.result_folder import ResultFolder
-from benchmarks.results import ResultsError, provenance
+from benchmarks.results import ResultsError, of_newest_version, provenance
 from benchmarks.runner import Costs, cells, narrowed, run_suite, suite_named
 from benchmarks.suites import Suite
 from recsim_env.ratings_log import find_log, load_or_fit
@@ -93,7 +93,7 @@ def run(parsed: argparse.Namespace) -> int:
                     total=seconds_done + seconds_left,
                     num_done=len(todo) - len(left),
                 )
-        rows = folder.sort(every)
+        rows = of_newest_version(folder.sort(every), tell)
     if parsed.no_report:
         return 0
     from benchmarks.commands.report import write_and_show

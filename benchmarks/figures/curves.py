@@ -121,7 +121,6 @@ def _draw(axes: Axes, board: Board, scenario: str, along: str, highlighted: list
             colour = colours[agent]
             axes.axhline(returns.value, color=colour, lw=0.9, ls=(0, (4, 2)), zorder=1.8)
             ends.append((right, returns.value, agent, colour))
-    axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
     axes.set_xlim(axes.get_xlim()[0], right)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     label_ends(axes, ends)
