@@ -67,16 +67,22 @@ class ItemContent:
             "release_steps": env.catalog_release_steps,
             "creators": env.catalog_creators,
         }
+        tensors: dict[str, Any] = {
+            name: None if array is None else torch.tensor(array, device=device) for name, array in arrays.items()
+        }
         return cls(
-            **{name: None if array is None else torch.tensor(array, device=device) for name, array in arrays.items()},
+            **tensors,
             domain=schema.domain(world.scenario.name),
             has_creators=world.sizes.num_creators > 1,
         )
 
     def to(self, device: torch.device) -> "ItemContent":
         """The same on another device."""
-        moved = {each.name: getattr(self, each.name) for each in fields(self)}
-        return ItemContent(**{name: x.to(device) if isinstance(x, torch.Tensor) else x for name, x in moved.items()})
+        moved: dict[str, Any] = {}
+        for each in fields(self):
+            value = getattr(self, each.name)
+            moved[each.name] = value.to(device) if isinstance(value, torch.Tensor) else value
+        return ItemContent(**moved)
 
     def dynamics(
         self, candidates: torch.Tensor, times: torch.Tensor, rows: torch.Tensor, feedback: torch.Tensor

@@ -4,8 +4,8 @@ A(s, c) = worth(s, c) + care(s, c) is what showing candidate c is worth: the rew
 what reinforcement adds for all that comes later. The policy is pi = softmax(A / temperature); with V of the state,
 Q = V + A - E_pi A. At the start care is 0 and the policy is that of the supervised model.
 
-Shape legend: n sessions, T steps, k tokens, M candidates, E width of states, V of items, C of candidates, D of keys,
-R rows, b bins, U numbers of a user. A row is an item that was shown, with what was answered.
+Shape legend: n sessions, k tokens, K steps of any sessions, M candidates, E width of states, V of items, C of
+candidates, R rows, b bins, U numbers of a user. A row is an item that was shown, with what was answered.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,8 @@ from torch.nn.functional import rms_norm, scaled_dot_product_attention, silu
 from agents.large_model.encoder import ContentEncoder
 from agents.large_model.heads import ReturnDistribution, policy_logits
 from agents.large_model.item_content import DYNAMICS, ItemContent
-from agents.large_model.schema import Schema
+from agents.large_model.schema import UNKNOWN_DOMAIN, Schema
+from agents.large_model.sessions import Sessions
 from agents.large_model.sizes import ModelSizes
 from agents.large_model.trunk import KeyValueCache, Trunk
 from recsim_env.observation import FEEDBACK
@@ -35,17 +36,19 @@ class Scores:
     """What a model says of candidates; of missing ones nothing that counts but the logits."""
 
     logits: torch.Tensor
-    """[n, T, M]: of the policy."""
+    """[K, M]: of the policy."""
     clicks: torch.Tensor
-    """[n, T, M]: logits of being chosen, shown alone."""
+    """[K, M]: logits of being chosen, shown alone."""
     rewards: torch.Tensor
-    """[n, T, M]: mean reward of showing it alone, once it is chosen."""
+    """[K, M]: mean reward of showing it alone, once it is chosen."""
     values: torch.Tensor
-    """[n, T, b]: logits of the distribution of what is still to come (`LargeModel.value`)."""
+    """[K, b]: logits of the distribution of what is still to come (`LargeModel.value`)."""
+    temperature: torch.Tensor
+    """[]: of the policy, in units of reward."""
 
     @property
     def worths(self) -> torch.Tensor:
-        """[n, T, M]: mean reward of showing a candidate alone, as supervision has it."""
+        """[K, M]: mean reward of showing a candidate alone, as supervision has it."""
         return self.clicks.sigmoid() * self.rewards
 
 
@@ -77,7 +80,7 @@ class LargeModel(nn.Module):
     def __init__(self, sizes: ModelSizes, schema: Schema) -> None:
         super().__init__()
         self.sizes, self.schema = sizes, schema
-        width, keys = sizes.width, sizes.key_width
+        width = sizes.width
         self.encoder = ContentEncoder(sizes, schema)
         self.profile = nn.Linear(len(schema.user_names), width)
         self.domain = nn.Embedding(1 + len(schema.domains), width)
@@ -91,16 +94,13 @@ class LargeModel(nn.Module):
         self.candidate_layers = nn.ModuleList(
             CandidateLayer(sizes.candidate_width) for _ in range(sizes.num_candidate_layers)
         )
-        self.queries = nn.Linear(width, 3 * keys)
-        self.keys = nn.Linear(sizes.candidate_width, 3 * keys + 3)
+        self.queries = nn.Linear(width, 3 * sizes.candidate_width)
         self.value_head = ReturnDistribution(width, schema.lowest_return, schema.highest_return, sizes.num_value_bins)
         self.log_temperature = nn.Parameter(torch.tensor(_FIRST_TEMPERATURE).log())
         with torch.no_grad():
             nn.init.normal_(self.domain.weight, std=0.02)
-            self.queries.weight[:keys] = 0.0  # care is 0 at the start
-            self.queries.bias[:keys] = 0.0
-            self.keys.weight[3 * keys] = 0.0
-            self.keys.bias[3 * keys] = 0.0
+            self.queries.weight[: sizes.candidate_width] = 0.0  # care is 0 at the start
+            self.queries.bias[: sizes.candidate_width] = 0.0
 
     @property
     def num_parameters(self) -> int:
@@ -120,9 +120,26 @@ class LargeModel(nn.Module):
         """[n, k, E]: tokens of rows, from what their items are as rows [n, k, E] and `ROW_COLUMNS` [n, k, 9]."""
         return items + self.answer(answers)
 
-    def states(self, first: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        """[n, 1 + R, E]: after the profile and after each row of whole sessions."""
-        return self.trunk(torch.cat([first[:, None], rows], 1))
+    def forward(self, sessions: Sessions, content: ItemContent, is_domain_told: bool = True) -> Scores:
+        """Scores of the K steps of whole sessions in one pass, in the order of `Sessions.steps`."""
+        steps = sessions.steps
+        occurring, places = torch.unique(
+            torch.cat([sessions.row_items.flatten(), steps.candidates.flatten()]).clamp(min=0), return_inverse=True
+        )
+        as_rows, as_candidates = self.item_tables(content, occurring)  # [i, E], [i, C]
+        num_rows = sessions.row_items.numel()
+        rows = self.row_tokens(as_rows[places[:num_rows].view_as(sessions.row_items)], sessions.row_answers)
+        number = content.domain if is_domain_told else UNKNOWN_DOMAIN
+        domain = torch.full((len(sessions),), number, device=rows.device)
+        first = self.first_tokens(sessions.users[:, 0], domain)
+        states = self.trunk(torch.cat([first[:, None], rows], 1))  # [n, 1 + R, E]
+        return self.score(
+            states[steps.sessions, steps.num_rows],
+            steps.users,
+            as_candidates[places[num_rows:].view_as(steps.candidates)],
+            steps.dynamics,
+            steps.candidates >= 0,
+        )
 
     def extend(
         self, tokens: torch.Tensor, num_new: torch.Tensor, cache: KeyValueCache, which: torch.Tensor | None = None
@@ -133,32 +150,31 @@ class LargeModel(nn.Module):
     def score(
         self, states: torch.Tensor, users: torch.Tensor, items: torch.Tensor, dynamics: torch.Tensor, mask: torch.Tensor
     ) -> Scores:
-        """Score candidates, in each of T states of n sessions.
+        """Score the candidates of K steps, whichever sessions they are of.
 
         Args:
-            states: [n, T, E], before each step.
-            users: [n, T, U], as observed then.
-            items: [n, T, M, C]: what the candidates' items are as candidates (`item_tables`).
-            dynamics: [n, T, M, 6]: `item_content.DYNAMICS`.
-            mask: [n, T, M]: 0 for missing candidates.
+            states: [K, E], before each step.
+            users: [K, U], as observed then.
+            items: [K, M, C]: what the candidates' items are as candidates (`item_tables`).
+            dynamics: [K, M, 6]: `item_content.DYNAMICS`.
+            mask: [K, M]: 0 for missing candidates.
         """
-        known = rms_norm(states + self.context(users), (states.shape[-1],))  # [n, T, E]
-        x = items + self.candidate_dynamics(dynamics) + self.candidate_of_state(known)[:, :, None]
-        candidates = silu(x)  # [n, T, M, C]
+        known = rms_norm(states + self.context(users), (states.shape[-1],))  # [K, E]
+        candidates = silu(
+            items + self.candidate_dynamics(dynamics) + self.candidate_of_state(known)[:, None]
+        )  # [K, M, C]
         for layer in self.candidate_layers:
-            candidates = layer(candidates.flatten(0, 1), mask.flatten(0, 1)).view_as(candidates)
-        width = self.sizes.key_width
-        keys = self.keys(candidates)
-        keys, biases = keys.split([3 * width, 3], -1)
-        keys = keys.unflatten(-1, (3, width))  # [n, T, M, 3, D]
-        queries = self.queries(known).unflatten(-1, (3, width))  # [n, T, 3, D]
-        care, clicks, rewards = ((keys * queries[:, :, None]).sum(-1) * width**-0.5 + biases).float().unbind(-1)
+            candidates = layer(candidates, mask)
+        queries = self.queries(known).unflatten(-1, (3, -1))  # [K, 3, C]
+        products = (candidates @ queries.transpose(1, 2)) * candidates.shape[2] ** -0.5  # [K, M, 3]
+        care, clicks, rewards = products.float().unbind(-1)
         worths = (clicks.sigmoid() * rewards).detach()  # what is expected is learnt from answers alone
         return Scores(
             logits=policy_logits(worths + care, self.temperature, mask),
             clicks=clicks,
             rewards=rewards,
             values=self.value_head(known),
+            temperature=self.temperature,
         )
 
     def item_tables(self, content: ItemContent, items: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:

@@ -13,11 +13,15 @@ import torch
 from agents.large_model.item_content import ItemContent
 from agents.large_model.model import LargeModel, Scores
 from agents.large_model.plackett_luce import best_slates, draw_slates, slate_log_probabilities
-from agents.large_model.reader import ObservationReader, Reading, SessionReader
+from agents.large_model.reader import ObservationReader, SessionReader
 from agents.large_model.sessions import Sessions
+from agents.large_model.stopwatch import Stopwatch
 
 Teacher = Callable[[], np.ndarray]
 """Scores [N, M] of the present candidates of an env's sessions, in units of reward; called before each step."""
+
+PLAYS = ("draw", "best", "expected")
+"""What is shown: a draw of the policy, what it finds best, or what supervision alone expects most reward of."""
 
 _WORTH_COPYING = 0.6  # share of followed sessions that still run, below which the others are dropped from the cache
 
@@ -28,16 +32,18 @@ class Behaviour:
 
     exploration: float = 0.0
     """Share of the slates that are drawn at random."""
-    is_expected_only: bool = False
-    """Whether to show what supervision expects most reward of, instead of the policy's draws."""
+    play: str = "draw"
+    """One of `PLAYS`."""
 
     def draw(
         self, scores: Scores, candidates: torch.Tensor, num_slots: int, generator: torch.Generator
     ) -> torch.Tensor:
         """[n, S]: slates from among candidates [n, M]."""
-        logits = scores.logits[:, 0]
-        if self.is_expected_only:
-            slates = best_slates(scores.worths[:, 0].masked_fill(candidates < 0, -torch.inf), num_slots)
+        logits = scores.logits
+        if self.play == "expected":
+            slates = best_slates(scores.worths.masked_fill(candidates < 0, -torch.inf), num_slots)
+        elif self.play == "best":
+            slates = best_slates(logits, num_slots)
         else:
             slates = draw_slates(logits, num_slots, generator)
         if self.exploration > 0.0:
@@ -67,8 +73,13 @@ def play(
     generator: torch.Generator,
     behaviour: Behaviour = Behaviour(),
     teacher: Teacher | None = None,
+    stopwatch: Stopwatch | None = None,
 ) -> Sessions:
-    """One session in each of the N lanes of a vector env of compact observations, the first one seeded `seed`."""
+    """One session in each of the N lanes of a vector env of compact observations, the first one seeded `seed`.
+
+    `stopwatch` takes the time spent in the env.
+    """
+    stopwatch = stopwatch or Stopwatch()
     config, device = env.simulator.config, content.features.device
     num_slots, num_sessions = config.slate_size, env.num_envs
     reader, tables = ObservationReader(env.simulator, model.schema, device), model.item_tables(content)
@@ -97,14 +108,15 @@ def play(
             "candidates": reading.candidates,
             "dynamics": dynamics,
             "slates": slates,
-            "log_probabilities": slate_log_probabilities(scores.logits[:, 0], slates),
-            "values": model.value(scores.values)[:, 0],
+            "log_probabilities": slate_log_probabilities(scores.logits, slates),
+            "values": model.value(scores.values),
         }
         if teacher is not None:
             seen["teacher"] = torch.as_tensor(teacher()[lanes], dtype=torch.float32)
         actions = np.zeros((num_sessions, num_slots), np.int64)
         actions[lanes] = slates.cpu().numpy()
-        observations, rewards, terminated, truncated, infos = env.step(actions[:, 0] if num_slots == 1 else actions)
+        with stopwatch.on("env"):
+            observations, rewards, terminated, truncated, infos = env.step(actions[:, 0] if num_slots == 1 else actions)
         num_shown = (reading.candidates >= 0).sum(1).clamp(max=num_slots)
         reading = reader(_after(observations, infos, lanes.numpy()))
         clicked = memory.go_on(reading, num_shown)
@@ -117,7 +129,7 @@ def play(
             which = still.nonzero()[:, 0]
             lanes, on_device = lanes[which], which.to(device)
             memory.keep(on_device)
-            reading = Reading(**{name: part[on_device] for name, part in vars(reading).items()})
+            reading = reading.some(on_device)
     return record.sessions()
 
 

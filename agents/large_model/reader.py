@@ -41,6 +41,10 @@ class Reading:
     elapsed: torch.Tensor
     """[n] float32: share of the session that is over."""
 
+    def some(self, which: torch.Tensor) -> "Reading":
+        """Of some of the sessions."""
+        return Reading(**{name: part[which] for name, part in vars(self).items()})
+
 
 class ObservationReader:
     """Turns an env's compact observations into `Reading`s.
@@ -160,14 +164,9 @@ class SessionReader:
         return self.content.dynamics(reading.candidates, reading.times, self.items[:, :end], self.answers[:, :end])
 
     def scores(self, reading: Reading, dynamics: torch.Tensor) -> Scores:
-        """Scores [N, 1, ...] of the candidates of all sessions."""
-        return self.model.score(
-            self.states[:, None],
-            reading.users[:, None],
-            self._as_candidates[reading.candidates.clamp(min=0)][:, None],
-            dynamics[:, None],
-            (reading.candidates >= 0)[:, None],
-        )
+        """Scores of the candidates of all sessions."""
+        items = self._as_candidates[reading.candidates.clamp(min=0)]
+        return self.model.score(self.states, reading.users, items, dynamics, reading.candidates >= 0)
 
     def keep(self, which: torch.Tensor) -> None:
         """Only these sessions go on."""

@@ -58,7 +58,8 @@ class Schema:
     @classmethod
     def from_settings(cls, settings: dict[str, Any]) -> "Schema":
         """What `as_settings` gave, lists for tuples."""
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()})
+        own: dict[str, Any] = {name: tuple(x) if isinstance(x, list) else x for name, x in settings.items()}
+        return cls(**own)
 
 
 def _distinct(lists: Iterable[Sequence[str]]) -> tuple[str, ...]:

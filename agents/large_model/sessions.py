@@ -1,10 +1,12 @@
 """Whole sessions as tensors: what was seen, shown and answered, and what a model said of it at the time.
 
-Shape legend: B sessions, T steps of the longest, R rows, S slots, M candidates, U numbers of a user.
+Shape legend: B sessions, T steps of the longest, K steps that took place, R rows, S slots, M candidates, U numbers of a
+user.
 """
 
 from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import Any
 
 import torch
 
@@ -58,13 +60,20 @@ class Sessions:
         """[B] float32: sums of rewards."""
         return (self.rewards * self.is_step).sum(1)
 
+    @cached_property
+    def steps(self) -> "Steps":
+        """All steps that took place, one session after the other."""
+        sessions, steps = self.is_step.nonzero(as_tuple=True)
+        own = {each.name: getattr(self, each.name) for each in fields(Steps) if each.name != "sessions"}
+        return Steps(sessions=sessions, **{name: None if x is None else x[sessions, steps] for name, x in own.items()})
+
     def part(self, index: torch.Tensor) -> "Sessions":
         """Some of the sessions, without the steps and rows that none of them has."""
         lengths = self.lengths[index]
         num_steps = int(lengths.max())
         num_rows = int(self.num_rows[index, lengths - 1].max()) + self.slates.shape[2]
 
-        def cut(name: str) -> torch.Tensor | None:
+        def cut(name: str) -> Any:
             value = getattr(self, name)
             if value is None or name == "lengths":
                 return value if value is None else lengths
@@ -74,8 +83,26 @@ class Sessions:
 
     def to(self, device: torch.device) -> "Sessions":
         """The same on another device."""
-        moved = {each.name: getattr(self, each.name) for each in fields(self)}
-        return Sessions(**{name: None if x is None else x.to(device) for name, x in moved.items()})
+        own: dict[str, Any] = {each.name: getattr(self, each.name) for each in fields(self)}
+        return Sessions(**{name: None if x is None else x.to(device) for name, x in own.items()})
+
+
+@dataclass(frozen=True, eq=False)
+class Steps:
+    """K steps of some sessions: fields as in `Sessions`, with K in the place of B, T."""
+
+    sessions: torch.Tensor
+    """[K] int64: the session that each is of."""
+    users: torch.Tensor
+    num_rows: torch.Tensor
+    candidates: torch.Tensor
+    dynamics: torch.Tensor
+    slates: torch.Tensor
+    log_probabilities: torch.Tensor
+    values: torch.Tensor
+    rewards: torch.Tensor
+    clicked: torch.Tensor
+    teacher: torch.Tensor | None
 
 
 def lambda_returns(

@@ -24,8 +24,6 @@ class ModelSizes(Checked):
     """V of what is made of an item's content."""
     candidate_width: int = count(64, 8, 65_536)
     """C of a candidate: its content, its statistics and what the session has to do with it."""
-    key_width: int = count(32, 4, 65_536)
-    """D of the products of states with candidates."""
     num_candidate_layers: int = count(0, 0, 100)
     """Layers in which candidates attend to the session and to each other before they are scored."""
     num_word_buckets: int = count(1_024, 16, 10_000_000)
@@ -54,7 +52,7 @@ class ModelSizes(Checked):
 def _preset(width: int, num_layers: int, num_heads: int, num_key_heads: int, **others: int) -> ModelSizes:
     """SwiGLU's three matrices of 8/3 E x E are as large as two of 4 E x E."""
     wide = {"hidden_width": -(-8 * width // 24) * 8, "item_width": width, "candidate_width": min(width, 256)}
-    numbers = {**wide, "key_width": min(width // 2, 128), **others}
+    numbers = {**wide, **others}
     return ModelSizes(width=width, num_layers=num_layers, num_heads=num_heads, num_key_heads=num_key_heads, **numbers)
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from agents.large_model.losses import LossWeights
-from agents.large_model.playing import Behaviour
+from agents.large_model.playing import PLAYS, Behaviour
 from recsim_env.config import Checked, count, number
 
 
@@ -18,8 +18,8 @@ class Stage(Checked):
     """Share of random slates when the stage begins; it falls in a line."""
     last_exploration: float = number(0.0, 0.0, 1.0)
     """Share of random slates when the stage ends."""
-    is_expected_only: bool = False
-    """Whether what is shown is what supervision expects most of; otherwise the policy draws."""
+    play: str = "draw"
+    """What is shown, one of `playing.PLAYS`."""
     has_teacher: bool = False
     """Whether an oracle says of each candidate what it makes of it."""
     num_epochs: int = count(2, 1, 100)
@@ -27,10 +27,15 @@ class Stage(Checked):
     learning_rate: float = number(1e-3, 0.0, 1.0)
     """Of AdamW at its highest."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.play not in PLAYS:
+            raise ValueError(f"Stage.play={self.play!r}: must be one of {', '.join(PLAYS)}")
+
     def behaviour(self, progress: float) -> Behaviour:
         """How slates are drawn when a share `progress` of the stage is over."""
         exploration = self.first_exploration + (self.last_exploration - self.first_exploration) * progress
-        return Behaviour(exploration=exploration, is_expected_only=self.is_expected_only)
+        return Behaviour(exploration=exploration, play=self.play)
 
 
 STAGES = {
@@ -39,10 +44,15 @@ STAGES = {
         weights=LossWeights(answers=1.0, value=0.1),
         first_exploration=1.0,
         last_exploration=0.1,
-        is_expected_only=True,
+        play="expected",
     ),
     "distillation": Stage(
-        name="distillation", weights=LossWeights(teacher=1.0, answers=0.5, value=0.1), has_teacher=True
+        name="distillation",
+        weights=LossWeights(teacher=1.0, answers=0.5, value=0.1),
+        first_exploration=0.2,
+        last_exploration=0.05,
+        play="best",
+        has_teacher=True,
     ),
     "reinforcement": Stage(
         name="reinforcement",

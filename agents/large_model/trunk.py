@@ -95,9 +95,10 @@ class Attention(nn.Module):
             key = places.extended(places.cache.keys[layer], key).to(query.dtype)
             value = places.extended(places.cache.values[layer], value).to(query.dtype)
             mask = places.mask
-        heads = [each.transpose(1, 2) for each in (query, key, value)]  # [n, heads, tokens, D] each
+        query, key, value = (each.transpose(1, 2) for each in (query, key, value))  # [n, heads, tokens, D] each
+        is_causal, has_groups = places is None, self.num_key_heads != self.num_heads
         attended = scaled_dot_product_attention(
-            *heads, attn_mask=mask, is_causal=places is None, enable_gqa=self.num_key_heads != self.num_heads
+            query, key, value, attn_mask=mask, is_causal=is_causal, enable_gqa=has_groups
         )
         return self.out(attended.transpose(1, 2).flatten(2))
 

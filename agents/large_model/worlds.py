@@ -18,8 +18,7 @@ def make_env(env_id: str, num_envs: int, **options: Any) -> Any:
     env: Any = gymnasium.make_vec(
         env_id, num_envs, vectorization_mode="vector_entry_point", **{**options, "observation": "compact"}
     )
-    if env.simulator.world.scenario is not None:
-        check_remembers_a_step(env.simulator)
+    check_remembers_a_step(env.simulator)
     return env
 
 
@@ -42,9 +41,7 @@ class TrainingWorlds:
         num_envs: sessions side by side.
     """
 
-    def __init__(
-        self, env_ids: tuple[str, ...], env_options: dict[str, Any], num_catalogs: int, num_envs: int
-    ) -> None:
+    def __init__(self, env_ids: tuple[str, ...], env_options: dict[str, Any], num_catalogs: int, num_envs: int) -> None:
         first = env_options.get("catalog_seed", 0)
         self.num_envs = num_envs
         self._made: dict[int, TrainingWorld] = {}

@@ -1,0 +1,113 @@
+"""The large model behind the protocol of agents: trained by its three stages, played by arg-max."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from agents.agent import Env, Learner, NothingLearntError, Observations
+from agents.large_model.follower import Follower
+from agents.large_model.model import LargeModel
+from agents.large_model.playing import PLAYS, Behaviour
+from agents.large_model.processes import Processes
+from agents.large_model.schema import Schema
+from agents.large_model.sizes import ModelSizes
+from agents.large_model.training import Training
+from agents.large_model.training_config import TrainingConfig
+from agents.milestones import Milestones
+from agents.saved_tensors import load_tensors, save_tensors
+from recsim_env.config import check_number
+
+
+class LargeModelAgent(Learner):
+    """Learns by supervision, then from an oracle's scores if asked to, then by reinforcement.
+
+    Args:
+        supervised_share: of the steps, in which what is answered is learnt, and shown what is expected to be liked.
+        distillation_share: of the steps, in which an oracle that reads the latent state of the training world says
+            what it makes of each candidate.
+        play: what is shown once it has learnt: "best" of the policy, or "expected", what supervision alone expects
+            most reward of.
+        device: where it computes: "cpu", "cuda".
+        settings: fields of `TrainingConfig`.
+    """
+
+    observation = "compact"
+
+    def __init__(
+        self,
+        *,
+        supervised_share: float = 0.3,
+        distillation_share: float = 0.0,
+        play: str = "best",
+        device: str = "cpu",
+        **settings: Any,
+    ) -> None:
+        check_number("supervised_share", supervised_share, 0.0, 1.0)
+        check_number("distillation_share", distillation_share, 0.0, 1.0 - supervised_share)
+        if play not in PLAYS:
+            raise ValueError(f"play={play!r}: must be one of {', '.join(PLAYS)}")
+        self.supervised_share, self.distillation_share, self.play = supervised_share, distillation_share, play
+        self.device, self.settings = torch.device(device), {"num_catalogs": 1, "num_envs": 64, **settings}
+        self.model: LargeModel | None = None
+
+    def config(self, env_id: str, env_options: dict[str, Any], num_steps: int, seed: int) -> TrainingConfig:
+        """What `learn` trains."""
+        supervised = round(num_steps * self.supervised_share)
+        distillation = round(num_steps * self.distillation_share)
+        return TrainingConfig(
+            **{
+                "env_ids": (env_id,),
+                "env_options": env_options,
+                "seed": seed,
+                "supervised_steps": supervised,
+                "distillation_steps": distillation,
+                "reinforcement_steps": num_steps - supervised - distillation,
+                **self.settings,
+            }
+        )
+
+    def learn(
+        self,
+        env_id: str,
+        env_options: dict[str, Any],
+        num_steps: int,
+        seed: int,
+        report: Callable[[int], None] | None = None,
+        report_every: int = 0,
+    ) -> None:
+        """As `Learner.learn`; sessions are played to their end, so up to one for each env more than `num_steps`."""
+        training = Training(self.config(env_id, env_options, num_steps, seed), Processes(device=self.device))
+        self.model = training.model
+        milestones = Milestones(report, report_every, num_steps)
+        milestones.begin()
+        while not training.is_over:
+            training.iterate()
+            milestones.reach(training.num_steps)
+        training.worlds.close()
+        milestones.end(training.num_steps)
+
+    def begin(self, env: Env, seed: int = 0) -> None:
+        super().begin(env, seed)
+        if self.model is None:
+            raise NothingLearntError
+        self._follower = Follower(self.model, env, Behaviour(play=self.play), seed)
+
+    def act(self, observations: Observations, is_first: np.ndarray) -> np.ndarray:
+        slates = self._follower.slates(observations, is_first)
+        return slates[:, 0] if self.slate_size == 1 else slates
+
+    def save(self, path: Path) -> None:
+        if self.model is None:
+            raise NothingLearntError
+        weights = {name: weight.detach().cpu().numpy() for name, weight in self.model.state_dict().items()}
+        settings = {"sizes": self.model.sizes.as_settings(), "schema": self.model.schema.as_settings()}
+        save_tensors(path, type(self).__name__, weights, settings)
+
+    def load(self, path: Path) -> None:
+        weights, settings = load_tensors(path, type(self).__name__)
+        model = LargeModel(ModelSizes(**settings["sizes"]), Schema.from_settings(settings["schema"]))
+        model.load_state_dict({name: torch.as_tensor(weight) for name, weight in weights.items()})
+        self.model = model.to(self.device)

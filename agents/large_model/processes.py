@@ -1,0 +1,96 @@
+"""The processes that train one model together, as `torchrun` starts them; one alone is a group of one.
+
+Every process owns sessions, plays them and learns from them; gradients and statistics are averaged over all.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+from torch.nn.parallel import DistributedDataParallel
+
+from agents.large_model.losses import SessionLoss
+
+_TIMEOUT = timedelta(minutes=30)
+SHARDED_FROM = 500_000_000
+"""Parameters from which on a model is sharded over the processes (FSDP2) instead of copied to each (DDP)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Processes:
+    """This process among all of them."""
+
+    device: torch.device
+    rank: int = 0
+    number: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether it is this process that writes files and shows progress."""
+        return self.rank == 0
+
+    def share(self, total: int, name: str) -> int:
+        """What is this process's part of something that all have together; `ValueError` if it cannot be shared out."""
+        if total % self.number:
+            raise ValueError(f"{name}={total}: must be a multiple of the number of processes, {self.number}")
+        return total // self.number
+
+    def summed(self, values: torch.Tensor) -> torch.Tensor:
+        """Sums over all processes."""
+        if self.number > 1:
+            values = values.clone()
+            dist.all_reduce(values)
+        return values
+
+    def any(self, is_so: bool) -> bool:
+        """Whether it is so in some process: what all of them do together, all of them must decide alike."""
+        return bool(self.summed(torch.tensor([float(is_so)], device=self.device)).item() > 0.0)
+
+
+@contextmanager
+def joined(device: str) -> Iterator[Processes]:
+    """Join the group that `torchrun` has announced, if it has; leave it in the end.
+
+    Args:
+        device: "cpu" or "cuda"; with several GPUs each process takes the one of its local rank.
+    """
+    number = int(os.environ.get("WORLD_SIZE", "1"))
+    is_cuda = torch.device(device).type == "cuda"
+    if is_cuda and not torch.cuda.is_available():
+        raise ValueError(f"device={device!r}: PyTorch sees no GPU here")
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    own = torch.device("cuda", local) if is_cuda else torch.device("cpu")
+    if is_cuda:
+        torch.cuda.set_device(own)
+    if number == 1:
+        yield Processes(device=own)
+        return
+    dist.init_process_group("nccl" if is_cuda else "gloo", timeout=_TIMEOUT)
+    try:
+        yield Processes(rank=dist.get_rank(), number=dist.get_world_size(), device=own)
+    finally:
+        dist.destroy_process_group()
+
+
+def distributed(loss: SessionLoss, processes: Processes, is_sharded: bool | None = None) -> nn.Module:
+    """The loss as all processes compute it together: the gradients of each are averaged over all.
+
+    A model of at least `SHARDED_FROM` parameters is sharded, unless `is_sharded` says otherwise.
+    """
+    if processes.number == 1:
+        return loss
+    model = loss.model
+    if is_sharded if is_sharded is not None else model.num_parameters >= SHARDED_FROM:
+        for block in model.trunk.blocks:
+            fully_shard(block)  # type: ignore[call-overload]
+        fully_shard(model)
+        for name in ("extend", "item_tables", "score", "first_tokens", "row_tokens"):
+            register_fsdp_forward_method(model, name)
+        return loss
+    return DistributedDataParallel(loss, find_unused_parameters=True)

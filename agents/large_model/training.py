@@ -1,0 +1,260 @@
+"""Trains a model: plays sessions in turns, learns from them, writes down how it goes, and goes on where it was killed.
+
+Whole sessions are played afresh in each iteration, from seeds that follow from its number. So a checkpoint need not
+hold any of them, and what comes after a restart is what would have come without it.
+
+Shape legend: B sessions, T steps.
+"""
+
+import json
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_optimizer_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
+
+from agents.large_model.checkpoint import Checkpoint, CheckpointError
+from agents.large_model.losses import SessionLoss, Targets
+from agents.large_model.model import LargeModel
+from agents.large_model.plackett_luce import slate_log_probabilities
+from agents.large_model.playing import play
+from agents.large_model.processes import Processes, distributed
+from agents.large_model.sessions import Sessions, lambda_returns
+from agents.large_model.sizes import ModelSizes, sizes_named
+from agents.large_model.stages import Stage
+from agents.large_model.stopwatch import Stopwatch
+from agents.large_model.training_config import TrainingConfig
+from agents.large_model.worlds import TrainingWorld, TrainingWorlds
+
+_WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True, flatten_optimizer_state_dict=True)
+_COUNTERS = ("num_steps", "iteration", "num_updates")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """What is said after each iteration."""
+
+    num_steps: int
+    """User-steps so far, of all processes."""
+    line: dict[str, Any]
+    """What is written into the metrics."""
+
+
+class Training:
+    """One process's part of a training.
+
+    Args:
+        config: what is trained.
+        processes: this process among all.
+        is_sharded: see `processes.distributed`.
+        is_compiled: whether the trunk is compiled (torch.compile); pays on a GPU.
+    """
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        processes: Processes,
+        *,
+        is_sharded: bool | None = None,
+        is_compiled: bool = False,
+    ) -> None:
+        self.config, self.processes, self.plan = config, processes, config.plan()
+        self.num_envs = processes.share(config.num_envs, "num_envs")
+        self.batch_sessions = processes.share(config.batch_sessions, "batch_sessions")
+        self.worlds = TrainingWorlds(config.env_ids, config.env_options, config.num_catalogs, self.num_envs)
+        self.schema = self.worlds.schema(config.has_pictures, config.has_sounds)
+        self.sizes = ModelSizes(**{**sizes_named(config.preset).as_settings(), **config.sizes})
+        device = processes.device
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(config.seed)
+            self.model = LargeModel(self.sizes, self.schema)
+        self.model.to(device)
+        self.loss = distributed(SessionLoss(self.model, config.clip), processes, is_sharded)
+        if is_compiled:
+            self.model.trunk.compile(dynamic=True)
+        self.optimizer = _optimizer(self.model, config.weight_decay)
+        self.hasautocast = device.type == "cuda"
+        self.num_steps, self.iteration, self.num_updates = 0, 0, 0
+        self.stopwatch = Stopwatch(device)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all stages have had their steps."""
+        return self.num_steps >= self.plan.num_steps
+
+    def iterate(self) -> Progress:
+        """Play sessions in the world whose turn it is, and learn from them."""
+        started = time.perf_counter()
+        stage, progress = self.plan.at(self.num_steps)
+        world = self.worlds.turn(self.iteration, self.schema, self.sizes.num_word_buckets, self.processes.device)
+        with self.stopwatch.on("playing"), self.autocast():
+            sessions = self._play(stage, progress, world)
+        with self.stopwatch.on("learning"):
+            parts = self._learn(stage, sessions, world)
+        found = torch.stack([sessions.returns.sum(), sessions.lengths.sum(), torch.tensor(len(sessions))]).double()
+        total_return, num_steps, num_sessions = self.processes.summed(found.to(self.processes.device)).tolist()
+        self.iteration += 1
+        self.num_steps += int(num_steps)
+        seconds = time.perf_counter() - started
+        spent = self.stopwatch.taken()
+        line = {
+            "num_steps": self.num_steps,
+            "iteration": self.iteration,
+            "stage": stage.name,
+            "return": total_return / num_sessions,
+            "session_length": num_steps / num_sessions,
+            "steps_per_s": num_steps / seconds,
+            "share_env": spent.get("env", 0.0) / seconds,
+            "share_playing": (spent["playing"] - spent.get("env", 0.0)) / seconds,
+            "share_learning": spent["learning"] / seconds,
+            **parts,
+        }
+        return Progress(num_steps=self.num_steps, line=line)
+
+    def autocast(self) -> Any:
+        """The precision that is computed in: bfloat16 on a GPU, with weights of float32."""
+        return torch.autocast(self.processes.device.type, torch.bfloat16, enabled=self.hasautocast)
+
+    def _play(self, stage: Stage, progress: float, world: TrainingWorld) -> Sessions:
+        place = self.iteration * self.processes.number + self.processes.rank
+        return play(
+            self.model,
+            world.env,
+            world.content,
+            seed=(self.config.seed * 2**20 + place) * self.num_envs,
+            generator=self._generator(place),
+            behaviour=stage.behaviour(progress),
+            teacher=self.worlds.teacher(self.iteration, world) if stage.has_teacher else None,
+            stopwatch=self.stopwatch,
+        )
+
+    def _generator(self, place: int) -> torch.Generator:
+        """Draws of one iteration of one process."""
+        seed = self.config.seed * 2**32 + place
+        return torch.Generator(self.processes.device).manual_seed(seed)
+
+    def _learn(self, stage: Stage, sessions: Sessions, world: TrainingWorld) -> dict[str, float]:
+        config, device = self.config, self.processes.device
+        if self.hasautocast:
+            sessions = self._judged_anew(sessions, world)
+        returns = lambda_returns(
+            sessions.rewards, sessions.values, sessions.is_step, gamma=config.gamma, trace=config.trace
+        )
+        advantages = self._normalised(returns - sessions.values, sessions.is_step)
+        generator = torch.Generator().manual_seed(self.config.seed * 2**32 + self.iteration)
+        sums: dict[str, float] = {"gradient_norm": 0.0}
+        num_batches = 0
+        for _ in range(stage.num_epochs):
+            order = torch.randperm(len(sessions), generator=generator)
+            for index in order.split(self.batch_sessions):
+                is_told = bool(torch.rand(1, generator=generator) >= config.unknown_domain_share)
+                index = index.to(device)
+                part = sessions.part(index)
+                is_step = sessions.is_step[index]
+                targets = Targets(advantages=advantages[index][is_step], returns=returns[index][is_step])
+                with self.autocast():
+                    total, parts = self.loss(part, world.content, targets, stage.weights, is_told)
+                self.optimizer.zero_grad(set_to_none=True)
+                total.backward()
+                norm = nn.utils.clip_grad_norm_(self.model.parameters(), config.max_gradient_norm)
+                self._set_learning_rate(stage)
+                self.optimizer.step()
+                self.num_updates += 1
+                num_batches += 1
+                for name, value in {**parts, "gradient_norm": norm}.items():
+                    sums[name] = sums.get(name, 0.0) + float(value)
+        means = {name: value / num_batches for name, value in sums.items()}
+        explained = _explained_variance(sessions.values, returns, sessions.is_step)
+        return {**means, "explained_variance": explained, "temperature": self.model.temperature.item()}
+
+    @torch.no_grad()
+    def _judged_anew(self, sessions: Sessions, world: TrainingWorld) -> Sessions:
+        """The same sessions with the log-probabilities and values of the pass that is trained: numbers of low precision
+        that are computed in another order differ, and ratios must be 1 at the start."""
+        log_probabilities, values = sessions.log_probabilities.clone(), sessions.values.clone()
+        for index in torch.arange(len(sessions), device=sessions.lengths.device).split(self.batch_sessions):
+            part = sessions.part(index)
+            with self.autocast():
+                scores = self.model(part, world.content)
+            steps = part.is_step.nonzero(as_tuple=True)
+            places = index[steps[0]], steps[1]
+            log_probabilities[places] = slate_log_probabilities(scores.logits, part.steps.slates)
+            values[places] = self.model.value(scores.values)
+        return replace(sessions, log_probabilities=log_probabilities, values=values)
+
+    def _normalised(self, advantages: torch.Tensor, is_step: torch.Tensor) -> torch.Tensor:
+        """Mean 0 and standard deviation 1 over the steps of all processes."""
+        x = advantages * is_step
+        sums = torch.stack([x.sum(), x.square().sum(), is_step.sum().to(x.dtype)]).double()
+        total, squares, number = self.processes.summed(sums)
+        mean = total / number
+        deviation = (squares / number - mean**2).clamp(min=1e-12).sqrt()
+        return ((advantages - mean) / deviation).to(advantages.dtype)
+
+    def _set_learning_rate(self, stage: Stage) -> None:
+        config = self.config
+        warm = min((self.num_updates + 1) / max(config.warm_up_updates, 1), 1.0)
+        steps = self.plan.stages[-1][1]
+        begin = self.plan.num_steps - steps
+        progress = min(max((self.num_steps - begin) / steps, 0.0), 1.0)
+        for group in self.optimizer.param_groups:
+            group["lr"] = stage.learning_rate * warm * (1.0 - (1.0 - config.last_learning_rate) * progress)
+
+    def checkpoint(self) -> Checkpoint:
+        """What it takes to go on from here; all processes have to ask for it."""
+        model: dict[str, Any] = get_model_state_dict(self.model, options=_WHOLE)
+        optimizer: dict[str, Any] = get_optimizer_state_dict(self.model, self.optimizer, options=_WHOLE)
+        tensors = {name: value for name, value in optimizer.items() if isinstance(value, torch.Tensor)}
+        return Checkpoint(
+            model=model,
+            optimizer=tensors,
+            state={
+                "sizes": self.sizes.as_settings(),
+                "schema": self.schema.as_settings(),
+                "config": self.config.as_settings(),
+                "optimizer": {name: value for name, value in optimizer.items() if name not in tensors},
+                **{name: getattr(self, name) for name in _COUNTERS},
+            },
+        )
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint of the same config, written by any number of processes.
+
+        Raises:
+            CheckpointError: it is of another training; the message names what differs.
+        """
+        own, theirs = json.loads(json.dumps(self.config.as_settings())), checkpoint.state["config"]
+        for name, value in own.items():
+            if theirs.get(name) != value:
+                raise CheckpointError(
+                    f"the checkpoint was trained with {name}={theirs.get(name)!r}, not {value!r}: give the same "
+                    "settings, or another folder"
+                )
+        model: dict[str, Any] = dict(checkpoint.model)
+        set_model_state_dict(self.model, model, options=_WHOLE)
+        optimizer = {**checkpoint.state["optimizer"], **(checkpoint.optimizer or {})}
+        set_optimizer_state_dict(self.model, self.optimizer, optimizer, options=_WHOLE)
+        for name in _COUNTERS:
+            setattr(self, name, checkpoint.state[name])
+
+
+def _optimizer(model: nn.Module, weight_decay: float) -> torch.optim.AdamW:
+    """AdamW (Loshchilov and Hutter 2019) with decay of matrices only."""
+    matrices = [weight for weight in model.parameters() if weight.ndim > 1]
+    others = [weight for weight in model.parameters() if weight.ndim <= 1]
+    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.95))
+
+
+def _explained_variance(values: torch.Tensor, returns: torch.Tensor, is_step: torch.Tensor) -> float:
+    """1 - Var(returns - values) / Var(returns): 1 if values foretell all, 0 if they foretell nothing."""
+    found, foretold = returns[is_step], values[is_step]
+    return float(1.0 - (found - foretold).var() / found.var().clamp(min=1e-12))
