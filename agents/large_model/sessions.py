@@ -64,8 +64,11 @@ class Sessions:
     def steps(self) -> "Steps":
         """All steps that took place, one session after the other."""
         sessions, steps = self.is_step.nonzero(as_tuple=True)
-        own = {each.name: getattr(self, each.name) for each in fields(Steps) if each.name != "sessions"}
-        return Steps(sessions=sessions, **{name: None if x is None else x[sessions, steps] for name, x in own.items()})
+        taken: dict[str, Any] = {}
+        for each in fields(Steps)[1:]:
+            value = getattr(self, each.name)
+            taken[each.name] = None if value is None else value[sessions, steps]
+        return Steps(sessions=sessions, **taken)
 
     def part(self, index: torch.Tensor) -> "Sessions":
         """Some of the sessions, without the steps and rows that none of them has."""
@@ -83,8 +86,11 @@ class Sessions:
 
     def to(self, device: torch.device) -> "Sessions":
         """The same on another device."""
-        own: dict[str, Any] = {each.name: getattr(self, each.name) for each in fields(self)}
-        return Sessions(**{name: None if x is None else x.to(device) for name, x in own.items()})
+        moved: dict[str, Any] = {}
+        for each in fields(self):
+            value = getattr(self, each.name)
+            moved[each.name] = None if value is None else value.to(device)
+        return Sessions(**moved)
 
 
 @dataclass(frozen=True, eq=False)
