@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from conftest import CHECKOUT
 
+from agents.terminal import console
 from benchmarks.__main__ import main
 from benchmarks.cell import Cell, run_cell
-from benchmarks.commands.console import console
 from benchmarks.commands.run import with_ratings_log
 from benchmarks.metrics import BIN_STARTS
 from benchmarks.result_folder import ResultFolder

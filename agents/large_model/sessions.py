@@ -56,6 +56,11 @@ class Sessions:
         return int(self.lengths.sum())
 
     @property
+    def num_tokens(self) -> int:
+        """Of all sessions: a profile and all rows."""
+        return len(self) + int((self.row_items >= 0).sum())
+
+    @property
     def returns(self) -> torch.Tensor:
         """[B] float32: sums of rewards."""
         return (self.rewards * self.is_step).sum(1)

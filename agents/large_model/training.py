@@ -22,6 +22,7 @@ from torch.distributed.checkpoint.state_dict import (
 )
 
 from agents.large_model.checkpoint import Checkpoint, CheckpointError
+from agents.large_model.flops import forward_operations, peak_of
 from agents.large_model.losses import SessionLoss, Targets
 from agents.large_model.model import LargeModel
 from agents.large_model.plackett_luce import slate_log_probabilities
@@ -99,8 +100,9 @@ class Training:
             sessions = self._play(stage, progress, world)
         with self.stopwatch.on("learning"):
             parts = self._learn(stage, sessions, world)
-        found = torch.stack([sessions.returns.sum(), sessions.lengths.sum(), torch.tensor(len(sessions))]).double()
-        total_return, num_steps, num_sessions = self.processes.summed(found.to(self.processes.device)).tolist()
+        counts = [sessions.returns.sum().item(), sessions.num_steps, len(sessions), sessions.num_tokens]
+        found = torch.tensor(counts, dtype=torch.float64, device=self.processes.device)
+        total_return, num_steps, num_sessions, num_tokens = self.processes.summed(found).tolist()
         self.iteration += 1
         self.num_steps += int(num_steps)
         seconds = time.perf_counter() - started
@@ -112,12 +114,23 @@ class Training:
             "return": total_return / num_sessions,
             "session_length": num_steps / num_sessions,
             "steps_per_s": num_steps / seconds,
+            "tokens_per_s": num_tokens / seconds,
+            "mfu": self._mfu(stage, sessions, spent["learning"]),
             "share_env": spent.get("env", 0.0) / seconds,
             "share_playing": (spent["playing"] - spent.get("env", 0.0)) / seconds,
             "share_learning": spent["learning"] / seconds,
             **parts,
         }
         return Progress(num_steps=self.num_steps, line=line)
+
+    def _mfu(self, stage: Stage, sessions: Sessions, seconds: float) -> float | None:
+        """Share of the GPU's peak that this process's learning came to (Chowdhery et al. 2022); None on a CPU."""
+        peak = peak_of(self.processes.device)
+        if peak is None:
+            return None
+        length = sessions.num_tokens / len(sessions)
+        sizes = sessions.num_tokens, sessions.num_steps, sessions.candidates.shape[2], int(length)
+        return 3.0 * stage.num_epochs * forward_operations(self.model, *sizes) / (seconds * peak)
 
     def autocast(self) -> Any:
         """The precision that is computed in: bfloat16 on a GPU, with weights of float32."""

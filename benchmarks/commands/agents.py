@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
-from benchmarks.commands.console import console
+from agents.terminal import console
 from benchmarks.roster import FAMILIES, ROSTER, entry_named
 from benchmarks.suites import SUITES
 

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.markdown import Markdown
 
-from benchmarks.commands.console import console
+from agents.terminal import console
 from benchmarks.results import Row, of_newest_version, read_rows
 from benchmarks.suites import SUITES
 

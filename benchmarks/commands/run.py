@@ -9,7 +9,8 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.commands.console import Counted, console, positive, progress_bar
+from agents.terminal import console, positive, progress_bar
+from benchmarks.commands.cells_done import Counted
 from benchmarks.result_folder import ResultFolder
 from benchmarks.results import ResultsError, of_newest_version, provenance
 from benchmarks.runner import Costs, cells, narrowed, run_suite, suite_named

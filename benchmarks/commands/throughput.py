@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
-from benchmarks.commands.console import console, positive
+from agents.terminal import console, positive
 
 
 def add_to(commands: Any) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 from rich.table import Table
 
-from benchmarks.commands.console import Counted, console, positive, progress_bar
+from agents.terminal import console, positive, progress_bar
+from benchmarks.commands.cells_done import Counted
 from benchmarks.result_folder import ResultFolder
 from benchmarks.results import provenance
 from benchmarks.runner import Costs, checked_scenarios, run_suite

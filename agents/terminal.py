@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 
 def console() -> Console:
@@ -19,19 +19,21 @@ def progress_bar(on: Console, *more: ProgressColumn) -> Progress:
     return Progress(*columns, console=on, speed_estimate_period=1_800.0)
 
 
-class Counted(ProgressColumn):
-    """How many of how many, where the bar itself counts seconds."""
-
-    def render(self, task: Task) -> str:
-        return f"{task.fields['num_done']}/{task.fields['num_all']}"
-
-
 def positive(text: str) -> int:
     """A whole number of at least 1, as an argparse type."""
+    return _whole(text, 1)
+
+
+def not_negative(text: str) -> int:
+    """A whole number of at least 0, as an argparse type."""
+    return _whole(text, 0)
+
+
+def _whole(text: str, least: int) -> int:
     try:
-        number = int(text)
+        number = int(text.replace("_", ""))
     except ValueError:
-        number = 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: must be a whole number of at least 1")
+        number = least - 1
+    if number < least:
+        raise argparse.ArgumentTypeError(f"{text!r}: must be a whole number of at least {least}")
     return number
