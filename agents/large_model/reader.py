@@ -106,7 +106,7 @@ class SessionReader:
         max_steps: int,
         history_length: int,
     ) -> None:
-        self.model, self.content, self.num_slots, self.history_length = model, content, num_slots, history_length
+        self.model, self.content, self.num_slots, self.max_steps = model, content, num_slots, max_steps
         self._as_rows, self._as_candidates = tables
         device = self._as_rows.device
         num_rows = history_length + max_steps * num_slots
@@ -118,8 +118,10 @@ class SessionReader:
         self._elapsed = torch.zeros(num_sessions, device=device)
 
     def begin(self, reading: Reading, which: torch.Tensor | None = None) -> None:
-        """Read the first observations of sessions, of all of them or of those at `which` [n]: who it is, and the
-        history that is brought along."""
+        """Read sessions from observations alone, of all of them or of those at `which` [n]: who it is, and the history.
+
+        A session that is not at its start is read as if it had been followed, as far as the observation remembers it.
+        """
         lanes = torch.arange(len(self.num_rows), device=self.items.device) if which is None else which
         self.cache.lengths[lanes] = 0
         self.items[lanes] = -1
@@ -127,7 +129,10 @@ class SessionReader:
         self.num_rows[lanes] = reading.num_rows
         self._elapsed[lanes] = reading.elapsed
         num_read = int(reading.num_rows.max())
-        answers = self._row_columns(reading.answers[:, :num_read], torch.zeros_like(reading.elapsed), is_before=True)
+        back = reading.num_rows[:, None] - 1 - torch.arange(num_read, device=lanes.device)  # rows after each row
+        steps_taken = torch.round(reading.elapsed * self.max_steps)
+        steps = steps_taken[:, None] - 1 - back.div(self.num_slots, rounding_mode="floor")  # that rows were shown in
+        answers = self._row_columns(reading.answers[:, :num_read], steps)
         self.items[lanes, :num_read] = reading.items[:, :num_read]
         self.answers[lanes, :num_read] = answers
         domain = torch.full_like(reading.num_rows, self.content.domain)
@@ -147,7 +152,8 @@ class SessionReader:
         at = (reading.num_rows[:, None] - num_shown[:, None] + slots).clamp(0, reading.items.shape[1] - 1)
         items = reading.items.gather(1, at).where(is_there, -1)
         answers = reading.answers.gather(1, at[:, :, None].expand(-1, -1, _NUM_FEEDBACK)) * is_there[:, :, None]
-        answers = self._row_columns(answers, self._elapsed[lanes], is_before=False)
+        steps = torch.round(self._elapsed[lanes] * self.max_steps)[:, None].expand(-1, self.num_slots)
+        answers = self._row_columns(answers, steps)
         places = (self.num_rows[lanes][:, None] + slots).clamp(max=self.items.shape[1] - 1)
         self.items[lanes[:, None], places] = items
         self.answers[lanes[:, None], places] = answers
@@ -177,9 +183,8 @@ class SessionReader:
     def _row_tokens(self, items: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
         return self.model.row_tokens(self._as_rows[items.clamp(min=0)], answers)
 
-    @staticmethod
-    def _row_columns(answers: torch.Tensor, elapsed: torch.Tensor, is_before: bool) -> torch.Tensor:
-        """[n, k, 9]: `ROW_COLUMNS` of rows with that feedback [n, k, 7], shown when `elapsed` [n] was over."""
-        time = elapsed[:, None, None].expand(-1, answers.shape[1], 1)
-        before = torch.full_like(time, float(is_before))
-        return torch.cat([answers, time, before], 2)
+    def _row_columns(self, answers: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
+        """[n, k, 9]: `ROW_COLUMNS` of rows with that feedback [n, k, 7], shown in those steps [n, k] of the session, or
+        before it if they are negative."""
+        more = torch.stack([steps.clamp(min=0.0) / self.max_steps, (steps < 0.0).to(answers.dtype)], 2)
+        return torch.cat([answers, more], 2)

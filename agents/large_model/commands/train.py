@@ -47,7 +47,7 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ID",
         help="scenario to train in; repeat for several, which then take turns (default: recsim_env/Video-v0)",
     )
-    parser.add_argument("--world", metavar="PATH", help="for MovieLens: fitted world, MovieLens-100K folder or CSV")
+    add_world_argument(parser)
     parser.add_argument("--preset", default="tiny", choices=PRESETS, help="how large the model is")
     parser.add_argument("--steps", type=positive, default=10_000_000, metavar="N", help="user-steps of all stages")
     parser.add_argument("--supervised-share", type=float, default=0.1, metavar="X", help="of the steps")
@@ -61,6 +61,11 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--threads", type=positive, metavar="N", help="of each process on a CPU (default: PyTorch's)")
     parser.add_argument("--compile", action="store_true", help="compile the trunk (torch.compile); pays on a GPU")
+
+
+def add_world_argument(parser: argparse.ArgumentParser) -> None:
+    """Where a world from a log comes from."""
+    parser.add_argument("--world", metavar="PATH", help="for MovieLens: fitted world, MovieLens-100K folder or CSV")
 
 
 def config_of(parsed: argparse.Namespace) -> TrainingConfig:
