@@ -34,7 +34,7 @@ class LossWeights(Checked):
     teacher: float = number(0.0, 0.0, 1e3)
     """Squared error of what a teacher makes of all candidates, up to a constant."""
     anchor: float = number(0.0, 0.0, 1e3)
-    """Divergence from the policy that drew the slates, of the slates drawn."""
+    """Divergence KL(anchor, policy) from a policy that should not be left far behind, in nats."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,6 +45,8 @@ class Targets:
     """[K]: normalised."""
     returns: torch.Tensor
     """[K]: what each state turned out to be worth."""
+    anchor_logits: torch.Tensor | None = None
+    """[K, M]: of the policy that is the anchor."""
 
 
 class SessionLoss(nn.Module):
@@ -83,16 +85,24 @@ class SessionLoss(nn.Module):
             parts["q_value"] = (found.gather(1, steps.slates).mean(1) - targets.returns).square()
         if weights.teacher > 0.0 and steps.teacher is not None:
             parts["teacher"] = teacher_loss(scores.logits * scores.temperature, steps.teacher, mask)
-        if weights.policy > 0.0 or weights.anchor > 0.0:
+        if weights.anchor > 0.0 and targets.anchor_logits is not None:
+            parts["anchor"] = divergence(targets.anchor_logits, scores.logits)
+        if weights.policy > 0.0:
             log_ratios = slate_log_probabilities(scores.logits, steps.slates) - steps.log_probabilities  # [K, S]
             ratios, advantages = log_ratios.exp(), targets.advantages[:, None]
             clipped = ratios.clamp(1.0 - self.clip, 1.0 + self.clip)
             parts["policy"] = -torch.minimum(ratios * advantages, clipped * advantages).mean(1)
-            parts["anchor"] = (ratios - 1.0 - log_ratios).mean(1)  # never below 0; its mean is that of the divergence
+            parts["moved"] = (ratios - 1.0 - log_ratios).mean(1)  # never below 0; its mean is that of the divergence
             parts["share_clipped"] = ((ratios - 1.0).abs() > self.clip).float().mean(1)
         means = {name: part.mean() for name, part in parts.items()}
         total = sum(getattr(weights, name) * mean for name, mean in means.items() if getattr(weights, name, 0.0) > 0.0)
         return total, {name: mean.detach() for name, mean in means.items()}  # type: ignore[return-value]
+
+
+def divergence(anchor_logits: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+    """[K]: KL(anchor, policy) = sum anchor log(anchor / policy) over the candidates [K, M], in nats."""
+    anchor = anchor_logits.log_softmax(1)
+    return (anchor.exp() * (anchor - logits.log_softmax(1))).sum(1)
 
 
 def answer_loss(clicks: torch.Tensor, rewards: torch.Tensor, steps: Steps) -> torch.Tensor:

@@ -14,9 +14,9 @@ from agents.large_model.schema import Schema
 
 
 def make_env(env_id: str, num_envs: int, **options: Any) -> Any:
-    """A vector env of compact observations that can be learnt in."""
+    """A vector env, of compact observations unless `options` say otherwise, that can be learnt in."""
     env: Any = gymnasium.make_vec(
-        env_id, num_envs, vectorization_mode="vector_entry_point", **{**options, "observation": "compact"}
+        env_id, num_envs, vectorization_mode="vector_entry_point", **{"observation": "compact", **options}
     )
     check_remembers_a_step(env.simulator)
     return env
