@@ -10,9 +10,8 @@ import torch
 
 
 def gumbel(shape: torch.Size, generator: torch.Generator, device: torch.device) -> torch.Tensor:
-    """Standard Gumbel noise."""
-    uniform = torch.rand(shape, generator=generator, device=device).clamp(min=1e-20)
-    return -torch.log(-torch.log(uniform).clamp(min=1e-20))
+    """Standard Gumbel noise: minus the logarithm of a standard exponential."""
+    return -torch.empty(shape, device=device).exponential_(generator=generator).clamp(min=1e-20).log()
 
 
 def draw_slates(logits: torch.Tensor, num_slots: int, generator: torch.Generator) -> torch.Tensor:
