@@ -9,6 +9,7 @@ from torch import nn
 from agents.candidate_scorer import MISSING
 
 _SMOOTHNESS = 0.75  # standard deviation of a target, in bins
+_MARGIN = 2  # bins beyond each bound: a target that were cut off there would have another mean than its return
 
 
 class ReturnDistribution(nn.Module):
@@ -21,14 +22,16 @@ class ReturnDistribution(nn.Module):
         width: E.
         low: least return.
         high: greatest return.
-        num_bins: b.
+        num_bins: b, the margins of two at each end among them.
     """
 
     def __init__(self, width: int, low: float, high: float, num_bins: int) -> None:
         super().__init__()
         self.logits = nn.Linear(width, num_bins)
         nn.init.zeros_(self.logits.weight)
-        self.register_buffer("edges", torch.linspace(low, high, num_bins + 1), persistent=False)
+        self.low, self.high = low, high
+        margin = _MARGIN * (high - low) / (num_bins - 2 * _MARGIN)
+        self.register_buffer("edges", torch.linspace(low - margin, high + margin, num_bins + 1), persistent=False)
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         return self.logits(states)
@@ -39,13 +42,17 @@ class ReturnDistribution(nn.Module):
         centres = (edges[1:] + edges[:-1]) / 2.0
         return logits.float().softmax(-1) @ centres
 
-    def loss(self, logits: torch.Tensor, returns: torch.Tensor) -> torch.Tensor:
-        """[...]: cross-entropy with a normal distribution around each return, cut off at the ends."""
+    def target(self, returns: torch.Tensor) -> torch.Tensor:
+        """[..., b]: the masses in the bins of a normal distribution around each return, which is cut off at the
+        bounds."""
         edges: torch.Tensor = self.edges  # type: ignore[assignment]
         spread = _SMOOTHNESS * (edges[1] - edges[0]) * 2.0**0.5
-        below = torch.erf((edges - returns[..., None].clamp(edges[0], edges[-1])) / spread)  # [..., b + 1]
-        target = (below[..., 1:] - below[..., :-1]) / (below[..., -1:] - below[..., :1])
-        return -(target * logits.float().log_softmax(-1)).sum(-1)
+        below = torch.erf((edges - returns[..., None].clamp(self.low, self.high)) / spread)  # [..., b + 1]
+        return (below[..., 1:] - below[..., :-1]) / (below[..., -1:] - below[..., :1])
+
+    def loss(self, logits: torch.Tensor, returns: torch.Tensor) -> torch.Tensor:
+        """[...]: cross-entropy with the target of each return."""
+        return -(self.target(returns) * logits.float().log_softmax(-1)).sum(-1)
 
 
 def policy_logits(worths: torch.Tensor, temperature: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

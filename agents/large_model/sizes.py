@@ -30,7 +30,7 @@ class ModelSizes(Checked):
     """Embeddings that all words share, by a hash."""
     word_width: int = count(16, 4, 65_536)
     """Of a word's embedding."""
-    num_value_bins: int = count(101, 3, 10_001)
+    num_value_bins: int = count(101, 5, 10_001)
     """Bins of the distribution of returns."""
     max_tokens: int = count(1_024, 8, 1_000_000)
     """Longest session: 1 for the profile, and one for each item shown."""
