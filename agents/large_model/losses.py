@@ -82,7 +82,7 @@ class SessionLoss(nn.Module):
         if weights.q_value > 0.0:
             values = self.model.value(scores.values).detach()
             found = q_values(values, scores.logits, scores.temperature, mask)
-            parts["q_value"] = (found.gather(1, steps.slates).mean(1) - targets.returns).square()
+            parts["q_value"] = (over_slots(found.gather(1, steps.slates), steps) - targets.returns).square()
         if weights.teacher > 0.0 and steps.teacher is not None:
             parts["teacher"] = teacher_loss(scores.logits * scores.temperature, steps.teacher, mask)
         if weights.anchor > 0.0 and targets.anchor_logits is not None:
@@ -91,9 +91,9 @@ class SessionLoss(nn.Module):
             log_ratios = slate_log_probabilities(scores.logits, steps.slates) - steps.log_probabilities  # [K, S]
             ratios, advantages = log_ratios.exp(), targets.advantages[:, None]
             clipped = ratios.clamp(1.0 - self.clip, 1.0 + self.clip)
-            parts["policy"] = -torch.minimum(ratios * advantages, clipped * advantages).mean(1)
-            parts["moved"] = (ratios - 1.0 - log_ratios).mean(1)  # never below 0; its mean is that of the divergence
-            parts["share_clipped"] = ((ratios - 1.0).abs() > self.clip).float().mean(1)
+            parts["policy"] = -over_slots(torch.minimum(ratios * advantages, clipped * advantages), steps)
+            parts["moved"] = over_slots(ratios - 1.0 - log_ratios, steps)  # never below 0; on average the divergence
+            parts["share_clipped"] = over_slots(((ratios - 1.0).abs() > self.clip).float(), steps)
         means = {name: part.mean() for name, part in parts.items()}
         total = sum(getattr(weights, name) * mean for name, mean in means.items() if getattr(weights, name, 0.0) > 0.0)
         return total, {name: mean.detach() for name, mean in means.items()}  # type: ignore[return-value]
@@ -115,7 +115,13 @@ def answer_loss(clicks: torch.Tensor, rewards: torch.Tensor, steps: Steps) -> to
     was_chosen = steps.clicked.float()
     each = binary_cross_entropy_with_logits(clicks, was_chosen, reduction="none")
     error = rewards - num_slots * steps.rewards[:, None]
-    return (each + 0.5 * was_chosen * error.square()).mean(1)
+    return over_slots(each + 0.5 * was_chosen * error.square(), steps)
+
+
+def over_slots(each: torch.Tensor, steps: Steps) -> torch.Tensor:
+    """[K]: mean of [K, S] over the slots that a candidate was left for."""
+    is_shown = steps.candidates.gather(1, steps.slates) >= 0
+    return each.where(is_shown, 0.0).sum(1) / is_shown.sum(1).clamp(min=1)
 
 
 def teacher_loss(worths: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -31,6 +31,11 @@ class Stage(Checked):
         super().__post_init__()
         if self.play not in PLAYS:
             raise ValueError(f"Stage.play={self.play!r}: must be one of {', '.join(PLAYS)}")
+        taught = {name for name, weight in vars(self.weights).items() if weight > 0.0}
+        if not taught - {"anchor"} - (set() if self.has_teacher else {"teacher"}):
+            raise ValueError(
+                f"Stage.weights of {self.name}: something must be learnt (anchors are for learning on line)"
+            )
 
     def behaviour(self, progress: float) -> Behaviour:
         """How slates are drawn when a share `progress` of the stage is over."""
