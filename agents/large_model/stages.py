@@ -33,9 +33,7 @@ class Stage(Checked):
             raise ValueError(f"Stage.play={self.play!r}: must be one of {', '.join(PLAYS)}")
         taught = {name for name, weight in vars(self.weights).items() if weight > 0.0}
         if not taught - {"anchor"} - (set() if self.has_teacher else {"teacher"}):
-            raise ValueError(
-                f"Stage.weights of {self.name}: something must be learnt (anchors are for learning on line)"
-            )
+            raise ValueError(f"Stage.weights of {self.name}: none above 0 of what this stage can learn")
 
     def behaviour(self, progress: float) -> Behaviour:
         """How slates are drawn when a share `progress` of the stage is over."""
