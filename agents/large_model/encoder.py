@@ -1,6 +1,6 @@
-"""The content tower: dense features, words, picture and sound of items to one vector each; any of them may be missing.
+"""The content tower: what is known of items, in any form, to one vector each; any form may be missing.
 
-Shape legend: i items, F content features, W words, V width of an item's vector.
+Shape legend: i items, F content features, W words, V width of an item's vector, E width of a language model.
 """
 
 import torch
@@ -42,16 +42,23 @@ class ContentEncoder(nn.Module):
     """Items to [i, V]: what each modality says is added up, a vector of its own standing in for one that is missing.
 
     A modality that the schema does not have has no weights.
+
+    Args:
+        sizes: of the model.
+        schema: of the model.
+        description_width: E; 0 if there are no descriptions.
     """
 
-    def __init__(self, sizes: ModelSizes, schema: Schema) -> None:
+    def __init__(self, sizes: ModelSizes, schema: Schema, description_width: int = 0) -> None:
         super().__init__()
         width = sizes.item_width
         self.dense = nn.Linear(len(schema.content_names), width)
         self.words = WordTower(sizes)
         self.picture = PatchTower(3, width) if schema.has_pictures else None
         self.sound = PatchTower(1, width) if schema.has_sounds else None
-        self.missing = nn.ParameterDict({name: torch.zeros(width) for name in ("words", "picture", "sound")})
+        self.description = nn.Linear(description_width, width) if description_width else None
+        modalities = ("words", "picture", "sound", *(("description",) if description_width else ()))
+        self.missing = nn.ParameterDict({name: torch.zeros(width) for name in modalities})
         self.norm = nn.RMSNorm(width)
         self.up, self.down = nn.Linear(width, 2 * width), nn.Linear(2 * width, width, bias=False)
         nn.init.zeros_(self.down.weight)
@@ -68,4 +75,7 @@ class ContentEncoder(nn.Module):
         if self.sound is not None:
             heard = None if content.sounds is None else content.sounds[which][:, None].to(x.dtype) * 2.0 - 1.0
             x = x + (self.missing["sound"] if heard is None else self.sound(heard))
+        if self.description is not None:
+            told = None if content.descriptions is None else content.descriptions[which].to(x.dtype)
+            x = x + (self.missing["description"] if told is None else self.description(told))
         return x + self.down(silu(self.up(self.norm(x))))

@@ -24,8 +24,9 @@ def forward_operations(model: LargeModel, num_tokens: int, num_steps: int, num_c
     `num_candidates` candidates in each of `num_steps` steps. The content tower, which runs once an item, is left out.
     """
     sizes = model.sizes
-    trunk = sum(weight.numel() for weight in model.trunk.parameters() if weight.ndim > 1)
     attention = 2.0 * sizes.num_layers * sizes.width * (length / 2.0)  # products with half of the tokens, and back
     heads = model.queries.weight.numel() + model.value_head.logits.weight.numel() + model.context.weight.numel()
     candidate = sizes.candidate_width * (3 + model.candidate_dynamics.in_features)
-    return 2.0 * (num_tokens * (trunk + attention) + num_steps * (heads + num_candidates * candidate))
+    return 2.0 * (
+        num_tokens * (model.trunk.num_multiplied + attention) + num_steps * (heads + num_candidates * candidate)
+    )

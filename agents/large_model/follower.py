@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from agents.large_model.item_content import ItemContent
 from agents.large_model.model import LargeModel, Scores
 from agents.large_model.playing import Behaviour, check_remembers_a_step
 from agents.large_model.reader import ObservationReader, Reading, SessionReader
@@ -31,7 +30,7 @@ class Follower:
         self.model, self.behaviour = model, behaviour
         self._num_slots = simulator.config.slate_size
         self._generator = torch.Generator(device).manual_seed(seed)
-        content = ItemContent.of(env.unwrapped, model.schema, model.sizes.num_word_buckets, device)
+        content = model.content_of(env.unwrapped)
         with torch.no_grad():
             tables = model.item_tables(content)
         self._read = ObservationReader(simulator, model.schema, device)

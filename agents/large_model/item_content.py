@@ -1,21 +1,26 @@
 """A catalogue as tensors on a device: content, and what a candidate is besides it at a point of time.
 
 Shape legend: I items, F content features that the model knows, W words of the longest title, A refreshes, M
-candidates, R rows of a session.
+candidates, E width of a language model, R rows of a session.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import torch
 
+from agents.large_model.item_description import descriptions
 from agents.large_model.schema import Schema, columns, word_buckets
 from recsim_env.observation import MAX_AGE, REFRESH_AT, SCALED_AGE
 
 DYNAMICS = ("age", "impressions", "click_rate", "mean_rating", "plays", "followed")
 """What changes of a candidate: its scaled age and statistics, as in `observation.CANDIDATE_COLUMNS`; how often the
 session has it clicked / 4, at most 1; 1 if the user follows its creator, by what the session has of it."""
+
+Describe = Callable[[list[str]], torch.Tensor]
+"""Texts to [i, E]: what a language model makes of them."""
 
 _MAX_PLAYS = 4.0
 
@@ -42,18 +47,23 @@ class ItemContent:
     """Number of the scenario, see `Schema.domain`."""
     has_creators: bool
     """Whether there are several."""
+    descriptions: torch.Tensor | None = None
+    """[I, E] float16: items in words, as a language model has them (`LanguageTrunk.describe`)."""
 
     def __len__(self) -> int:
         return len(self.features)
 
     @classmethod
-    def of(cls, env: Any, schema: Schema, num_word_buckets: int, device: torch.device) -> "ItemContent":
-        """The catalogue behind an env."""
+    def of(
+        cls, env: Any, schema: Schema, num_word_buckets: int, device: torch.device, describe: Describe | None = None
+    ) -> "ItemContent":
+        """The catalogue behind an env; with `describe`, in words, too."""
         world = env.simulator.world
         features = np.pad(env.catalog_features, ((0, 0), (0, 1)))  # the last column is what -1 takes
-        titles = [word_buckets(world.items.title(item), num_word_buckets) for item in range(len(world.items))]
-        words = np.zeros((len(titles), max(map(len, titles))), np.int64)
-        for row, title in zip(words, titles, strict=True):
+        titles = [world.items.title(item) for item in range(len(world.items))]
+        buckets = [word_buckets(title, num_word_buckets) for title in titles]
+        words = np.zeros((len(titles), max(map(len, buckets))), np.int64)
+        for row, title in zip(words, buckets, strict=True):
             row[: len(title)] = title
         everything = np.arange(len(world.items))
         pictures = world.items.images(everything) if schema.has_pictures and world.items.images else None
@@ -70,6 +80,9 @@ class ItemContent:
         tensors: dict[str, Any] = {
             name: None if array is None else torch.tensor(array, device=device) for name, array in arrays.items()
         }
+        if describe is not None:
+            said = describe(descriptions(titles, world.items.feature_names, env.catalog_features))
+            tensors["descriptions"] = said.to(device, torch.float16)
         return cls(
             **tensors,
             domain=schema.domain(world.scenario.name),

@@ -9,11 +9,10 @@ import torch
 
 from agents.agent import Env, Learner, NothingLearntError, Observations
 from agents.large_model.follower import Follower
+from agents.large_model.making import learnt_weights, remade, settings_of
 from agents.large_model.model import LargeModel
 from agents.large_model.playing import PLAYS, Behaviour
 from agents.large_model.processes import Processes
-from agents.large_model.schema import Schema
-from agents.large_model.sizes import ModelSizes
 from agents.large_model.training import Training
 from agents.large_model.training_config import TrainingConfig
 from agents.milestones import Milestones
@@ -102,12 +101,11 @@ class LargeModelAgent(Learner):
     def save(self, path: Path) -> None:
         if self.model is None:
             raise NothingLearntError
-        weights = {name: weight.detach().cpu().numpy() for name, weight in self.model.state_dict().items()}
-        settings = {"sizes": self.model.sizes.as_settings(), "schema": self.model.schema.as_settings()}
-        save_tensors(path, type(self).__name__, weights, settings)
+        weights = {name: weight.detach().cpu().numpy() for name, weight in learnt_weights(self.model).items()}
+        save_tensors(path, type(self).__name__, weights, settings_of(self.model))
 
     def load(self, path: Path) -> None:
         weights, settings = load_tensors(path, type(self).__name__)
-        model = LargeModel(ModelSizes(**settings["sizes"]), Schema.from_settings(settings["schema"]))
-        model.load_state_dict({name: torch.as_tensor(weight) for name, weight in weights.items()})
+        tensors = {name: torch.as_tensor(weight) for name, weight in weights.items()}
+        model = remade(settings, tensors, self.settings.get("language_model", ""))
         self.model = model.to(self.device)

@@ -9,6 +9,7 @@ candidates, R rows, b bins, U numbers of a user. A row is an item that was shown
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -20,8 +21,11 @@ from agents.large_model.item_content import DYNAMICS, ItemContent
 from agents.large_model.schema import UNKNOWN_DOMAIN, Schema
 from agents.large_model.sessions import Sessions
 from agents.large_model.sizes import ModelSizes
-from agents.large_model.trunk import KeyValueCache, Trunk
+from agents.large_model.trunk import Trunk
 from recsim_env.observation import FEEDBACK
+
+if TYPE_CHECKING:  # needs packages that nothing else needs
+    from agents.large_model.language_trunk import LanguageTrunk
 
 ROW_COLUMNS = (*FEEDBACK, "time", "before")
 """Columns of a row besides its item: the feedback as observed; the share of the session that was over when it was
@@ -75,18 +79,21 @@ class LargeModel(nn.Module):
     Args:
         sizes: how large it is.
         schema: what it reads.
+        trunk: a language model; None for a `Trunk`.
     """
 
-    def __init__(self, sizes: ModelSizes, schema: Schema) -> None:
+    def __init__(self, sizes: ModelSizes, schema: Schema, trunk: "LanguageTrunk | None" = None) -> None:
         super().__init__()
+        if trunk is not None:
+            sizes = trunk.sizes(sizes)
         self.sizes, self.schema = sizes, schema
         width = sizes.width
-        self.encoder = ContentEncoder(sizes, schema)
+        self.encoder = ContentEncoder(sizes, schema, description_width=0 if trunk is None else width)
         self.profile = nn.Linear(len(schema.user_names), width)
         self.domain = nn.Embedding(1 + len(schema.domains), width)
         self.shown = nn.Linear(sizes.item_width, width, bias=False)
         self.answer = nn.Linear(len(ROW_COLUMNS), width)
-        self.trunk = Trunk(sizes)
+        self.trunk = Trunk(sizes) if trunk is None else trunk
         self.context = nn.Linear(len(schema.user_names), width, bias=False)
         self.candidate_content = nn.Linear(sizes.item_width, sizes.candidate_width)
         self.candidate_dynamics = nn.Linear(len(DYNAMICS), sizes.candidate_width, bias=False)
@@ -105,12 +112,17 @@ class LargeModel(nn.Module):
     @property
     def num_parameters(self) -> int:
         """Numbers that are learnt."""
-        return sum(weight.numel() for weight in self.parameters())
+        return sum(weight.numel() for weight in self.parameters() if weight.requires_grad)
 
     @property
     def temperature(self) -> torch.Tensor:
         """Of the policy, in units of reward."""
         return self.log_temperature.exp().clamp(_LEAST_TEMPERATURE, _MOST_TEMPERATURE)
+
+    def content_of(self, env: Any) -> ItemContent:
+        """The catalogue behind an env, as the model sees it."""
+        describe = None if isinstance(self.trunk, Trunk) else self.trunk.describe
+        return ItemContent.of(env, self.schema, self.sizes.num_word_buckets, self.log_temperature.device, describe)
 
     def first_tokens(self, users: torch.Tensor, domain: torch.Tensor) -> torch.Tensor:
         """[n, E]: the profile token, from users [n, U] and the numbers of their scenarios [n]."""
@@ -142,7 +154,7 @@ class LargeModel(nn.Module):
         )
 
     def extend(
-        self, tokens: torch.Tensor, num_new: torch.Tensor, cache: KeyValueCache, which: torch.Tensor | None = None
+        self, tokens: torch.Tensor, num_new: torch.Tensor, cache: Any, which: torch.Tensor | None = None
     ) -> torch.Tensor:
         """As `Trunk.extend`."""
         return self.trunk.extend(tokens, num_new, cache, which)

@@ -172,7 +172,7 @@ def learn_online(
         report: takes what came of each round.
     """
     device = next(model.parameters()).device
-    content = ItemContent.of(env, model.schema, model.sizes.num_word_buckets, device)
+    content = model.content_of(env)
     learner, num_taken, number = OnlineLearner(model, content, config, seed), 0, 0
     while num_taken < num_steps:
         generator = torch.Generator(device).manual_seed(seed * 2**32 + number)

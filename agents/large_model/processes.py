@@ -90,7 +90,7 @@ def distributed(loss: SessionLoss, processes: Processes, is_sharded: bool | None
         for block in model.trunk.blocks:
             fully_shard(block)  # type: ignore[call-overload]
         fully_shard(model)
-        for name in ("extend", "item_tables", "score", "first_tokens", "row_tokens"):
+        for name in ("content_of", "extend", "item_tables", "score", "first_tokens", "row_tokens"):
             register_fsdp_forward_method(model, name)
         return loss
     return DistributedDataParallel(loss, find_unused_parameters=True)

@@ -15,7 +15,6 @@ import torch
 from agents.large_model.item_content import ItemContent
 from agents.large_model.model import ROW_COLUMNS, LargeModel, Scores
 from agents.large_model.schema import Schema, columns, user_names
-from agents.large_model.trunk import KeyValueCache
 from recsim_env.observation import CONTEXT, FEEDBACK
 
 _NUM_FEEDBACK = len(FEEDBACK)
@@ -110,7 +109,7 @@ class SessionReader:
         self._as_rows, self._as_candidates = tables
         device = self._as_rows.device
         num_rows = history_length + max_steps * num_slots
-        self.cache = KeyValueCache(model.sizes, num_sessions, 1 + num_rows, device, self._as_rows.dtype)
+        self.cache = model.trunk.make_cache(num_sessions, 1 + num_rows, device, self._as_rows.dtype)
         self.items = torch.full((num_sessions, num_rows), -1, dtype=torch.int64, device=device)
         self.answers = torch.zeros(num_sessions, num_rows, len(ROW_COLUMNS), device=device)
         self.num_rows = torch.zeros(num_sessions, dtype=torch.int64, device=device)
@@ -139,7 +138,7 @@ class SessionReader:
         first = self.model.first_tokens(reading.users, domain)[:, None]  # [n, 1, E]
         rows = self._row_tokens(reading.items[:, :num_read], answers)
         states = self.model.extend(torch.cat([first, rows], 1), 1 + reading.num_rows, self.cache, which)
-        self.states[lanes] = states[torch.arange(len(lanes), device=lanes.device), reading.num_rows]
+        self._set_states(lanes, states, reading.num_rows)
 
     def go_on(self, reading: Reading, num_shown: torch.Tensor, which: torch.Tensor | None = None) -> torch.Tensor:
         """Read what came of the last step, `num_shown` [n] rows of at most S, in all sessions or those at `which`.
@@ -158,8 +157,7 @@ class SessionReader:
         self.items[lanes[:, None], places] = items
         self.answers[lanes[:, None], places] = answers
         states = self.model.extend(self._row_tokens(items, answers), num_shown, self.cache, which)
-        last = (num_shown - 1).clamp(min=0)
-        self.states[lanes] = states[torch.arange(len(lanes), device=lanes.device), last]
+        self._set_states(lanes, states, (num_shown - 1).clamp(min=0))
         self.num_rows[lanes] += num_shown
         self._elapsed[lanes] = reading.elapsed
         return answers[:, :, CLICK] > 0
@@ -179,6 +177,10 @@ class SessionReader:
         self.cache.keep(which)
         for name in ("items", "answers", "num_rows", "states", "_elapsed"):
             setattr(self, name, getattr(self, name)[which])
+
+    def _set_states(self, lanes: torch.Tensor, states: torch.Tensor, last: torch.Tensor) -> None:
+        """Keep of states [n, k, E] those of the last tokens [n]; autocast may have made them more precise."""
+        self.states[lanes] = states[torch.arange(len(lanes), device=lanes.device), last].to(self.states.dtype)
 
     def _row_tokens(self, items: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
         return self.model.row_tokens(self._as_rows[items.clamp(min=0)], answers)

@@ -6,18 +6,14 @@ from pathlib import Path
 import torch
 
 from agents.large_model.checkpoint import Checkpoint, CheckpointError, checkpoints_in, load_checkpoint, load_latest
+from agents.large_model.making import remade
 from agents.large_model.model import LargeModel
-from agents.large_model.schema import Schema
-from agents.large_model.sizes import ModelSizes
 from agents.large_model.training_run import CHECKPOINTS
 
 
 def model_of(checkpoint: Checkpoint) -> LargeModel:
     """The model that a checkpoint holds."""
-    state = checkpoint.state
-    model = LargeModel(ModelSizes(**state["sizes"]), Schema.from_settings(state["schema"]))
-    model.load_state_dict(checkpoint.model)
-    return model
+    return remade(checkpoint.state, checkpoint.model)
 
 
 def load_trained(path: Path, tell: Callable[[str], None]) -> Checkpoint:

@@ -24,7 +24,7 @@ from torch.distributed.checkpoint.state_dict import (
 from agents.large_model.checkpoint import Checkpoint, CheckpointError
 from agents.large_model.flops import forward_operations, peak_of
 from agents.large_model.losses import SessionLoss, Targets
-from agents.large_model.model import LargeModel
+from agents.large_model.making import check_names, new_model, settings_of
 from agents.large_model.plackett_luce import slate_log_probabilities
 from agents.large_model.playing import play
 from agents.large_model.processes import Processes, distributed
@@ -35,7 +35,7 @@ from agents.large_model.stopwatch import Stopwatch
 from agents.large_model.training_config import TrainingConfig
 from agents.large_model.worlds import TrainingWorld, TrainingWorlds
 
-_WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True, flatten_optimizer_state_dict=True)
+_WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
 _COUNTERS = ("num_steps", "iteration", "num_updates")
 
 
@@ -72,11 +72,12 @@ class Training:
         self.batch_sessions = processes.share(config.batch_sessions, "batch_sessions")
         self.worlds = TrainingWorlds(config.env_ids, config.env_options, config.num_catalogs, self.num_envs)
         self.schema = self.worlds.schema(config.has_pictures, config.has_sounds)
-        self.sizes = ModelSizes(**{**sizes_named(config.preset).as_settings(), **config.sizes})
+        sizes = ModelSizes(**{**sizes_named(config.preset).as_settings(), **config.sizes})
         device = processes.device
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(config.seed)
-            self.model = LargeModel(self.sizes, self.schema)
+            self.model = new_model(sizes, self.schema, config.language())
+        self.sizes = self.model.sizes
         self.model.to(device)
         self.loss = distributed(SessionLoss(self.model, config.clip), processes, is_sharded)
         if is_compiled:
@@ -95,7 +96,7 @@ class Training:
         """Play sessions in the world whose turn it is, and learn from them."""
         started = time.perf_counter()
         stage, progress = self.plan.at(self.num_steps)
-        world = self.worlds.turn(self.iteration, self.schema, self.sizes.num_word_buckets, self.processes.device)
+        world = self.worlds.turn(self.iteration, self.model)
         with self.stopwatch.on("playing"), self.autocast():
             sessions = self._play(stage, progress, world)
         with self.stopwatch.on("learning"):
@@ -225,15 +226,14 @@ class Training:
         """What it takes to go on from here; all processes have to ask for it."""
         model: dict[str, Any] = get_model_state_dict(self.model, options=_WHOLE)
         optimizer: dict[str, Any] = get_optimizer_state_dict(self.model, self.optimizer, options=_WHOLE)
-        tensors = {name: value for name, value in optimizer.items() if isinstance(value, torch.Tensor)}
+        tensors = {f"{name}.{part}": x for name, parts in optimizer["state"].items() for part, x in parts.items()}
         return Checkpoint(
             model=model,
             optimizer=tensors,
             state={
-                "sizes": self.sizes.as_settings(),
-                "schema": self.schema.as_settings(),
+                **settings_of(self.model),
                 "config": self.config.as_settings(),
-                "optimizer": {name: value for name, value in optimizer.items() if name not in tensors},
+                "optimizer": optimizer["param_groups"],
                 **{name: getattr(self, name) for name in _COUNTERS},
             },
         )
@@ -241,28 +241,44 @@ class Training:
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint of the same config, written by any number of processes.
 
+        A language model may lie elsewhere now, if it is the same.
+
         Raises:
             CheckpointError: it is of another training; the message names what differs.
         """
         own, theirs = json.loads(json.dumps(self.config.as_settings())), checkpoint.state["config"]
         for name, value in own.items():
-            if theirs.get(name) != value:
+            is_elsewhere = name == "language_model" and value and theirs.get(name)
+            if theirs.get(name) != value and not is_elsewhere:
                 raise CheckpointError(
                     f"the checkpoint was trained with {name}={theirs.get(name)!r}, not {value!r}: give the same "
                     "settings, or another folder"
                 )
+        ours, trained = settings_of(self.model).get("language_model"), checkpoint.state.get("language_model")
+        if ours and trained and ours["fingerprint"] != trained["fingerprint"]:
+            raise CheckpointError(
+                f"the checkpoint was trained on the language model {trained['name']!r} (sha256 "
+                f"{trained['fingerprint'][:12]}), {ours['name']!r} is another one ({ours['fingerprint'][:12]}): give "
+                "the same language_model, or another folder"
+            )
+        check_names(self.model, checkpoint.model)
         model: dict[str, Any] = dict(checkpoint.model)
         set_model_state_dict(self.model, model, options=_WHOLE)
-        optimizer = {**checkpoint.state["optimizer"], **(checkpoint.optimizer or {})}
-        set_optimizer_state_dict(self.model, self.optimizer, optimizer, options=_WHOLE)
+        moments: dict[str, Any] = {}
+        for place, value in (checkpoint.optimizer or {}).items():
+            name, _, part = place.rpartition(".")
+            moments.setdefault(name, {})[part] = value
+        optimizer = {"state": moments, "param_groups": checkpoint.state["optimizer"]}
+        lenient = replace(_WHOLE, strict=False)  # what has had no gradient yet has no moments
+        set_optimizer_state_dict(self.model, self.optimizer, optimizer, options=lenient)
         for name in _COUNTERS:
             setattr(self, name, checkpoint.state[name])
 
 
 def _optimizer(model: nn.Module, weight_decay: float) -> torch.optim.AdamW:
-    """AdamW (Loshchilov and Hutter 2019) with decay of matrices only."""
-    matrices = [weight for weight in model.parameters() if weight.ndim > 1]
-    others = [weight for weight in model.parameters() if weight.ndim <= 1]
+    """AdamW (Loshchilov and Hutter 2019) of what is learnt, with decay of matrices only."""
+    learnt = [weight for weight in model.parameters() if weight.requires_grad]
+    matrices, others = [x for x in learnt if x.ndim > 1], [x for x in learnt if x.ndim <= 1]
     groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.95))
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from agents.large_model.language_settings import LanguageSettings
 from agents.large_model.sizes import sizes_named
 from agents.large_model.stages import Plan, stage_named
 from recsim_env.config import Checked, count, flag, number
@@ -22,6 +23,15 @@ class TrainingConfig(Checked):
     """A name in `sizes.PRESETS`."""
     sizes: dict[str, int] = field(default_factory=dict)
     """Numbers of `ModelSizes` that differ from the preset's."""
+    language_model: str = ""
+    """A pretrained causal language model as the trunk, in the place of the preset's: a folder, or a name on the Hugging
+    Face hub; empty for none. Its weights stay as they are."""
+    lora_rank: int = count(8, 1, 4_096)
+    """Rank of its adapters."""
+    lora_alpha: float = number(16.0, 0.0, 1e4)
+    """What an adapter says counts `lora_alpha / lora_rank` times."""
+    lora_targets: tuple[str, ...] = ()
+    """Names of its layers that get adapters; empty for all linear ones."""
     supervised_steps: int = count(1_000_000, 0, 10**12)
     """User-steps of supervised pre-training."""
     distillation_steps: int = count(0, 0, 10**12)
@@ -64,8 +74,20 @@ class TrainingConfig(Checked):
         sizes_named(self.preset)
         if not self.env_ids:
             raise ValueError("TrainingConfig.env_ids=(): must name at least one env")
+        if self.language_model and "width" in self.sizes:
+            raise ValueError(
+                f"TrainingConfig.sizes: width={self.sizes['width']} must not be given beside language_model, which "
+                "has a width of its own"
+            )
         if self.plan().num_steps == 0:
             raise ValueError("TrainingConfig: all stages have 0 steps, at least one must have some")
+
+    def language(self) -> LanguageSettings | None:
+        """The language model that is the trunk, if one is."""
+        if not self.language_model:
+            return None
+        adapters = {name: getattr(self, name) for name in ("lora_rank", "lora_alpha", "lora_targets")}
+        return LanguageSettings(name=self.language_model, **adapters)
 
     def plan(self) -> Plan:
         """The stages that are not left out."""
@@ -89,4 +111,4 @@ class TrainingConfig(Checked):
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> "TrainingConfig":
         """What `as_settings` gave."""
-        return cls(**{**settings, "env_ids": tuple(settings["env_ids"])})
+        return cls(**{**settings, **{name: tuple(settings[name]) for name in ("env_ids", "lora_targets")}})

@@ -4,8 +4,8 @@ Blocks as in Llama (Touvron et al. 2023): normalisation by the root mean square 
 et al. 2021), SwiGLU (Shazeer 2020), grouped keys and values (Ainslie et al. 2023), no biases; queries and keys are
 normalised (Henry et al. 2020), and what each part adds is zero at the start.
 
-Shape legend: n sessions, k tokens of each, L tokens that are kept of each, E width, A heads, B heads of keys and
-values, D width of a head.
+Shape legend: N sessions that are kept, n that are read, k tokens of each, L tokens that are kept of each, E width, A
+heads, B heads of keys and values, D width of a head.
 """
 
 import torch
@@ -15,6 +15,9 @@ from torch.nn.functional import rms_norm, scaled_dot_product_attention, silu
 from agents.large_model.sizes import ModelSizes
 
 _ROTARY_BASE = 10_000.0
+
+Kept = tuple[torch.Tensor, torch.Tensor]
+"""Keys and values of one layer, [N, L, B, D] each."""
 
 
 class KeyValueCache:
@@ -47,12 +50,18 @@ class KeyValueCache:
         self.keys, self.values, self.lengths = self.keys[:, which], self.values[:, which], self.lengths[which]
 
 
-class _Places:
-    """Where the new tokens of some sessions stand in a cache, and what they may see of it."""
+class Places:
+    """Where the new tokens of some sessions stand in a cache, and what they may see of it.
 
-    def __init__(self, cache: KeyValueCache, num_new: int, which: torch.Tensor | None) -> None:
-        self.cache, self.which = cache, which
-        begins = cache.lengths if which is None else cache.lengths[which]
+    Args:
+        lengths: [N] tokens that each session has in the cache.
+        num_new: k.
+        which: [n] sessions that get new ones, None for all of them.
+    """
+
+    def __init__(self, lengths: torch.Tensor, num_new: int, which: torch.Tensor | None) -> None:
+        self.num_new, self.which = num_new, which
+        begins = lengths if which is None else lengths[which]
         self.positions = begins[:, None] + torch.arange(num_new, device=begins.device)  # [n, k]
         self.end = int(begins.max()) + num_new
         self._is_level = which is None and bool((begins == begins[0]).all())
@@ -85,15 +94,15 @@ class Attention(nn.Module):
         self.out = nn.Linear(sizes.width, sizes.width, bias=False)
 
     def forward(
-        self, x: torch.Tensor, turns: torch.Tensor, places: _Places | None = None, layer: int = 0
+        self, x: torch.Tensor, turns: torch.Tensor, places: Places | None = None, kept: Kept | None = None
     ) -> torch.Tensor:
         query = self.query(x).unflatten(2, (self.num_heads, -1))  # [n, k, A, D]
         key, value = self.key_value(x).unflatten(2, (2, self.num_key_heads, -1)).unbind(2)  # [n, k, B, D] each
         query, key = rotated(_normed(query), turns), rotated(_normed(key), turns)
         mask = None
-        if places is not None:
-            key = places.extended(places.cache.keys[layer], key).to(query.dtype)
-            value = places.extended(places.cache.values[layer], value).to(query.dtype)
+        if places is not None and kept is not None:
+            key = places.extended(kept[0], key).to(query.dtype)
+            value = places.extended(kept[1], value).to(query.dtype)
             mask = places.mask
         query, key, value = (each.transpose(1, 2) for each in (query, key, value))  # [n, heads, tokens, D] each
         is_causal, has_groups = places is None, self.num_key_heads != self.num_heads
@@ -114,9 +123,9 @@ class Block(nn.Module):
         self.down = nn.Linear(sizes.hidden_width, sizes.width, bias=False)
 
     def forward(
-        self, x: torch.Tensor, turns: torch.Tensor, places: _Places | None = None, layer: int = 0
+        self, x: torch.Tensor, turns: torch.Tensor, places: Places | None = None, kept: Kept | None = None
     ) -> torch.Tensor:
-        x = x + self.attention(self.attention_norm(x), turns, places, layer)
+        x = x + self.attention(self.attention_norm(x), turns, places, kept)
         gate, up = self.gate_and_up(self.network_norm(x)).chunk(2, 2)
         return x + self.down(silu(gate) * up)
 
@@ -126,6 +135,7 @@ class Trunk(nn.Module):
 
     def __init__(self, sizes: ModelSizes) -> None:
         super().__init__()
+        self._sizes = sizes
         self.blocks = nn.ModuleList(Block(sizes) for _ in range(sizes.num_layers))
         self.norm = nn.RMSNorm(sizes.width)
         self.register_buffer("turns", _turns(sizes.max_tokens, sizes.width // sizes.num_heads), persistent=False)
@@ -141,6 +151,15 @@ class Trunk(nn.Module):
             x = block(x, turns)
         return self.norm(x)
 
+    @property
+    def num_multiplied(self) -> int:
+        """Numbers that each token is multiplied with."""
+        return sum(weight.numel() for weight in self.parameters() if weight.ndim > 1)
+
+    def make_cache(self, num_sessions: int, max_tokens: int, device: torch.device, dtype: torch.dtype) -> KeyValueCache:
+        """What `extend` goes on from, of sessions that have not begun."""
+        return KeyValueCache(self._sizes, num_sessions, max_tokens, device, dtype)
+
     def extend(
         self, tokens: torch.Tensor, num_new: torch.Tensor, cache: KeyValueCache, which: torch.Tensor | None = None
     ) -> torch.Tensor:
@@ -149,10 +168,10 @@ class Trunk(nn.Module):
         `num_new` [n] of the k tokens count; the others stand after them, and are overwritten by the next call.
         `which` [n] are the sessions' places in the cache, None for all of them.
         """
-        places = _Places(cache, tokens.shape[1], which)
+        places = Places(cache.lengths, tokens.shape[1], which)
         x, turns = tokens, self.turns[places.positions]  # type: ignore[index]
         for layer, block in enumerate(self.blocks):
-            x = block(x, turns, places, layer)
+            x = block(x, turns, places, (cache.keys[layer], cache.values[layer]))
         if which is None:
             cache.lengths += num_new
         else:

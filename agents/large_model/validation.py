@@ -47,8 +47,7 @@ class Validation:
         if env_id not in self._worlds:
             options = {**training.config.env_options, "split": "test", "catalog_seed": CATALOG_SEED}
             env = make_env(env_id, self._num_sessions, **options)
-            content = ItemContent.of(env, training.schema, training.sizes.num_word_buckets, training.processes.device)
-            self._worlds[env_id] = env, content
+            self._worlds[env_id] = env, training.model.content_of(env)
         env, content = self._worlds[env_id]
         generator = torch.Generator(training.processes.device).manual_seed(0)
         with training.autocast():

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import gymnasium
-import torch
 
 import recsim_env  # noqa: F401  (registers the ids)
 from agents.foresight import ForesightOracle
 from agents.large_model.item_content import ItemContent
+from agents.large_model.model import LargeModel
 from agents.large_model.playing import Teacher, check_remembers_a_step
 from agents.large_model.schema import Schema
 
@@ -60,13 +60,13 @@ class TrainingWorlds:
         """What can be seen in all of them: catalogues of one scenario have the same columns."""
         return Schema.of([env.simulator for env in self._firsts], has_pictures, has_sounds)
 
-    def turn(self, number: int, schema: Schema, num_word_buckets: int, device: torch.device) -> TrainingWorld:
-        """The world whose turn it is; made when it comes first."""
+    def turn(self, number: int, model: LargeModel) -> TrainingWorld:
+        """The world whose turn it is, as the model sees it; made when it comes first."""
         place = number % len(self)
         if place not in self._made:
             env_id, options = self._options[place]
             env = self._firsts[place] if place < len(self._firsts) else make_env(env_id, self.num_envs, **options)
-            self._made[place] = TrainingWorld(env, ItemContent.of(env, schema, num_word_buckets, device))
+            self._made[place] = TrainingWorld(env, model.content_of(env))
         return self._made[place]
 
     def teacher(self, number: int, world: TrainingWorld) -> Teacher:

@@ -10,7 +10,6 @@ import torch
 from rich.table import Table
 
 from agents.large_model.commands.evaluate import add_model_arguments
-from agents.large_model.item_content import ItemContent
 from agents.large_model.person import Person, PersonError
 from agents.large_model.reader import ObservationReader, SessionReader
 from agents.large_model.trained_model import load_model
@@ -75,7 +74,7 @@ def rank(model: Any, env: Any, person: Person) -> list[dict[str, Any]]:
     """The person's candidates from the best: `item`, `score` (what showing it is worth, in units of reward, up to a
     constant), `probability` under the policy, `expected_reward` of showing it alone now."""
     device = next(model.parameters()).device
-    content = ItemContent.of(env, model.schema, model.sizes.num_word_buckets, device)
+    content = model.content_of(env)
     config = env.simulator.config
     memory = SessionReader(
         model,

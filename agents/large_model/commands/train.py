@@ -49,6 +49,15 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_world_argument(parser)
     parser.add_argument("--preset", default="tiny", choices=PRESETS, help="how large the model is")
+    parser.add_argument(
+        "--language-model",
+        default="",
+        metavar="NAME",
+        help="a pretrained causal language model as the trunk: a folder or a name on the Hugging Face hub; its weights "
+        "stay as they are, adapters learn (needs the extra llm)",
+    )
+    parser.add_argument("--lora-rank", type=positive, default=8, metavar="R", help="of a language model's adapters")
+    parser.add_argument("--lora-alpha", type=float, default=16.0, metavar="A", help="adapters count A / R times")
     parser.add_argument("--steps", type=positive, default=10_000_000, metavar="N", help="user-steps of all stages")
     parser.add_argument("--supervised-share", type=float, default=0.1, metavar="X", help="of the steps")
     parser.add_argument("--distillation-share", type=float, default=0.0, metavar="X", help="of the steps")
@@ -79,6 +88,9 @@ def config_of(parsed: argparse.Namespace) -> TrainingConfig:
         env_ids=tuple(parsed.env or ("recsim_env/Video-v0",)),
         env_options={**options, "world": parsed.world} if parsed.world else options,
         preset=parsed.preset,
+        language_model=parsed.language_model,
+        lora_rank=parsed.lora_rank,
+        lora_alpha=parsed.lora_alpha,
         supervised_steps=supervised,
         distillation_steps=distillation,
         reinforcement_steps=parsed.steps - supervised - distillation,
