@@ -1,0 +1,170 @@
+"""The large model's commands: train, killed and gone on with; evaluate; recommend for one person; profile."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import CHECKOUT
+
+from agents.large_model.__main__ import main
+from agents.large_model.checkpoint import checkpoints_in
+from agents.large_model.metrics_log import read_metrics
+
+SMALL = (
+    "--sessions",
+    "32",
+    "--batch-sessions",
+    "16",
+    "--catalogs",
+    "1",
+    "--evaluation-sessions",
+    "8",
+    "--threads",
+    "1",
+)
+
+
+def train(out: Path, *more: str) -> int:
+    return main(["train", *SMALL, "--steps", "6000", "--supervised-share", "0.5", "--out", str(out), *more])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("trained")
+    assert train(out, "--evaluate-every", "3000") == 0
+    return out
+
+
+def test_training_leaves_a_checkpoint_and_a_line_for_each_iteration(trained):
+    lines = read_metrics(trained / "metrics.jsonl")
+    assert [line["iteration"] for line in lines] == list(range(1, len(lines) + 1))
+    assert {line["stage"] for line in lines} == {"supervised", "reinforcement"}
+    assert lines[-1]["num_steps"] >= 6_000
+    assert lines[-1]["evaluation"] > 0.0
+    for share in ("share_env", "share_playing", "share_learning"):
+        assert 0.0 < lines[-1][share] < 1.0
+    assert checkpoints_in(trained / "checkpoints")
+
+
+def test_a_finished_training_is_not_trained_again(trained):
+    before = (trained / "metrics.jsonl").read_bytes()
+    assert train(trained, "--evaluate-every", "3000") == 0
+    assert (trained / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_folder_of_another_training_is_refused_in_one_line(trained, capsys):
+    assert main(["train", *SMALL, "--steps", "9000", "--out", str(trained)]) == 2
+    error = capsys.readouterr().err
+    assert "steps" in error
+    assert error.count("\n") == 1
+
+
+def test_a_training_that_is_killed_goes_on_as_if_nothing_had_happened(tmp_path):
+    command = [sys.executable, "-m", "agents.large_model", "train", *SMALL, "--steps", "12000"]
+    command += ["--checkpoint-minutes", "0", "--out"]
+    ends = {}
+    for name, is_killed in (("whole", False), ("killed", True)):
+        out = tmp_path / name
+        if is_killed:
+            running = subprocess.Popen([*command, str(out)], cwd=CHECKOUT, stdout=subprocess.DEVNULL)
+            while not checkpoints_in(out / "checkpoints"):
+                time.sleep(0.02)
+                assert running.poll() is None, "it was over before it could be killed"
+            os.kill(running.pid, signal.SIGKILL)
+            running.wait()
+            assert len(read_metrics(out / "metrics.jsonl")) < ends["whole"][0]
+        subprocess.run([*command, str(out)], cwd=CHECKOUT, check=True, stdout=subprocess.DEVNULL)
+        lines = read_metrics(out / "metrics.jsonl")
+        learnt = (checkpoints_in(out / "checkpoints")[-1] / "model.safetensors").read_bytes()
+        timeless = [(line["num_steps"], line["return"], line["gradient_norm"]) for line in lines]
+        ends[name] = len(lines), timeless, learnt
+    assert ends["killed"] == ends["whole"]
+
+
+def test_evaluation_compares_with_random_and_popularity(trained, capsys):
+    assert main(["evaluate", "--model", str(trained), "--sessions", "8"]) == 0
+    said = capsys.readouterr().out
+    for name in ("large model", "its supervised part alone", "popularity", "random"):
+        assert name in said
+
+
+@pytest.fixture
+def person(tmp_path):
+    def write(content) -> str:
+        path = tmp_path / "person.json"
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+        return str(path)
+
+    return write
+
+
+def test_recommending_ranks_all_that_is_asked_for(trained, person, capsys):
+    said = {"history": [{"item": 7, "click": 1, "rating": 5}, {"item": 12}], "candidates": [3, 700, 41]}
+    assert main(["recommend", "--model", str(trained), person(said), "--json"]) == 0
+    ranked = json.loads(capsys.readouterr().out)
+    assert {row["item"] for row in ranked} == {3, 700, 41}
+    assert [row["score"] for row in ranked] == sorted((row["score"] for row in ranked), reverse=True)
+    assert sum(row["probability"] for row in ranked) == pytest.approx(1.0, abs=1e-5)
+    assert all(row["title"] for row in ranked)
+
+
+def test_history_matters_and_an_empty_one_will_do(trained, person, capsys):
+    scores = []
+    for history in ([], [{"item": 3, "click": 1, "consumption": 1.0, "rating": 1}] * 5):
+        said = {"history": history, "candidates": [3, 700, 41]}
+        assert main(["recommend", "--model", str(trained), person(said), "--json"]) == 0
+        scores.append({row["item"]: row["expected_reward"] for row in json.loads(capsys.readouterr().out)})
+    assert scores[0] != scores[1]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{", "not JSON"),
+        ([], "must be an object"),
+        ({}, "history: missing"),
+        ({"history": [], "colour": 1}, "'colour': unknown"),
+        ({"history": [{"click": 1}]}, "history[0]"),
+        ({"history": [{"item": 99_999}]}, "history[0].item=99999"),
+        ({"history": [{"item": 1, "rating": 6}]}, "history[0].rating=6"),
+        ({"history": [{"item": 1, "liked": 1}]}, "history[0].liked: unknown"),
+        ({"history": [], "profile": {"age": 3}}, "profile['age']: unknown"),
+        ({"history": [], "candidates": []}, "candidates"),
+        ({"history": [], "candidates": ["x"]}, "candidates[0]='x'"),
+        ({"history": [], "time": -1}, "time=-1"),
+    ],
+)
+def test_what_is_wrong_with_a_person_is_said_in_one_line(trained, person, capsys, content, words):
+    assert main(["recommend", "--model", str(trained), person(content)]) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+
+
+def test_a_folder_without_a_model_is_refused_in_one_line(tmp_path, person, capsys):
+    for folder in (tmp_path / "nowhere", tmp_path):
+        assert main(["recommend", "--model", str(folder), person({"history": []})]) == 2
+        error = capsys.readouterr().err
+        assert str(folder) in error
+        assert error.count("\n") == 1
+
+
+def test_profiling_says_where_the_time_goes(capsys):
+    assert main(["profile", *SMALL[:6], "--threads", "1", "--iterations", "1", "--operations", "3"]) == 0
+    said = capsys.readouterr().out
+    assert "roll-out" in said
+    assert "aten::" in said
+
+
+def test_a_gpu_that_is_not_there_is_refused_in_one_line(tmp_path, capsys):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    assert train(tmp_path, "--device", "cuda") == 2
+    assert "sees no GPU" in capsys.readouterr().err
