@@ -110,10 +110,12 @@ class ItemContent:
         is_same = rows[:, None] == items[:, :, None]  # [n, M, R]
         plays = ((is_same * clicks).sum(2) / _MAX_PLAYS).clamp(max=1.0)
         followed = torch.zeros_like(plays)
-        if self.has_creators:
+        if self.has_creators and rows.shape[1] > 0:
             creators = torch.where(rows >= 0, self.creators[rows.clamp(min=0)], -1)
             is_theirs = creators[:, None] == self.creators[items][:, :, None]
-            followed = (is_theirs * feedback[:, None, :, 6]).sum(2).clamp(0.0, 1.0)
+            places = torch.arange(1, rows.shape[1] + 1, device=rows.device)
+            said = is_theirs * (feedback[:, :, 6] * places)[:, None]  # [n, M, R]: the later, the further from 0
+            followed = (said.amax(2) > -said.amin(2)).to(plays.dtype)  # whichever was said last
         age = _on(self.features.device, "age")[ages]
         return torch.cat([torch.stack([age], 2), statistics, torch.stack([plays, followed], 2)], 2)
 

@@ -118,6 +118,7 @@ def play(
         with stopwatch.on("env"):
             observations, rewards, terminated, truncated, infos = env.step(actions[:, 0] if num_slots == 1 else actions)
         num_shown = (reading.candidates >= 0).sum(1).clamp(max=num_slots)
+        num_shown = num_shown * torch.as_tensor(is_running)[lanes].to(device)  # of sessions that are over, nothing
         reading = reader(_after(observations, infos, lanes.numpy()))
         clicked = memory.go_on(reading, num_shown)
         record.add(lanes, **seen, clicked=clicked, rewards=torch.as_tensor(rewards[lanes], dtype=torch.float32))

@@ -115,6 +115,7 @@ class SessionReader:
         self.num_rows = torch.zeros(num_sessions, dtype=torch.int64, device=device)
         self.states = torch.zeros(num_sessions, model.sizes.width, device=device, dtype=self._as_rows.dtype)
         self._elapsed = torch.zeros(num_sessions, device=device)
+        self._is_elapsed = torch.tensor([name == CONTEXT[0] for name in model.schema.user_names], device=device)
 
     def begin(self, reading: Reading, which: torch.Tensor | None = None) -> None:
         """Read sessions from observations alone, of all of them or of those at `which` [n]: who it is, and the history.
@@ -135,7 +136,8 @@ class SessionReader:
         self.items[lanes, :num_read] = reading.items[:, :num_read]
         self.answers[lanes, :num_read] = answers
         domain = torch.full_like(reading.num_rows, self.content.domain)
-        first = self.model.first_tokens(reading.users, domain)[:, None]  # [n, 1, E]
+        users = reading.users.masked_fill(self._is_elapsed, 0.0)  # as they were when the session began
+        first = self.model.first_tokens(users, domain)[:, None]  # [n, 1, E]
         rows = self._row_tokens(reading.items[:, :num_read], answers)
         states = self.model.extend(torch.cat([first, rows], 1), 1 + reading.num_rows, self.cache, which)
         self._set_states(lanes, states, reading.num_rows)
@@ -157,7 +159,7 @@ class SessionReader:
         self.items[lanes[:, None], places] = items
         self.answers[lanes[:, None], places] = answers
         states = self.model.extend(self._row_tokens(items, answers), num_shown, self.cache, which)
-        self._set_states(lanes, states, (num_shown - 1).clamp(min=0))
+        self._set_states(lanes, states, num_shown - 1)
         self.num_rows[lanes] += num_shown
         self._elapsed[lanes] = reading.elapsed
         return answers[:, :, CLICK] > 0
@@ -179,8 +181,10 @@ class SessionReader:
             setattr(self, name, getattr(self, name)[which])
 
     def _set_states(self, lanes: torch.Tensor, states: torch.Tensor, last: torch.Tensor) -> None:
-        """Keep of states [n, k, E] those of the last tokens [n]; autocast may have made them more precise."""
-        self.states[lanes] = states[torch.arange(len(lanes), device=lanes.device), last].to(self.states.dtype)
+        """Keep of states [n, k, E] those of the last tokens [n], or what was kept before where that is negative;
+        autocast may have made them more precise."""
+        new = states[torch.arange(len(lanes), device=lanes.device), last].to(self.states.dtype)
+        self.states[lanes] = new.where(last[:, None] >= 0, self.states[lanes])
 
     def _row_tokens(self, items: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
         return self.model.row_tokens(self._as_rows[items.clamp(min=0)], answers)
