@@ -21,7 +21,7 @@ bench: $(VENV)/installed
 	$(RUN) -m benchmarks run --suite quick --out $(OUT)
 
 test: $(VENV)/installed
-	$(RUN) -m pytest
+	$(RUN) -m pytest --numprocesses auto --dist loadfile
 
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff check .
