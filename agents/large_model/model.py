@@ -61,7 +61,7 @@ class CandidateLayer(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.num_heads = max(width // 32, 1)
+        self.num_heads = max(number for number in range(1, max(width // 32, 1) + 1) if width % number == 0)
         self.query_key_value = nn.Linear(width, 3 * width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
         nn.init.zeros_(self.out.weight)
@@ -198,3 +198,9 @@ class LargeModel(nn.Module):
     def value(self, logits: torch.Tensor) -> torch.Tensor:
         """[...]: mean return still to come, of logits [..., b]."""
         return self.value_head.mean(logits)
+
+
+def count_parameters(sizes: ModelSizes, schema: Schema) -> int:
+    """Numbers that a model of that size learns, without making it."""
+    with torch.device("meta"):
+        return LargeModel(sizes, schema).num_parameters

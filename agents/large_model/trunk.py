@@ -157,7 +157,12 @@ class Trunk(nn.Module):
         return sum(weight.numel() for weight in self.parameters() if weight.ndim > 1)
 
     def make_cache(self, num_sessions: int, max_tokens: int, device: torch.device, dtype: torch.dtype) -> KeyValueCache:
-        """What `extend` goes on from, of sessions that have not begun."""
+        """What `extend` goes on from, of sessions that have not begun; `ValueError` if they may be too long."""
+        if max_tokens > self._sizes.max_tokens:
+            raise ValueError(
+                f"ModelSizes.max_tokens={self._sizes.max_tokens}: must be at least {max_tokens}, as many as a session "
+                "may have: 1 + history_length + session_length times slate_size"
+            )
         return KeyValueCache(self._sizes, num_sessions, max_tokens, device, dtype)
 
     def extend(
