@@ -95,8 +95,9 @@ def load_checkpoint(path: Path, has_optimizer: bool = False) -> Checkpoint:
             raise CheckpointError(f"{path}: damaged (the checksum of {file} is wrong)")
     try:
         state = json.loads(contents[_STATE])
-        if state.get("format") != FORMAT:
-            raise CheckpointError(f"{path}: of format {state.get('format')!r}, must be {FORMAT}")
+        found = state.get("format") if isinstance(state, dict) else None
+        if found != FORMAT:
+            raise CheckpointError(f"{path}: of format {found!r}, must be {FORMAT}")
         return Checkpoint(
             model=safetensors.torch.load(contents[_MODEL]),
             state=state,
