@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import safetensors
+import huggingface_hub
 import torch
 import transformers
 from transformers.utils import logging as transformers_logging
@@ -19,6 +19,8 @@ _ALLOWED = (
     "like owner/model"
 )
 _NUM_SAMPLED = 1_024
+_TIMEOUT = 10.0  # seconds
+_FILES = ["*.json", "*.safetensors", "*.model", "*.txt"]  # neither pickles nor code
 
 
 def load_language_model(name: str) -> tuple[Any, Any]:
@@ -33,14 +35,14 @@ def load_language_model(name: str) -> tuple[Any, Any]:
     is_local = path.is_dir()
     if not is_local and not _HUB_NAME.fullmatch(name):
         raise ValueError(f"language_model={name!r}: no such folder; {_ALLOWED}")
-    source, options = (str(path), {"local_files_only": True}) if is_local else (name, {})
     try:
         with _quiet():
+            folder = str(path) if is_local else _folder_of(name)
             whole, found = transformers.AutoModelForCausalLM.from_pretrained(
-                source, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **options
+                folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True, local_files_only=True
             )
-            tokenizer = transformers.AutoTokenizer.from_pretrained(source, **options)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, safetensors.SafetensorError) as error:
+            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # whatever other libraries make of files that they cannot read
         where = "cannot be read from that folder" if is_local else "no such folder, and not found on the hub either"
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"language_model={name!r}: {where} ({reason}); {_ALLOWED}") from None
@@ -50,6 +52,18 @@ def load_language_model(name: str) -> tuple[Any, Any]:
             f"language_model={name!r}: lacks {len(missing)} of its weights, {missing[0]} first; {_ALLOWED}"
         )
     return whole.base_model.eval(), tokenizer
+
+
+def _folder_of(name: str) -> str:
+    """Where a model of the hub lies, downloaded if need be; without a network, what was downloaded before."""
+    try:
+        huggingface_hub.model_info(name, timeout=_TIMEOUT)  # fails at once where a download would try for a minute
+    except Exception as error:
+        try:
+            return huggingface_hub.snapshot_download(name, local_files_only=True)
+        except Exception:
+            raise error from None
+    return huggingface_hub.snapshot_download(name, allow_patterns=_FILES)
 
 
 def fingerprint(model: Any, tokenizer: Any) -> str:

@@ -8,6 +8,7 @@ of keys and values, D width of a head, i texts.
 """
 
 import inspect
+import warnings
 from dataclasses import replace
 from itertools import chain
 from typing import Any
@@ -247,7 +248,9 @@ def _add_adapters(base: Any, settings: LanguageSettings) -> None:
         lora_dropout=0.0,
     )
     try:
-        peft.inject_adapter_in_model(config, base)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="fan_in_fan_out")  # it finds out for itself how GPT-2's lie
+            peft.inject_adapter_in_model(config, base)
     except ValueError as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"lora_targets={settings.lora_targets!r}: must be names of linear layers ({reason})") from None

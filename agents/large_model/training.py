@@ -226,14 +226,15 @@ class Training:
         """What it takes to go on from here; all processes have to ask for it."""
         model: dict[str, Any] = get_model_state_dict(self.model, options=_WHOLE)
         optimizer: dict[str, Any] = get_optimizer_state_dict(self.model, self.optimizer, options=_WHOLE)
-        tensors = {f"{name}.{part}": x for name, parts in optimizer["state"].items() for part, x in parts.items()}
+        moments: dict[str, Any] = optimizer.get("state", {})  # there is nothing in processes but the first
+        tensors = {f"{name}.{part}": x for name, parts in moments.items() for part, x in parts.items()}
         return Checkpoint(
             model=model,
             optimizer=tensors,
             state={
                 **settings_of(self.model),
                 "config": self.config.as_settings(),
-                "optimizer": optimizer["param_groups"],
+                "optimizer": optimizer.get("param_groups"),
                 **{name: getattr(self, name) for name in _COUNTERS},
             },
         )
