@@ -94,7 +94,7 @@ class SessionLoss(nn.Module):
             parts["policy"] = -over_slots(torch.minimum(ratios * advantages, clipped * advantages), steps)
             parts["moved"] = over_slots(ratios - 1.0 - log_ratios, steps)  # never below 0; on average the divergence
             parts["share_clipped"] = over_slots(((ratios - 1.0).abs() > self.clip).float(), steps)
-        means = {name: part.mean() for name, part in parts.items()}
+        means = {name: part.mean() for name, part in parts.items()} | {"temperature": scores.temperature}
         total = sum(getattr(weights, name) * mean for name, mean in means.items() if getattr(weights, name, 0.0) > 0.0)
         return total, {name: mean.detach() for name, mean in means.items()}  # type: ignore[return-value]
 

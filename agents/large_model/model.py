@@ -103,7 +103,7 @@ class LargeModel(nn.Module):
         )
         self.queries = nn.Linear(width, 3 * sizes.candidate_width)
         self.value_head = ReturnDistribution(width, schema.lowest_return, schema.highest_return, sizes.num_value_bins)
-        self.log_temperature = nn.Parameter(torch.tensor(_FIRST_TEMPERATURE).log())
+        self.log_temperature = nn.Parameter(torch.tensor([_FIRST_TEMPERATURE]).log())  # [1]: [] cannot be sharded
         with torch.no_grad():
             nn.init.normal_(self.domain.weight, std=0.02)
             self.queries.weight[: sizes.candidate_width] = 0.0  # care is 0 at the start
@@ -117,7 +117,7 @@ class LargeModel(nn.Module):
     @property
     def temperature(self) -> torch.Tensor:
         """Of the policy, in units of reward."""
-        return self.log_temperature.exp().clamp(_LEAST_TEMPERATURE, _MOST_TEMPERATURE)
+        return self.log_temperature[0].exp().clamp(_LEAST_TEMPERATURE, _MOST_TEMPERATURE)
 
     def content_of(self, env: Any) -> ItemContent:
         """The catalogue behind an env, as the model sees it."""

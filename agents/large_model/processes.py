@@ -12,7 +12,7 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.nn.parallel import DistributedDataParallel
 
 from agents.large_model.losses import SessionLoss
@@ -47,6 +47,11 @@ class Processes:
             values = values.clone()
             dist.all_reduce(values)
         return values
+
+    def averaged(self, numbers: dict[str, float]) -> dict[str, float]:
+        """Means over all processes of numbers that all of them have."""
+        values = torch.tensor(list(numbers.values()), dtype=torch.float64, device=self.device)
+        return dict(zip(numbers, (self.summed(values) / self.number).tolist(), strict=True))
 
     def any(self, is_so: bool) -> bool:
         """Whether it is so in some process: what all of them do together, all of them must decide alike."""
@@ -90,7 +95,22 @@ def distributed(loss: SessionLoss, processes: Processes, is_sharded: bool | None
         for block in model.trunk.blocks:
             fully_shard(block)  # type: ignore[call-overload]
         fully_shard(model)
-        for name in ("content_of", "extend", "item_tables", "score", "first_tokens", "row_tokens"):
-            register_fsdp_forward_method(model, name)
+        register_fsdp_forward_method(model, "content_of")  # besides, weights are used by `forward` or when `gathered`
         return loss
     return DistributedDataParallel(loss, find_unused_parameters=True)
+
+
+@contextmanager
+def gathered(model: nn.Module) -> Iterator[None]:
+    """Every process has all weights of a sharded model inside, so that each can use it as often as it likes: sessions
+    that are played do not take as many steps in one process as in another."""
+    shards = [module for module in model.modules() if isinstance(module, FSDPModule)]
+    for shard in shards:
+        shard.set_reshard_after_forward(False, recurse=False)
+        shard.unshard()
+    try:
+        yield
+    finally:
+        for shard in shards:
+            shard.set_reshard_after_forward(shard is not model, recurse=False)
+            shard.reshard()

@@ -8,6 +8,8 @@ Shape legend: B sessions, T steps.
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +22,7 @@ from torch.distributed.checkpoint.state_dict import (
     set_model_state_dict,
     set_optimizer_state_dict,
 )
+from torch.distributed.tensor import DTensor
 
 from agents.large_model.checkpoint import Checkpoint, CheckpointError
 from agents.large_model.flops import forward_operations, peak_of
@@ -27,7 +30,7 @@ from agents.large_model.losses import SessionLoss, Targets
 from agents.large_model.making import check_names, new_model, settings_of
 from agents.large_model.plackett_luce import slate_log_probabilities
 from agents.large_model.playing import play
-from agents.large_model.processes import Processes, distributed
+from agents.large_model.processes import Processes, distributed, gathered
 from agents.large_model.sessions import Sessions, lambda_returns
 from agents.large_model.sizes import ModelSizes, sizes_named
 from agents.large_model.stages import Stage
@@ -83,7 +86,7 @@ class Training:
         if is_compiled:
             self.model.trunk.compile(dynamic=True)
         self.optimizer = _optimizer(self.model, config.weight_decay)
-        self.hasautocast = device.type == "cuda"
+        self.has_autocast = device.type == "cuda"
         self.num_steps, self.iteration, self.num_updates = 0, 0, 0
         self.stopwatch = Stopwatch(device)
 
@@ -97,7 +100,7 @@ class Training:
         started = time.perf_counter()
         stage, progress = self.plan.at(self.num_steps)
         world = self.worlds.turn(self.iteration, self.model)
-        with self.stopwatch.on("playing"), self.autocast():
+        with self.stopwatch.on("playing"), self.playing():
             sessions = self._play(stage, progress, world)
         with self.stopwatch.on("learning"):
             parts = self._learn(stage, sessions, world)
@@ -135,7 +138,13 @@ class Training:
 
     def autocast(self) -> Any:
         """The precision that is computed in: bfloat16 on a GPU, with weights of float32."""
-        return torch.autocast(self.processes.device.type, torch.bfloat16, enabled=self.hasautocast)
+        return torch.autocast(self.processes.device.type, torch.bfloat16, enabled=self.has_autocast)
+
+    @contextmanager
+    def playing(self) -> Iterator[None]:
+        """While sessions are played with the model."""
+        with gathered(self.model), self.autocast():
+            yield
 
     def _play(self, stage: Stage, progress: float, world: TrainingWorld) -> Sessions:
         place = self.iteration * self.processes.number + self.processes.rank
@@ -157,7 +166,7 @@ class Training:
 
     def _learn(self, stage: Stage, sessions: Sessions, world: TrainingWorld) -> dict[str, float]:
         config, device = self.config, self.processes.device
-        if self.hasautocast:
+        if self.has_autocast:
             sessions = self._judged_anew(sessions, world)
         returns = lambda_returns(
             sessions.rewards, sessions.values, sessions.is_step, gamma=config.gamma, trace=config.trace
@@ -179,6 +188,7 @@ class Training:
                 self.optimizer.zero_grad(set_to_none=True)
                 total.backward()
                 norm = nn.utils.clip_grad_norm_(self.model.parameters(), config.max_gradient_norm)
+                norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
                 self._set_learning_rate(stage)
                 self.optimizer.step()
                 self.num_updates += 1
@@ -187,7 +197,7 @@ class Training:
                     sums[name] = sums.get(name, 0.0) + float(value)
         means = {name: value / num_batches for name, value in sums.items()}
         explained = _explained_variance(sessions.values, returns, sessions.is_step)
-        return {**means, "explained_variance": explained, "temperature": self.model.temperature.item()}
+        return self.processes.averaged({**means, "explained_variance": explained})
 
     @torch.no_grad()
     def _judged_anew(self, sessions: Sessions, world: TrainingWorld) -> Sessions:

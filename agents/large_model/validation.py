@@ -50,6 +50,6 @@ class Validation:
             self._worlds[env_id] = env, training.model.content_of(env)
         env, content = self._worlds[env_id]
         generator = torch.Generator(training.processes.device).manual_seed(0)
-        with training.autocast():
+        with training.playing():
             sessions = play(training.model, env, content, seed=SESSIONS_SEED, generator=generator, behaviour=behaviour)
         return float(sessions.returns.mean())
