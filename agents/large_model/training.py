@@ -265,6 +265,13 @@ class Training:
                     f"the checkpoint was trained with {name}={theirs.get(name)!r}, not {value!r}: give the same "
                     "settings, or another folder"
                 )
+        sizes = self.sizes.as_settings()
+        differing = {name: value for name, value in checkpoint.state["sizes"].items() if sizes.get(name) != value}
+        if differing:
+            said = ", ".join(f"{name}={value}" for name, value in differing.items())
+            raise CheckpointError(
+                f"the checkpoint's model has {said}, unlike preset={self.config.preset!r} as it is now"
+            )
         ours, trained = settings_of(self.model).get("language_model"), checkpoint.state.get("language_model")
         if ours and trained and ours["fingerprint"] != trained["fingerprint"]:
             raise CheckpointError(
@@ -282,6 +289,9 @@ class Training:
         optimizer = {"state": moments, "param_groups": checkpoint.state["optimizer"]}
         lenient = replace(_WHOLE, strict=False)  # what has had no gradient yet has no moments
         set_optimizer_state_dict(self.model, self.optimizer, optimizer, options=lenient)
+        for name, weight in self.model.named_parameters():
+            if name not in moments:  # it was given some, of one step without a gradient
+                self.optimizer.state.pop(weight, None)
         for name in _COUNTERS:
             setattr(self, name, checkpoint.state[name])
 

@@ -32,7 +32,7 @@ class TrainingRun:
     """Takes how it goes, after each iteration."""
 
     def run(self, training: Training, processes: Processes) -> dict[str, Any]:
-        """Train to the end; returns what the last evaluation says.
+        """Train to the end; returns what the last evaluation says, nothing if it had ended before.
 
         Raises:
             CheckpointError: the folder has checkpoints of another training, or none that can be used.
@@ -44,13 +44,13 @@ class TrainingRun:
             self.tell(f"going on from {training.num_steps:,} steps")
         log = MetricsLog(self.folder, training.num_steps, self.has_tensorboard) if processes.is_first else None
         validation = Validation(training, self.num_evaluation_sessions)
-        saved, next_evaluation = time.monotonic(), training.num_steps + self.evaluation_steps
+        saved = time.monotonic()
         last: dict[str, Any] = {}
         while not training.is_over:
+            before = training.num_steps
             progress = training.iterate()
             line = progress.line
-            if training.is_over or (self.evaluation_steps and training.num_steps >= next_evaluation):
-                next_evaluation = training.num_steps + self.evaluation_steps
+            if training.is_over or self._is_passed(before, training.num_steps):
                 last = validation.evaluate()
                 line = {**line, **last}
             if log:
@@ -65,3 +65,8 @@ class TrainingRun:
         if log:
             log.close()
         return last
+
+    def _is_passed(self, before: int, after: int) -> bool:
+        """Whether an evaluation is due: at multiples of its steps, wherever a run was begun again."""
+        every = self.evaluation_steps
+        return every > 0 and after // every > before // every

@@ -1,0 +1,88 @@
+"""The probes of `probe_environments` with compact observations, for learners that read the catalogue once."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import gymnasium
+import numpy as np
+from probe_environments import PROBES, ProbeVectorEnv, first_observations
+
+from recsim_env.config import RewardConfig
+from recsim_env.traffic import NUM_REFRESHES, STATISTICS
+
+_NUM_FEATURES = 1
+
+
+class _Items:
+    """A catalogue of as many items as there are contents."""
+
+    feature_names = ("content",)
+    images = audio = None
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def __len__(self) -> int:
+        return self._number
+
+    @staticmethod
+    def title(item: int) -> str:
+        return "An item"
+
+
+class _Simulator:
+    """What of a simulator the large model asks for."""
+
+    def __init__(self, num_sessions: int, num_slots: int, num_steps: int, num_items: int, layout: Any) -> None:
+        self._num_sessions, self.layout = num_sessions, layout
+        self.config = SimpleNamespace(slate_size=num_slots, session_length=num_steps, history_length=2 * num_slots)
+        self.world = SimpleNamespace(
+            items=_Items(num_items),
+            users=SimpleNamespace(profile_names=("signal",)),
+            scenario=SimpleNamespace(name="Probe", reward=RewardConfig()),
+            sizes=SimpleNamespace(num_creators=1),
+        )
+
+    def __len__(self) -> int:
+        return self._num_sessions
+
+
+class ProbeCompactEnv(ProbeVectorEnv):
+    """N sessions of a probe: `observation="compact"`, actions of the kind `candidate`."""
+
+    def __init__(self, num_envs: int = 1, *, observation: str = "compact", slate_size: int = 1, **options: Any) -> None:
+        assert observation == "compact"
+        super().__init__(num_envs, slate_size=slate_size, **options)
+        num_items = len(self.contents)
+        self.simulator = _Simulator(num_envs, slate_size, self.probe.num_steps, num_items, self.simulator.layout)  # type: ignore[assignment]
+        self.catalog_features = self.contents[:, None].astype(np.float32)
+        self.catalog_statistics = np.zeros((NUM_REFRESHES, num_items, len(STATISTICS)), np.float32)
+        self.catalog_release_steps = self.catalog_creators = np.zeros(num_items, np.int64)
+
+    def _observations(self) -> dict[str, np.ndarray]:
+        return compact(super()._observations(), self.contents)
+
+
+def compact(observations: dict[str, np.ndarray], contents: np.ndarray) -> dict[str, np.ndarray]:
+    """`"dict"` observations of a probe with those contents, as compact ones."""
+    num_sessions, num_candidates = observations["candidate_mask"].shape
+    history = observations["history"].reshape(num_sessions, -1, _NUM_FEATURES + 7)
+    candidates = observations["candidates"].reshape(num_sessions, num_candidates, -1)[:, :, 0]
+    is_used = history[:, :, _NUM_FEATURES] > 0.0
+    return {
+        "user": observations["user"],
+        "history_items": np.where(is_used, np.searchsorted(contents, history[:, :, 0]), -1).astype(np.int32),
+        "history_feedback": history[:, :, _NUM_FEATURES:].reshape(num_sessions, -1),
+        "candidate_items": np.searchsorted(contents, candidates).astype(np.int32),
+        "time": np.zeros((num_sessions, 1), np.int64),
+    }
+
+
+def first_compact_observations(name: str, slate_size: int = 1) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    """As `first_observations`."""
+    observations, rows, columns = first_observations(name, slate_size)
+    return compact(observations, np.array(PROBES[name].contents)), rows, columns
+
+
+for _name in PROBES:
+    gymnasium.register(f"probes/{_name}-compact-v0", vector_entry_point=ProbeCompactEnv, kwargs={"probe": _name})
