@@ -15,6 +15,7 @@ import torch
 import transformers
 from conftest import CHECKOUT
 
+from agents.large_model.__main__ import main
 from agents.large_model.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from agents.large_model.item_description import NUM_NAMED, description
 from agents.large_model.language_settings import LanguageSettings
@@ -22,6 +23,7 @@ from agents.large_model.language_trunk import LanguageTrunk
 from agents.large_model.learner import LargeModelAgent
 from agents.large_model.making import learnt_weights, new_model, remade, settings_of
 from agents.large_model.model import LargeModel
+from agents.large_model.online import learn_online
 from agents.large_model.plackett_luce import slate_log_probabilities
 from agents.large_model.processes import Processes
 from agents.large_model.schema import Schema
@@ -237,7 +239,7 @@ def test_training_changes_adapters_and_heads_not_the_language_model_and_goes_on_
         each.worlds.close()
     with torch.no_grad():
         tokens = tokens_of()
-        restored = model_of(checkpoint)
+        restored = model_of(checkpoint, str(elsewhere))
         again.restore(checkpoint)
         assert torch.equal(restored.trunk(tokens), again.model.trunk(tokens))
 
@@ -282,6 +284,9 @@ def test_items_described_alike_are_near_and_are_so_whatever_is_described_beside_
     products = vectors @ vectors.T / WIDTH
     assert products[0, 1] > products[0, 2] + 0.2
     torch.testing.assert_close(trunk.describe(texts[1:])[0], vectors[1])
+    with torch.no_grad():
+        trunk.base.get_input_embeddings().weight.add_(1.0)  # what all words have in common says nothing of an item
+    torch.testing.assert_close(trunk.describe(texts), vectors, rtol=1e-3, atol=1e-3)
 
 
 def test_descriptions_are_a_part_of_items_with_this_trunk_alone(llama):
@@ -349,6 +354,43 @@ def test_weights_of_another_model_are_refused_in_one_line(llama):
     weights = learnt_weights(model)
     assert "they lack" in raised(ValueError, remade, settings_of(model), dict(list(weights.items())[1:]))
     assert "they have, unlike it, more" in raised(ValueError, remade, settings_of(model), {**weights, "more": CPU})
+
+
+def test_commands_train_on_a_language_model_and_find_it_where_it_was_moved(llama, tmp_path, capsys):
+    first = shutil.copytree(llama, tmp_path / "first")
+    small = [
+        "--steps",
+        "100",
+        "--sessions",
+        "4",
+        "--batch-sessions",
+        "4",
+        "--catalogs",
+        "1",
+        "--evaluation-sessions",
+        "2",
+    ]
+    train = ["train", "--out", str(tmp_path / "run"), *small, "--lora-rank", "2", "--language-model"]
+    assert main([*train, str(tmp_path / "nowhere")]) == 2
+    assert "no such folder" in capsys.readouterr().err
+    assert main([*train, str(first)]) == 0
+    moved = shutil.move(first, tmp_path / "moved")
+    evaluate = ["evaluate", "--model", str(tmp_path / "run"), "--sessions", "2"]
+    assert main(evaluate) == 2
+    words = capsys.readouterr().err
+    assert "no such folder" in words
+    assert words.count("\n") == 1
+    assert main([*evaluate, "--language-model", str(moved)]) == 0
+
+
+def test_a_model_goes_on_learning_on_line_with_its_language_model_as_it_was(llama):
+    env = make_env("recsim_env/Video-v0", 8, **ENV)
+    model = model_on(llama, env)
+    before = {name: weight.clone() for name, weight in model.named_parameters()}
+    learn_online(model, env, 90, seed=0)
+    changed = {name for name, weight in model.named_parameters() if not torch.equal(weight, before[name])}
+    assert any(".lora_" in name for name in changed)
+    assert changed <= set(learnt_weights(model))
 
 
 def test_a_missing_package_is_named_with_what_installs_it(llama, monkeypatch):

@@ -11,9 +11,9 @@ from agents.large_model.model import LargeModel
 from agents.large_model.training_run import CHECKPOINTS
 
 
-def model_of(checkpoint: Checkpoint) -> LargeModel:
-    """The model that a checkpoint holds."""
-    return remade(checkpoint.state, checkpoint.model)
+def model_of(checkpoint: Checkpoint, language_model: str = "") -> LargeModel:
+    """The model that a checkpoint holds; `language_model` as for `remade`."""
+    return remade(checkpoint.state, checkpoint.model, language_model)
 
 
 def load_trained(path: Path, tell: Callable[[str], None]) -> Checkpoint:
@@ -32,8 +32,8 @@ def load_trained(path: Path, tell: Callable[[str], None]) -> Checkpoint:
     return load_checkpoint(path)
 
 
-def load_model(path: Path, device: str, tell: Callable[[str], None]) -> LargeModel:
+def load_model(path: Path, device: str, tell: Callable[[str], None], language_model: str = "") -> LargeModel:
     """The model of `load_trained` on a device."""
     if torch.device(device).type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device={device!r}: PyTorch sees no GPU here")
-    return model_of(load_trained(path, tell)).to(device).eval()
+    return model_of(load_trained(path, tell), language_model).to(device).eval()

@@ -39,6 +39,12 @@ def add_to(commands: Any) -> None:
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Which model, and in which world."""
     parser.add_argument("--model", type=Path, required=True, metavar="DIR", help="what `train --out` wrote")
+    parser.add_argument(
+        "--language-model",
+        default="",
+        metavar="NAME",
+        help="where its language model lies, if it was moved",
+    )
     parser.add_argument("--env", action="append", metavar="ID", help="repeat (default: where it was trained)")
     add_world_argument(parser)
     parser.add_argument("--catalog-seed", type=not_negative, default=CATALOG_SEED, metavar="S", help="of the catalogue")
@@ -47,7 +53,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 def evaluate(parsed: argparse.Namespace) -> int:
     on = console()
-    model = load_model(parsed.model, parsed.device, on.print)
+    model = load_model(parsed.model, parsed.device, on.print, parsed.language_model)
     known = [f"recsim_env/{domain}-v0" for domain in model.schema.domains]
     table = Table(title=f"Mean return of {parsed.sessions} sessions")
     for heading in ("env", "agent", "return (95% interval)", "session length", "left"):

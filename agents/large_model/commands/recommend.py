@@ -41,7 +41,7 @@ def add_to(commands: Any) -> None:
 
 def recommend(parsed: argparse.Namespace) -> int:
     on = console()
-    model = load_model(parsed.model, parsed.device, on.print)
+    model = load_model(parsed.model, parsed.device, on.print, parsed.language_model)
     env_ids = parsed.env or [f"recsim_env/{domain}-v0" for domain in model.schema.domains]
     if len(env_ids) != 1:
         raise ValueError(f"--env: must be one, as items are those of one catalogue; the model knows {env_ids}")
