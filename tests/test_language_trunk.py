@@ -4,16 +4,14 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
-import huggingface_hub
 import numpy as np
 import pytest
 import safetensors.torch
-import tokenizers
 import torch
 import transformers
 from conftest import CHECKOUT
+from small_language_models import WIDTH, raised, save_language_model
 
 from agents.large_model.__main__ import main
 from agents.large_model.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
@@ -34,30 +32,9 @@ from agents.large_model.training_config import TrainingConfig
 from agents.large_model.worlds import make_env
 
 CPU = torch.device("cpu")
-WIDTH, LENGTH = 32, 9
-WORDS = "space kitchen football garden guitar history code travel topic quality appeal cue amazing in depth . : ; -"
+LENGTH = 9
 ENV = {"split": "train", "session_length": 6, "changes": {"catalog": {"num_items": 300}}}
 SMALL = {"item_width": 16, "candidate_width": 16}
-COMMON = {"vocab_size": 64, "bos_token_id": 0, "eos_token_id": 0, "initializer_range": 0.3}
-_OF_LLAMA = {"hidden_size": WIDTH, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
-CONFIGS = {
-    "llama": lambda: transformers.LlamaConfig(**COMMON, **_OF_LLAMA, num_key_value_heads=2),
-    "gpt2": lambda: transformers.GPT2Config(**COMMON, n_positions=64, n_embd=WIDTH, n_layer=2, n_head=2),
-    "bert": lambda: transformers.BertConfig(**{**COMMON, "is_decoder": False}, **_OF_LLAMA),
-    "bloom": lambda: transformers.BloomConfig(**COMMON, hidden_size=WIDTH, n_layer=2, n_head=2),
-}
-
-
-def save_language_model(folder: Path, kind: str = "llama", seed: int = 0) -> str:
-    """A causal language model of random weights and a tokenizer with a few words, as their library saves them."""
-    vocabulary = {word: number for number, word in enumerate(["<unk>", *WORDS.split(), *"0123456789"])}
-    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
-    transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>").save_pretrained(folder)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        transformers.AutoModelForCausalLM.from_config(CONFIGS[kind]()).save_pretrained(folder)
-    return str(folder)
 
 
 @pytest.fixture(scope="module")
@@ -104,14 +81,6 @@ def model_on(name: str, env) -> LargeModel:
 
 def tokens_of(num_sessions: int = 3, length: int = LENGTH, seed: int = 0) -> torch.Tensor:
     return torch.randn(num_sessions, length, WIDTH, generator=torch.Generator().manual_seed(seed))
-
-
-def raised(kind: type[Exception], call, *arguments, **named) -> str:
-    """What the error says, which must be one line."""
-    with pytest.raises(kind) as error:
-        call(*arguments, **named)
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])
@@ -301,43 +270,6 @@ def test_descriptions_are_a_part_of_items_with_this_trunk_alone(llama):
     own = LargeModel(replace(sizes_named("tiny"), **SMALL), model.schema)
     assert own.content_of(env).descriptions is None
     assert not any("description" in name for name in own.state_dict())
-
-
-def test_what_cannot_be_loaded_is_said_in_one_line(tmp_path, monkeypatch):
-    def load(name, **settings):
-        return raised(ValueError, LanguageTrunk, LanguageSettings(name=str(name), **settings))
-
-    missing = load(tmp_path / "nowhere")
-    assert missing.startswith(f"language_model={str(tmp_path / 'nowhere')!r}: no such folder; must be a folder with")
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    assert "not found on the hub either" in load("nobody/nothing")
-    (tmp_path / "empty").mkdir()
-    assert "cannot be read from that folder" in load(tmp_path / "empty")
-    whole = Path(save_language_model(tmp_path / "whole"))
-    weights = safetensors.torch.load_file(whole / "model.safetensors")
-    del weights["model.norm.weight"]
-    safetensors.torch.save_file(weights, whole / "model.safetensors", {"format": "pt"})
-    assert "lacks 1 of its weights" in load(whole)
-    (whole / "model.safetensors").write_bytes(b"damaged")
-    assert "cannot be read from that folder" in load(whole)
-    assert "looks ahead" in load(save_language_model(tmp_path / "bert", "bert"))
-    assert "bloom cannot be read session by session" in load(save_language_model(tmp_path / "bloom", "bloom"))
-
-
-def test_a_model_of_the_hub_is_found_without_a_network_once_it_is_downloaded(llama, tmp_path, monkeypatch):
-    downloaded = tmp_path / "models--owner--small"
-    shutil.copytree(llama, downloaded / "snapshots" / "1a2b3c")
-    (downloaded / "refs").mkdir()
-    (downloaded / "refs" / "main").write_text("1a2b3c")
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    found = LanguageTrunk(LanguageSettings(name="owner/small"))
-    assert found.settings.fingerprint == LanguageTrunk(LanguageSettings(name=llama)).settings.fingerprint
-    asked = []
-    monkeypatch.setattr(huggingface_hub, "model_info", lambda name, timeout: asked.append(name))
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, allow_patterns: llama)
-    LanguageTrunk(LanguageSettings(name="owner/small"))
-    assert asked == ["owner/small"]
 
 
 def test_what_cannot_be_used_is_said_in_one_line(gpt2):
