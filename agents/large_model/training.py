@@ -280,10 +280,10 @@ class Training:
                 "the same language_model, or another folder"
             )
         check_names(self.model, checkpoint.model)
-        model: dict[str, Any] = dict(checkpoint.model)
+        model: dict[str, Any] = dict(sorted(checkpoint.model.items()))  # in one order in all processes
         set_model_state_dict(self.model, model, options=_WHOLE)
         moments: dict[str, Any] = {}
-        for place, value in (checkpoint.optimizer or {}).items():
+        for place, value in sorted((checkpoint.optimizer or {}).items()):
             name, _, part = place.rpartition(".")
             moments.setdefault(name, {})[part] = value
         optimizer = {"state": moments, "param_groups": checkpoint.state["optimizer"]}
