@@ -1,0 +1,149 @@
+"""A training by several processes, each of which runs this program: `python large_model_ranks.py FOLDER`.
+
+They train with a copy of the model in each (DDP) and with a shard of it in each (FSDP2). The first one writes what that
+comes to: gradients of the first update, metrics, and a checkpoint.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from conftest import CHECKOUT
+from safetensors.torch import save_file
+
+from agents.large_model.checkpoint import load_latest, save_checkpoint
+from agents.large_model.processes import Processes, joined
+from agents.large_model.training import Training
+from agents.large_model.training_config import TrainingConfig
+
+KINDS = {"copies": False, "shards": True}
+"""How the model is spread, and what `is_sharded` says to that."""
+
+NUM_STEPS = 4
+
+CONFIG = TrainingConfig(
+    env_options={
+        "session_length": NUM_STEPS,
+        "changes": {"population": {"patience_mean": 1e5}},  # nobody leaves: all processes have as many steps
+        "split": "train",
+    },
+    sizes={"width": 16, "num_layers": 2, "hidden_width": 24, "item_width": 16, "candidate_width": 16},
+    supervised_steps=8 * NUM_STEPS,
+    reinforcement_steps=8 * NUM_STEPS,
+    num_envs=8,
+    batch_sessions=8,
+    num_catalogs=1,
+    warm_up_updates=0,
+    changes={  # what is shown is no matter of chance
+        "supervised": {"first_exploration": 0.0, "last_exploration": 0.0, "num_epochs": 1},
+        "reinforcement": {"play": "best", "num_epochs": 1, "weights": {"policy": 1.0, "q_value": 0.1}},
+    },
+)
+
+IMPATIENT = replace(
+    CONFIG,
+    env_options={
+        "session_length": 12,
+        "changes": {"population": {"patience_mean": 0.5}, "behaviour": {"patience_skip": 1.0}},
+        "split": "train",
+    },
+)
+"""People who leave at once, or after some steps, so that one process plays more of them than another."""
+
+
+def whole(tensor: Any) -> torch.Tensor:
+    return (tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor).detach().clone()
+
+
+def train(folder: Path, processes: Processes, is_sharded: bool = False) -> Training:
+    """Train, and write down what it comes to."""
+    training = Training(CONFIG, processes, is_sharded=is_sharded)
+    lines = [training.iterate().line]
+    learnt = {name: weight for name, weight in training.model.named_parameters() if weight.grad is not None}
+    gradients = {name: whole(weight.grad) for name, weight in learnt.items()}
+    while not training.is_over:
+        lines.append(training.iterate().line)
+    content = training.checkpoint()
+    if processes.is_first:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(gradients, folder / "gradients.safetensors")
+        (folder / "lines.json").write_text(json.dumps(lines))
+        save_checkpoint(folder / "checkpoints", content)
+    return training
+
+
+def check_restores(folder: Path, processes: Processes, is_sharded: bool) -> None:
+    """What one process has saved comes back in these."""
+    found = load_latest(folder / "checkpoints", print, has_optimizer=True)
+    assert found is not None
+    training = Training(CONFIG, processes, is_sharded=is_sharded)
+    training.restore(found)
+    again = training.checkpoint()
+    if processes.is_first:
+        for ours, theirs in ((again.model, found.model), (again.optimizer or {}, found.optimizer or {})):
+            assert set(ours) == set(theirs)
+            assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert training.is_over
+
+
+def check_goes_on_while_sessions_differ(processes: Processes, is_sharded: bool) -> None:
+    """Whichever process has the longest session, all of them come to the same weights."""
+    training = Training(IMPATIENT, processes, is_sharded=is_sharded)
+    for _ in range(2):
+        world = training.worlds.turn(0, training.model)
+        with training.playing():
+            sessions = training._play(training.plan.stages[0][0], 0.0, world)
+        lengths = processes.summed(torch.eye(processes.number)[processes.rank] * sessions.rewards.shape[1])
+        training.iterate()
+    assert lengths[0] != lengths[1], lengths  # or else this shows nothing
+    for weight in training.model.parameters():
+        own = whole(weight).double()
+        torch.testing.assert_close(processes.summed(own) / processes.number, own)
+
+
+def main(folder: Path) -> None:
+    torch.set_num_threads(1)
+    with joined("cpu") as processes:
+        for kind, is_sharded in KINDS.items():
+            train(folder / kind, processes, is_sharded)
+            check_restores(folder / "one", processes, is_sharded)
+            check_goes_on_while_sessions_differ(processes, is_sharded)
+
+
+def begin(folder: Path, number: int) -> list[subprocess.Popen]:
+    """Start the processes, as `torchrun` would."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    group = {"WORLD_SIZE": str(number), "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+    others = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(CHECKOUT), **group}
+    return [
+        subprocess.Popen(
+            [sys.executable, __file__, str(folder)],
+            env={**others, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in range(number)
+    ]
+
+
+def end(processes: list[subprocess.Popen]) -> None:
+    """Wait for them; if one fails, what they have said is the error."""
+    try:
+        said = [process.communicate(timeout=120)[0] for process in processes]
+        assert all(process.returncode == 0 for process in processes), "\n".join(said)
+    finally:
+        for process in processes:
+            process.kill()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
