@@ -498,7 +498,7 @@ def test_an_unknown_name_is_refused_with_the_names_that_there_are(name):
         None,
         "has_left",
     ],
-    ids=repr,
+    ids=lambda wrong: getattr(wrong, "__name__", type(wrong).__name__),  # no addresses
 )
 def test_what_is_no_function_of_the_same_arguments_is_refused_with_these(wrong):
     assert message_of(has_left=wrong).endswith(": must be a function of (session, p)")
