@@ -62,7 +62,7 @@ def test_the_headline_script_measures_trains_and_writes_rows(tmp_path):
 
 
 def test_the_scaling_script_goes_on_where_it_was_stopped(tmp_path):
-    sizes = ["--preset", "tiny", "--preset", "1m", "--device", "cpu", "--steps", "2400", "--sessions", "24"]
+    sizes = ["--preset", "tiny", "--preset", "1m", "--device", "cpu", "--steps", "7200", "--sessions", "24"]
     arguments = ["--out", str(tmp_path), *sizes, "--evaluations", "6", "--evaluation-sessions", "8"]
     assert scaling.main(arguments) == 0
     foretold = json.loads((tmp_path / "forecast.json").read_text())
