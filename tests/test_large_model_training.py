@@ -35,11 +35,11 @@ SIZES = {
     "word_width": 4,
     "num_value_bins": 25,
 }
-FAST = {"learning_rate": 1e-2, "num_epochs": 4}
+FAST = {"learning_rate": 2e-2, "num_epochs": 4}
 SMALL: dict[str, Any] = {
     "sizes": SIZES,
     "num_envs": 64,
-    "batch_sessions": 32,
+    "batch_sessions": 64,
     "num_catalogs": 1,
     "warm_up_updates": 5,
     "weight_decay": 0.0,

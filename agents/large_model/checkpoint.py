@@ -99,9 +99,9 @@ def load_checkpoint(path: Path, has_optimizer: bool = False) -> Checkpoint:
         if found != FORMAT:
             raise CheckpointError(f"{path}: of format {found!r}, must be {FORMAT}")
         return Checkpoint(
-            model=_tensors(contents[_MODEL]),
+            model=safetensors.torch.load(contents[_MODEL]),
             state=state,
-            optimizer=_tensors(contents[_OPTIMIZER]) if has_optimizer else None,
+            optimizer=safetensors.torch.load(contents[_OPTIMIZER]) if has_optimizer else None,
         )
     except (ValueError, safetensors.SafetensorError) as error:
         raise error if isinstance(error, CheckpointError) else CheckpointError(f"{path}: damaged ({error})") from None
@@ -124,11 +124,6 @@ def load_latest(folder: Path, tell: Callable[[str], None], has_optimizer: bool =
     if paths:
         raise CheckpointError(f"{folder}: none of its {len(paths)} checkpoints can be used")
     return None
-
-
-def _tensors(content: bytes) -> dict[str, torch.Tensor]:
-    """In one order in all processes, which hand them out to each other one by one."""
-    return dict(sorted(safetensors.torch.load(content).items()))
 
 
 def _contiguous(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
