@@ -129,6 +129,21 @@ def test_any_modality_may_be_missing(missing):
     torch.testing.assert_close(one_less.logits, found.logits[: len(one_less.logits)], atol=1e-4, rtol=1e-4)
 
 
+def test_a_vector_of_its_own_stands_in_for_a_modality_that_is_missing_and_for_no_other():
+    env = env_of("warm users", 3)
+    model = model_for(env, has_pictures=True, has_sounds=True)
+    content = content_for(env, model)
+    sessions = played(model, env, content, SEED)
+    lacks: dict[str, Any] = {"words": torch.zeros_like(content.words), "pictures": None, "sounds": None}
+    for name, nothing in lacks.items():
+        less = replace(content, **{name: nothing})
+        before, whole = (scores_of(model, sessions, each) for each in (less, content))
+        with torch.no_grad():
+            model.encoder.missing[name.removesuffix("s") if nothing is None else name].add_(1.0)
+        assert differs(scores_of(model, sessions, less), before)
+        assert_same(scores_of(model, sessions, content), whole)
+
+
 def test_a_model_of_one_world_plays_another_with_other_columns_and_without_pictures():
     music, video = env_of("warm users", 3), env_of("single items", 3)
     model = model_for(music, has_pictures=True, has_sounds=True)
