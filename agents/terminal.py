@@ -2,9 +2,37 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+def run_command(
+    name: str,
+    description: str,
+    modules: Sequence[Any],
+    arguments: Sequence[str],
+    refusals: tuple[type[Exception], ...],
+) -> int:
+    """Run one of the commands of `python -m name`, which modules add by `add_to`; its exit status.
+
+    An error that is one of the `refusals` ends in one line and status 2.
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m {name}", description=description)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for module in modules:
+        module.add_to(commands)
+    parsed = parser.parse_args(arguments)
+    try:
+        return parsed.command(parsed)
+    except refusals as error:
+        print(f"{name.split('.')[-1]}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"{name.split('.')[-1]}: stopped; what is finished is kept, the same command goes on", file=sys.stderr)
+        return 130
 
 
 def console() -> Console:

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from agents import pqn
+
 
 @dataclass(frozen=True, eq=False)
 class Sessions:
@@ -124,12 +126,7 @@ def lambda_returns(
     A session's length is fixed and the share of it that is over is observed, so a session that is truncated has ended
     like any other. G_t - V_t is the generalised advantage (Schulman et al. 2016).
     """
-    returns = torch.zeros_like(rewards)
-    following = torch.zeros_like(rewards[:, 0])
-    next_values = torch.zeros_like(following)
-    for step in reversed(range(rewards.shape[1])):
-        beyond = (1.0 - trace) * next_values + trace * following
-        following = (rewards[:, step] + gamma * beyond) * is_step[:, step]
-        next_values = values[:, step] * is_step[:, step]
-        returns[:, step] = following
-    return returns
+    is_over = torch.nn.functional.pad(~is_step[:, 1:], (0, 1), value=True)  # nothing of the session after this step
+    next_values = torch.nn.functional.pad(values[:, 1:], (0, 1))
+    returns = pqn.lambda_returns(rewards.T, is_over.T, next_values.T, gamma=gamma, trace=trace)
+    return returns.T * is_step
