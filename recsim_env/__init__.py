@@ -9,11 +9,13 @@ from pathlib import Path
 
 import gymnasium
 
-from recsim_env.compiled_cache import drop_stale_cache
+from recsim_env.compiled_cache import drop_stale_cache, keep_apart, name_apart
 from recsim_env.scenarios import SCENARIOS
 
 __version__ = "0.1.0"
 
+name_apart()
+keep_apart()
 drop_stale_cache(Path(__file__).parent)
 
 _VARIANTS: dict[str, dict[str, object]] = {
