@@ -58,7 +58,7 @@ def one_step_sessions(slates: list[list[int]], clicked: list[list[bool]], reward
     return Sessions(
         users=torch.zeros(number, 1, 1),
         row_items=torch.zeros(number, 2, dtype=torch.int64),
-        row_answers=torch.zeros(number, 2, 9),
+        row_answers=torch.zeros(number, 2, 13),
         num_rows=torch.zeros(number, 1, dtype=torch.int64),
         candidates=torch.arange(num_candidates).where(is_there, -1)[:, None],
         dynamics=torch.zeros(number, 1, num_candidates, 6),

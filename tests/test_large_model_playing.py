@@ -20,7 +20,7 @@ from small_large_models import (
 )
 
 from agents.large_model.follower import Follower
-from agents.large_model.item_content import DYNAMICS, ItemContent
+from agents.large_model.item_content import DYNAMICS, STANDING, ItemContent
 from agents.large_model.model import ROW_COLUMNS, LargeModel, Scores
 from agents.large_model.plackett_luce import slate_log_probabilities
 from agents.large_model.playing import Behaviour, check_remembers_a_step
@@ -121,6 +121,9 @@ def test_what_was_shown_and_clicked_stands_in_the_rows_that_follow_and_nothing_s
             assert sessions.row_items[lane, begin : begin + num_slots].tolist() == shown.tolist()
             clicked = sessions.row_answers[lane, begin : begin + num_slots, ROW_COLUMNS.index("click")] > 0.0
             assert sessions.clicked[lane, step].tolist() == clicked.tolist()
+            standing = sessions.row_answers[lane, begin : begin + num_slots, -len(STANDING) :]
+            chosen = sessions.dynamics[lane, step][sessions.slates[lane, step]]
+            assert torch.equal(standing, chosen[:, : len(STANDING)])  # rows tell how an item stood when it was shown
         assert (sessions.row_items[lane, begin + num_slots :] == -1).all()
     assert 0 < sessions.clicked.sum() < sessions.num_steps
     rows = [int(sessions.num_rows[lane, 0]) + num_slots * length for lane, length in enumerate(sessions.lengths)]

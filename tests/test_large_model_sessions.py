@@ -29,7 +29,7 @@ def numbered_sessions(lengths: list[int], num_steps: int | None = None, has_teac
     return Sessions(
         users=told(5),
         row_items=rows.where(is_row, -1),
-        row_answers=rows[:, :, None].expand(-1, -1, 9).float(),
+        row_answers=rows[:, :, None].expand(-1, -1, 13).float(),
         num_rows=num_rows.clone(),
         candidates=told(NUM_CANDIDATES).long(),
         dynamics=told(NUM_CANDIDATES, 6),

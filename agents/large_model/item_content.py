@@ -15,9 +15,12 @@ from agents.large_model.item_description import descriptions
 from agents.large_model.schema import Schema, columns, word_buckets
 from recsim_env.observation import MAX_AGE, REFRESH_AT, SCALED_AGE
 
-DYNAMICS = ("age", "impressions", "click_rate", "mean_rating", "plays", "followed")
-"""What changes of a candidate: its scaled age and statistics, as in `observation.CANDIDATE_COLUMNS`; how often the
-session has it clicked / 4, at most 1; 1 if the user follows its creator, by what the session has of it."""
+STANDING = ("age", "impressions", "click_rate", "mean_rating")
+"""What changes of an item, whoever looks: its scaled age and statistics, as in `observation.CANDIDATE_COLUMNS`."""
+
+DYNAMICS = (*STANDING, "plays", "followed")
+"""What changes of a candidate: its standing; how often the session has it clicked / 4, at most 1; 1 if the user follows
+its creator, by what the session has of it."""
 
 Describe = Callable[[list[str]], torch.Tensor]
 """Texts to [i, E]: what a language model makes of them."""
@@ -97,15 +100,18 @@ class ItemContent:
             moved[each.name] = value.to(device) if isinstance(value, torch.Tensor) else value
         return ItemContent(**moved)
 
+    def standing(self, items: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
+        """[n, k, 4]: `STANDING` of items [n, k] at platform times that go with them, [n, k] or [n, 1]."""
+        ages = (times - self.release_steps[items]).clamp(0, MAX_AGE)
+        statistics = self.statistics[_on(items.device, "refresh")[ages], items]
+        return torch.cat([_on(items.device, "age")[ages][:, :, None], statistics], 2)
+
     def dynamics(
         self, candidates: torch.Tensor, times: torch.Tensor, rows: torch.Tensor, feedback: torch.Tensor
     ) -> torch.Tensor:
         """[n, M, 6]: `DYNAMICS` of candidates [n, M] at platform times [n], in sessions with rows [n, R] and feedback
         [n, R, T] so far (`reader`); what belongs to missing candidates means nothing."""
         items = candidates.clamp(min=0)
-        ages = (times[:, None] - self.release_steps[items]).clamp(0, MAX_AGE)
-        refresh = _on(self.features.device, "refresh")[ages]
-        statistics = self.statistics[refresh, items]  # [n, M, 3]
         clicks = feedback[:, None, :, 2]  # [n, 1, R]
         is_same = rows[:, None] == items[:, :, None]  # [n, M, R]
         plays = ((is_same * clicks).sum(2) / _MAX_PLAYS).clamp(max=1.0)
@@ -116,8 +122,7 @@ class ItemContent:
             places = torch.arange(1, rows.shape[1] + 1, device=rows.device)
             said = is_theirs * (feedback[:, :, 6] * places)[:, None]  # [n, M, R]: the later, the further from 0
             followed = (said.amax(2) > -said.amin(2)).to(plays.dtype)  # whichever was said last
-        age = _on(self.features.device, "age")[ages]
-        return torch.cat([torch.stack([age], 2), statistics, torch.stack([plays, followed], 2)], 2)
+        return torch.cat([self.standing(items, times[:, None]), torch.stack([plays, followed], 2)], 2)
 
 
 _TABLES = {"refresh": REFRESH_AT, "age": SCALED_AGE}

@@ -17,7 +17,7 @@ from torch.nn.functional import rms_norm, scaled_dot_product_attention, silu
 
 from agents.large_model.encoder import ContentEncoder
 from agents.large_model.heads import ReturnDistribution, policy_logits
-from agents.large_model.item_content import DYNAMICS, ItemContent
+from agents.large_model.item_content import DYNAMICS, STANDING, ItemContent
 from agents.large_model.schema import UNKNOWN_DOMAIN, Schema
 from agents.large_model.sessions import Sessions
 from agents.large_model.sizes import ModelSizes
@@ -27,9 +27,10 @@ from recsim_env.observation import FEEDBACK
 if TYPE_CHECKING:  # needs packages that nothing else needs
     from agents.large_model.language_trunk import LanguageTrunk
 
-ROW_COLUMNS = (*FEEDBACK, "time", "before")
+ROW_COLUMNS = (*FEEDBACK, "time", "before", *STANDING)
 """Columns of a row besides its item: the feedback as observed; the share of the session that was over when it was
-shown; 1 if it is from before the session, of the history that the person brings."""
+shown; 1 if it is from before the session, of the history that the person brings; how the item stood then, or when the
+session began if it is from before."""
 
 _FIRST_TEMPERATURE = 0.3
 _LEAST_TEMPERATURE, _MOST_TEMPERATURE = 0.02, 10.0
@@ -129,7 +130,7 @@ class LargeModel(nn.Module):
         return self.profile(users) + self.domain(domain)
 
     def row_tokens(self, items: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
-        """[n, k, E]: tokens of rows, from what their items are as rows [n, k, E] and `ROW_COLUMNS` [n, k, 9]."""
+        """[n, k, E]: tokens of rows, from what their items are as rows [n, k, E] and `ROW_COLUMNS` [n, k, 13]."""
         return items + self.answer(answers)
 
     def forward(self, sessions: Sessions, content: ItemContent, is_domain_told: bool = True) -> Scores:

@@ -132,7 +132,7 @@ class SessionReader:
         back = reading.num_rows[:, None] - 1 - torch.arange(num_read, device=lanes.device)  # rows after each row
         steps_taken = torch.round(reading.elapsed * self.max_steps)
         steps = steps_taken[:, None] - 1 - back.div(self.num_slots, rounding_mode="floor")  # that rows were shown in
-        answers = self._row_columns(reading.answers[:, :num_read], steps)
+        answers = self._row_columns(reading.items[:, :num_read], reading.answers[:, :num_read], steps, reading)
         self.items[lanes, :num_read] = reading.items[:, :num_read]
         self.answers[lanes, :num_read] = answers
         domain = torch.full_like(reading.num_rows, self.content.domain)
@@ -154,7 +154,7 @@ class SessionReader:
         items = reading.items.gather(1, at).where(is_there, -1)
         answers = reading.answers.gather(1, at[:, :, None].expand(-1, -1, _NUM_FEEDBACK)) * is_there[:, :, None]
         steps = torch.round(self._elapsed[lanes] * self.max_steps)[:, None].expand(-1, self.num_slots)
-        answers = self._row_columns(answers, steps)
+        answers = self._row_columns(items, answers, steps, reading)
         places = (self.num_rows[lanes][:, None] + slots).clamp(max=self.items.shape[1] - 1)
         self.items[lanes[:, None], places] = items
         self.answers[lanes[:, None], places] = answers
@@ -189,8 +189,13 @@ class SessionReader:
     def _row_tokens(self, items: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
         return self.model.row_tokens(self._as_rows[items.clamp(min=0)], answers)
 
-    def _row_columns(self, answers: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
-        """[n, k, 9]: `ROW_COLUMNS` of rows with that feedback [n, k, 7], shown in those steps [n, k] of the session, or
-        before it if they are negative."""
-        more = torch.stack([steps.clamp(min=0.0) / self.max_steps, (steps < 0.0).to(answers.dtype)], 2)
-        return torch.cat([answers, more], 2)
+    def _row_columns(
+        self, items: torch.Tensor, answers: torch.Tensor, steps: torch.Tensor, reading: Reading
+    ) -> torch.Tensor:
+        """[n, k, 13]: `ROW_COLUMNS` of rows with those items [n, k] and feedback [n, k, 7], shown in those steps [n, k]
+        of the session, or before it if they are negative."""
+        since = steps.clamp(min=0.0)
+        starts = reading.times - torch.round(reading.elapsed * self.max_steps).long()
+        standing = self.content.standing(items.clamp(min=0), starts[:, None] + since.long())
+        more = torch.stack([since / self.max_steps, (steps < 0.0).to(answers.dtype)], 2)
+        return torch.cat([answers, more, standing * (items >= 0)[:, :, None]], 2)

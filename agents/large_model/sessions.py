@@ -22,7 +22,7 @@ class Sessions:
     row_items: torch.Tensor
     """[B, R] int64: the history that was brought along, then what was shown; -1 where missing, at the end."""
     row_answers: torch.Tensor
-    """[B, R, 9] float32: `model.ROW_COLUMNS` of each row."""
+    """[B, R, 13] float32: `model.ROW_COLUMNS` of each row."""
     num_rows: torch.Tensor
     """[B, T] int64: rows before each step."""
     candidates: torch.Tensor
