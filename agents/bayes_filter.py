@@ -238,7 +238,8 @@ class BayesFilterPlayer(KnownWorldPlayer):
         self._prior = ProfilePrior(self.population)
         self._generator = np.random.default_rng(seed)
         self._key, self._step = np.uint64(self._generator.integers(2**63)), 0
-        _, self._items, self._parameters = self._simulator.compiled_model()
+        _, _, self._parameters = self._simulator.compiled_model()
+        self._items = as_records(self.known_items(env))
         self._users = as_records(self.population.user_records)
         everyone = np.arange(len(self.population.users))
         self._people = sample_of(self.population, everyone, self._generator)
@@ -247,8 +248,18 @@ class BayesFilterPlayer(KnownWorldPlayer):
         self._scratch = as_records(np.zeros(self.num_particles, self._people.dtype))
         self._weights = np.zeros(size)
 
+    def known_items(self, env: Env) -> np.ndarray:
+        """[I] records: what it takes the items to be."""
+        return env.unwrapped.simulator.world.item_records
+
+    def places(self, items: np.ndarray, times: np.ndarray) -> np.ndarray:
+        """[N, k] int64: where items [N, k] at platform times [N, k] or [N, 1] stand in `known_items`; `NO_ITEM` where missing."""
+        return items
+
     def act(self, observations: Observations, is_first: np.ndarray) -> np.ndarray:
-        items, num_features = observations["history_items"], self.layout.num_profile_features
+        times, num_features = observations["time"], self.layout.num_profile_features
+        back = np.arange(observations["history_items"].shape[1])
+        items = self.places(observations["history_items"], times - 1 - back)
         rows = observations["history_feedback"].reshape(self.num_sessions, -1, len(FEEDBACK)).astype(np.float64)
         answers = rows[:, :, 2:]
         answers[:, :, 2] = np.rint(5.0 * answers[:, :, 2])
@@ -259,7 +270,7 @@ class BayesFilterPlayer(KnownWorldPlayer):
         self._take_in(items[:, 0], answers[:, 0], moods, ~is_first & (rows[:, 0, 0] > 0))
         if is_first.any():
             self._welcome(observations, items, answers, is_first, rows[:, :, 0] > 0)
-        candidates = observations["candidate_items"]
+        candidates = self.places(observations["candidate_items"], times)
         scores = np.zeros(candidates.shape)
         bounds = np.linspace(0, self.num_sessions, self.num_threads + 1).astype(int).tolist()
 

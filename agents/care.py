@@ -120,10 +120,19 @@ class KnownWorldPlayer(Learner):
     def save(self, path: Path) -> None:
         if not self._learnt_in:
             raise NothingLearntError
-        save_tensors(path, type(self).__name__, {"care": self.care.weights()}, self._learnt_in)
+        tensors, settings = self.learnt()
+        save_tensors(path, type(self).__name__, tensors, settings)
 
     def load(self, path: Path) -> None:
-        tensors, self._learnt_in = load_tensors(path, type(self).__name__)
+        self.take(*load_tensors(path, type(self).__name__))
+
+    def learnt(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """What a file has to hold: arrays, and settings that JSON can hold."""
+        return {"care": self.care.weights()}, dict(self._learnt_in)
+
+    def take(self, tensors: dict[str, np.ndarray], settings: dict[str, Any]) -> None:
+        """Have learnt what another had."""
+        self._learnt_in = settings
         trust, patience, budget, following = tensors["care"].tolist()
         self.care = Care(trust=trust, patience=patience, budget=budget, following=following)
         if self._learnt_in:

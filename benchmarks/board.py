@@ -17,8 +17,9 @@ from benchmarks.suites import ONE, ZERO
 
 LEARNING_FAMILIES = ("logged", "learner", "library", "own")
 BASELINE_FAMILIES = ("rule", "bandit")
-POPULARITY, REACHABLE = "popularity", "bayes-filter"
-REFERENCES = (ZERO, REACHABLE, ONE)
+POPULARITY, TOLD = "popularity", "bayes-filter"
+REACHABLE = "bayes-filter-observed"
+REFERENCES = (ZERO, REACHABLE, TOLD, ONE)
 """What scores are measured against, in every picture."""
 
 Drawn = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]

@@ -85,6 +85,7 @@ def headroom_table(rows: list[Row], scenario: str) -> str:
 LADDER_WORDS = (
     "Score: 0 is random, 1 the planning oracle; ± is half of the 95% interval over sessions. Ratios compare gains over "
     "random on the same sessions, with 95% intervals by the paired bootstrap. The three oracles read the latent state; "
-    "the history-blind and the Bayes-filter player know the items and the population but not the person."
+    "the history-blind and the Bayes-filter player know the items and the population but not the person; "
+    "bayes-filter-observed knows of items, too, only what an agent sees (content, age, statistics)."
 )
 """What a reader of `headroom_table` has to know."""

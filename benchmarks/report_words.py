@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from benchmarks.board import LEARNING_FAMILIES, POPULARITY, REACHABLE, Board, Standing
+from benchmarks.board import LEARNING_FAMILIES, POPULARITY, REACHABLE, TOLD, Board, Standing
 from benchmarks.leaderboard import seeds_of
 from benchmarks.score_draws import decimals
 from benchmarks.suites import ONE, ZERO
@@ -81,9 +81,12 @@ def _between_references(board: Board) -> str:
     if reachable and reachable.score and best.score:
         share = best.score.value / reachable.score.value
         says += (
-            f" The Bayes-filter player, which knows the world but sees of the user only what an agent sees, reaches "
-            f"{reachable.score.text()}; {best.agent} has {share:.0%} of that."
+            f" A Bayes-filter player that knows how people behave, but sees of them and of items only what an agent "
+            f"sees, has {reachable.score.text()}; {best.agent} has {share:.0%} of that."
         )
+    told = board.by_agent.get(TOLD)
+    if told and told.score:
+        says += f" The one that is told what every item is has {told.score.text()}."
     baseline = board.best_baseline
     if baseline and baseline.score and baseline.agent != best.agent:
         says += f" The best rule or bandit, {baseline.agent}, has {baseline.score.text()}."
@@ -168,7 +171,7 @@ def definitions() -> list[str]:
         "**regret**: what the planning oracle returns more, on the same sessions.",
         "**optimality gap**: mean of what lacks to score 1; what is above 1 counts nothing.",
         "**deployable**: needs no more than a recommender has. References are not: oracles read the latent state, the "
-        "Bayes-filter and the history-blind player know the model of the world; random is the zero of the scale.",
+        "Bayes-filter players and the history-blind player know the model of the world; random is the zero of the scale.",
         "**beats popularity**: the 95% interval of the difference in return, on the same sessions, is above 0.",
         "Every agent is evaluated on the same sessions, of users and items that training never saw.",
     ]

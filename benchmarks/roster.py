@@ -150,6 +150,11 @@ ROSTER: dict[str, Entry] = {
     "bayes-filter": Entry(
         path="agents.bayes_filter:BayesFilterPlayer", family="reference", settings={"num_threads": 1}
     ),
+    "bayes-filter-observed": Entry(
+        path="agents.bayes_filter_of_observed_items:ObservedItemsBayesFilter",
+        family="reference",
+        settings={"num_threads": 1},
+    ),
     "myopic-oracle": Entry(path="agents.myopic_oracle:MyopicOracle", family="reference"),
     "foresight-oracle": Entry(path="agents.foresight:ForesightOracle", family="reference"),
     "planning-oracle": Entry(

@@ -11,7 +11,7 @@ ZERO, ONE = "random", "planning-oracle"
 
 LADDER = (
     *("random", "popularity", "linucb", "eb-linucb", "history-blind"),
-    *("myopic-oracle", "bayes-filter", "foresight-oracle", "planning-oracle"),
+    *("bayes-filter-observed", "myopic-oracle", "bayes-filter", "foresight-oracle", "planning-oracle"),
 )
 """The rungs of the headroom ladder."""
 
@@ -86,7 +86,7 @@ class Suite:
 
 _COLD, _WARM = {"warm_share": 0.0}, {"warm_share": 1.0}
 
-_BEST_KNOWN = ("random", "popularity", "linucb", "eb-linucb", "bayes-filter", "planning-oracle")
+_BEST_KNOWN = ("random", "popularity", "linucb", "eb-linucb", "bayes-filter-observed", "bayes-filter", "planning-oracle")
 _LEARNERS = ("sequence-model", "pqn", "slateq", "reinforce", "ppo", "dqn", "wolpertinger-sac")
 
 SUITES = {

@@ -15,6 +15,7 @@ SEARCH = {"cares": (0.0, 3.0), "num_tuning_sessions": 80}
 SETTINGS = {
     "history-blind": {**SEARCH, "temperatures": (0.3,), "num_people": 48},
     "bayes-filter": {**SEARCH, "num_particles": 96},
+    "bayes-filter-observed": {**SEARCH, "num_particles": 96},
     "foresight-oracle": SEARCH,
     "planning-oracle": {**SEARCH, "num_futures": 2, "num_options": 20},
 }
@@ -45,6 +46,8 @@ ORDER = [
     ("popularity", "history-blind"),
     ("history-blind", "bayes-filter"),
     ("history-blind", "myopic-oracle"),
+    ("eb-linucb", "bayes-filter-observed"),
+    ("bayes-filter-observed", "bayes-filter"),
     ("bayes-filter", "foresight-oracle"),
 ]
 CLOSE: set[tuple[str, str, str]] = set()

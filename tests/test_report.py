@@ -140,14 +140,16 @@ def test_the_answer_names_the_winner_its_lead_and_what_can_be_reached():
     values = (("ppo", 50.0), ("pqn", 40.0), ("bayes-filter", 55.0), ("popularity", 30.0))
     rows = [of(agent, v, seed=n) for n in range(2) for agent, v in ENDS]
     rows += [of(agent, v, seed=n) for n in range(2) for agent, v in values if agent != "bayes-filter"]
-    rows += [of("bayes-filter", 55.0, seed=n, family="reference") for n in range(2)]
+    for told, value in (("bayes-filter", 58.0), ("bayes-filter-observed", 55.0)):
+        rows += [of(told, value, seed=n, family="reference") for n in range(2)]
     words = answer(Board(rows), [])
     assert words[0] == (
         "On 1 scenario × 2 seeds, **ppo** has the best score of the 3 deployable agents: interquartile mean **0.75** "
         "(95% interval 0.75 to 0.75), 0.25 (0.25 to 0.25) above the next, pqn. The probability that a run of ppo "
         "scores above one of pqn is 1.00 (1.00 to 1.00)."
     )
-    assert "reaches 0.88 (0.88 to 0.88); ppo has 86% of that" in words[1]
+    assert "has 0.88 (0.88 to 0.88); ppo has 86% of that" in words[1]
+    assert "told what every item is has 0.95 (0.95 to 0.95)" in words[1]
     assert "The best rule or bandit, popularity, has 0.25" in words[1]
 
 

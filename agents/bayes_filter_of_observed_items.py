@@ -1,0 +1,52 @@
+"""Knows how people behave, and sees of them and of items only what an agent sees: what such an agent can reach.
+
+The Bayes-filter player is told what every item is. Nobody else is, so the distance to it says how much an agent lacks,
+and not how much of that it could have. This one estimates items from content, age and statistics.
+
+Shape legend: N sessions, M candidates, I items, A refreshes.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from agents.agent import Env
+from agents.bayes_filter import BayesFilterPlayer
+from agents.item_estimator import ItemEstimator
+from recsim_env.observation import MAX_AGE, REFRESH_AT
+from recsim_env.records import NO_ITEM
+
+
+class ObservedItemsBayesFilter(BayesFilterPlayer):
+    """The Bayes-filter player that has to make do with what can be seen of items.
+
+    Args:
+        estimator: what tells what items are; `learn` trains it.
+        others: as for `BayesFilterPlayer`.
+    """
+
+    def __init__(self, *, estimator: ItemEstimator | None = None, **others: Any) -> None:
+        super().__init__(**others)
+        self.estimator = estimator or ItemEstimator()
+
+    def choose(self, env: Any) -> None:
+        super().choose(env)
+        self.estimator.learn(**self._learnt_in)
+
+    def known_items(self, env: Env) -> np.ndarray:
+        """[A x I] records: what each item seems to be after each refresh of its statistics."""
+        self._release_steps = env.unwrapped.catalog_release_steps
+        return self.estimator.estimates(env).reshape(-1)
+
+    def places(self, items: np.ndarray, times: np.ndarray) -> np.ndarray:
+        ages = (times - self._release_steps[items]).clip(0, MAX_AGE)
+        return np.where(items == NO_ITEM, NO_ITEM, REFRESH_AT[ages] * len(self._release_steps) + items)
+
+    def learnt(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        (tensors, settings), (weights, schema) = super().learnt(), self.estimator.learnt()
+        return {**tensors, **weights}, {**settings, "schema": schema}
+
+    def take(self, tensors: dict[str, np.ndarray], settings: dict[str, Any]) -> None:
+        weights, known = dict(tensors), dict(settings)
+        super().take({"care": weights.pop("care")}, {name: x for name, x in known.items() if name != "schema"})
+        self.estimator.take(weights, known["schema"])
