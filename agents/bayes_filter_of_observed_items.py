@@ -1,7 +1,8 @@
-"""Knows how people behave, and sees of them and of items only what an agent sees: what such an agent can reach.
+"""Knows how people behave, and sees of them and of items only what an agent sees: what foresight makes of that.
 
 The Bayes-filter player is told what every item is. Nobody else is, so the distance to it says how much an agent lacks,
-and not how much of that it could have. This one estimates items from content, age and statistics.
+and not how much of that it could have. This one estimates items from content, age and statistics. It looks ahead by
+`foresight`, as the other does, so a policy that plans better may stand above it.
 
 Shape legend: N sessions, M candidates, I items, A refreshes.
 """

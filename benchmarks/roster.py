@@ -67,6 +67,18 @@ def _of_wolpertinger(algorithm: str, **settings: Any) -> Entry:
     return Entry(path=path, family="library", settings={"algorithm": algorithm, **settings})
 
 
+def _of_large_model(family: str, **settings: Any) -> Entry:
+    """Small batches, each learnt from several times, make something of few steps."""
+    epochs = {"supervised": {"num_epochs": 6}, "distillation": {"num_epochs": 6}}
+    reinforcement = {"num_epochs": 4, "learning_rate": 1e-3}
+    small = {"num_envs": 32, "batch_sessions": 4, "warm_up_updates": 20}
+    return Entry(
+        path="agents.large_model.learner:LargeModelAgent",
+        family=family,
+        settings={**small, "changes": {**epochs, "reinforcement": reinforcement}, **settings},
+    )
+
+
 PPO_SETTINGS: dict[str, Any] = {
     "n_steps": 64,
     "batch_size": 128,
@@ -112,6 +124,9 @@ ROSTER: dict[str, Entry] = {
     "pqn": Entry(path="agents.pqn:PQN", family="learner"),
     "slateq": Entry(path="agents.slate_q:SlateQ", family="learner"),
     "reinforce": Entry(path="agents.reinforce_top_k:ReinforceTopK", family="learner"),
+    "large-model": _of_large_model("learner", supervised_share=0.3),
+    "large-model-distilled": _of_large_model("learner", supervised_share=0.2, distillation_share=0.6),
+    "large-model-supervised": _of_large_model("logged", supervised_share=1.0, play="expected"),
     "ppo": _of_library("PPO", **_PPO),
     "ppo-multi-input": _of_library("PPO", policy="MultiInputPolicy", **_PPO),
     "ppo-mlp": _of_library("PPO", policy="MlpPolicy", **_PPO),

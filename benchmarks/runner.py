@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.cell import Cell, run_cell
 from benchmarks.result_folder import ResultFolder
 from benchmarks.results import ResultsError, Row
-from benchmarks.roster import entry_named, nearest
+from benchmarks.roster import Entry, entry_named, nearest
 from benchmarks.suites import SUITES, Suite
 from benchmarks.workers import Failure, run_in_processes
 from recsim_env.scenarios import SCENARIOS
@@ -54,9 +54,15 @@ def narrowed(
     )
 
 
+def suite_entry(suite: Suite, agent: str) -> Entry:
+    """The agent's entry with what the suite changes of its settings."""
+    entry = entry_named(agent)
+    return dataclasses.replace(entry, settings={**entry.settings, **suite.settings.get(agent, {})})
+
+
 def cells(suite_name: str, suite: Suite, world: str | None = None) -> list[Cell]:
     """The cells of a suite, one seed after the other: whenever a run is stopped, what it has is balanced."""
-    entries = {agent: entry_named(agent) for agent in suite.agents}
+    entries = {agent: suite_entry(suite, agent) for agent in suite.agents}
     return [
         Cell(
             suite_name=suite_name,

@@ -35,6 +35,12 @@ _OURS: Space = {
     "gamma": (0.8, 0.9, 0.95),
     "num_epochs": (1, 2, 4),
 }
+_LARGE_MODEL: Space = {
+    "num_envs": (16, 32, 64),
+    "batch_sessions": (4, 8),
+    "gamma": (0.9, 0.95, 0.99),
+    "trace": (0.8, 0.9, 0.95),
+}
 
 SPACES: dict[str, Space] = {
     "popularity": {"prior_impressions": (1.0, 5.0, 20.0, 80.0, 300.0)},
@@ -60,6 +66,9 @@ SPACES: dict[str, Space] = {
     "pqn": {**_OURS, "trace": (0.3, 0.65, 0.9), "batch_size": (64, 128, 256)},
     "slateq": {**_OURS, "trace": (0.3, 0.65, 0.9), "batch_size": (64, 128, 256)},
     "reinforce": {**_OURS, "entropy_weight": (0.03, 0.06, 0.1), "exploration": (0.05, 0.1, 0.2)},
+    "large-model": _LARGE_MODEL,
+    "large-model-distilled": {**_LARGE_MODEL, "distillation_share": (0.4, 0.6)},
+    "large-model-supervised": {name: _LARGE_MODEL[name] for name in ("num_envs", "batch_sessions")},
     "ppo": _PPO,
     "ppo-multi-input": _PPO,
     "ppo-mlp": _PPO,

@@ -60,6 +60,8 @@ class Suite:
     """Evaluations spread over those steps, besides the one before the first."""
     num_sessions: int
     """Evaluation sessions for each seed, the same for every agent."""
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By agent, settings that this budget asks for in the place of the roster's."""
     grid: Mapping[str, Changes] = field(default_factory=lambda: {"": {}})
     """Variants of each scenario: what is added to its name, and what is changed in it."""
     worlds: Worlds = HELD_OUT
@@ -88,6 +90,21 @@ _COLD, _WARM = {"warm_share": 0.0}, {"warm_share": 1.0}
 
 _BEST_KNOWN = ("random", "popularity", "linucb", "eb-linucb", "bayes-filter-observed", "bayes-filter", "planning-oracle")
 _LEARNERS = ("sequence-model", "pqn", "slateq", "reinforce", "ppo", "dqn", "wolpertinger-sac")
+
+LARGE_MODEL: dict[str, Any] = {"preset": "tiny", "num_envs": 256, "batch_sessions": 32, "num_catalogs": 16, "changes": {}}
+LONG: dict[str, dict[str, Any]] = {
+    "ppo": {
+        **{"num_envs": 128, "n_steps": 64, "batch_size": 1_024, "n_epochs": 6, "learning_rate": 1e-3},
+        **{"gamma": 0.95, "gae_lambda": 0.9, "ent_coef": 0.002},
+    },
+    "large-model": {**LARGE_MODEL, "supervised_share": 0.05, "warm_up_updates": 100},
+    "large-model-distilled": {
+        **LARGE_MODEL,
+        **{"supervised_share": 0.05, "distillation_share": 0.25, "warm_up_updates": 100},
+    },
+    "large-model-supervised": {**LARGE_MODEL, "warm_up_updates": 100},
+}
+"""Settings for millions of steps: larger batches than fifty thousand steps allow."""
 
 SUITES = {
     "quick": Suite(
@@ -131,6 +148,19 @@ SUITES = {
             "warm users, known items": {"population": _WARM, "catalog": {"new_item_share": 0.0}},
             "warm users, new items": {"population": _WARM, "catalog": {"new_item_share": 1.0}},
         },
+    ),
+    "headline": Suite(
+        about="what the large model does with as many steps as two cores take in an hour",
+        scenarios=("Video",),
+        agents=(
+            *("random", "popularity", "eb-linucb", "ppo", "large-model-supervised", "large-model"),
+            *("large-model-distilled", "bayes-filter-observed", "bayes-filter", "planning-oracle"),
+        ),
+        num_seeds=3,
+        num_steps=6_000_000,
+        num_evaluations=12,
+        num_sessions=200,
+        settings=LONG,
     ),
     "gpu": Suite(
         about="five million steps for each learner, on a GPU",

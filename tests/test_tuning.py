@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from agents.large_model.learner import LargeModelAgent
+from agents.large_model.training_config import TrainingConfig
 from agents.sb3_learner import SB3Learner
 from benchmarks import roster, tuning
 from benchmarks.__main__ import main
@@ -62,6 +64,8 @@ def test_what_is_tuned_is_an_argument_of_the_agent(agent):
     if issubclass(made, SB3Learner):
         algorithm = made.algorithms()[ROSTER[agent].settings["algorithm"]]
         known |= set(inspect.signature(algorithm.__init__).parameters)
+    if issubclass(made, LargeModelAgent):
+        known |= {each.name for each in dataclasses.fields(TrainingConfig)}
     assert set(SPACES[agent]) <= known
 
 
