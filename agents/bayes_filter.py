@@ -253,7 +253,8 @@ class BayesFilterPlayer(KnownWorldPlayer):
         return env.unwrapped.simulator.world.item_records
 
     def places(self, items: np.ndarray, times: np.ndarray) -> np.ndarray:
-        """[N, k] int64: where items [N, k] at platform times [N, k] or [N, 1] stand in `known_items`; `NO_ITEM` where missing."""
+        """[N, k] int64: where items [N, k], at platform times [N, k] or [N, 1], stand in `known_items`; `NO_ITEM`
+        where they are missing."""
         return items
 
     def act(self, observations: Observations, is_first: np.ndarray) -> np.ndarray:

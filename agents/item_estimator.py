@@ -24,7 +24,7 @@ from recsim_env.observation import REFRESH_AT, SCALED_AGE
 _LATENTS = ("factors", "topics", "quality", "appeal")
 _SIZES = sizes_named("tiny")
 _HIDDEN, _BATCH = 128, 128
-_AGES = np.array([np.flatnonzero(REFRESH_AT == refresh)[0] for refresh in range(REFRESH_AT[-1] + 1)])
+_AGES = np.array([np.flatnonzero(refresh == REFRESH_AT)[0] for refresh in range(REFRESH_AT[-1] + 1)])
 """The age at each refresh."""
 
 
@@ -37,6 +37,8 @@ class _Network(nn.Module):
         self.hidden = nn.Linear(_SIZES.item_width + len(STANDING), _HIDDEN)
         self.deeper = nn.Linear(_HIDDEN, _HIDDEN)
         self.out = nn.Linear(_HIDDEN, num_latents)
+        self.mean: torch.Tensor
+        self.deviation: torch.Tensor
         self.register_buffer("mean", torch.zeros(num_latents))
         self.register_buffer("deviation", torch.ones(num_latents))
 
@@ -121,7 +123,8 @@ class ItemEstimator:
 
     def learnt(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """What a file has to hold: arrays, and settings that JSON can hold; `take` brings it back."""
-        assert self._network is not None and self._schema is not None
+        assert self._network is not None
+        assert self._schema is not None
         weights = {name: weight.numpy() for name, weight in self._network.state_dict().items()}
         return weights, self._schema.as_settings()
 

@@ -41,6 +41,10 @@ class Cell:
     seed: int
     world: str | None = None
     """Fitted world or log, for MovieLens."""
+    keep: Path | None = None
+    """Folder in which what a learner has learnt is kept."""
+    trained: Path | None = None
+    """Folder in which a learner may have been kept, which then is not trained again."""
 
     @cached_property
     def digest(self) -> str:
@@ -52,7 +56,21 @@ class Cell:
             sizes = {"num_sessions": self.suite.num_sessions}
         parts += [json.dumps(self.entry.settings, sort_keys=True), json.dumps(sizes)]
         parts += [repr(self.suite.worlds), self.suite.device, str(self.seed)]
+        if path := self.trained_file():
+            parts.append(hashlib.blake2b(path.read_bytes()).hexdigest())
         return hashlib.blake2b("\n".join(parts).encode(), digest_size=8).hexdigest()
+
+    def file_in(self, folder: Path) -> Path:
+        """Where the learner is kept, whatever the variant of the scenario."""
+        return folder / f"{self.agent.replace(':', '.')}-{self.scenario}-seed{self.seed}.safetensors"
+
+    def trained_file(self) -> Path | None:
+        """What the learner has learnt elsewhere, if it is there and does not belong to one catalogue."""
+        made = self.entry.agent_class()
+        if self.trained is None or not issubclass(made, Learner) or made.reads_evaluation_catalog:
+            return None
+        path = self.file_in(self.trained)
+        return path if path.is_file() else None
 
     def env_id(self, agent: Agent) -> str:
         return f"recsim_env/{self.scenario}{agent.env_variant}-v0"
@@ -130,10 +148,16 @@ def run_cell(cell: Cell) -> list[Row]:
         rows.append({**cell.identity(), "env_steps": env_steps, "wall_s": round(learning, 3), **means(last)})
         evaluating += time.perf_counter() - before
 
-    if isinstance(agent, Learner):
+    learnt_elsewhere = cell.trained_file()
+    if isinstance(agent, Learner) and learnt_elsewhere:
+        agent.load(learnt_elsewhere)
+        report(0)
+    elif isinstance(agent, Learner):
         every = cell.suite.num_steps // cell.suite.num_evaluations
         options = cell.training_options(agent)
         agent.learn(cell.env_id(agent), options, cell.suite.num_steps, cell.seed, report, every)
+        if cell.keep:
+            agent.save(cell.file_in(cell.keep))
     else:
         report(0)
     assert last is not None, "a learner has to report at its end"
@@ -144,6 +168,7 @@ def run_cell(cell: Cell) -> list[Row]:
         "metrics": {name: value for name, value in metrics.items() if not isinstance(value, dict)},
         "ramps": {name: _rounded(value) for name, value in metrics.items() if isinstance(value, dict)},
         "settings": {**cell.entry.settings, **agent.settings_found()},
+        **({"trained": str(learnt_elsewhere)} if learnt_elsewhere else {}),
         "steps_per_s": round(rows[-1]["env_steps"] / rows[-1]["wall_s"], 1) if rows[-1]["env_steps"] else None,
         "peak_memory_mib": round(peak_memory_mib(), 1),
         "cell_s": round(time.perf_counter() - started, 3),

@@ -171,7 +171,7 @@ def definitions() -> list[str]:
         "**regret**: what the planning oracle returns more, on the same sessions.",
         "**optimality gap**: mean of what lacks to score 1; what is above 1 counts nothing.",
         "**deployable**: needs no more than a recommender has. References are not: oracles read the latent state, the "
-        "Bayes-filter players and the history-blind player know the model of the world; random is the zero of the scale.",
+        "Bayes-filter and the history-blind players know the model of the world; random is the zero of the scale.",
         "**beats popularity**: the 95% interval of the difference in return, on the same sessions, is above 0.",
         "Every agent is evaluated on the same sessions, of users and items that training never saw.",
     ]

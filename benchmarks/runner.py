@@ -3,6 +3,7 @@
 import dataclasses
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -60,8 +61,11 @@ def suite_entry(suite: Suite, agent: str) -> Entry:
     return dataclasses.replace(entry, settings={**entry.settings, **suite.settings.get(agent, {})})
 
 
-def cells(suite_name: str, suite: Suite, world: str | None = None) -> list[Cell]:
-    """The cells of a suite, one seed after the other: whenever a run is stopped, what it has is balanced."""
+def cells(suite_name: str, suite: Suite, world: str | None = None, **folders: Path | None) -> list[Cell]:
+    """The cells of a suite, one seed after the other: whenever a run is stopped, what it has is balanced.
+
+    `folders` are `keep` and `trained` of each `Cell`.
+    """
     entries = {agent: suite_entry(suite, agent) for agent in suite.agents}
     return [
         Cell(
@@ -74,6 +78,7 @@ def cells(suite_name: str, suite: Suite, world: str | None = None) -> list[Cell]
             changes=changes,
             seed=seed,
             world=world,
+            **folders,
         )
         for seed in range(suite.num_seeds)
         for task, (scenario, changes) in suite.tasks().items()

@@ -88,19 +88,41 @@ class Suite:
 
 _COLD, _WARM = {"warm_share": 0.0}, {"warm_share": 1.0}
 
-_BEST_KNOWN = ("random", "popularity", "linucb", "eb-linucb", "bayes-filter-observed", "bayes-filter", "planning-oracle")
+_BEST_KNOWN = (
+    "random",
+    "popularity",
+    "linucb",
+    "eb-linucb",
+    "bayes-filter-observed",
+    "bayes-filter",
+    "planning-oracle",
+)
 _LEARNERS = ("sequence-model", "pqn", "slateq", "reinforce", "ppo", "dqn", "wolpertinger-sac")
 
-LARGE_MODEL: dict[str, Any] = {"preset": "tiny", "num_envs": 256, "batch_sessions": 32, "num_catalogs": 16, "changes": {}}
+LARGE_MODEL: dict[str, Any] = {
+    "preset": "tiny",
+    "num_envs": 256,
+    "batch_sessions": 32,
+    "num_catalogs": 16,
+    "changes": {},
+}
 LONG: dict[str, dict[str, Any]] = {
     "ppo": {
-        **{"num_envs": 128, "n_steps": 64, "batch_size": 1_024, "n_epochs": 6, "learning_rate": 1e-3},
-        **{"gamma": 0.95, "gae_lambda": 0.9, "ent_coef": 0.002},
+        "num_envs": 128,
+        "n_steps": 64,
+        "batch_size": 1_024,
+        "n_epochs": 6,
+        "learning_rate": 1e-3,
+        "gamma": 0.95,
+        "gae_lambda": 0.9,
+        "ent_coef": 0.002,
     },
     "large-model": {**LARGE_MODEL, "supervised_share": 0.05, "warm_up_updates": 100},
     "large-model-distilled": {
         **LARGE_MODEL,
-        **{"supervised_share": 0.05, "distillation_share": 0.25, "warm_up_updates": 100},
+        "supervised_share": 0.05,
+        "distillation_share": 0.25,
+        "warm_up_updates": 100,
     },
     "large-model-supervised": {**LARGE_MODEL, "warm_up_updates": 100},
 }

@@ -155,6 +155,24 @@ def test_a_run_killed_twice_and_resumed_gives_the_rows_of_an_undisturbed_one(tmp
     assert timeless(rows) == timeless(undisturbed)
 
 
+def test_a_learner_that_was_kept_is_evaluated_elsewhere_as_it_is_and_not_trained_again(tmp_path: Path):
+    kept, only = tmp_path / "kept", ("--only", "pqn", "--seeds", "1")
+    first = run_as_process(tmp_path / "first", *only, "--keep", str(kept))
+    assert first.wait() == 0, first.communicate()[0]
+    assert [path.name for path in kept.iterdir()] == ["pqn-Video-seed0.safetensors"]
+    again = run_as_process(tmp_path / "again", *only, "--trained", str(kept))
+    assert again.wait() == 0, again.communicate()[0]
+    trained, loaded = (read_rows(tmp_path / name / "results.jsonl") for name in ("first", "again"))
+    assert len(loaded) == 1
+    assert loaded[0]["returns"] == trained[-1]["returns"]
+    assert (loaded[0]["env_steps"], loaded[0]["trained"]) == (0, str(kept / "pqn-Video-seed0.safetensors"))
+    assert loaded[0]["cell"] != trained[-1]["cell"]
+    missing = run_as_process(tmp_path / "missing", *only, "--trained", str(tmp_path / "nowhere"))
+    said = missing.communicate()[0]
+    assert (missing.returncode, len(said.splitlines())) == (2, 1)
+    assert "nowhere: no such folder" in said.replace("\n", "")
+
+
 def test_an_agent_that_fails_is_a_row_and_the_others_go_on(tmp_path: Path):
     own = [f"--agent=agents_of_ones_own:{name}" for name in ("Raises", "Dies", "Slow")]
     done = run_as_process(tmp_path, "--only", "random", *own, "--seeds", "1", "--workers", "1")

@@ -48,6 +48,13 @@ def add_to(commands: Any) -> None:
     )
     parser.add_argument("--threads", type=positive, default=1, help="threads of each worker (default: %(default)s)")
     parser.add_argument("--retry-failed", action="store_true", help="try again what has failed")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep what each learner has learnt in this folder")
+    parser.add_argument(
+        "--trained",
+        type=Path,
+        metavar="DIR",
+        help="learners that another run has kept there are not trained again, but evaluated as they are",
+    )
     parser.add_argument("--no-report", action="store_true", help="leave the report to `report`")
     parser.set_defaults(command=run)
 
@@ -65,7 +72,11 @@ def run(parsed: argparse.Namespace) -> int:
         suite, world = with_ratings_log(suite, parsed.world, on)
     except ValueError as error:
         raise ResultsError(str(error)) from None
-    every = cells(parsed.suite, suite, world)
+    if parsed.trained and not parsed.trained.is_dir():
+        raise ResultsError(f"--trained {parsed.trained}: no such folder")
+    if parsed.keep:
+        parsed.keep.mkdir(parents=True, exist_ok=True)
+    every = cells(parsed.suite, suite, world, keep=parsed.keep, trained=parsed.trained)
     origin = provenance(sys.argv[1:])
 
     def tell(words: str) -> None:
