@@ -245,6 +245,26 @@ def test_a_session_that_is_met_in_its_middle_is_read_as_if_it_had_been_followed(
     torch.testing.assert_close(found, expected, atol=2e-4, rtol=1e-4)
 
 
+def test_a_follower_that_reads_no_history_says_the_same_whatever_was_answered():
+    env = env_of("single items", 4)
+    model = model_for(env)
+    reads, reads_not = (Follower(model, env, Behaviour(), reads_history=reads) for reads in (True, False))
+    read, alone = ObservationReader(env.simulator, model.schema, CPU), memory_of(env, model, content_for(env, model), 4)
+    is_first = np.ones(4, bool)
+    observations, _ = env.reset(seed=SEED)
+    for _ in range(3):  # no session is over so soon
+        informed = reads.scores(read(observations), is_first).logits
+        reading = read(observations).without_history()
+        with torch.no_grad():
+            alone.begin(reading)
+            expected = alone.scores(reading, alone.dynamics(reading)).logits
+        changed = {**observations, "history_feedback": 1.0 - observations["history_feedback"]}
+        for each in (observations, changed):
+            torch.testing.assert_close(reads_not.scores(read(each), is_first).logits, expected)
+        observations, is_first = env.step(np.zeros(4, np.int64))[0], np.zeros(4, bool)
+    assert not torch.allclose(informed, expected)
+
+
 def test_a_step_in_which_nothing_could_be_shown_leaves_the_state_as_it_was():
     env = env_of("single items", 2)
     model = model_for(env)

@@ -21,13 +21,16 @@ class Follower:
         env: of compact observations, a vector env or a single one.
         behaviour: how slates are chosen.
         seed: of what is drawn.
+        reads_history: False shows what the model makes of a profile and candidates alone.
     """
 
-    def __init__(self, model: LargeModel, env: Any, behaviour: Behaviour, seed: int = 0) -> None:
+    def __init__(
+        self, model: LargeModel, env: Any, behaviour: Behaviour, seed: int = 0, reads_history: bool = True
+    ) -> None:
         simulator = env.unwrapped.simulator
         check_remembers_a_step(simulator)
         device = next(model.parameters()).device
-        self.model, self.behaviour = model, behaviour
+        self.model, self.behaviour, self.reads_history = model, behaviour, reads_history
         self._num_slots = simulator.config.slate_size
         self._generator = torch.Generator(device).manual_seed(seed)
         content = model.content_of(env.unwrapped)
@@ -57,6 +60,8 @@ class Follower:
     def scores(self, reading: Reading, is_first: np.ndarray) -> Scores:
         """Scores of the candidates, after what has come of the step before is read."""
         begins = torch.as_tensor(is_first).to(self._num_shown.device)
+        if not self.reads_history:
+            reading, begins = reading.without_history(), torch.ones_like(begins)
         if begins.all():
             self._memory.begin(reading)
         elif not begins.any():

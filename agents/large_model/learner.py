@@ -29,6 +29,7 @@ class LargeModelAgent(Learner):
             what it makes of each candidate.
         play: what is shown once it has learnt: "best" of the policy, or "expected", what supervision alone expects
             most reward of.
+        reads_history: False plays by profile and candidates alone, once it has learnt.
         device: where it computes: "cpu", "cuda".
         settings: fields of `TrainingConfig`.
     """
@@ -41,6 +42,7 @@ class LargeModelAgent(Learner):
         supervised_share: float = 0.3,
         distillation_share: float = 0.0,
         play: str = "best",
+        reads_history: bool = True,
         device: str = "cpu",
         **settings: Any,
     ) -> None:
@@ -49,6 +51,7 @@ class LargeModelAgent(Learner):
         if play not in PLAYS:
             raise ValueError(f"play={play!r}: must be one of {', '.join(PLAYS)}")
         self.supervised_share, self.distillation_share, self.play = supervised_share, distillation_share, play
+        self.reads_history = reads_history
         self.device, self.settings = torch.device(device), {"num_catalogs": 1, "num_envs": 64, **settings}
         self.model: LargeModel | None = None
 
@@ -92,7 +95,7 @@ class LargeModelAgent(Learner):
         super().begin(env, seed)
         if self.model is None:
             raise NothingLearntError
-        self._follower = Follower(self.model, env, Behaviour(play=self.play), seed)
+        self._follower = Follower(self.model, env, Behaviour(play=self.play), seed, self.reads_history)
 
     def act(self, observations: Observations, is_first: np.ndarray) -> np.ndarray:
         slates = self._follower.slates(observations, is_first)

@@ -6,7 +6,7 @@ Shape legend: N sessions (lanes of an env), n sessions that are read, H rows tha
 of a session, S slots, M candidates, U numbers of a user, E width.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,15 @@ class Reading:
     """[n] int64: the platform's."""
     elapsed: torch.Tensor
     """[n] float32: share of the session that is over."""
+
+    def without_history(self) -> "Reading":
+        """As if nothing had been shown yet."""
+        return replace(
+            self,
+            items=torch.full_like(self.items, -1),
+            answers=torch.zeros_like(self.answers),
+            num_rows=torch.zeros_like(self.num_rows),
+        )
 
     def some(self, which: torch.Tensor) -> "Reading":
         """Of some of the sessions."""

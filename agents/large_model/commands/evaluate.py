@@ -80,10 +80,12 @@ def evaluate(parsed: argparse.Namespace) -> int:
 
 def _agents(model: Any) -> dict[str, Agent]:
     best, expected = LargeModelAgent(play="best"), LargeModelAgent(play="expected")
-    best.model = expected.model = model
+    blind = LargeModelAgent(reads_history=False)
+    best.model = expected.model = blind.model = model
     return {
         "large model": best,
         "its supervised part alone": expected,
+        "the model without history": blind,
         "popularity": PopularityAgent(),
         "random": RandomAgent(),
     }
