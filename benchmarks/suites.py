@@ -98,6 +98,7 @@ _BEST_KNOWN = (
     "planning-oracle",
 )
 _LEARNERS = ("sequence-model", "pqn", "slateq", "reinforce", "ppo", "dqn", "wolpertinger-sac")
+_LARGE_MODELS = ("large-model-supervised", "large-model", "large-model-distilled")
 
 LARGE_MODEL: dict[str, Any] = {
     "preset": "tiny",
@@ -159,7 +160,7 @@ SUITES = {
     "coldstart": Suite(
         about="new and known users x new and known items",
         scenarios=("Video", "News"),
-        agents=(*_BEST_KNOWN, *_LEARNERS),
+        agents=(*_BEST_KNOWN, *_LEARNERS, *_LARGE_MODELS),
         num_seeds=3,
         num_steps=50_000,
         num_evaluations=1,
@@ -175,8 +176,8 @@ SUITES = {
         about="what the large model does with as many steps as two cores take in an hour",
         scenarios=("Video",),
         agents=(
-            *("random", "popularity", "eb-linucb", "ppo", "large-model-supervised", "large-model"),
-            *("large-model-distilled", "bayes-filter-observed", "bayes-filter", "planning-oracle"),
+            *("random", "popularity", "eb-linucb", "ppo", *_LARGE_MODELS),
+            *("history-blind", "bayes-filter-observed", "bayes-filter", "planning-oracle"),
         ),
         num_seeds=3,
         num_steps=6_000_000,
@@ -187,11 +188,12 @@ SUITES = {
     "gpu": Suite(
         about="five million steps for each learner, on a GPU",
         scenarios=PRESETS,
-        agents=(*_BEST_KNOWN, *_LEARNERS, "recurrent-ppo"),
+        agents=(*_BEST_KNOWN, *_LEARNERS, "recurrent-ppo", *_LARGE_MODELS),
         num_seeds=5,
         num_steps=5_000_000,
         num_evaluations=20,
         num_sessions=500,
+        settings=LONG,
         device="cuda",
     ),
     "smoke": Suite(
