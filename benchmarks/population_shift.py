@@ -2,8 +2,8 @@
 
 `python -m benchmarks.population_shift --model FILE --out DIR`. The first half is played in Video. In the second,
 tastes, what a profile says of them, and the catalogue are drawn anew by the same rules: what had been learnt about
-Video's people no longer holds. Both policies are evaluated in the same sessions, by arg-max, of users that live sessions never
-see.
+Video's people no longer holds. Both policies are evaluated in the same sessions, by arg-max, of users that live
+sessions never see.
 """
 
 import argparse
@@ -84,7 +84,7 @@ def main(arguments: list[str]) -> int:
     on, origin = console(), provenance(arguments)
     origin["command"] = " ".join(["python", "-m", "benchmarks.population_shift", *arguments])
     try:
-        model = _loaded(parsed.model)
+        model = loaded_model(parsed.model)
         parsed.out.mkdir(parents=True, exist_ok=True)
         rows, shift_at = _served(model, parsed, on.print)
         target = parsed.out / "population_shift.jsonl"
@@ -97,7 +97,8 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _loaded(path: Path) -> LargeModel:
+def loaded_model(path: Path) -> LargeModel:
+    """What `run --keep` wrote into a file, or `train --out` into a folder."""
     if not path.is_file():
         return load_model(path, "cpu", print)
     agent = LargeModelAgent()

@@ -100,11 +100,12 @@ _BEST_KNOWN = (
 _LEARNERS = ("sequence-model", "pqn", "slateq", "reinforce", "ppo", "dqn", "wolpertinger-sac")
 _LARGE_MODELS = ("large-model-supervised", "large-model", "large-model-distilled")
 
-LARGE_MODEL: dict[str, Any] = {
+_LONG_MODEL: dict[str, Any] = {
     "preset": "tiny",
     "num_envs": 256,
     "batch_sessions": 32,
     "num_catalogs": 16,
+    "warm_up_updates": 100,
     "changes": {},
 }
 LONG: dict[str, dict[str, Any]] = {
@@ -118,14 +119,13 @@ LONG: dict[str, dict[str, Any]] = {
         "gae_lambda": 0.9,
         "ent_coef": 0.002,
     },
-    "large-model": {**LARGE_MODEL, "supervised_share": 0.05, "warm_up_updates": 100},
-    "large-model-distilled": {
-        **LARGE_MODEL,
-        "supervised_share": 0.05,
-        "distillation_share": 0.25,
-        "warm_up_updates": 100,
+    "large-model": {
+        **_LONG_MODEL,
+        "supervised_share": 0.03,
+        "changes": {"reinforcement": {"learning_rate": 6e-4}},
     },
-    "large-model-supervised": {**LARGE_MODEL, "warm_up_updates": 100},
+    "large-model-distilled": {**_LONG_MODEL, "supervised_share": 0.03, "distillation_share": 0.33},
+    "large-model-supervised": _LONG_MODEL,
 }
 """Settings for millions of steps: larger batches than fifty thousand steps allow."""
 
@@ -180,8 +180,8 @@ SUITES = {
             *("history-blind", "bayes-filter-observed", "bayes-filter", "planning-oracle"),
         ),
         num_seeds=3,
-        num_steps=6_000_000,
-        num_evaluations=12,
+        num_steps=5_000_000,
+        num_evaluations=10,
         num_sessions=200,
         settings=LONG,
     ),
