@@ -11,6 +11,7 @@ import numpy as np
 from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
@@ -100,6 +101,7 @@ class SB3Learner(Learner):
             settings["action_noise"] = NormalActionNoise(np.zeros_like(scale), scale)
         policy = self.candidate_policies()[self.algorithm] if self.policy == "candidate" else self.library_policy()
         self._model = made(policy, env, seed=seed, device=self.device, **settings)
+        self._model.set_logger(Logger(folder=None, output_formats=[]))  # SB3's own leaves a folder behind each time
         milestones = Milestones(report, report_every, num_steps)
         milestones.begin()
         self._model.learn(num_steps, callback=_Reports(milestones))

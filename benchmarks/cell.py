@@ -62,7 +62,7 @@ class Cell:
 
     def file_in(self, folder: Path) -> Path:
         """Where the learner is kept, whatever the variant of the scenario."""
-        return folder / f"{self.agent.replace(':', '.')}-{self.scenario}-seed{self.seed}.safetensors"
+        return folder / f"{self.agent.replace(':', '.')}-{self.scenario}-seed{self.seed}.learnt"
 
     def trained_file(self) -> Path | None:
         """What the learner has learnt elsewhere, if it is there and does not belong to one catalogue."""

@@ -159,13 +159,13 @@ def test_a_learner_that_was_kept_is_evaluated_elsewhere_as_it_is_and_not_trained
     kept, only = tmp_path / "kept", ("--only", "pqn", "--seeds", "1")
     first = run_as_process(tmp_path / "first", *only, "--keep", str(kept))
     assert first.wait() == 0, first.communicate()[0]
-    assert [path.name for path in kept.iterdir()] == ["pqn-Video-seed0.safetensors"]
+    assert [path.name for path in kept.iterdir()] == ["pqn-Video-seed0.learnt"]
     again = run_as_process(tmp_path / "again", *only, "--trained", str(kept))
     assert again.wait() == 0, again.communicate()[0]
     trained, loaded = (read_rows(tmp_path / name / "results.jsonl") for name in ("first", "again"))
     assert len(loaded) == 1
     assert loaded[0]["returns"] == trained[-1]["returns"]
-    assert (loaded[0]["env_steps"], loaded[0]["trained"]) == (0, str(kept / "pqn-Video-seed0.safetensors"))
+    assert (loaded[0]["env_steps"], loaded[0]["trained"]) == (0, str(kept / "pqn-Video-seed0.learnt"))
     assert loaded[0]["cell"] != trained[-1]["cell"]
     missing = run_as_process(tmp_path / "missing", *only, "--trained", str(tmp_path / "nowhere"))
     said = missing.communicate()[0]

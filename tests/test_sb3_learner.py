@@ -50,6 +50,12 @@ def weights(agent: SB3Learner) -> dict[str, torch.Tensor]:
     return agent._model.policy.state_dict()
 
 
+def test_learning_leaves_no_folder_behind(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    SB3Learner("PPO", num_envs=4, **SMALL["PPO"]).learn("recsim_env/Video-v0", TRAIN, 64, 0)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_every_algorithm_learns_acts_saves_loads_and_recommends(algorithm, tmp_path: Path):
     agent = trained(algorithm)
