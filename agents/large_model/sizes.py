@@ -57,7 +57,9 @@ def _preset(width: int, num_layers: int, num_heads: int, num_key_heads: int, **o
 
 
 PRESETS = {
+    "micro": _preset(32, 2, 2, 2, num_word_buckets=512),
     "tiny": _preset(64, 2, 2, 2, num_word_buckets=512),
+    "small": _preset(96, 3, 3, 3, num_word_buckets=512),
     "1m": _preset(128, 4, 4, 4, num_word_buckets=1_024, item_width=96),
     "10m": _preset(320, 7, 5, 5, num_word_buckets=4_096, word_width=64),
     "30m": _preset(512, 9, 8, 8, num_word_buckets=8_192, word_width=64),
@@ -65,9 +67,10 @@ PRESETS = {
     "300m": _preset(1_024, 26, 16, 4, num_word_buckets=16_384, word_width=128),
     "1b": _preset(2_048, 22, 16, 4, num_word_buckets=32_768, word_width=256),
 }
-"""Sizes by name; `tiny` is for a CPU. Millions of parameters (`model.count_parameters`) where there are 10 content
-features and 10 numbers of a user, without and with pictures and sounds: tiny .16 .20, 1m .96 1.01, 10m 9.9 10.0,
-30m 31.0 31.2, 100m 100.6 101.0, 300m 295.7 296.2, 1b 1,002 1,003. All scenarios together add .1 to 1m, 1 to 1b."""
+"""Sizes by name; those without a number are for a CPU. Millions of parameters (`model.count_parameters`) where there
+are 10 content features and 10 numbers of a user, without and with pictures and sounds: micro .05 .07, tiny .16 .20,
+small .45 .51, 1m .96 1.01, 10m 9.9 10.0, 30m 31.0 31.2, 100m 100.6 101.0, 300m 295.7 296.2, 1b 1,002 1,003. All
+scenarios together add .1 to 1m, 1 to 1b."""
 
 
 def sizes_named(name: str) -> ModelSizes:
