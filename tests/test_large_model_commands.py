@@ -1,4 +1,4 @@
-"""The large model's commands: train, killed and gone on with; evaluate; recommend for one person; profile."""
+"""The large model's commands: train, killed and gone on with; evaluate; recommend for one person; profile; latency."""
 
 import json
 import os
@@ -159,6 +159,14 @@ def test_profiling_says_where_the_time_goes(capsys):
     said = capsys.readouterr().out
     assert "roll-out" in said
     assert "aten::" in said
+
+
+def test_latency_is_told_with_and_without_the_cache_and_for_a_history_that_fits(trained, capsys):
+    assert main(["latency", "--model", str(trained), "--history", "12", "--recommendations", "3"]) == 0
+    said = capsys.readouterr().out
+    assert all(words in said for words in ("with the cache", "history read anew", "median", "history 12", " ms"))
+    assert main(["latency", "--history", "5000"]) == 2
+    assert capsys.readouterr().err.strip() == "large_model: --history=5000: must be a whole number in [1, 1022]"
 
 
 def test_a_gpu_that_is_not_there_is_refused_in_one_line(tmp_path, capsys):
