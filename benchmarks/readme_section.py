@@ -12,26 +12,31 @@ from benchmarks.results import ResultsError, Row
 from benchmarks.score_draws import decimals
 from recsim_env.atomic_file import write_atomically
 
-BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
-
 _NUM_BEST = 8
 _PICTURES = {"leaderboard": "Scores of all agents", "learning_curves": "Learning curves"}
 
 
 def write_readme_section(readme: Path, directory: Path, rows: Iterable[Row]) -> None:
-    """Replace what stands between `BEGIN` and `END` in `readme`; links lead to the report and pictures in `directory`.
+    """Replace what stands between the `markers` of the rows' suite in `readme`; links lead to what is in `directory`.
 
     Raises:
         ResultsError: the file lacks a marker, or has them the wrong way round.
         OSError: it cannot be read or written.
     """
     text = readme.read_text(encoding="utf-8")
-    begin, end = text.find(BEGIN), text.find(END)
+    board = Board(rows)
+    first, last = markers(board.rows[0]["suite"])
+    begin, end = text.find(first), text.find(last)
     if begin < 0 or end < begin:
-        raise ResultsError(f"{readme}: lacks the lines {BEGIN} and, after it, {END}")
+        raise ResultsError(f"{readme}: lacks the lines {first} and, after it, {last}")
     folder = Path(os.path.relpath(directory, readme.parent)).as_posix()
-    section = f"{BEGIN}\n{readme_section(Board(rows), folder)}\n"
+    section = f"{first}\n{readme_section(board, folder)}\n"
     write_atomically(readme, (text[:begin] + section + text[end:]).encode())
+
+
+def markers(suite: str) -> tuple[str, str]:
+    """The lines before and after a suite's results."""
+    return f"<!-- results of {suite}: begin -->", f"<!-- results of {suite}: end -->"
 
 
 def readme_section(board: Board, folder: str) -> str:

@@ -81,12 +81,12 @@ def _between_references(board: Board) -> str:
     if reachable and reachable.score and best.score:
         share = best.score.value / reachable.score.value
         says += (
-            f" A Bayes-filter player that knows how people behave, but sees of them and of items only what an agent "
+            f" A Bayes-filter player, which knows how people behave, but sees of them and of items only what an agent "
             f"sees, has {reachable.score.text()}; {best.agent} has {share:.0%} of that."
         )
     told = board.by_agent.get(TOLD)
     if told and told.score:
-        says += f" The one that is told what every item is has {told.score.text()}."
+        says += f" {'One' if reachable else 'A Bayes-filter player'} that is told what every item is, but not who is visiting, has {told.score.text()}."
     baseline = board.best_baseline
     if baseline and baseline.score and baseline.agent != best.agent:
         says += f" The best rule or bandit, {baseline.agent}, has {baseline.score.text()}."

@@ -21,7 +21,10 @@ def add_to(commands: Any) -> None:
     )
     parser.add_argument("directory", type=Path, metavar="DIR", help="folder that holds results.jsonl")
     parser.add_argument(
-        "--readme", type=Path, metavar="FILE", help="also put the table and pictures between the markers in FILE"
+        "--readme",
+        type=Path,
+        metavar="FILE",
+        help="also put the table and pictures between the markers of their suite in FILE",
     )
     parser.add_argument("--tensorboard", type=Path, metavar="DIR", help="also write TensorBoard event files there")
     parser.set_defaults(command=report)
