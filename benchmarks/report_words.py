@@ -86,7 +86,8 @@ def _between_references(board: Board) -> str:
         )
     told = board.by_agent.get(TOLD)
     if told and told.score:
-        says += f" {'One' if reachable else 'A Bayes-filter player'} that is told what every item is, but not who is visiting, has {told.score.text()}."
+        who = "One" if reachable else "A Bayes-filter player"
+        says += f" {who} that is told what every item is, but not who is visiting, has {told.score.text()}."
     baseline = board.best_baseline
     if baseline and baseline.score and baseline.agent != best.agent:
         says += f" The best rule or bandit, {baseline.agent}, has {baseline.score.text()}."
