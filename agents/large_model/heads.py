@@ -40,7 +40,7 @@ class ReturnDistribution(nn.Module):
         """[...]: the mean of the distribution, in units of return."""
         edges: torch.Tensor = self.edges  # type: ignore[assignment]
         centres = (edges[1:] + edges[:-1]) / 2.0
-        return logits.float().softmax(-1) @ centres
+        return (logits.float().softmax(-1) * centres).sum(-1)  # not a product of matrices, which autocast would round
 
     def target(self, returns: torch.Tensor) -> torch.Tensor:
         """[..., b]: the masses in the bins of a normal distribution around each return, which is cut off at the
