@@ -286,6 +286,28 @@ def test_in_half_precision_roll_out_and_training_differ_by_little_and_not_at_all
     assert parts["moved"].abs() < 1e-6
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"distillation_steps": 500},
+        {"reinforcement_steps": 500, "sizes": {"num_candidate_layers": 1, "num_key_heads": 1}, "has_pictures": True},
+        {"reinforcement_steps": 500, "changes": {"reinforcement": {"weights": {"q_value": 1.0}}}},
+        {"reinforcement_steps": 500, "env_ids": ("recsim_env/VideoSlate-v0",)},
+    ],
+    ids=["distillation", "candidate layers and pictures", "q", "slates"],
+)
+def test_all_that_can_be_learnt_can_be_learnt_in_half_precision(changes):
+    small = {"preset": "micro", "num_envs": 8, "batch_sessions": 4, "num_catalogs": 1}
+    steps = {"supervised_steps": 0, "reinforcement_steps": 0}
+    training = Training(TrainingConfig(**{**small, **steps, **changes}), HERE)
+    training.has_autocast = True
+    before = {name: weight.clone() for name, weight in training.model.named_parameters()}
+    line = training.iterate().line
+    assert np.isfinite([value for value in line.values() if isinstance(value, float)]).all()
+    assert any(not torch.equal(weight, before[name]) for name, weight in training.model.named_parameters())
+    assert all(weight.dtype == torch.float32 for weight in training.model.parameters())
+
+
 def test_advantages_have_mean_zero_and_deviation_one_over_the_steps_that_took_place():
     training = Training(config_of("constant", **STAGES), HERE)
     is_step = torch.arange(4) < torch.tensor([[4], [2], [3]])
