@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from test_large_model_training import HERE, SMALL, config_of
 
 from agents.large_model.losses import LossWeights
-from agents.large_model.stages import STAGES, Plan, Stage, stage_named
+from agents.large_model.stages import STAGES, STAGES_WIDTH, Plan, Stage, stage_named
 from agents.large_model.training import Training
 from agents.large_model.training_config import TrainingConfig
 
@@ -76,3 +76,13 @@ def test_the_learning_rate_rises_at_first_and_falls_in_the_last_stage():
         rates.append(training.optimizer.param_groups[0]["lr"] / height)
     expected = [4 / 6, 1.0, *[1.0 - 0.5 * number / 10 for number in range(10)]]  # 4 updates in each iteration
     assert rates == pytest.approx(expected)
+
+
+def test_models_wider_than_the_stages_are_for_learn_more_slowly_by_as_much():
+    config = config_of("constant", reinforcement=64)
+    rates = []
+    for width in (STAGES_WIDTH // 2, STAGES_WIDTH, 2 * STAGES_WIDTH):
+        training = Training(replace(config, sizes={**config.sizes, "width": width}, warm_up_updates=0), HERE)
+        training.iterate()
+        rates.append(training.optimizer.param_groups[0]["lr"])
+    assert rates[0] == rates[1] == pytest.approx(2.0 * rates[2])

@@ -7,6 +7,10 @@ from agents.large_model.losses import LossWeights
 from agents.large_model.playing import PLAYS, Behaviour
 from recsim_env.config import Checked, count, number
 
+STAGES_WIDTH = 64
+"""The width that learning rates are for. For wider models they fall as 1 / width, as the updates of Adam's matrices have
+to (Yang et al., "Tensor Programs V: tuning large neural networks via zero-shot hyperparameter transfer", 2021)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Stage(Checked):
@@ -25,7 +29,7 @@ class Stage(Checked):
     num_epochs: int = count(2, 1, 100)
     """Times that sessions are learnt from."""
     learning_rate: float = number(1e-3, 0.0, 1.0)
-    """Of AdamW at its highest."""
+    """Of AdamW at its highest, for a model of `STAGES_WIDTH`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -33,7 +33,7 @@ from agents.large_model.playing import play
 from agents.large_model.processes import Processes, distributed, gathered
 from agents.large_model.sessions import Sessions, lambda_returns
 from agents.large_model.sizes import ModelSizes, sizes_named
-from agents.large_model.stages import Stage
+from agents.large_model.stages import STAGES_WIDTH, Stage
 from agents.large_model.stopwatch import Stopwatch
 from agents.large_model.training_config import TrainingConfig
 from agents.large_model.worlds import TrainingWorld, TrainingWorlds
@@ -229,8 +229,9 @@ class Training:
         steps = self.plan.stages[-1][1]
         begin = self.plan.num_steps - steps
         progress = min(max((self.num_steps - begin) / steps, 0.0), 1.0)
+        wide = min(1.0, STAGES_WIDTH / self.sizes.width)
         for group in self.optimizer.param_groups:
-            group["lr"] = stage.learning_rate * warm * (1.0 - (1.0 - config.last_learning_rate) * progress)
+            group["lr"] = stage.learning_rate * wide * warm * (1.0 - (1.0 - config.last_learning_rate) * progress)
 
     def checkpoint(self) -> Checkpoint:
         """What it takes to go on from here; all processes have to ask for it."""

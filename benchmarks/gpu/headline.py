@@ -75,7 +75,8 @@ def main(arguments: list[str]) -> int:
                 num_envs=parsed.sessions,
                 batch_sessions=max(parsed.sessions // 8, 1),
                 num_catalogs=16,
-                supervised_share=0.1,
+                supervised_share=0.03,
+                distillation_share=0.33,
             )
             rows = [{**row, **origin} for row in run_cell(cell)]
             append_rows(parsed.out / "results.jsonl", rows)
