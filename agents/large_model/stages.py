@@ -8,7 +8,7 @@ from agents.large_model.playing import PLAYS, Behaviour
 from recsim_env.config import Checked, count, number
 
 STAGES_WIDTH = 64
-"""The width that learning rates are for. For wider models they fall as 1 / width, as updates of matrices by Adam have to
+"""The width that learning rates are for. For wider models they fall as 1 / width, as the updates by Adam have to
 (Yang et al., "Tensor Programs V: tuning large neural networks via zero-shot hyperparameter transfer", 2021)."""
 
 
