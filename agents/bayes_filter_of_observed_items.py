@@ -22,13 +22,14 @@ class ObservedItemsBayesFilter(BayesFilterPlayer):
     """The Bayes-filter player that has to make do with what can be seen of items.
 
     Args:
-        estimator: what tells what items are; `learn` trains it.
+        num_catalogs: catalogues that `ItemEstimator` learns from.
+        num_epochs: times that it looks at each of their items.
         others: as for `BayesFilterPlayer`.
     """
 
-    def __init__(self, *, estimator: ItemEstimator | None = None, **others: Any) -> None:
+    def __init__(self, *, num_catalogs: int = 8, num_epochs: int = 12, **others: Any) -> None:
         super().__init__(**others)
-        self.estimator = estimator or ItemEstimator()
+        self.estimator = ItemEstimator(num_catalogs=num_catalogs, num_epochs=num_epochs)
 
     def choose(self, env: Any) -> None:
         super().choose(env)

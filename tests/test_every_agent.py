@@ -16,7 +16,7 @@ from benchmarks.roster import ROSTER, entry_named, make_agent
 SMALL = {
     "history-blind": {"num_people": 16, "temperatures": (0.3,)},
     "bayes-filter": {"num_particles": 32},
-    "bayes-filter-observed": {"num_particles": 32},
+    "bayes-filter-observed": {"num_particles": 32, "num_catalogs": 1, "num_epochs": 1},
     "planning-oracle": {"num_futures": 2, "num_options": 2},
     "trpo": {"n_steps": 8},
     "recurrent-ppo": {"n_steps": 16, "n_epochs": 2},

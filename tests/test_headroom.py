@@ -15,7 +15,7 @@ SEARCH = {"cares": (0.0, 3.0), "num_tuning_sessions": 80}
 SETTINGS = {
     "history-blind": {**SEARCH, "temperatures": (0.3,), "num_people": 48},
     "bayes-filter": {**SEARCH, "num_particles": 96},
-    "bayes-filter-observed": {**SEARCH, "num_particles": 96},
+    "bayes-filter-observed": {**SEARCH, "num_particles": 96, "num_catalogs": 4, "num_epochs": 6},
     "foresight-oracle": SEARCH,
     "planning-oracle": {**SEARCH, "num_futures": 2, "num_options": 20},
 }

@@ -81,9 +81,8 @@ def test_an_estimator_that_has_learnt_nothing_says_so(held_out):
 
 def test_the_filter_takes_an_item_for_what_it_seemed_to_be_when_it_was_shown(estimator, held_out):
     people = build_world(VIDEO, 0, "train")
-    player = ObservedItemsBayesFilter(
-        estimator=estimator, population=people, care=Care(), num_particles=8, num_threads=1
-    )
+    player = ObservedItemsBayesFilter(population=people, care=Care(), num_particles=8, num_threads=1)
+    player.estimator = estimator
     player.begin(held_out, 0)
     release = held_out.catalog_release_steps
     items = np.array([[3, NO_ITEM, 5]])
