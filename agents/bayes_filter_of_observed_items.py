@@ -49,6 +49,5 @@ class ObservedItemsBayesFilter(BayesFilterPlayer):
         return {**tensors, **weights}, {**settings, "schema": schema}
 
     def take(self, tensors: dict[str, np.ndarray], settings: dict[str, Any]) -> None:
-        weights, known = dict(tensors), dict(settings)
-        super().take({"care": weights.pop("care")}, {name: x for name, x in known.items() if name != "schema"})
-        self.estimator.take(weights, known["schema"])
+        super().take(tensors, {name: x for name, x in settings.items() if name != "schema"})
+        self.estimator.take({name: x for name, x in tensors.items() if name != "care"}, settings["schema"])

@@ -9,7 +9,6 @@ Shape legend: I items of a catalogue, A refreshes of statistics, L latent number
 from collections.abc import Mapping
 from typing import Any
 
-import gymnasium
 import numpy as np
 import torch
 from torch import nn
@@ -19,7 +18,8 @@ from agents.large_model.encoder import ContentEncoder
 from agents.large_model.item_content import STANDING, ItemContent
 from agents.large_model.schema import Schema
 from agents.large_model.sizes import sizes_named
-from recsim_env.observation import REFRESH_AT, SCALED_AGE
+from agents.large_model.worlds import make_env
+from recsim_env.observation import REFRESH_AT
 
 _LATENTS = ("factors", "topics", "quality", "appeal")
 _SIZES = sizes_named("tiny")
@@ -44,8 +44,8 @@ class _Network(nn.Module):
 
     def forward(self, content: ItemContent, items: torch.Tensor, refreshes: torch.Tensor) -> torch.Tensor:
         """[i, L] of items [i] after as many refreshes [i]."""
-        age = torch.tensor(SCALED_AGE[_AGES])[refreshes][:, None]
-        standing = torch.cat([age, content.statistics[refreshes, items]], 1)
+        times = content.release_steps[items] + torch.tensor(_AGES)[refreshes]
+        standing = content.standing(items[:, None], times[:, None])[:, 0]
         seen = torch.cat([self.encoder(content, items), standing], 1)
         return self.out(silu(self.deeper(silu(self.hidden(seen)))))
 
@@ -68,7 +68,7 @@ class ItemEstimator:
         """Learn from catalogues of a scenario: the one of `env_options`, and those with the next seeds."""
         first = env_options.get("catalog_seed", 0)
         options = [{**env_options, "catalog_seed": first + number} for number in range(self.num_catalogs)]
-        envs = [_catalog_env(env_id, each) for each in options]
+        envs = [make_env(env_id, 1, **each) for each in options]
         self._schema = Schema.of([env.simulator for env in envs], has_pictures=False, has_sounds=False)
         contents = [self._content(env) for env in envs]
         truths = [torch.tensor(_truth(env), dtype=torch.float32) for env in envs]
@@ -137,12 +137,6 @@ class ItemEstimator:
     def _content(self, env: Any) -> ItemContent:
         assert self._schema is not None
         return ItemContent.of(env, self._schema, _SIZES.num_word_buckets, torch.device("cpu"))
-
-
-def _catalog_env(env_id: str, options: Mapping[str, Any]) -> Any:
-    """An env for the sake of its catalogue."""
-    wanted = {**options, "observation": "compact"}
-    return gymnasium.make_vec(env_id, 1, vectorization_mode="vector_entry_point", **wanted)
 
 
 def _truth(env: Any) -> np.ndarray:

@@ -17,9 +17,10 @@ from benchmarks.suites import ONE, ZERO
 
 LEARNING_FAMILIES = ("logged", "learner", "library", "own")
 BASELINE_FAMILIES = ("rule", "bandit")
-POPULARITY, TOLD = "popularity", "bayes-filter"
-REACHABLE = "bayes-filter-observed"
-REFERENCES = (ZERO, REACHABLE, TOLD, ONE)
+POPULARITY = "popularity"
+OBSERVED_ITEMS, TOLD_ITEMS = "bayes-filter-observed", "bayes-filter"
+"""The Bayes filter that sees of items what an agent sees, and the one that is told what they are."""
+REFERENCES = (ZERO, OBSERVED_ITEMS, TOLD_ITEMS, ONE)
 """What scores are measured against, in every picture."""
 
 Drawn = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]

@@ -17,18 +17,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import numpy as np
 
-import recsim_env  # noqa: F401  (registers the ids)
 from agents.agent import Agent
 from agents.evaluation import Evaluation, evaluate
 from agents.foresight import HistoryBlindPlayer
 from agents.large_model.learner import LargeModelAgent
+from agents.large_model.trained_model import load_model
+from agents.large_model.worlds import make_env
 from agents.terminal import console, positive
 from benchmarks.figures.first_steps import draw_first_steps, step_rewards
-from benchmarks.population_shift import loaded_model
-from benchmarks.results import Row, append_rows, provenance
+from benchmarks.results import Row, provenance, write_rows
 from benchmarks.suites import HELD_OUT
 from recsim_env.atomic_file import write_atomically
 
@@ -55,10 +54,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder; made if missing")
     parser.add_argument("--sessions", type=positive, default=500, metavar="N", help="for each model and policy")
     parsed = parser.parse_args(arguments)
-    on, origin = console(), provenance(arguments)
-    origin["command"] = " ".join(["python", "-m", "benchmarks.first_steps", *arguments])
+    on, origin = console(), provenance(arguments, "benchmarks.first_steps")
     try:
-        models = [loaded_model(path) for path in parsed.model]
+        models = [load_model(path, "cpu", on.print) for path in parsed.model]
         parsed.out.mkdir(parents=True, exist_ok=True)
         rows: list[Row] = []
         for seed, model in enumerate(models):
@@ -66,9 +64,7 @@ def main(arguments: list[str]) -> int:
                 rows.append(_row(policy, seed, found))
                 on.print(f"seed {seed}  {policy:<22}  return {np.mean(rows[-1]['returns']):6.1f}", highlight=False)
         found_out = claims(rows)
-        target = parsed.out / "first_steps.jsonl"
-        target.unlink(missing_ok=True)
-        append_rows(target, [{**row, **origin} for row in rows])
+        write_rows(parsed.out / "first_steps.jsonl", [{**row, **origin} for row in rows])
         write_atomically(
             parsed.out / "first_steps.json", (json.dumps({**found_out, **origin}, indent=1) + "\n").encode()
         )
@@ -88,8 +84,9 @@ def main(arguments: list[str]) -> int:
 
 def claims(rows: list[Row]) -> dict[str, Any]:
     """What the rows say: the difference of returns without history to the history-blind player, paired, with its 95%
-    interval over sessions; the share of the reward with known people that is reached with new ones, by step; the step
-    (from 1) from which on that is 90% in all of the first ten, None if it is less in the tenth."""
+    interval over sessions; the share of the reward with known people that is reached with new ones, by step, None where
+    they give nothing; the step (from 1) from which on that is 90% in all of the first ten, None if it is less in the
+    tenth."""
     by_policy = {policy: [row for row in rows if row["policy"] == policy] for policy in {row["policy"] for row in rows}}
     difference = np.concatenate(
         [
@@ -100,13 +97,15 @@ def claims(rows: list[Row]) -> dict[str, Any]:
     half = 1.96 * difference.std(ddof=1) / len(difference) ** 0.5
     new, known = (step_rewards(by_policy[policy])[0] for policy in ("new people", "known people"))
     length = min(len(new), len(known))
-    share = new[:length] / known[:length]
+    share = np.full(length, np.nan)
+    np.divide(new[:length], known[:length], out=share, where=known[:length] > 0.0)
     behind = np.flatnonzero(share[:_FIRST] < _CAUGHT_UP)
     caught_up = int(behind[-1]) + 2 if len(behind) else 1
+    shares = [round(float(each), 4) if np.isfinite(each) else None for each in share]
     return {
         "blind_minus_history_blind": float(difference.mean()),
         "blind_minus_history_blind_interval": [float(difference.mean() - half), float(difference.mean() + half)],
-        "share_of_reward_with_known_people_by_step": [round(float(each), 4) for each in share],
+        "share_of_reward_with_known_people_by_step": shares,
         "caught_up_at_step": caught_up if caught_up <= _FIRST else None,
     }
 
@@ -137,15 +136,8 @@ def _played(model: Any, seed: int, num_sessions: int) -> dict[str, Evaluation]:
     }
     found = {}
     for policy, (agent, people) in policies.items():
-        env: Any = gymnasium.make_vec(
-            _ENV_ID,
-            num_sessions,
-            vectorization_mode="vector_entry_point",
-            observation=agent.observation,
-            split=HELD_OUT.split,
-            catalog_seed=HELD_OUT.catalog_seed + seed,
-            changes=_PEOPLE[people],
-        )
+        where = {"split": HELD_OUT.split, "catalog_seed": HELD_OUT.catalog_seed + seed}
+        env = make_env(_ENV_ID, num_sessions, observation=agent.observation, changes=_PEOPLE[people], **where)
         found[policy] = evaluate(agent, env, HELD_OUT.sessions_seed + HELD_OUT.sessions_apart * seed, seed)
         env.close()
     return found

@@ -23,7 +23,7 @@ from agents.large_model.playing import play
 from agents.large_model.trained_model import load_model
 from agents.terminal import console, not_negative, positive
 from benchmarks.figures.population_shift import draw_population_shift
-from benchmarks.results import Row, append_rows, provenance
+from benchmarks.results import Row, provenance, write_rows
 from recsim_env.atomic_file import write_atomically
 from recsim_env.config import Scenario
 from recsim_env.scenarios import VIDEO
@@ -81,30 +81,17 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--evaluation-sessions", type=positive, default=400, metavar="N", help="of each evaluation")
     parser.add_argument("--seed", type=not_negative, default=0, metavar="S", help="of live sessions and draws")
     parsed = parser.parse_args(arguments)
-    on, origin = console(), provenance(arguments)
-    origin["command"] = " ".join(["python", "-m", "benchmarks.population_shift", *arguments])
+    on, origin = console(), provenance(arguments, "benchmarks.population_shift")
     try:
-        model = loaded_model(parsed.model)
+        model = load_model(parsed.model, "cpu", on.print)
         parsed.out.mkdir(parents=True, exist_ok=True)
         rows, shift_at = _served(model, parsed, on.print)
-        target = parsed.out / "population_shift.jsonl"
-        target.unlink(missing_ok=True)
-        append_rows(target, [{**row, **origin} for row in rows])
+        write_rows(parsed.out / "population_shift.jsonl", [{**row, **origin} for row in rows])
         write_atomically(parsed.out / "population_shift.svg", draw_population_shift(rows, shift_at).encode())
     except (ValueError, OSError) as error:
         print(f"population_shift: {error}", file=sys.stderr)
         return 2
     return 0
-
-
-def loaded_model(path: Path) -> LargeModel:
-    """What `run --keep` wrote into a file, or `train --out` into a folder."""
-    if not path.is_file():
-        return load_model(path, "cpu", print)
-    agent = LargeModelAgent()
-    agent.load(path)
-    assert agent.model is not None
-    return agent.model
 
 
 def _served(model: LargeModel, parsed: argparse.Namespace, tell: Callable[[str], None]) -> tuple[list[Row], int]:

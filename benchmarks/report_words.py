@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from benchmarks.board import LEARNING_FAMILIES, POPULARITY, REACHABLE, TOLD, Board, Standing
+from benchmarks.board import LEARNING_FAMILIES, OBSERVED_ITEMS, POPULARITY, TOLD_ITEMS, Board, Standing
 from benchmarks.leaderboard import seeds_of
 from benchmarks.score_draws import decimals
 from benchmarks.suites import ONE, ZERO
@@ -77,16 +77,16 @@ def _winner(board: Board) -> str:
 def _between_references(board: Board) -> str:
     best = board.deployable[0]
     says = "Random is 0, the planning oracle, which reads the latent state, 1."
-    reachable = board.by_agent.get(REACHABLE)
-    if reachable and reachable.score and best.score:
-        share = best.score.value / reachable.score.value
+    observed = board.by_agent.get(OBSERVED_ITEMS)
+    if observed and observed.score and best.score:
+        share = best.score.value / observed.score.value
         says += (
             f" A Bayes-filter player, which knows how people behave, but sees of them and of items only what an agent "
-            f"sees, has {reachable.score.text()}; {best.agent} has {share:.0%} of that."
+            f"sees, has {observed.score.text()}; {best.agent} has {share:.0%} of that."
         )
-    told = board.by_agent.get(TOLD)
+    told = board.by_agent.get(TOLD_ITEMS)
     if told and told.score:
-        who = "One" if reachable else "A Bayes-filter player"
+        who = "One" if observed else "A Bayes-filter player"
         says += f" {who} that is told what every item is, but not who is visiting, has {told.score.text()}."
     baseline = board.best_baseline
     if baseline and baseline.score and baseline.agent != best.agent:

@@ -9,7 +9,7 @@ from filelock import FileLock, Timeout
 
 from benchmarks.cell import Cell
 from benchmarks.results import ResultsError, Row, append_rows, read_rows, write_rows
-from benchmarks.suites import Suite
+from benchmarks.suites import SUITES, Suite
 from recsim_env.atomic_file import write_atomically
 
 RESULTS, APART, SUITE = "results.jsonl", "kept_apart.jsonl", "suite.json"
@@ -99,11 +99,23 @@ class ResultFolder:
         """Append the rows of a finished cell."""
         append_rows(self.path / RESULTS, rows)
 
-    def sort(self, cells: list[Cell]) -> list[Row]:
-        """Put the rows in the order of the cells, whatever the order in which they were finished."""
+    def sort(self) -> list[Row]:
+        """Put the rows in the order of the suite, whatever the order in which they were asked for and finished."""
         rows = read_rows(self.path / RESULTS)
-        order = {cell.digest: number for number, cell in enumerate(cells)}
-        rows.sort(key=lambda row: (order.get(row["cell"], len(order)), row["env_steps"]))
+        suites = (SUITES.get(self._suite_name, self._suite), self._suite)  # the second may have agents of one's own
+        tasks, agents = (
+            {name: place for place, name in enumerate(dict.fromkeys(names))}
+            for names in (
+                [task for suite in suites for task in suite.tasks()],
+                [agent for suite in suites for agent in suite.agents],
+            )
+        )
+
+        def place(row: Row) -> tuple[int, ...]:
+            where = tasks.get(row["scenario"], len(tasks)), agents.get(row["agent"], len(agents))
+            return row["seed"], *where, row["env_steps"]
+
+        rows.sort(key=place)
         write_rows(self.path / RESULTS, rows)
         return rows
 

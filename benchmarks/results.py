@@ -32,10 +32,10 @@ class ResultsError(ValueError):
     """Something that is asked of the benchmark and cannot be done; the message says what and why in one line."""
 
 
-def provenance(arguments: list[str]) -> Row:
-    """Where rows come from: command, commit, versions, machine, date."""
+def provenance(arguments: list[str], module: str = "benchmarks") -> Row:
+    """Where rows come from: command (of `python -m module`), commit, versions, machine, date."""
     return {
-        "command": " ".join(["python", "-m", "benchmarks", *arguments]),
+        "command": " ".join(["python", "-m", module, *arguments]),
         "commit": _commit(),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
         "machine": f"{platform.machine()}, {_processor()}, {os.cpu_count()} cores",

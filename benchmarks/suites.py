@@ -173,7 +173,7 @@ SUITES = {
         },
     ),
     "headline": Suite(
-        about="what the large model does with as many steps as two cores take in an hour",
+        about="five million steps: the large model, with and without a teacher, beside its rivals",
         scenarios=("Video",),
         agents=(
             *("random", "popularity", "eb-linucb", "ppo", *_LARGE_MODELS),

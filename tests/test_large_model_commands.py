@@ -174,5 +174,7 @@ def test_a_gpu_that_is_not_there_is_refused_in_one_line(tmp_path, capsys):
 
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
-    assert train(tmp_path, "--device", "cuda") == 2
-    assert "sees no GPU" in capsys.readouterr().err
+    for said in (train(tmp_path, "--device", "cuda"), main(["latency", "--device", "cuda"])):
+        assert said == 2
+    error = capsys.readouterr().err
+    assert error.count("sees no GPU") == error.count("\n") == 2

@@ -2,12 +2,14 @@
 
 import json
 
+import numpy as np
 import pytest
 from small_large_models import env_of, small_sizes
 
 from agents.large_model.learner import LargeModelAgent
 from agents.large_model.model import LargeModel
 from agents.large_model.schema import Schema
+from agents.saved_tensors import save_tensors
 from benchmarks import population_shift
 from benchmarks.figures.population_shift import draw_population_shift
 
@@ -59,6 +61,14 @@ def test_the_picture_names_both_policies_and_the_change():
     ]
     svg = draw_population_shift(rows, 1_000)
     assert all(words in svg for words in ("goes on learning", "frozen", "other people", "user-steps"))
+
+
+def test_a_file_in_which_another_agent_was_kept_is_said_in_one_line(tmp_path, capsys):
+    save_tensors(tmp_path / "kept", "LinUCB", {"weights": np.zeros(3, np.float32)}, {})
+    assert population_shift.main(["--model", str(tmp_path / "kept"), "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert "was written by 'LinUCB', must be 'LargeModelAgent'" in said
+    assert len(said.splitlines()) == 1
 
 
 def test_a_model_that_is_not_there_is_said_in_one_line(tmp_path, capsys):

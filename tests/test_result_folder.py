@@ -52,7 +52,19 @@ def test_rows_stand_in_the_order_of_the_cells_whatever_was_finished_first(tmp_pa
     with open_folder(tmp_path, told) as folder:
         for cell in reversed(every):
             folder.add([row(cell)])
-        assert [found["cell"] for found in folder.sort(every)] == [cell.digest for cell in every]
+        assert [found["cell"] for found in folder.sort()] == [cell.digest for cell in every]
+
+
+def test_rows_stand_in_the_order_of_the_whole_suite_when_part_of_it_is_asked_for_last(tmp_path: Path, told):
+    quick = dataclasses.replace(SUITES["quick"], agents=("random", "popularity"), num_seeds=1)
+    own = dataclasses.replace(quick, scenarios=("News",), agents=("mine:Own", "popularity"))
+    video, news = ([cell for cell in cells("quick", quick) if cell.task == task] for task in quick.scenarios)
+    mine = dataclasses.replace(news[0], agent="mine:Own")
+    with open_folder(tmp_path, told, own, "quick") as folder:
+        for cell in (mine, *reversed(news), *reversed(video)):
+            folder.add([row(cell)])
+        found = [(each["scenario"], each["agent"]) for each in folder.sort()]
+    assert found == [(cell.task, cell.agent) for cell in (*video, *news, mine)]
 
 
 def test_failed_cells_are_tried_again_when_asked_for(tmp_path: Path, every, told):

@@ -9,14 +9,15 @@ import torch
 
 from agents.agent import Env, Learner, NothingLearntError, Observations
 from agents.large_model.follower import Follower
-from agents.large_model.making import learnt_weights, remade, settings_of
+from agents.large_model.making import learnt_weights, settings_of
 from agents.large_model.model import LargeModel
 from agents.large_model.playing import PLAYS, Behaviour
 from agents.large_model.processes import Processes
+from agents.large_model.trained_model import KEPT_BY, load_kept
 from agents.large_model.training import Training
 from agents.large_model.training_config import TrainingConfig
 from agents.milestones import Milestones
-from agents.saved_tensors import load_tensors, save_tensors
+from agents.saved_tensors import save_tensors
 from recsim_env.config import check_number
 
 
@@ -105,10 +106,7 @@ class LargeModelAgent(Learner):
         if self.model is None:
             raise NothingLearntError
         weights = {name: weight.detach().cpu().numpy() for name, weight in learnt_weights(self.model).items()}
-        save_tensors(path, type(self).__name__, weights, settings_of(self.model))
+        save_tensors(path, KEPT_BY, weights, settings_of(self.model))
 
     def load(self, path: Path) -> None:
-        weights, settings = load_tensors(path, type(self).__name__)
-        tensors = {name: torch.as_tensor(weight) for name, weight in weights.items()}
-        model = remade(settings, tensors, self.settings.get("language_model", ""))
-        self.model = model.to(self.device)
+        self.model = load_kept(path, self.settings.get("language_model", "")).to(self.device)

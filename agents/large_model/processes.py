@@ -58,6 +58,14 @@ class Processes:
         return bool(self.summed(torch.tensor([float(is_so)], device=self.device)).item() > 0.0)
 
 
+def device_named(name: str) -> torch.device:
+    """The device; `ValueError` if it is a GPU and there is none."""
+    device = torch.device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device={name!r}: PyTorch sees no GPU here")
+    return device
+
+
 @contextmanager
 def joined(device: str) -> Iterator[Processes]:
     """Join the group that `torchrun` has announced, if it has; leave it in the end.
@@ -66,9 +74,7 @@ def joined(device: str) -> Iterator[Processes]:
         device: "cpu" or "cuda"; with several GPUs each process takes the one of its local rank.
     """
     number = int(os.environ.get("WORLD_SIZE", "1"))
-    is_cuda = torch.device(device).type == "cuda"
-    if is_cuda and not torch.cuda.is_available():
-        raise ValueError(f"device={device!r}: PyTorch sees no GPU here")
+    is_cuda = device_named(device).type == "cuda"
     local = int(os.environ.get("LOCAL_RANK", "0"))
     own = torch.device("cuda", local) if is_cuda else torch.device("cpu")
     if is_cuda:

@@ -1,4 +1,4 @@
-"""From a folder that `train` wrote to a model that plays."""
+"""From a folder that `train` wrote, or a file in which an agent was kept, to a model that plays."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +8,12 @@ import torch
 from agents.large_model.checkpoint import Checkpoint, CheckpointError, checkpoints_in, load_checkpoint, load_latest
 from agents.large_model.making import remade
 from agents.large_model.model import LargeModel
+from agents.large_model.processes import device_named
 from agents.large_model.training_run import CHECKPOINTS
+from agents.saved_tensors import load_tensors
+
+KEPT_BY = "LargeModelAgent"
+"""The agent that files hold."""
 
 
 def model_of(checkpoint: Checkpoint, language_model: str = "") -> LargeModel:
@@ -32,8 +37,14 @@ def load_trained(path: Path, tell: Callable[[str], None]) -> Checkpoint:
     return load_checkpoint(path)
 
 
+def load_kept(path: Path, language_model: str = "") -> LargeModel:
+    """The model of a `LargeModelAgent` that was saved in a file; `ValueError` if none was."""
+    weights, settings = load_tensors(path, KEPT_BY)
+    return remade(settings, {name: torch.as_tensor(weight) for name, weight in weights.items()}, language_model)
+
+
 def load_model(path: Path, device: str, tell: Callable[[str], None], language_model: str = "") -> LargeModel:
-    """The model of `load_trained` on a device."""
-    if torch.device(device).type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device={device!r}: PyTorch sees no GPU here")
-    return model_of(load_trained(path, tell), language_model).to(device).eval()
+    """The model of `load_trained`, or of `load_kept` if `path` is a file, on a device."""
+    where = device_named(device)
+    model = load_kept(path, language_model) if path.is_file() else model_of(load_trained(path, tell), language_model)
+    return model.to(where).eval()

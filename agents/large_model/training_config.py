@@ -38,11 +38,11 @@ class TrainingConfig(Checked):
     """User-steps of distillation from the foresight oracle, which reads the latent state of training worlds."""
     reinforcement_steps: int = count(9_000_000, 0, 10**12)
     """User-steps of reinforcement."""
-    num_envs: int = count(512, 1, 1_000_000)
+    num_envs: int = count(256, 1, 1_000_000)
     """Sessions that are played side by side, by all processes together."""
-    num_catalogs: int = count(8, 1, 10_000)
+    num_catalogs: int = count(16, 1, 10_000)
     """Catalogues of each scenario that are played in turn, so that what is learnt holds for any."""
-    batch_sessions: int = count(64, 1, 1_000_000)
+    batch_sessions: int = count(32, 1, 1_000_000)
     """Sessions of a gradient step, of all processes together."""
     gamma: float = number(0.99, 0.0, 1.0)
     """Discount of a step."""

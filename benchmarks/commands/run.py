@@ -105,7 +105,7 @@ def run(parsed: argparse.Namespace) -> int:
                     total=seconds_done + seconds_left,
                     num_done=len(todo) - len(left),
                 )
-        rows = of_newest_version(folder.sort(every), tell)
+        rows = of_newest_version(folder.sort(), tell)
     if parsed.no_report:
         return 0
     from benchmarks.commands.report import write_and_show

@@ -42,8 +42,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--compile", action="store_true", help="compile the trunk (torch.compile)")
     parsed = parser.parse_args(arguments)
     started = time.perf_counter()
-    on, origin = console(), provenance(arguments)
-    origin["command"] = " ".join(["python", "-m", "benchmarks.gpu.headline", *arguments])
+    on, origin = console(), provenance(arguments, "benchmarks.gpu.headline")
     try:
         with joined(parsed.device) as processes:
             if processes.device.type == "cuda":

@@ -58,8 +58,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seed", type=not_negative, default=0, metavar="S", help="of trainings and their worlds")
     parser.add_argument("--device", default="cuda", help="cuda or cpu")
     parsed = parser.parse_args(arguments)
-    on, origin = console(), provenance(arguments)
-    origin["command"] = " ".join(["python", "-m", "benchmarks.gpu.scaling", *arguments])
+    on, origin = console(), provenance(arguments, "benchmarks.gpu.scaling")
     try:
         with joined(parsed.device) as processes:
             if processes.device.type == "cuda":

@@ -1,7 +1,4 @@
-"""`latency`: how long one person waits for a recommendation.
-
-Shape legend: H items shown before, M candidates, S = 1 slot.
-"""
+"""`latency`: how long one person waits for a recommendation."""
 
 import argparse
 import time
@@ -15,6 +12,7 @@ from rich.table import Table
 from agents.large_model.making import new_model
 from agents.large_model.model import LargeModel
 from agents.large_model.plackett_luce import best_slates
+from agents.large_model.processes import device_named
 from agents.large_model.reader import Reading, SessionReader
 from agents.large_model.schema import Schema
 from agents.large_model.sizes import PRESETS, sizes_named
@@ -22,6 +20,7 @@ from agents.large_model.trained_model import load_model
 from agents.large_model.worlds import make_env
 from agents.terminal import console, positive
 from recsim_env.config import check_number
+from recsim_env.observation import FEEDBACK
 
 _WARM_UP = 20
 
@@ -37,7 +36,9 @@ def add_to(commands: Any) -> None:
     )
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--preset", default="1m", choices=PRESETS, help="how large the model is")
-    which.add_argument("--model", type=Path, metavar="DIR", help="what `train --out` wrote, in the preset's place")
+    which.add_argument(
+        "--model", type=Path, metavar="DIR", help="what `train --out` or `run --keep` wrote, in the preset's place"
+    )
     parser.add_argument("--history", type=positive, default=100, metavar="N", help="items shown before")
     parser.add_argument("--candidates", type=positive, default=100, metavar="N", help="items to choose from")
     parser.add_argument("--recommendations", type=positive, default=300, metavar="N", help="that are timed")
@@ -48,7 +49,7 @@ def add_to(commands: Any) -> None:
 
 def latency(parsed: argparse.Namespace) -> int:
     torch.set_num_threads(parsed.threads)
-    on, device = console(), torch.device(parsed.device)
+    on, device = console(), device_named(parsed.device)
     env = make_env("recsim_env/Video-v0", 1)
     if parsed.model:
         model = load_model(parsed.model, parsed.device, on.print)
@@ -111,9 +112,9 @@ def _reading(
     """Somebody to whom items were shown at random, a third of which were clicked and rated."""
     items = torch.randint(len(content), (1, history), generator=generator)
     clicked = (torch.rand(1, history, generator=generator) < 1 / 3).float()
-    answers = torch.zeros(1, history, 7)
-    answers[:, :, 0], answers[:, :, 2] = 1.0, clicked
-    answers[:, :, 4] = clicked * torch.randint(1, 6, (1, history), generator=generator) / 5.0
+    stars = torch.randint(1, 6, (1, history), generator=generator) / 5.0
+    said = {"shown": torch.ones(1, history), "click": clicked, "rating": clicked * stars}
+    answers = torch.stack([said.get(name, torch.zeros(1, history)) for name in FEEDBACK], 2)
     reading = Reading(
         users=torch.zeros(1, len(model.schema.user_names)),
         items=items,

@@ -61,9 +61,12 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=positive, default=10_000_000, metavar="N", help="user-steps of all stages")
     parser.add_argument("--supervised-share", type=float, default=0.03, metavar="X", help="of the steps")
     parser.add_argument("--distillation-share", type=float, default=0.0, metavar="X", help="of the steps")
-    parser.add_argument("--sessions", type=positive, default=256, metavar="N", help="played side by side, in all")
-    parser.add_argument("--batch-sessions", type=positive, default=32, metavar="N", help="of a gradient step, in all")
-    parser.add_argument("--catalogs", type=positive, default=16, metavar="N", help="catalogues of each scenario")
+    for flag, default, words in (
+        ("--sessions", TrainingConfig.num_envs, "played side by side, in all"),
+        ("--batch-sessions", TrainingConfig.batch_sessions, "of a gradient step, in all"),
+        ("--catalogs", TrainingConfig.num_catalogs, "catalogues of each scenario"),
+    ):
+        parser.add_argument(flag, type=positive, default=default, metavar="N", help=words)
     parser.add_argument("--pictures", action="store_true", help="look at items' pictures, too")
     parser.add_argument("--sounds", action="store_true", help="listen to items' sounds, too")
     parser.add_argument("--seed", type=not_negative, default=0, metavar="S", help="of weights, sessions and draws")
