@@ -23,7 +23,7 @@ class ObservedItemsBayesFilter(BayesFilterPlayer):
 
     Args:
         num_catalogs: catalogues that `ItemEstimator` learns from.
-        num_epochs: times that it looks at each of their items.
+        num_epochs: times that it looks at each of their items, at most.
         others: as for `BayesFilterPlayer`.
     """
 

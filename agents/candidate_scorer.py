@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from agents.item_statistics import with_network_units
 from recsim_env.observation import FEEDBACK, ObservationLayout
 
 MISSING = -1e9
@@ -82,7 +83,8 @@ class CandidateScorer(nn.Module):
         embedded = self.rows(rows) * is_shown  # [B, H, E]
         memory = embedded.sum(1) / num_shown.clamp(min=1.0)  # [B, E]
         state = self.state(torch.cat([observations["user"], memory, num_shown / rows.shape[1]], 1))  # [B, E]
-        candidates = observations["candidates"].unflatten(1, (mask.shape[1], self.sizes.candidate))  # [B, M, G]
+        observed = observations["candidates"].unflatten(1, (mask.shape[1], self.sizes.candidate))  # [B, M, G]
+        candidates = with_network_units(observed)
         likeness = torch.sigmoid(self.query(candidates) @ self.key(embedded).transpose(1, 2) / 2.0)  # [B, M, H]
         answers = likeness @ (self.answer(embedded) * is_shown) / 4.0  # [B, M, D]
         hidden = torch.relu(

@@ -20,6 +20,7 @@ from torch import nn
 
 from agents.candidate_policy import sizes_of
 from agents.candidate_scorer import CandidateScorer
+from agents.item_statistics import with_network_units
 from recsim_env.observation import CANDIDATE_COLUMNS
 
 FAR = 1e9
@@ -134,7 +135,7 @@ class ItemCritic(BaseModel):
     def of_candidates(self, observations: Tensors) -> torch.Tensor:
         """[B, M]: the smallest estimate of each candidate, whether it is there or not."""
         state, scores = self.scorer({**observations, "candidate_mask": torch.ones_like(observations["candidate_mask"])})
-        items = Shelf(observations).items
+        items = with_network_units(Shelf(observations).items)
         judged = torch.cat([state.unsqueeze(1).expand(-1, items.shape[1], -1), scores.unsqueeze(2), items], 2)
         return torch.stack([estimate(judged).squeeze(2) for estimate in self.estimates]).amin(0)
 
@@ -142,7 +143,7 @@ class ItemCritic(BaseModel):
         item = Shelf(observations).item_at(actions, self.reach)
         alone = {**observations, "candidates": item, "candidate_mask": torch.ones_like(item[:, :1])}
         state, score = self.scorer(alone)
-        return torch.cat([state, score, item], 1)
+        return torch.cat([state, score, with_network_units(item)], 1)
 
 
 class ContentWise:

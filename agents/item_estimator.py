@@ -24,6 +24,7 @@ from recsim_env.observation import REFRESH_AT
 _LATENTS = ("factors", "topics", "quality", "appeal")
 _SIZES = sizes_named("tiny")
 _HIDDEN, _BATCH = 128, 128
+_HELD_OUT = 5
 _AGES = np.array([np.flatnonzero(refresh == REFRESH_AT)[0] for refresh in range(REFRESH_AT[-1] + 1)])
 """The age at each refresh."""
 
@@ -34,7 +35,9 @@ class _Network(nn.Module):
     def __init__(self, schema: Schema, num_latents: int) -> None:
         super().__init__()
         self.encoder = ContentEncoder(_SIZES, schema)
-        self.hidden = nn.Linear(_SIZES.item_width + len(STANDING), _HIDDEN)
+        self.content = nn.Linear(_SIZES.item_width, _HIDDEN)
+        self.standing = nn.Linear(len(STANDING), _HIDDEN, bias=False)
+        self.directly = nn.Linear(len(STANDING), num_latents, bias=False)
         self.deeper = nn.Linear(_HIDDEN, _HIDDEN)
         self.out = nn.Linear(_HIDDEN, num_latents)
         self.mean: torch.Tensor
@@ -46,8 +49,19 @@ class _Network(nn.Module):
         """[i, L] of items [i] after as many refreshes [i]."""
         times = content.release_steps[items] + torch.tensor(_AGES)[refreshes]
         standing = content.standing(items[:, None], times[:, None])[:, 0]
-        seen = torch.cat([self.encoder(content, items), standing], 1)
-        return self.out(silu(self.deeper(silu(self.hidden(seen)))))
+        hidden = silu(self.content(self.encoder(content, items)) + self.standing(standing))
+        return self.directly(standing) + self.out(silu(self.deeper(hidden)))
+
+    def scaled(self, latents: torch.Tensor) -> torch.Tensor:
+        """[i, L]: latent numbers as `forward` gives them."""
+        return (latents - self.mean) / self.deviation
+
+
+@torch.no_grad()
+def _error(network: _Network, content: ItemContent, items: torch.Tensor, truth: torch.Tensor) -> float:
+    """Squared error about some items, as they are when half of their statistics have come in."""
+    found = network(content, items, torch.full_like(items, len(_AGES) // 2))
+    return float(mse_loss(found, network.scaled(truth[items])))
 
 
 class ItemEstimator:
@@ -55,7 +69,9 @@ class ItemEstimator:
 
     Args:
         num_catalogs: catalogues that it learns from.
-        num_epochs: times that each item is looked at, with its statistics at some age.
+        num_epochs: times that each item is looked at, with its statistics at some age, at most. What is kept is how
+            it was when it erred least about the items that it did not learn from, one in `_HELD_OUT`: catalogues of one
+            ratings log hold the same items, and can be learnt by heart.
         learning_rate: of AdamW at the beginning; it falls to 0 in a line.
     """
 
@@ -80,20 +96,32 @@ class ItemEstimator:
         network.mean.copy_(everything.mean(0))
         network.deviation.copy_(everything.std(0).clamp(min=1e-6))
         optimizer = torch.optim.AdamW(network.parameters(), lr=self.learning_rate, weight_decay=0.02)
-        batches = [(place, part) for place, each in enumerate(truths) for part in range(-(-len(each) // _BATCH))]
+        learnt_from = [torch.arange(len(each)) % _HELD_OUT != 0 for each in truths]
+        sizes = [int(mask.sum()) for mask in learnt_from]
+        batches = [(place, part) for place, size in enumerate(sizes) for part in range(-(-size // _BATCH))]
+        least, best = np.inf, network.state_dict()
         for epoch in range(self.num_epochs):
-            orders = [torch.randperm(len(each), generator=generator).split(_BATCH) for each in truths]
+            orders = [
+                mask.nonzero()[:, 0][torch.randperm(size, generator=generator)].split(_BATCH)
+                for mask, size in zip(learnt_from, sizes, strict=True)
+            ]
             for turn, which in enumerate(torch.randperm(len(batches), generator=generator).tolist()):
                 place, part = batches[which]
                 items = orders[place][part]
                 refreshes = torch.randint(len(_AGES), (len(items),), generator=generator)
-                wanted = (truths[place][items] - network.mean) / network.deviation
-                loss = mse_loss(network(contents[place], items, refreshes), wanted)
+                loss = mse_loss(network(contents[place], items, refreshes), network.scaled(truths[place][items]))
                 for group in optimizer.param_groups:
                     group["lr"] = self.learning_rate * (1.0 - (epoch + turn / len(batches)) / self.num_epochs)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
+            error = sum(
+                _error(network, content, (~mask).nonzero()[:, 0], truth)
+                for content, truth, mask in zip(contents, truths, learnt_from, strict=True)
+            )
+            if error < least:
+                least, best = error, {name: value.clone() for name, value in network.state_dict().items()}
+        network.load_state_dict(best)
         for env in envs:
             env.close()
         self._network = network

@@ -23,6 +23,7 @@ from agents.candidate_policy import (
     sizes_of,
 )
 from agents.candidate_scorer import CandidateScorer
+from agents.item_statistics import with_network_units
 
 
 class CandidateMaskablePolicy(CandidateActorCritic, MaskableActorCriticPolicy):
@@ -63,7 +64,7 @@ class _ScoresAndMemory(nn.Module):
 
     def forward_actor(self, latent: torch.Tensor) -> torch.Tensor:
         memory, scores, candidates = latent.split(self.sizes, 1)
-        matched = self.of_candidate(candidates.unflatten(1, (scores.shape[1], -1)))  # [B, M, D]
+        matched = self.of_candidate(with_network_units(candidates.unflatten(1, (scores.shape[1], -1))))  # [B, M, D]
         return scores + (matched * self.of_memory(memory).unsqueeze(1)).sum(2) / matched.shape[2] ** 0.5
 
     def forward_critic(self, latent: torch.Tensor) -> torch.Tensor:
@@ -112,7 +113,7 @@ class _CandidateQuantiles(QuantileNetwork):
         """[B, K, M]."""
         scorer: Any = self.features_extractor
         state, scores = self.extract_features(obs, scorer).split([scorer.width, scorer.num_candidates], 1)
-        candidates = obs["candidates"].unflatten(1, (scorer.num_candidates, -1))
+        candidates = with_network_units(obs["candidates"].unflatten(1, (scorer.num_candidates, -1)))
         state_and_candidate = torch.cat([state.unsqueeze(1).expand(-1, scorer.num_candidates, -1), candidates], 2)
         return (scores.unsqueeze(2) + self.quantile_net(state_and_candidate)).transpose(1, 2)
 

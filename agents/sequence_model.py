@@ -24,6 +24,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from agents.agent import Observations
 from agents.candidate_scorer import MISSING, ScorerSizes
 from agents.history_transformer import HistoryTransformer
+from agents.item_statistics import with_network_units
 from agents.logged_sessions import Windows, log_sessions, windows_of
 from agents.milestones import Milestones
 from agents.saved_tensors import load_tensors
@@ -89,6 +90,7 @@ class StarsPredictor(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits of being chosen [B, Q], and stars if so [B, Q], of `items` [B, Q, G] that are shown to `users`
         [B, Q, P] when `num_seen` [B, Q] of the rows behind `states` have been seen."""
+        items = with_network_units(items)
         state = states.gather(1, num_seen.unsqueeze(2).expand(-1, -1, states.shape[2]))  # [B, Q, E]
         is_seen = torch.arange(states.shape[1], device=states.device) <= num_seen.unsqueeze(2)  # [B, Q, H + 1]
         likeness = torch.sigmoid(self.query(items) @ self.key(states).transpose(1, 2) / 2.0) * is_seen

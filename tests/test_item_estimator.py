@@ -19,7 +19,7 @@ TRAIN = {"split": "train", "catalog_seed": 0}
 
 @pytest.fixture(scope="module")
 def estimator():
-    made = ItemEstimator(num_catalogs=2, num_epochs=4)
+    made = ItemEstimator(num_catalogs=2, num_epochs=8)
     made.learn("recsim_env/Video-v0", TRAIN)
     return made
 
@@ -41,6 +41,7 @@ def test_content_tells_topics_of_unseen_items_and_statistics_tell_quality_and_ap
     for name in ("quality", "appeal"):
         at_release, later = (explained(found[name][refresh], truth[name]) for refresh in (0, 10))
         assert 0.05 < at_release < later < 1.0, name
+        assert later > {"quality": 0.4, "appeal": 0.85}[name], name  # a linear regression has .50 and .90
     np.testing.assert_allclose(found["topics"].sum(2), 1.0)
 
 

@@ -19,6 +19,7 @@ from small_large_models import (
     played,
 )
 
+from agents.item_statistics import with_network_units
 from agents.large_model.follower import Follower
 from agents.large_model.item_content import DYNAMICS, STANDING, ItemContent
 from agents.large_model.model import ROW_COLUMNS, LargeModel, Scores
@@ -134,18 +135,18 @@ def test_what_changes_of_candidates_is_what_the_dict_observation_says(world):
     sessions, layout = world.sessions, world.env.simulator.layout
     named = {name: place for place, name in enumerate(DYNAMICS)}
     columns = {name: layout.num_content_features + place for place, name in enumerate(CANDIDATE_COLUMNS)}
-    statistics = [name for name in CANDIDATE_COLUMNS if name not in ("age", "followed", "plays")]
     num_compared = num_plays = 0
     for step, seen in enumerate(replayed(world)):
         for lane in np.flatnonzero(sessions.is_step[:, step]):
-            candidates = seen["candidates"][lane].reshape(layout.candidates_shape)
+            observed = torch.tensor(seen["candidates"][lane].reshape(layout.candidates_shape))
+            candidates = with_network_units(observed).numpy()
             own = sessions.dynamics[lane, step].numpy()
             end = int(sessions.num_rows[lane, step])
             rows = sessions.row_items[lane, :end].numpy()
             np.testing.assert_array_equal(own[:, named["age"]], candidates[:, columns["age"]])
             is_new = ~np.isin(sessions.candidates[lane, step].numpy(), rows)
-            for name in statistics:
-                np.testing.assert_allclose(own[is_new, named[name]], candidates[is_new, columns[name]], atol=1e-6)
+            for name in STATISTICS:
+                np.testing.assert_allclose(own[is_new, named[name]], candidates[is_new, columns[name]], atol=1e-5)
             if end <= layout.history_length:  # beyond it the env has forgotten what the model has not
                 plays = np.minimum(candidates[:, columns["plays"]] * 16.0 / 4.0, 1.0)
                 np.testing.assert_allclose(own[:, named["plays"]], plays, atol=1e-6)

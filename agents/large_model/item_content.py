@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from agents.item_statistics import in_network_units
 from agents.large_model.item_description import descriptions
 from agents.large_model.schema import Schema, columns, word_buckets
 from recsim_env.observation import MAX_AGE, REFRESH_AT, SCALED_AGE
 
 STANDING = ("age", "impressions", "click_rate", "mean_rating")
-"""What changes of an item, whoever looks: its scaled age and statistics, as in `observation.CANDIDATE_COLUMNS`."""
+"""What changes of an item, whoever looks: its scaled age, as in `observation.CANDIDATE_COLUMNS`, and its statistics, as
+`in_network_units` has them."""
 
 DYNAMICS = (*STANDING, "plays", "followed")
 """What changes of a candidate: its standing; how often the session has it clicked / 4, at most 1; 1 if the user follows
@@ -41,7 +43,7 @@ class ItemContent:
     sounds: torch.Tensor | None
     """[I, 32, 32] float32."""
     statistics: torch.Tensor
-    """[A, I, 3] float32: see `BehindAdapter.catalog_statistics`."""
+    """[A, I, 3] float32: `BehindAdapter.catalog_statistics` `in_network_units`."""
     release_steps: torch.Tensor
     """[I] int64."""
     creators: torch.Tensor
@@ -83,6 +85,7 @@ class ItemContent:
         tensors: dict[str, Any] = {
             name: None if array is None else torch.tensor(array, device=device) for name, array in arrays.items()
         }
+        tensors["statistics"] = in_network_units(tensors["statistics"])
         if describe is not None:
             said = describe(descriptions(titles, world.items.feature_names, env.catalog_features))
             tensors["descriptions"] = said.to(device, torch.float16)
