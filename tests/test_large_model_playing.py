@@ -28,6 +28,7 @@ from agents.large_model.playing import Behaviour, check_remembers_a_step
 from agents.large_model.reader import ObservationReader, Reading, SessionReader
 from agents.large_model.sessions import Sessions
 from recsim_env.observation import CANDIDATE_COLUMNS, FEEDBACK
+from recsim_env.traffic import STATISTICS
 
 SEED = 3
 
