@@ -87,7 +87,8 @@ def _between_references(board: Board) -> str:
     told = board.by_agent.get(TOLD_ITEMS)
     if told and told.score:
         who = "One" if observed else "A Bayes-filter player"
-        says += f" {who} that is told what every item is, but not who is visiting, has {told.score.text()}."
+        says += f" {who} that is told what every item is, but not who is visiting, has {told.score.text()}"
+        says += f"; {best.agent} has {best.score.value / told.score.value:.0%} of that." if best.score else "."
     baseline = board.best_baseline
     if baseline and baseline.score and baseline.agent != best.agent:
         says += f" The best rule or bandit, {baseline.agent}, has {baseline.score.text()}."

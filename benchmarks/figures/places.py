@@ -33,10 +33,10 @@ def dots(title: str, x_label: str, places: list[tuple[Standing, Estimate]], digi
 
 
 def leaderboard_picture(board: Board) -> Picture:
-    """All scored scenarios together, then each."""
-    panels = []
+    """All scored scenarios together, if there are several, then each."""
+    panels, are_several = [], len(board.scored_scenarios) > 1
     everywhere = [(standing, standing.score) for standing in board.ranked if standing.score]
-    if everywhere:
+    if everywhere and are_several:
         panels.append(dots("All scenarios", "score, interquartile mean and 95% interval", everywhere))
     for scenario in board.scored_scenarios:
         here = [(each, each.scores[scenario]) for each in board.standings if scenario in each.scores]
@@ -48,8 +48,9 @@ def leaderboard_picture(board: Board) -> Picture:
         name="leaderboard",
         title="Leaderboard",
         caption=(
-            "Score of every agent: 0 is random, 1 the planning oracle. First panel: interquartile mean over scenarios "
-            "x seeds. The others: mean over seeds. Bars: 95% intervals over seeds and evaluation sessions."
+            "Score of every agent: 0 is random, 1 the planning oracle. "
+            + ("First panel: interquartile mean over scenarios x seeds. The others: mean" if are_several else "Mean")
+            + " over seeds. Bars: 95% intervals over seeds and evaluation sessions."
         ),
         panels=panels,
         families=frozenset({standing.family for standing in board.standings}),
