@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
+from matplotlib.ticker import EngFormatter, LogLocator, NullLocator, StrMethodFormatter
 
 from benchmarks.board import POPULARITY, REFERENCES, Board
 from benchmarks.figures.palette import OTHERS, shades
@@ -16,6 +16,8 @@ from benchmarks.results import Row
 
 STEPS, SECONDS = "env_steps", "wall_s"
 _NUM_HIGHLIGHTS = 6
+_WIDE = 60.0
+"""How many times its beginning an axis of seconds may end at, and still have room for marks at 1, 2 and 5."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +113,9 @@ def _draw(axes: Axes, board: Board, scenario: str, along: str, highlighted: list
         ends.append((float(line.x[-1]), float(line.mean[-1]), standing.agent, colour))
     if along == SECONDS:
         axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        left, right = axes.get_xlim()
+        is_wide = right > _WIDE * left
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if is_wide else (1.0, 2.0, 5.0)))
         axes.xaxis.set_minor_locator(NullLocator())
     axes.margins(x=0.0)
     right = axes.get_xlim()[1]
@@ -122,7 +126,7 @@ def _draw(axes: Axes, board: Board, scenario: str, along: str, highlighted: list
             axes.axhline(returns.value, color=colour, lw=0.9, ls=(0, (4, 2)), zorder=1.8)
             ends.append((right, returns.value, agent, colour))
     axes.set_xlim(axes.get_xlim()[0], right)
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.xaxis.set_major_formatter(EngFormatter(sep="") if along == STEPS else StrMethodFormatter("{x:,g}"))
     label_ends(axes, ends)
 
 
