@@ -219,14 +219,18 @@ class BayesFilterPlayer(KnownWorldPlayer):
     Args:
         num_particles: particles B for each session.
         num_threads: threads that share the scoring; 0 takes one for each core. It changes no number.
+        reads_history: False goes by the profile alone, each step as if nothing had been shown yet.
         others: as for `KnownWorldPlayer`; the population is not the one it is evaluated in.
     """
 
     observation = "compact"
 
-    def __init__(self, *, num_particles: int = 512, num_threads: int = 0, **others: Any) -> None:
+    def __init__(
+        self, *, num_particles: int = 512, num_threads: int = 0, reads_history: bool = True, **others: Any
+    ) -> None:
         super().__init__(**others)
         self.num_particles, self.num_threads = num_particles, num_threads or os.cpu_count() or 1
+        self.reads_history = reads_history
 
     def trial(self, care: Care) -> Agent:
         return ForesightOracle(care=care)
@@ -262,6 +266,8 @@ class BayesFilterPlayer(KnownWorldPlayer):
         back = np.arange(observations["history_items"].shape[1])
         items = self.places(observations["history_items"], times - 1 - back)
         rows = observations["history_feedback"].reshape(self.num_sessions, -1, len(FEEDBACK)).astype(np.float64)
+        if not self.reads_history:
+            rows, is_first = np.zeros_like(rows), np.ones_like(is_first)
         answers = rows[:, :, 2:]
         answers[:, :, 2] = np.rint(5.0 * answers[:, :, 2])
         shown_moods = observations["user"][:, num_features + len(CONTEXT) :]

@@ -3,8 +3,9 @@
 `python -m benchmarks.first_steps --model FILE --out DIR`, `--model` once for each training seed. All policies play the
 same sessions with held-out users and catalogues. Two questions are answered:
 
-* What is the model worth without history? It is asked each step as if nothing had been shown yet, beside the best
-  history-blind player, which knows every item and the population.
+* What is the model worth without history? It is asked each step as if nothing had been shown yet, and has to judge by
+  the profile. So does the profile player beside it: it knows how people behave and who has such a profile, and sees of
+  items what an agent sees. The history-blind player knows every item, but takes no profile into account.
 * When has it caught up? Its reward with new people at a step of the session, over its reward at that step with people
   who bring a logged history.
 
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from agents.agent import Agent
+from agents.bayes_filter_of_observed_items import ObservedItemsBayesFilter
 from agents.evaluation import Evaluation, evaluate
 from agents.foresight import HistoryBlindPlayer
 from agents.large_model.learner import LargeModelAgent
@@ -34,6 +36,8 @@ from recsim_env.atomic_file import write_atomically
 _ENV_ID = "recsim_env/Video-v0"
 _PEOPLE = {"new": {"population": {"warm_share": 0.0}}, "known": {"population": {"warm_share": 1.0}}}
 _FIRST, _CAUGHT_UP = 10, 0.9
+RIVALS = ("profile player", "history-blind player")
+"""What the model without history is compared with."""
 
 
 def main(arguments: list[str]) -> int:
@@ -69,13 +73,12 @@ def main(arguments: list[str]) -> int:
             parsed.out / "first_steps.json", (json.dumps({**found_out, **origin}, indent=1) + "\n").encode()
         )
         write_atomically(parsed.out / "first_steps.svg", draw_first_steps(rows).encode())
-        low, high = found_out["blind_minus_history_blind_interval"]
-        on.print(
-            f"without history: {found_out['blind_minus_history_blind']:+.1f} ({low:+.1f} to {high:+.1f}) against the "
-            f"history-blind player; {_CAUGHT_UP:.0%} of the reward with known people from step "
-            f"{found_out['caught_up_at_step']} on",
-            highlight=False,
-        )
+        for rival, (difference, low, high) in found_out["without_history_minus"].items():
+            on.print(
+                f"without history: {difference:+.1f} ({low:+.1f} to {high:+.1f}) against the {rival}", highlight=False
+            )
+        step = found_out["caught_up_at_step"]
+        on.print(f"{_CAUGHT_UP:.0%} of the reward with known people from step {step} on", highlight=False)
     except (ValueError, OSError) as error:
         print(f"first_steps: {error}", file=sys.stderr)
         return 2
@@ -83,18 +86,18 @@ def main(arguments: list[str]) -> int:
 
 
 def claims(rows: list[Row]) -> dict[str, Any]:
-    """What the rows say: the difference of returns without history to the history-blind player, paired, with its 95%
+    """What the rows say: the difference of returns without history to each player that reads none, paired, with its 95%
     interval over sessions; the share of the reward with known people that is reached with new ones, by step, None where
     they give nothing; the step (from 1) from which on that is 90% in all of the first ten, None if it is less in the
     tenth."""
     by_policy = {policy: [row for row in rows if row["policy"] == policy] for policy in {row["policy"] for row in rows}}
-    difference = np.concatenate(
-        [
-            np.subtract(blind["returns"], other["returns"])
-            for blind, other in zip(by_policy["without history"], by_policy["history-blind player"], strict=True)
-        ]
-    )
-    half = 1.96 * difference.std(ddof=1) / len(difference) ** 0.5
+    returns = {policy: np.concatenate([row["returns"] for row in of]) for policy, of in by_policy.items()}
+    differences = {}
+    for rival in RIVALS:
+        difference = returns["without history"] - returns[rival]
+        half = 1.96 * difference.std(ddof=1) / len(difference) ** 0.5
+        mean = difference.mean()
+        differences[rival] = [round(float(each), 4) for each in (mean, mean - half, mean + half)]
     new, known = (step_rewards(by_policy[policy])[0] for policy in ("new people", "known people"))
     length = min(len(new), len(known))
     share = np.full(length, np.nan)
@@ -103,8 +106,7 @@ def claims(rows: list[Row]) -> dict[str, Any]:
     caught_up = int(behind[-1]) + 2 if len(behind) else 1
     shares = [round(float(each), 4) if np.isfinite(each) else None for each in share]
     return {
-        "blind_minus_history_blind": float(difference.mean()),
-        "blind_minus_history_blind_interval": [float(difference.mean() - half), float(difference.mean() + half)],
+        "without_history_minus": differences,
         "share_of_reward_with_known_people_by_step": shares,
         "caught_up_at_step": caught_up if caught_up <= _FIRST else None,
     }
@@ -125,14 +127,15 @@ def _played(model: Any, seed: int, num_sessions: int) -> dict[str, Evaluation]:
     """Sessions of each policy."""
     reads, blind = LargeModelAgent(), LargeModelAgent(reads_history=False)
     reads.model = blind.model = model
-    player = HistoryBlindPlayer()
+    rivals = dict(zip(RIVALS, (ObservedItemsBayesFilter(reads_history=False), HistoryBlindPlayer()), strict=True))
     train = {"split": "train", "catalog_seed": HELD_OUT.training_catalog_seed + seed, "changes": _PEOPLE["new"]}
-    player.learn(_ENV_ID, train, 0, seed)
+    for player in rivals.values():
+        player.learn(_ENV_ID, train, 0, seed)
     policies: dict[str, tuple[Agent, str]] = {
         "new people": (reads, "new"),
         "known people": (reads, "known"),
         "without history": (blind, "new"),
-        "history-blind player": (player, "new"),
+        **{name: (player, "new") for name, player in rivals.items()},
     }
     found = {}
     for policy, (agent, people) in policies.items():

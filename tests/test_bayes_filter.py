@@ -102,6 +102,28 @@ def test_what_can_be_found_out_in_a_session_is_worth_finding_out(population):
         gain = better - worse
         assert gain.mean() > 3.0 * gain.std() / np.sqrt(150)
     assert filtered.mean() < oracle.mean() + 2.0 * (oracle - filtered).std() / np.sqrt(150)
+    by_profile = BayesFilterPlayer(
+        population=population, care=CARE, num_particles=192, num_threads=1, reads_history=False
+    )
+    guessed = evaluate(by_profile, compact, seed=0).returns
+    for better, worse in ((filtered, guessed), (guessed, blind)):  # a profile tells something, answers tell more
+        gain = better - worse
+        assert gain.mean() > 3.0 * gain.std() / np.sqrt(150)
+
+
+def test_a_player_that_goes_by_the_profile_alone_takes_no_notice_of_answers(population):
+    env = make(12, observation="compact", changes={"population": {"warm_share": 1.0}})
+    observations, _ = env.reset(seed=0)
+    silenced = {**observations, "history_feedback": np.zeros_like(observations["history_feedback"])}
+    settings = {"population": population, "care": CARE, "num_particles": 64, "num_threads": 1}
+    shown = {}
+    for reads in (False, True):
+        for name, seen in (("told", observations), ("silenced", silenced)):
+            player = BayesFilterPlayer(**settings, reads_history=reads)
+            player.begin(env, seed=0)
+            shown[reads, name] = player.act(seen, np.ones(12, bool))
+    np.testing.assert_array_equal(shown[False, "told"], shown[False, "silenced"])
+    assert (shown[True, "told"] != shown[True, "silenced"]).any()
 
 
 @pytest.mark.parametrize("scenario", [VIDEO, MUSIC], ids=["Video", "Music"])

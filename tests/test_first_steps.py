@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from small_large_models import env_of, small_sizes
 
+from agents.bayes_filter_of_observed_items import ObservedItemsBayesFilter
 from agents.foresight import HistoryBlindPlayer
 from agents.large_model.learner import LargeModelAgent
 from agents.large_model.model import LargeModel
 from agents.large_model.schema import Schema
 from benchmarks import first_steps
 from benchmarks.figures.first_steps import draw_first_steps, step_rewards
-from benchmarks.first_steps import claims
+from benchmarks.first_steps import RIVALS, claims
 
 
 def row(policy: str, returns: list[float], rewards: list[float], seed: int = 0, num_sessions: int = 40) -> dict:
@@ -29,6 +30,7 @@ def rows_of(new: list[float], known: list[float]) -> list[dict]:
         row("new people", [1.0, 2.0], new),
         row("known people", [1.0, 2.0], known),
         row("without history", [5.0, 7.0, 9.0], new),
+        row("profile player", [6.0, 6.0, 9.0], new),
         row("history-blind player", [4.0, 4.0, 4.0], new),
     ]
 
@@ -36,9 +38,11 @@ def rows_of(new: list[float], known: list[float]) -> list[dict]:
 def test_differences_are_paired_and_the_model_has_caught_up_when_it_no_longer_falls_behind():
     known = [2.0] * 12
     found = claims(rows_of([1.0, 1.9, 1.7, *[1.9] * 8, 0.1], known))
-    assert found["blind_minus_history_blind"] == pytest.approx(3.0)
     half = 1.96 * 2.0 / np.sqrt(3.0)
-    assert found["blind_minus_history_blind_interval"] == pytest.approx([3.0 - half, 3.0 + half])
+    minus = found["without_history_minus"]
+    assert minus["history-blind player"] == pytest.approx([3.0, 3.0 - half, 3.0 + half], abs=1e-4)
+    half = 1.96 * 1.0 / np.sqrt(3.0)  # -1, 1, 0
+    assert minus["profile player"] == pytest.approx([0.0, -half, half], abs=1e-4)
     assert found["share_of_reward_with_known_people_by_step"][:3] == [0.5, 0.95, 0.85]
     assert found["caught_up_at_step"] == 4
     assert claims(rows_of(known, known))["caught_up_at_step"] == 1
@@ -55,12 +59,14 @@ def test_rewards_of_a_step_are_means_over_the_sessions_of_all_seeds_that_still_r
 
 def test_the_picture_names_all_policies():
     svg = draw_first_steps(rows_of([1.0, 1.5], [2.0, 2.0]))
-    assert all(name in svg for name in ("new people", "known people", "without history", "history-blind player"))
+    assert all(name in svg for name in ("new people", "known people", "without history", *RIVALS))
 
 
 def test_all_policies_play_the_same_sessions_and_the_claims_are_written(tmp_path, monkeypatch):
     quick = partial(HistoryBlindPlayer, cares=(2.0,), num_tuning_sessions=8, temperatures=(0.3,), num_people=8)
     monkeypatch.setattr(first_steps, "HistoryBlindPlayer", quick)
+    filter_ = partial(ObservedItemsBayesFilter, cares=(2.0,), num_tuning_sessions=8, num_catalogs=2, num_epochs=2)
+    monkeypatch.setattr(first_steps, "ObservedItemsBayesFilter", partial(filter_, num_particles=16))
     agent = LargeModelAgent()
     agent.model = LargeModel(small_sizes(), Schema.of([env_of("single items", 1).simulator], False, False))
     agent.save(tmp_path / "kept")
@@ -71,7 +77,7 @@ def test_all_policies_play_the_same_sessions_and_the_claims_are_written(tmp_path
         "new people",
         "known people",
         "without history",
-        "history-blind player",
+        *RIVALS,
     ]
     for each in rows:
         assert each["num_running"][0] == 40

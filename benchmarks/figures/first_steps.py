@@ -17,6 +17,7 @@ _COLOURS = {
     "known people": FAMILY_TONES["learner"][1].light,
     "new people": FAMILY_TONES["learner"][0].light,
     "without history": FAMILY_TONES["logged"][0].light,
+    "profile player": FAMILY_TONES["rule"][0].light,
     "history-blind player": FAMILY_TONES["reference"][0].light,
 }
 
