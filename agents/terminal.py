@@ -40,6 +40,11 @@ def console() -> Console:
     return Console() if sys.stdout.isatty() else Console(width=150)
 
 
+def warn(words: str) -> None:
+    """Say something in one line on the standard error, where it is in nobody's way who reads the output."""
+    print(words, file=sys.stderr)
+
+
 def progress_bar(on: Console, *more: ProgressColumn) -> Progress:
     """A bar with the time taken and the time left."""
     columns = (TextColumn("{task.description}"), BarColumn(), *more, TimeElapsedColumn(), TimeRemainingColumn())

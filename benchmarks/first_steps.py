@@ -27,11 +27,12 @@ from agents.foresight import HistoryBlindPlayer
 from agents.large_model.learner import LargeModelAgent
 from agents.large_model.trained_model import load_model
 from agents.large_model.worlds import make_env
-from agents.terminal import console, positive
-from benchmarks.figures.first_steps import draw_first_steps, step_rewards
+from agents.terminal import console, positive, warn
+from benchmarks.figures.first_steps import LEAST_SESSIONS, draw_first_steps, step_rewards
 from benchmarks.results import Row, provenance, write_rows
 from benchmarks.suites import HELD_OUT
 from recsim_env.atomic_file import write_atomically
+from recsim_env.config import check_number
 
 _ENV_ID = "recsim_env/Video-v0"
 _PEOPLE = {"new": {"population": {"warm_share": 0.0}}, "known": {"population": {"warm_share": 1.0}}}
@@ -60,7 +61,8 @@ def main(arguments: list[str]) -> int:
     parsed = parser.parse_args(arguments)
     on, origin = console(), provenance(arguments, "benchmarks.first_steps")
     try:
-        models = [load_model(path, "cpu", on.print) for path in parsed.model]
+        check_number("--sessions", parsed.sessions, LEAST_SESSIONS, 1_000_000, int)
+        models = [load_model(path, "cpu", warn) for path in parsed.model]
         parsed.out.mkdir(parents=True, exist_ok=True)
         rows: list[Row] = []
         for seed, model in enumerate(models):

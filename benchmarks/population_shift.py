@@ -21,11 +21,11 @@ from agents.large_model.model import LargeModel
 from agents.large_model.online import OnlineConfig, OnlineLearner
 from agents.large_model.playing import play
 from agents.large_model.trained_model import load_model
-from agents.terminal import console, not_negative, positive
+from agents.terminal import console, not_negative, positive, warn
 from benchmarks.figures.population_shift import draw_population_shift
 from benchmarks.results import Row, provenance, write_rows
 from recsim_env.atomic_file import write_atomically
-from recsim_env.config import Scenario
+from recsim_env.config import Scenario, check_number
 from recsim_env.scenarios import VIDEO
 from recsim_env.vector_env import RecommenderVectorEnv
 
@@ -83,7 +83,8 @@ def main(arguments: list[str]) -> int:
     parsed = parser.parse_args(arguments)
     on, origin = console(), provenance(arguments, "benchmarks.population_shift")
     try:
-        model = load_model(parsed.model, "cpu", on.print)
+        check_number("--evaluation-sessions", parsed.evaluation_sessions, 2, 1_000_000, int)
+        model = load_model(parsed.model, "cpu", warn)
         parsed.out.mkdir(parents=True, exist_ok=True)
         rows, shift_at = _served(model, parsed, on.print)
         write_rows(parsed.out / "population_shift.jsonl", [{**row, **origin} for row in rows])

@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
-from filelock import FileLock, Timeout
-
+from agents.locked_folder import FolderInUseError, locked
 from benchmarks.cell import Cell
 from benchmarks.results import ResultsError, Row, append_rows, read_rows, write_rows
 from benchmarks.suites import SUITES, Suite
@@ -28,28 +28,24 @@ class ResultFolder:
 
     def __init__(self, path: Path, suite_name: str, suite: Suite, tell: Callable[[str], None]) -> None:
         self.path, self._suite_name, self._suite, self._tell = path, suite_name, suite, tell
-        self._lock = FileLock(path / ".lock")
+        self._open = ExitStack()
 
     def __enter__(self) -> "ResultFolder":
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            Path(self._lock.lock_file).touch()  # says why, where the lock would only say that it cannot be had
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise ResultsError(f"{self.path}: another run is writing into this folder") from None
-        except OSError as error:
-            raise OSError(f"{self.path}: cannot be written ({error.strerror})") from None
+            self._open.enter_context(locked(self.path))
+        except FolderInUseError as error:
+            raise ResultsError(str(error)) from None
         try:
             self._check_suite()
         except BaseException:
-            self._lock.release()
+            self._open.close()
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._lock.release()
+        self._open.close()
 
     def _check_suite(self) -> None:
         path, own = self.path / SUITE, {"suite": self._suite_name, **self._suite.sizes()}

@@ -30,12 +30,15 @@ NUM_STEPS = 4
 CONFIG = TrainingConfig(
     env_options={
         "session_length": NUM_STEPS,
-        "changes": {"population": {"patience_mean": 1e5}},  # nobody leaves: all processes have as many steps
+        "changes": {  # some leave early: one process has more steps than the other, and each step counts alike
+            "population": {"patience_mean": 1.5},
+            "behaviour": {"patience_skip": 1.0},
+        },
         "split": "train",
     },
     sizes={"width": 16, "num_layers": 2, "hidden_width": 24, "item_width": 16, "candidate_width": 16},
-    supervised_steps=8 * NUM_STEPS,
-    reinforcement_steps=8 * NUM_STEPS,
+    supervised_steps=5 * NUM_STEPS,
+    reinforcement_steps=5 * NUM_STEPS,
     num_envs=8,
     batch_sessions=8,
     num_catalogs=1,
@@ -80,7 +83,7 @@ def train(folder: Path, processes: Processes, is_sharded: bool = False) -> Train
 
 def check_restores(folder: Path, processes: Processes, is_sharded: bool) -> None:
     """What one process has saved comes back in these."""
-    found = load_latest(folder / "checkpoints", print, has_optimizer=True)
+    found = load_latest(folder / "checkpoints", print, lambda checkpoint: checkpoint, has_optimizer=True)
     assert found is not None
     training = Training(CONFIG, processes, is_sharded=is_sharded)
     training.restore(found)

@@ -26,7 +26,6 @@ from agents.large_model.plackett_luce import slate_log_probabilities
 from agents.large_model.processes import Processes
 from agents.large_model.schema import Schema
 from agents.large_model.sizes import sizes_named
-from agents.large_model.trained_model import model_of
 from agents.large_model.training import Training
 from agents.large_model.training_config import TrainingConfig
 from agents.large_model.worlds import make_env
@@ -208,7 +207,7 @@ def test_training_changes_adapters_and_heads_not_the_language_model_and_goes_on_
         each.worlds.close()
     with torch.no_grad():
         tokens = tokens_of()
-        restored = model_of(checkpoint, str(elsewhere))
+        restored = remade(checkpoint.state, checkpoint.model, str(elsewhere))
         again.restore(checkpoint)
         assert torch.equal(restored.trunk(tokens), again.model.trunk(tokens))
 

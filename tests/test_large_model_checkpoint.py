@@ -63,12 +63,16 @@ def test_what_is_saved_comes_back_to_the_bit(tmp_path):
     assert load(path).optimizer is None
 
 
+def latest(folder: Path, tell: Any) -> Checkpoint | None:
+    return load_latest(folder, tell, lambda checkpoint: checkpoint, has_optimizer=True)
+
+
 def test_only_the_last_two_stay(tmp_path):
     for num_steps in (5, 90, 1_000, 200_000):
         save_checkpoint(tmp_path, checkpoint_of(num_steps))
     assert steps_of(tmp_path) == [1_000, 200_000]
     assert {path.name for path in tmp_path.iterdir()} == {"steps-000000001000", "steps-000000200000"}
-    assert load_latest(tmp_path, print).state["num_steps"] == 200_000
+    assert latest(tmp_path, print).state["num_steps"] == 200_000
 
 
 def test_the_same_steps_saved_again_replace_what_was_there(tmp_path):
@@ -76,15 +80,15 @@ def test_the_same_steps_saved_again_replace_what_was_there(tmp_path):
     again = checkpoint_of(7)
     again.model["weight"][:] = 1.0
     save_checkpoint(tmp_path, again)
-    assert torch.equal(load_latest(tmp_path, print).model["weight"], again.model["weight"])
+    assert torch.equal(latest(tmp_path, print).model["weight"], again.model["weight"])
 
 
 def test_a_folder_without_checkpoints_has_none(tmp_path):
     (tmp_path / "steps-12").mkdir()  # not a name of ours
     (tmp_path / "steps-000000000012").write_text("a file")
     (tmp_path / ".steps-000000000012.abcd.tmp").mkdir()
-    assert load_latest(tmp_path, pytest.fail) is None
-    assert load_latest(tmp_path / "elsewhere", pytest.fail) is None
+    assert latest(tmp_path, pytest.fail) is None
+    assert latest(tmp_path / "elsewhere", pytest.fail) is None
 
 
 @pytest.mark.parametrize("stops_at", [*range(4), "rename"])
@@ -111,7 +115,7 @@ def test_an_error_while_saving_leaves_the_former_ones_and_nothing_else(tmp_path,
     monkeypatch.undo()
     assert written == list(FILES[: 4 if stops_at == "rename" else stops_at])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["steps-000000000001", "steps-000000000002"]
-    assert load_latest(tmp_path, pytest.fail).state["num_steps"] == 2
+    assert latest(tmp_path, pytest.fail).state["num_steps"] == 2
 
 
 _SAVES_FOR_EVER = """
@@ -151,7 +155,7 @@ def test_savers_killed_at_any_instant_leave_a_checkpoint_that_is_whole(tmp_path)
 
 def check_usable(folder: Path, least: int) -> None:
     """The last checkpoint is whole, and of no fewer steps than were said to be saved."""
-    found = load_latest(folder, pytest.fail, has_optimizer=True)
+    found = latest(folder, pytest.fail)
     num_steps = found.state["num_steps"]
     assert num_steps >= least
     assert (found.model["weight"] == num_steps).all()
@@ -181,7 +185,7 @@ def test_what_is_damaged_is_refused_and_the_one_before_is_used(tmp_path, name, d
     assert reason in refused(path)
     assert name in refused(path) or name == "manifest.json"
     told: list[str] = []
-    assert load_latest(tmp_path, told.append, has_optimizer=True).state["num_steps"] == 1
+    assert latest(tmp_path, told.append).state["num_steps"] == 1
     assert len(told) == 1
     assert "\n" not in told[0]
     assert told[0].startswith(str(path))
@@ -212,8 +216,47 @@ def test_a_state_that_is_none_is_refused(tmp_path, content):
 def test_if_none_can_be_used_nothing_is_begun_anew_in_silence(tmp_path):
     for num_steps in (1, 2):
         (save_checkpoint(tmp_path, checkpoint_of(num_steps)) / "model.safetensors").write_bytes(b"?")
-    with pytest.raises(CheckpointError, match="none of its 2 checkpoints can be used"):
-        load_latest(tmp_path, lambda words: None)
+    with pytest.raises(CheckpointError) as raised:
+        latest(tmp_path, pytest.fail)
+    assert str(raised.value).startswith(f"{tmp_path / 'steps-000000000002'}: damaged")
+    assert str(raised.value).endswith("(nor can the 1 before it)")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (KeyError("sizes"), "not of this program ('sizes' is missing)"),
+        (RuntimeError("sizes do not match:\n weight"), "sizes do not match: weight"),
+        (TypeError("unknown argument"), "unknown argument"),
+        (ValueError("of another training"), "of another training"),
+    ],
+)
+def test_what_is_foreign_is_refused_with_its_reason_and_the_one_before_is_used(tmp_path, error, reason):
+    for num_steps in (1, 2):
+        save_checkpoint(tmp_path, checkpoint_of(num_steps))
+
+    def use(checkpoint: Checkpoint) -> int:
+        if checkpoint.state["num_steps"] == 2:
+            raise error
+        return checkpoint.state["num_steps"]
+
+    told: list[str] = []
+    assert load_latest(tmp_path, told.append, use) == 1
+    assert told == [f"{tmp_path / 'steps-000000000002'}: {reason}: going back to the one before"]
+
+
+def test_what_was_refused_does_not_push_out_what_can_be_used(tmp_path):
+    save_checkpoint(tmp_path, checkpoint_of(1_000))
+    for num_steps in (8_000, 9_000):
+        path = save_checkpoint(tmp_path, checkpoint_of(num_steps))
+        (path / "model.safetensors").write_bytes(b"?")
+        save_checkpoint(tmp_path / "good", checkpoint_of(1_000))
+    (tmp_path / "good" / "steps-000000001000").rename(tmp_path / "steps-000000001000")
+    assert latest(tmp_path, lambda words: None).state["num_steps"] == 1_000
+    for num_steps, kept in ((1_500, [1_000, 1_500]), (2_000, [1_500, 2_000])):
+        save_checkpoint(tmp_path, checkpoint_of(num_steps))
+        assert steps_of(tmp_path) == kept
+    assert (tmp_path / "refused-steps-000000009000").is_dir()
 
 
 class Bomb:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from conftest import CHECKOUT
 from agents.large_model.__main__ import main
 from agents.large_model.checkpoint import checkpoints_in
 from agents.large_model.metrics_log import read_metrics
+from agents.locked_folder import locked
 
 SMALL = (
     "--sessions",
@@ -137,12 +139,53 @@ def test_history_matters_and_an_empty_one_will_do(trained, person, capsys):
         ({"history": [], "candidates": []}, "candidates"),
         ({"history": [], "candidates": ["x"]}, "candidates[0]='x'"),
         ({"history": [], "time": -1}, "time=-1"),
+        ({"history": [], "candidates": [4, 9, 4]}, "candidates[2]=4"),
+        ({"history": [], "profile": {"elapsed": 0.5}}, "profile['elapsed']: unknown"),
+        ("[" * 100_000, "nested too deeply"),
     ],
 )
 def test_what_is_wrong_with_a_person_is_said_in_one_line(trained, person, capsys, content, words):
     assert main(["recommend", "--model", str(trained), person(content)]) == 2
     error = capsys.readouterr().err
     assert words in error
+    assert error.count("\n") == 1
+
+
+def test_what_is_told_of_a_damaged_checkpoint_is_not_in_the_way_of_json(trained, person, tmp_path, capsys):
+    model = tmp_path / "model[/red]"  # a name that looks like markup
+    shutil.copytree(trained, model)
+    last = checkpoints_in(model / "checkpoints")[-1]
+    shutil.copytree(last, last.with_name("steps-000000999999"))
+    (last.with_name("steps-000000999999") / "model.safetensors").write_bytes(b"?")
+    said = {"history": [], "candidates": [3, 700]}
+    assert main(["recommend", "--model", str(model), person(said), "--json"]) == 0
+    captured = capsys.readouterr()
+    assert len(json.loads(captured.out)) == 2
+    assert captured.err.count("\n") == 1
+    assert str(model) in captured.err
+    assert captured.err.endswith("going back to the one before\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--env", "recsim_env/Vdeo-v0"), "recsim_env/Video-v0"),
+        (("--env", "CartPole-v1"), "env 'CartPole-v1': is none that this model can play"),
+        (("--device", "tpu"), "device='tpu': must be cpu, cuda or cuda:NUMBER"),
+    ],
+)
+def test_a_scenario_or_device_that_is_not_there_is_refused_in_one_line(tmp_path, capsys, arguments, words):
+    assert train(tmp_path, *arguments) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+
+
+def test_two_trainings_do_not_write_into_one_folder(tmp_path, capsys):
+    with locked(tmp_path):
+        assert train(tmp_path) == 2
+    error = capsys.readouterr().err
+    assert "another run is writing" in error
     assert error.count("\n") == 1
 
 

@@ -67,6 +67,30 @@ def test_a_round_that_leads_too_far_is_undone(deployed):
     assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
 
 
+def test_rewards_that_are_no_numbers_are_refused_and_nothing_is_learnt(deployed):
+    model = copy.deepcopy(deployed)
+    env = env_of(VIDEO, 32, "train")
+    content = ItemContent.of(env, model.schema, model.sizes.num_word_buckets, torch.device("cpu"))
+    sessions = play(model, env, content, seed=0, generator=torch.Generator().manual_seed(0))
+    sessions.rewards[0, 0] = torch.nan
+    with pytest.raises(ValueError, match="not finite"):
+        OnlineLearner(model, content).learn(sessions)
+    before = deployed.state_dict()
+    assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
+
+
+def test_a_step_so_large_that_nothing_is_a_number_any_more_is_undone(deployed):
+    model = copy.deepcopy(deployed)
+    env = env_of(VIDEO, 32, "train")
+    content = ItemContent.of(env, model.schema, model.sizes.num_word_buckets, torch.device("cpu"))
+    sessions = play(model, env, content, seed=0, generator=torch.Generator().manual_seed(0))
+    learner = OnlineLearner(model, content, OnlineConfig(learning_rate=1.0, anchor=0.0))
+    learner._optimizer.param_groups[0]["lr"] = 1e30
+    assert learner.learn(sessions).is_undone
+    before = deployed.state_dict()
+    assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
+
+
 def test_the_anchor_keeps_it_nearer_to_the_deployed_policy(deployed):
     moved = []
     for anchor in (0.0, 10.0):

@@ -27,6 +27,7 @@ from agents.large_model.plackett_luce import slate_log_probabilities
 from agents.large_model.playing import Behaviour, check_remembers_a_step
 from agents.large_model.reader import ObservationReader, Reading, SessionReader
 from agents.large_model.sessions import Sessions
+from agents.large_model.worlds import make_env
 from recsim_env.observation import CANDIDATE_COLUMNS, FEEDBACK
 from recsim_env.traffic import STATISTICS
 
@@ -244,6 +245,25 @@ def test_a_session_that_is_met_in_its_middle_is_read_as_if_it_had_been_followed(
         met.begin(readings[-1])
         found, expected = (memory.scores(readings[-1], memory.dynamics(readings[-1])).clicks for memory in memories)
     torch.testing.assert_close(met.answers, followed.answers)
+    torch.testing.assert_close(found, expected, atol=2e-4, rtol=1e-4)
+
+
+def test_a_session_with_moods_that_is_met_in_its_middle_is_read_as_if_it_had_been_followed():
+    env = make_env("recsim_env/Music-v0", 8, changes={"population": {"warm_share": 0.0, "patience_mean": 1e5}})
+    model = model_for(env)
+    read = ObservationReader(env.simulator, model.schema, CPU)
+    memories = [memory_of(env, model, content_for(env, model), 8) for _ in range(2)]
+    followed, met = memories
+    moods = [name.startswith("mood") for name in model.schema.user_names]
+    reading = first = read(env.reset(seed=SEED)[0])
+    with torch.no_grad():
+        followed.begin(reading)
+        for _ in range(10):
+            reading = read(env.step(np.zeros(8, np.int64))[0])
+            followed.go_on(reading, torch.ones(8, dtype=torch.int64))
+        assert (reading.users != first.users)[:, moods].any()  # or else this shows nothing
+        met.begin(reading)
+        found, expected = (memory.scores(reading, memory.dynamics(reading)).logits for memory in memories)
     torch.testing.assert_close(found, expected, atol=2e-4, rtol=1e-4)
 
 

@@ -211,8 +211,9 @@ def test_a_training_that_is_killed_again_and_again_ends_as_one_that_was_not(tmp_
 
 def test_metrics_behind_the_checkpoint_are_dropped_and_so_is_a_line_that_was_cut_off(tmp_path):
     lines = [{"num_steps": steps, "x": steps / 3.0} for steps in (10, 20, 30)]
-    written = "".join(json.dumps(line) + "\n" for line in lines) + '{"num_steps": 40, "x"'
-    (tmp_path / "metrics.jsonl").write_text(written)
+    stray = b'7\n{"a": 1}\n\xff\xfe\n'  # of an editor, or a disk that was full
+    written = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+    (tmp_path / "metrics.jsonl").write_bytes(stray + written + b'{"num_steps": 40, "x"')
     log = MetricsLog(tmp_path, 20)
     log.add({"num_steps": 31, "x": None})
     log.close()
@@ -221,7 +222,7 @@ def test_metrics_behind_the_checkpoint_are_dropped_and_so_is_a_line_that_was_cut
 
 def test_a_checkpoint_of_another_training_is_refused_in_one_line_and_changes_nothing(tmp_path):
     run(tmp_path)
-    found = load_latest(tmp_path / CHECKPOINTS, pytest.fail, has_optimizer=True)
+    found = load_latest(tmp_path / CHECKPOINTS, pytest.fail, lambda checkpoint: checkpoint, has_optimizer=True)
     for other, name in (
         (config_of("now-or-later", gamma=0.7, **STAGES), "gamma=0.6"),
         (config_of("later", **STAGES), "env_ids="),
@@ -236,9 +237,29 @@ def test_a_checkpoint_of_another_training_is_refused_in_one_line_and_changes_not
         assert weights_of(training) == before
 
 
+def test_a_checkpoint_of_foreign_weights_or_inputs_is_refused_and_changes_nothing(tmp_path):
+    run(tmp_path)
+
+    def restored(change) -> str:
+        found = load_latest(tmp_path / CHECKPOINTS, pytest.fail, lambda checkpoint: checkpoint, has_optimizer=True)
+        change(found)
+        training = Training(config_of("now-or-later", **STAGES), HERE)
+        before = weights_of(training)
+        with pytest.raises(ValueError) as raised:  # noqa: PT011 (what it says is what is tested)
+            training.restore(found)
+        assert weights_of(training) == before
+        return str(raised.value)
+
+    name = "profile.weight"
+    assert f"{name} has shape [1, 2]" in restored(lambda found: found.model.update({name: torch.zeros(1, 2)}))
+    part = f"{name}.exp_avg"
+    assert part in restored(lambda found: found.optimizer.update({part: torch.zeros(1, 2)}))
+    assert "inputs of version 1" in restored(lambda found: found.state.pop("inputs"))
+
+
 def test_a_checkpoint_of_a_preset_that_has_changed_since_is_refused_in_one_line(tmp_path):
     run(tmp_path)
-    found = load_latest(tmp_path / CHECKPOINTS, pytest.fail, has_optimizer=True)
+    found = load_latest(tmp_path / CHECKPOINTS, pytest.fail, lambda checkpoint: checkpoint, has_optimizer=True)
     found.state["sizes"]["hidden_width"] = 40
     with pytest.raises(CheckpointError, match="hidden_width=40") as raised:
         Training(config_of("now-or-later", **STAGES), HERE).restore(found)

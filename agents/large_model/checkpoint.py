@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import safetensors
 import safetensors.torch
@@ -23,6 +23,8 @@ from recsim_env.atomic_file import write_atomically
 
 FORMAT = 1
 """Number of this layout; other ones are refused."""
+
+T = TypeVar("T")
 
 _MODEL, _OPTIMIZER, _STATE, _MANIFEST = "model.safetensors", "optimizer.safetensors", "state.json", "manifest.json"
 _NAME = re.compile(r"steps-(\d{12})")
@@ -44,7 +46,11 @@ class Checkpoint:
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
-    """Write a checkpoint into `folder`, named for its steps, and remove all but the last two."""
+    """Write a checkpoint into `folder`, named for its steps, and remove all before it but the last.
+
+    Those of more steps were refused when this training was begun again, or it would have gone on from them: they are
+    put aside under another name.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     name = f"steps-{checkpoint.state['num_steps']:012d}"
     unfinished = folder / f".{name}.{secrets.token_hex(4)}.tmp"
@@ -64,7 +70,13 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
-    for old in checkpoints_in(folder)[:-_NUM_KEPT]:
+    every = checkpoints_in(folder)
+    number = every.index(folder / name) + 1
+    for refused in every[number:]:
+        aside = refused.with_name(f"refused-{refused.name}")
+        shutil.rmtree(aside, ignore_errors=True)
+        os.replace(refused, aside)
+    for old in every[: max(number - _NUM_KEPT, 0)]:
         shutil.rmtree(old, ignore_errors=True)
     for unfinished in folder.glob(".steps-*.tmp"):  # of runs that were killed
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -107,22 +119,35 @@ def load_checkpoint(path: Path, has_optimizer: bool = False) -> Checkpoint:
         raise error if isinstance(error, CheckpointError) else CheckpointError(f"{path}: damaged ({error})") from None
 
 
-def load_latest(folder: Path, tell: Callable[[str], None], has_optimizer: bool = False) -> Checkpoint | None:
-    """The last checkpoint that can be used; None if there is none at all.
+def load_latest(
+    folder: Path, tell: Callable[[str], None], use: Callable[[Checkpoint], T], has_optimizer: bool = False
+) -> T | None:
+    """What `use` makes of the last checkpoint that can be used; None if there is none at all.
 
-    `tell` is told of each that is refused, with the reason.
+    `tell` is told of each that is refused, with the reason: it cannot be read, or `use` raises an error.
 
     Raises:
-        CheckpointError: there are checkpoints, and none of them can be used.
+        CheckpointError: there are checkpoints, and none of them can be used; says why the last one cannot.
     """
-    paths = checkpoints_in(folder)
-    for path in reversed(paths):
+    refused: list[str] = []
+    for path in reversed(checkpoints_in(folder)):
         try:
-            return load_checkpoint(path, has_optimizer)
+            found = load_checkpoint(path, has_optimizer)
+            try:
+                used = use(found)
+            except KeyError as error:
+                raise CheckpointError(f"{path}: not of this program ({error} is missing)") from None
+            except (ValueError, TypeError, RuntimeError) as error:  # sizes, names, shapes of something foreign
+                raise CheckpointError(f"{path}: {' '.join(str(error).split())}") from None
         except CheckpointError as error:
-            tell(f"{error}: going back to the one before")
-    if paths:
-        raise CheckpointError(f"{folder}: none of its {len(paths)} checkpoints can be used")
+            refused.append(str(error))
+            continue
+        for reason in refused:
+            tell(f"{reason}: going back to the one before")
+        return used
+    if refused:
+        others = f" (nor can the {len(refused) - 1} before it)" if len(refused) > 1 else ""
+        raise CheckpointError(f"{refused[0]}{others}")
     return None
 
 

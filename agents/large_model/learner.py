@@ -32,6 +32,7 @@ class LargeModelAgent(Learner):
             most reward of.
         reads_history: False plays by profile and candidates alone, once it has learnt.
         device: where it computes: "cpu", "cuda".
+        is_compiled: whether the trunk is compiled (torch.compile) while it learns; pays on a GPU.
         settings: fields of `TrainingConfig`.
     """
 
@@ -45,6 +46,7 @@ class LargeModelAgent(Learner):
         play: str = "best",
         reads_history: bool = True,
         device: str = "cpu",
+        is_compiled: bool = False,
         **settings: Any,
     ) -> None:
         check_number("supervised_share", supervised_share, 0.0, 1.0)
@@ -52,7 +54,7 @@ class LargeModelAgent(Learner):
         if play not in PLAYS:
             raise ValueError(f"play={play!r}: must be one of {', '.join(PLAYS)}")
         self.supervised_share, self.distillation_share, self.play = supervised_share, distillation_share, play
-        self.reads_history = reads_history
+        self.reads_history, self.is_compiled = reads_history, is_compiled
         self.device, self.settings = torch.device(device), {"num_catalogs": 1, "num_envs": 64, **settings}
         self.model: LargeModel | None = None
 
@@ -82,7 +84,8 @@ class LargeModelAgent(Learner):
         report_every: int = 0,
     ) -> None:
         """As `Learner.learn`; sessions are played to their end, so up to one for each env more than `num_steps`."""
-        training = Training(self.config(env_id, env_options, num_steps, seed), Processes(device=self.device))
+        config, processes = self.config(env_id, env_options, num_steps, seed), Processes(device=self.device)
+        training = Training(config, processes, is_compiled=self.is_compiled)
         self.model = training.model
         milestones = Milestones(report, report_every, num_steps)
         milestones.begin()

@@ -11,6 +11,10 @@ from agents.large_model.model import LargeModel
 from agents.large_model.schema import Schema
 from agents.large_model.sizes import ModelSizes
 
+INPUTS = 2
+"""Number of what models read, raised when an input means something else than before: weights that were learnt from
+other inputs are refused."""
+
 
 def new_model(sizes: ModelSizes, schema: Schema, language: LanguageSettings | None = None) -> LargeModel:
     """A model that has learnt nothing yet, on a trunk of our own or on a language model.
@@ -33,7 +37,7 @@ def settings_of(model: LargeModel) -> dict[str, Any]:
     """What `remade` needs besides weights, as JSON can hold it."""
     settings = getattr(model.trunk, "settings", None)
     language = {} if settings is None else {"language_model": settings.as_settings()}
-    return {"sizes": model.sizes.as_settings(), "schema": model.schema.as_settings(), **language}
+    return {"inputs": INPUTS, "sizes": model.sizes.as_settings(), "schema": model.schema.as_settings(), **language}
 
 
 def learnt_weights(model: LargeModel) -> dict[str, torch.Tensor]:
@@ -48,21 +52,38 @@ def remade(settings: Mapping[str, Any], weights: Mapping[str, torch.Tensor], lan
     `language_model` says where its language model lies now, if that is not where it lay.
 
     Raises:
-        ValueError: its language model is not there, or is another one; or the weights are not a model's.
+        ValueError: its language model is not there, or is another one; or the weights are not a model's, or were learnt
+            from other inputs.
     """
+    check_inputs(settings)
     language = None
-    if settings.get("language_model"):
-        language = LanguageSettings.from_settings(settings["language_model"])
-        language = replace(language, name=language_model or language.name)
-    model = new_model(ModelSizes(**settings["sizes"]), Schema.from_settings(settings["schema"]), language)
-    check_names(model, weights)
+    try:
+        if settings.get("language_model"):
+            language = LanguageSettings.from_settings(settings["language_model"])
+            language = replace(language, name=language_model or language.name)
+        sizes, schema = ModelSizes(**settings["sizes"]), Schema.from_settings(settings["schema"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"the settings are not a model's of this program: {error}") from None
+    model = new_model(sizes, schema, language)
+    check_weights(model, weights)
     model.load_state_dict(dict(weights), strict=False)
     return model
 
 
-def check_names(model: LargeModel, weights: Mapping[str, torch.Tensor]) -> None:
-    """`ValueError` unless there are weights for all that the model learns, and no others."""
-    wanted = set(learnt_weights(model))
-    for what, names in (("lack", wanted - set(weights)), ("have, unlike it,", set(weights) - wanted)):
+def check_inputs(settings: Mapping[str, Any]) -> None:
+    """`ValueError` unless weights with those settings were learnt from what models read now."""
+    found = settings.get("inputs", 1)
+    if found != INPUTS:
+        raise ValueError(f"the weights were learnt from inputs of version {found}, must be {INPUTS}: train anew")
+
+
+def check_weights(model: LargeModel, weights: Mapping[str, torch.Tensor]) -> None:
+    """`ValueError` unless there are weights for all that the model learns, in its shapes, and no others."""
+    wanted = learnt_weights(model)
+    for what, names in (("lack", set(wanted) - set(weights)), ("have, unlike it,", set(weights) - set(wanted))):
         if names:
             raise ValueError(f"the weights are not this model's: they {what} {min(names)}, {len(names)} such names")
+    for name, weight in wanted.items():
+        found, shape = list(weights[name].shape), list(weight.shape)
+        if found != shape:
+            raise ValueError(f"the weights are not this model's: {name} has shape {found}, must have {shape}")

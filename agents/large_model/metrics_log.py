@@ -48,13 +48,15 @@ class MetricsLog:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of a file, without one that was cut off; empty if there is no file."""
+    """The lines of a file that hold `num_steps`, without those that were cut off; empty if there is no file."""
     if not path.exists():
         return []
     lines = []
-    for text in path.read_text(encoding="utf-8").splitlines():
+    for text in path.read_bytes().splitlines():
         try:
-            lines.append(json.loads(text))
+            line = json.loads(text)
         except ValueError:
             continue
+        if isinstance(line, dict) and isinstance(line.get("num_steps"), int):
+            lines.append(line)
     return lines

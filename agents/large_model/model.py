@@ -91,6 +91,9 @@ class LargeModel(nn.Module):
         width = sizes.width
         self.encoder = ContentEncoder(sizes, schema, description_width=0 if trunk is None else width)
         self.profile = nn.Linear(len(schema.user_names), width)
+        self._passes: torch.Tensor
+        passes = torch.tensor([name in schema.passing_names for name in schema.user_names])
+        self.register_buffer("_passes", passes, persistent=False)
         self.domain = nn.Embedding(1 + len(schema.domains), width)
         self.shown = nn.Linear(sizes.item_width, width, bias=False)
         self.answer = nn.Linear(len(ROW_COLUMNS), width)
@@ -126,8 +129,9 @@ class LargeModel(nn.Module):
         return ItemContent.of(env, self.schema, self.sizes.num_word_buckets, self.log_temperature.device, describe)
 
     def first_tokens(self, users: torch.Tensor, domain: torch.Tensor) -> torch.Tensor:
-        """[n, E]: the profile token, from users [n, U] and the numbers of their scenarios [n]."""
-        return self.profile(users) + self.domain(domain)
+        """[n, E]: the profile token, from users [n, U] and the numbers of their scenarios [n]. It holds for the whole
+        session, so what passes within one is left out: it is told with the step that is scored."""
+        return self.profile(users.masked_fill(self._passes, 0.0)) + self.domain(domain)
 
     def row_tokens(self, items: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
         """[n, k, E]: tokens of rows, from what their items are as rows [n, k, E] and `ROW_COLUMNS` [n, k, 13]."""

@@ -91,15 +91,21 @@ class OnlineLearner:
         self._num_rounds = 0
 
     def learn(self, sessions: Sessions) -> Round:
-        """Learn from the sessions of one round, which the present model has played."""
+        """Learn from the sessions of one round, which the present model has played.
+
+        Raises:
+            ValueError: a reward is not finite; nothing has been learnt then.
+        """
         config = self.config
+        if not sessions.rewards[sessions.is_step].isfinite().all():
+            raise ValueError("rewards: some are not finite, all must be")
         before = copy.deepcopy((self.model.state_dict(), self._optimizer.state_dict()))
         returns = lambda_returns(
             sessions.rewards, sessions.values, sessions.is_step, gamma=config.gamma, trace=config.trace
         )
         advantages = returns - sessions.values
         taken = advantages[sessions.is_step]
-        advantages = (advantages - taken.mean()) / taken.std().clamp(min=1e-6)
+        advantages = (advantages - taken.mean()) / taken.std(correction=0).clamp(min=1e-6)
         live = LossWeights(
             policy=1.0, answers=config.answers, value=config.value, entropy=config.entropy, anchor=config.anchor
         )
@@ -115,7 +121,7 @@ class OnlineLearner:
                     nothing = torch.zeros_like(part.steps.rewards)
                     self._step(part, replayed, nothing, nothing)
         moved = self.divergence(sessions)
-        is_undone = moved > config.max_divergence
+        is_undone = not moved <= config.max_divergence  # also if it is no number
         if is_undone:
             self.model.load_state_dict(before[0])
             self._optimizer.load_state_dict(before[1])

@@ -71,8 +71,11 @@ class Person:
             candidates = said["candidates"]
             if not isinstance(candidates, list) or not candidates:
                 raise PersonError("candidates: must be a list of at least one item")
+            places: dict[int, int] = {}
             for place, item in enumerate(candidates):
                 _check(f"candidates[{place}]", item, 0, num_items - 1, int)
+                if places.setdefault(item, place) != place:
+                    raise PersonError(f"candidates[{place}]={item}: is there already, must be given once")
         else:
             candidates = np.flatnonzero((records["release_step"] <= time) & (time < records["retire_step"]))
             if len(candidates) == 0:
@@ -126,9 +129,10 @@ def _user(profile: Any, elapsed: float, simulator: Any) -> np.ndarray:
         raise PersonError(f"profile: must be an object of names and numbers; there are {', '.join(names)}")
     user = np.zeros(len(names), np.float32)
     user[names.index(CONTEXT[0])] = elapsed
+    known = [name for name in names if name != CONTEXT[0]]
     for name, value in profile.items():
-        if name not in names:
-            raise PersonError(f"profile[{name!r}]: unknown, must be one of {', '.join(names)}")
+        if name not in known:
+            raise PersonError(f"profile[{name!r}]: unknown, must be one of {', '.join(known)}")
         _check(f"profile[{name!r}]", value, -1.0, 1.0)
         user[names.index(name)] = value
     return user

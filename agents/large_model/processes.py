@@ -4,6 +4,7 @@ Every process owns sessions, plays them and learns from them; gradients and stat
 """
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -59,10 +60,14 @@ class Processes:
 
 
 def device_named(name: str) -> torch.device:
-    """The device; `ValueError` if it is a GPU and there is none."""
+    """The device; `ValueError` if it is not the CPU or a GPU that is there."""
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise ValueError(f"device={name!r}: must be cpu, cuda or cuda:NUMBER")
     device = torch.device(name)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device={name!r}: PyTorch sees no GPU here")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"device={name!r}: there are {torch.cuda.device_count()} GPUs, counted from 0")
     return device
 
 
@@ -71,12 +76,19 @@ def joined(device: str) -> Iterator[Processes]:
     """Join the group that `torchrun` has announced, if it has; leave it in the end.
 
     Args:
-        device: "cpu" or "cuda"; with several GPUs each process takes the one of its local rank.
+        device: "cpu" or "cuda"; with several GPUs each process takes the one of its local rank. One process alone may
+            be given the number of its GPU.
+
+    Raises:
+        ValueError: there is no such device, or several processes are given one and the same.
     """
     number = int(os.environ.get("WORLD_SIZE", "1"))
-    is_cuda = device_named(device).type == "cuda"
-    local = int(os.environ.get("LOCAL_RANK", "0"))
-    own = torch.device("cuda", local) if is_cuda else torch.device("cpu")
+    own = device_named(device)
+    is_cuda = own.type == "cuda"
+    if is_cuda and number > 1 and own.index is not None:
+        raise ValueError(f"device={device!r}: must be cuda, as each of {number} processes takes a GPU of its own")
+    if is_cuda and own.index is None:
+        own = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     if is_cuda:
         torch.cuda.set_device(own)
     if number == 1:

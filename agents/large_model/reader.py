@@ -124,7 +124,6 @@ class SessionReader:
         self.num_rows = torch.zeros(num_sessions, dtype=torch.int64, device=device)
         self.states = torch.zeros(num_sessions, model.sizes.width, device=device, dtype=self._as_rows.dtype)
         self._elapsed = torch.zeros(num_sessions, device=device)
-        self._is_elapsed = torch.tensor([name == CONTEXT[0] for name in model.schema.user_names], device=device)
 
     def begin(self, reading: Reading, which: torch.Tensor | None = None) -> None:
         """Read sessions from observations alone, of all of them or of those at `which` [n]: who it is, and the history.
@@ -145,8 +144,7 @@ class SessionReader:
         self.items[lanes, :num_read] = reading.items[:, :num_read]
         self.answers[lanes, :num_read] = answers
         domain = torch.full_like(reading.num_rows, self.content.domain)
-        users = reading.users.masked_fill(self._is_elapsed, 0.0)  # as they were when the session began
-        first = self.model.first_tokens(users, domain)[:, None]  # [n, 1, E]
+        first = self.model.first_tokens(reading.users, domain)[:, None]  # [n, 1, E]
         rows = self._row_tokens(reading.items[:, :num_read], answers)
         states = self.model.extend(torch.cat([first, rows], 1), 1 + reading.num_rows, self.cache, which)
         self._set_states(lanes, states, reading.num_rows)

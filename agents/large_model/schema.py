@@ -11,6 +11,8 @@ from typing import Any
 from recsim_env.observation import CONTEXT
 from recsim_env.simulator import Simulator
 
+_MOOD = "mood "
+
 UNKNOWN_DOMAIN = 0
 """The number of a scenario that a model was not trained on; those that it was trained on count from 1."""
 
@@ -47,6 +49,11 @@ class Schema:
             highest_return=max(high for _, high in bounds),
         )
 
+    @property
+    def passing_names(self) -> tuple[str, ...]:
+        """Of the numbers of a user those that change within a session: how much of it is over, and moods."""
+        return tuple(name for name in self.user_names if name == CONTEXT[0] or name.startswith(_MOOD))
+
     def domain(self, name: str) -> int:
         """The number of a scenario."""
         return self.domains.index(name) + 1 if name in self.domains else UNKNOWN_DOMAIN
@@ -69,7 +76,7 @@ def _distinct(lists: Iterable[Sequence[str]]) -> tuple[str, ...]:
 def user_names(simulator: Simulator) -> tuple[str, ...]:
     """[U] names of the numbers in the part `user` of a world's observations."""
     num_moods = simulator.layout.num_moods
-    moods = tuple(f"mood {mood}" for mood in range(num_moods)) if num_moods > 1 else ()
+    moods = tuple(f"{_MOOD}{mood}" for mood in range(num_moods)) if num_moods > 1 else ()
     return (*simulator.world.users.profile_names, *CONTEXT, *moods)
 
 

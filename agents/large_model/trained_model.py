@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from agents.large_model.checkpoint import Checkpoint, CheckpointError, checkpoints_in, load_checkpoint, load_latest
+from agents.large_model.checkpoint import Checkpoint, CheckpointError, load_checkpoint, load_latest
 from agents.large_model.making import remade
 from agents.large_model.model import LargeModel
 from agents.large_model.processes import device_named
@@ -16,25 +16,24 @@ KEPT_BY = "LargeModelAgent"
 """The agent that files hold."""
 
 
-def model_of(checkpoint: Checkpoint, language_model: str = "") -> LargeModel:
-    """The model that a checkpoint holds; `language_model` as for `remade`."""
-    return remade(checkpoint.state, checkpoint.model, language_model)
-
-
-def load_trained(path: Path, tell: Callable[[str], None]) -> Checkpoint:
-    """The checkpoint at `path`, or the last usable one of the training that wrote into `path`.
+def load_trained(path: Path, tell: Callable[[str], None], language_model: str = "") -> LargeModel:
+    """The model of the checkpoint at `path`, or of the last usable one of the training that wrote into `path`;
+    `language_model` as for `remade`.
 
     Raises:
         CheckpointError: there is none, or none that can be used.
     """
+
+    def made(checkpoint: Checkpoint) -> LargeModel:
+        return remade(checkpoint.state, checkpoint.model, language_model)
+
     for folder in (path, path / CHECKPOINTS):
-        if checkpoints_in(folder):
-            found = load_latest(folder, tell)
-            assert found is not None
-            return found
+        model = load_latest(folder, tell, made)
+        if model is not None:
+            return model
     if not path.is_dir():
         raise CheckpointError(f"{path}: no such folder; must be one that `train --out` wrote, or a checkpoint in it")
-    return load_checkpoint(path)
+    return made(load_checkpoint(path))
 
 
 def load_kept(path: Path, language_model: str = "") -> LargeModel:
@@ -46,5 +45,5 @@ def load_kept(path: Path, language_model: str = "") -> LargeModel:
 def load_model(path: Path, device: str, tell: Callable[[str], None], language_model: str = "") -> LargeModel:
     """The model of `load_trained`, or of `load_kept` if `path` is a file, on a device."""
     where = device_named(device)
-    model = load_kept(path, language_model) if path.is_file() else model_of(load_trained(path, tell), language_model)
+    model = load_kept(path, language_model) if path.is_file() else load_trained(path, tell, language_model)
     return model.to(where).eval()

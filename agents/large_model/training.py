@@ -27,7 +27,7 @@ from torch.distributed.tensor import DTensor
 from agents.large_model.checkpoint import Checkpoint, CheckpointError
 from agents.large_model.flops import forward_operations, peak_of
 from agents.large_model.losses import SessionLoss, Targets
-from agents.large_model.making import check_names, new_model, settings_of
+from agents.large_model.making import check_inputs, check_weights, new_model, settings_of
 from agents.large_model.plackett_luce import slate_log_probabilities
 from agents.large_model.playing import play
 from agents.large_model.processes import Processes, distributed, gathered
@@ -185,8 +185,9 @@ class Training:
                 targets = Targets(advantages=advantages[index][is_step], returns=returns[index][is_step])
                 with self.autocast():
                     total, parts = self.loss(part, world.content, targets, stage.weights, is_told)
+                share = self._share_of_steps(part)
                 self.optimizer.zero_grad(set_to_none=True)
-                total.backward()
+                (total * share).backward()
                 norm = nn.utils.clip_grad_norm_(self.model.parameters(), config.max_gradient_norm)
                 norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
                 self._set_learning_rate(stage)
@@ -194,10 +195,18 @@ class Training:
                 self.num_updates += 1
                 num_batches += 1
                 for name, value in {**parts, "gradient_norm": norm}.items():
-                    sums[name] = sums.get(name, 0.0) + float(value)
+                    sums[name] = sums.get(name, 0.0) + share * float(value)
         means = {name: value / num_batches for name, value in sums.items()}
         explained = _explained_variance(sessions.values, returns, sessions.is_step)
         return self.processes.averaged({**means, "explained_variance": explained})
+
+    def _share_of_steps(self, part: Sessions) -> float:
+        """How much a mean over the steps of `part` counts in the mean over the batches of all processes: each of their
+        steps as much as any other."""
+        if self.processes.number == 1:
+            return 1.0
+        own = torch.tensor(float(part.num_steps), device=self.processes.device)
+        return float(own * self.processes.number / self.processes.summed(own))
 
     @torch.no_grad()
     def _judged_anew(self, sessions: Sessions, world: TrainingWorld) -> Sessions:
@@ -257,7 +266,9 @@ class Training:
 
         Raises:
             CheckpointError: it is of another training; the message names what differs.
+            ValueError: its weights are not this model's, or were learnt from other inputs.
         """
+        check_inputs(checkpoint.state)
         own, theirs = json.loads(json.dumps(self.config.as_settings())), checkpoint.state["config"]
         for name, value in own.items():
             is_elsewhere = name == "language_model" and value and theirs.get(name)
@@ -280,13 +291,10 @@ class Training:
                 f"{trained['fingerprint'][:12]}), {ours['name']!r} is another one ({ours['fingerprint'][:12]}): give "
                 "the same language_model, or another folder"
             )
-        check_names(self.model, checkpoint.model)
+        check_weights(self.model, checkpoint.model)
         model: dict[str, Any] = dict(sorted(checkpoint.model.items()))  # in one order in all processes
+        moments = self._moments(checkpoint.optimizer or {})
         set_model_state_dict(self.model, model, options=_WHOLE)
-        moments: dict[str, Any] = {}
-        for place, value in sorted((checkpoint.optimizer or {}).items()):
-            name, _, part = place.rpartition(".")
-            moments.setdefault(name, {})[part] = value
         optimizer = {"state": moments, "param_groups": checkpoint.state["optimizer"]}
         lenient = replace(_WHOLE, strict=False)  # what has had no gradient yet has no moments
         set_optimizer_state_dict(self.model, self.optimizer, optimizer, options=lenient)
@@ -295,6 +303,17 @@ class Training:
                 self.optimizer.state.pop(weight, None)
         for name in _COUNTERS:
             setattr(self, name, checkpoint.state[name])
+
+    def _moments(self, tensors: dict[str, torch.Tensor]) -> dict[str, dict[str, torch.Tensor]]:
+        """What the optimizer remembers of each weight, from tensors named `WEIGHT.PART`."""
+        weights = dict(self.model.named_parameters())
+        moments: dict[str, dict[str, torch.Tensor]] = {}
+        for place, value in sorted(tensors.items()):
+            name, _, part = place.rpartition(".")
+            if name not in weights or value.shape not in (weights[name].shape, torch.Size([])):
+                raise CheckpointError(f"what the optimizer remembers is not of this model: {place}")
+            moments.setdefault(name, {})[part] = value
+        return moments
 
 
 def _optimizer(model: nn.Module, weight_decay: float) -> torch.optim.AdamW:

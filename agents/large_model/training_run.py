@@ -38,9 +38,8 @@ class TrainingRun:
             CheckpointError: the folder has checkpoints of another training, or none that can be used.
         """
         checkpoints = self.folder / CHECKPOINTS
-        found = load_latest(checkpoints, self.tell, has_optimizer=True)
-        if found:
-            training.restore(found)
+        load_latest(checkpoints, self.tell, training.restore, has_optimizer=True)
+        if training.num_steps > 0:
             self.tell(f"going on from {training.num_steps:,} steps")
         log = MetricsLog(self.folder, training.num_steps, self.has_tensorboard) if processes.is_first else None
         validation = Validation(training, self.num_evaluation_sessions)

@@ -1,6 +1,7 @@
 """How a model does in training's scenarios with users and catalogues that no training sees.
 
-They are not the ones of the benchmark, either: looking at them while one chooses settings spoils nothing.
+Catalogues and sessions are not the ones of the benchmark; people are drawn from the same half as its people. A training
+goes to its end whatever is found here.
 """
 
 from typing import Any

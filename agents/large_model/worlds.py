@@ -14,10 +14,19 @@ from agents.large_model.schema import Schema
 
 
 def make_env(env_id: str, num_envs: int, **options: Any) -> Any:
-    """A vector env, of compact observations unless `options` say otherwise, that can be learnt in."""
-    env: Any = gymnasium.make_vec(
-        env_id, num_envs, vectorization_mode="vector_entry_point", **{"observation": "compact", **options}
-    )
+    """A vector env, of compact observations unless `options` say otherwise, that can be learnt in.
+
+    Raises:
+        ValueError: there is no such env, or it does not give compact observations of a simulator.
+    """
+    try:
+        env: Any = gymnasium.make_vec(
+            env_id, num_envs, vectorization_mode="vector_entry_point", **{"observation": "compact", **options}
+        )
+    except gymnasium.error.Error as error:
+        raise ValueError(f"env {env_id!r}: {' '.join(str(error).split())}") from None
+    except TypeError as error:
+        raise ValueError(f"env {env_id!r}: is none that this model can play ({error})") from None
     check_remembers_a_step(env.simulator)
     return env
 

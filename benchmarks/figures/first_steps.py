@@ -10,7 +10,7 @@ from benchmarks.figures.palette import FAMILY_TONES
 from benchmarks.figures.panel import STYLE, label_ends, margin_for, new_panel, svg_of
 from benchmarks.results import Row
 
-_LEAST = 30
+LEAST_SESSIONS = 30
 """A mean of fewer sessions is not drawn."""
 _TITLE = "Reward as a session goes on"
 _COLOURS = {
@@ -41,7 +41,7 @@ def draw_first_steps(rows: list[Row]) -> str:
         for policy, colour in _COLOURS.items():
             own = [row for row in rows if row["policy"] == policy]
             mean, error = step_rewards(own)
-            kept = np.sum([row["num_running"] for row in own], 0) >= _LEAST
+            kept = np.sum([row["num_running"] for row in own], 0) >= LEAST_SESSIONS
             x, mean, half = 1 + np.flatnonzero(kept), mean[kept], 1.96 * error[kept]
             axes.plot(x, mean, color=colour, lw=1.4)
             axes.fill_between(x, mean - half, mean + half, color=colour, alpha=0.14, lw=0)

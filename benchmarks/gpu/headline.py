@@ -76,6 +76,7 @@ def main(arguments: list[str]) -> int:
                 num_catalogs=16,
                 supervised_share=0.03,
                 distillation_share=0.33,
+                is_compiled=parsed.compile,
             )
             rows = [{**row, **origin} for row in run_cell(cell)]
             append_rows(parsed.out / "results.jsonl", rows)

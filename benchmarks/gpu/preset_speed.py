@@ -10,12 +10,13 @@ from agents.large_model.processes import Processes
 from agents.large_model.training import Training
 from agents.large_model.training_config import TrainingConfig
 
-_SESSIONS = {"tiny": 2_048, "1m": 2_048, "10m": 1_024, "30m": 1_024, "100m": 512, "300m": 256, "1b": 128}
+_SESSIONS = {"10m": 1_024, "30m": 1_024, "100m": 512, "300m": 256, "1b": 128}
+_MOST_SESSIONS = 2_048
 
 
 def measured(preset: str, processes: Processes, seconds: float, is_compiled: bool, num_envs: int = 0) -> dict[str, Any]:
     """Reinforcement on Video with one preset for about `seconds`, the first iteration not counted."""
-    num_envs = num_envs or _SESSIONS[preset]
+    num_envs = num_envs or _SESSIONS.get(preset, _MOST_SESSIONS)
     config = TrainingConfig(
         preset=preset,
         supervised_steps=0,

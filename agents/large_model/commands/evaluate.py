@@ -15,7 +15,7 @@ from agents.large_model.trained_model import load_model
 from agents.large_model.worlds import make_env
 from agents.popularity import PopularityAgent
 from agents.random_agent import RandomAgent
-from agents.terminal import console, not_negative, positive
+from agents.terminal import console, not_negative, positive, warn
 from recsim_env.world import SPLITS
 
 CATALOG_SEED, SESSIONS_SEED = 800_000_011, 900_000_001
@@ -53,7 +53,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 def evaluate(parsed: argparse.Namespace) -> int:
     on = console()
-    model = load_model(parsed.model, parsed.device, on.print, parsed.language_model)
+    model = load_model(parsed.model, parsed.device, warn, parsed.language_model)
     known = [f"recsim_env/{domain}-v0" for domain in model.schema.domains]
     table = Table(title=f"Mean return of {parsed.sessions} sessions")
     for heading in ("env", "agent", "return (95% interval)", "session length", "left"):

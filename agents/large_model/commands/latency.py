@@ -18,7 +18,7 @@ from agents.large_model.schema import Schema
 from agents.large_model.sizes import PRESETS, sizes_named
 from agents.large_model.trained_model import load_model
 from agents.large_model.worlds import make_env
-from agents.terminal import console, positive
+from agents.terminal import console, positive, warn
 from recsim_env.config import check_number
 from recsim_env.observation import FEEDBACK
 
@@ -52,7 +52,7 @@ def latency(parsed: argparse.Namespace) -> int:
     on, device = console(), device_named(parsed.device)
     env = make_env("recsim_env/Video-v0", 1)
     if parsed.model:
-        model = load_model(parsed.model, parsed.device, on.print)
+        model = load_model(parsed.model, parsed.device, warn)
     else:
         model = new_model(sizes_named(parsed.preset), Schema.of([env.simulator], False, False)).to(device).eval()
     most = model.sizes.max_tokens - 2  # besides them, the profile and the item shown last

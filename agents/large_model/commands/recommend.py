@@ -14,7 +14,7 @@ from agents.large_model.person import Person, PersonError
 from agents.large_model.reader import ObservationReader, SessionReader
 from agents.large_model.trained_model import load_model
 from agents.large_model.worlds import make_env
-from agents.terminal import console, positive
+from agents.terminal import console, positive, warn
 
 _EXAMPLE = (
     '{"history": [{"item": 7, "click": 1, "consumption": 0.9, "rating": 5}, {"item": 12}], "profile": {"profile 1": '
@@ -41,7 +41,7 @@ def add_to(commands: Any) -> None:
 
 def recommend(parsed: argparse.Namespace) -> int:
     on = console()
-    model = load_model(parsed.model, parsed.device, on.print, parsed.language_model)
+    model = load_model(parsed.model, parsed.device, warn, parsed.language_model)
     env_ids = parsed.env or [f"recsim_env/{domain}-v0" for domain in model.schema.domains]
     if len(env_ids) != 1:
         raise ValueError(f"--env: must be one, as items are those of one catalogue; the model knows {env_ids}")
@@ -49,6 +49,8 @@ def recommend(parsed: argparse.Namespace) -> int:
     env = make_env(env_ids[0], 1, split=parsed.split, catalog_seed=parsed.catalog_seed, **options)
     try:
         person = Person.of(json.loads(parsed.person.read_text(encoding="utf-8")), env.simulator)
+    except RecursionError:
+        raise ValueError(f"{parsed.person}: not a person (nested too deeply)") from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"{parsed.person}: not JSON ({error})") from None
     except PersonError as error:

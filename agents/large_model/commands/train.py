@@ -1,6 +1,7 @@
 """`train`: train a model, from its beginning or from its last checkpoint."""
 
 import argparse
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from agents.large_model.sizes import PRESETS
 from agents.large_model.training import Progress, Training
 from agents.large_model.training_config import TrainingConfig
 from agents.large_model.training_run import TrainingRun
+from agents.locked_folder import locked
 from agents.terminal import console, not_negative, positive, progress_bar
 from recsim_env.config import check_number
 
@@ -110,9 +112,7 @@ def train(parsed: argparse.Namespace) -> int:
     config = config_of(parsed)
     if parsed.threads:
         torch.set_num_threads(parsed.threads)
-    with joined(parsed.device) as processes:
-        if processes.is_first:
-            parsed.out.mkdir(parents=True, exist_ok=True)
+    with joined(parsed.device) as processes, locked(parsed.out) if processes.is_first else nullcontext():
         training = Training(config, processes, is_compiled=parsed.compile)
         run = TrainingRun(
             folder=parsed.out,
