@@ -99,9 +99,9 @@ def check_goes_on_while_sessions_differ(processes: Processes, is_sharded: bool) 
     """Whichever process has the longest session, all of them come to the same weights."""
     training = Training(IMPATIENT, processes, is_sharded=is_sharded)
     for _ in range(2):
-        world = training.worlds.turn(0, training.model)
+        (world,) = training.worlds.turn(0, training.model)
         with training.playing():
-            sessions = training._play(training.plan.stages[0][0], 0.0, world)
+            sessions = training._play(training.plan.stages[0][0], 0.0, world, world.content)
         lengths = processes.summed(torch.eye(processes.number)[processes.rank] * sessions.rewards.shape[1])
         training.iterate()
     assert lengths[0] != lengths[1], lengths  # or else this shows nothing

@@ -156,8 +156,8 @@ def test_adapters_go_where_they_are_asked_to(llama):
 def test_followed_sessions_get_the_scores_of_the_whole_pass(llama):
     training = training_of(llama)
     stage, _ = training.plan.at(0)
-    world = training.worlds.turn(0, training.model)
-    sessions = training._play(stage, 0.5, world)
+    (world,) = training.worlds.turn(0, training.model)
+    sessions = training._play(stage, 0.5, world, world.content)
     with torch.no_grad():
         scores = training.model(sessions, world.content)
     steps = sessions.steps

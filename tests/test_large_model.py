@@ -30,8 +30,8 @@ def differs(found: Scores, expected: Scores) -> bool:
 
 
 @torch.no_grad()
-def scores_of(model: LargeModel, sessions: Any, content: ItemContent, is_domain_told: bool = True) -> Scores:
-    return model(sessions, content, is_domain_told)
+def scores_of(model: LargeModel, sessions: Any, content: ItemContent) -> Scores:
+    return model(sessions, content)
 
 
 @pytest.fixture(scope="module", params=[0, 2])
@@ -160,7 +160,7 @@ def test_a_model_of_one_world_plays_another_with_other_columns_and_without_pictu
 
 def test_a_scenario_that_is_not_told_is_read_as_one_that_is_unknown(scene):
     model, content, sessions = scene
-    untold = scores_of(model, sessions, content, is_domain_told=False)
+    untold = scores_of(model, sessions, content.of_unknown_domain())
     assert_same(untold, scores_of(model, sessions, replace(content, domain=UNKNOWN_DOMAIN)))
     assert differs(untold, scores_of(model, sessions, content))
 

@@ -41,7 +41,7 @@ class ToldModel(nn.Module):
     def value(self, logits: torch.Tensor) -> torch.Tensor:
         return self.value_head.mean(logits)
 
-    def forward(self, sessions: Sessions, content: Any, is_domain_told: bool = True) -> Scores:
+    def forward(self, sessions: Sessions, content: Any) -> Scores:
         return Scores(
             logits=self.logits,
             clicks=self.clicks,

@@ -111,7 +111,7 @@ def test_distillation_takes_over_what_a_teacher_prefers_though_it_is_worth_nothi
     weights = {"answers": 0.0, "value": 0.1, "teacher": 1.0}
     changes = {**config.changes, "distillation": {**FAST, "weights": weights}}
     training = Training(dataclasses.replace(config, changes=changes), HERE)
-    world = training.worlds.turn(0, training.model)
+    (world,) = training.worlds.turn(0, training.model)
     world.teacher = lambda: 10.0 + (world.env._candidates > 0.0)
     while not training.is_over:
         line = training.iterate().line
@@ -266,16 +266,54 @@ def test_a_checkpoint_of_a_preset_that_has_changed_since_is_refused_in_one_line(
     assert "\n" not in str(raised.value)
 
 
+NO_STAGE = {"supervised_steps": 1, "distillation_steps": 0, "reinforcement_steps": 0}
+
+
+def test_each_gradient_step_learns_from_all_scenarios(monkeypatch):
+    ids = ("recsim_env/Video-v0", "recsim_env/Ecommerce-v0", "recsim_env/News-v0")
+    config = TrainingConfig(env_ids=ids, preset="micro", num_envs=20, batch_sessions=6, num_catalogs=2, **NO_STAGE)
+    training = Training(dataclasses.replace(config, supervised_steps=1_000, unknown_domain_share=0.0), HERE)
+    learnt, forward, step = [], training.loss.forward, training.optimizer.step
+    monkeypatch.setattr(training.loss, "forward", lambda *taken: (learnt.append(taken[1].domain), forward(*taken))[1])
+    monkeypatch.setattr(training.optimizer, "step", lambda: (learnt.append("step"), step()))
+    line = training.iterate().line
+    assert learnt == [1, 2, 3, "step"] * (len(learnt) // 4)
+    assert len(learnt) // 4 == 2 * 3  # epochs, batches of 2 of each scenario's 6 sessions
+    means = [line[f"return/{env_id}"] for env_id in ids]
+    assert len(set(means)) == 3
+    assert line["return"] == pytest.approx(np.mean(means), rel=1e-5)
+    training.worlds.close()
+
+
+def test_a_scenario_that_is_not_told_is_played_so_too():
+    """Or else ratios would not be 1 before anything has been learnt."""
+    changes = {"reinforcement": {"num_epochs": 1}}
+    config = TrainingConfig(preset="micro", num_envs=12, batch_sessions=12, num_catalogs=1, **NO_STAGE)
+    config = dataclasses.replace(
+        config, supervised_steps=0, reinforcement_steps=100, unknown_domain_share=1.0, changes=changes
+    )
+    training = Training(config, HERE)
+    with torch.no_grad():
+        training.model.domain.weight.normal_()
+        for weight in training.model.parameters():
+            if weight.ndim > 1:
+                weight += 0.1 * torch.randn(weight.shape)
+    line = training.iterate().line
+    assert line["moved"] < 1e-6
+    assert line["share_clipped"] == 0.0
+    training.worlds.close()
+
+
 def test_sessions_judged_anew_in_full_precision_are_as_they_were():
     training = Training(config_of("now-or-later", **STAGES), HERE)
     stage, _ = training.plan.at(10**6)
-    world = training.worlds.turn(0, training.model)
-    sessions = training._play(stage, 0.0, world)
-    anew = training._judged_anew(sessions, world)
+    (world,) = training.worlds.turn(0, training.model)
+    sessions = training._play(stage, 0.0, world, world.content)
+    anew = training._judged_anew(sessions, world.content)
     torch.testing.assert_close(anew.steps.log_probabilities, sessions.steps.log_probabilities, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(anew.steps.values, sessions.steps.values, atol=1e-4, rtol=1e-4)
     wrong = dataclasses.replace(sessions, log_probabilities=sessions.log_probabilities - 1.0)
-    assert (training._judged_anew(wrong, world).steps.log_probabilities == anew.steps.log_probabilities).all()
+    assert (training._judged_anew(wrong, world.content).steps.log_probabilities == anew.steps.log_probabilities).all()
 
 
 def test_in_half_precision_roll_out_and_training_differ_by_little_and_not_at_all_once_judged_anew():
@@ -292,11 +330,11 @@ def test_in_half_precision_roll_out_and_training_differ_by_little_and_not_at_all
                 weight += 0.15 * torch.randn(weight.shape, generator=generator)
     training.has_autocast = True
     stage, progress = training.plan.at(0)
-    world = training.worlds.turn(0, training.model)
+    (world,) = training.worlds.turn(0, training.model)
     with training.playing():
-        sessions = training._play(stage, progress, world)
+        sessions = training._play(stage, progress, world, world.content)
     assert sessions.log_probabilities.dtype == sessions.values.dtype == torch.float32
-    anew = training._judged_anew(sessions, world)
+    anew = training._judged_anew(sessions, world.content)
     gap = (anew.steps.log_probabilities - sessions.steps.log_probabilities).abs()
     assert 0.0 < gap.mean() < 0.05
     assert gap.max() < 0.6

@@ -5,7 +5,7 @@ candidates, E width of a language model, R rows of a session.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import torch
 
 from agents.item_statistics import in_network_units
 from agents.large_model.item_description import descriptions
-from agents.large_model.schema import Schema, columns, word_buckets
+from agents.large_model.schema import UNKNOWN_DOMAIN, Schema, columns, word_buckets
 from recsim_env.observation import MAX_AGE, REFRESH_AT, SCALED_AGE
 
 STANDING = ("age", "impressions", "click_rate", "mean_rating")
@@ -57,6 +57,10 @@ class ItemContent:
 
     def __len__(self) -> int:
         return len(self.features)
+
+    def of_unknown_domain(self) -> "ItemContent":
+        """The same catalogue, for a model that is not told which scenario it is of."""
+        return replace(self, domain=UNKNOWN_DOMAIN)
 
     @classmethod
     def of(

@@ -67,10 +67,9 @@ class SessionLoss(nn.Module):
         content: ItemContent,
         targets: Targets,
         weights: LossWeights,
-        is_domain_told: bool = True,
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """The weighted sum, and its parts and what else is worth watching, each a mean over steps."""
-        scores, steps = self.model(sessions, content, is_domain_told), sessions.steps
+        scores, steps = self.model(sessions, content), sessions.steps
         mask = steps.candidates >= 0
         clicks, rewards = (x.gather(1, steps.slates) for x in (scores.clicks, scores.rewards))  # [K, S]
         spread = entropy(scores.logits) / mask.sum(1).clamp(min=2).log()

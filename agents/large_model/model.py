@@ -18,7 +18,7 @@ from torch.nn.functional import rms_norm, scaled_dot_product_attention, silu
 from agents.large_model.encoder import ContentEncoder
 from agents.large_model.heads import ReturnDistribution, policy_logits
 from agents.large_model.item_content import DYNAMICS, STANDING, ItemContent
-from agents.large_model.schema import UNKNOWN_DOMAIN, Schema
+from agents.large_model.schema import Schema
 from agents.large_model.sessions import Sessions
 from agents.large_model.sizes import ModelSizes
 from agents.large_model.trunk import Trunk
@@ -137,7 +137,7 @@ class LargeModel(nn.Module):
         """[n, k, E]: tokens of rows, from what their items are as rows [n, k, E] and `ROW_COLUMNS` [n, k, 13]."""
         return items + self.answer(answers)
 
-    def forward(self, sessions: Sessions, content: ItemContent, is_domain_told: bool = True) -> Scores:
+    def forward(self, sessions: Sessions, content: ItemContent) -> Scores:
         """Scores of the K steps of whole sessions in one pass, in the order of `Sessions.steps`."""
         steps = sessions.steps
         occurring, places = torch.unique(
@@ -146,8 +146,7 @@ class LargeModel(nn.Module):
         as_rows, as_candidates = self.item_tables(content, occurring)  # [i, E], [i, C]
         num_rows = sessions.row_items.numel()
         rows = self.row_tokens(as_rows[places[:num_rows].view_as(sessions.row_items)], sessions.row_answers)
-        number = content.domain if is_domain_told else UNKNOWN_DOMAIN
-        domain = torch.full((len(sessions),), number, device=rows.device)
+        domain = torch.full((len(sessions),), content.domain, device=rows.device)
         first = self.first_tokens(sessions.users[:, 0], domain)
         states = self.trunk(torch.cat([first[:, None], rows], 1))  # [n, 1 + R, E]
         return self.score(

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.distributed.checkpoint.state_dict import (
@@ -26,6 +27,7 @@ from torch.distributed.tensor import DTensor
 
 from agents.large_model.checkpoint import Checkpoint, CheckpointError
 from agents.large_model.flops import forward_operations, peak_of
+from agents.large_model.item_content import ItemContent
 from agents.large_model.losses import SessionLoss, Targets
 from agents.large_model.making import check_inputs, check_weights, new_model, settings_of
 from agents.large_model.plackett_luce import slate_log_probabilities
@@ -71,8 +73,9 @@ class Training:
         is_compiled: bool = False,
     ) -> None:
         self.config, self.processes, self.plan = config, processes, config.plan()
-        self.num_envs = processes.share(config.num_envs, "num_envs")
-        self.batch_sessions = processes.share(config.batch_sessions, "batch_sessions")
+        number = len(config.env_ids)
+        self.num_envs = max(processes.share(config.num_envs, "num_envs") // number, 1)
+        self.batch_sessions = max(processes.share(config.batch_sessions, "batch_sessions") // number, 1)
         self.worlds = TrainingWorlds(config.env_ids, config.env_options, config.num_catalogs, self.num_envs)
         self.schema = self.worlds.schema(config.has_pictures, config.has_sounds)
         sizes = ModelSizes(**{**sizes_named(config.preset).as_settings(), **config.sizes})
@@ -96,17 +99,24 @@ class Training:
         return self.num_steps >= self.plan.num_steps
 
     def iterate(self) -> Progress:
-        """Play sessions in the world whose turn it is, and learn from them."""
+        """Play sessions in the worlds whose turn it is, and learn from them: from those of all scenarios in each
+        gradient step, as steps towards one would lead away from the others."""
         started = time.perf_counter()
         stage, progress = self.plan.at(self.num_steps)
-        world = self.worlds.turn(self.iteration, self.model)
+        worlds = self.worlds.turn(self.iteration, self.model)
+        is_told = np.random.default_rng([self.config.seed, self.iteration]).random() >= self.config.unknown_domain_share
+        contents = [world.content if is_told else world.content.of_unknown_domain() for world in worlds]
         with self.stopwatch.on("playing"), self.playing():
-            sessions = self._play(stage, progress, world)
+            played = [
+                self._play(stage, progress, world, content, place)
+                for place, (world, content) in enumerate(zip(worlds, contents, strict=True))
+            ]
         with self.stopwatch.on("learning"):
-            parts = self._learn(stage, sessions, world)
-        counts = [sessions.returns.sum().item(), sessions.num_steps, len(sessions), sessions.num_tokens]
+            parts = self._learn(stage, played, contents)
+        counts = [[x.returns.sum().item(), x.num_steps, len(x), x.num_tokens] for x in played]
         found = torch.tensor(counts, dtype=torch.float64, device=self.processes.device)
-        total_return, num_steps, num_sessions, num_tokens = self.processes.summed(found).tolist()
+        found = self.processes.summed(found)
+        total_return, num_steps, num_sessions, num_tokens = found.sum(0).tolist()
         self.iteration += 1
         self.num_steps += int(num_steps)
         seconds = time.perf_counter() - started
@@ -119,22 +129,28 @@ class Training:
             "session_length": num_steps / num_sessions,
             "steps_per_s": num_steps / seconds,
             "tokens_per_s": num_tokens / seconds,
-            "mfu": self._mfu(stage, sessions, spent["learning"]),
+            "mfu": self._mfu(stage, played, spent["learning"]),
             "share_env": spent.get("env", 0.0) / seconds,
             "share_playing": (spent["playing"] - spent.get("env", 0.0)) / seconds,
             "share_learning": spent["learning"] / seconds,
             **parts,
         }
+        if len(worlds) > 1:
+            means = (found[:, 0] / found[:, 2]).tolist()
+            line |= {f"return/{world.env_id}": mean for world, mean in zip(worlds, means, strict=True)}
         return Progress(num_steps=self.num_steps, line=line)
 
-    def _mfu(self, stage: Stage, sessions: Sessions, seconds: float) -> float | None:
+    def _mfu(self, stage: Stage, played: list[Sessions], seconds: float) -> float | None:
         """Share of the GPU's peak that this process's learning came to (Chowdhery et al. 2022); None on a CPU."""
         peak = peak_of(self.processes.device)
         if peak is None:
             return None
-        length = sessions.num_tokens / len(sessions)
-        sizes = sessions.num_tokens, sessions.num_steps, sessions.candidates.shape[2], int(length)
-        return 3.0 * stage.num_epochs * forward_operations(self.model, *sizes) / (seconds * peak)
+        operations = 0.0
+        for sessions in played:
+            length = sessions.num_tokens / len(sessions)
+            sizes = sessions.num_tokens, sessions.num_steps, sessions.candidates.shape[2], int(length)
+            operations += forward_operations(self.model, *sizes)
+        return 3.0 * stage.num_epochs * operations / (seconds * peak)
 
     def autocast(self) -> Any:
         """The precision that is computed in: bfloat16 on a GPU, with weights of float32."""
@@ -146,59 +162,74 @@ class Training:
         with gathered(self.model), self.autocast():
             yield
 
-    def _play(self, stage: Stage, progress: float, world: TrainingWorld) -> Sessions:
-        place = self.iteration * self.processes.number + self.processes.rank
+    def _play(
+        self, stage: Stage, progress: float, world: TrainingWorld, content: ItemContent, place: int = 0
+    ) -> Sessions:
+        """Sessions of the world at `place` among those whose turn it is."""
+        turn = self.iteration * self.processes.number + self.processes.rank
+        place += turn * len(self.config.env_ids)
         return play(
             self.model,
             world.env,
-            world.content,
+            content,
             seed=(self.config.seed * 2**20 + place) * self.num_envs,
             generator=self._generator(place),
             behaviour=stage.behaviour(progress),
-            teacher=self.worlds.teacher(self.iteration, world) if stage.has_teacher else None,
+            teacher=self.worlds.teacher(world) if stage.has_teacher else None,
             stopwatch=self.stopwatch,
         )
 
     def _generator(self, place: int) -> torch.Generator:
-        """Draws of one iteration of one process."""
+        """Draws of one iteration of one process in one world."""
         seed = self.config.seed * 2**32 + place
         return torch.Generator(self.processes.device).manual_seed(seed)
 
-    def _learn(self, stage: Stage, sessions: Sessions, world: TrainingWorld) -> dict[str, float]:
+    def _learn(self, stage: Stage, played: list[Sessions], contents: list[ItemContent]) -> dict[str, float]:
+        """Learn from the sessions of each world; returns means of what is watched."""
         config, device = self.config, self.processes.device
         if self.has_autocast:
-            sessions = self._judged_anew(sessions, world)
-        returns = lambda_returns(
-            sessions.rewards, sessions.values, sessions.is_step, gamma=config.gamma, trace=config.trace
-        )
-        advantages = self._normalised(returns - sessions.values, sessions.is_step)
-        generator = torch.Generator().manual_seed(self.config.seed * 2**32 + self.iteration)
-        sums: dict[str, float] = {"gradient_norm": 0.0}
+            played = [self._judged_anew(each, content) for each, content in zip(played, contents, strict=True)]
+        targets = [self._targets(sessions) for sessions in played]
+        generator = torch.Generator().manual_seed(config.seed * 2**32 + self.iteration)
+        sums: dict[str, float] = {}
         num_batches = 0
         for _ in range(stage.num_epochs):
-            order = torch.randperm(len(sessions), generator=generator)
-            for index in order.split(self.batch_sessions):
-                is_told = bool(torch.rand(1, generator=generator) >= config.unknown_domain_share)
-                index = index.to(device)
-                part = sessions.part(index)
-                is_step = sessions.is_step[index]
-                targets = Targets(advantages=advantages[index][is_step], returns=returns[index][is_step])
-                with self.autocast():
-                    total, parts = self.loss(part, world.content, targets, stage.weights, is_told)
-                share = self._share_of_steps(part)
+            orders = [torch.randperm(len(sessions), generator=generator) for sessions in played]
+            batches = [order.to(device).split(self.batch_sessions) for order in orders]
+            for indices in zip(*batches, strict=True):
                 self.optimizer.zero_grad(set_to_none=True)
-                (total * share).backward()
+                for index, sessions, content, (advantages, returns) in zip(
+                    indices, played, contents, targets, strict=True
+                ):
+                    part, is_step = sessions.part(index), sessions.is_step[index]
+                    own = Targets(advantages=advantages[index][is_step], returns=returns[index][is_step])
+                    with self.autocast():
+                        total, parts = self.loss(part, content, own, stage.weights)
+                    share = self._share_of_steps(part) / len(played)
+                    (total * share).backward()
+                    for name, value in parts.items():
+                        sums[name] = sums.get(name, 0.0) + share * float(value)
                 norm = nn.utils.clip_grad_norm_(self.model.parameters(), config.max_gradient_norm)
                 norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
                 self._set_learning_rate(stage)
                 self.optimizer.step()
                 self.num_updates += 1
                 num_batches += 1
-                for name, value in {**parts, "gradient_norm": norm}.items():
-                    sums[name] = sums.get(name, 0.0) + share * float(value)
+                sums["gradient_norm"] = sums.get("gradient_norm", 0.0) + float(norm)
         means = {name: value / num_batches for name, value in sums.items()}
-        explained = _explained_variance(sessions.values, returns, sessions.is_step)
-        return self.processes.averaged({**means, "explained_variance": explained})
+        explained = [
+            _explained_variance(sessions.values, returns, sessions.is_step)
+            for sessions, (_, returns) in zip(played, targets, strict=True)
+        ]
+        return self.processes.averaged({**means, "explained_variance": sum(explained) / len(explained)})
+
+    def _targets(self, sessions: Sessions) -> tuple[torch.Tensor, torch.Tensor]:
+        """[B, T] advantages, normalised, and [B, T] returns."""
+        config = self.config
+        returns = lambda_returns(
+            sessions.rewards, sessions.values, sessions.is_step, gamma=config.gamma, trace=config.trace
+        )
+        return self._normalised(returns - sessions.values, sessions.is_step), returns
 
     def _share_of_steps(self, part: Sessions) -> float:
         """How much a mean over the steps of `part` counts in the mean over the batches of all processes: each of their
@@ -209,14 +240,14 @@ class Training:
         return float(own * self.processes.number / self.processes.summed(own))
 
     @torch.no_grad()
-    def _judged_anew(self, sessions: Sessions, world: TrainingWorld) -> Sessions:
+    def _judged_anew(self, sessions: Sessions, content: ItemContent) -> Sessions:
         """The same sessions with the log-probabilities and values of the pass that is trained: numbers of low precision
         that are computed in another order differ, and ratios must be 1 at the start."""
         log_probabilities, values = sessions.log_probabilities.clone(), sessions.values.clone()
         for index in torch.arange(len(sessions), device=sessions.lengths.device).split(self.batch_sessions):
             part = sessions.part(index)
             with self.autocast():
-                scores = self.model(part, world.content)
+                scores = self.model(part, content)
             steps = part.is_step.nonzero(as_tuple=True)
             places = index[steps[0]], steps[1]
             log_probabilities[places] = slate_log_probabilities(scores.logits, part.steps.slates)

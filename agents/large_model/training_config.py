@@ -16,7 +16,7 @@ class TrainingConfig(Checked):
     """A training that can be begun again from these numbers alone."""
 
     env_ids: tuple[str, ...] = ("recsim_env/Video-v0",)
-    """Where sessions are played: one or several scenarios, in turn."""
+    """Where sessions are played: one or several scenarios, side by side."""
     env_options: dict[str, Any] = field(default_factory=lambda: {"split": "train"})
     """Keyword arguments of `gymnasium.make_vec`; `catalog_seed` is that of the first catalogue."""
     preset: str = "tiny"
@@ -39,11 +39,11 @@ class TrainingConfig(Checked):
     reinforcement_steps: int = count(9_000_000, 0, 10**12)
     """User-steps of reinforcement."""
     num_envs: int = count(256, 1, 1_000_000)
-    """Sessions that are played side by side, by all processes together."""
+    """Sessions that are played side by side, by all processes and in all scenarios together."""
     num_catalogs: int = count(16, 1, 10_000)
     """Catalogues of each scenario that are played in turn, so that what is learnt holds for any."""
     batch_sessions: int = count(32, 1, 1_000_000)
-    """Sessions of a gradient step, of all processes together."""
+    """Sessions of a gradient step, of all processes and scenarios together."""
     gamma: float = number(0.99, 0.0, 1.0)
     """Discount of a step."""
     trace: float = number(0.95, 0.0, 1.0)
@@ -59,7 +59,7 @@ class TrainingConfig(Checked):
     max_gradient_norm: float = number(1.0, 0.0, 1e6)
     """Gradients are clipped to this norm."""
     unknown_domain_share: float = number(0.1, 0.0, 1.0)
-    """Share of the batches whose scenario the model is not told, so that it can play one it has not seen."""
+    """Share of the iterations in which the model is not told the scenario, so that it can play one it has not seen."""
     has_pictures: bool = flag(False)
     """Whether items' pictures are looked at, where there are any."""
     has_sounds: bool = flag(False)

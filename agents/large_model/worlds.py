@@ -1,4 +1,4 @@
-"""The worlds that a model is trained in: several catalogues of several scenarios, played in turn."""
+"""The worlds that a model is trained in: several scenarios side by side, each with several catalogues in turn."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -35,19 +35,22 @@ def make_env(env_id: str, num_envs: int, **options: Any) -> Any:
 class TrainingWorld:
     """One catalogue of one scenario, and the sessions that are played in it."""
 
+    env_id: str
+    options: dict[str, Any]
+    """Of `gymnasium.make_vec`."""
     env: Any
     content: ItemContent
     teacher: Teacher | None = None
 
 
 class TrainingWorlds:
-    """Worlds that take turns: all scenarios with their first catalogue, then all with their second, and so on.
+    """Turns: all scenarios with their first catalogue, then all with their second, and so on.
 
     Args:
         env_ids: scenarios.
         env_options: of `gymnasium.make_vec`.
         num_catalogs: of each scenario.
-        num_envs: sessions side by side.
+        num_envs: sessions side by side in each world.
     """
 
     def __init__(self, env_ids: tuple[str, ...], env_options: dict[str, Any], num_catalogs: int, num_envs: int) -> None:
@@ -69,25 +72,26 @@ class TrainingWorlds:
         """What can be seen in all of them: catalogues of one scenario have the same columns."""
         return Schema.of([env.simulator for env in self._firsts], has_pictures, has_sounds)
 
-    def turn(self, number: int, model: LargeModel) -> TrainingWorld:
-        """The world whose turn it is, as the model sees it; made when it comes first."""
-        place = number % len(self)
+    def turn(self, number: int, model: LargeModel) -> list[TrainingWorld]:
+        """The worlds whose turn it is, one of each scenario, as the model sees them; made when they come first."""
+        first = number * len(self._firsts)
+        return [self._world((first + place) % len(self), model) for place in range(len(self._firsts))]
+
+    def _world(self, place: int, model: LargeModel) -> TrainingWorld:
         if place not in self._made:
             env_id, options = self._options[place]
             env = self._firsts[place] if place < len(self._firsts) else make_env(env_id, self.num_envs, **options)
-            self._made[place] = TrainingWorld(env, model.content_of(env))
+            self._made[place] = TrainingWorld(env_id, options, env, model.content_of(env))
         return self._made[place]
 
-    def teacher(self, number: int, world: TrainingWorld) -> Teacher:
+    def teacher(self, world: TrainingWorld) -> Teacher:
         """The scores of the foresight oracle, which has learnt how much to care in the scenario's first catalogue."""
         if world.teacher is None:
-            env_id, _ = self._options[number % len(self)]
-            if env_id not in self._teachers:
+            if world.env_id not in self._teachers:
                 oracle = ForesightOracle(num_tuning_sessions=200)
-                place = number % len(self._firsts)
-                oracle.learn(*self._options[place], num_steps=0, seed=0)
-                self._teachers[env_id] = oracle
-            oracle = ForesightOracle(care=self._teachers[env_id].care)
+                oracle.learn(*next(each for each in self._options if each[0] == world.env_id), num_steps=0, seed=0)
+                self._teachers[world.env_id] = oracle
+            oracle = ForesightOracle(care=self._teachers[world.env_id].care)
             oracle.begin(world.env)
             world.teacher = oracle.scores
         return world.teacher

@@ -47,7 +47,7 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
         "--env",
         action="append",
         metavar="ID",
-        help="scenario to train in; repeat for several, which then take turns (default: recsim_env/Video-v0)",
+        help="scenario to train in; repeat for several, learnt side by side (default: recsim_env/Video-v0)",
     )
     add_world_argument(parser)
     parser.add_argument("--preset", default="tiny", choices=PRESETS, help="how large the model is")
