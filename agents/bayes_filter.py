@@ -138,8 +138,11 @@ def _reweigh(particles, weights, logs):
 
 
 @njit(cache=True, nogil=True)
-def _filter(particles, weights, shown, answers, moods, is_news, scratch, items, parameters, key, step):
-    """Take in an answer of each session: reweigh its particles [N, B], and draw them anew when few count."""
+def _filter(particles, weights, shown, answers, moods, is_news, has_stayed, scratch, items, parameters, key, step):
+    """Take in an answer of each session: reweigh its particles [N, B], and draw them anew when few count.
+
+    `has_stayed`: the person could have left after the answer, and has not.
+    """
     p = parameters[0]
     num_particles = particles.shape[1]
     logs = np.zeros(num_particles)
@@ -151,7 +154,7 @@ def _filter(particles, weights, shown, answers, moods, is_news, scratch, items, 
             logs[b] = math.log(max(weights[n, b], 1e-300)) + take_in(particle, items[shown[n]], answers[n], p)
             if moods[n] >= 0 and particle.seen_mood != moods[n]:
                 logs[b] += _MOOD_MISMATCH
-            if particle.patience <= 0.0:  # this one would have left
+            if has_stayed and particle.patience <= 0.0:  # this one would have left
                 logs[b] = -1e300
         if _reweigh(particles[n], weights[n], logs) < 0.5 * num_particles:
             own_key = np.uint64(key + np.uint64(n))
@@ -274,7 +277,7 @@ class BayesFilterPlayer(KnownWorldPlayer):
         moods = np.full(self.num_sessions, -1)
         if shown_moods.shape[1]:
             moods = np.where(shown_moods.any(1), shown_moods.argmax(1), -1)
-        self._take_in(items[:, 0], answers[:, 0], moods, ~is_first & (rows[:, 0, 0] > 0))
+        self._take_in(items[:, 0], answers[:, 0], moods, ~is_first & (rows[:, 0, 0] > 0), has_stayed=True)
         if is_first.any():
             self._welcome(observations, items, answers, is_first, rows[:, :, 0] > 0)
         candidates = self.places(observations["candidate_items"], times)
@@ -305,13 +308,15 @@ class BayesFilterPlayer(KnownWorldPlayer):
             if is_news.any():
                 self._particles["start_step"][is_news] = (times[is_news] - back - 1)[:, None]
                 self._particles["step"][is_news] = 0
-                self._take_in(items[:, back], answers[:, back], unknown, is_news)
+                self._take_in(
+                    items[:, back], answers[:, back], unknown, is_news, has_stayed=False
+                )  # nobody leaves a log
         self._simulator.adapted(_come_back)(self._particles, self._users, times, is_first, self._parameters)
 
-    def _take_in(self, shown, answers, moods, is_news) -> None:
+    def _take_in(self, shown, answers, moods, is_news, has_stayed) -> None:
         if is_news.any():
             self._step += 1
             belief, model = (self._particles, self._weights), (self._items, self._parameters)
             self._simulator.adapted(_filter)(
-                *belief, shown, answers, moods, is_news, self._scratch, *model, self._key, self._step
+                *belief, shown, answers, moods, is_news, has_stayed, self._scratch, *model, self._key, self._step
             )

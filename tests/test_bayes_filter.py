@@ -83,6 +83,20 @@ def test_the_filter_finds_out_about_warm_people_from_their_logged_history(name):
     np.testing.assert_allclose(player._weights.sum(1), 1.0)
 
 
+def test_a_logged_history_tells_the_same_of_people_however_patient_they_are():
+    """Nobody leaves while it is logged."""
+    beliefs = []
+    for patience in (0.5, 1e3):
+        changes = {"population": {"warm_share": 1.0, "warm_steps": 20, "patience_mean": patience}}
+        env = make(40, observation="compact", changes=changes)
+        people = build_world(env.unwrapped.simulator.world.scenario, 0, "train")
+        player = BayesFilterPlayer(population=people, care=CARE, num_particles=64, num_threads=1)
+        player.begin(env, 0)
+        player.act(env.reset(seed=0)[0], np.ones(40, bool))
+        beliefs.append(np.einsum("nb,nbd->nd", player._weights, player._particles["interests"]))
+    np.testing.assert_array_equal(*beliefs)
+
+
 def test_profiles_tell_something_of_who_is_visiting(population):
     test = build_world(VIDEO, 1, "test")
     drawn = ProfilePrior(population).draw(test.users.profiles[:200], 64, np.random.default_rng(0))
