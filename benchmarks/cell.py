@@ -23,6 +23,7 @@ from benchmarks.metrics import CatalogFacts, summary
 from benchmarks.results import Row
 from benchmarks.roster import Entry, make_agent
 from benchmarks.suites import Suite
+from recsim_env.ratings_log import MOVIELENS_100K, find_log, fingerprint
 from recsim_env.scenarios import scenario_named
 
 
@@ -40,7 +41,7 @@ class Cell:
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     seed: int
     world: str | None = None
-    """Fitted world or log, for MovieLens."""
+    """Fitted world or log, for MovieLens; None for the log that is found (RECSIM_DATA)."""
     keep: Path | None = None
     """Folder in which what a learner has learnt is kept."""
     trained: Path | None = None
@@ -58,7 +59,18 @@ class Cell:
         parts += [repr(self.suite.worlds), self.suite.device, str(self.seed)]
         if path := self.trained_file():
             parts.append(hashlib.blake2b(path.read_bytes()).hexdigest())
+        if self.log:
+            parts.append(self.log)
         return hashlib.blake2b("\n".join(parts).encode(), digest_size=8).hexdigest()
+
+    @cached_property
+    def log(self) -> str | None:
+        """Fingerprint of the log or fitted world behind MovieLens, if it is another than MovieLens-100K itself."""
+        path = self.world or find_log()
+        if self.scenario != "MovieLens" or path is None:
+            return None
+        found = fingerprint(Path(path))
+        return None if found == MOVIELENS_100K else found
 
     def file_in(self, folder: Path) -> Path:
         """Where the learner is kept, whatever the variant of the scenario."""
@@ -114,6 +126,7 @@ class Cell:
             "seed": self.seed,
             "cell": self.digest,
             "version": recsim_env.__version__,
+            **({"log": self.log} if self.log else {}),
         }
 
     def failed(self, reason: str) -> Row:

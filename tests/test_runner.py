@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import CHECKOUT
+from conftest import CHECKOUT, SCENARIO_NAMES
 
 from agents.terminal import console
 from benchmarks.__main__ import main
@@ -113,6 +113,27 @@ def test_a_cell_of_another_setting_version_or_size_is_another_cell():
     ]
     assert len({cell.digest, *(other.digest for other in others)}) == 6
     assert dataclasses.replace(cell).digest == cell.digest
+
+
+def test_results_of_one_ratings_log_are_not_taken_for_those_of_another(tmp_path: Path, monkeypatch):
+    paths = [tmp_path / name / "log.csv" for name in ("first", "copy", "other")]
+    for path, rating in zip(paths, (5, 5, 4), strict=True):
+        path.parent.mkdir()
+        path.write_text(f"user,item,rating,timestamp\n1,1,{rating},1\n")
+    suite = dataclasses.replace(TINY, scenarios=("MovieLens", "Video"), agents=(ZERO,), num_seeds=1)
+    first, copy, other = (cells("tiny", suite, str(path)) for path in paths)
+    assert first[0].digest == copy[0].digest != other[0].digest
+    assert first[0].identity()["log"] != other[0].identity()["log"]
+    assert first[1].digest == other[1].digest
+    assert "log" not in first[1].identity()
+    monkeypatch.setenv("RECSIM_DATA", str(paths[2]))
+    assert cells("tiny", suite)[0].digest == other[0].digest
+
+
+@pytest.mark.skipif("MovieLens" not in SCENARIO_NAMES, reason="no ratings log")
+def test_rows_of_movielens_100k_need_not_name_their_log():
+    (cell,) = cells("tiny", dataclasses.replace(TINY, scenarios=("MovieLens",), agents=(ZERO,), num_seeds=1))
+    assert "log" not in cell.identity()
 
 
 def run_as_process(out: Path, *arguments: str) -> subprocess.Popen:
