@@ -170,6 +170,40 @@ def test_a_row_without_what_a_report_needs_is_refused_in_one_line(key, tmp_path:
         read_rows(tmp_path / RESULTS)
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "allowed"),
+    [
+        ("return_mean", "null", "null: must be a finite number"),
+        ("return_sem", "true", "true: must be a finite number"),
+        ("wall_s", "1e999", "Infinity: must be a finite number"),
+        ("cell", "[1]", r"\[1\]: must be text"),
+        ("seed", "1.5", "1.5: must be a whole number from 0"),
+        ("env_steps", "-1", "-1: must be a whole number from 0"),
+        ("is_final", "1", "1: must be true or false"),
+        ("status", '"fine"', '"fine": must be ok or failed'),
+        ("returns", "[1.0, null]", r"\[1.0, null\]: must be finite numbers, one or more"),
+        ("returns", "[]", r"\[\]: must be finite numbers, one or more"),
+        ("settings", "3", "3: must be an object"),
+        ("date", "null", "null: must be text"),
+    ],
+)
+def test_a_row_with_a_value_of_the_wrong_kind_is_refused_in_one_line(key, value, allowed, tmp_path: Path, every):
+    path = tmp_path / RESULTS
+    append_rows(path, [row(every[0]), row(every[1], **{key: "@"})])
+    path.write_text(path.read_text().replace('"@"', value))
+    with pytest.raises(ResultsError, match=f"results.jsonl:2: not a result row, {key}={allowed}$"):
+        read_rows(path)
+
+
+@pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
+def test_what_is_not_a_number_is_refused_wherever_it_stands(constant, tmp_path: Path, every):
+    path = tmp_path / RESULTS
+    append_rows(path, [row(every[0], metrics={"regret": "@"})])
+    path.write_text(path.read_text().replace('"@"', constant))
+    with pytest.raises(ResultsError, match=f"results.jsonl:1: not a result row, {constant} is not a number$"):
+        read_rows(path)
+
+
 def test_a_failed_row_needs_no_return(tmp_path: Path, every):
     append_rows(tmp_path / RESULTS, [every[0].failed("ValueError: no")])
     assert len(read_rows(tmp_path / RESULTS)) == 1
