@@ -20,7 +20,7 @@ import recsim_env
 from agents.agent import Agent, Learner
 from agents.evaluation import Evaluation, evaluate
 from benchmarks.metrics import CatalogFacts, summary
-from benchmarks.results import Row
+from benchmarks.results import Row, as_lines, from_lines
 from benchmarks.roster import Entry, make_agent
 from benchmarks.suites import Suite
 from recsim_env.ratings_log import MOVIELENS_100K, find_log, fingerprint
@@ -187,7 +187,8 @@ def run_cell(cell: Cell) -> list[Row]:
         "cell_s": round(time.perf_counter() - started, 3),
     }
     env.close()
-    return rows
+    # As they will be read back: what an agent says of itself and JSON cannot hold fails here, with this cell alone.
+    return from_lines(as_lines(rows))
 
 
 def _rounded(ramp: dict[str, list]) -> dict[str, list]:

@@ -91,6 +91,11 @@ def as_lines(rows: Iterable[Row]) -> bytes:
     return "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()
 
 
+def from_lines(lines: bytes) -> list[Row]:
+    """The rows that `as_lines` was given, as a results file gives them back."""
+    return [json.loads(line) for line in lines.splitlines()]
+
+
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
     """Write a results file, whole or not at all."""
     write_atomically(path, as_lines(rows))

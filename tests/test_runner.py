@@ -195,20 +195,28 @@ def test_a_learner_that_was_kept_is_evaluated_elsewhere_as_it_is_and_not_trained
 
 
 def test_an_agent_that_fails_is_a_row_and_the_others_go_on(tmp_path: Path):
-    own = [f"--agent=agents_of_ones_own:{name}" for name in ("Raises", "Dies", "Slow")]
+    own = [f"--agent=agents_of_ones_own:{name}" for name in ("Raises", "Dies", "SaysFloat32", "SaysNaN", "Slow")]
     done = run_as_process(tmp_path, "--only", "random", *own, "--seeds", "1", "--workers", "1")
     said = done.communicate()[0]
-    assert done.returncode == 0, said
+    assert done.returncode == 1, said
     rows = {row["agent"].split(":")[-1]: row for row in read_rows(tmp_path / "results.jsonl")}
     assert {name: row["status"] for name, row in rows.items()} == {
         "random": "ok",
         "Raises": "failed",
         "Dies": "failed",
+        "SaysFloat32": "failed",
+        "SaysNaN": "failed",
         "Slow": "ok",
     }
     assert rows["Raises"]["error"] == "ValueError: no idea what to show"
     assert "ended without a result" in rows["Dies"]["error"]
+    assert "float32 is not JSON serializable" in rows["SaysFloat32"]["error"]
+    assert "not JSON compliant" in rows["SaysNaN"]["error"]
     assert "failed: ValueError" in said
+    assert said.splitlines()[-1] == "4 of 6 cells failed; --retry-failed tries them again"
+    assert "Traceback" not in said
+    again = run_as_process(tmp_path, "--only", "random", "--seeds", "1")
+    assert again.wait() == 0, again.communicate()[0]  # of what it was asked for nothing has failed
 
 
 @pytest.mark.parametrize(
