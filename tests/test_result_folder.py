@@ -91,6 +91,33 @@ def test_cells_that_are_not_asked_for_this_time_stay(tmp_path: Path, every, told
         assert len(folder.finished(fewer, False)) == len(every)
 
 
+def test_rows_of_other_settings_are_kept_apart_when_fewer_cells_are_asked_for(tmp_path: Path, every, told):
+    fewer = [cell for cell in every if cell.agent == "random" and cell.seed == 0]
+    beyond = dataclasses.replace(fewer[0], seed=7)
+    unknown = [dataclasses.replace(fewer[0], agent="mine:Own"), dataclasses.replace(fewer[0], task="Video, changed")]
+    with open_folder(tmp_path, told) as folder:
+        folder.add([row(cell, cell="0123456789abcdef") for cell in (*every[1:], beyond, *unknown)])
+        folder.add([row(beyond), row(fewer[0])])
+        kept = folder.finished(fewer, False, every)
+    assert [found["agent"] for found in kept] == ["mine:Own", "random", "random", "random"]
+    apart = [(found["agent"], found["seed"]) for found in read_rows(tmp_path / APART)]
+    assert apart == [("linucb", 0), ("random", 1), ("linucb", 1), ("random", 7)]
+    assert told == ["4 rows of another version or other settings are kept apart in kept_apart.jsonl"]
+
+
+def test_rows_that_depend_on_what_this_run_was_not_given_stay(tmp_path: Path, told):
+    suite = dataclasses.replace(SUITE, scenarios=("Video", "MovieLens"), agents=("random", "pqn"), num_seeds=1)
+    (tmp_path / "pqn-Video-seed0.learnt").write_bytes(b"learnt")
+    (tmp_path / "log.csv").write_text("user,item,rating,timestamp\n1,1,5,1\n")
+    given = cells("made", suite, str(tmp_path / "log.csv"), trained=tmp_path)
+    whole = cells("made", suite)
+    with open_folder(tmp_path / "out", told, suite) as folder:
+        folder.add([row(cell, **({"trained": "x"} if cell.trained_file() else {})) for cell in given])
+        assert len(folder.finished(whole[:1], False, whole)) == len(given)
+        asked_for = [cell for cell in whole if cell.task == "MovieLens" and cell.agent == "random"]
+        assert len(folder.finished(asked_for, False, whole)) == len(given) - 2  # all of that log
+
+
 def test_a_first_line_that_was_cut_off_is_no_row(tmp_path: Path, every, told):
     with open_folder(tmp_path, told) as folder:
         (tmp_path / RESULTS).write_bytes(b'{"suite": "ma')

@@ -252,15 +252,26 @@ def test_an_agent_whose_module_fails_is_refused_in_one_line(tmp_path: Path, monk
 
 
 def test_what_a_run_reports_is_of_one_version_and_the_rest_is_said_to_be_kept_apart(tmp_path: Path, capsys):
-    old, new = cells("smoke", dataclasses.replace(SUITES["smoke"], agents=("popularity", "random"), num_seeds=1))
+    agents = ("linucb", "random")  # the first is not in the suite, so that its present settings are not known
+    old, new = cells("smoke", dataclasses.replace(SUITES["smoke"], agents=agents, num_seeds=1))
     with ResultFolder(tmp_path, "smoke", SUITES["smoke"], print) as folder:
         folder.add([{**row, "date": "2026-01-01", "version": "0.0.1", "cell": "old"} for row in run_cell(old)])
         folder.add([{**row, "date": "2026-01-02"} for row in run_cell(new)])
     assert main(["run", "--suite", "smoke", "--only", "random", "--seeds", "1", "--out", str(tmp_path)]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "rows of another version (0.0.1) are kept apart" in said
+    assert "| linucb |" not in (tmp_path / "report.md").read_text()
+    assert "linucb" in (tmp_path / "results.jsonl").read_text()
+
+
+def test_rows_of_other_settings_leave_the_board_although_nobody_asks_for_their_cells(tmp_path: Path, capsys):
+    old, new = cells("smoke", dataclasses.replace(SUITES["smoke"], agents=("popularity", "random"), num_seeds=1))
+    with ResultFolder(tmp_path, "smoke", SUITES["smoke"], print) as folder:
+        folder.add([{**row, "cell": "old"} for row in run_cell(old)] + run_cell(new))
+    assert main(["run", "--suite", "smoke", "--only", "random", "--seeds", "1", "--out", str(tmp_path)]) == 0
+    assert "1 rows of another version or other settings are kept apart" in capsys.readouterr().out
     assert "| popularity |" not in (tmp_path / "report.md").read_text()
-    assert "popularity" in (tmp_path / "results.jsonl").read_text()
+    assert "popularity" in (tmp_path / "kept_apart.jsonl").read_text()
 
 
 @pytest.mark.parametrize(

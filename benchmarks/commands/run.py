@@ -76,14 +76,17 @@ def run(parsed: argparse.Namespace) -> int:
         raise ResultsError(f"--trained {parsed.trained}: no such folder")
     if parsed.keep:
         parsed.keep.mkdir(parents=True, exist_ok=True)
-    every = cells(parsed.suite, suite, world, keep=parsed.keep, trained=parsed.trained)
+    every, whole = (
+        cells(parsed.suite, each, world, keep=parsed.keep, trained=parsed.trained)
+        for each in (suite, suite_named(parsed.suite))
+    )
     origin = provenance(sys.argv[1:])
 
     def tell(words: str) -> None:
         on.print(words, highlight=False, markup=False)
 
     with ResultFolder(parsed.out, parsed.suite, suite, tell) as folder:
-        rows = folder.finished(every, parsed.retry_failed)
+        rows = folder.finished(every, parsed.retry_failed, whole)
         done, costs = {row["cell"] for row in rows}, Costs(every, rows)
         todo = [cell for cell in every if cell.digest not in done]
         if len(todo) < len(every):
