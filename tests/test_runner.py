@@ -231,6 +231,7 @@ def test_an_agent_that_fails_is_a_row_and_the_others_go_on(tmp_path: Path):
         (["--suite", "smoke", "--agent", "agents_of_ones_own:NoAgent"], "is not a class that extends"),
         (["--suite", "smoke", "--agent", "..x:Agent"], "agent '..x:Agent': cannot be imported (TypeError"),
         (["--suite", "quick", "--world", "nothing.npz", "--scenario", "MovieLens"], "nothing.npz"),
+        (["--suite", "quick", "--world", "nothing.npz"], "--world: none of the scenarios is MovieLens"),
     ],
 )
 def test_what_is_unknown_is_refused_in_one_line_and_nothing_is_written(arguments, message, tmp_path: Path, capsys):

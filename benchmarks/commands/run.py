@@ -123,6 +123,8 @@ def run(parsed: argparse.Namespace) -> int:
 def with_ratings_log(suite: Suite, world: str | None, on: Console) -> tuple[Suite, str | None]:
     """The suite, with Ratings in place of MovieLens if there is no log; the path of the log or fitted world if so."""
     if "MovieLens" not in suite.scenarios:
+        if world is not None:
+            raise ResultsError("--world: none of the scenarios is MovieLens")
         return suite, None
     path = Path(world) if world else find_log()
     if path is None:
