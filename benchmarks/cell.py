@@ -20,9 +20,10 @@ import recsim_env
 from agents.agent import Agent, Learner
 from agents.evaluation import Evaluation, evaluate
 from benchmarks.metrics import CatalogFacts, summary
-from benchmarks.results import Row
+from benchmarks.results import Row, as_lines, from_lines
 from benchmarks.roster import Entry, make_agent
 from benchmarks.suites import Suite
+from recsim_env.ratings_log import MOVIELENS_100K, find_log, fingerprint
 from recsim_env.scenarios import scenario_named
 
 
@@ -40,7 +41,7 @@ class Cell:
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     seed: int
     world: str | None = None
-    """Fitted world or log, for MovieLens."""
+    """Fitted world or log, for MovieLens; None for the log that is found (RECSIM_DATA)."""
     keep: Path | None = None
     """Folder in which what a learner has learnt is kept."""
     trained: Path | None = None
@@ -58,7 +59,18 @@ class Cell:
         parts += [repr(self.suite.worlds), self.suite.device, str(self.seed)]
         if path := self.trained_file():
             parts.append(hashlib.blake2b(path.read_bytes()).hexdigest())
+        if self.log:
+            parts.append(self.log)
         return hashlib.blake2b("\n".join(parts).encode(), digest_size=8).hexdigest()
+
+    @cached_property
+    def log(self) -> str | None:
+        """Fingerprint of the log or fitted world behind MovieLens, if it is another than MovieLens-100K itself."""
+        path = self.world or find_log()
+        if self.scenario != "MovieLens" or path is None:
+            return None
+        found = fingerprint(Path(path))
+        return None if found == MOVIELENS_100K else found
 
     def file_in(self, folder: Path) -> Path:
         """Where the learner is kept, whatever the variant of the scenario."""
@@ -114,6 +126,7 @@ class Cell:
             "seed": self.seed,
             "cell": self.digest,
             "version": recsim_env.__version__,
+            **({"log": self.log} if self.log else {}),
         }
 
     def failed(self, reason: str) -> Row:
@@ -174,7 +187,8 @@ def run_cell(cell: Cell) -> list[Row]:
         "cell_s": round(time.perf_counter() - started, 3),
     }
     env.close()
-    return rows
+    # As they will be read back: what an agent says of itself and JSON cannot hold fails here, with this cell alone.
+    return from_lines(as_lines(rows))
 
 
 def _rounded(ramp: dict[str, list]) -> dict[str, list]:

@@ -1,7 +1,8 @@
 """A folder of results that survives being killed: what is finished in it stays, and is not done again."""
 
+import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -63,8 +64,11 @@ class ResultFolder:
         if found != own:
             raise ResultsError(f"{self.path}: holds {_in_words(found)}, not {_in_words(own)}; choose another folder")
 
-    def finished(self, cells: list[Cell], is_retrying: bool) -> list[Row]:
-        """The rows of finished cells, once the folder is in order. `is_retrying` counts failed ones as not finished."""
+    def finished(self, cells: list[Cell], is_retrying: bool, whole: Iterable[Cell] = ()) -> list[Row]:
+        """The rows of finished cells, once the folder is in order. `is_retrying` counts failed ones as not finished.
+
+        `whole` are the cells of the whole suite, whose agents and scenarios are known although not asked for.
+        """
         path = self.path / RESULTS
         if not path.exists():
             return []
@@ -74,14 +78,11 @@ class ResultFolder:
             if path.read_bytes().count(b"\n") > 0:
                 raise
             rows = []  # the very first line was cut off
-        digests = {cell.digest for cell in cells}
-        asked_for = {(cell.agent, cell.task, cell.seed) for cell in cells}
+        present = _Present(cells, whole)
         done = {row["cell"] for row in rows if row["is_final"] and not (is_retrying and row["status"] == "failed")}
         kept, apart = [], []
         for row in rows:
-            # Cells that are not asked for this time stay: they may be part of the suite the next time.
-            is_foreign = row["cell"] not in digests and (row["agent"], row["scenario"], row["seed"]) in asked_for
-            if is_foreign:
+            if present.is_other_than(row):
                 apart.append(row)
             elif row["cell"] in done:
                 kept.append(row)
@@ -114,6 +115,43 @@ class ResultFolder:
         rows.sort(key=place)
         write_rows(self.path / RESULTS, rows)
         return rows
+
+
+class _Present:
+    """What cells are now, asked for or not, so that rows of other settings can be told."""
+
+    def __init__(self, asked_for: list[Cell], whole: Iterable[Cell]) -> None:
+        self._digests = {cell.digest for cell in asked_for}
+        self._asked_for = {(cell.agent, cell.task, cell.seed) for cell in asked_for}
+        self._tasks = {cell.task for cell in asked_for}
+        self._any_seed = {(cell.agent, cell.task): cell for cell in (*whole, *asked_for)}
+        self._found: dict[tuple[str, str, int, bool], str | None] = {}
+
+    def is_other_than(self, row: Row) -> bool:
+        """Whether a row is not of the present cell; cells that nobody knows here may be of the next run, and are."""
+        if row["cell"] in self._digests:
+            return False
+        if (row["agent"], row["scenario"], row["seed"]) in self._asked_for:
+            return True
+        if "log" in row and row["scenario"] not in self._tasks:
+            return False  # this run has not been told the log
+        place = row["agent"], row["scenario"], row["seed"], "trained" in row
+        if place not in self._found:
+            self._found[place] = self._digest(*place)
+        return self._found[place] not in (None, row["cell"])
+
+    def _digest(self, agent: str, task: str, seed: int, is_trained_elsewhere: bool) -> str | None:
+        """Of a cell that is not asked for; None if what it depends on is not known here."""
+        cell = self._any_seed.get((agent, task))
+        if cell is None or (is_trained_elsewhere and cell.trained is None):
+            return None
+        cell = dataclasses.replace(cell, seed=seed, trained=cell.trained if is_trained_elsewhere else None)
+        if cell.log and task not in self._tasks:
+            return None
+        try:
+            return cell.digest
+        except ResultsError:  # a package that this agent needs is not installed here
+            return None
 
 
 def _in_words(suite: dict) -> str:

@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -15,15 +16,31 @@ from recsim_env.atomic_file import write_atomically
 
 Row = dict[str, Any]
 
-REQUIRED = (
-    *("suite", "agent", "family", "scenario", "seed", "cell", "version"),
-    *("env_steps", "wall_s", "status", "is_final"),
-)
-"""Keys that every row has. `status` is "ok" or "failed" (then `error` says why); `is_final` marks the last row of an
-agent x scenario x seed; `wall_s` is the time spent learning until then, without the evaluations."""
+_TEXT, _STATUS, _FLAG, _OBJECT = "text", "ok or failed", "true or false", "an object"
+_COUNT, _NUMBER, _MAYBE = "a whole number from 0", "a finite number", "a finite number or null"
+_RETURNS = "finite numbers, one or more"
 
-_OF_OK, _OF_LAST = ("return_mean", "return_sem"), ("returns", "settings")
+REQUIRED = {
+    **dict.fromkeys(("suite", "agent", "family", "scenario", "cell", "version"), _TEXT),
+    **dict.fromkeys(("seed", "env_steps"), _COUNT),
+    "wall_s": _NUMBER,
+    "status": _STATUS,
+    "is_final": _FLAG,
+}
+"""Keys that every row has, and what their values are. `status` is "ok" or "failed" (then `error` says why); `is_final`
+marks the last row of an agent x scenario x seed; `wall_s` is the time spent learning until then, without the
+evaluations."""
+
+_OF_OK, _OF_LAST = {"return_mean": _NUMBER, "return_sem": _NUMBER}, {"returns": _RETURNS, "settings": _OBJECT}
 """Keys that every row has besides whose status is "ok", and those of the last of them."""
+
+_OF_SOME = {
+    **dict.fromkeys(("date", "error"), _TEXT),
+    **dict.fromkeys(("metrics", "ramps", "versions"), _OBJECT),
+    **dict.fromkeys(("session_length_mean", "churn"), _NUMBER),
+    **dict.fromkeys(("steps_per_s", "peak_memory_mib", "cell_s"), _MAYBE),
+}
+"""Keys that are checked where they are."""
 
 _PACKAGES = ("recsim-env", "gymnasium", "stable-baselines3", "sb3-contrib", "torch", "numpy", "numba")
 
@@ -74,6 +91,11 @@ def as_lines(rows: Iterable[Row]) -> bytes:
     return "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()
 
 
+def from_lines(lines: bytes) -> list[Row]:
+    """The rows that `as_lines` was given, as a results file gives them back."""
+    return [json.loads(line) for line in lines.splitlines()]
+
+
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
     """Write a results file, whole or not at all."""
     write_atomically(path, as_lines(rows))
@@ -106,29 +128,58 @@ def read_rows(path: Path, tell: Callable[[str], None] | None = None) -> list[Row
     rows = []
     for number, line in enumerate(lines, 1):
         try:
-            row = json.loads(line)
+            row = json.loads(line, parse_constant=_refuse)
         except json.JSONDecodeError as error:
             if number < len(lines):
                 raise ResultsError(f"{path}:{number}: not JSON ({error.msg})") from None
             if line and tell:
                 tell(f"{path}:{number}: the last line is cut off; it is skipped")
             break
-        missing = _missing_keys(row)
-        if missing:
-            raise ResultsError(f"{path}:{number}: not a result row, lacks {', '.join(missing)}")
+        except (ValueError, RecursionError) as error:  # a number that is none or too long, lists in lists without end
+            raise ResultsError(f"{path}:{number}: not a result row, {error}") from None
+        if fault := _fault(row):
+            raise ResultsError(f"{path}:{number}: not a result row, {fault}")
         rows.append(row)
     if not rows:
         raise ResultsError(f"{path}: holds no rows")
     return rows
 
 
-def _missing_keys(row: Any) -> list[str]:
-    """What keeps something read from being a row."""
+def _refuse(constant: str) -> None:
+    """NaN and the infinities are no JSON, although Python reads them."""
+    raise ValueError(f"{constant} is not a number")
+
+
+def _fault(row: Any) -> str:
+    """What keeps something read from being a row; empty if nothing does."""
     if not isinstance(row, dict):
-        return list(REQUIRED)
+        return f"lacks {', '.join(REQUIRED)}"
     is_ok, is_last = row.get("status") == "ok", bool(row.get("is_final"))
-    wanted = [*REQUIRED, *(_OF_OK if is_ok else ()), *(_OF_LAST if is_ok and is_last else ())]
-    return [key for key in wanted if key not in row]
+    wanted = {**REQUIRED, **(_OF_OK if is_ok else {}), **(_OF_LAST if is_ok and is_last else {})}
+    if missing := [key for key in wanted if key not in row]:
+        return f"lacks {', '.join(missing)}"
+    for key, kind in {**wanted, **_OF_SOME}.items():
+        if key in row and not _IS[kind](row[key]):
+            return f"{key}={textwrap.shorten(json.dumps(row[key]), 60)}: must be {kind}"
+    return ""
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it is a finite number; true and false are none, nor is what no float holds."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
+_IS: dict[str, Callable[[Any], bool]] = {
+    _TEXT: lambda value: isinstance(value, str),
+    _STATUS: lambda value: value in ("ok", "failed"),
+    _FLAG: lambda value: isinstance(value, bool),
+    _COUNT: lambda value: _is_number(value) and isinstance(value, int) and value >= 0,
+    _NUMBER: _is_number,
+    _MAYBE: lambda value: value is None or _is_number(value),
+    _RETURNS: lambda value: isinstance(value, list) and len(value) > 0 and all(map(_is_number, value)),
+    _OBJECT: lambda value: isinstance(value, dict),
+}
+"""What each kind of value asks for."""
 
 
 def of_newest_version(rows: list[Row], tell: Callable[[str], None] | None = None) -> list[Row]:

@@ -32,5 +32,23 @@ class Dies(Agent):
         os._exit(9)
 
 
+class SaysFloat32(Agent):
+    """Works, and says of itself what JSON cannot hold."""
+
+    said = np.float32(0.5)
+
+    def act(self, observations, is_first):
+        return np.zeros(self.num_sessions, np.int64)
+
+    def settings_found(self):
+        return {"rate": self.said}
+
+
+class SaysNaN(SaysFloat32):
+    """Likewise."""
+
+    said = float("nan")
+
+
 class NoAgent:
     """Does not extend Agent."""

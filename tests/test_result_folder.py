@@ -91,6 +91,33 @@ def test_cells_that_are_not_asked_for_this_time_stay(tmp_path: Path, every, told
         assert len(folder.finished(fewer, False)) == len(every)
 
 
+def test_rows_of_other_settings_are_kept_apart_when_fewer_cells_are_asked_for(tmp_path: Path, every, told):
+    fewer = [cell for cell in every if cell.agent == "random" and cell.seed == 0]
+    beyond = dataclasses.replace(fewer[0], seed=7)
+    unknown = [dataclasses.replace(fewer[0], agent="mine:Own"), dataclasses.replace(fewer[0], task="Video, changed")]
+    with open_folder(tmp_path, told) as folder:
+        folder.add([row(cell, cell="0123456789abcdef") for cell in (*every[1:], beyond, *unknown)])
+        folder.add([row(beyond), row(fewer[0])])
+        kept = folder.finished(fewer, False, every)
+    assert [found["agent"] for found in kept] == ["mine:Own", "random", "random", "random"]
+    apart = [(found["agent"], found["seed"]) for found in read_rows(tmp_path / APART)]
+    assert apart == [("linucb", 0), ("random", 1), ("linucb", 1), ("random", 7)]
+    assert told == ["4 rows of another version or other settings are kept apart in kept_apart.jsonl"]
+
+
+def test_rows_that_depend_on_what_this_run_was_not_given_stay(tmp_path: Path, told):
+    suite = dataclasses.replace(SUITE, scenarios=("Video", "MovieLens"), agents=("random", "pqn"), num_seeds=1)
+    (tmp_path / "pqn-Video-seed0.learnt").write_bytes(b"learnt")
+    (tmp_path / "log.csv").write_text("user,item,rating,timestamp\n1,1,5,1\n")
+    given = cells("made", suite, str(tmp_path / "log.csv"), trained=tmp_path)
+    whole = cells("made", suite)
+    with open_folder(tmp_path / "out", told, suite) as folder:
+        folder.add([row(cell, **({"trained": "x"} if cell.trained_file() else {})) for cell in given])
+        assert len(folder.finished(whole[:1], False, whole)) == len(given)
+        asked_for = [cell for cell in whole if cell.task == "MovieLens" and cell.agent == "random"]
+        assert len(folder.finished(asked_for, False, whole)) == len(given) - 2  # all of that log
+
+
 def test_a_first_line_that_was_cut_off_is_no_row(tmp_path: Path, every, told):
     with open_folder(tmp_path, told) as folder:
         (tmp_path / RESULTS).write_bytes(b'{"suite": "ma')
@@ -168,6 +195,40 @@ def test_a_row_without_what_a_report_needs_is_refused_in_one_line(key, tmp_path:
     append_rows(tmp_path / RESULTS, [{name: value for name, value in row(every[0]).items() if name != key}])
     with pytest.raises(ResultsError, match=f"results.jsonl:1: not a result row, lacks {key}$"):
         read_rows(tmp_path / RESULTS)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "allowed"),
+    [
+        ("return_mean", "null", "null: must be a finite number"),
+        ("return_sem", "true", "true: must be a finite number"),
+        ("wall_s", "1e999", "Infinity: must be a finite number"),
+        ("cell", "[1]", r"\[1\]: must be text"),
+        ("seed", "1.5", "1.5: must be a whole number from 0"),
+        ("env_steps", "-1", "-1: must be a whole number from 0"),
+        ("is_final", "1", "1: must be true or false"),
+        ("status", '"fine"', '"fine": must be ok or failed'),
+        ("returns", "[1.0, null]", r"\[1.0, null\]: must be finite numbers, one or more"),
+        ("returns", "[]", r"\[\]: must be finite numbers, one or more"),
+        ("settings", "3", "3: must be an object"),
+        ("date", "null", "null: must be text"),
+    ],
+)
+def test_a_row_with_a_value_of_the_wrong_kind_is_refused_in_one_line(key, value, allowed, tmp_path: Path, every):
+    path = tmp_path / RESULTS
+    append_rows(path, [row(every[0]), row(every[1], **{key: "@"})])
+    path.write_text(path.read_text().replace('"@"', value))
+    with pytest.raises(ResultsError, match=f"results.jsonl:2: not a result row, {key}={allowed}$"):
+        read_rows(path)
+
+
+@pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
+def test_what_is_not_a_number_is_refused_wherever_it_stands(constant, tmp_path: Path, every):
+    path = tmp_path / RESULTS
+    append_rows(path, [row(every[0], metrics={"regret": "@"})])
+    path.write_text(path.read_text().replace('"@"', constant))
+    with pytest.raises(ResultsError, match=f"results.jsonl:1: not a result row, {constant} is not a number$"):
+        read_rows(path)
 
 
 def test_a_failed_row_needs_no_return(tmp_path: Path, every):

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import CHECKOUT
+from conftest import CHECKOUT, SCENARIO_NAMES
 
 from agents.terminal import console
 from benchmarks.__main__ import main
@@ -115,6 +115,27 @@ def test_a_cell_of_another_setting_version_or_size_is_another_cell():
     assert dataclasses.replace(cell).digest == cell.digest
 
 
+def test_results_of_one_ratings_log_are_not_taken_for_those_of_another(tmp_path: Path, monkeypatch):
+    paths = [tmp_path / name / "log.csv" for name in ("first", "copy", "other")]
+    for path, rating in zip(paths, (5, 5, 4), strict=True):
+        path.parent.mkdir()
+        path.write_text(f"user,item,rating,timestamp\n1,1,{rating},1\n")
+    suite = dataclasses.replace(TINY, scenarios=("MovieLens", "Video"), agents=(ZERO,), num_seeds=1)
+    first, copy, other = (cells("tiny", suite, str(path)) for path in paths)
+    assert first[0].digest == copy[0].digest != other[0].digest
+    assert first[0].identity()["log"] != other[0].identity()["log"]
+    assert first[1].digest == other[1].digest
+    assert "log" not in first[1].identity()
+    monkeypatch.setenv("RECSIM_DATA", str(paths[2]))
+    assert cells("tiny", suite)[0].digest == other[0].digest
+
+
+@pytest.mark.skipif("MovieLens" not in SCENARIO_NAMES, reason="no ratings log")
+def test_rows_of_movielens_100k_need_not_name_their_log():
+    (cell,) = cells("tiny", dataclasses.replace(TINY, scenarios=("MovieLens",), agents=(ZERO,), num_seeds=1))
+    assert "log" not in cell.identity()
+
+
 def run_as_process(out: Path, *arguments: str) -> subprocess.Popen:
     paths = os.pathsep.join([str(CHECKOUT), str(CHECKOUT / "tests")])
     command = [sys.executable, "-m", "benchmarks", "run", "--suite", "smoke", "--out", str(out), "--no-report"]
@@ -174,20 +195,28 @@ def test_a_learner_that_was_kept_is_evaluated_elsewhere_as_it_is_and_not_trained
 
 
 def test_an_agent_that_fails_is_a_row_and_the_others_go_on(tmp_path: Path):
-    own = [f"--agent=agents_of_ones_own:{name}" for name in ("Raises", "Dies", "Slow")]
+    own = [f"--agent=agents_of_ones_own:{name}" for name in ("Raises", "Dies", "SaysFloat32", "SaysNaN", "Slow")]
     done = run_as_process(tmp_path, "--only", "random", *own, "--seeds", "1", "--workers", "1")
     said = done.communicate()[0]
-    assert done.returncode == 0, said
+    assert done.returncode == 1, said
     rows = {row["agent"].split(":")[-1]: row for row in read_rows(tmp_path / "results.jsonl")}
     assert {name: row["status"] for name, row in rows.items()} == {
         "random": "ok",
         "Raises": "failed",
         "Dies": "failed",
+        "SaysFloat32": "failed",
+        "SaysNaN": "failed",
         "Slow": "ok",
     }
     assert rows["Raises"]["error"] == "ValueError: no idea what to show"
     assert "ended without a result" in rows["Dies"]["error"]
+    assert "float32 is not JSON serializable" in rows["SaysFloat32"]["error"]
+    assert "not JSON compliant" in rows["SaysNaN"]["error"]
     assert "failed: ValueError" in said
+    assert said.splitlines()[-1] == "4 of 6 cells failed; --retry-failed tries them again"
+    assert "Traceback" not in said
+    again = run_as_process(tmp_path, "--only", "random", "--seeds", "1")
+    assert again.wait() == 0, again.communicate()[0]  # of what it was asked for nothing has failed
 
 
 @pytest.mark.parametrize(
@@ -202,6 +231,7 @@ def test_an_agent_that_fails_is_a_row_and_the_others_go_on(tmp_path: Path):
         (["--suite", "smoke", "--agent", "agents_of_ones_own:NoAgent"], "is not a class that extends"),
         (["--suite", "smoke", "--agent", "..x:Agent"], "agent '..x:Agent': cannot be imported (TypeError"),
         (["--suite", "quick", "--world", "nothing.npz", "--scenario", "MovieLens"], "nothing.npz"),
+        (["--suite", "quick", "--world", "nothing.npz"], "--world: none of the scenarios is MovieLens"),
     ],
 )
 def test_what_is_unknown_is_refused_in_one_line_and_nothing_is_written(arguments, message, tmp_path: Path, capsys):
@@ -223,15 +253,26 @@ def test_an_agent_whose_module_fails_is_refused_in_one_line(tmp_path: Path, monk
 
 
 def test_what_a_run_reports_is_of_one_version_and_the_rest_is_said_to_be_kept_apart(tmp_path: Path, capsys):
-    old, new = cells("smoke", dataclasses.replace(SUITES["smoke"], agents=("popularity", "random"), num_seeds=1))
+    agents = ("linucb", "random")  # the first is not in the suite, so that its present settings are not known
+    old, new = cells("smoke", dataclasses.replace(SUITES["smoke"], agents=agents, num_seeds=1))
     with ResultFolder(tmp_path, "smoke", SUITES["smoke"], print) as folder:
         folder.add([{**row, "date": "2026-01-01", "version": "0.0.1", "cell": "old"} for row in run_cell(old)])
         folder.add([{**row, "date": "2026-01-02"} for row in run_cell(new)])
     assert main(["run", "--suite", "smoke", "--only", "random", "--seeds", "1", "--out", str(tmp_path)]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "rows of another version (0.0.1) are kept apart" in said
+    assert "| linucb |" not in (tmp_path / "report.md").read_text()
+    assert "linucb" in (tmp_path / "results.jsonl").read_text()
+
+
+def test_rows_of_other_settings_leave_the_board_although_nobody_asks_for_their_cells(tmp_path: Path, capsys):
+    old, new = cells("smoke", dataclasses.replace(SUITES["smoke"], agents=("popularity", "random"), num_seeds=1))
+    with ResultFolder(tmp_path, "smoke", SUITES["smoke"], print) as folder:
+        folder.add([{**row, "cell": "old"} for row in run_cell(old)] + run_cell(new))
+    assert main(["run", "--suite", "smoke", "--only", "random", "--seeds", "1", "--out", str(tmp_path)]) == 0
+    assert "1 rows of another version or other settings are kept apart" in capsys.readouterr().out
     assert "| popularity |" not in (tmp_path / "report.md").read_text()
-    assert "popularity" in (tmp_path / "results.jsonl").read_text()
+    assert "popularity" in (tmp_path / "kept_apart.jsonl").read_text()
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,8 @@ def add_to(commands: Any) -> None:
         description="Train and evaluate the agents of a suite on held-out users and held-out catalogues, each cell "
         "(agent x scenario x seed) in a worker process. Rows are added to OUT/results.jsonl as cells are finished: "
         "stopped at any time and started again with the same command, it goes on and repeats nothing. At its end the "
-        "report is written (report.html, report.md and pictures). MovieLens needs its ratings log (RECSIM_DATA or "
-        "--world); without it the scenario Ratings takes its place.",
+        "report is written (report.html, report.md and pictures); the exit status is 1 if cells have failed. MovieLens "
+        "needs its ratings log (RECSIM_DATA or --world); without it the scenario Ratings takes its place.",
     )
     parser.add_argument("--suite", default="quick", help="what to compare; `agents` lists them (default: %(default)s)")
     parser.add_argument(
@@ -76,14 +76,17 @@ def run(parsed: argparse.Namespace) -> int:
         raise ResultsError(f"--trained {parsed.trained}: no such folder")
     if parsed.keep:
         parsed.keep.mkdir(parents=True, exist_ok=True)
-    every = cells(parsed.suite, suite, world, keep=parsed.keep, trained=parsed.trained)
+    every, whole = (
+        cells(parsed.suite, each, world, keep=parsed.keep, trained=parsed.trained)
+        for each in (suite, suite_named(parsed.suite))
+    )
     origin = provenance(sys.argv[1:])
 
     def tell(words: str) -> None:
         on.print(words, highlight=False, markup=False)
 
     with ResultFolder(parsed.out, parsed.suite, suite, tell) as folder:
-        rows = folder.finished(every, parsed.retry_failed)
+        rows = folder.finished(every, parsed.retry_failed, whole)
         done, costs = {row["cell"] for row in rows}, Costs(every, rows)
         todo = [cell for cell in every if cell.digest not in done]
         if len(todo) < len(every):
@@ -106,16 +109,22 @@ def run(parsed: argparse.Namespace) -> int:
                     num_done=len(todo) - len(left),
                 )
         rows = of_newest_version(folder.sort(), tell)
-    if parsed.no_report:
-        return 0
-    from benchmarks.commands.report import write_and_show
+    if not parsed.no_report:
+        from benchmarks.commands.report import write_and_show
 
-    return write_and_show(parsed.out, rows, on, [(cell.agent, cell.task, cell.seed) for cell in every])
+        write_and_show(parsed.out, rows, on, [(cell.agent, cell.task, cell.seed) for cell in every])
+    digests = {cell.digest for cell in every}
+    num_failed = sum(row["status"] == "failed" and row["cell"] in digests for row in rows)
+    if num_failed:
+        tell(f"{num_failed} of {len(every)} cells failed; --retry-failed tries them again")
+    return 1 if num_failed else 0
 
 
 def with_ratings_log(suite: Suite, world: str | None, on: Console) -> tuple[Suite, str | None]:
     """The suite, with Ratings in place of MovieLens if there is no log; the path of the log or fitted world if so."""
     if "MovieLens" not in suite.scenarios:
+        if world is not None:
+            raise ResultsError("--world: none of the scenarios is MovieLens")
         return suite, None
     path = Path(world) if world else find_log()
     if path is None:

@@ -8,6 +8,9 @@ from recsim_env.ratings_log.fitted_world import FORMAT_VERSION, FittedWorld
 from recsim_env.ratings_log.fitting import FIT_VERSION, fit_log
 from recsim_env.ratings_log.reading import WHERE_TO_GET_DATA, files_of_log
 
+MOVIELENS_100K = "bc666f7d9e8b6fa85018805ed739d8857382ed0f79dc5ce7999bca097ce6da4e"
+"""`fingerprint` of MovieLens-100K as GroupLens hands it out."""
+
 
 def find_log() -> Path | None:
     """The ratings log of this machine, or None.
@@ -45,7 +48,8 @@ def load_or_fit(path: Path | str | None = None, *, num_factors: int = 16, seed: 
     path = Path(path)
     if path.suffix == ".npz":
         return FittedWorld.load(path)
-    cached = _cache_folder() / f"world-{_fingerprint(path, num_factors, seed)}.npz"
+    settings = f"{FORMAT_VERSION} {FIT_VERSION} {num_factors} {seed} {path.resolve().name}"
+    cached = _cache_folder() / f"world-{fingerprint(path, settings)}.npz"
     if cached.is_file():
         try:
             return FittedWorld.load(cached)
@@ -65,9 +69,8 @@ def _cache_folder() -> Path:
     return Path(named) if named else Path.home() / ".cache" / "recsim_env"
 
 
-def _fingerprint(path: Path, num_factors: int, seed: int) -> str:
-    """sha256 of the log's name and files, the settings of the fit and the versions of program and file."""
-    settings = f"{FORMAT_VERSION} {FIT_VERSION} {num_factors} {seed} {path.resolve().name}"
+def fingerprint(path: Path, settings: str = "") -> str:
+    """sha256 of what a log or a fitted world holds, wherever it lies, and of what is made of it (`settings`)."""
     digest = hashlib.sha256(settings.encode())
     for file in files_of_log(path):
         content = file.read_bytes() if file.is_file() else b""  # what is missing is fit_log's to report
