@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from benchmarks.board import LEARNING_FAMILIES, OBSERVED_ITEMS, POPULARITY, TOLD_ITEMS, Board, Standing
 from benchmarks.leaderboard import seeds_of
+from benchmarks.roster import reads_evaluation_catalog
 from benchmarks.score_draws import Estimate, decimals
 from benchmarks.scores import reference_seeds
 from benchmarks.suites import ONE, ZERO
@@ -149,28 +150,35 @@ def how_sure(board: Board) -> str:
 
 
 def against_popularity(board: Board) -> list[str]:
-    """Which learners return more than popularity, and where; first those that do so nowhere."""
+    """Which learners return more than popularity, and where; first those that do so nowhere.
+
+    Learners that share no scenario and seed with popularity are left out.
+    """
     popular = board.by_agent.get(POPULARITY)
     learners = [each for each in board.standings if each.family in LEARNING_FAMILIES and each.returns]
-    if popular is None or not popular.returns or not learners:
+    if popular is None or not popular.returns:
         return []
-    above = {each.agent: _scenarios_above(board, each, popular) for each in learners}
+    leads = {each.agent: _leads(board, each, popular) for each in learners}
+    above = {agent: [name for name, lead in of.items() if lead.low > 0.0] for agent, of in leads.items() if of}
+    if not above:
+        return []
     nowhere = [agent for agent, scenarios in above.items() if not scenarios]
     if nowhere:
         says = f"{listed(nowhere)} {'does' if len(nowhere) == 1 else 'do'} not beat popularity in any scenario."
     else:
-        says = "Every learner beats popularity in at least one scenario."
-    everywhere = [each.agent for each in learners if above[each.agent] == list(popular.returns)]
+        who = "Every learner" if len(above) == len(learners) else "Every learner that can be compared with it"
+        says = f"{who} beats popularity in at least one scenario."
+    everywhere = [agent for agent in above if above[agent] == list(popular.returns)]
     found = [says, f"Above popularity in every scenario: {listed(everywhere)}."]
     partly = [agent for agent, scenarios in above.items() if scenarios and agent not in everywhere]
     return found + [f"{agent}: above popularity in {listed(above[agent])} only." for agent in partly]
 
 
-def _scenarios_above(board: Board, learner: Standing, popular: Standing) -> list[str]:
-    """Where the whole 95% interval of the difference in return is above 0."""
+def _leads(board: Board, learner: Standing, popular: Standing) -> dict[str, Estimate]:
+    """The difference in return, by scenario, where both have runs with the same seeds."""
     shared = [scenario for scenario in popular.returns if scenario in learner.returns]
     leads = {name: board.lead_in(name, learner.agent, popular.agent) for name in shared}
-    return [name for name, lead in leads.items() if lead and lead.low > 0.0]
+    return {name: lead for name, lead in leads.items() if lead}
 
 
 def missing_cells(board: Board, expected: Iterable[CellKey] | None = None) -> list[CellKey]:
@@ -182,17 +190,17 @@ def missing_cells(board: Board, expected: Iterable[CellKey] | None = None) -> li
     return [key for key in expected if key not in found]
 
 
-def definitions() -> list[str]:
+def definitions(board: Board) -> list[str]:
     """What the figures mean."""
+    readers = [agent for agent in board.family_of if reads_evaluation_catalog(agent)]
+    except_for = f", except {listed(readers)}, which learnt from other people's answers about the evaluation's items"
     return [
         "**return**: sum of the rewards of a session; a step's reward is the mean rating, in stars, of what was shown; "
         "what was not consumed rates 0.",
         "**score**: (return − random) / (planning oracle − random), with the mean returns of both in the same "
         "scenario. 0 is random, 1 the planning oracle, which reads the latent state and tries out futures.",
         "**interquartile mean**: mean of the middle half of all runs, all scenarios × seeds together.",
-        "**95% interval**: bootstrap in two stages: seeds are drawn again within each scenario, and evaluation "
-        "sessions within each seed, the same ones for all agents, so that differences stay paired. It speaks of other "
-        "seeds, users and catalogues of these scenarios, not of other scenarios.",
+        f"**95% interval**: bootstrap. {_drawn_again(board)}",
         "**probability of improvement**: how often a run scores above the other agent's run with the same seed, mean "
         "over scenarios.",
         "**regret**: what the planning oracle returns more, on the same sessions.",
@@ -200,5 +208,23 @@ def definitions() -> list[str]:
         "**deployable**: needs no more than a recommender has. References are not: oracles read the latent state, the "
         "Bayes-filter and the history-blind players know the model of the world; random is the zero of the scale.",
         "**beats popularity**: the 95% interval of the difference in return, on the same sessions, is above 0.",
-        "Every agent is evaluated on the same sessions, of users and items that training never saw.",
+        "Every agent is evaluated on the same sessions, of users and items that training never saw"
+        f"{except_for if readers else ''}.",
     ]
+
+
+def _drawn_again(board: Board) -> str:
+    """What the bootstrap draws, and so what its intervals speak of: with one seed less than with several."""
+    numbers = set(board.num_seeds.values())
+    found = []
+    if numbers - {1}:
+        found.append(
+            "Seeds are drawn again within each scenario, the same ones for all agents, so that differences stay "
+            "paired. It speaks of other seeds, users and catalogues of these scenarios, not of other scenarios."
+        )
+    if 1 in numbers:
+        found.append(
+            "With one seed its evaluation sessions are drawn again, the same ones for all agents. It then speaks of "
+            "other sessions alone, not of other seeds or catalogues."
+        )
+    return " ".join(found)
