@@ -145,7 +145,7 @@ def how_sure(board: Board) -> str:
     return (
         f"**Exploratory**: {counted(fewest, 'seed')} are fewer than {ENOUGH_SEEDS}, and intervals from so few "
         "are too narrow. A nominal 95% bootstrap interval of the interquartile mean holds the truth in about 75% of "
-        "the cases with 3 seeds of 1 scenario, 92% with 5 seeds of 4, 94% with 10 seeds of 4."
+        "the cases with 3 seeds of 1 scenario, 90% with 5 seeds of 4, 93% with 10 seeds of 4."
     )
 
 
