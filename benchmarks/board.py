@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.results import Row
 from benchmarks.score_draws import AgentRuns, Estimate, Runs, draw_runs, estimate
-from benchmarks.scores import final_rows, scales, scored
+from benchmarks.scores import compared_seeds, final_rows, scored
 from benchmarks.statistics import interquartile_mean, optimality_gap, performance_profile, probability_of_improvement
 from benchmarks.suites import ONE, ZERO
 
@@ -38,10 +38,11 @@ class Standing:
     gap: Estimate | None
     """Optimality gap: what lacks to the planning oracle, mean over scenarios."""
     scores: dict[str, Estimate]
-    """Mean score over seeds, by scenario."""
+    """Mean score over the seeds that are compared, by scenario."""
     returns: dict[str, Estimate]
     """Mean return of a session over seeds, by scenario."""
     num_seeds: dict[str, int]
+    """Behind its score in a scenario, and where it has none, behind its return."""
 
     @property
     def is_deployable(self) -> bool:
@@ -52,20 +53,25 @@ class Standing:
 class Board:
     """Agents, best first, from the rows of one suite.
 
+    Scores are of the seeds that both references and all ranked agents have, where there are any (`compared_seeds`).
+
     Args:
         rows: what the runs left, failed ones too; at least one.
         seed: of the bootstrap.
     """
 
     def __init__(self, rows: Iterable[Row], seed: int = 0) -> None:
-        self.rows = scored(rows)
-        if not self.rows:
+        rows = list(rows)
+        if not rows:
             raise ValueError("rows: none, must be at least one")
+        self.compared_seeds = compared_seeds(rows)
+        self.rows = scored(rows, self.compared_seeds)
         self.final = final_rows(self.rows)
         self.scenarios = list(dict.fromkeys(row["scenario"] for row in self.rows))
-        self.scored_scenarios = [name for name in self.scenarios if name in scales(self.rows)]
+        self.scored_scenarios = [name for name in self.scenarios if name in self.compared_seeds]
         self.family_of = {row["agent"]: row["family"] for row in self.rows}
-        self.of_agent = {agent: AgentRuns() for agent in self.family_of} | draw_runs(self.rows, seed)
+        drawn = draw_runs(self.rows, self.compared_seeds, seed)
+        self.of_agent = {agent: AgentRuns() for agent in self.family_of} | drawn
         places = [self._standing(agent) for agent in self.family_of]
         self.standings = sorted(places, key=_place)
         self.by_agent = {standing.agent: standing for standing in self.standings}
@@ -92,9 +98,25 @@ class Board:
         return next((each for each in self.deployable if each.family in BASELINE_FAMILIES), None)
 
     @cached_property
-    def num_seeds(self) -> int:
-        """The most seeds that any agent has in a scenario."""
-        return max((n for standing in self.standings for n in standing.num_seeds.values()), default=0)
+    def num_seeds(self) -> dict[str, int]:
+        """By scenario, the fewest seeds of the winner, the next and both references; of all agents if none is ranked.
+
+        Scenarios that are not compared, and those without runs, are left out.
+        """
+        references = [standing for standing in self.ranked if standing.agent in (ZERO, ONE)]
+        standings = [*self.deployable[:2], *references] or self.standings
+        found = {name: [of.num_seeds[name] for of in standings if name in of.num_seeds] for name in self.scenarios}
+        where = self.scored_scenarios or self.scenarios
+        return {name: min(found[name]) for name in where if found[name]}
+
+    @cached_property
+    def unevenly_compared(self) -> list[str]:
+        """Scored scenarios in which a ranked agent lacks some of the seeds that are compared."""
+        return [
+            name
+            for name, seeds in self.compared_seeds.items()
+            if any(standing.num_seeds[name] < len(seeds) for standing in self.ranked)
+        ]
 
     def highlights(self, num_agents: int = 6) -> list[str]:
         """The agents to look at, best first: the best deployable ones, with popularity and the best baseline."""
@@ -168,7 +190,7 @@ class Board:
             gap=gap,
             scores={name: _mean(runs) for name, runs in of_agent.scores.items()},
             returns={name: _mean(runs) for name, runs in of_agent.returns.items()},
-            num_seeds={name: len(runs.seeds) for name, runs in of_agent.returns.items()},
+            num_seeds={name: len(of_agent.scores.get(name, runs).seeds) for name, runs in of_agent.returns.items()},
         )
 
     def _shared(self, x: str, y: str) -> tuple[Drawn, Drawn]:

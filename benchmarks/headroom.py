@@ -71,7 +71,8 @@ def headroom_table(rows: list[Row], scenario: str) -> str:
         of_agent = [row for row in final if row["agent"] == agent]
         half = 1.96 * returns[agent].std(ddof=1) / np.sqrt(len(returns[agent]))
         length, churn = (float(np.mean([row[name] for row in of_agent])) for name in ("session_length_mean", "churn"))
-        score = round(float(np.mean([row.get("score", np.nan) for row in of_agent])), 2) + 0.0  # never -0.00
+        scores = [row["score"] for row in of_agent if "score" in row] or [np.nan]
+        score = round(float(np.mean(scores)), 2) + 0.0  # never -0.00
         lines.append(
             f"| {agent} | {score:.2f} | {returns[agent].mean():.1f} ± {half:.1f} | {length:.1f} | {churn:.0%} |"
         )

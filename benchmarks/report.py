@@ -55,7 +55,7 @@ def compose(board: Board, pictures: list[Picture], missing: list[CellKey]) -> Re
         Section(title="Failed and missing", blocks=_gaps(board, missing)),
         Section(title="Settings", blocks=_settings(board)),
         Section(title="Where this comes from", blocks=_points(_origins(board))),
-        Section(title="What the figures mean", blocks=_points(definitions())),
+        Section(title="What the figures mean", blocks=_points(definitions(board))),
     ]
     return Report(
         title=f"Benchmark report: suite {board.rows[0]['suite']}",
@@ -102,7 +102,8 @@ def _gaps(board: Board, missing: list[CellKey]) -> list[Words | Table | Picture]
         blocks.append(Table(title="Missing", columns=columns, rows=_missing_rows(missing), is_detail=True))
     unscored = [name for name in board.scenarios if name not in board.scored_scenarios]
     if unscored:
-        blocks.append(Words(lines=[f"Without scores, as a reference is missing: {listed(unscored)}."]))
+        why = "a reference is missing, or the oracle is not above random"
+        blocks.append(Words(lines=[f"Without scores, as {why}: {listed(unscored)}."]))
     return blocks or [Words(lines=["Every cell ran."])]
 
 

@@ -4,7 +4,9 @@ from collections.abc import Iterable
 
 from benchmarks.board import LEARNING_FAMILIES, OBSERVED_ITEMS, POPULARITY, TOLD_ITEMS, Board, Standing
 from benchmarks.leaderboard import seeds_of
-from benchmarks.score_draws import decimals
+from benchmarks.roster import reads_evaluation_catalog
+from benchmarks.score_draws import Estimate, decimals
+from benchmarks.scores import reference_seeds
 from benchmarks.suites import ONE, ZERO
 
 CellKey = tuple[str, str, int]
@@ -31,7 +33,7 @@ def answer(board: Board, missing: list[CellKey]) -> list[str]:
     elif not board.deployable:
         found = ["No agent that could be deployed has runs in every scored scenario yet, so there is no winner."]
     else:
-        found = [_winner(board), _between_references(board), _by_scenario(board)]
+        found = [_winner(board), _between_references(board), _by_scenario(board), *_compared(board)]
     found += [*against_popularity(board)[:1], how_sure(board)]
     failed = sum(row["status"] == "failed" for row in board.rows)
     if failed or missing:
@@ -69,7 +71,7 @@ def _winner(board: Board) -> str:
         f", {lead.text()} above the next, {next_best.agent}. The probability that a run of {best.agent} scores above "
         f"one of {next_best.agent} is {chance.text()}."
     )
-    if lead.low <= 0.0:
+    if lead.low <= 0.0 <= lead.high:
         says += " The interval of that lead holds 0: these runs do not tell the two apart."
     return says
 
@@ -79,20 +81,41 @@ def _between_references(board: Board) -> str:
     says = "Random is 0, the planning oracle, which reads the latent state, 1."
     observed = board.by_agent.get(OBSERVED_ITEMS)
     if observed and observed.score and best.score:
-        share = best.score.value / observed.score.value
         says += (
             f" A Bayes-filter player, which knows how people behave, but sees of them and of items only what an agent "
-            f"sees, has {observed.score.text()}; {best.agent} has {share:.0%} of that."
+            f"sees, has {observed.score.text()}{_share(best, observed.score)}."
         )
     told = board.by_agent.get(TOLD_ITEMS)
     if told and told.score:
         who = "One" if observed else "A Bayes-filter player"
         says += f" {who} that is told what every item is, but not who is visiting, has {told.score.text()}"
-        says += f"; {best.agent} has {best.score.value / told.score.value:.0%} of that." if best.score else "."
+        says += f"{_share(best, told.score)}."
     baseline = board.best_baseline
     if baseline and baseline.score and baseline.agent != best.agent:
         says += f" The best rule or bandit, {baseline.agent}, has {baseline.score.text()}."
     return says
+
+
+def _share(best: Standing, reference: Estimate) -> str:
+    """`; ppo has 80% of that`; nothing unless both are above random, as a share would then be none."""
+    if not best.score or best.score.value <= 0.0 or reference.low <= 0.0:
+        return ""
+    return f"; {best.agent} has {best.score.value / reference.value:.0%} of that"
+
+
+def _compared(board: Board) -> list[str]:
+    """Which seeds rank, where that is not all that the references have."""
+    of_references = reference_seeds(board.rows)
+    fewer = [
+        f"{name} {len(seeds)} of {len(of_references[name])}"
+        for name, seeds in board.compared_seeds.items()
+        if len(seeds) < len(of_references[name])
+    ]
+    found = [f"Ranked by the seeds that every ranked agent has: {listed(fewer)}."] if fewer else []
+    if board.unevenly_compared:
+        where = listed(board.unevenly_compared)
+        found.append(f"Ranked by runs that are not of the same seeds in {where}, as no seed that all have will do.")
+    return found
 
 
 def _by_scenario(board: Board) -> str:
@@ -109,43 +132,53 @@ def _by_scenario(board: Board) -> str:
 
 def how_sure(board: Board) -> str:
     """What the number of seeds allows to say."""
-    if board.num_seeds >= ENOUGH_SEEDS:
+    fewest = min(board.num_seeds.values(), default=ENOUGH_SEEDS)
+    if fewest >= ENOUGH_SEEDS:
         return ""
-    if board.num_seeds == 1:
+    if fewest == 1:
+        single = [name for name, number in board.num_seeds.items() if number == 1]
+        are_all = len(single) == len(board.num_seeds)
         return (
-            "**Exploratory**: with one seed nothing is known of how much training varies; intervals are over "
-            "evaluation sessions alone."
+            f"**Exploratory**: with one seed{'' if are_all else f', as in {listed(single)},'} nothing is known of how "
+            f"much training varies; intervals are {'' if are_all else 'there '}over evaluation sessions alone."
         )
     return (
-        f"**Exploratory**: {counted(board.num_seeds, 'seed')} are fewer than {ENOUGH_SEEDS}, and intervals from so few "
+        f"**Exploratory**: {counted(fewest, 'seed')} are fewer than {ENOUGH_SEEDS}, and intervals from so few "
         "are too narrow. A nominal 95% bootstrap interval of the interquartile mean holds the truth in about 75% of "
-        "the cases with 3 seeds of 1 scenario, 86% with 5 seeds of 4, 92% with 10 seeds of 4."
+        "the cases with 3 seeds of 1 scenario, 90% with 5 seeds of 4, 93% with 10 seeds of 4."
     )
 
 
 def against_popularity(board: Board) -> list[str]:
-    """Which learners return more than popularity, and where; first those that do so nowhere."""
+    """Which learners return more than popularity, and where; first those that do so nowhere.
+
+    Learners that share no scenario and seed with popularity are left out.
+    """
     popular = board.by_agent.get(POPULARITY)
     learners = [each for each in board.standings if each.family in LEARNING_FAMILIES and each.returns]
-    if popular is None or not popular.returns or not learners:
+    if popular is None or not popular.returns:
         return []
-    above = {each.agent: _scenarios_above(board, each, popular) for each in learners}
+    leads = {each.agent: _leads(board, each, popular) for each in learners}
+    above = {agent: [name for name, lead in of.items() if lead.low > 0.0] for agent, of in leads.items() if of}
+    if not above:
+        return []
     nowhere = [agent for agent, scenarios in above.items() if not scenarios]
     if nowhere:
         says = f"{listed(nowhere)} {'does' if len(nowhere) == 1 else 'do'} not beat popularity in any scenario."
     else:
-        says = "Every learner beats popularity in at least one scenario."
-    everywhere = [each.agent for each in learners if above[each.agent] == list(popular.returns)]
+        who = "Every learner" if len(above) == len(learners) else "Every learner that can be compared with it"
+        says = f"{who} beats popularity in at least one scenario."
+    everywhere = [agent for agent in above if above[agent] == list(popular.returns)]
     found = [says, f"Above popularity in every scenario: {listed(everywhere)}."]
     partly = [agent for agent, scenarios in above.items() if scenarios and agent not in everywhere]
     return found + [f"{agent}: above popularity in {listed(above[agent])} only." for agent in partly]
 
 
-def _scenarios_above(board: Board, learner: Standing, popular: Standing) -> list[str]:
-    """Where the whole 95% interval of the difference in return is above 0."""
+def _leads(board: Board, learner: Standing, popular: Standing) -> dict[str, Estimate]:
+    """The difference in return, by scenario, where both have runs with the same seeds."""
     shared = [scenario for scenario in popular.returns if scenario in learner.returns]
     leads = {name: board.lead_in(name, learner.agent, popular.agent) for name in shared}
-    return [name for name, lead in leads.items() if lead and lead.low > 0.0]
+    return {name: lead for name, lead in leads.items() if lead}
 
 
 def missing_cells(board: Board, expected: Iterable[CellKey] | None = None) -> list[CellKey]:
@@ -157,17 +190,17 @@ def missing_cells(board: Board, expected: Iterable[CellKey] | None = None) -> li
     return [key for key in expected if key not in found]
 
 
-def definitions() -> list[str]:
+def definitions(board: Board) -> list[str]:
     """What the figures mean."""
+    readers = [agent for agent in board.family_of if reads_evaluation_catalog(agent)]
+    except_for = f", except {listed(readers)}, which learnt from other people's answers about the evaluation's items"
     return [
         "**return**: sum of the rewards of a session; a step's reward is the mean rating, in stars, of what was shown; "
         "what was not consumed rates 0.",
         "**score**: (return − random) / (planning oracle − random), with the mean returns of both in the same "
         "scenario. 0 is random, 1 the planning oracle, which reads the latent state and tries out futures.",
         "**interquartile mean**: mean of the middle half of all runs, all scenarios × seeds together.",
-        "**95% interval**: bootstrap in two stages: seeds are drawn again within each scenario, and evaluation "
-        "sessions within each seed, the same ones for all agents, so that differences stay paired. It speaks of other "
-        "seeds, users and catalogues of these scenarios, not of other scenarios.",
+        f"**95% interval**: bootstrap. {_drawn_again(board)}",
         "**probability of improvement**: how often a run scores above the other agent's run with the same seed, mean "
         "over scenarios.",
         "**regret**: what the planning oracle returns more, on the same sessions.",
@@ -175,5 +208,23 @@ def definitions() -> list[str]:
         "**deployable**: needs no more than a recommender has. References are not: oracles read the latent state, the "
         "Bayes-filter and the history-blind players know the model of the world; random is the zero of the scale.",
         "**beats popularity**: the 95% interval of the difference in return, on the same sessions, is above 0.",
-        "Every agent is evaluated on the same sessions, of users and items that training never saw.",
+        "Every agent is evaluated on the same sessions, of users and items that training never saw"
+        f"{except_for if readers else ''}.",
     ]
+
+
+def _drawn_again(board: Board) -> str:
+    """What the bootstrap draws, and so what its intervals speak of: with one seed less than with several."""
+    numbers = set(board.num_seeds.values())
+    found = []
+    if numbers - {1}:
+        found.append(
+            "Seeds are drawn again within each scenario, the same ones for all agents, so that differences stay "
+            "paired. It speaks of other seeds, users and catalogues of these scenarios, not of other scenarios."
+        )
+    if 1 in numbers:
+        found.append(
+            "With one seed its evaluation sessions are drawn again, the same ones for all agents. It then speaks of "
+            "other sessions alone, not of other seeds or catalogues."
+        )
+    return " ".join(found)

@@ -4,7 +4,7 @@ import difflib
 import importlib
 import inspect
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ FAMILIES = {
     "reference": "knows what no agent can",
     "rule": "ranks by a rule",
     "bandit": "learns each person within the session",
-    "logged": "learns from logged sessions only",
+    "logged": "learns from answers how items are rated, without reinforcement",
     "learner": "learns by reinforcement, ours",
     "library": "learns by reinforcement, of Stable-Baselines3 or sb3-contrib",
     "own": "put on the board by --agent",
@@ -35,6 +35,8 @@ class Entry:
     family: str
     settings: dict[str, Any] = field(default_factory=dict)
     """Keyword arguments of the class; what `TUNED` holds for the agent takes precedence."""
+    reads_evaluation_catalog: bool = False
+    """As its class has it (`Learner.reads_evaluation_catalog`); here, so that a report need not import the agents."""
 
     def agent_class(self) -> type[Agent]:
         """The class; `ResultsError` in one line if it is not there or no agent."""
@@ -65,6 +67,10 @@ def _of_contrib(algorithm: str, **settings: Any) -> Entry:
 def _of_wolpertinger(algorithm: str, **settings: Any) -> Entry:
     path = "agents.wolpertinger:Wolpertinger"
     return Entry(path=path, family="library", settings={"algorithm": algorithm, **settings})
+
+
+def _of_log(path: str) -> Entry:
+    return Entry(path=path, family="logged", reads_evaluation_catalog=True)
 
 
 def _of_large_model(family: str, **settings: Any) -> Entry:
@@ -118,8 +124,8 @@ ROSTER: dict[str, Entry] = {
     "eb-linucb": Entry(path="agents.empirical_bayes:EmpiricalBayesLinUCB", family="bandit"),
     "eb-thompson": Entry(path="agents.empirical_bayes:EmpiricalBayesThompson", family="bandit"),
     "neural-linear": Entry(path="agents.neural_linear:NeuralLinear", family="bandit"),
-    "item-knn": Entry(path="agents.item_knn:ItemKNN", family="logged"),
-    "matrix-factorization": Entry(path="agents.matrix_factorization:MatrixFactorization", family="logged"),
+    "item-knn": _of_log("agents.item_knn:ItemKNN"),
+    "matrix-factorization": _of_log("agents.matrix_factorization:MatrixFactorization"),
     "sequence-model": Entry(path="agents.sequence_model:SequenceModel", family="logged"),
     "pqn": Entry(path="agents.pqn:PQN", family="learner"),
     "slateq": Entry(path="agents.slate_q:SlateQ", family="learner"),
@@ -193,7 +199,17 @@ def entry_named(name: str) -> Entry:
     if not tuned.is_file():
         return entry
     found = json.loads(tuned.read_text())["settings"]
-    return Entry(path=entry.path, family=entry.family, settings={**entry.settings, **found})
+    return replace(entry, settings={**entry.settings, **found})
+
+
+def reads_evaluation_catalog(name: str) -> bool:
+    """Whether the agent learns from others' answers about the evaluation's items; False for one that is not there."""
+    if name in ROSTER:
+        return ROSTER[name].reads_evaluation_catalog
+    try:
+        return bool(getattr(entry_named(name).agent_class(), "reads_evaluation_catalog", False))
+    except ResultsError:
+        return False
 
 
 def nearest(name: str, names: Any) -> str:

@@ -35,7 +35,8 @@ class Worlds:
 
 
 HELD_OUT = Worlds(split="test", training_catalog_seed=0, catalog_seed=1_000_003, sessions_seed=2_000_003)
-"""People and items of the evaluation are in no training and in no tuning."""
+"""People and items of the evaluation are in no training and in no tuning; only learners that `reads_evaluation_catalog`
+marks learn from what other people answered about its items."""
 
 TUNING = Worlds(split="train", training_catalog_seed=500, catalog_seed=3_000_017, sessions_seed=4_000_037)
 """Where settings are chosen: nobody and nothing of `HELD_OUT` is in it."""
@@ -48,7 +49,8 @@ class Suite:
     """One comparison: every agent in every scenario with every seed.
 
     With seed k every agent is trained on users and a catalogue of its own, and evaluated on the k-th held-out catalogue
-    with the same sessions of held-out users: differences between agents are paired by seed and session.
+    with the same sessions of held-out users: differences between agents are paired by seed and session. Learners that
+    `reads_evaluation_catalog` marks are trained on the evaluation's catalogue, with other users.
     """
 
     scenarios: tuple[str, ...]

@@ -114,3 +114,10 @@ def test_the_table_has_the_rungs_from_the_top_and_the_claims():
 def test_only_seeds_that_all_rungs_have_are_compared():
     rows = [row for row in made_rows(num_seeds=3) if (row["agent"], row["seed"]) != ("random", 1)]
     assert {len(of_agent) for of_agent in returns_of(rows, "Video").values()} == {200}
+
+
+def test_scores_of_the_ladder_leave_out_the_runs_that_have_none():
+    rows = made_rows(num_seeds=2, num_sessions=50)
+    fewer = [row for row in rows if (row["agent"], row["seed"]) != ("random", 1)]
+    assert "| popularity | nan" not in headroom_table(fewer, "Video")
+    assert "| planning-oracle | 1.00 |" in headroom_table(fewer, "Video")

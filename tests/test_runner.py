@@ -98,6 +98,7 @@ def test_every_agent_of_the_roster_can_be_made_with_its_settings(name):
         pytest.importorskip("sb3_contrib")
     agent = make_agent(entry)
     assert entry.family in FAMILIES
+    assert entry.reads_evaluation_catalog == getattr(agent, "reads_evaluation_catalog", False)
     assert type(agent).__doc__
     assert takes_device(type(agent)) == hasattr(agent, "device")
 

@@ -165,7 +165,7 @@ def one_by_one(board: Board) -> Picture:
 def _score_curve(board: Board, agent: str) -> Curve | None:
     of_scenarios = []
     for scenario in board.scored_scenarios:
-        rows = [row for row in board.rows if (row["agent"], row["scenario"]) == (agent, scenario)]
+        rows = [row for row in board.rows if (row["agent"], row["scenario"]) == (agent, scenario) and "score" in row]
         line = curve(rows, STEPS, "score", "score_sem")
         if len(line.x) > 1:
             of_scenarios.append(line)
