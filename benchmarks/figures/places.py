@@ -50,7 +50,7 @@ def leaderboard_picture(board: Board) -> Picture:
         caption=(
             "Score of every agent: 0 is random, 1 the planning oracle. "
             + ("First panel: interquartile mean over scenarios x seeds. The others: mean" if are_several else "Mean")
-            + " over seeds. Bars: 95% intervals over seeds and evaluation sessions."
+            + " over seeds. Bars: 95% intervals over seeds, or over the sessions of a single one."
         ),
         panels=panels,
         families=frozenset({standing.family for standing in board.standings}),
