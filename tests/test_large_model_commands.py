@@ -169,7 +169,7 @@ def test_what_is_told_of_a_damaged_checkpoint_is_not_in_the_way_of_json(trained,
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--env", "recsim_env/Vdeo-v0"), "recsim_env/Video-v0"),
+        (("--env", "recsim_env/Vdeo-v0"), "Did you mean: `Video`"),
         (("--env", "CartPole-v1"), "env 'CartPole-v1': is none that this model can play"),
         (("--device", "tpu"), "device='tpu': must be cpu, cuda or cuda:NUMBER"),
     ],
