@@ -308,9 +308,8 @@ class BayesFilterPlayer(KnownWorldPlayer):
             if is_news.any():
                 self._particles["start_step"][is_news] = (times[is_news] - back - 1)[:, None]
                 self._particles["step"][is_news] = 0
-                self._take_in(
-                    items[:, back], answers[:, back], unknown, is_news, has_stayed=False
-                )  # nobody leaves a log
+                # Nobody leaves a log: patience that was spent in it says nothing.
+                self._take_in(items[:, back], answers[:, back], unknown, is_news, has_stayed=False)
         self._simulator.adapted(_come_back)(self._particles, self._users, times, is_first, self._parameters)
 
     def _take_in(self, shown, answers, moods, is_news, has_stayed) -> None:

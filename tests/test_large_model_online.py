@@ -53,42 +53,43 @@ def test_after_the_people_have_changed_it_recovers_and_a_frozen_copy_does_not(de
     assert not all(each.is_undone for each in rounds)
 
 
-def test_a_round_that_leads_too_far_is_undone(deployed):
+def served(deployed, scenario):
+    """A copy of the model, the catalogue as it sees it, and sessions that it has played there."""
     model = copy.deepcopy(deployed)
-    env = env_of(ELSEWHERE, 32, "train")
+    env = env_of(scenario, 32, "train")
     content = ItemContent.of(env, model.schema, model.sizes.num_word_buckets, torch.device("cpu"))
-    before = copy.deepcopy(model.state_dict())
+    return model, content, play(model, env, content, seed=0, generator=torch.Generator().manual_seed(0))
+
+
+def is_unchanged(model, deployed) -> bool:
+    before = deployed.state_dict()
+    return all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
+
+
+def test_a_round_that_leads_too_far_is_undone(deployed):
+    model, content, sessions = served(deployed, ELSEWHERE)
     learner = OnlineLearner(model, content, OnlineConfig(learning_rate=0.05, anchor=0.0, max_divergence=0.01))
-    sessions = play(model, env, content, seed=0, generator=torch.Generator().manual_seed(0))
     found = learner.learn(sessions)
     assert isinstance(found, Round)
     assert found.is_undone
     assert found.divergence > 0.01
-    assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
+    assert is_unchanged(model, deployed)
 
 
 def test_rewards_that_are_no_numbers_are_refused_and_nothing_is_learnt(deployed):
-    model = copy.deepcopy(deployed)
-    env = env_of(VIDEO, 32, "train")
-    content = ItemContent.of(env, model.schema, model.sizes.num_word_buckets, torch.device("cpu"))
-    sessions = play(model, env, content, seed=0, generator=torch.Generator().manual_seed(0))
+    model, content, sessions = served(deployed, VIDEO)
     sessions.rewards[0, 0] = torch.nan
     with pytest.raises(ValueError, match="not finite"):
         OnlineLearner(model, content).learn(sessions)
-    before = deployed.state_dict()
-    assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
+    assert is_unchanged(model, deployed)
 
 
 def test_a_step_so_large_that_nothing_is_a_number_any_more_is_undone(deployed):
-    model = copy.deepcopy(deployed)
-    env = env_of(VIDEO, 32, "train")
-    content = ItemContent.of(env, model.schema, model.sizes.num_word_buckets, torch.device("cpu"))
-    sessions = play(model, env, content, seed=0, generator=torch.Generator().manual_seed(0))
-    learner = OnlineLearner(model, content, OnlineConfig(learning_rate=1.0, anchor=0.0))
-    learner._optimizer.param_groups[0]["lr"] = 1e30
+    model, content, sessions = served(deployed, VIDEO)
+    learner = OnlineLearner(model, content, OnlineConfig(anchor=0.0))
+    learner._optimizer.param_groups[0]["lr"] = 1e30  # more than a config may say
     assert learner.learn(sessions).is_undone
-    before = deployed.state_dict()
-    assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
+    assert is_unchanged(model, deployed)
 
 
 def test_the_anchor_keeps_it_nearer_to_the_deployed_policy(deployed):

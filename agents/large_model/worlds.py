@@ -36,8 +36,6 @@ class TrainingWorld:
     """One catalogue of one scenario, and the sessions that are played in it."""
 
     env_id: str
-    options: dict[str, Any]
-    """Of `gymnasium.make_vec`."""
     env: Any
     content: ItemContent
     teacher: Teacher | None = None
@@ -81,7 +79,7 @@ class TrainingWorlds:
         if place not in self._made:
             env_id, options = self._options[place]
             env = self._firsts[place] if place < len(self._firsts) else make_env(env_id, self.num_envs, **options)
-            self._made[place] = TrainingWorld(env_id, options, env, model.content_of(env))
+            self._made[place] = TrainingWorld(env_id, env, model.content_of(env))
         return self._made[place]
 
     def teacher(self, world: TrainingWorld) -> Teacher:
