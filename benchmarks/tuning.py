@@ -1,9 +1,12 @@
 """Finds settings by random search: equal trials for each agent, on worlds that are never evaluation worlds.
 
+No trial is drawn twice, so that many trials of few settings are the search of the whole grid.
+
 Bergstra and Bengio, "Random search for hyper-parameter optimization", JMLR 2012.
 """
 
 import dataclasses
+import itertools
 import json
 import zlib
 from pathlib import Path
@@ -38,22 +41,23 @@ def tuning_suite(agents: tuple[str, ...], scenarios: tuple[str, ...], num_steps:
     )
 
 
-def trial_settings(agent: str, trial: int) -> dict[str, Any]:
-    """The settings of one trial: trial 0 changes nothing, the others draw a value for each setting."""
-    if trial == 0:
-        return dict(ROSTER[agent].settings)
-    generator = np.random.default_rng([zlib.crc32(agent.encode()), trial])
-    drawn = {name: values[generator.integers(len(values))] for name, values in SPACES[agent].items()}
-    return {**ROSTER[agent].settings, **drawn}
+def trial_settings(agent: str, num_trials: int) -> list[dict[str, Any]]:
+    """The settings of each trial: the first changes nothing, the others draw a value for each setting.
+
+    Fewer than `num_trials` where the agent's space has fewer points than are left to draw.
+    """
+    names, grid = SPACES[agent].keys(), list(itertools.product(*SPACES[agent].values()))
+    order = np.random.default_rng(zlib.crc32(agent.encode())).permutation(len(grid))
+    drawn = [dict(zip(names, grid[place], strict=True)) for place in order[: num_trials - 1]]
+    return [{**ROSTER[agent].settings, **changed} for changed in ({}, *drawn)]
 
 
 def trials(suite: Suite, num_trials: int) -> list[Cell]:
     """A cell for each agent x trial x scenario x seed, and those of the two agents that set the scale."""
     entries: dict[str, Entry] = {name: ROSTER[name] for name in (ZERO, ONE)}
-    for trial in range(num_trials):
-        for agent in suite.agents:
-            entry = dataclasses.replace(ROSTER[agent], settings=trial_settings(agent, trial))
-            entries[f"{agent}#{trial}"] = entry
+    for agent in suite.agents:
+        for trial, settings in enumerate(trial_settings(agent, num_trials)):
+            entries[f"{agent}#{trial}"] = dataclasses.replace(ROSTER[agent], settings=settings)
     return [
         Cell(
             suite_name="tuning",
@@ -89,11 +93,11 @@ def trial_scores(rows: list[Row]) -> dict[str, float]:
 
 def write_tuned(agent: str, rows: list[Row], suite: Suite, num_trials: int, folder: Path = TUNED) -> dict[str, Any]:
     """Write the best settings found for an agent, and how they were found; returns what was written."""
-    scores = trial_scores(rows)
-    of_trials = [scores[f"{agent}#{trial}"] for trial in range(num_trials)]
+    scores, of_agent = trial_scores(rows), trial_settings(agent, num_trials)
+    of_trials = [scores[f"{agent}#{trial}"] for trial in range(len(of_agent))]
     found = [
-        {"settings": _changed(agent, trial), "score": round(score, 4) if np.isfinite(score) else None}
-        for trial, score in enumerate(of_trials)
+        {"settings": _tuned(agent, settings), "score": round(score, 4) if np.isfinite(score) else None}
+        for settings, score in zip(of_agent, of_trials, strict=True)
     ]
     best = int(np.argmax(of_trials))
     origin = next(row for row in rows if row["agent"] == f"{agent}#{best}")
@@ -113,7 +117,6 @@ def write_tuned(agent: str, rows: list[Row], suite: Suite, num_trials: int, fold
     return content
 
 
-def _changed(agent: str, trial: int) -> dict[str, Any]:
+def _tuned(agent: str, settings: dict[str, Any]) -> dict[str, Any]:
     """What a trial says of the settings that are tuned."""
-    settings = trial_settings(agent, trial)
     return {name: settings[name] for name in SPACES[agent] if name in settings}

@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -48,13 +49,23 @@ def test_every_agent_has_the_same_number_of_trials_in_the_same_worlds():
 
 
 def test_trial_zero_is_what_the_roster_says_and_the_others_are_drawn_from_the_space():
-    assert trial_settings("ppo", 0) == ROSTER["ppo"].settings
-    drawn = [trial_settings("ppo", trial) for trial in range(1, 40)]
-    assert drawn == [trial_settings("ppo", trial) for trial in range(1, 40)]
+    first, *drawn = trial_settings("ppo", 40)
+    assert first == ROSTER["ppo"].settings
+    assert [first, *drawn] == trial_settings("ppo", 40)
+    assert [first, *drawn[:9]] == trial_settings("ppo", 10)
     for name, values in SPACES["ppo"].items():
         assert {settings[name] for settings in drawn} == set(values)
     fixed = set(ROSTER["ppo"].settings) - set(SPACES["ppo"])
     assert all(settings[name] == ROSTER["ppo"].settings[name] for settings in drawn for name in fixed)
+
+
+def test_many_trials_of_few_settings_are_the_whole_grid_each_of_it_once():
+    space = SPACES["content-match"]
+    drawn = trial_settings("content-match", 1_000)[1:]
+    assert len(drawn) == math.prod(len(values) for values in space.values())
+    assert len({tuple(sorted(settings.items())) for settings in drawn}) == len(drawn)
+    one = dataclasses.replace(SUITE, agents=("content-match",), num_seeds=1)
+    assert len(trials(one, 1_000)) == 2 * (2 + 1 + len(drawn))
 
 
 @pytest.mark.parametrize("agent", SPACES)
@@ -86,11 +97,11 @@ def test_the_best_settings_are_written_with_all_trials_and_the_roster_takes_them
     ]
     write_tuned("linucb", rows, suite, 3, tmp_path)
     content = json.loads((tmp_path / "linucb.json").read_text())
-    assert content["settings"] == trial_settings("linucb", 1)
+    assert content["settings"] == trial_settings("linucb", 2)[1]
     assert [trial["score"] for trial in content["found"]["trials"]] == pytest.approx([0.075, 0.85, 0.575])
     assert content["found"]["scenarios"] == ["Video", "News"]
     monkeypatch.setattr(roster, "TUNED", tmp_path)
-    assert entry_named("linucb").settings == trial_settings("linucb", 1)
+    assert entry_named("linucb").settings == trial_settings("linucb", 2)[1]
 
 
 def test_the_command_leaves_settings_and_goes_on_where_it_was(tmp_path: Path, monkeypatch, capsys):
