@@ -22,6 +22,7 @@ from agents.evaluation import Evaluation, evaluate
 from benchmarks.metrics import CatalogFacts, summary
 from benchmarks.results import Row, as_lines, from_lines
 from benchmarks.roster import Entry, make_agent
+from benchmarks.source_code import source_fingerprint
 from benchmarks.suites import Suite
 from recsim_env.ratings_log import MOVIELENS_100K, find_log, fingerprint
 from recsim_env.scenarios import scenario_named
@@ -62,6 +63,11 @@ class Cell:
         if self.log:
             parts.append(self.log)
         return hashlib.blake2b("\n".join(parts).encode(), digest_size=8).hexdigest()
+
+    @property
+    def code(self) -> str:
+        """Fingerprint of the source code that makes its rows."""
+        return source_fingerprint(self.entry.module)
 
     @cached_property
     def log(self) -> str | None:
@@ -125,6 +131,7 @@ class Cell:
             "scenario": self.task,
             "seed": self.seed,
             "cell": self.digest,
+            "code": self.code,
             "version": recsim_env.__version__,
             **({"log": self.log} if self.log else {}),
         }

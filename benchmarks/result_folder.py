@@ -20,7 +20,8 @@ class ResultFolder:
     """The rows of one suite; a context manager that lets no second run write into the folder.
 
     On entering, what a killed run has left is put in order: a line that was cut off and rows of a cell that was not
-    finished are dropped, rows of another version or of other settings are moved to `kept_apart.jsonl`.
+    finished are dropped, rows of another version, of other settings or, where cells are asked for, of other source code
+    are moved to `kept_apart.jsonl`.
 
     Raises:
         ResultsError: the folder holds another suite or other sizes of it, or another run is writing into it.
@@ -64,10 +65,21 @@ class ResultFolder:
         if found != own:
             raise ResultsError(f"{self.path}: holds {_in_words(found)}, not {_in_words(own)}; choose another folder")
 
-    def finished(self, cells: list[Cell], is_retrying: bool, whole: Iterable[Cell] = ()) -> list[Row]:
-        """The rows of finished cells, once the folder is in order. `is_retrying` counts failed ones as not finished.
+    def finished(
+        self,
+        cells: list[Cell],
+        *,
+        whole: Iterable[Cell] = (),
+        is_retrying: bool = False,
+        is_any_code: bool = False,
+    ) -> list[Row]:
+        """The rows of finished cells, once the folder is in order.
 
-        `whole` are the cells of the whole suite, whose agents and scenarios are known although not asked for.
+        Args:
+            cells: what is asked for.
+            whole: the cells of the whole suite, whose agents and scenarios are known although not asked for.
+            is_retrying: failed cells are not finished.
+            is_any_code: cells that other source code has finished are finished.
         """
         path = self.path / RESULTS
         if not path.exists():
@@ -78,7 +90,7 @@ class ResultFolder:
             if path.read_bytes().count(b"\n") > 0:
                 raise
             rows = []  # the very first line was cut off
-        present = _Present(cells, whole)
+        present = _Present(cells, whole, is_any_code)
         done = {row["cell"] for row in rows if row["is_final"] and not (is_retrying and row["status"] == "failed")}
         kept, apart = [], []
         for row in rows:
@@ -87,7 +99,7 @@ class ResultFolder:
             elif row["cell"] in done:
                 kept.append(row)
         if apart:
-            self._tell(f"{len(apart)} rows of another version or other settings are kept apart in {APART}")
+            self._tell(f"{len(apart)} rows of another version, other settings or other code are kept apart in {APART}")
             append_rows(self.path / APART, apart)
         write_rows(path, kept)
         return kept
@@ -118,10 +130,10 @@ class ResultFolder:
 
 
 class _Present:
-    """What cells are now, asked for or not, so that rows of other settings can be told."""
+    """What cells are now, asked for or not, so that rows of other settings or other code can be told."""
 
-    def __init__(self, asked_for: list[Cell], whole: Iterable[Cell]) -> None:
-        self._digests = {cell.digest for cell in asked_for}
+    def __init__(self, asked_for: list[Cell], whole: Iterable[Cell], is_any_code: bool) -> None:
+        self._codes, self._is_any_code = {cell.digest: cell.code for cell in asked_for}, is_any_code
         self._asked_for = {(cell.agent, cell.task, cell.seed) for cell in asked_for}
         self._tasks = {cell.task for cell in asked_for}
         self._any_seed = {(cell.agent, cell.task): cell for cell in (*whole, *asked_for)}
@@ -129,8 +141,8 @@ class _Present:
 
     def is_other_than(self, row: Row) -> bool:
         """Whether a row is not of the present cell; cells that nobody knows here may be of the next run, and are."""
-        if row["cell"] in self._digests:
-            return False
+        if row["cell"] in self._codes:
+            return not self._is_any_code and row.get("code") != self._codes[row["cell"]]
         if (row["agent"], row["scenario"], row["seed"]) in self._asked_for:
             return True
         if "log" in row and row["scenario"] not in self._tasks:

@@ -38,11 +38,15 @@ class Entry:
     reads_evaluation_catalog: bool = False
     """As its class has it (`Learner.reads_evaluation_catalog`); here, so that a report need not import the agents."""
 
+    @property
+    def module(self) -> str:
+        """`package.module`."""
+        return self.path.partition(":")[0]
+
     def agent_class(self) -> type[Agent]:
         """The class; `ResultsError` in one line if it is not there or no agent."""
-        module, _, name = self.path.partition(":")
         try:
-            found = getattr(importlib.import_module(module), name)
+            found = getattr(importlib.import_module(self.module), self.path.partition(":")[2])
         except Exception as error:  # whatever somebody's module does when it is imported
             words = " ".join(f"{type(error).__name__}: {error}".split())
             raise ResultsError(f"agent {self.path!r}: cannot be imported ({words})") from None

@@ -39,11 +39,11 @@ def open_folder(path: Path, told: list[str], suite: Suite = SUITE, name: str = "
 
 def test_what_is_finished_is_found_again_and_the_rest_is_dropped(tmp_path: Path, every, told):
     with open_folder(tmp_path, told) as folder:
-        assert folder.finished(every, False) == []
+        assert folder.finished(every) == []
         folder.add([row(every[0], False), row(every[0])])
         folder.add([row(every[1], False)])  # its process was killed before the final row was written
     with open_folder(tmp_path, told) as folder:
-        assert [found["cell"] for found in folder.finished(every, False)] == [every[0].digest] * 2
+        assert [found["cell"] for found in folder.finished(every)] == [every[0].digest] * 2
     assert len(read_rows(tmp_path / RESULTS)) == 2
     assert told == []
 
@@ -71,24 +71,24 @@ def test_failed_cells_are_tried_again_when_asked_for(tmp_path: Path, every, told
     with open_folder(tmp_path, told) as folder:
         folder.add([every[0].failed("ValueError: no") | provenance([])])
         folder.add([row(every[1])])
-        assert len(folder.finished(every, False)) == 2
-        assert [found["cell"] for found in folder.finished(every, True)] == [every[1].digest]
+        assert len(folder.finished(every)) == 2
+        assert [found["cell"] for found in folder.finished(every, is_retrying=True)] == [every[1].digest]
 
 
 def test_rows_of_other_settings_are_kept_apart_and_it_is_said(tmp_path: Path, every, told):
     with open_folder(tmp_path, told) as folder:
         folder.add([row(every[0], cell="0123456789abcdef", version="0.0.1")])
         folder.add([row(every[1])])
-        assert [found["cell"] for found in folder.finished(every, False)] == [every[1].digest]
+        assert [found["cell"] for found in folder.finished(every)] == [every[1].digest]
     assert [found["version"] for found in read_rows(tmp_path / APART)] == ["0.0.1"]
-    assert told == ["1 rows of another version or other settings are kept apart in kept_apart.jsonl"]
+    assert told == ["1 rows of another version, other settings or other code are kept apart in kept_apart.jsonl"]
 
 
 def test_cells_that_are_not_asked_for_this_time_stay(tmp_path: Path, every, told):
     with open_folder(tmp_path, told) as folder:
         folder.add([row(cell) for cell in every])
         fewer = [cell for cell in every if cell.agent == "linucb"]
-        assert len(folder.finished(fewer, False)) == len(every)
+        assert len(folder.finished(fewer)) == len(every)
 
 
 def test_rows_of_other_settings_are_kept_apart_when_fewer_cells_are_asked_for(tmp_path: Path, every, told):
@@ -98,11 +98,23 @@ def test_rows_of_other_settings_are_kept_apart_when_fewer_cells_are_asked_for(tm
     with open_folder(tmp_path, told) as folder:
         folder.add([row(cell, cell="0123456789abcdef") for cell in (*every[1:], beyond, *unknown)])
         folder.add([row(beyond), row(fewer[0])])
-        kept = folder.finished(fewer, False, every)
+        kept = folder.finished(fewer, whole=every)
     assert [found["agent"] for found in kept] == ["mine:Own", "random", "random", "random"]
     apart = [(found["agent"], found["seed"]) for found in read_rows(tmp_path / APART)]
     assert apart == [("linucb", 0), ("random", 1), ("linucb", 1), ("random", 7)]
-    assert told == ["4 rows of another version or other settings are kept apart in kept_apart.jsonl"]
+    assert told == ["4 rows of another version, other settings or other code are kept apart in kept_apart.jsonl"]
+
+
+def test_what_other_source_code_has_finished_is_done_again_unless_any_code_will_do(tmp_path: Path, every, told):
+    before, asked_for = "0123456789abcdef", every[:2]
+    with open_folder(tmp_path, told) as folder:
+        folder.add([row(every[0], code=before), row(every[1]), row(every[2], code=before)])
+        assert len(folder.finished(asked_for, is_any_code=True)) == 3
+        assert told == []
+        kept = folder.finished(asked_for, whole=every)
+    assert [found["cell"] for found in kept] == [every[1].digest, every[2].digest]  # the last was not asked for
+    assert [found["code"] for found in read_rows(tmp_path / APART)] == [before]
+    assert told == ["1 rows of another version, other settings or other code are kept apart in kept_apart.jsonl"]
 
 
 def test_rows_that_depend_on_what_this_run_was_not_given_stay(tmp_path: Path, told):
@@ -113,17 +125,17 @@ def test_rows_that_depend_on_what_this_run_was_not_given_stay(tmp_path: Path, to
     whole = cells("made", suite)
     with open_folder(tmp_path / "out", told, suite) as folder:
         folder.add([row(cell, **({"trained": "x"} if cell.trained_file() else {})) for cell in given])
-        assert len(folder.finished(whole[:1], False, whole)) == len(given)
+        assert len(folder.finished(whole[:1], whole=whole)) == len(given)
         asked_for = [cell for cell in whole if cell.task == "MovieLens" and cell.agent == "random"]
-        assert len(folder.finished(asked_for, False, whole)) == len(given) - 2  # all of that log
+        assert len(folder.finished(asked_for, whole=whole)) == len(given) - 2  # all of that log
 
 
 def test_a_first_line_that_was_cut_off_is_no_row(tmp_path: Path, every, told):
     with open_folder(tmp_path, told) as folder:
         (tmp_path / RESULTS).write_bytes(b'{"suite": "ma')
-        assert folder.finished(every, False) == []
+        assert folder.finished(every) == []
         folder.add([row(every[0])])
-        assert len(folder.finished(every, False)) == 1
+        assert len(folder.finished(every)) == 1
 
 
 def test_a_folder_of_another_suite_or_other_sizes_is_refused(tmp_path: Path, told):

@@ -271,7 +271,7 @@ def test_rows_of_other_settings_leave_the_board_although_nobody_asks_for_their_c
     with ResultFolder(tmp_path, "smoke", SUITES["smoke"], print) as folder:
         folder.add([{**row, "cell": "old"} for row in run_cell(old)] + run_cell(new))
     assert main(["run", "--suite", "smoke", "--only", "random", "--seeds", "1", "--out", str(tmp_path)]) == 0
-    assert "1 rows of another version or other settings are kept apart" in capsys.readouterr().out
+    assert "1 rows of another version, other settings or other code are kept apart" in capsys.readouterr().out
     assert "| popularity |" not in (tmp_path / "report.md").read_text()
     assert "popularity" in (tmp_path / "kept_apart.jsonl").read_text()
 

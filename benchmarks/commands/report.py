@@ -9,6 +9,7 @@ from rich.markdown import Markdown
 
 from agents.terminal import console
 from benchmarks.results import Row, of_newest_version, read_rows
+from benchmarks.source_code import of_other_code
 from benchmarks.suites import SUITES
 
 
@@ -37,6 +38,9 @@ def report(parsed: argparse.Namespace) -> int:
         on.print(words, highlight=False, markup=False)
 
     rows = of_newest_version(read_rows(parsed.directory / "results.jsonl", tell), tell)
+    if other := of_other_code(rows):
+        agents = ", ".join(dict.fromkeys(row["agent"] for row in other))
+        tell(f"{len(other)} rows were made by other source code than is here now ({agents}); `run` makes them anew")
     if parsed.readme:
         from benchmarks.readme_section import write_readme_section
 

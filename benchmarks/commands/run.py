@@ -48,6 +48,11 @@ def add_to(commands: Any) -> None:
     )
     parser.add_argument("--threads", type=positive, default=1, help="threads of each worker (default: %(default)s)")
     parser.add_argument("--retry-failed", action="store_true", help="try again what has failed")
+    parser.add_argument(
+        "--any-code",
+        action="store_true",
+        help="what other source code of an agent, the world or the evaluation has finished is not done again",
+    )
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep what each learner has learnt in this folder")
     parser.add_argument(
         "--trained",
@@ -86,7 +91,7 @@ def run(parsed: argparse.Namespace) -> int:
         on.print(words, highlight=False, markup=False)
 
     with ResultFolder(parsed.out, parsed.suite, suite, tell) as folder:
-        rows = folder.finished(every, parsed.retry_failed, whole)
+        rows = folder.finished(every, whole=whole, is_retrying=parsed.retry_failed, is_any_code=parsed.any_code)
         done, costs = {row["cell"] for row in rows}, Costs(every, rows)
         todo = [cell for cell in every if cell.digest not in done]
         if len(todo) < len(every):

@@ -49,7 +49,7 @@ def tune(parsed: argparse.Namespace) -> int:
         on.print(words, highlight=False, markup=False)
 
     with ResultFolder(parsed.out, "tuning", suite, tell) as folder:
-        rows = folder.finished(every, False)
+        rows = folder.finished(every)
         done, costs = {row["cell"] for row in rows}, Costs(every, rows)
         todo = [cell for cell in every if cell.digest not in done]
         with progress_bar(on, Counted()) as bar:
