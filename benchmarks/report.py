@@ -141,7 +141,7 @@ def _provenance(row: Row) -> str:
 
 
 def _origins(board: Board) -> list[str]:
-    """One line for each command, commit and machine, with the first and the last date."""
+    """One line for each command, commit and machine, with the first and the last date; and whose code has changed."""
     by_origin: dict[str, list[Row]] = {}
     for row in board.rows:
         by_origin.setdefault(_provenance(row), []).append(row)
@@ -150,4 +150,11 @@ def _origins(board: Board) -> list[str]:
         dates = sorted({str(row.get("date", "?")) for row in rows})
         when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
         lines.append(f"{line} · {when} ({len(rows):,} rows)")
+    codes: dict[str, set[str | None]] = {}
+    for row in board.final:
+        codes.setdefault(row["agent"], set()).add(row.get("code"))
+    if changed := [agent for agent, found in codes.items() if len(found) > 1]:
+        lines.append(
+            f"Source code (of the agent, the world or the evaluation) differs between rows of {listed(changed)}."
+        )
     return lines

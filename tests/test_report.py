@@ -389,3 +389,13 @@ def test_events_are_written_for_each_run_against_user_steps(tmp_path: Path, monk
     assert ("score", last["score"], 50_000) in run
     assert ("metrics/novelty", last["metrics"]["novelty"], 50_000) in run
     assert not any(tag == "metrics/regret" for tag, _, _ in run), "a metric that a run lacks is left out"
+
+
+def test_agents_whose_rows_differ_in_source_code_are_named(tmp_path: Path):
+    told = "Source code (of the agent, the world or the evaluation) differs between rows of"
+    rows = [{**row, "code": "a"} for row in ROWS]
+    write_report(tmp_path, rows)
+    assert told not in (tmp_path / "report.md").read_text()
+    rows = [{**row, "code": "b"} if row["agent"] == "random" and row["seed"] == 1 else row for row in rows]
+    write_report(tmp_path, rows)
+    assert f"{told} random." in (tmp_path / "report.md").read_text()
