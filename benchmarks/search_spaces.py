@@ -43,10 +43,10 @@ _LARGE_MODEL: Space = {
 }
 
 SPACES: dict[str, Space] = {
-    "popularity": {"prior_impressions": (1.0, 5.0, 20.0, 80.0, 300.0)},
+    "popularity": {"prior_impressions": (0.1, 0.3, 1.0, 5.0, 20.0, 80.0, 300.0)},
     "content-match": {"weights": ("stars", "clicks"), "prior_impressions": (5.0, 20.0)},
     "linucb": {"alpha": (0.25, 0.5, 1.0, 2.0, 4.0), "ridge": (0.1, 0.3, 1.0, 3.0)},
-    "thompson": {"scale": (0.1, 0.25, 0.5, 1.0, 2.0), "ridge": (0.1, 0.3, 1.0, 3.0)},
+    "thompson": {"scale": (0.1, 0.25, 0.5, 1.0, 2.0), "ridge": (0.03, 0.1, 0.3, 1.0, 3.0)},
     "eb-linucb": {"alpha": (0.0, 0.1, 0.25, 0.5, 1.0), "prior_impressions": (5.0, 20.0, 60.0)},
     "eb-thompson": {"scale": (0.0, 0.1, 0.25, 0.5, 1.0), "prior_impressions": (5.0, 20.0, 60.0)},
     "neural-linear": {
@@ -56,7 +56,7 @@ SPACES: dict[str, Space] = {
         "last_width": (8, 16),
     },
     "item-knn": {"num_neighbors": (30, 100, 300), "shrinkage": (0.1, 1.0, 3.0, 10.0, 30.0)},
-    "matrix-factorization": {"num_factors": (4, 8, 16), "factor_ridge": (10.0, 15.0, 20.0, 30.0)},
+    "matrix-factorization": {"num_factors": (4, 8, 16, 32), "factor_ridge": (3.0, 5.0, 10.0, 15.0, 20.0, 30.0)},
     "sequence-model": {
         "learning_rate": (1e-3, 2e-3, 4e-3),
         "num_epochs": (3, 5, 8),
