@@ -1,6 +1,7 @@
 """A fingerprint of the source code behind the rows of an agent, by which rows that other code has made are told.
 
-It is of what the code says, not of how: comments, docstrings and line breaks leave it as it is.
+It is of what the code says, not of how: comments, docstrings, line breaks and the names that a module imports or hands
+on leave it as it is, as what is imported counts by itself.
 """
 
 import ast
@@ -15,6 +16,9 @@ from benchmarks.roster import entry_named
 
 OURS = frozenset({"agents", "recsim_env"})
 """Packages whose modules count; of other packages, rows give the versions."""
+
+_WITHOUT_EFFECT = frozenset({"recsim_env.ratings_log.finding", "recsim_env.rendering"})
+"""Modules that no row depends on: where a log lies (which one it was, rows say), how a session is drawn."""
 
 _EVERYWHERE = ("agents.evaluation", "benchmarks.metrics", "recsim_env.vector_env")
 """Modules that stand behind the rows of all agents: the world, the evaluation, and what is measured in it."""
@@ -44,9 +48,10 @@ def of_other_code(rows: Iterable[Row]) -> list[Row]:
 @cache
 def _present_code(agent: str) -> str | None:
     try:
-        return source_fingerprint(entry_named(agent).module)
+        module = entry_named(agent).module
     except ResultsError:
         return None
+    return source_fingerprint(module) if _file(module) else None
 
 
 def _reached(roots: Iterable[str], packages: frozenset[str]) -> dict[str, Path]:
@@ -56,7 +61,7 @@ def _reached(roots: Iterable[str], packages: frozenset[str]) -> dict[str, Path]:
     while left:
         name = left.pop()
         path = _file(name)
-        if name in found or path is None:
+        if name in found or name in _WITHOUT_EFFECT or path is None:
             continue
         found[name] = path
         imported = (name.rpartition(".")[0], *_imports(name, path))
@@ -92,12 +97,12 @@ def _imports(module: str, path: Path) -> Iterator[str]:
 
 @cache
 def _statements(path: Path) -> str:
-    """What a file says, without comments and docstrings, in one way of writing."""
+    """What a file does, in one way of writing."""
     tree = _tree(path)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
-            node.body = [each for each in body if not _is_words(each)]  # type: ignore[attr-defined]
+            node.body = [each for each in body if not _is_words_or_names(each)]  # type: ignore[attr-defined]
     return ast.unparse(tree)
 
 
@@ -108,10 +113,10 @@ def _tree(path: Path) -> ast.Module:
         return ast.Module(body=[], type_ignores=[])
 
 
-def _is_words(statement: ast.stmt) -> bool:
-    """Whether it is a docstring, of a module, class, function or attribute."""
-    return (
-        isinstance(statement, ast.Expr)
-        and isinstance(statement.value, ast.Constant)
-        and isinstance(statement.value.value, str)
-    )
+def _is_words_or_names(statement: ast.stmt) -> bool:
+    """Whether it is a docstring (of a module, class, function or attribute), an import or `__all__`."""
+    if isinstance(statement, ast.Expr):
+        return isinstance(statement.value, ast.Constant) and isinstance(statement.value.value, str)
+    if isinstance(statement, ast.Assign):
+        return ast.unparse(statement.targets[0]) == "__all__"
+    return isinstance(statement, ast.Import | ast.ImportFrom)

@@ -50,9 +50,10 @@ def test_a_change_of_what_an_agent_imports_changes_its_fingerprint(package: Path
     assert fingerprint() != before
 
 
-def test_comments_docstrings_and_line_breaks_do_not(package: Path):
+def test_comments_docstrings_line_breaks_and_names_handed_on_do_not(package: Path):
     before = fingerprint()
-    words = '"""Others."""\n\n# why\ndef score(x):\n    """Twice."""\n    return (\n        2 * x\n    )\n'
+    before_it = '"""Others."""\nimport math\n\n__all__ = ["score"]\n\n\n# why\n'
+    words = before_it + 'def score(x):\n    """Twice."""\n    return (\n        2 * x\n    )\n'
     (package / "scoring.py").write_text(words)
     assert fingerprint() == before
 
