@@ -55,8 +55,8 @@ SPACES: dict[str, Space] = {
         "num_epochs": (4, 8, 16),
         "last_width": (8, 16),
     },
-    "item-knn": {"num_neighbors": (30, 100, 300), "shrinkage": (0.1, 1.0, 3.0, 10.0, 30.0)},
-    "matrix-factorization": {"num_factors": (4, 8, 16, 32), "factor_ridge": (3.0, 5.0, 10.0, 15.0, 20.0, 30.0)},
+    "item-knn": {"num_neighbors": (100, 300, 1_000), "shrinkage": (3.0, 10.0, 30.0, 100.0, 300.0)},
+    "matrix-factorization": {"num_factors": (8, 16, 32, 64), "factor_ridge": (5.0, 10.0, 15.0, 20.0, 30.0)},
     "sequence-model": {
         "learning_rate": (1e-3, 2e-3, 4e-3),
         "num_epochs": (3, 5, 8),
