@@ -4,6 +4,7 @@ Shape legend: N evaluation sessions.
 """
 
 import hashlib
+import inspect
 import json
 import resource
 import sys
@@ -21,8 +22,8 @@ from agents.agent import Agent, Learner
 from agents.evaluation import Evaluation, evaluate
 from benchmarks.metrics import CatalogFacts, summary
 from benchmarks.results import Row, as_lines, from_lines
-from benchmarks.roster import Entry, make_agent
-from benchmarks.source_code import source_fingerprint
+from benchmarks.roster import Entry
+from benchmarks.source_code import WORLD, source_fingerprint
 from benchmarks.suites import Suite
 from recsim_env.ratings_log import MOVIELENS_100K, find_log, fingerprint
 from recsim_env.scenarios import scenario_named
@@ -64,10 +65,15 @@ class Cell:
             parts.append(self.log)
         return hashlib.blake2b("\n".join(parts).encode(), digest_size=8).hexdigest()
 
-    @property
+    @cached_property
     def code(self) -> str:
-        """Fingerprint of the source code that makes its rows."""
-        return source_fingerprint(self.entry.module)
+        """Fingerprint of the source code that makes its rows, as it is when first asked for."""
+        return source_fingerprint(self.entry.module, *WORLD)
+
+    @cached_property
+    def world_code(self) -> str:
+        """Of that part of it that is the same for all agents: the world and the evaluation."""
+        return source_fingerprint(*WORLD)
 
     @cached_property
     def log(self) -> str | None:
@@ -132,6 +138,7 @@ class Cell:
             "seed": self.seed,
             "cell": self.digest,
             "code": self.code,
+            "world_code": self.world_code,
             "version": recsim_env.__version__,
             **({"log": self.log} if self.log else {}),
         }
@@ -196,6 +203,20 @@ def run_cell(cell: Cell) -> list[Row]:
     env.close()
     # As they will be read back: what an agent says of itself and JSON cannot hold fails here, with this cell alone.
     return from_lines(as_lines(rows))
+
+
+def make_agent(entry: Entry, device: str = "cpu") -> Agent:
+    """The agent with its settings; `device` goes to those that compute with torch."""
+    made = entry.agent_class()
+    settings = dict(entry.settings)
+    if takes_device(made):
+        settings.setdefault("device", device)
+    return made(**settings)
+
+
+def takes_device(agent_class: type[Agent]) -> bool:
+    """Whether some constructor of the class has a keyword `device`."""
+    return any("device" in inspect.signature(each).parameters for each in agent_class.__mro__[:-1])
 
 
 def _rounded(ramp: dict[str, list]) -> dict[str, list]:

@@ -81,7 +81,7 @@ class ResultFolder:
             is_retrying: failed cells are not finished.
             is_any_code: cells that other source code has finished are finished.
         """
-        path = self.path / RESULTS
+        path, present = self.path / RESULTS, _Present(cells, whole)  # before workers start, and code can change
         if not path.exists():
             return []
         try:
@@ -90,17 +90,24 @@ class ResultFolder:
             if path.read_bytes().count(b"\n") > 0:
                 raise
             rows = []  # the very first line was cut off
-        present = _Present(cells, whole, is_any_code)
-        done = {row["cell"] for row in rows if row["is_final"] and not (is_retrying and row["status"] == "failed")}
-        kept, apart = [], []
+        kept: list[Row] = []
+        others: list[Row] = []
+        coded: list[Row] = []
         for row in rows:
-            if present.is_other_than(row):
-                apart.append(row)
-            elif row["cell"] in done:
-                kept.append(row)
-        if apart:
-            self._tell(f"{len(apart)} rows of another version, other settings or other code are kept apart in {APART}")
-            append_rows(self.path / APART, apart)
+            is_coded = not is_any_code and present.is_of_other_code(row)
+            (others if present.is_other_than(row) else coded if is_coded else kept).append(row)
+        for apart, words in (
+            (others, f"of another version or other settings are kept apart in {APART}"),
+            (
+                coded,
+                f"of other or unknown source code are kept apart in {APART}; --any-code lets such rows stand",
+            ),
+        ):
+            if apart:
+                self._tell(f"{len(apart)} rows {words}")
+                append_rows(self.path / APART, apart)
+        done = {row["cell"] for row in kept if row["is_final"] and not (is_retrying and row["status"] == "failed")}
+        kept = [row for row in kept if row["cell"] in done]
         write_rows(path, kept)
         return kept
 
@@ -132,8 +139,8 @@ class ResultFolder:
 class _Present:
     """What cells are now, asked for or not, so that rows of other settings or other code can be told."""
 
-    def __init__(self, asked_for: list[Cell], whole: Iterable[Cell], is_any_code: bool) -> None:
-        self._codes, self._is_any_code = {cell.digest: cell.code for cell in asked_for}, is_any_code
+    def __init__(self, asked_for: list[Cell], whole: Iterable[Cell]) -> None:
+        self._codes = {cell.digest: cell.identity()["code"] for cell in asked_for}
         self._asked_for = {(cell.agent, cell.task, cell.seed) for cell in asked_for}
         self._tasks = {cell.task for cell in asked_for}
         self._any_seed = {(cell.agent, cell.task): cell for cell in (*whole, *asked_for)}
@@ -142,7 +149,7 @@ class _Present:
     def is_other_than(self, row: Row) -> bool:
         """Whether a row is not of the present cell; cells that nobody knows here may be of the next run, and are."""
         if row["cell"] in self._codes:
-            return not self._is_any_code and row.get("code") != self._codes[row["cell"]]
+            return False
         if (row["agent"], row["scenario"], row["seed"]) in self._asked_for:
             return True
         if "log" in row and row["scenario"] not in self._tasks:
@@ -151,6 +158,10 @@ class _Present:
         if place not in self._found:
             self._found[place] = self._digest(*place)
         return self._found[place] not in (None, row["cell"])
+
+    def is_of_other_code(self, row: Row) -> bool:
+        """Whether a row is of a cell that is asked for, and its code is not the present one."""
+        return row["cell"] in self._codes and row.get("code") != self._codes[row["cell"]]
 
     def _digest(self, agent: str, task: str, seed: int, is_trained_elsewhere: bool) -> str | None:
         """Of a cell that is not asked for; None if what it depends on is not known here."""

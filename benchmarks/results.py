@@ -35,7 +35,7 @@ _OF_OK, _OF_LAST = {"return_mean": _NUMBER, "return_sem": _NUMBER}, {"returns": 
 """Keys that every row has besides whose status is "ok", and those of the last of them."""
 
 _OF_SOME = {
-    **dict.fromkeys(("date", "error", "code"), _TEXT),
+    **dict.fromkeys(("date", "error", "code", "world_code"), _TEXT),
     **dict.fromkeys(("metrics", "ramps", "versions"), _OBJECT),
     **dict.fromkeys(("session_length_mean", "churn"), _NUMBER),
     **dict.fromkeys(("steps_per_s", "peak_memory_mib", "cell_s"), _MAYBE),

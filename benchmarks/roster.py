@@ -41,7 +41,7 @@ class Entry:
     @property
     def module(self) -> str:
         """`package.module`."""
-        return self.path.partition(":")[0]
+        return module_of(self.path)
 
     def agent_class(self) -> type[Agent]:
         """The class; `ResultsError` in one line if it is not there or no agent."""
@@ -57,6 +57,11 @@ class Entry:
     @property
     def is_learner(self) -> bool:
         return issubclass(self.agent_class(), Learner)
+
+
+def module_of(path: str) -> str:
+    """`package.module` of `package.module:Class`."""
+    return path.partition(":")[0]
 
 
 def _of_library(algorithm: str, **settings: Any) -> Entry:
@@ -221,17 +226,3 @@ def nearest(name: str, names: Any) -> str:
     by_letters = {each.casefold(): each for each in names}
     close = [by_letters[each] for each in difflib.get_close_matches(name.casefold(), by_letters, n=3, cutoff=0.4)]
     return f"; did you mean {' or '.join(close)}?" if close else f"; there are {', '.join(names)}"
-
-
-def make_agent(entry: Entry, device: str = "cpu") -> Agent:
-    """The agent with its settings; `device` goes to those that compute with torch."""
-    made = entry.agent_class()
-    settings = dict(entry.settings)
-    if takes_device(made):
-        settings.setdefault("device", device)
-    return made(**settings)
-
-
-def takes_device(agent_class: type[Agent]) -> bool:
-    """Whether some constructor of the class has a keyword `device`."""
-    return any("device" in inspect.signature(each).parameters for each in agent_class.__mro__[:-1])

@@ -1,11 +1,12 @@
 """Finds settings by random search: equal trials for each agent, on worlds that are never evaluation worlds.
 
-No trial is drawn twice, so that many trials of few settings are the search of the whole grid.
+No settings are tried twice: many trials are the search of the whole grid, and end where there is no more of it.
 
 Bergstra and Bengio, "Random search for hyper-parameter optimization", JMLR 2012.
 """
 
 import dataclasses
+import inspect
 import itertools
 import json
 import zlib
@@ -46,10 +47,17 @@ def trial_settings(agent: str, num_trials: int) -> list[dict[str, Any]]:
 
     Fewer than `num_trials` where the agent's space has fewer points than are left to draw.
     """
-    names, grid = SPACES[agent].keys(), list(itertools.product(*SPACES[agent].values()))
+    entry, names = ROSTER[agent], SPACES[agent].keys()
+    defaults = {
+        name: parameter.default
+        for made in reversed(entry.agent_class().__mro__[:-1])
+        for name, parameter in inspect.signature(made).parameters.items()
+    }
+    first = {**defaults, **entry.settings}
+    grid = [dict(zip(names, point, strict=True)) for point in itertools.product(*SPACES[agent].values())]
+    grid = [point for point in grid if any(first.get(name) != value for name, value in point.items())]
     order = np.random.default_rng(zlib.crc32(agent.encode())).permutation(len(grid))
-    drawn = [dict(zip(names, grid[place], strict=True)) for place in order[: num_trials - 1]]
-    return [{**ROSTER[agent].settings, **changed} for changed in ({}, *drawn)]
+    return [{**entry.settings, **changed} for changed in ({}, *(grid[place] for place in order[: num_trials - 1]))]
 
 
 def trials(suite: Suite, num_trials: int) -> list[Cell]:

@@ -11,7 +11,8 @@ import recsim_env  # noqa: F401
 from agents.agent import Learner, NothingLearntError
 from agents.care import KnownWorldPlayer
 from agents.evaluation import evaluate
-from benchmarks.roster import ROSTER, entry_named, make_agent
+from benchmarks.cell import make_agent
+from benchmarks.roster import ROSTER, entry_named
 
 SMALL = {
     "history-blind": {"num_people": 16, "temperatures": (0.3,)},

@@ -2,14 +2,17 @@
 
 import dataclasses
 import json
+import pickle
 from pathlib import Path
 
 import pytest
 
+from benchmarks import cell as cell_module
 from benchmarks.cell import Cell
 from benchmarks.result_folder import APART, RESULTS, ResultFolder
 from benchmarks.results import ResultsError, append_rows, of_newest_version, provenance, read_rows, write_rows
 from benchmarks.runner import cells
+from benchmarks.source_code import WORLD, source_fingerprint
 from benchmarks.suites import SUITES, Suite
 
 SUITE = Suite(
@@ -81,7 +84,7 @@ def test_rows_of_other_settings_are_kept_apart_and_it_is_said(tmp_path: Path, ev
         folder.add([row(every[1])])
         assert [found["cell"] for found in folder.finished(every)] == [every[1].digest]
     assert [found["version"] for found in read_rows(tmp_path / APART)] == ["0.0.1"]
-    assert told == ["1 rows of another version, other settings or other code are kept apart in kept_apart.jsonl"]
+    assert told == ["1 rows of another version or other settings are kept apart in kept_apart.jsonl"]
 
 
 def test_cells_that_are_not_asked_for_this_time_stay(tmp_path: Path, every, told):
@@ -102,7 +105,7 @@ def test_rows_of_other_settings_are_kept_apart_when_fewer_cells_are_asked_for(tm
     assert [found["agent"] for found in kept] == ["mine:Own", "random", "random", "random"]
     apart = [(found["agent"], found["seed"]) for found in read_rows(tmp_path / APART)]
     assert apart == [("linucb", 0), ("random", 1), ("linucb", 1), ("random", 7)]
-    assert told == ["4 rows of another version, other settings or other code are kept apart in kept_apart.jsonl"]
+    assert told == ["4 rows of another version or other settings are kept apart in kept_apart.jsonl"]
 
 
 def test_what_other_source_code_has_finished_is_done_again_unless_any_code_will_do(tmp_path: Path, every, told):
@@ -114,7 +117,23 @@ def test_what_other_source_code_has_finished_is_done_again_unless_any_code_will_
         kept = folder.finished(asked_for, whole=every)
     assert [found["cell"] for found in kept] == [every[1].digest, every[2].digest]  # the last was not asked for
     assert [found["code"] for found in read_rows(tmp_path / APART)] == [before]
-    assert told == ["1 rows of another version, other settings or other code are kept apart in kept_apart.jsonl"]
+    words = "1 rows of other or unknown source code are kept apart in kept_apart.jsonl"
+    assert told == [f"{words}; --any-code lets such rows stand"]
+
+
+def test_a_cell_of_which_only_the_last_row_is_of_other_code_is_done_again(tmp_path: Path, every, told):
+    with open_folder(tmp_path, told) as folder:
+        folder.add([row(every[0], code="0123456789abcdef"), row(every[0], False)])
+        assert folder.finished(every[:1]) == []
+
+
+def test_rows_say_which_code_was_there_when_the_run_began(tmp_path: Path, every, told, monkeypatch):
+    with open_folder(tmp_path, told) as folder:
+        folder.finished(every)
+        present = [source_fingerprint(cell.entry.module, *WORLD) for cell in every]
+        monkeypatch.setattr(cell_module, "source_fingerprint", lambda *modules: "changed meanwhile")
+        sent = pickle.loads(pickle.dumps(every))
+    assert [cell.identity()["code"] for cell in sent] == present
 
 
 def test_rows_that_depend_on_what_this_run_was_not_given_stay(tmp_path: Path, told):

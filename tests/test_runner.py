@@ -14,12 +14,12 @@ from conftest import CHECKOUT, SCENARIO_NAMES
 
 from agents.terminal import console
 from benchmarks.__main__ import main
-from benchmarks.cell import Cell, run_cell
+from benchmarks.cell import Cell, make_agent, run_cell, takes_device
 from benchmarks.commands.run import with_ratings_log
 from benchmarks.metrics import BIN_STARTS
 from benchmarks.result_folder import ResultFolder
 from benchmarks.results import REQUIRED, read_rows
-from benchmarks.roster import FAMILIES, ROSTER, Entry, entry_named, make_agent, takes_device
+from benchmarks.roster import FAMILIES, ROSTER, Entry, entry_named
 from benchmarks.runner import cells
 from benchmarks.suites import HELD_OUT, LADDER, ONE, SUITES, TUNING, ZERO, Suite
 
@@ -271,7 +271,7 @@ def test_rows_of_other_settings_leave_the_board_although_nobody_asks_for_their_c
     with ResultFolder(tmp_path, "smoke", SUITES["smoke"], print) as folder:
         folder.add([{**row, "cell": "old"} for row in run_cell(old)] + run_cell(new))
     assert main(["run", "--suite", "smoke", "--only", "random", "--seeds", "1", "--out", str(tmp_path)]) == 0
-    assert "1 rows of another version, other settings or other code are kept apart" in capsys.readouterr().out
+    assert "1 rows of another version or other settings are kept apart" in capsys.readouterr().out
     assert "| popularity |" not in (tmp_path / "report.md").read_text()
     assert "popularity" in (tmp_path / "kept_apart.jsonl").read_text()
 

@@ -1,94 +1,168 @@
-"""The fingerprint of source code: it follows what an agent's rows depend on, and nothing else."""
+"""Fingerprints of source code follow what rows depend on, and nothing else, and never stop a run."""
 
+import ast
 import importlib
+import sys
 from pathlib import Path
 
 import pytest
+from agents_of_ones_own import __file__ as own_file
 
 from benchmarks import source_code
+from benchmarks.__main__ import main
+from benchmarks.results import read_rows
 from benchmarks.roster import ROSTER
-from benchmarks.source_code import of_other_code, source_fingerprint
+from benchmarks.source_code import WORLD, of_other_code, source_fingerprint
 
 AGENT = '''"""An agent of one's own."""
+from math import sin as f
 from .scoring import score
+import beside
 
 class Own:
     def recommend(self, observation):
         from mine.late import last
-        return score(observation) + last
+        return f(score(observation)) + last + beside.x
 '''
 
 
 @pytest.fixture
-def package(tmp_path: Path, monkeypatch) -> Path:
-    folder = tmp_path / "mine"
-    folder.mkdir()
+def folder(tmp_path: Path, monkeypatch) -> Path:
+    (tmp_path / "mine").mkdir()
     for name, content in {
-        "__init__": "",
-        "agent": AGENT,
-        "scoring": "def score(x):\n    return 2 * x\n",
-        "late": "last = 1\n",
-        "beside": "unused = 1\n",
+        "mine/__init__": "",
+        "mine/agent": AGENT,
+        "mine/scoring": "def score(x):\n    return 2 * x\n",
+        "mine/late": "last = 1\n",
+        "mine/unused": "unused = 1\n",
+        "beside": "x = 1\n",
     }.items():
-        (folder / f"{name}.py").write_text(content)
+        (tmp_path / f"{name}.py").write_text(content)
     monkeypatch.syspath_prepend(tmp_path)
     importlib.invalidate_caches()
-    return folder
+    return tmp_path
 
 
-def fingerprint() -> str:
-    for cached in (source_fingerprint, source_code._file, source_code._statements):
+def fingerprint(module: str = "mine.agent") -> str:
+    for cached in (source_fingerprint, source_code._counts, source_code._file, source_code._imports):
         cached.cache_clear()
-    return source_fingerprint("mine.agent")
+    source_code._statements.cache_clear()
+    source_code._tree.cache_clear()
+    return source_fingerprint(module, *WORLD)
 
 
-@pytest.mark.parametrize("name", ["agent", "scoring", "late", "__init__"])
-def test_a_change_of_what_an_agent_imports_changes_its_fingerprint(package: Path, name: str):
+@pytest.mark.parametrize("name", ["mine/agent", "mine/scoring", "mine/late", "mine/__init__", "beside"])
+def test_a_change_of_what_an_agent_imports_changes_its_fingerprint(folder: Path, name: str):
     before = fingerprint()
-    path = package / f"{name}.py"
+    path = folder / f"{name}.py"
     path.write_text(path.read_text() + "more = 1\n")
     assert fingerprint() != before
 
 
-def test_comments_docstrings_line_breaks_and_names_handed_on_do_not(package: Path):
+def test_another_function_under_the_same_name_changes_it(folder: Path):
     before = fingerprint()
-    before_it = '"""Others."""\nimport math\n\n__all__ = ["score"]\n\n\n# why\n'
+    (folder / "mine" / "agent.py").write_text(AGENT.replace("sin as f", "cos as f"))
+    assert fingerprint() != before
+
+
+def test_comments_docstrings_line_breaks_and_names_handed_on_do_not(folder: Path):
+    before = fingerprint()
+    before_it = '"""Others."""\n\n__all__ = ["score"]\n\n\n# why\n'
     words = before_it + 'def score(x):\n    """Twice."""\n    return (\n        2 * x\n    )\n'
-    (package / "scoring.py").write_text(words)
+    (folder / "mine" / "scoring.py").write_text(words)
     assert fingerprint() == before
 
 
-def test_a_module_that_the_agent_does_not_import_does_not(package: Path):
+def test_a_module_that_the_agent_does_not_import_does_not(folder: Path):
     before = fingerprint()
-    (package / "beside.py").write_text("unused = 2\n")
+    (folder / "mine" / "unused.py").write_text("unused = 2\n")
     assert fingerprint() == before
 
 
-def test_a_module_that_is_no_python_does_not_stop_the_others(package: Path):
-    (package / "late.py").write_text("last = = 1\n")
-    broken = fingerprint()
-    (package / "scoring.py").write_text("def score(x):\n    return 3 * x\n")
-    assert fingerprint() != broken
+@pytest.mark.parametrize(
+    "content",
+    [
+        "last = = 1\n",
+        "last = 1 \0\n",
+        "from .......beyond import last\n",
+        "last = " + " + ".join(["'a'"] * 3_000) + "\n",
+        "last = x" + ".f()" * 3_000 + "\n",
+    ],
+    ids=["no Python", "a zero", "beyond the top", "a long sum", "a long chain"],
+)
+def test_a_module_that_cannot_be_read_as_python_does_not_stop_it(folder: Path, content: str):
+    (folder / "mine" / "late.py").write_text(content)
+    odd = fingerprint()
+    (folder / "mine" / "scoring.py").write_text("def score(x):\n    return 3 * x\n")
+    assert fingerprint() != odd
 
 
-def test_agents_of_ours_differ_by_their_own_modules_and_share_the_world(monkeypatch):
-    modules = {entry.module for entry in ROSTER.values()}
-    assert len({source_fingerprint(module) for module in modules}) == len(modules)
-    before = source_fingerprint("agents.linucb")
+def test_a_module_of_one_file_that_first_tries_a_relative_import_has_a_fingerprint(folder: Path):
+    path = folder / "single.py"
+    path.write_text("try:\n    from .beside import x\nexcept ImportError:\n    from beside import x\n")
+    before = fingerprint("single")
+    (folder / "beside.py").write_text("x = 2\n")
+    assert fingerprint("single") != before
+
+
+def test_a_module_without_a_file_has_one_too(monkeypatch):
+    made = type(ast)("made")
+    monkeypatch.setitem(sys.modules, "made", made)
+    assert fingerprint("made") == fingerprint("no.such.module")
+
+
+@pytest.mark.parametrize(
+    "name", ["recsim_env/user_model.py", "agents/evaluation.py", "benchmarks/metrics.py", "benchmarks/cell.py"]
+)
+def test_the_world_and_the_evaluation_are_part_of_every_agents(name: str, monkeypatch):
+    before = fingerprint("agents.linucb")
     statements = source_code._statements
-
-    def changed(path: Path) -> str:
-        return statements(path) + ("more = 1" if path.name == "user_model.py" else "")
-
-    monkeypatch.setattr(source_code, "_statements", changed)
+    changed = {path for path in [source_code._file(name.removesuffix(".py").replace("/", "."))] if path}
+    assert changed
+    monkeypatch.setattr(source_code, "_statements", lambda path: statements(path) + b"1" * (path in changed))
     source_fingerprint.cache_clear()
-    assert source_fingerprint("agents.linucb") != before
+    assert source_fingerprint("agents.linucb", *WORLD) != before
     monkeypatch.undo()
     source_fingerprint.cache_clear()
-    assert source_fingerprint("agents.linucb") == before
+
+
+def test_agents_of_ours_have_fingerprints_of_their_own(monkeypatch):
+    modules = {entry.module for entry in ROSTER.values()}
+    assert len({source_code._statements(path) for name in modules if (path := source_code._file(name))}) == len(modules)
+    assert len({source_fingerprint(module, *WORLD) for module in modules}) == len(modules)
+
+
+def test_libraries_and_the_other_modules_of_the_benchmark_do_not_count():
+    reached = source_code._reached(("agents.sb3_learner", *WORLD))
+    assert {name.partition(".")[0] for name in reached} == {"agents", "benchmarks", "recsim_env"}
+    assert {name for name in reached if name.startswith("benchmarks")} == {"benchmarks.cell", "benchmarks.metrics"}
 
 
 def test_rows_of_other_code_are_told_from_those_of_the_present():
-    present = source_fingerprint("agents.linucb")
+    present = source_fingerprint("agents.linucb", *WORLD)
     rows = [{"agent": "linucb", "code": present}, {"agent": "linucb", "code": "0"}, {"agent": "linucb"}]
     assert of_other_code([*rows, {"agent": "nobody:Here", "code": "0"}, {"agent": "linucb#1"}]) == rows[1:]
+
+
+def test_a_run_does_again_what_other_code_has_finished_unless_any_code_will_do(folder: Path, capsys):
+    path = folder / "changing.py"
+    path.write_text(Path(own_file).read_text())
+    name = next(node.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef))
+    command = ["run", "--suite", "smoke", "--only", "random", "--agent", f"changing:{name}", "--seeds", "1"]
+    command += ["--scenario", "Video", "--workers", "1", "--out", str(folder / "out")]
+
+    def rows() -> list[dict]:
+        fingerprint()  # as in another process
+        assert main(command) == 0
+        return [row for row in read_rows(folder / "out" / "results.jsonl") if row["agent"] != "random"]
+
+    first = rows()
+    assert {row["code"] for row in first} == {fingerprint("changing")}
+    path.write_text(path.read_text() + "\nmore = 1\n")
+    command.append("--any-code")
+    assert rows() == first
+    assert "made by other or unknown source code than is here now: changing:" in capsys.readouterr().out
+    command.remove("--any-code")
+    second = rows()
+    assert "of other or unknown source code are kept apart" in capsys.readouterr().out
+    assert {row["code"] for row in second} == {fingerprint("changing")} != {row["code"] for row in first}

@@ -38,9 +38,6 @@ def report(parsed: argparse.Namespace) -> int:
         on.print(words, highlight=False, markup=False)
 
     rows = of_newest_version(read_rows(parsed.directory / "results.jsonl", tell), tell)
-    if other := of_other_code(rows):
-        agents = ", ".join(dict.fromkeys(row["agent"] for row in other))
-        tell(f"{len(other)} rows were made by other source code than is here now ({agents}); `run` makes them anew")
     if parsed.readme:
         from benchmarks.readme_section import write_readme_section
 
@@ -66,6 +63,10 @@ def write_and_show(
     """Write the report and print what it opens with. `expected`: as for `report.write_report`."""
     from benchmarks.report import write_report  # here, as Matplotlib takes a second
 
+    if other := of_other_code(rows):
+        agents = ", ".join(dict.fromkeys(row["agent"] for row in other))
+        words = f"{len(other)} rows were made by other or unknown source code than is here now: {agents}"
+        on.print(words, highlight=False, markup=False)
     found = write_report(directory, rows, expected)
     on.print(Markdown(found.answer))
     on.print(f"{directory / 'report.html'}\n{directory / 'report.md'}", highlight=False)

@@ -24,9 +24,10 @@ def add_to(commands: Any) -> None:
         help="train and evaluate the agents of a suite",
         description="Train and evaluate the agents of a suite on held-out users and held-out catalogues, each cell "
         "(agent x scenario x seed) in a worker process. Rows are added to OUT/results.jsonl as cells are finished: "
-        "stopped at any time and started again with the same command, it goes on and repeats nothing. At its end the "
-        "report is written (report.html, report.md and pictures); the exit status is 1 if cells have failed. MovieLens "
-        "needs its ratings log (RECSIM_DATA or --world); without it the scenario Ratings takes its place.",
+        "stopped at any time and started again with the same command, it goes on and repeats only what has other "
+        "settings or other source code by now. At its end the report is written (report.html, report.md and pictures); "
+        "the exit status is 1 if cells have failed. MovieLens needs its ratings log (RECSIM_DATA or --world); without "
+        "it the scenario Ratings takes its place.",
     )
     parser.add_argument("--suite", default="quick", help="what to compare; `agents` lists them (default: %(default)s)")
     parser.add_argument(
@@ -51,7 +52,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument(
         "--any-code",
         action="store_true",
-        help="what other source code of an agent, the world or the evaluation has finished is not done again",
+        help="let finished cells stand whose agent, world or evaluation has other source code by now",
     )
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep what each learner has learnt in this folder")
     parser.add_argument(

@@ -21,9 +21,9 @@ def add_to(commands: Any) -> None:
         "tune",
         help="find settings for agents",
         description="Random search over the values of benchmarks/search_spaces.py, with the same number of trials for "
-        "each agent, on worlds that are never evaluation worlds. Trial 0 is what the roster says. The best settings "
-        "of each agent and how they were found go into benchmarks/tuned/AGENT.json, which `run` reads. Stopped and "
-        "started again with the same command, it goes on.",
+        "each agent (fewer where there are no more settings to try), on worlds that are never evaluation worlds. Trial "
+        "0 is what the roster says. The best settings of each agent and how they were found go into "
+        "benchmarks/tuned/AGENT.json, which `run` reads. Stopped and started again with the same command, it goes on.",
     )
     parser.add_argument("--agent", action="append", metavar="AGENT", help="repeat for several (default: all)")
     parser.add_argument("--trials", type=positive, default=8, help="for each agent (default: %(default)s)")
@@ -33,6 +33,11 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/tuning"), metavar="DIR", help="default: %(default)s")
     parser.add_argument(
         "--workers", type=positive, default=os.cpu_count() or 1, help="worker processes (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--any-code",
+        action="store_true",
+        help="let finished trials stand whose agent, world or evaluation has other source code by now",
     )
     parser.set_defaults(command=tune)
 
@@ -49,7 +54,8 @@ def tune(parsed: argparse.Namespace) -> int:
         on.print(words, highlight=False, markup=False)
 
     with ResultFolder(parsed.out, "tuning", suite, tell) as folder:
-        rows = folder.finished(every)
+        digests = {cell.digest for cell in every}
+        rows = [row for row in folder.finished(every, is_any_code=parsed.any_code) if row["cell"] in digests]
         done, costs = {row["cell"] for row in rows}, Costs(every, rows)
         todo = [cell for cell in every if cell.digest not in done]
         with progress_bar(on, Counted()) as bar:
