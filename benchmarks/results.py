@@ -61,14 +61,18 @@ def provenance(arguments: list[str], module: str = "benchmarks") -> Row:
 
 
 def _commit() -> str:
+    """The commit of the checkout, "-dirty" if a file that is no result differs from it; "unknown" without Git."""
     here = Path(__file__).resolve().parent.parent
+
+    def git(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True)
+
     try:
-        commit = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=here, capture_output=True, text=True
-        )
+        commit = git("describe", "--always", "--abbrev=12").stdout.strip()
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!benchmarks/results").stdout.strip()
     except OSError:
         return "unknown"
-    return commit.stdout.strip() or "unknown"
+    return f"{commit}-dirty" if commit and changed else commit or "unknown"
 
 
 def _version(package: str) -> str:

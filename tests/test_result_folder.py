@@ -3,11 +3,13 @@
 import dataclasses
 import json
 import pickle
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from benchmarks import cell as cell_module
+from benchmarks import results
 from benchmarks.cell import Cell
 from benchmarks.result_folder import APART, RESULTS, ResultFolder
 from benchmarks.results import ResultsError, append_rows, of_newest_version, provenance, read_rows, write_rows
@@ -307,3 +309,19 @@ def test_every_suite_has_a_folder_of_its_own(tmp_path: Path, told):
     for name, suite in SUITES.items():
         with open_folder(tmp_path / name, told, suite, name):
             pass
+
+
+def test_a_commit_is_dirty_by_a_changed_source_and_not_by_a_changed_result(tmp_path: Path, monkeypatch):
+    source, result = tmp_path / "benchmarks" / "results.py", tmp_path / "benchmarks" / "results" / "quick" / RESULTS
+    result.parent.mkdir(parents=True)
+    for path in (source, result):
+        path.write_text("1\n")
+    for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "first"]):
+        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *command], cwd=tmp_path, check=True)
+    monkeypatch.setattr(results, "__file__", str(source))
+    commit = provenance([])["commit"]
+    assert len(commit) == 12
+    result.write_text("2\n")
+    assert provenance([])["commit"] == commit
+    source.write_text("2\n")
+    assert provenance([])["commit"] == f"{commit}-dirty"
