@@ -10,6 +10,11 @@ from benchmarks.figures.panel import label_ends, margin_for, new_panel, svg_of
 from benchmarks.results import Row
 
 
+def _as_power_of_ten(value: float, _: object) -> str:
+    """A mark of a logarithmic axis in plain text, which every viewer of an SVG can draw."""
+    return "10" + str(round(np.log10(value))).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
 def draw_scaling(rows: list[Row], curve: Any, forecast: dict[str, Any]) -> str:
     """An SVG: every evaluation with its 95% interval over sessions, a line for each size, the curve, the forecast.
 
@@ -20,7 +25,8 @@ def draw_scaling(rows: list[Row], curve: Any, forecast: dict[str, Any]) -> str:
     """
     points = [row for row in rows if row["status"] == "ok" and row["env_steps"] > 0]
     agents = list(dict.fromkeys(row["agent"] for row in points))
-    names = [f"{agent} (held out)" if agent == forecast["held_out"] else agent for agent in agents]
+    presets = {agent: agent.removeprefix("large-model-") for agent in agents}
+    names = [f"{name} (held out)" if agent == forecast["held_out"] else name for agent, name in presets.items()]
     title = "Return over compute"
     figure, axes = new_panel(
         title,
@@ -32,6 +38,7 @@ def draw_scaling(rows: list[Row], curve: Any, forecast: dict[str, Any]) -> str:
     )
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator())
+    axes.xaxis.set_major_formatter(_as_power_of_ten)
     axes.xaxis.set_minor_locator(NullLocator())
     tones, ends = FAMILY_TONES["learner"], []
     for number, (agent, name) in enumerate(zip(agents, names, strict=True)):
