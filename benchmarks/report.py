@@ -162,7 +162,7 @@ def _changes_of_code(board: Board) -> list[str]:
     lines = []
     if changed := [agent for agent, codes in found.items() if len(codes) > 1]:
         lines.append(f"Source code differs between the rows of {listed(changed)}.")
-    worlds = list(dict.fromkeys(row["world_code"] for row in board.final if "world_code" in row))
+    worlds = {row["world_code"] for row in board.final if "world_code" in row}
     if len(worlds) > 1:
-        lines.append(f"The code of the world or of the evaluation differs between rows: {len(worlds)} of them.")
+        lines.append(f"Code of the world and of the evaluation is not the same in all rows: there are {len(worlds)}.")
     return lines

@@ -98,10 +98,7 @@ class ResultFolder:
             (others if present.is_other_than(row) else coded if is_coded else kept).append(row)
         for apart, words in (
             (others, f"of another version or other settings are kept apart in {APART}"),
-            (
-                coded,
-                f"of other or unknown source code are kept apart in {APART}; --any-code lets such rows stand",
-            ),
+            (coded, f"of other or unknown source code are kept apart in {APART}; --any-code lets such rows stand"),
         ):
             if apart:
                 self._tell(f"{len(apart)} rows {words}")

@@ -35,8 +35,8 @@ def source_fingerprint(*modules: str) -> str:
     """
     reached = _reached(modules)
     content = b"\n".join(name.encode() + b"\n" + _statements(path) for name, path in sorted(reached.items()))
-    folder = _file("recsim_env")
-    data = sorted((folder.parent / "data").iterdir()) if folder else []
+    package = _file("recsim_env")
+    data = sorted((package.parent / "data").glob("*")) if package else []
     content += b"\n".join(path.read_bytes() for path in data if path.is_file())
     return hashlib.blake2b(content, digest_size=8).hexdigest()
 

@@ -389,18 +389,3 @@ def test_events_are_written_for_each_run_against_user_steps(tmp_path: Path, monk
     assert ("score", last["score"], 50_000) in run
     assert ("metrics/novelty", last["metrics"]["novelty"], 50_000) in run
     assert not any(tag == "metrics/regret" for tag, _, _ in run), "a metric that a run lacks is left out"
-
-
-def test_differences_of_source_code_between_rows_are_told(tmp_path: Path):
-    def told(rows: list[dict]) -> list[str]:
-        write_report(tmp_path, rows)
-        return [line for line in (tmp_path / "report.md").read_text().splitlines() if "code" in line.lower()]
-
-    alike = [{**row, "code": row["agent"], "world_code": "a"} for row in ROWS]
-    before = told(alike)
-    assert before == told(ROWS)
-    one = [{**row, "code": "b"} if row["agent"] == "random" and row["seed"] == 1 else row for row in alike]
-    assert told(one) == [*before, "* Source code differs between the rows of random."]
-    world = [{**row, "world_code": "b"} if row["agent"] == "random" else row for row in alike]
-    words = "* The code of the world or of the evaluation differs between rows: 2 of them."
-    assert told(world) == [*before, words]

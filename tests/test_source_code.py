@@ -7,12 +7,16 @@ from pathlib import Path
 
 import pytest
 from agents_of_ones_own import __file__ as own_file
+from made_rows import made_rows
 
 from benchmarks import source_code
 from benchmarks.__main__ import main
+from benchmarks.report import write_report
 from benchmarks.results import read_rows
 from benchmarks.roster import ROSTER
 from benchmarks.source_code import WORLD, of_other_code, source_fingerprint
+
+ROWS = made_rows(("random", "popularity", "planning-oracle"), ("Video",), 2, num_sessions=4)
 
 AGENT = '''"""An agent of one's own."""
 from math import sin as f
@@ -142,6 +146,21 @@ def test_rows_of_other_code_are_told_from_those_of_the_present():
     present = source_fingerprint("agents.linucb", *WORLD)
     rows = [{"agent": "linucb", "code": present}, {"agent": "linucb", "code": "0"}, {"agent": "linucb"}]
     assert of_other_code([*rows, {"agent": "nobody:Here", "code": "0"}, {"agent": "linucb#1"}]) == rows[1:]
+
+
+def test_differences_of_source_code_between_rows_are_told(tmp_path: Path):
+    def told(rows: list[dict]) -> list[str]:
+        write_report(tmp_path, rows)
+        return [line for line in (tmp_path / "report.md").read_text().splitlines() if "code" in line.lower()]
+
+    alike = [{**row, "code": row["agent"], "world_code": "a"} for row in ROWS]
+    before = told(alike)
+    assert before == told(ROWS)
+    one = [{**row, "code": "b"} if row["agent"] == "random" and row["seed"] == 1 else row for row in alike]
+    assert told(one) == [*before, "* Source code differs between the rows of random."]
+    world = [{**row, "world_code": "b"} if row["agent"] == "random" else row for row in alike]
+    words = "* Code of the world and of the evaluation is not the same in all rows: there are 2."
+    assert told(world) == [*before, words]
 
 
 def test_a_run_does_again_what_other_code_has_finished_unless_any_code_will_do(folder: Path, capsys):
