@@ -3,6 +3,6 @@
 from pathlib import Path
 
 import recsim_env
-from recsim_env.compiled_cache import drop_stale_cache
+from recsim_env.simulation.compiled_cache import drop_stale_cache
 
 drop_stale_cache(Path(__file__).parent, Path(recsim_env.__file__).parent)

@@ -44,7 +44,7 @@ class Agent(ABC):
         `is_first` [N] bool marks the sessions that have just begun: what was learnt of the person before is void.
         """
 
-    def settings_found(self) -> dict[str, Any]:
+    def best_params(self) -> dict[str, Any]:
         """Settings that `learn` has chosen by itself, for the record."""
         return {}
 
@@ -107,7 +107,7 @@ class Learner(Agent):
         """Take up what `save` wrote."""
 
 
-class NothingLearntError(RuntimeError):
+class NotFittedError(RuntimeError):
     """An agent that has to learn first is asked to act or to save."""
 
     def __init__(self) -> None:

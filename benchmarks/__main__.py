@@ -2,15 +2,18 @@
 
 import sys
 
+from agents.registry import UnknownAgentError
 from agents.terminal import run_command
 from benchmarks.commands import agents, pages, report, run, throughput, tune
-from benchmarks.results import ResultsError
+from benchmarks.running.rows import ResultsError
 
 _COMMANDS = (run, report, tune, agents, throughput, pages)
 
 
 def main(arguments: list[str]) -> int:
-    return run_command("benchmarks", "Compare agents that recommend.", _COMMANDS, arguments, (ResultsError, OSError))
+    return run_command(
+        "benchmarks", "Compare agents that recommend.", _COMMANDS, arguments, (ResultsError, UnknownAgentError, OSError)
+    )
 
 
 if __name__ == "__main__":

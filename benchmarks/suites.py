@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.roster import ROSTER
+from agents.registry import REGISTRY
 
 ZERO, ONE = "random", "planning-oracle"
 """The agents whose returns are the scores 0 and 1."""
 
 LADDER = (
     *("random", "popularity", "linucb", "eb-linucb", "history-blind"),
-    *("bayes-filter-observed", "myopic-oracle", "bayes-filter", "foresight-oracle", "planning-oracle"),
+    *("bayes-filter-observed", "myopic-oracle", "bayes-filter", "lookahead-oracle", "planning-oracle"),
 )
 """The rungs of the headroom ladder."""
 
@@ -144,7 +144,7 @@ SUITES = {
     "standard": Suite(
         about="every agent in every scenario",
         scenarios=(*PRESETS, "MovieLens", "Ratings"),
-        agents=tuple(ROSTER),
+        agents=tuple(REGISTRY),
         num_seeds=5,
         num_steps=50_000,
         num_evaluations=5,

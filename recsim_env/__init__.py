@@ -9,8 +9,8 @@ from pathlib import Path
 
 import gymnasium
 
-from recsim_env.compiled_cache import drop_stale_cache, keep_apart, name_apart
 from recsim_env.scenarios import SCENARIOS
+from recsim_env.simulation.compiled_cache import drop_stale_cache, keep_apart, name_apart
 
 __version__ = "0.1.0"
 
@@ -29,7 +29,7 @@ for _name in SCENARIOS:
     for _variant, _options in _VARIANTS.items():
         gymnasium.register(
             id=f"recsim_env/{_name}{_variant}-v0",
-            entry_point="recsim_env.single_env:RecommenderEnv",
-            vector_entry_point="recsim_env.vector_env:RecommenderVectorEnv",
+            entry_point="recsim_env.envs.single:RecommenderEnv",
+            vector_entry_point="recsim_env.envs.vector:RecommenderVectorEnv",
             kwargs={"scenario": _name, **_options},
         )

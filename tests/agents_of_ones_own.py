@@ -40,7 +40,7 @@ class SaysFloat32(Agent):
     def act(self, observations, is_first):
         return np.zeros(self.num_sessions, np.int64)
 
-    def settings_found(self):
+    def best_params(self):
         return {"rate": self.said}
 
 

@@ -5,8 +5,8 @@ from statistics import NormalDist
 import numpy as np
 
 from recsim_env.config import BehaviourConfig, Scenario
-from recsim_env.random_streams import Purpose, normal, uniform
-from recsim_env.records import NO_ITEM
+from recsim_env.simulation.random_streams import Purpose, normal, uniform
+from recsim_env.simulation.records import NO_ITEM
 
 NORMAL = NormalDist()
 LIBRARY_LENGTH = 16

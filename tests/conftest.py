@@ -13,9 +13,9 @@ if _log_beside_checkout.is_dir():  # so that the log is found from any working d
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small matrices; and threads of torch that wait for a busy core are slow
 
-from recsim_env.observation import OBSERVATION_KINDS  # noqa: E402
-from recsim_env.ratings_log import find_log  # noqa: E402
+from recsim_env.logs import find_log  # noqa: E402
 from recsim_env.scenarios import SCENARIOS  # noqa: E402
+from recsim_env.simulation.observation import OBSERVATION_KINDS  # noqa: E402
 
 SCENARIO_NAMES = [name for name, it in SCENARIOS.items() if it.source != "ratings_log" or find_log() is not None]
 VARIANTS = ["", "Slate", "Content", "Catalog"]

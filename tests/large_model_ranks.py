@@ -18,9 +18,9 @@ from conftest import CHECKOUT
 from safetensors.torch import save_file
 
 from agents.large_model.checkpoint import load_latest, save_checkpoint
-from agents.large_model.processes import Processes, joined
+from agents.large_model.config import TrainingConfig
+from agents.large_model.distributed import Processes, joined
 from agents.large_model.training import Training
-from agents.large_model.training_config import TrainingConfig
 
 KINDS = {"copies": False, "shards": True}
 """How the model is spread, and what `is_sharded` says to that."""

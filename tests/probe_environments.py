@@ -18,8 +18,8 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from recsim_env.adapter import REWARD_TERMS
-from recsim_env.observation import CANDIDATE_COLUMNS, FEEDBACK, ObservationLayout
+from recsim_env.envs.spaces_and_actions import REWARD_TERMS
+from recsim_env.simulation.observation import CANDIDATE_COLUMNS, FEEDBACK, ObservationLayout
 
 SIGNALS = (-1.0, 1.0)
 """What a user may show."""

@@ -4,13 +4,13 @@ from typing import Any
 
 import torch
 
-from agents.large_model.item_content import ItemContent
 from agents.large_model.model import LargeModel
-from agents.large_model.playing import Behaviour, play
-from agents.large_model.schema import Schema
+from agents.large_model.rollout import Behaviour, play
 from agents.large_model.sessions import Sessions
 from agents.large_model.sizes import ModelSizes
 from agents.large_model.worlds import make_env
+from agents.networks.item_content import ItemContent
+from agents.networks.schema import Schema
 
 CPU = torch.device("cpu")
 NUM_LANES, LENGTH = 12, 8

@@ -9,8 +9,11 @@ import pytest
 from conftest import CHECKOUT
 
 LAYERS = ("benchmarks", "agents", "recsim_env")  # each may import those to its right
-SB3_ADAPTER = CHECKOUT / "recsim_env" / "sb3_vec_env.py"
-MAY_IMPORT = {SB3_ADAPTER: {"stable_baselines3"}, CHECKOUT / "recsim_env" / "session_figure.py": {"matplotlib"}}
+SB3_ADAPTER = CHECKOUT / "recsim_env" / "envs" / "sb3.py"
+MAY_IMPORT = {
+    SB3_ADAPTER: {"stable_baselines3"},
+    CHECKOUT / "recsim_env" / "envs" / "session_figure.py": {"matplotlib"},
+}
 """The only files of the simulator that need more than its dependencies; none of them is imported unless asked for."""
 
 SOURCES = [path for layer in LAYERS for path in sorted((CHECKOUT / layer).rglob("*.py"))]

@@ -5,13 +5,13 @@ All tests share these sizes, because each new set of sizes is compiled anew.
 
 import numpy as np
 
-from recsim_env.catalog import Items
 from recsim_env.config import BehaviourConfig, CatalogConfig, PopulationConfig, RewardConfig, Scenario, SessionConfig
-from recsim_env.population import Users, user_records
-from recsim_env.records import WorldSizes, item_dtype
-from recsim_env.simulator import Simulator
-from recsim_env.traffic import NUM_REFRESHES, STATISTICS
-from recsim_env.world import World
+from recsim_env.simulation.records import WorldSizes, item_dtype
+from recsim_env.simulation.simulator import Simulator
+from recsim_env.world.catalog import Items
+from recsim_env.world.item_statistics import NUM_REFRESHES, STATISTICS
+from recsim_env.world.population import Users, user_records
+from recsim_env.world.world import World
 
 SIZES = WorldSizes(num_factors=3, num_topics=2, num_creators=2, num_moods=2)
 CERTAIN = 50.0  # a utility, or a logit, that leaves nothing to chance

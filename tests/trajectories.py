@@ -16,7 +16,7 @@ import gymnasium
 import numpy as np
 
 import recsim_env  # noqa: F401  (registers the ids)
-from recsim_env.adapter import REWARD_TERMS
+from recsim_env.envs.spaces_and_actions import REWARD_TERMS
 
 
 def same(first: Any, second: Any) -> bool:

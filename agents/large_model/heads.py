@@ -6,7 +6,7 @@ Shape legend: ... any leading dimensions, M candidates, b bins.
 import torch
 from torch import nn
 
-from agents.candidate_scorer import MISSING
+from recsim_env.envs.candidate_scorer import MISSING
 
 _SMOOTHNESS = 0.75  # standard deviation of a target, in bins
 _MARGIN = 2  # bins beyond each bound: a target that were cut off there would have another mean than its return

@@ -10,10 +10,10 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from agents.large_model.heads import q_values
-from agents.large_model.item_content import ItemContent
 from agents.large_model.model import LargeModel
 from agents.large_model.plackett_luce import entropy, slate_log_probabilities
 from agents.large_model.sessions import Sessions, Steps
+from agents.networks.item_content import ItemContent
 from recsim_env.config import Checked, number
 
 

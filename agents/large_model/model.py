@@ -15,17 +15,17 @@ import torch
 from torch import nn
 from torch.nn.functional import rms_norm, scaled_dot_product_attention, silu
 
-from agents.large_model.encoder import ContentEncoder
+from agents.large_model.backbone import Trunk
 from agents.large_model.heads import ReturnDistribution, policy_logits
-from agents.large_model.item_content import DYNAMICS, STANDING, ItemContent
-from agents.large_model.schema import Schema
 from agents.large_model.sessions import Sessions
 from agents.large_model.sizes import ModelSizes
-from agents.large_model.trunk import Trunk
-from recsim_env.observation import FEEDBACK
+from agents.networks.content_encoder import ContentEncoder
+from agents.networks.item_content import DYNAMICS, STANDING, ItemContent
+from agents.networks.schema import Schema
+from recsim_env.simulation.observation import FEEDBACK
 
 if TYPE_CHECKING:  # needs packages that nothing else needs
-    from agents.large_model.language_trunk import LanguageTrunk
+    from agents.large_model.language_backbone import LanguageTrunk
 
 ROW_COLUMNS = (*FEEDBACK, "time", "before", *STANDING)
 """Columns of a row besides its item: the feedback as observed; the share of the session that was over when it was
@@ -183,10 +183,10 @@ class LargeModel(nn.Module):
             candidates = layer(candidates, mask)
         queries = self.queries(known).unflatten(-1, (3, -1))  # [K, 3, C]
         products = (candidates @ queries.transpose(1, 2)) * candidates.shape[2] ** -0.5  # [K, M, 3]
-        care, clicks, rewards = products.float().unbind(-1)
+        value_weights, clicks, rewards = products.float().unbind(-1)
         worths = (clicks.sigmoid() * rewards).detach()  # what is expected is learnt from answers alone
         return Scores(
-            logits=policy_logits(worths + care, self.temperature, mask),
+            logits=policy_logits(worths + value_weights, self.temperature, mask),
             clicks=clicks,
             rewards=rewards,
             values=self.value_head(known),

@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from agents.large_model.item_content import ItemContent
 from agents.large_model.losses import LossWeights, SessionLoss, Targets, divergence
 from agents.large_model.model import LargeModel
-from agents.large_model.playing import play
+from agents.large_model.rollout import play
 from agents.large_model.sessions import Sessions, lambda_returns
+from agents.networks.item_content import ItemContent
 from recsim_env.config import Checked, count, number
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from agents.large_model.schema import user_names
+from agents.networks.schema import user_names
 from recsim_env.config import check_number
-from recsim_env.observation import CONTEXT, FEEDBACK
+from recsim_env.simulation.observation import CONTEXT, FEEDBACK
 
 RANGES = {
     "slot": (0.0, 9.0),

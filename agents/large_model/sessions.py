@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from agents import pqn
+from agents.reinforcement import pqn
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from agents.large_model.losses import LossWeights
-from agents.large_model.playing import PLAYS, Behaviour
+from agents.large_model.rollout import PLAYS, Behaviour
 from recsim_env.config import Checked, count, number
 
 STAGES_WIDTH = 64

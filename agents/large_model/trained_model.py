@@ -6,9 +6,9 @@ from pathlib import Path
 import torch
 
 from agents.large_model.checkpoint import Checkpoint, CheckpointError, load_checkpoint, load_latest
-from agents.large_model.making import remade
+from agents.large_model.distributed import device_named
+from agents.large_model.factory import remade
 from agents.large_model.model import LargeModel
-from agents.large_model.processes import device_named
 from agents.large_model.training_run import CHECKPOINTS
 from agents.saved_tensors import load_tensors
 

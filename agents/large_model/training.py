@@ -26,19 +26,19 @@ from torch.distributed.checkpoint.state_dict import (
 from torch.distributed.tensor import DTensor
 
 from agents.large_model.checkpoint import Checkpoint, CheckpointError
+from agents.large_model.config import TrainingConfig
+from agents.large_model.distributed import Processes, distributed, gathered
+from agents.large_model.factory import check_inputs, check_weights, new_model, settings_of
 from agents.large_model.flops import forward_operations, peak_of
-from agents.large_model.item_content import ItemContent
 from agents.large_model.losses import SessionLoss, Targets
-from agents.large_model.making import check_inputs, check_weights, new_model, settings_of
 from agents.large_model.plackett_luce import slate_log_probabilities
-from agents.large_model.playing import play
-from agents.large_model.processes import Processes, distributed, gathered
+from agents.large_model.rollout import play
 from agents.large_model.sessions import Sessions, lambda_returns
 from agents.large_model.sizes import ModelSizes, sizes_named
 from agents.large_model.stages import STAGES_WIDTH, Stage
-from agents.large_model.stopwatch import Stopwatch
-from agents.large_model.training_config import TrainingConfig
+from agents.large_model.timer import Stopwatch
 from agents.large_model.worlds import TrainingWorld, TrainingWorlds
+from agents.networks.item_content import ItemContent
 
 _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
 _COUNTERS = ("num_steps", "iteration", "num_updates")

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from agents.large_model.checkpoint import load_latest, save_checkpoint
+from agents.large_model.distributed import Processes
 from agents.large_model.metrics_log import MetricsLog
-from agents.large_model.processes import Processes
 from agents.large_model.training import Progress, Training
 from agents.large_model.validation import Validation
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from agents.large_model.item_content import ItemContent
-from agents.large_model.playing import Behaviour, play
+from agents.large_model.rollout import Behaviour, play
 from agents.large_model.training import Training
 from agents.large_model.worlds import make_env
+from agents.networks.item_content import ItemContent
 
 CATALOG_SEED, SESSIONS_SEED = 600_000_011, 700_000_001
 

@@ -6,11 +6,11 @@ from typing import Any
 import gymnasium
 
 import recsim_env  # noqa: F401  (registers the ids)
-from agents.foresight import ForesightOracle
-from agents.large_model.item_content import ItemContent
 from agents.large_model.model import LargeModel
-from agents.large_model.playing import Teacher, check_remembers_a_step
-from agents.large_model.schema import Schema
+from agents.large_model.rollout import Teacher, check_remembers_a_step
+from agents.networks.item_content import ItemContent
+from agents.networks.schema import Schema
+from agents.references.lookahead import LookaheadOracle
 
 
 def make_env(env_id: str, num_envs: int, **options: Any) -> Any:
@@ -61,7 +61,7 @@ class TrainingWorlds:
             for env_id in env_ids
         ]
         self._firsts = [make_env(env_id, num_envs, **options) for env_id, options in self._options[: len(env_ids)]]
-        self._teachers: dict[str, ForesightOracle] = {}
+        self._teachers: dict[str, LookaheadOracle] = {}
 
     def __len__(self) -> int:
         return len(self._options)
@@ -86,10 +86,10 @@ class TrainingWorlds:
         """The scores of the foresight oracle, which has learnt how much to care in the scenario's first catalogue."""
         if world.teacher is None:
             if world.env_id not in self._teachers:
-                oracle = ForesightOracle(num_tuning_sessions=200)
+                oracle = LookaheadOracle(num_tuning_sessions=200)
                 oracle.learn(*next(each for each in self._options if each[0] == world.env_id), num_steps=0, seed=0)
                 self._teachers[world.env_id] = oracle
-            oracle = ForesightOracle(care=self._teachers[world.env_id].care)
+            oracle = LookaheadOracle(value_weights=self._teachers[world.env_id].value_weights)
             oracle.begin(world.env)
             world.teacher = oracle.scores
         return world.teacher

@@ -5,8 +5,8 @@ from typing import Any
 
 from rich.table import Table
 
+from agents.registry import FAMILIES, REGISTRY, entry_named
 from agents.terminal import console
-from benchmarks.roster import FAMILIES, ROSTER, entry_named
 from benchmarks.suites import SUITES
 
 
@@ -22,7 +22,7 @@ def agents(parsed: argparse.Namespace) -> int:
     table = Table(title="Agents")
     for heading in ("name", "kind", "what it is", "settings"):
         table.add_column(heading, overflow="fold")
-    for name in ROSTER:
+    for name in REGISTRY:
         entry = entry_named(name)
         settings = ", ".join(f"{key}={value}" for key, value in entry.settings.items())
         table.add_row(name, FAMILIES[entry.family], what_it_is(entry.agent_class()), settings)

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from benchmarks.results import read_rows
+from benchmarks.running.rows import read_rows
 
 
 def add_to(commands: Any) -> None:
@@ -28,7 +28,7 @@ def add_to(commands: Any) -> None:
 
 
 def pages(parsed: argparse.Namespace) -> int:
-    from benchmarks.scenario_pages import write_pages
+    from benchmarks.report.scenario_pages import write_pages
 
     path = parsed.ladder / "results.jsonl"
     rows = read_rows(path) if path.exists() else []

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from agents.terminal import console
-from benchmarks.results import Row, of_newest_version, read_rows
-from benchmarks.source_code import of_other_code
+from benchmarks.running.rows import Row, of_newest_version, read_rows
+from benchmarks.running.source_code import of_other_code
 from benchmarks.suites import SUITES
 
 
@@ -39,11 +39,11 @@ def report(parsed: argparse.Namespace) -> int:
 
     rows = of_newest_version(read_rows(parsed.directory / "results.jsonl", tell), tell)
     if parsed.readme:
-        from benchmarks.readme_section import write_readme_section
+        from benchmarks.report.readme_section import write_readme_section
 
         write_readme_section(parsed.readme, parsed.directory, rows)
     if parsed.tensorboard:
-        from benchmarks.tensorboard_export import write_events
+        from benchmarks.report.tensorboard_export import write_events
 
         write_events(parsed.tensorboard, rows)
     return write_and_show(parsed.directory, rows, on, of_suite(rows[0]["suite"]))
@@ -61,7 +61,7 @@ def write_and_show(
     directory: Path, rows: list[Row], on: Console, expected: list[tuple[str, str, int]] | None = None
 ) -> int:
     """Write the report and print what it opens with. `expected`: as for `report.write_report`."""
-    from benchmarks.report import write_report  # here, as Matplotlib takes a second
+    from benchmarks.report.report import write_report  # here, as Matplotlib takes a second
 
     if other := of_other_code(rows):
         agents = ", ".join(dict.fromkeys(row["agent"] for row in other))

@@ -11,11 +11,11 @@ from rich.console import Console
 
 from agents.terminal import console, positive, progress_bar
 from benchmarks.commands.cells_done import Counted
-from benchmarks.result_folder import ResultFolder
-from benchmarks.results import ResultsError, of_newest_version, provenance
-from benchmarks.runner import Costs, cells, narrowed, run_suite, suite_named
+from benchmarks.running.resuming import ResultFolder
+from benchmarks.running.rows import ResultsError, of_newest_version, provenance
+from benchmarks.running.suite_runner import Costs, cells, narrowed, run_suite, suite_named
 from benchmarks.suites import Suite
-from recsim_env.ratings_log import find_log, load_or_fit
+from recsim_env.logs import find_log, load_or_fit
 
 
 def add_to(commands: Any) -> None:

@@ -23,7 +23,7 @@ def add_to(commands: Any) -> None:
 
 
 def throughput(parsed: argparse.Namespace) -> int:
-    from benchmarks.throughput import (
+    from benchmarks.experiments.throughput import (
         CARTPOLE_VECTOR,
         SARDINE_TO_CARTPOLE,
         WAYS,

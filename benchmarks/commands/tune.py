@@ -10,10 +10,10 @@ from rich.table import Table
 
 from agents.terminal import console, positive, progress_bar
 from benchmarks.commands.cells_done import Counted
-from benchmarks.result_folder import ResultFolder
-from benchmarks.results import provenance
-from benchmarks.runner import Costs, checked_scenarios, run_suite
-from benchmarks.search_spaces import SPACES
+from benchmarks.running.resuming import ResultFolder
+from benchmarks.running.rows import provenance
+from benchmarks.running.search_spaces import SPACES
+from benchmarks.running.suite_runner import Costs, checked_scenarios, run_suite
 
 
 def add_to(commands: Any) -> None:
@@ -43,7 +43,7 @@ def add_to(commands: Any) -> None:
 
 
 def tune(parsed: argparse.Namespace) -> int:
-    from benchmarks.tuning import trials, tuning_suite, write_tuned
+    from benchmarks.running.tuning import trials, tuning_suite, write_tuned
 
     on, agents = console(), tuple(parsed.agent or SPACES)
     scenarios = checked_scenarios(parsed.scenario or ("Video", "News"))

@@ -8,15 +8,15 @@ import numpy as np
 from rich.table import Table
 
 from agents.agent import Agent
-from agents.evaluation import evaluate as play_sessions
+from agents.large_model.agent import LargeModelAgent
 from agents.large_model.commands.train import add_world_argument
-from agents.large_model.learner import LargeModelAgent
 from agents.large_model.trained_model import load_model
 from agents.large_model.worlds import make_env
-from agents.popularity import PopularityAgent
-from agents.random_agent import RandomAgent
+from agents.rollouts.evaluation import evaluate as play_sessions
+from agents.rules.popularity import PopularityAgent
+from agents.rules.random_agent import RandomAgent
 from agents.terminal import console, not_negative, positive, warn
-from recsim_env.world import SPLITS
+from recsim_env.world.world import SPLITS
 
 CATALOG_SEED, SESSIONS_SEED = 800_000_011, 900_000_001
 

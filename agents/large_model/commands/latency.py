@@ -9,18 +9,18 @@ import numpy as np
 import torch
 from rich.table import Table
 
-from agents.large_model.making import new_model
+from agents.large_model.distributed import device_named
+from agents.large_model.factory import new_model
 from agents.large_model.model import LargeModel
 from agents.large_model.plackett_luce import best_slates
-from agents.large_model.processes import device_named
-from agents.large_model.reader import Reading, SessionReader
-from agents.large_model.schema import Schema
+from agents.large_model.session_state import Reading, SessionReader
 from agents.large_model.sizes import PRESETS, sizes_named
 from agents.large_model.trained_model import load_model
 from agents.large_model.worlds import make_env
+from agents.networks.schema import Schema
 from agents.terminal import console, positive, warn
 from recsim_env.config import check_number
-from recsim_env.observation import FEEDBACK
+from recsim_env.simulation.observation import FEEDBACK
 
 _WARM_UP = 20
 

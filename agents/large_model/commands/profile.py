@@ -7,7 +7,7 @@ import torch
 from rich.table import Table
 
 from agents.large_model.commands.train import add_training_arguments, config_of
-from agents.large_model.processes import joined
+from agents.large_model.distributed import joined
 from agents.large_model.training import Training
 from agents.terminal import console, positive
 

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from agents.large_model.commands.evaluate import add_model_arguments
 from agents.large_model.person import Person, PersonError
-from agents.large_model.reader import ObservationReader, SessionReader
+from agents.large_model.session_state import ObservationReader, SessionReader
 from agents.large_model.trained_model import load_model
 from agents.large_model.worlds import make_env
 from agents.terminal import console, positive, warn

@@ -9,10 +9,10 @@ import torch
 from rich.progress import ProgressColumn, Task
 from rich.text import Text
 
-from agents.large_model.processes import Processes, joined
+from agents.large_model.config import TrainingConfig
+from agents.large_model.distributed import Processes, joined
 from agents.large_model.sizes import PRESETS
 from agents.large_model.training import Progress, Training
-from agents.large_model.training_config import TrainingConfig
 from agents.large_model.training_run import TrainingRun
 from agents.locked_folder import locked
 from agents.terminal import console, not_negative, positive, progress_bar

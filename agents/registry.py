@@ -1,0 +1,233 @@
+"""Who can be compared: every agent with its class, its settings and what kind it is."""
+
+import difflib
+import importlib
+import inspect
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from agents.agent import Agent, Learner
+
+TUNED = Path(__file__).parents[1] / "benchmarks" / "tuned"
+"""A file `<agent>.json` for each agent whose settings `python -m benchmarks tune` has found."""
+
+FAMILIES = {
+    "reference": "knows what no agent can",
+    "rule": "ranks by a rule",
+    "bandit": "learns each person within the session",
+    "logged": "learns from answers how items are rated, without reinforcement",
+    "learner": "learns by reinforcement, ours",
+    "library": "learns by reinforcement, of Stable-Baselines3 or sb3-contrib",
+    "own": "put on the board by --agent",
+}
+"""Kinds of agents, in words."""
+
+
+class UnknownAgentError(ValueError):
+    """No agent has that name, or what has it is no agent; the message says so in one line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One agent of the board."""
+
+    path: str
+    """`package.module:Class`."""
+    family: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Keyword arguments of the class; what `TUNED` holds for the agent takes precedence."""
+    reads_evaluation_catalog: bool = False
+    """As its class has it (`Learner.reads_evaluation_catalog`); here, so that a report need not import the agents."""
+
+    @property
+    def module(self) -> str:
+        """`package.module`."""
+        return module_of(self.path)
+
+    def agent_class(self) -> type[Agent]:
+        """The class; `UnknownAgentError` in one line if it is not there or no agent."""
+        try:
+            found = getattr(importlib.import_module(self.module), self.path.partition(":")[2])
+        except Exception as error:  # whatever somebody's module does when it is imported
+            words = " ".join(f"{type(error).__name__}: {error}".split())
+            raise UnknownAgentError(f"agent {self.path!r}: cannot be imported ({words})") from None
+        if not (inspect.isclass(found) and issubclass(found, Agent)):
+            raise UnknownAgentError(f"agent {self.path!r}: is not a class that extends agents.agent.Agent")
+        return found
+
+    @property
+    def is_learner(self) -> bool:
+        return issubclass(self.agent_class(), Learner)
+
+
+def module_of(path: str) -> str:
+    """`package.module` of `package.module:Class`."""
+    return path.partition(":")[0]
+
+
+def _of_library(algorithm: str, **settings: Any) -> Entry:
+    return Entry(
+        path="agents.reinforcement.sb3:SB3Learner", family="library", settings={"algorithm": algorithm, **settings}
+    )
+
+
+def _of_contrib(algorithm: str, **settings: Any) -> Entry:
+    path = "agents.reinforcement.sb3_contrib:SB3ContribLearner"
+    return Entry(path=path, family="library", settings={"algorithm": algorithm, **settings})
+
+
+def _of_wolpertinger(algorithm: str, **settings: Any) -> Entry:
+    path = "agents.reinforcement.wolpertinger:Wolpertinger"
+    return Entry(path=path, family="library", settings={"algorithm": algorithm, **settings})
+
+
+def _of_log(path: str) -> Entry:
+    return Entry(path=path, family="logged", reads_evaluation_catalog=True)
+
+
+def _of_large_model(family: str, **settings: Any) -> Entry:
+    """Small batches, each learnt from several times, make something of few steps."""
+    epochs = {"supervised": {"num_epochs": 6}, "distillation": {"num_epochs": 6}}
+    reinforcement = {"num_epochs": 4, "learning_rate": 1e-3}
+    small = {"num_envs": 32, "batch_sessions": 4, "warm_up_updates": 20}
+    return Entry(
+        path="agents.large_model.agent:LargeModelAgent",
+        family=family,
+        settings={**small, "changes": {**epochs, "reinforcement": reinforcement}, **settings},
+    )
+
+
+PPO_SETTINGS: dict[str, Any] = {
+    "n_steps": 64,
+    "batch_size": 128,
+    "n_epochs": 10,
+    "learning_rate": 1e-3,
+    "gamma": 0.9,
+    "gae_lambda": 0.8,
+    "ent_coef": 0.002,
+}
+_PPO: dict[str, Any] = {**PPO_SETTINGS, "num_envs": 32}
+_DQN: dict[str, Any] = {
+    "learning_rate": 1e-3,
+    "gamma": 0.95,
+    "learning_starts": 2_000,
+    "batch_size": 256,
+    "train_freq": 4,
+    "gradient_steps": 4,
+    "target_update_interval": 1_000,
+    "exploration_fraction": 0.3,
+}
+_NEAREST: dict[str, Any] = {
+    "learning_rate": 1e-3,
+    "gamma": 0.96,
+    "learning_starts": 2_000,
+    "batch_size": 128,
+    "gradient_steps": 2,
+}
+_SAC: dict[str, Any] = {**_NEAREST, "ent_coef": 0.001}
+_TD3: dict[str, Any] = {**_NEAREST, "action_noise": 0.3}
+
+REGISTRY: dict[str, Entry] = {
+    "random": Entry(path="agents.rules.random_agent:RandomAgent", family="reference"),
+    "popularity": Entry(path="agents.rules.popularity:PopularityAgent", family="rule"),
+    "content-match": Entry(path="agents.rules.content_match:ContentMatch", family="rule"),
+    "linucb": Entry(path="agents.bandits.linucb:LinUCB", family="bandit"),
+    "thompson": Entry(path="agents.bandits.thompson:LinearThompson", family="bandit"),
+    "eb-linucb": Entry(path="agents.bandits.empirical_bayes:EmpiricalBayesLinUCB", family="bandit"),
+    "eb-thompson": Entry(path="agents.bandits.empirical_bayes:EmpiricalBayesThompson", family="bandit"),
+    "neural-linear": Entry(path="agents.bandits.neural_linear:NeuralLinear", family="bandit"),
+    "item-knn": _of_log("agents.supervised.item_knn:ItemKNN"),
+    "matrix-factorization": _of_log("agents.supervised.matrix_factorization:MatrixFactorization"),
+    "sequence-model": Entry(path="agents.supervised.sequence_model:SequenceModel", family="logged"),
+    "pqn": Entry(path="agents.reinforcement.pqn:PQN", family="learner"),
+    "slateq": Entry(path="agents.reinforcement.slate_q:SlateQ", family="learner"),
+    "reinforce": Entry(path="agents.reinforcement.reinforce_top_k:ReinforceTopK", family="learner"),
+    "large-model": _of_large_model("learner", supervised_share=0.3),
+    "large-model-distilled": _of_large_model("learner", supervised_share=0.2, distillation_share=0.6),
+    "large-model-supervised": _of_large_model("logged", supervised_share=1.0, play="expected"),
+    "ppo": _of_library("PPO", **_PPO),
+    "ppo-multi-input": _of_library("PPO", policy="MultiInputPolicy", **_PPO),
+    "ppo-mlp": _of_library("PPO", policy="MlpPolicy", **_PPO),
+    "a2c": _of_library(
+        "A2C",
+        num_envs=8,
+        n_steps=5,
+        learning_rate=1e-3,
+        gamma=0.9,
+        gae_lambda=0.9,
+        ent_coef=0.003,
+        normalize_advantage=True,
+        use_rms_prop=False,
+    ),
+    "dqn": _of_library("DQN", **_DQN),
+    "sac": _of_library("SAC", **_SAC),
+    "td3": _of_library("TD3", **_TD3),
+    "ddpg": _of_library("DDPG", **_NEAREST, action_noise=0.2),
+    "wolpertinger-sac": _of_wolpertinger("SAC", **_SAC, num_neighbours=20),
+    "wolpertinger-td3": _of_wolpertinger("TD3", **_TD3, num_neighbours=5),
+    "trpo": _of_contrib(
+        "TRPO",
+        num_envs=16,
+        n_steps=64,
+        batch_size=1_024,
+        gamma=0.9,
+        gae_lambda=0.8,
+        target_kl=0.02,
+        cg_max_steps=5,
+        n_critic_updates=5,
+    ),
+    "recurrent-ppo": _of_contrib("RecurrentPPO", **{**_PPO, "n_epochs": 5}),  # its epochs take five times as long
+    "maskable-ppo": _of_contrib("MaskablePPO", **_PPO),
+    "qr-dqn": _of_contrib("QRDQN", **_DQN, policy_kwargs={"n_quantiles": 25}),  # 200 take 15 times as long
+    "history-blind": Entry(path="agents.references.lookahead:HistoryBlindPolicy", family="reference"),
+    "bayes-filter": Entry(
+        path="agents.references.bayes_filter:BayesFilter", family="reference", settings={"num_threads": 1}
+    ),
+    "bayes-filter-observed": Entry(
+        path="agents.references.bayes_filter_observed:BayesFilterObserved",
+        family="reference",
+        settings={"num_threads": 1},
+    ),
+    "myopic-oracle": Entry(path="agents.references.myopic_oracle:MyopicOracle", family="reference"),
+    "lookahead-oracle": Entry(path="agents.references.lookahead:LookaheadOracle", family="reference"),
+    "planning-oracle": Entry(
+        path="agents.references.planning_oracle:PlanningOracle", family="reference", settings={"num_threads": 1}
+    ),
+}
+"""Every agent of ours by its name on the board."""
+
+
+def entry_named(name: str) -> Entry:
+    """The entry of that name, its tuned settings in it, or one for `package.module:Class`.
+
+    Raises:
+        UnknownAgentError: there is none; the message has the nearest names.
+    """
+    if ":" in name:
+        return Entry(path=name, family="own")
+    if name not in REGISTRY:
+        raise UnknownAgentError(f"agent {name!r}: unknown{nearest(name, REGISTRY)}; or give package.module:Class")
+    entry, tuned = REGISTRY[name], TUNED / f"{name}.json"
+    if not tuned.is_file():
+        return entry
+    found = json.loads(tuned.read_text())["settings"]
+    return replace(entry, settings={**entry.settings, **found})
+
+
+def reads_evaluation_catalog(name: str) -> bool:
+    """Whether the agent learns from others' answers about the evaluation's items; False for one that is not there."""
+    if name in REGISTRY:
+        return REGISTRY[name].reads_evaluation_catalog
+    try:
+        return bool(getattr(entry_named(name).agent_class(), "reads_evaluation_catalog", False))
+    except UnknownAgentError:
+        return False
+
+
+def nearest(name: str, names: Any) -> str:
+    """What to say of the names that look like one that is unknown, in capitals or not."""
+    by_letters = {each.casefold(): each for each in names}
+    close = [by_letters[each] for each in difflib.get_close_matches(name.casefold(), by_letters, n=3, cutoff=0.4)]
+    return f"; did you mean {' or '.join(close)}?" if close else f"; there are {', '.join(names)}"

@@ -1,0 +1,261 @@
+"""PQN: Q-learning from many sessions side by side, without replay and without a target network.
+
+Gallici et al., "Simplifying deep temporal difference learning", ICLR 2025: layer normalisation steadies the learning,
+and lambda-returns over short roll-outs of parallel sessions, each learnt from for a few epochs, do the rest.
+
+Shape legend: N sessions side by side, T steps of a roll-out, B rows of a batch (of a roll-out: T * N), M candidates,
+S slots of a slate, H shown items in the history.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from agents.callbacks import Milestones
+from agents.networks.torch_learner import TorchLearner
+from recsim_env.config import check_number
+from recsim_env.envs.candidate_scorer import CandidateScorer, ScorerSizes
+from recsim_env.simulation.observation import FEEDBACK
+
+_MAX_GRADIENT_NORM = 10.0
+
+Tensors = dict[str, torch.Tensor]
+"""A batch of `"dict"` observations."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steps:
+    """Steps of sessions to learn from."""
+
+    observations: Tensors
+    """Before the step."""
+    slates: torch.Tensor
+    """[B, S] int64: candidates that were shown, top slot first."""
+    clicked: torch.Tensor
+    """[B] int64: the slot that was clicked, or -1."""
+    targets: torch.Tensor
+    """[B] float32: what the step turned out to be worth, in stars (`lambda_returns`)."""
+
+    def rows(self, index: torch.Tensor) -> "Steps":
+        """Some of the steps."""
+        return Steps(
+            observations={name: part[index] for name, part in self.observations.items()},
+            slates=self.slates[index],
+            clicked=self.clicked[index],
+            targets=self.targets[index],
+        )
+
+
+class QNetwork(nn.Module):
+    """`"dict"` observations to [B, M]: a candidate's score, raised by a value of the state that all of them share."""
+
+    def __init__(self, sizes: ScorerSizes) -> None:
+        super().__init__()
+        self.sizes = sizes
+        self.scorer = CandidateScorer(sizes)
+        self.value = nn.Linear(sizes.width, 1)
+
+    def forward(self, observations: Tensors) -> torch.Tensor:
+        state, scores = self.scorer(observations)
+        return scores + self.value(state)
+
+
+class PQN(TorchLearner):
+    """Q-learning from lambda-returns; one item a step.
+
+    The network learns (1 - gamma) Q: a mean of rewards, of the same order whatever gamma is. Sessions have a fixed
+    length, and the time that is over is in the observation; so truncation is an end like any other, beyond which
+    nothing counts, and no value is bootstrapped there.
+
+    Args:
+        num_envs: N.
+        width: of the network's embeddings, a multiple of 4.
+        device: where the network computes: "cpu", "cuda".
+        gamma: discount of a step, in [0, 0.999].
+        trace: lambda: 0 bootstraps after each step, 1 at the end of a roll-out.
+        learning_rate: of Adam at the start; it falls to 0 by the end.
+        rollout_length: T.
+        num_epochs: times that each roll-out is learnt from.
+        batch_size: steps in one gradient step.
+        final_epsilon: share of slates that are drawn at random once the exploration is over; 1 at the start.
+        exploration_fraction: share of the training in which epsilon falls to that, linearly.
+    """
+
+    has_layer_norm = True
+
+    def __init__(
+        self,
+        *,
+        num_envs: int = 64,
+        width: int = 64,
+        device: str = "cpu",
+        gamma: float = 0.95,
+        trace: float = 0.65,
+        learning_rate: float = 2e-3,
+        rollout_length: int = 16,
+        num_epochs: int = 2,
+        batch_size: int = 64,
+        final_epsilon: float = 0.05,
+        exploration_fraction: float = 0.3,
+    ) -> None:
+        for name, number in (("num_envs", num_envs), ("rollout_length", rollout_length)):
+            check_number(name, number, 1, 1_000_000, int)
+        for name, number in (("num_epochs", num_epochs), ("batch_size", batch_size)):
+            check_number(name, number, 1, 1_000_000, int)
+        for name, share in (("trace", trace), ("learning_rate", learning_rate), ("final_epsilon", final_epsilon)):
+            check_number(name, share, 0.0, 1.0)
+        check_number("exploration_fraction", exploration_fraction, 0.0, 1.0)
+        check_number("gamma", gamma, 0.0, 0.999)
+        super().__init__(num_envs=num_envs, width=width, device=device)
+        self.gamma, self.trace, self.learning_rate = gamma, trace, learning_rate
+        self.rollout_length, self.num_epochs, self.batch_size = rollout_length, num_epochs, batch_size
+        self.final_epsilon, self.exploration_fraction = final_epsilon, exploration_fraction
+
+    def make_network(self, sizes: ScorerSizes) -> nn.Module:
+        return QNetwork(sizes)
+
+    def check_sizes(self, slate_size: int, history_length: int) -> None:
+        """`ValueError` if it cannot play such slates."""
+        if slate_size != 1:
+            raise ValueError(f"slate_size={slate_size}: PQN values single items, must be 1 (SlateQ plays slates)")
+
+    def q_values(self, observations: Tensors) -> torch.Tensor:
+        """[B, M]: Q of each candidate, in stars."""
+        return self.network(observations) / (1.0 - self.gamma)  # type: ignore[misc]
+
+    def rank(self, observations: Tensors, slate_size: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Scores [B, M] whose S highest make the best slate, best on top, and what that is worth [B], in stars."""
+        q_values = self.q_values(observations)
+        return q_values, q_values.max(1).values
+
+    def scores(self, observations: Tensors) -> torch.Tensor:
+        return self.rank(observations, self.slate_size)[0]
+
+    def loss(self, steps: Steps) -> torch.Tensor:
+        """Mean of ((1 - gamma) (Q(s, a) - target))^2."""
+        shown = self.q_values(steps.observations).gather(1, steps.slates).squeeze(1)
+        return ((1.0 - self.gamma) * (shown - steps.targets)).square().mean()
+
+    def learn(
+        self,
+        env_id: str,
+        env_options: dict[str, Any],
+        num_steps: int,
+        seed: int,
+        report: Callable[[int], None] | None = None,
+        report_every: int = 0,
+    ) -> None:
+        """As `Learner.learn`; the last roll-out is cut short, so that less than N steps too many are taken."""
+        env = self.start_learning(env_id, env_options, seed)
+        self.check_sizes(env.simulator.config.slate_size, env.simulator.layout.history_length)
+        optimizer = torch.optim.Adam(self.network.parameters(), lr=self.learning_rate)  # type: ignore[union-attr]
+        generator = torch.Generator(self.device).manual_seed(seed)
+        milestones, num_taken = Milestones(report, report_every, num_steps), 0
+        milestones.begin()
+        observations, _ = env.reset(seed=seed)
+        while num_taken < num_steps:
+            share = num_taken / num_steps
+            length = min(self.rollout_length, math.ceil((num_steps - num_taken) / self.num_envs))
+            steps, observations = self._roll_out(env, observations, length, self.epsilon(share), generator)
+            optimizer.param_groups[0]["lr"] = self.learning_rate * (1.0 - share)
+            for _ in range(self.num_epochs):
+                order = torch.randperm(len(steps.targets), generator=generator, device=self.device)
+                for index in order.split(self.batch_size):
+                    optimizer.zero_grad()
+                    self.loss(steps.rows(index)).backward()
+                    nn.utils.clip_grad_norm_(self.network.parameters(), _MAX_GRADIENT_NORM)  # type: ignore[union-attr]
+                    optimizer.step()
+            num_taken += length * self.num_envs
+            milestones.reach(num_taken)
+        env.close()
+        milestones.end(num_taken)
+
+    def epsilon(self, share: float) -> float:
+        """Share of random slates when that share of the training is over."""
+        if share >= self.exploration_fraction:
+            return self.final_epsilon
+        return 1.0 - (1.0 - self.final_epsilon) * share / self.exploration_fraction
+
+    @torch.no_grad()
+    def _roll_out(
+        self, env: Any, observations: Any, length: int, epsilon: float, generator: torch.Generator
+    ) -> tuple[Steps, Any]:
+        """T = `length` steps in all sessions, and the observations after them."""
+        slate_size, history_shape = env.simulator.config.slate_size, env.simulator.layout.history_shape
+        seen, slates, clicked, rewards, is_over, values = [], [], [], [], [], []
+        for _ in range(length):
+            seen.append(self.tensors(observations))
+            mask = seen[-1]["candidate_mask"]
+            scores, value = self.rank(seen[-1], slate_size)
+            is_random = torch.rand(len(mask), 1, generator=generator, device=self.device) < epsilon
+            random = torch.rand(mask.shape, generator=generator, device=self.device)
+            ranked = torch.where(is_random, random, scores.float()).masked_fill(mask == 0, -torch.inf)
+            slates.append(ranked.topk(slate_size).indices)
+            actions = slates[-1].cpu().numpy()
+            observations, reward, terminated, truncated, infos = env.step(actions[:, 0] if slate_size == 1 else actions)
+            histories = histories_after(observations, infos).reshape(-1, *history_shape)
+            num_shown = mask.sum(1).clamp(max=slate_size).cpu().numpy()
+            clicked.append(torch.as_tensor(clicked_slots(histories, num_shown, slate_size)))
+            rewards.append(torch.as_tensor(reward, dtype=torch.float32))
+            is_over.append(torch.as_tensor(terminated | truncated))
+            values.append(value)
+        values.append(self.rank(self.tensors(observations), slate_size)[1])
+        targets = lambda_returns(
+            torch.stack(rewards).to(self.device),
+            torch.stack(is_over).to(self.device),
+            torch.stack(values[1:]),
+            gamma=self.gamma,
+            trace=self.trace,
+        )
+        steps = Steps(
+            observations={name: torch.cat([batch[name] for batch in seen]) for name in seen[0]},
+            slates=torch.cat(slates),
+            clicked=torch.cat(clicked).to(self.device),
+            targets=targets.flatten(),
+        )
+        return steps, observations
+
+
+def lambda_returns(
+    rewards: torch.Tensor, is_over: torch.Tensor, next_values: torch.Tensor, *, gamma: float, trace: float
+) -> torch.Tensor:
+    """[T, N]: G_t = r_t + gamma ((1 - lambda) V_t+1 + lambda G_t+1), with V for G after the roll-out's last step.
+
+    `rewards`, `is_over` and `next_values` are [T, N]; V_t+1 is the value of the state after step t, and counts as 0
+    (as G_t+1 does) where step t ended the session.
+    """
+    returns = torch.empty_like(rewards)
+    following = next_values[-1]
+    for step in reversed(range(len(rewards))):
+        beyond = (1.0 - trace) * next_values[step] + trace * following
+        following = rewards[step] + gamma * torch.where(is_over[step], 0.0, beyond)
+        returns[step] = following
+    return returns
+
+
+def histories_after(observations: dict[str, np.ndarray], infos: dict[str, Any]) -> np.ndarray:
+    """[N, H * T] of a vector env's step: the histories right after it, in lanes that have gone on to the next session
+    the old one's."""
+    if "final_obs" not in infos:
+        return observations["history"]
+    histories = observations["history"].copy()
+    for lane in np.flatnonzero(infos["_final_obs"]):
+        histories[lane] = infos["final_obs"][lane]["history"]
+    return histories
+
+
+def clicked_slots(histories: np.ndarray, num_shown: np.ndarray, slate_size: int) -> np.ndarray:
+    """[N] int64: the slot that was clicked in the last step, or -1.
+
+    `histories` [N, H, F + 7], most recent first, begin with the `num_shown` [N] items of the last slate.
+    """
+    feedback = histories[:, :slate_size, -len(FEEDBACK) :]
+    is_new = np.arange(feedback.shape[1]) < num_shown[:, None]
+    is_clicked = (feedback[:, :, FEEDBACK.index("click")] > 0) & is_new  # one of them at most
+    slots = np.rint(10.0 * feedback[:, :, FEEDBACK.index("slot")]).astype(np.int64)
+    return np.where(is_clicked.any(1), (slots * is_clicked).sum(1), -1)

@@ -1,0 +1,257 @@
+"""REINFORCE with a top-K off-policy correction: a softmax over candidates that learns from what its older self showed.
+
+Chen, Beutel, Covington, Jain, Belletti and Chi, "Top-K off-policy correction for a REINFORCE recommender system",
+WSDM 2019: the gradient is corrected for the policy that showed the items, and for an item that stands on a slate of K.
+
+Shape legend: N sessions side by side, T steps of a rollout, B = T N steps of a batch, M candidates, S = K slots.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from agents.callbacks import Milestones
+from agents.networks.torch_learner import TorchLearner
+from recsim_env.config import check_number
+from recsim_env.envs.candidate_scorer import CandidateScorer, ScorerSizes
+from recsim_env.envs.vector import RecommenderVectorEnv
+
+_LARGEST_GRADIENT = 0.5
+"""Norm to which gradients are cut."""
+
+
+def behaviour_log_probs(scores: torch.Tensor, candidate_mask: torch.Tensor, exploration: float) -> torch.Tensor:
+    """[..., M]: log of (1 - exploration) softmax(scores) + exploration / (how many candidates are there).
+
+    A candidate that is missing (0 in `candidate_mask` [..., M]) gets -inf.
+    """
+    uniform = candidate_mask / candidate_mask.sum(-1, keepdim=True).clamp(min=1.0)
+    return ((1.0 - exploration) * torch.softmax(scores, -1) * candidate_mask + exploration * uniform).log()
+
+
+def draw_slates(log_probs: torch.Tensor, slate_size: int, generator: torch.Generator) -> torch.Tensor:
+    """[..., S] int64: draws without replacement, one after the other, with probabilities exp(log_probs) [..., M].
+
+    They are the S largest of log_probs + Gumbel noise (Kool, van Hoof and Welling, "Stochastic beams and where to find
+    them", ICML 2019).
+    """
+    exponential = torch.empty_like(log_probs).exponential_(generator=generator)
+    return (log_probs - exponential.log()).topk(slate_size, -1).indices
+
+
+def gradient_weights(
+    log_probs: torch.Tensor, logged_log_probs: torch.Tensor, slate_size: int, cap: float
+) -> torch.Tensor:
+    """min(pi / beta, cap) K (1 - pi)^(K - 1): what the gradient of log pi(a | s) is weighed by, besides the advantage.
+
+    `log_probs` are of shown items under pi, the policy that learns, `logged_log_probs` under beta, which showed them;
+    any shape, and the result's. K is `slate_size`; with K = 1 the weight is the capped ratio alone. The second factor
+    is the derivative of 1 - (1 - pi)^K, the chance to be on a slate of K draws: it lets go of an item that is on the
+    slate anyway, so that others come to stand beside it. A slot that stays empty, for lack of candidates, is logged as
+    -inf and weighs 0.
+    """
+    ratio = (log_probs - logged_log_probs).exp().clamp(max=cap)
+    multiplier = slate_size * (1.0 - log_probs.exp()).clamp(min=0.0) ** (slate_size - 1)
+    return torch.where(logged_log_probs.isneginf(), 0.0, ratio * multiplier)
+
+
+def policy_loss(
+    log_probs: torch.Tensor, logged_log_probs: torch.Tensor, advantages: torch.Tensor, cap: float
+) -> torch.Tensor:
+    """Its gradient is minus the corrected policy gradient: mean over steps of sum over slots of weight A grad log pi.
+
+    Args:
+        log_probs: [B, S] of the items shown, under the policy that learns; gradients flow through them.
+        logged_log_probs: [B, S], under the policy that showed them.
+        advantages: [B].
+        cap: of the importance ratio.
+    """
+    weights = gradient_weights(log_probs.detach(), logged_log_probs, log_probs.shape[1], cap)
+    return -(weights * advantages.unsqueeze(1) * log_probs).sum(1).mean()
+
+
+def returns_to_go(rewards: np.ndarray, is_over: np.ndarray, last_values: np.ndarray, gamma: float) -> np.ndarray:
+    """[T, N] float64: G_t = r_t + gamma G_{t + 1}, with G_T = `last_values` [N], and nothing after a session's end.
+
+    `is_over` [T, N] marks sessions that the user left and those that were truncated alike: the horizon is fixed, what
+    counts is the return within it, and the observation says how much of it is gone (`elapsed`).
+    """
+    returns, following = np.zeros(rewards.shape), last_values
+    for step in reversed(range(len(rewards))):
+        following = rewards[step] + gamma * np.where(is_over[step], 0.0, following)
+        returns[step] = following
+    return returns
+
+
+class PolicyAndBaseline(nn.Module):
+    """`"dict"` observations to scores [B, M], whose softmax is the policy, and values [B], which are V times 1 - gamma:
+    a mean of rewards, of the same order whatever gamma is.
+
+    Two networks: the regression of returns, whose errors are large, would else move what the policy sees.
+    """
+
+    def __init__(self, sizes: ScorerSizes) -> None:
+        super().__init__()
+        self.sizes = sizes
+        self.policy, self.baseline = CandidateScorer(sizes), CandidateScorer(sizes)
+        self.value = nn.Linear(sizes.width, 1)
+
+    def forward(self, observations: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.policy(observations)[1], self.values(observations)
+
+    def values(self, observations: dict[str, torch.Tensor]) -> torch.Tensor:
+        return self.value(self.baseline(observations)[0]).squeeze(1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Rollout:
+    observations: dict[str, torch.Tensor]
+    """[B, ...] each."""
+    slates: torch.Tensor
+    """[B, S] int64."""
+    logged_log_probs: torch.Tensor
+    """[B, S]: of each item as a single draw, when it was shown."""
+    returns: torch.Tensor
+    """[B]: returns-to-go, times 1 - gamma."""
+    advantages: torch.Tensor
+    """[B]: returns less the baseline, in units of their standard deviation."""
+
+
+class ReinforceTopK(TorchLearner):
+    """Shows slates drawn from a softmax of scores, mixed with uniform exploration, and climbs the corrected gradient.
+
+    A rollout is used for several epochs. The policy moves away meanwhile from the one that showed the items, its older
+    self, and the capped ratios account for that. The advantage is the return-to-go less a learned value of the state.
+    Without exploration, it shows what scores highest.
+
+    Args:
+        num_envs: sessions that run side by side while learning.
+        rollout_length: steps of each before the policy learns; what is to come after the last is taken from the values.
+        num_epochs: how often a rollout is used.
+        batch_size: user-steps of a gradient step.
+        learning_rate: of Adam; it falls to 0 in a line.
+        gamma: discount of a step, in [0, 0.999]. The score counts all steps of a session alike, but what is left of it
+            is up to 50 steps of noise, and less of that helps more than a longer sight.
+        exploration: share of uniform draws, in [0, 1].
+        cap: largest importance ratio, at least 1.
+        entropy_weight: of the policy's entropy, in standard deviations of the advantage.
+        width: of the networks' embeddings.
+        device: where they compute: "cpu", "cuda".
+    """
+
+    def __init__(
+        self,
+        *,
+        num_envs: int = 64,
+        rollout_length: int = 50,
+        num_epochs: int = 4,
+        batch_size: int = 400,
+        learning_rate: float = 4e-3,
+        gamma: float = 0.9,
+        exploration: float = 0.1,
+        cap: float = 3.0,
+        entropy_weight: float = 0.06,
+        width: int = 64,
+        device: str = "cpu",
+    ) -> None:
+        for name, number in (("num_envs", num_envs), ("rollout_length", rollout_length)):
+            check_number(name, number, 1, 1_000_000, int)
+        for name, number in (("num_epochs", num_epochs), ("batch_size", batch_size)):
+            check_number(name, number, 1, 1_000_000, int)
+        for name, share in (("learning_rate", learning_rate), ("exploration", exploration)):
+            check_number(name, share, 0.0, 1.0)
+        check_number("gamma", gamma, 0.0, 0.999)
+        check_number("cap", cap, 1.0, math.inf)
+        check_number("entropy_weight", entropy_weight, 0.0, 1_000.0)
+        super().__init__(num_envs=num_envs, width=width, device=device)
+        self.rollout_length, self.num_epochs, self.batch_size = rollout_length, num_epochs, batch_size
+        self.learning_rate, self.gamma, self.exploration = learning_rate, gamma, exploration
+        self.cap, self.entropy_weight = cap, entropy_weight
+
+    def make_network(self, sizes: ScorerSizes) -> PolicyAndBaseline:
+        return PolicyAndBaseline(sizes)
+
+    def scores(self, observations: dict[str, torch.Tensor]) -> torch.Tensor:
+        return self.network.policy(observations)[1]  # type: ignore[union-attr, operator]
+
+    def learn(
+        self,
+        env_id: str,
+        env_options: dict[str, Any],
+        num_steps: int,
+        seed: int,
+        report: Callable[[int], None] | None = None,
+        report_every: int = 0,
+    ) -> None:
+        env = self.start_learning(env_id, env_options, seed)
+        network: Any = self.network
+        optimizer = torch.optim.Adam(network.parameters(), lr=self.learning_rate, eps=1e-5)
+        generator = torch.Generator(self.device).manual_seed(seed)
+        milestones = Milestones(report, report_every, num_steps)
+        milestones.begin()
+        observations, _ = env.reset(seed=seed)
+        num_taken = 0
+        while num_taken < num_steps:
+            optimizer.param_groups[0]["lr"] = self.learning_rate * (1.0 - num_taken / num_steps)
+            length = min(self.rollout_length, -(-(num_steps - num_taken) // self.num_envs))
+            rollout, observations = self._roll_out(env, observations, length, generator)
+            for _ in range(self.num_epochs):
+                for batch in torch.randperm(len(rollout.returns), generator=generator, device=self.device).split(
+                    self.batch_size
+                ):
+                    optimizer.zero_grad()
+                    self._loss(rollout, batch).backward()
+                    nn.utils.clip_grad_norm_(network.parameters(), _LARGEST_GRADIENT)
+                    optimizer.step()
+            num_taken += length * self.num_envs
+            milestones.reach(num_taken)
+        env.close()
+        milestones.end(num_taken)
+
+    def _roll_out(
+        self, env: RecommenderVectorEnv, observations: Any, length: int, generator: torch.Generator
+    ) -> tuple[_Rollout, Any]:
+        """Act for `length` steps; what came of them, and the observations that follow."""
+        network: Any = self.network
+        slate_size = env.simulator.config.slate_size
+        seen, slates, logged, rewards, is_over = [], [], [], [], []
+        for _ in range(length):
+            seen.append(self.tensors(observations))
+            with torch.no_grad():
+                scores = self.scores(seen[-1])
+            log_probs = behaviour_log_probs(scores, seen[-1]["candidate_mask"], self.exploration)  # [N, M]
+            slates.append(draw_slates(log_probs, slate_size, generator))
+            logged.append(log_probs.gather(1, slates[-1]))
+            actions = slates[-1].cpu().numpy()
+            observations, reward, terminated, truncated, _ = env.step(actions[:, 0] if slate_size == 1 else actions)
+            rewards.append((1.0 - self.gamma) * reward)
+            is_over.append(terminated | truncated)
+        batch = {name: torch.cat([parts[name] for parts in seen]) for name in seen[0]}
+        with torch.no_grad():
+            values, last_values = network.values(batch), network.values(self.tensors(observations))
+        returns = returns_to_go(np.stack(rewards), np.stack(is_over), last_values.cpu().numpy(), self.gamma)
+        targets = torch.as_tensor(returns.reshape(-1), dtype=torch.float32, device=self.device)
+        advantages = targets - values
+        rollout = _Rollout(
+            observations=batch,
+            slates=torch.cat(slates),
+            logged_log_probs=torch.cat(logged),
+            returns=targets,
+            advantages=advantages / (advantages.std() + 1e-8),
+        )
+        return rollout, observations
+
+    def _loss(self, rollout: _Rollout, batch: torch.Tensor) -> torch.Tensor:
+        """Of the rows `batch` of a rollout: the policy's, the entropy's and the baseline's."""
+        network: Any = self.network
+        scores, values = network({name: part[batch] for name, part in rollout.observations.items()})
+        log_probs = torch.log_softmax(scores, 1)
+        shown = log_probs.gather(1, rollout.slates[batch])
+        entropy = -(log_probs.exp() * log_probs).sum(1).mean()
+        loss = policy_loss(shown, rollout.logged_log_probs[batch], rollout.advantages[batch], self.cap)
+        return loss - self.entropy_weight * entropy + (values - rollout.returns[batch]).square().mean()

@@ -1,0 +1,98 @@
+"""SlateQ: the long-term value of a slate, from that of its items.
+
+Ie et al., "SlateQ: a tractable decomposition for reinforcement learning with recommendation sets", IJCAI 2019: as at
+most one item i of a slate A is chosen, Q(s, A) = P(none | s, A) q(s, none) + sum_{i in A} P(i | s, A) q(s, i), with P
+from a model of the choice and q(s, i), the value if i is chosen, learnt from the steps in which it was.
+
+Shape legend: B rows of a batch, M candidates, S slots of a slate.
+"""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from agents.reinforcement.pqn import PQN, Steps, Tensors
+from agents.reinforcement.slate_optimizers import OPTIMIZERS, ChoiceValues
+from recsim_env.envs.candidate_scorer import CandidateScorer, ScorerSizes
+
+
+class SlateQNetwork(nn.Module):
+    """`"dict"` observations to utilities [B, M], values of the items if chosen [B, M], and of choosing none [B].
+
+    Utilities and values come from networks of their own.
+    """
+
+    def __init__(self, sizes: ScorerSizes) -> None:
+        super().__init__()
+        self.sizes = sizes
+        self.choice, self.worth = CandidateScorer(sizes), CandidateScorer(sizes)
+        self.value = nn.Linear(sizes.width, 1)
+        self.none = nn.Linear(sizes.width, 1)
+
+    def forward(self, observations: Tensors) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        _, utilities = self.choice(observations)
+        state, scores = self.worth(observations)
+        value = self.value(state)
+        return utilities, scores + value, (self.none(state) + value).squeeze(1)
+
+
+class SlateQ(PQN):
+    """Learns like PQN, from lambda-returns and without a target network, which item is worth what if it is chosen.
+
+    Where the slate was A and c was chosen (an item, or none), q(s, c) is drawn to the return
+
+        r + gamma ((1 - lambda) max_A' Q(s', A') + lambda G')
+
+    from the *next* state s' and the return G' from there. When nothing is chosen the reward is 0, but the session goes
+    on and the user has lost patience: so q(s, none) is learnt like the others (the paper takes it for 0, which is
+    right only where a skip says nothing of what is to come). P is the conditional logit of the utilities on the slate
+    against 0 for none, by maximum likelihood of the observed choices; positions make no difference to it.
+    Explores by slates drawn at random (epsilon-greedy). The network learns (1 - gamma) S q: the reward is a mean over
+    the slots, of which all but one are 0.
+
+    Args:
+        optimizer: finds max_A Q(s, A): a name in `slate_optimizers.OPTIMIZERS`.
+        settings: as `PQN`'s, with defaults of its own.
+    """
+
+    def __init__(self, *, optimizer: str = "lp", num_epochs: int = 2, **settings: Any) -> None:
+        if optimizer not in OPTIMIZERS:
+            raise ValueError(f"optimizer={optimizer!r}: must be one of {', '.join(OPTIMIZERS)}")
+        super().__init__(num_epochs=num_epochs, **settings)
+        self.optimizer = optimizer
+
+    def make_network(self, sizes: ScorerSizes) -> nn.Module:
+        return SlateQNetwork(sizes)
+
+    def check_sizes(self, slate_size: int, history_length: int) -> None:
+        if history_length < slate_size:
+            raise ValueError(
+                f"history_length={history_length}: must be at least slate_size={slate_size}, for SlateQ to see clicks"
+            )
+
+    def choice_values(self, observations: Tensors, slate_size: int) -> ChoiceValues:
+        """What the slates of `slate_size` items are worth, in stars."""
+        utilities, item_values, none_values = self.network(observations)  # type: ignore[misc]
+        scale = (1.0 - self.gamma) * slate_size
+        return ChoiceValues(
+            utilities=utilities,
+            item_values=item_values / scale,
+            none_values=none_values / scale,
+            mask=observations["candidate_mask"],
+        )
+
+    def rank(self, observations: Tensors, slate_size: int) -> tuple[torch.Tensor, torch.Tensor]:
+        values = self.choice_values(observations, slate_size)
+        scores = OPTIMIZERS[self.optimizer](values, slate_size)
+        return scores, values.of(scores.topk(slate_size).indices).float()
+
+    def loss(self, steps: Steps) -> torch.Tensor:
+        """Mean of ((1 - gamma) S (q(s, c) - target))^2 - log P(c | s, A)."""
+        slate_size, chosen = steps.slates.shape[1], (steps.clicked + 1).unsqueeze(1)
+        values = self.choice_values(steps.observations, slate_size)
+        logits = torch.cat([torch.zeros_like(chosen), values.utilities.gather(1, steps.slates)], 1)
+        each = torch.cat([values.none_values.unsqueeze(1), values.item_values.gather(1, steps.slates)], 1)
+        errors = each.gather(1, chosen).squeeze(1) - steps.targets
+        surprise = nn.functional.cross_entropy(logits, chosen.squeeze(1))
+        return ((1.0 - self.gamma) * slate_size * errors).square().mean() + surprise

@@ -1,0 +1,136 @@
+"""Wolpertinger: an actor's point in content space, and a critic that picks among the items near it.
+
+Dulac-Arnold et al., "Deep reinforcement learning in large discrete action spaces", 2015, Algorithm 2, over SAC and TD3
+in place of DDPG. With 1 neighbour it is the plain nearest item; with as many as there are candidates the critic alone
+decides.
+
+Shape legend: N sessions, B batch, M candidates, F content features, k neighbours.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3 import SAC, TD3
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.sac.policies import SACPolicy
+from stable_baselines3.td3.policies import TD3Policy
+
+from agents.reinforcement.content_policies import ContentWise, ItemCritic, Shelf, Tensors
+from agents.reinforcement.sb3 import SB3Learner
+
+
+def refined(critic: ItemCritic, observations: Tensors, points: torch.Tensor, num_neighbours: int) -> torch.Tensor:
+    """[B, F]: the content of that item of the `num_neighbours` nearest to points [B, F] which `critic` likes best."""
+    shelf = Shelf(observations)
+    values = critic.of_candidates(observations).masked_fill(~shelf.is_there, -torch.inf)
+    near = shelf.nearest(points, min(num_neighbours, values.shape[1]))
+    best = near.gather(1, values.gather(1, near).argmax(1, keepdim=True))
+    return shelf.contents.gather(1, best.unsqueeze(2).expand(-1, 1, shelf.contents.shape[2])).squeeze(1)
+
+
+class _TargetCritic(ItemCritic):
+    """Where `num_neighbours` is set, the value of what the whole policy shows, not of the actor's point alone."""
+
+    num_neighbours = 0
+
+    def forward(self, observations: Tensors, actions: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        if self.num_neighbours > 0:
+            actions = refined(self, observations, actions, self.num_neighbours)
+        return super().forward(observations, actions)
+
+
+class _PicksAmongNeighbours(ContentWise):
+    """A content-wise policy that knows how many neighbours its critic picks among."""
+
+    critic_class = _TargetCritic
+
+    def __init__(self, *args: Any, num_neighbours: int, **kwargs: Any) -> None:
+        self.num_neighbours = num_neighbours
+        super().__init__(*args, **kwargs)
+
+    def _build(self, lr_schedule: Any) -> None:
+        super()._build(lr_schedule)  # type: ignore[misc]
+        self.critic_target.num_neighbours = self.num_neighbours  # type: ignore[attr-defined]
+
+
+class WolpertingerSACPolicy(_PicksAmongNeighbours, SACPolicy):
+    """For `WolpertingerSAC`."""
+
+
+class WolpertingerTD3Policy(_PicksAmongNeighbours, TD3Policy):
+    """For `WolpertingerTD3`."""
+
+
+class _Refines:
+    """Makes SAC or TD3 show, and store, the content of the items picked. To be named before them in a class's bases."""
+
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
+    ) -> tuple[np.ndarray, Any]:
+        points, state = super().predict(observation, state, episode_start, deterministic)  # type: ignore[misc]
+        return self._refine(observation, points), state
+
+    def _sample_action(
+        self, learning_starts: int, action_noise: Any = None, n_envs: int = 1
+    ) -> tuple[np.ndarray, np.ndarray]:
+        algorithm: Any = self
+        if algorithm.num_timesteps < learning_starts:
+            points = np.stack([algorithm.action_space.sample() for _ in range(n_envs)])
+        else:
+            points = super().predict(algorithm._last_obs, deterministic=False)[0]  # type: ignore[misc]
+        if action_noise is not None:
+            points = np.clip(points + action_noise(), -1.0, 1.0).astype(np.float32)
+        actions = self._refine(algorithm._last_obs, points)
+        return actions, actions  # the Box is [-1, 1], so that nothing is to be scaled
+
+    def _refine(self, observations: Any, points: np.ndarray) -> np.ndarray:
+        policy: Any = self.policy  # type: ignore[attr-defined]
+        tensors, is_batch = policy.obs_to_tensor(observations)
+        with torch.no_grad():
+            asked = torch.as_tensor(points, device=policy.device).reshape(-1, points.shape[-1])
+            contents = refined(policy.critic, tensors, asked, policy.num_neighbours).cpu().numpy()
+        return contents if is_batch else contents[0]
+
+
+class WolpertingerSAC(_Refines, SAC):
+    """SAC whose entropy is that of the actor's points, as that of the items has no closed form."""
+
+
+class WolpertingerTD3(_Refines, TD3):
+    """TD3; exploration noise is added to the actor's point, before the critic picks."""
+
+
+class Wolpertinger(SB3Learner):
+    """SAC or TD3 that shows the best of the items near the actor's point.
+
+    What is stored is the content of the item shown, the target's action is picked likewise by the target critic, and
+    the actor climbs the critic at its own point, all as in the paper. While `learning_starts` lasts, points are
+    uniform in content space.
+
+    Args:
+        algorithm: "SAC" or "TD3".
+        num_neighbours: k, at least 1; more than there are candidates means all of them.
+        settings: as for `SB3Learner`, whose other arguments it has too.
+    """
+
+    def __init__(
+        self,
+        algorithm: str = "SAC",
+        num_neighbours: int = 5,
+        **settings: Any,
+    ) -> None:
+        if isinstance(num_neighbours, bool) or not isinstance(num_neighbours, int) or num_neighbours < 1:
+            raise ValueError(f"num_neighbours={num_neighbours!r}: must be a whole number of at least 1")
+        policy_settings = {**settings.pop("policy_kwargs", {}), "num_neighbours": num_neighbours}
+        super().__init__(algorithm, policy_kwargs=policy_settings, **settings)
+        self.env_variant = "Content"
+
+    @staticmethod
+    def algorithms() -> dict[str, type[BaseAlgorithm]]:
+        return {"SAC": WolpertingerSAC, "TD3": WolpertingerTD3}
+
+    @staticmethod
+    def candidate_policies() -> dict[str, type[BasePolicy]]:
+        return {"SAC": WolpertingerSACPolicy, "TD3": WolpertingerTD3Policy}

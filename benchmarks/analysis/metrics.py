@@ -1,0 +1,271 @@
+"""What an evaluation says besides reward: who stayed, what was shown, to what variety, how new, and where reward came.
+
+Every metric is a pure function of an `Evaluation` and of `CatalogFacts`; `summary` takes them all. A *showing* is one
+item in one slot at one step of a session that was running; its *age* is the platform's time less the item's release.
+A metric that nothing defines (no showings, no arrivals) is None, never a number. Coverage, Gini and discovery depend
+on how many sessions there were: compare agents over the same sessions.
+
+Shape legend: N sessions, T steps of the longest, S slots of a slate, I items, F content features, A refreshes of the
+background statistics, K showings, B bins.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from agents.rollouts.evaluation import Evaluation
+from recsim_env.envs.vector import RecommenderVectorEnv
+from recsim_env.simulation.observation import MAX_AGE, REFRESH_AT
+from recsim_env.simulation.records import NO_ITEM
+from recsim_env.world.item_statistics import NUM_REFRESHES
+
+BIN_STARTS = np.concatenate([[0], 2 ** np.arange(NUM_REFRESHES - 1)])
+"""[B] int64: first value of each bin of ages and of tenures: 0, 1, 2, 4, ... 2**14; each ends where the next begins,
+the last one never. They are the ages at which statistics are refreshed, too, so that B = A."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CatalogFacts:
+    """What metrics need to know of a catalogue."""
+
+    content: np.ndarray
+    """[I, F] float: the content features of every item."""
+    release_steps: np.ndarray
+    """[I] int64: platform time from which an item is on the shelf."""
+    retire_steps: np.ndarray
+    """[I] int64: platform time from which it no longer is."""
+    clicks: np.ndarray
+    """[A, I] float64: how often the rest of the platform has clicked an item, by the bin of the item's age."""
+    new_item_age: int
+    """An item is new while its age is below this."""
+
+    @classmethod
+    def of(cls, env: RecommenderVectorEnv) -> "CatalogFacts":
+        """The facts of an env's catalogue. On a live platform what its own visitors were shown is not counted."""
+        world = env.simulator.world
+        scaled_impressions, click_rates = (env.catalog_statistics[:, :, n].astype(np.float64) for n in (0, 1))
+        return cls(
+            content=world.items.features,
+            release_steps=np.array(world.item_records["release_step"]),
+            retire_steps=np.array(world.item_records["retire_step"]),
+            clicks=np.round((2.0 ** (32.0 * scaled_impressions) - 1.0) * click_rates),
+            new_item_age=world.scenario.catalog.new_item_age,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Showings:
+    """All showings of an evaluation, step after step."""
+
+    items: np.ndarray  # [K] int64
+    sessions: np.ndarray  # [K] int64
+    times: np.ndarray  # [K] int64, the platform's
+    ages: np.ndarray  # [K] int64
+    rewards: np.ndarray  # [K] float64, of the whole slate
+
+
+def _showings(evaluation: Evaluation, facts: CatalogFacts) -> _Showings:
+    is_shown = (evaluation.items != NO_ITEM) & evaluation.is_running[:, :, None]
+    steps, sessions, _ = np.nonzero(is_shown)
+    items = evaluation.items[is_shown].astype(np.int64)
+    times = evaluation.start_times[sessions] + steps
+    ages, rewards = times - facts.release_steps[items], evaluation.rewards[steps, sessions]
+    return _Showings(items=items, sessions=sessions, times=times, ages=ages, rewards=rewards)
+
+
+def regrets(returns: np.ndarray, oracle_returns: np.ndarray) -> np.ndarray:
+    """[N] float64: what an oracle returned in each session more than the agent did; `ValueError` if not paired.
+
+    It is the regret of a policy against a better one (Lattimore and Szepesvari, *Bandit Algorithms*, 2020, ch. 4),
+    with that one's sessions in the place of its expectation.
+    """
+    if returns.shape != oracle_returns.shape:
+        raise ValueError(f"oracle_returns: of {len(oracle_returns)} sessions, must be of the agent's {len(returns)}")
+    return oracle_returns - returns
+
+
+def is_available(evaluation: Evaluation, facts: CatalogFacts) -> np.ndarray:
+    """[I] bool: whether an item was on the shelf at any step of any session.
+
+    That is, whether a session ended after its release and began before its retirement.
+    """
+    ends = evaluation.start_times + evaluation.lengths
+    by_end = np.argsort(ends)
+    first_starts = np.minimum.accumulate(evaluation.start_times[by_end][::-1])[::-1]  # of sessions that end no earlier
+    later = np.searchsorted(ends[by_end], facts.release_steps, side="right")
+    first_starts = np.append(first_starts, np.iinfo(np.int64).max)
+    return first_starts[later] < facts.retire_steps
+
+
+def catalog_coverage(evaluation: Evaluation, facts: CatalogFacts) -> float | None:
+    """Share of the available items that were shown at all: 0..1.
+
+    Ge, Delgado-Battenfeld and Jannach, "Beyond accuracy: evaluating recommender systems by coverage and
+    serendipity", RecSys 2010.
+    """
+    num_available = int(is_available(evaluation, facts).sum())
+    return len(np.unique(_showings(evaluation, facts).items)) / num_available if num_available else None
+
+
+def exposure_gini(evaluation: Evaluation, facts: CatalogFacts) -> float | None:
+    """How unequally showings fall on the n available items: 0 if all have as many, 1 - 1/n if one has them all.
+
+    G = sum_k (2k - n - 1) x_k / (n sum_k x_k) with x_1 <= ... <= x_n the items' showings, those of 0 included (Fleder
+    and Hosanagar, "Blockbuster culture's next rise or fall", Management Science 55, 2009).
+    """
+    showings = np.bincount(_showings(evaluation, facts).items, minlength=len(facts.release_steps))
+    counts = np.sort(showings[is_available(evaluation, facts)])
+    if counts.sum() == 0:
+        return None
+    n = len(counts)
+    return float((2 * np.arange(1, n + 1) - n - 1) @ counts / (n * counts.sum()))
+
+
+def intra_list_diversity(evaluation: Evaluation, facts: CatalogFacts) -> float | None:
+    """Mean of 1 - cosine of content over all pairs of showings of a session, then over sessions: 0..2.
+
+    The list is all that a session was shown, be it by slates or one by one, so that slate sizes can be compared; an
+    item shown twice is a pair at distance 0. Sessions with one showing are left out. (Ziegler, McNee, Konstan and
+    Lausen, "Improving recommendation lists through topic diversification", WWW 2005.) With unit vectors u the
+    cosines of all pairs add up to (|sum_k u_k|^2 - sum_k |u_k|^2) / 2; content of zeros has cosine 0 to all.
+    """
+    shown = _showings(evaluation, facts)
+    content = facts.content.astype(np.float64)
+    lengths = np.linalg.norm(content, axis=1, keepdims=True)
+    units = (content / np.where(lengths > 0.0, lengths, 1.0))[shown.items]
+    num_sessions = len(evaluation.lengths)
+    sums = np.stack([np.bincount(shown.sessions, column, num_sessions) for column in units.T], 1)
+    cosines = 0.5 * ((sums**2).sum(1) - np.bincount(shown.sessions, (units**2).sum(1), num_sessions))
+    num_shown = np.bincount(shown.sessions, minlength=num_sessions)
+    num_pairs = 0.5 * num_shown * (num_shown - 1)
+    has_pairs = num_pairs > 0
+    return float((1.0 - cosines[has_pairs] / num_pairs[has_pairs]).mean()) if has_pairs.any() else None
+
+
+def novelty(evaluation: Evaluation, facts: CatalogFacts) -> float | None:
+    """Mean over showings of -log2 p(i, t), in bits: how little known on the rest of the platform is what is shown.
+
+    p(i, t) = (n_it + 1) / sum_j (n_jt + 1) with n_jt the background clicks of item j up to platform time t, and
+    j over the items on the shelf at t (Castells, Vargas and Wang, "Novelty and diversity metrics for recommender
+    systems: choice, discovery and relevance", DDR 2011; add-one smoothing).
+    """
+    shown = _showings(evaluation, facts)
+    if len(shown.items) == 0:
+        return None
+    counts = facts.clicks[REFRESH_AT[np.minimum(shown.ages, MAX_AGE)], shown.items] + 1.0
+    return float(np.mean(np.log2(_totals_on_shelf(facts, shown.times) / counts)))
+
+
+def _totals_on_shelf(facts: CatalogFacts, times: np.ndarray) -> np.ndarray:
+    """For each platform time the sum of clicks + 1 over the items on the shelf then.
+
+    It is a sum of changes: an item adds its new clicks at each refresh, and takes all of them away in the end.
+    """
+    gains = np.diff(facts.clicks + 1.0, axis=0, prepend=0.0)
+    at = np.minimum(facts.release_steps + BIN_STARTS[:, None], facts.retire_steps)
+    changed_at = np.concatenate([*at, facts.retire_steps])
+    order = np.argsort(changed_at, kind="stable")
+    totals = np.cumsum(np.concatenate([*gains, -gains.sum(0)])[order])
+    return totals[np.searchsorted(changed_at[order], times, side="right") - 1]
+
+
+def new_item_exposure(evaluation: Evaluation, facts: CatalogFacts) -> float | None:
+    """Share of the showings whose item was new, that is of an age below `facts.new_item_age`: 0..1."""
+    ages = _showings(evaluation, facts).ages
+    return float((ages < facts.new_item_age).mean()) if len(ages) else None
+
+
+def discovery(evaluation: Evaluation, facts: CatalogFacts) -> tuple[float | None, float | None]:
+    """(share, steps): how many of the arrivals were shown at all, and how soon.
+
+    Arrivals are the available items that were released after the first session began. The share is that of those
+    which any session was shown before they retired or the last session was over; the steps are the median, over the
+    arrivals that were shown, of the platform time from release to the first showing in any session. Arrivals never
+    shown are in the share alone, so the two have to be read together: a small share makes the median too short.
+    """
+    shown = _showings(evaluation, facts)
+    is_arrival = is_available(evaluation, facts) & (facts.release_steps > evaluation.start_times.min())
+    first_ages = np.full(len(facts.release_steps), np.iinfo(np.int64).max)
+    np.minimum.at(first_ages, shown.items, shown.ages)
+    is_found = is_arrival & (first_ages < np.iinfo(np.int64).max)
+    share = float(is_found.sum() / is_arrival.sum()) if is_arrival.any() else None
+    return share, float(np.median(first_ages[is_found])) if is_found.any() else None
+
+
+def reward_by_step(evaluation: Evaluation, is_included: np.ndarray | None = None) -> dict[str, list]:
+    """Mean reward at each step of a session, over the sessions (of those in `is_included` [N] bool) that got there.
+
+    Lists of length T: `reward`, None where no session got there, and `num_sessions`. Users who are pleased stay, so
+    later steps are of other users than earlier ones.
+    """
+    is_counted = evaluation.is_running if is_included is None else evaluation.is_running & is_included
+    num_sessions = is_counted.sum(1)
+    return {
+        "reward": _means((evaluation.rewards * is_counted).sum(1), num_sessions),
+        "num_sessions": num_sessions.tolist(),
+    }
+
+
+def reward_by_item_age(evaluation: Evaluation, facts: CatalogFacts) -> dict[str, list]:
+    """Mean reward of showings by the age of the item; each slot counts with the reward of its whole slate.
+
+    Lists of length B: `starts` (`BIN_STARTS`), `reward`, None for an empty bin, and `num_showings`.
+    """
+    shown = _showings(evaluation, facts)
+    bins = _bins(shown.ages)
+    num_showings = np.bincount(bins, minlength=len(BIN_STARTS))
+    return {
+        "starts": BIN_STARTS.tolist(),
+        "reward": _means(np.bincount(bins, shown.rewards, len(BIN_STARTS)), num_showings),
+        "num_showings": num_showings.tolist(),
+    }
+
+
+def reward_by_tenure(evaluation: Evaluation) -> dict[str, list]:
+    """Mean reward of a step, and mean return of a session, by the steps of logged history that the user brought.
+
+    Lists of length B: `starts` (`BIN_STARTS`; bin 0 is the cold users), `reward` and `return`, None for an empty
+    bin, and `num_sessions`.
+    """
+    bins, size = _bins(evaluation.tenures), len(BIN_STARTS)
+    returns, num_sessions = np.bincount(bins, evaluation.returns, size), np.bincount(bins, minlength=size)
+    return {
+        "starts": BIN_STARTS.tolist(),
+        "reward": _means(returns, np.bincount(bins, evaluation.lengths, size)),
+        "return": _means(returns, num_sessions),
+        "num_sessions": num_sessions.tolist(),
+    }
+
+
+def _bins(values: np.ndarray) -> np.ndarray:
+    return np.searchsorted(BIN_STARTS, values, side="right") - 1
+
+
+def _means(sums: np.ndarray, counts: np.ndarray) -> list[float | None]:
+    return [float(total / count) if count else None for total, count in zip(sums, counts, strict=True)]
+
+
+def summary(evaluation: Evaluation, facts: CatalogFacts, oracle_returns: np.ndarray | None = None) -> dict[str, Any]:
+    """All metrics, ready for JSON: numbers, None where undefined, and the ramps as dicts of lists.
+
+    `regret` is the mean of `regrets`, None without `oracle_returns` [N]; `session_length` is in steps, `churn` the
+    share of the users who left. `by_step_cold` is `by_step` over the users who brought no history.
+    """
+    share_discovered, steps_to_discovery = discovery(evaluation, facts)
+    return {
+        "regret": None if oracle_returns is None else float(regrets(evaluation.returns, oracle_returns).mean()),
+        "session_length": float(evaluation.lengths.mean()),
+        "churn": float(evaluation.has_left.mean()),
+        "catalog_coverage": catalog_coverage(evaluation, facts),
+        "exposure_gini": exposure_gini(evaluation, facts),
+        "intra_list_diversity": intra_list_diversity(evaluation, facts),
+        "novelty": novelty(evaluation, facts),
+        "new_item_exposure": new_item_exposure(evaluation, facts),
+        "share_discovered": share_discovered,
+        "steps_to_discovery": steps_to_discovery,
+        "by_step": reward_by_step(evaluation),
+        "by_step_cold": reward_by_step(evaluation, evaluation.tenures == 0),
+        "by_item_age": reward_by_item_age(evaluation, facts),
+        "by_tenure": reward_by_tenure(evaluation),
+    }

@@ -1,0 +1,211 @@
+"""User-steps per second of each way to use the env, beside CartPole measured in the same run.
+
+Machines are shared and noisy, so ways take turns in short rounds, and what counts is the ratio within a round.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from rich.progress import track
+from stable_baselines3 import PPO
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+
+import recsim_env  # noqa: F401  (registers the ids)
+from agents.registry import PPO_SETTINGS
+from recsim_env.envs.sb3 import make_sb3_vec_env
+
+_IDS = {"observation": "compact", "history_length": 1}
+_STILL = {"arrivals_per_step": 0.0}
+WAYS: dict[str, tuple[int, dict[str, Any]]] = {
+    "1 lane": (1, {}),
+    "64 lanes": (64, {}),
+    "1,024 lanes": (1_024, {}),
+    "8,192 lanes": (8_192, {}),
+    "8,192 lanes, 2 threads": (8_192, {"num_threads": 2}),
+    "1,024 lanes, flat": (1_024, {"observation": "flat"}),
+    "1,024 lanes, flat, history of 1": (1_024, {"observation": "flat", "history_length": 1}),
+    "ids only, 20 candidates": (1_024, _IDS),
+    "ids only, 100 candidates": (1_024, {**_IDS, "num_candidates": 100}),
+    "ids only, 100 candidates, slate 5": (1_024, {**_IDS, "num_candidates": 100, "slate_size": 5}),
+    "ids only, 100 candidates, 8,192 lanes": (8_192, {**_IDS, "num_candidates": 100}),
+    "ids only, 100 candidates, 8,192 lanes, 2 threads": (8_192, {**_IDS, "num_candidates": 100, "num_threads": 2}),
+    "ids only, 100 candidates of 1,000 items": (
+        1_024,
+        {**_IDS, "num_candidates": 100, "changes": {"catalog": {"num_items": 1_000, **_STILL}}},
+    ),
+    "ids only, 100 candidates of 1,000,000 items": (
+        1_024,
+        {**_IDS, "num_candidates": 100, "changes": {"catalog": {"num_items": 1_000_000, **_STILL}}},
+    ),
+    "1,024 lanes, flat, of 1,000,000 items": (
+        1_024,
+        {"observation": "flat", "history_length": 1, "changes": {"catalog": {"num_items": 1_000_000, **_STILL}}},
+    ),
+}
+"""Ways to use the vector env: number of lanes, and arguments of `gymnasium.make_vec`."""
+SARDINE_TO_CARTPOLE = 11_700 / 86_700
+"""Steps/s of SARDINE's bare single env (11,700) over those of CartPole-v1 through `gymnasium.make` (the middle of
+62,600 and 110,800), both measured on one machine: how fast SARDINE would be where CartPole is what it is here."""
+
+_STEPS_A_ROUND = 15
+CARTPOLE_SINGLE = "CartPole-v1, single"
+CARTPOLE_VECTOR = "CartPole-v1, vector 1,024"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Throughput:
+    """One way to step, and its steps per second in each round."""
+
+    name: str
+    steps_per_second: list[float]
+
+    @property
+    def median(self) -> float:
+        return float(np.median(self.steps_per_second))
+
+
+def _single(env: gymnasium.Env) -> Callable[[int], int]:
+    env.reset(seed=0)
+    env.action_space.seed(0)
+    actions = [env.action_space.sample() for _ in range(256)]
+
+    def play(num_steps: int) -> int:
+        for step in range(num_steps):
+            _, _, terminated, truncated, _ = env.step(actions[step % 256])
+            if terminated or truncated:
+                env.reset()
+        return num_steps
+
+    return play
+
+
+def _vector(env: gymnasium.vector.VectorEnv | VecEnv, single_action_space: gymnasium.Space) -> Callable[[int], int]:
+    env.reset(seed=0) if isinstance(env, gymnasium.vector.VectorEnv) else env.reset()
+    single_action_space.seed(0)
+    lanes = env.num_envs
+    actions = [np.array([single_action_space.sample() for _ in range(lanes)]) for _ in range(16)]
+
+    def play(num_steps: int) -> int:
+        rounds = max(1, num_steps // lanes)
+        for step in range(rounds):
+            env.step(actions[step % 16])
+        return rounds * lanes
+
+    return play
+
+
+def _steps_per_second(play: Callable[[int], int], seconds: float) -> float:
+    num_steps, started = 0, time.perf_counter()
+    size = 64
+    while time.perf_counter() - started < seconds:
+        num_steps += play(size)
+        size = min(2 * size, 65_536)
+    return num_steps / (time.perf_counter() - started)
+
+
+def measure(env_id: str, rounds: int, seconds: float) -> list[Throughput]:
+    """Steps per second of every way, in `rounds` rounds of `seconds` each, after one round that does not count."""
+    ways = {CARTPOLE_SINGLE: _single(gymnasium.make("CartPole-v1"))}
+    cartpole = gymnasium.make_vec("CartPole-v1", 1_024, vectorization_mode="vector_entry_point")
+    ways[CARTPOLE_VECTOR] = _vector(cartpole, cartpole.single_action_space)
+    ways["single env"] = _single(gymnasium.make(env_id))
+    for name, (lanes, options) in WAYS.items():
+        env = gymnasium.make_vec(env_id, lanes, **options)
+        ways[name] = _vector(env, env.single_action_space)
+    sb3 = make_sb3_vec_env(env_id, 64, seed=0)
+    ways["SB3 VecEnv, 64 lanes"] = _vector(sb3, sb3.action_space)
+    found: dict[str, list[float]] = {name: [] for name in ways}
+    for play in ways.values():
+        play(2_048)
+    for _ in track(range(rounds), description="throughput"):
+        for name, play in ways.items():
+            found[name].append(_steps_per_second(play, seconds))
+    return [Throughput(name=name, steps_per_second=values) for name, values in found.items()]
+
+
+def ratios(throughputs: list[Throughput], to: str = CARTPOLE_SINGLE) -> dict[str, float]:
+    """Median over rounds of each way's speed over that of the way `to` in the same round."""
+    base = next(each.steps_per_second for each in throughputs if each.name == to)
+    return {each.name: float(np.median(np.divide(each.steps_per_second, base))) for each in throughputs}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """What the time of a user-step goes to, in nanoseconds: the medians over rounds."""
+
+    name: str
+    step: float
+    """The simulator's step: the user, the shelf, the candidates."""
+    observe: float
+    """Writing the observation."""
+    rest: float
+    """All else: checking actions, infos, sessions that end and begin."""
+    copy: float
+    """Copying an observation of that size, for comparison."""
+
+
+def profile(env_id: str, name: str, rounds: int) -> Profile:
+    """Where the time of one of `WAYS` goes."""
+    lanes, options = WAYS[name]
+    env: Any = gymnasium.make_vec(env_id, lanes, **options)
+    env.reset(seed=0)
+    env.single_action_space.seed(0)
+    actions = np.array([env.single_action_space.sample() for _ in range(lanes)])
+    slates, kind = actions.reshape(lanes, -1), options.get("observation", "dict")
+    observation = env.simulator.observe("flat" if kind == "dict" else kind)
+    arrays = list(observation.values()) if isinstance(observation, dict) else [observation]
+    calls: dict[str, Callable[[], Any]] = {
+        "whole": lambda: env.step(actions),
+        "step": lambda: env.simulator.step(slates),
+        "observe": lambda: env.simulator.observe(kind),
+        "copy": lambda: [array.copy() for array in arrays],
+    }
+    found: dict[str, list[float]] = {call: [] for call in calls}
+    for _ in range(rounds):
+        for call, work in calls.items():
+            env.reset(seed=0)
+            work()
+            started = time.perf_counter()
+            for _ in range(_STEPS_A_ROUND):
+                work()
+            found[call].append(1e9 * (time.perf_counter() - started) / _STEPS_A_ROUND / lanes)
+    took = {call: float(np.median(values)) for call, values in found.items()}
+    rest = max(took["whole"] - took["step"] - took["observe"], 0.0)
+    return Profile(name=name, step=took["step"], observe=took["observe"], rest=rest, copy=took["copy"])
+
+
+class _Stopwatch(VecEnvWrapper):
+    """Adds up the time spent inside the env."""
+
+    def __init__(self, venv: VecEnv) -> None:
+        super().__init__(venv)
+        self.seconds = 0.0
+
+    def reset(self):
+        return self.venv.reset()
+
+    def step_async(self, actions: np.ndarray) -> None:
+        self._began = time.perf_counter()
+        self.venv.step_async(actions)
+
+    def step_wait(self):
+        result = self.venv.step_wait()
+        self.seconds += time.perf_counter() - self._began
+        return result
+
+
+def ppo_share_in_env(env_id: str, num_steps: int) -> tuple[float, float]:
+    """Share of the wall time that SB3's PPO (MultiInputPolicy, 64 lanes) spends in the env, and its steps/s."""
+    torch.set_num_threads(1)
+    env = _Stopwatch(make_sb3_vec_env(env_id, 64))
+    model = PPO("MultiInputPolicy", env, seed=0, device="cpu", **PPO_SETTINGS)
+    model.learn(2 * 64 * model.n_steps)
+    env.seconds, started = 0.0, time.perf_counter()
+    model.learn(num_steps, reset_num_timesteps=False)
+    wall = time.perf_counter() - started
+    return env.seconds / wall, num_steps / wall

@@ -1,5 +1,0 @@
-"""What a GPU is wanted for: `python -m benchmarks.gpu.headline` and `python -m benchmarks.gpu.scaling`.
-
-Each ends within its `--minutes` on one 80 GB data-centre GPU, needs no network, and appends result rows. With
-`--device cpu` and small sizes the same code runs anywhere.
-"""

@@ -1,0 +1,120 @@
+"""Choc and kale: users of one's own, after RecSim's long-term satisfaction model (Ie et al., 2019, arXiv 1909.04847).
+
+Each item has a kaleness k in [0, 1]. Choc (k = 0) engages more now; kale (k = 1) satisfies, and a satisfied user
+engages more with everything. With net kale exposure n and satisfaction s = logistic(tau n):
+
+    log engagement ~ Normal(s (k mu_kale + (1 - k) mu_choc), (k sd_kale + (1 - k) sd_choc)^2)
+    n' = beta n + 2 (k - 1/2) + Normal(0, eta^2)
+
+The sign is that of the text: kale raises satisfaction. (RecSim's code subtracts 2 (k - 1/2).) A user looks at the whole
+slate and chooses one item of it, by a multinomial logit on 1 - k, and leaves when the time budget, one unit a step, is
+used up.
+
+Here k = logistic(quality - appeal), so that what is good and hardly tempting is kale. The reward is the logarithm of
+the engagement, kept between 0 and 5, where ratings go. n begins at (u - 1/2) / (1 - beta), with u uniform in [0, 1).
+beta, mu and sd are RecSim's defaults; tau is larger, as with .01 satisfaction hardly moves and choc is always best.
+"""
+
+import math
+
+import gymnasium
+from numba import njit
+
+import recsim_env  # noqa: F401  (registers the ids)
+from recsim_env.simulation import user_model
+from recsim_env.simulation.custom_user_model import OwnUsers
+from recsim_env.simulation.random_streams import Purpose, normal, uniform
+
+MEMORY, SENSITIVITY, INNOVATION = 0.7, 0.5, 0.05  # beta, tau, eta
+CHOC_MEAN, CHOC_SD, KALE_MEAN, KALE_SD = 5.0, 1.0, 4.0, 1.0
+TIME_BUDGET = 60.0
+ALWAYS = 50.0  # logits of choosing something against choosing nothing
+EXPOSURE, TIME_LEFT = 0, 1  # places in session.own
+
+
+@njit
+def kaleness(item):
+    return 1.0 / (1.0 + math.exp(item.appeal - item.quality))
+
+
+@njit
+def satisfaction(session):
+    return 1.0 / (1.0 + math.exp(-SENSITIVITY * session.own[EXPOSURE]))
+
+
+def begin_visit(session, user, p):
+    user_model.begin_visit(session, user, p)  # what is not used here is as it always is
+    session.own[EXPOSURE] = (uniform(session.noise_key, 0, Purpose.MOOD, 0) - 0.5) / (1.0 - MEMORY)
+    session.own[TIME_LEFT] = TIME_BUDGET
+
+
+def num_examined(session, slate_size, p):
+    return slate_size
+
+
+def choice_utility(session, item, affinity, p):
+    return ALWAYS + 1.0 - kaleness(item)
+
+
+@njit
+def mean_rating_of(session, item, affinity, p):  # but for the limits of 0 and 5
+    k = kaleness(item)
+    return satisfaction(session) * (k * KALE_MEAN + (1.0 - k) * CHOC_MEAN)
+
+
+@njit
+def rating_of(session, item, affinity, p):
+    k = kaleness(item)
+    sd = k * KALE_SD + (1.0 - k) * CHOC_SD
+    noise = sd * normal(session.noise_key, session.step, Purpose.RATING, 0)
+    return min(max(mean_rating_of(session, item, affinity, p) + noise, 0.0), 5.0)
+
+
+def respond(session, item, affinity, p):
+    return rating_of(session, item, affinity, p), satisfaction(session), 0.0  # rating, consumption, purchase
+
+
+def rest(session, p):
+    session.own[TIME_LEFT] -= 1.0
+
+
+def change(session, item, rating, expectation, consumption, purchase, follow, p):
+    innovation = INNOVATION * normal(session.noise_key, session.step, Purpose.CONSUMPTION, 0)
+    session.own[EXPOSURE] = MEMORY * session.own[EXPOSURE] + 2.0 * (kaleness(item) - 0.5) + innovation
+
+
+def has_left(session, p):
+    return session.own[TIME_LEFT] <= 0.0
+
+
+CHOC_AND_KALE = OwnUsers(
+    begin_visit=begin_visit,
+    num_examined=num_examined,
+    choice_utility=choice_utility,
+    mean_rating_of=mean_rating_of,
+    rating_of=rating_of,
+    respond=respond,
+    rest=rest,
+    change=change,
+    has_left=has_left,
+)
+CHANGES = {"catalog": {"quality_sd": 1.5, "appeal_sd": 1.5, "arrivals_per_step": 0.0}}
+
+
+def make(num_envs: int, **options):
+    """Sessions of such users in the world of Video, with items from choc to kale that are always there."""
+    options = {"own_users": CHOC_AND_KALE, "session_length": 200, "changes": CHANGES, **options}
+    return gymnasium.make_vec("recsim_env/Video-v0", num_envs, **options)
+
+
+if __name__ == "__main__":
+    envs = make(1000)
+    for name, sign in (("choc", -1.0), ("kale", 1.0)):
+        observations, _ = envs.reset(seed=0)
+        total = 0.0
+        for _ in range(int(TIME_BUDGET)):
+            candidates = observations["candidates"].reshape(1000, envs.simulator.config.num_candidates, -1)
+            quality_cue, appeal_cue = candidates[:, :, 8], candidates[:, :, 9]
+            observations, rewards, *_ = envs.step((sign * (quality_cue - appeal_cue)).argmax(1))
+            total += rewards.mean()
+        print(f"always what looks most like {name}: {total:.1f}")

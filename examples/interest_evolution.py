@@ -1,0 +1,116 @@
+"""Interest evolution: users of one's own, after RecSim (Ie et al., arXiv 1909.04847) and SlateQ (arXiv 1905.12767).
+
+A document has one topic d of 20, a length l and a quality L, which depends on the topic: 14 are trashy, 6 nutritious. A
+user has an interest u_d in [-1, 1] in each topic, at first uniform, and a budget of time, and leaves when it is used
+up. The whole slate is looked at, and one document of it chosen, or none, in proportion to u_d + 1, and to 2 for none
+(the score of no click, 1, on the same scale). Watching takes l units of time (no more than there are left), of which
+(.9 / 3.4) l S come back, with the appeal S = (1 - alpha) u_d + alpha L; looking at a slate in vain costs half a unit.
+The interest in what was watched moves by a fraction of its distance from the maximum:
+
+    Delta = y (1 - |u_d|) (1 - u_d)
+    u_d' = u_d + Delta with probability (u_d + 1) / 2, and u_d - Delta otherwise, kept in [-1, 1].
+
+The reward is the watched time, on a scale where a document that is watched to its end is a rating of 5.
+"""
+
+import math
+
+import gymnasium
+import numpy as np
+from numba import njit
+
+import recsim_env  # noqa: F401  (registers the ids)
+from recsim_env.simulation import user_model
+from recsim_env.simulation.custom_user_model import OwnUsers
+from recsim_env.simulation.random_streams import Purpose, uniform
+
+NUM_TOPICS, LENGTH, TIME_BUDGET, SKIP_TIME = 20, 4.0, 200.0, 0.5
+QUALITY_WEIGHT, STEP_SIZE, BONUS = 1.0, 0.3, 0.9 / 3.4  # alpha, y
+NO_CLICK_SCORE, LOWEST_SCORE = 1.0, -1.0
+QUALITY_OF_TOPIC = np.concatenate([np.linspace(-3.0, 0.0, 14), np.linspace(0.0, 3.0, 6)])
+TIME_LEFT = 0  # place in session.own
+
+
+@njit
+def topic_of(item):
+    topic = 0
+    for k in range(len(item.topics)):
+        if item.topics[k] > item.topics[topic]:
+            topic = k
+    return topic
+
+
+def begin_visit(session, user, p):
+    user_model.begin_visit(session, user, p)  # what is not used here is as it always is
+    for d in range(len(session.interests)):
+        session.interests[d] = 2.0 * uniform(session.user_key, 0, Purpose.MOOD, d) - 1.0
+    session.own[TIME_LEFT] = TIME_BUDGET
+
+
+def effective_affinity(session, item, p):
+    return session.interests[topic_of(item)]
+
+
+def num_examined(session, slate_size, p):
+    return slate_size
+
+
+def choice_utility(session, item, affinity, p):
+    return math.log(max(affinity - LOWEST_SCORE, 1e-12) / (NO_CLICK_SCORE - LOWEST_SCORE))  # against 0 for none
+
+
+@njit
+def rating_of(session, item, affinity, p):
+    return 5.0 * min(session.own[TIME_LEFT], LENGTH) / LENGTH
+
+
+def respond(session, item, affinity, p):
+    rating = rating_of(session, item, affinity, p)
+    return rating, rating / 5.0, 0.0  # rating, consumption, purchase
+
+
+def rest(session, p):
+    return
+
+
+def skip(session, p):
+    session.own[TIME_LEFT] -= SKIP_TIME
+
+
+def change(session, item, rating, expectation, consumption, purchase, follow, p):
+    topic = topic_of(item)
+    interest, watched = session.interests[topic], consumption * LENGTH
+    appeal = (1.0 - QUALITY_WEIGHT) * interest + QUALITY_WEIGHT * (QUALITY_OF_TOPIC[topic] + item.quality)
+    session.own[TIME_LEFT] += BONUS * watched * appeal - watched
+    delta = STEP_SIZE * (1.0 - abs(interest)) * (1.0 - interest)
+    if uniform(session.noise_key, session.step, Purpose.FOLLOW, 0) >= (interest + 1.0) / 2.0:
+        delta = -delta
+    session.interests[topic] = min(max(interest + delta, -1.0), 1.0)
+
+
+def has_left(session, p):
+    return session.own[TIME_LEFT] <= 0.0
+
+
+INTEREST_EVOLUTION = OwnUsers(
+    begin_visit=begin_visit,
+    effective_affinity=effective_affinity,
+    num_examined=num_examined,
+    choice_utility=choice_utility,
+    rating_of=rating_of,
+    mean_rating_of=rating_of,
+    respond=respond,
+    rest=rest,
+    skip=skip,
+    change=change,
+    has_left=has_left,
+)
+CHANGES = {
+    "catalog": {"num_topics": NUM_TOPICS, "topic_concentration": 0.01, "quality_sd": 0.1**0.5, "arrivals_per_step": 0.0}
+}
+
+
+def make(num_envs: int, **options):
+    """Sessions of such users, with 2,000 documents that are always there."""
+    options = {"own_users": INTEREST_EVOLUTION, "session_length": 2_000, "changes": CHANGES, **options}
+    return gymnasium.make_vec("recsim_env/Video-v0", num_envs, **options)

@@ -1,0 +1,97 @@
+"""One network that scores all candidates: from a person's history and a candidate's features to a score.
+
+A plain network over flattened candidates has to learn the same thing once for each slot, and knows nothing of a
+candidate that moves to another. Here a candidate's score depends on its own features, on the person's state, and on
+what the person answered to items like it (target attention, as in Zhou et al., "Deep interest network for
+click-through rate prediction", KDD 2018).
+
+Shape legend: B batch, M candidates, G features of a candidate, H rows of the history, T features of a row, P features
+of the user, E width of the embeddings, D width of the attention.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from recsim_env.envs.network_units import with_network_units
+from recsim_env.simulation.observation import FEEDBACK, ObservationLayout
+
+MISSING = -1e9
+"""Score of a missing candidate: far below any other, and finite so that entropies and gradients stay so."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScorerSizes:
+    """The sizes of the observations that a scorer reads, and its width."""
+
+    user: int
+    """P."""
+    row: int
+    """T."""
+    candidate: int
+    """G."""
+    width: int = 64
+    """E, a multiple of 4."""
+    has_layer_norm: bool = False
+    """Whether layers are normalised (Ba, Kiros and Hinton 2016), which steadies Q-learning without a target network."""
+
+    @classmethod
+    def of(cls, layout: ObservationLayout, **others: Any) -> "ScorerSizes":
+        """For the observations of an env."""
+        return cls(user=layout.user_size, row=layout.history_shape[1], candidate=layout.candidates_shape[1], **others)
+
+    def as_settings(self) -> dict[str, Any]:
+        """As JSON can hold them; `ScorerSizes(**settings)` brings them back."""
+        return asdict(self)
+
+
+class CandidateScorer(nn.Module):
+    """`"dict"` observations to the person's state [B, E] and a score for each candidate [B, M].
+
+    The history is a set: each row goes through one network, the mean over rows is the memory, and each candidate
+    attends to the rows. With state h, candidate c and what it attends to a, its score is
+    w' relu(U h + V c + A a) + (P h)'(Q c), divided by sqrt(D).
+    """
+
+    def __init__(self, sizes: ScorerSizes) -> None:
+        super().__init__()
+        self.sizes = sizes
+        width, narrow = sizes.width, sizes.width // 4
+
+        def layer(size: int) -> nn.Module:
+            return nn.Sequential(nn.Linear(size, width), nn.LayerNorm(width) if sizes.has_layer_norm else nn.Identity())
+
+        self.rows = nn.Sequential(layer(sizes.row), nn.ReLU(), layer(width), nn.ReLU())
+        self.state = nn.Sequential(layer(sizes.user + width + 1), nn.ReLU(), nn.Linear(width, width), nn.Tanh())
+        self.query = nn.Linear(sizes.candidate, narrow)
+        self.key = nn.Linear(width, narrow)
+        self.answer = nn.Linear(width, narrow)
+        self.hidden_of_state = nn.Linear(width, width)
+        self.hidden_of_candidate = nn.Linear(sizes.candidate, width, bias=False)
+        self.hidden_of_answers = nn.Linear(narrow, width, bias=False)
+        self.score = nn.Linear(width, 1)
+        self.match_of_state = nn.Linear(width, narrow)
+        self.match_of_candidate = nn.Linear(sizes.candidate, narrow)
+
+    def forward(self, observations: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        mask = observations["candidate_mask"]
+        rows = observations["history"].unflatten(1, (-1, self.sizes.row))  # [B, H, T]
+        is_shown = rows[:, :, -len(FEEDBACK)].unsqueeze(2)  # [B, H, 1]
+        num_shown = is_shown.sum(1)  # [B, 1]
+        embedded = self.rows(rows) * is_shown  # [B, H, E]
+        memory = embedded.sum(1) / num_shown.clamp(min=1.0)  # [B, E]
+        state = self.state(torch.cat([observations["user"], memory, num_shown / rows.shape[1]], 1))  # [B, E]
+        observed = observations["candidates"].unflatten(1, (mask.shape[1], self.sizes.candidate))  # [B, M, G]
+        candidates = with_network_units(observed)
+        likeness = torch.sigmoid(self.query(candidates) @ self.key(embedded).transpose(1, 2) / 2.0)  # [B, M, H]
+        answers = likeness @ (self.answer(embedded) * is_shown) / 4.0  # [B, M, D]
+        hidden = torch.relu(
+            self.hidden_of_state(state).unsqueeze(1)
+            + self.hidden_of_candidate(candidates)
+            + self.hidden_of_answers(answers)
+        )  # [B, M, E]
+        match = (self.match_of_candidate(candidates) * self.match_of_state(state).unsqueeze(1)).sum(2)  # [B, M]
+        scores = (self.score(hidden).squeeze(2) + match) / self.query.out_features**0.5
+        return state, scores.masked_fill(mask == 0, MISSING)

@@ -1,0 +1,94 @@
+"""The native vector env as a Stable-Baselines3 `VecEnv`: the only file of the package that imports SB3."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvIndices, VecEnvStepReturn
+
+from recsim_env.envs.spaces_and_actions import REWARD_TERMS
+from recsim_env.envs.vector import RecommenderVectorEnv
+
+
+class RecommenderSB3VecEnv(VecEnv):
+    """Renames what `RecommenderVectorEnv` returns into what SB3 expects, and adds nothing."""
+
+    def __init__(self, vector_env: RecommenderVectorEnv) -> None:
+        self.vector_env = vector_env
+        self._actions: np.ndarray | None = None
+        super().__init__(vector_env.num_envs, vector_env.single_observation_space, vector_env.single_action_space)
+
+    def reset(self) -> Any:
+        """Observations of new sessions; uses what `seed()` and `set_options()` were given since the last reset."""
+        seeds = None if all(seed is None for seed in self._seeds) else [int(s) for s in self._seeds]  # type: ignore[arg-type]
+        if any(options != self._options[0] for options in self._options):
+            raise ValueError("set_options: lanes share one env, give one dict for all of them")
+        observations, _ = self.vector_env.reset(seed=seeds, options=self._options[0] or None)
+        self.reset_infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        self._reset_seeds()
+        self._reset_options()
+        return observations
+
+    def step_async(self, actions: np.ndarray) -> None:
+        self._actions = actions
+
+    def step_wait(self) -> VecEnvStepReturn:
+        observations, rewards, terminated, truncated, infos = self.vector_env.step(self._actions)
+        dones = terminated | truncated
+        terms = [infos[name] for name in REWARD_TERMS]
+        if dones.any():
+            terms = [term + infos["final_info"][name] for term, name in zip(terms, REWARD_TERMS, strict=True)]
+        rows = zip(*(term.tolist() for term in terms), strict=True)
+        lane_infos: list[dict[str, Any]] = [dict(zip(REWARD_TERMS, row, strict=True)) for row in rows]
+        for lane, info in enumerate(lane_infos):
+            info["TimeLimit.truncated"] = bool(truncated[lane] and not terminated[lane])
+        for lane in np.flatnonzero(dones).tolist():
+            lane_infos[lane]["terminal_observation"] = infos["final_obs"][lane]
+        return observations, rewards.astype(np.float32), dones, lane_infos
+
+    def close(self) -> None:
+        self.vector_env.close()
+
+    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
+        """The attribute of the vector env, once for each lane asked for; the spaces are those of one lane."""
+        owner = self if attr_name in ("observation_space", "action_space") else self.vector_env
+        return [getattr(owner, attr_name) for _ in self._get_indices(indices)]
+
+    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
+        """Set an attribute of the vector env; it is shared, so it cannot be set for some lanes only."""
+        if len(list(self._get_indices(indices))) != self.num_envs:
+            raise ValueError(f"set_attr({attr_name!r}): lanes share one env, set it for all of them")
+        setattr(self.vector_env, attr_name, value)
+
+    def env_method(
+        self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any
+    ) -> list[Any]:
+        """Call a method of the vector env once; results with a row for each lane are dealt out to the lanes."""
+        lanes = list(self._get_indices(indices))
+        result = getattr(self.vector_env, method_name)(*method_args, **method_kwargs)
+        if isinstance(result, dict):
+            return [{name: values[lane] for name, values in result.items()} for lane in lanes]
+        is_per_lane = isinstance(result, np.ndarray | tuple | list) and len(result) == self.num_envs
+        return [result[lane] if is_per_lane else result for lane in lanes]
+
+    def env_is_wrapped(self, wrapper_class: type[gymnasium.Wrapper], indices: VecEnvIndices = None) -> list[bool]:
+        """No lane is wrapped."""
+        return [False for _ in self._get_indices(indices)]
+
+    def get_images(self) -> Sequence[np.ndarray | None]:
+        return [None] * self.num_envs
+
+    def _get_indices(self, indices: VecEnvIndices) -> Iterable[int]:
+        return range(self.num_envs) if indices is None else [indices] if isinstance(indices, int) else indices
+
+
+def make_sb3_vec_env(
+    env_id: str, num_envs: int = 1, *, seed: int | None = None, **options: Any
+) -> RecommenderSB3VecEnv:
+    """N sessions for Stable-Baselines3; `options` are those of `gymnasium.make_vec(env_id, ...)`."""
+    vector_env = gymnasium.make_vec(env_id, num_envs, vectorization_mode="vector_entry_point", **options)
+    env = RecommenderSB3VecEnv(vector_env)  # type: ignore[arg-type]
+    if seed is not None:
+        env.seed(seed)
+    return env

@@ -1,0 +1,93 @@
+"""Fitting a world to a ratings log.
+
+Shape legend: N ratings, U users, I items, D factors.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from recsim_env.logs.factorization import fit_factors, held_out_errors
+from recsim_env.logs.fitted_world import FittedWorld
+from recsim_env.logs.ordinal_posterior import draw_ordinal_model
+from recsim_env.logs.reading import RatingsLog, read_log
+
+FIT_VERSION = 1
+"""Raise it when the same log and seed give another world: worlds kept from before are then fitted again."""
+
+_APPEAL_PSEUDO_RATINGS = 5.0
+
+
+def appeal_of(num_item_ratings: np.ndarray) -> np.ndarray:
+    """[I] float64, mean 0 and standard deviation 1 (all 0 where items are equally popular).
+
+    log(n + 5), standardised: items rated once and thrice hardly differ, as their counts are mostly luck.
+    """
+    logarithm = np.log(num_item_ratings + _APPEAL_PSEUDO_RATINGS)
+    spread = logarithm.std()
+    return (logarithm - logarithm.mean()) / spread if spread > 1e-9 else np.zeros(len(logarithm))
+
+
+def fit_log(
+    path: Path | str, *, items_path: Path | str | None = None, num_factors: int = 16, seed: int = 0
+) -> FittedWorld:
+    """Read a log and fit a world to it; see `fit_ratings` and `reading.read_log` for arguments and errors."""
+    return fit_ratings(read_log(path, items_path), num_factors=num_factors, seed=seed)
+
+
+def fit_ratings(log: RatingsLog, *, num_factors: int = 16, seed: int = 0) -> FittedWorld:
+    """Fit the rating model of `fitted_world` to a log.
+
+    Biased matrix factorisation in stars (its held-out error goes into `fit_facts`), then one draw from the
+    posterior of the ordinal model, started there. The result depends on the log and the arguments alone.
+
+    Args:
+        log: what was read.
+        num_factors: D, 1..256; at most one less than the number of users and of items is used.
+        seed: 0 or more; keys the hold-out and every draw.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+    if not 1 <= num_factors <= 256:
+        raise ValueError(f"num_factors={num_factors}: must be a whole number in [1, 256]")
+    if seed < 0:
+        raise ValueError(f"seed={seed}: must be a whole number, 0 or more")
+    num_users, num_items = len(log.user_ids), len(log.item_ids)
+    num_factors = min(num_factors, num_users - 1, num_items - 1)
+    num_item_ratings = np.bincount(log.items, minlength=num_items)
+    appeal = appeal_of(num_item_ratings)
+    ratings = (log.users, log.items, log.ratings)
+    hold_out, start, posterior = (np.random.default_rng([seed, purpose]) for purpose in range(3))
+
+    errors = held_out_errors(*ratings, num_users, num_items, num_factors, hold_out)
+    factorisation = fit_factors(*ratings, num_users, num_items, num_factors, start)
+    known_of_items = np.c_[np.ones(num_items), appeal, log.item_features]
+    model = draw_ordinal_model(*ratings, factorisation, known_of_items, posterior)
+    return FittedWorld(
+        item_ids=log.item_ids,
+        titles=log.titles,
+        item_factors=model.factors,
+        item_topics=log.item_topics,
+        topic_names=log.topic_names,
+        quality=model.quality,
+        appeal=appeal,
+        item_features=log.item_features,
+        feature_names=log.feature_names,
+        num_item_ratings=num_item_ratings,
+        user_ids=log.user_ids,
+        interests=model.interests,
+        rating_bias=model.bias,
+        rating_scale=model.scale,
+        user_profiles=log.user_profiles,
+        profile_names=log.profile_names,
+        num_user_ratings=np.bincount(log.users, minlength=num_users),
+        rating_cuts=model.cuts,
+        fit_facts={
+            "source": log.source,
+            "seed": seed,
+            "num_factors": num_factors,
+            "num_ratings": len(log.ratings),
+            "held_out_rmse": errors,
+        },
+    )

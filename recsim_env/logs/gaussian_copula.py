@@ -1,0 +1,230 @@
+"""A joint distribution of observed columns of different kinds: a Gaussian copula within categories.
+
+A row's category (an occupation, say) has its own share; given it, latent scores y ~ N(mean of the category,
+covariance), and each column is a function of its own score: an indicator is 1 above its threshold, a number
+is the quantile at Phi(y).
+
+Shape legend: R rows, C columns, G categories.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from recsim_env.logs.json_arrays import rounded, symmetric, triangle
+from recsim_env.logs.normal_distribution import normal_cdf, normal_density, normal_quantile
+
+INDICATOR, GENRE, NUMBER = "indicator", "genre", "number"
+"""Kinds of columns: 0 or 1; 0 or 1 where each row has at least one 1 among its genres; any number."""
+
+_LEVELS = normal_cdf(np.linspace(-3.5, 3.5, 33))
+_LEVELS[[0, -1]] = 0.0, 1.0
+_CATEGORY_RIDGE = 20.0
+"""A category of 20 rows goes half-way from what all rows have in common to its own mean."""
+_CALIBRATION_ROWS, _CALIBRATION_ROUNDS = 20_000, 6
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MixedColumns:
+    """The distribution; `fit` measures it, `draw` draws from it."""
+
+    names: tuple[str, ...]
+    kinds: tuple[str, ...]
+    parameters: tuple[tuple[float, ...], ...]
+    """For each column: (chance of a score above the threshold,), or 33 quantiles, closer in the tails."""
+    category_names: tuple[str, ...]
+    """Of G categories; a single one named "" where there are none."""
+    category_shares: np.ndarray
+    """[G] float64, summing to 1."""
+    category_means: np.ndarray
+    """[G, C] float64 latent scores."""
+    covariance: np.ndarray
+    """[C, C] float64 of the latent scores within a category."""
+
+    def __post_init__(self) -> None:
+        num_columns, num_categories = len(self.names), len(self.category_names)
+        lengths = {INDICATOR: 1, GENRE: 1, NUMBER: len(_LEVELS)}
+        is_whole = (
+            len(self.kinds) == len(self.parameters) == num_columns
+            and all(len(each) == lengths.get(kind) for kind, each in zip(self.kinds, self.parameters, strict=True))
+            and self.category_shares.shape == (num_categories,)
+            and self.category_means.shape == (num_categories, num_columns)
+            and self.covariance.shape == (num_columns, num_columns)
+        )
+        if not is_whole:
+            raise ValueError("columns, categories, means and covariance do not fit each other")
+        arrays = [self.category_shares, self.category_means, self.covariance]
+        if not all(np.isfinite(each).all() for each in (*map(np.asarray, self.parameters), *arrays)):
+            raise ValueError("a number is not finite")
+        if (self.category_shares < 0).any() or abs(self.category_shares.sum() - 1.0) > 1e-3:
+            raise ValueError("the categories' shares must be 0 or more and sum to 1")
+
+    @classmethod
+    def fit(
+        cls,
+        names: Sequence[str],
+        kinds: Sequence[str],
+        values: np.ndarray,
+        categories: np.ndarray,
+        category_names: Sequence[str],
+    ) -> "MixedColumns":
+        """Measure the distribution of rows.
+
+        Args:
+            names: C names.
+            kinds: C kinds.
+            values: [R, C] float64.
+            categories: [R] integers in 0..G-1.
+            category_names: G names.
+        """
+        counts = np.bincount(categories, minlength=len(category_names))
+        is_number = np.array([kind == NUMBER for kind in kinds], bool)
+        scores = values.copy()
+        for column in np.flatnonzero(is_number):
+            scores[:, column] = _normal_scores(values[:, column])
+        overall = scores.mean(0)
+        sums = np.zeros((len(counts), len(names)))
+        np.add.at(sums, categories, scores)
+        weights = counts / (counts + _CATEGORY_RIDGE) if len(counts) > 1 else np.zeros(1)
+        means = overall + weights[:, None] * (sums / np.maximum(counts, 1)[:, None] - overall)
+        deviations = scores - means[categories]
+        # A share above or below the common one is a shift of the score against a fixed threshold.
+        shift = normal_quantile(_inside(means)) - normal_quantile(_inside(overall))
+        spread = np.where(is_number, deviations.std(0), 1.0)
+        columns = cls(
+            names=tuple(names),
+            kinds=tuple(kinds),
+            parameters=tuple(
+                tuple(np.quantile(column, _LEVELS).tolist()) if kind == NUMBER else (float(column.mean()),)
+                for kind, column in zip(kinds, values.T, strict=True)
+            ),
+            category_names=tuple(category_names),
+            category_shares=counts / counts.sum(),
+            category_means=np.where(is_number, means, shift),
+            covariance=_latent_correlation(deviations, values, is_number) * np.outer(spread, spread),
+        )
+        return columns._calibrated(values.mean(0))
+
+    def draw(self, num_rows: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Draw rows.
+
+        Returns:
+            values [R, C] float64 and categories [R] int64.
+        """
+        shares = self.category_shares / self.category_shares.sum()
+        categories = np.searchsorted(np.cumsum(shares)[:-1], generator.random(num_rows), side="right")
+        strengths, directions = np.linalg.eigh(self.covariance)
+        root = directions * np.sqrt(np.maximum(strengths, 0.0))
+        deviations = generator.standard_normal((num_rows, len(self.names))) @ root.T
+        scores = self.category_means[categories] + deviations
+        values, excess = np.empty_like(scores), np.empty_like(scores)
+        for column, (kind, parameters) in enumerate(zip(self.kinds, self.parameters, strict=True)):
+            if kind == NUMBER:
+                values[:, column] = np.interp(normal_cdf(scores[:, column]), _LEVELS, parameters)
+            else:
+                threshold = normal_quantile(1.0 - _inside(np.array(parameters[0])))
+                excess[:, column] = scores[:, column] - threshold
+                values[:, column] = (excess[:, column] > 0.0) & (parameters[0] > 0.0)
+        genres = np.flatnonzero([kind == GENRE for kind in self.kinds])
+        if len(genres):
+            without = np.flatnonzero(values[:, genres].sum(1) == 0)
+            nearest = excess[np.ix_(without, genres)].argmax(1)
+            values[without, genres[nearest]] = 1.0
+        return values, categories
+
+    def _calibrated(self, shares: np.ndarray) -> "MixedColumns":
+        """The same with thresholds at which genres have their `shares` after every row was given one."""
+        columns, genres = self, [kind == GENRE for kind in self.kinds]
+        for _ in range(_CALIBRATION_ROUNDS if any(genres) else 0):
+            drawn = columns.draw(_CALIBRATION_ROWS, np.random.default_rng(0))[0].mean(0)
+            factors = np.where(genres, shares / np.maximum(drawn, 1e-6), 1.0)
+            columns = replace(
+                columns,
+                parameters=tuple(
+                    (min(each[0] * float(factor), 1.0),) if is_genre else each
+                    for each, factor, is_genre in zip(columns.parameters, factors, genres, strict=True)
+                ),
+            )
+        return columns
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values, rounded; of the covariance the lower triangle."""
+        return {
+            "columns": [
+                {"name": name, "kind": kind, "parameters": rounded(parameters)}
+                for name, kind, parameters in zip(self.names, self.kinds, self.parameters, strict=True)
+            ],
+            "categories": [
+                {"name": name, "share": rounded(share), "means": rounded(means)}
+                for name, share, means in zip(
+                    self.category_names, self.category_shares, self.category_means, strict=True
+                )
+            ],
+            "covariance": triangle(self.covariance),
+        }
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> "MixedColumns":
+        """Read what `to_json` wrote; `ValueError`, `KeyError` or `TypeError` if it is something else."""
+        columns, categories = content["columns"], content["categories"]
+        means = [each["means"] for each in categories]
+        return cls(
+            names=tuple(each["name"] for each in columns),
+            kinds=tuple(each["kind"] for each in columns),
+            parameters=tuple(tuple(map(float, each["parameters"])) for each in columns),
+            category_names=tuple(each["name"] for each in categories),
+            category_shares=np.array([each["share"] for each in categories], float),
+            category_means=np.array(means, float).reshape(len(categories), len(columns)),
+            covariance=symmetric(content["covariance"]),
+        )
+
+
+def _normal_scores(column: np.ndarray) -> np.ndarray:
+    """Normal quantiles of the ranks, ties sharing theirs, standardised; zeros for a constant column."""
+    ordered = np.sort(column)
+    twice_rank = np.searchsorted(ordered, column, "left") + np.searchsorted(ordered, column, "right")
+    scores = normal_quantile(twice_rank / (2.0 * len(column)))
+    spread = scores.std()
+    return (scores - scores.mean()) / spread if spread > 1e-9 else np.zeros(len(column))
+
+
+def _inside(shares: np.ndarray) -> np.ndarray:
+    return np.clip(shares, 1e-4, 1.0 - 1e-4)
+
+
+def _latent_correlation(deviations: np.ndarray, values: np.ndarray, is_number: np.ndarray) -> np.ndarray:
+    """[C, C]: correlation of the scores behind the columns.
+
+    An indicator with share p and threshold t correlates less with a number than its score does: divide by
+    phi(t) / sqrt(p (1 - p)) (biserial correlation). For two indicators: the tetrachoric correlation.
+    """
+    spread = deviations.std(0)
+    normalised = deviations / np.where(spread > 1e-9, spread, 1.0)
+    shares = _inside(values.mean(0))
+    biserial = normal_density(normal_quantile(shares)) / np.sqrt(shares * (1.0 - shares))
+    loss = np.where(is_number, 1.0, biserial)
+    correlation = normalised.T @ normalised / len(normalised) / np.outer(loss, loss)
+    indicators = np.flatnonzero(~is_number)
+    for a in indicators:
+        for b in indicators[indicators > a]:
+            correlation[a, b] = correlation[b, a] = _tetrachoric(values[:, a] > 0, values[:, b] > 0)
+    correlation = np.clip(correlation, -0.95, 0.95)
+    np.fill_diagonal(correlation, 1.0)
+    # Made of pairs, it need not be a correlation matrix of all: take off what is negative.
+    strengths, directions = np.linalg.eigh(correlation)
+    correlation = (directions * np.maximum(strengths, 1e-6)) @ directions.T
+    root = np.sqrt(np.diag(correlation))
+    return correlation / np.outer(root, root)
+
+
+def _tetrachoric(a: np.ndarray, b: np.ndarray) -> float:
+    """Correlation of the scores behind two indicators, as approximated by Bonett and Price (2005)."""
+    both, only_a, only_b, neither = (float(np.sum(each)) + 0.5 for each in (a & b, a & ~b, ~a & b, ~a & ~b))
+    total = both + only_a + only_b + neither
+    share_a, share_b = (both + only_a) / total, (both + only_b) / total
+    smallest = min(share_a, share_b, 1.0 - share_a, 1.0 - share_b)
+    exponent = (1.0 - abs(share_a - share_b) / 5.0 - (0.5 - smallest) ** 2) / 2.0
+    odds_ratio = both * neither / (only_a * only_b)
+    return float(np.cos(np.pi / (1.0 + odds_ratio**exponent)))

@@ -1,0 +1,246 @@
+"""One draw from the posterior of the ordinal rating model, by Gibbs sampling.
+
+Why a draw and not an estimate: posterior means are shrunken, so ratings simulated from them are too much
+alike and need inflating by hand; a draw has the spread of the population by construction, and items with few
+ratings get as much of it as the others. The sampler:
+
+    opinion z = bias_u + scale_u (interests_u . factors_i + quality_i + eps),  rating = 1 + #{cuts < z}
+    z      | all else: normal, cut off by the rating (Albert and Chib, 1993)
+    user   | all else: linear regression of z / scale_u - quality_i on (1 / scale_u, factors_i)
+    item   | all else: linear regression of (z - bias_u) / scale_u on (1, interests_u); prior mean linear in
+             what is known of the item (Macau: Simm et al., 2017): items with few ratings resemble their kind
+    scale  | all else: on a grid of log scale
+    cuts, prior variances: moment estimates, with a few pseudo-observations so that small logs stay finite
+
+Shape legend: N ratings, U users, I items, D factors, X columns known of an item (the first is 1).
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from recsim_env.logs.factorization import Factorisation, Grouping, ridge_by_group
+from recsim_env.logs.normal_distribution import normal_cdf, normal_density, normal_quantile
+
+_LOG_SCALES = np.linspace(-1.25, 1.25, 51)
+
+_PSEUDO_OBSERVATIONS = 4.0
+_PRIOR_BIAS_VARIANCE, _PRIOR_QUALITY_VARIANCE, _PRIOR_LOG_SCALE_VARIANCE, _PRIOR_INTERACTION_VARIANCE = (
+    0.25,
+    0.40,
+    0.07,
+    0.30,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrdinalModel:
+    """Parameters of the rating model; see the module's docstring."""
+
+    bias: np.ndarray
+    """[U] float64."""
+    scale: np.ndarray
+    """[U] float64, geometric mean 1."""
+    interests: np.ndarray
+    """[U, D] float64."""
+    quality: np.ndarray
+    """[I] float64."""
+    factors: np.ndarray
+    """[I, D] float64."""
+    cuts: np.ndarray
+    """[4] float64, ascending."""
+
+
+def matching_cuts(mean: np.ndarray, scale: np.ndarray, shares: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """Cuts at which opinions N(mean, scale^2) fall into the five ratings in given shares.
+
+    Args:
+        mean: [N] float64.
+        scale: [N] float64, positive.
+        shares: [5] float64, positive, summing to 1.
+        start: [4] float64, where Newton's method begins.
+
+    Returns:
+        [4] float64, ascending.
+    """
+    above = 1.0 - np.cumsum(shares)[:4]
+    cuts = start.copy()
+    for k in range(4):
+        for _ in range(100):
+            standardised = (mean - cuts[k]) / scale
+            error = float(normal_cdf(standardised).mean()) - above[k]
+            if abs(error) < 1e-6:
+                break
+            slope = float((normal_density(standardised) / scale).mean())
+            cuts[k] += np.clip(error / max(slope, 1e-6), -0.5, 0.5)
+    # They ascend because the shares are positive; in float arithmetic two may meet.
+    for k in range(1, 4):
+        cuts[k] = max(cuts[k], cuts[k - 1] + 1e-6)
+    return cuts
+
+
+def _shrunken_variance(squares: np.ndarray, prior: float) -> np.ndarray:
+    """Mean along the first axis, with `_PSEUDO_OBSERVATIONS` of the prior value added."""
+    return (squares.sum(0) + _PSEUDO_OBSERVATIONS * prior) / (len(squares) + _PSEUDO_OBSERVATIONS)
+
+
+def _canonical(interests: np.ndarray, factors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same products, with uncorrelated interests of mean square 1 and the largest factor first."""
+    user_basis, user_part = np.linalg.qr(interests)
+    item_basis, item_part = np.linalg.qr(factors)
+    left, strengths, right = np.linalg.svd(user_part @ item_part.T)
+    root = math.sqrt(len(interests))
+    interests, factors = user_basis @ left * root, item_basis @ right.T * (strengths / root)
+    # A singular vector's sign is arbitrary; fix it so that the result does not depend on the LAPACK in use.
+    signs = np.where((factors**3).sum(0) < 0.0, -1.0, 1.0)
+    return interests * signs, factors * signs
+
+
+def centred(model: OrdinalModel, num_item_ratings: np.ndarray) -> OrdinalModel:
+    """The same ratings, with interests and bias of mean 0 over users, factors and quality over ratings.
+
+    Args:
+        model: any parameters.
+        num_item_ratings: [I] integers, how often each item is rated.
+    """
+    exposure = num_item_ratings / num_item_ratings.sum()
+    mean_interest, mean_factor = model.interests.mean(0), exposure @ model.factors
+    interests, factors = model.interests - mean_interest, model.factors - mean_factor
+    quality = model.quality + factors @ mean_interest
+    mean_quality = float(exposure @ quality)
+    bias = model.bias + model.scale * (model.interests @ mean_factor + mean_quality)
+    mean_bias = float(bias.mean())
+    interests, factors = _canonical(interests, factors)
+    return OrdinalModel(
+        bias=bias - mean_bias,
+        scale=model.scale,
+        interests=interests,
+        quality=quality - mean_quality,
+        factors=factors,
+        cuts=model.cuts - mean_bias,
+    )
+
+
+def _truncated_opinions(
+    mean: np.ndarray, scale: np.ndarray, cuts: np.ndarray, ratings: np.ndarray, generator: np.random.Generator
+) -> np.ndarray:
+    edges = np.r_[-np.inf, cuts, np.inf]
+    low = normal_cdf((edges[ratings - 1] - mean) / scale)
+    high = normal_cdf((edges[ratings] - mean) / scale)
+    return mean + scale * normal_quantile(low + (high - low) * generator.random(len(mean)))
+
+
+def _draw_log_scales(
+    distance: np.ndarray,
+    worth: np.ndarray,
+    users: np.ndarray,
+    num_users: int,
+    variance: float,
+    generator: np.random.Generator,
+) -> np.ndarray:
+    """[U] draws of log scale s; log p = -n s - |distance / e^s - worth|^2 / 2 - s^2 / (2 variance) + ..."""
+    counts = np.bincount(users, minlength=num_users)[:, None]
+    squares = np.bincount(users, distance**2, num_users)[:, None]
+    products = np.bincount(users, distance * worth, num_users)[:, None]
+    inverse = np.exp(-_LOG_SCALES)
+    log_density = (
+        -counts * _LOG_SCALES - 0.5 * squares * inverse**2 + products * inverse - 0.5 * _LOG_SCALES**2 / variance
+    )
+    cell = np.argmax(log_density + generator.gumbel(size=log_density.shape), axis=1)
+    width = _LOG_SCALES[1] - _LOG_SCALES[0]
+    return _LOG_SCALES[cell] + width * (generator.random(num_users) - 0.5)
+
+
+def draw_ordinal_model(
+    users: np.ndarray,
+    items: np.ndarray,
+    ratings: np.ndarray,
+    start: Factorisation,
+    known_of_items: np.ndarray,
+    generator: np.random.Generator,
+    num_sweeps: int = 40,
+) -> OrdinalModel:
+    """Draw from the posterior; forty sweeps from the factorisation are enough for the variances to settle.
+
+    Args:
+        users: [N] integers in 0..U-1; every user and every item has a rating.
+        items: [N] integers in 0..I-1.
+        ratings: [N] integers in 1..5.
+        start: the factorisation in stars, 1 <= D < min(U, I).
+        known_of_items: [I, X] float64, column 0 is 1: the prior mean of quality and factors is linear in it.
+        generator: source of every draw.
+        num_sweeps: Gibbs sweeps, at least 1.
+    """
+    num_users, num_items = len(start.user_bias), len(start.item_bias)
+    num_factors = start.user_factors.shape[1]
+    by_user, by_item = Grouping.of(users, num_users), Grouping.of(items, num_items)
+    shares = np.bincount(ratings, minlength=6)[1:] + 0.5  # half a rating each, so that no cut is at infinity
+    shares = shares / shares.sum()
+    stars = start.predict(users, items)
+    noise_sd = max(float(np.std(ratings - stars)), 0.1)
+    bias, quality = start.user_bias / noise_sd, start.item_bias / noise_sd
+    interests, factors = _canonical(start.user_factors, start.item_factors / noise_sd)
+    scale = np.ones(num_users)
+    cuts = np.quantile(stars / noise_sd, np.cumsum(shares)[:4]) - stars.mean() / noise_sd
+
+    prior_factor_variance = _PRIOR_INTERACTION_VARIANCE / num_factors
+    bias_variance, scale_variance = _PRIOR_BIAS_VARIANCE, _PRIOR_LOG_SCALE_VARIANCE
+    quality_variance = _PRIOR_QUALITY_VARIANCE
+    interest_variance = np.ones(num_factors)
+    factor_variance = _shrunken_variance(factors**2, prior_factor_variance)
+    expected = np.zeros((num_items, num_factors + 1))
+    regression = np.linalg.solve(
+        known_of_items.T @ known_of_items + _PSEUDO_OBSERVATIONS * np.eye(known_of_items.shape[1]),
+        known_of_items.T,
+    )
+
+    for _ in range(num_sweeps):
+        worth = np.einsum("nd,nd->n", interests[users], factors[items]) + quality[items]
+        mean, spread = bias[users] + scale[users] * worth, scale[users]
+        cuts = matching_cuts(mean, spread, shares, cuts)
+        opinion = _truncated_opinions(mean, spread, cuts, ratings, generator)
+
+        log_scale = _draw_log_scales(opinion - bias[users], worth, users, num_users, scale_variance, generator)
+        # Dividing scale, bias, opinions and cuts by one number changes no rating: keep the mean log at 0.
+        unit = math.exp(float(log_scale.mean()))
+        scale = np.exp(log_scale) / unit
+        opinion, cuts = opinion / unit, cuts / unit
+        scale_variance = float(_shrunken_variance(np.log(scale) ** 2, _PRIOR_LOG_SCALE_VARIANCE))
+
+        standardised = opinion / scale[users]
+        design = np.c_[1.0 / scale[users], factors[items]]
+        precision = 1.0 / np.r_[bias_variance, interest_variance]
+        user_side = ridge_by_group(by_user, design, standardised - quality[items], precision, generator=generator)
+        bias, interests = user_side[:, 0], user_side[:, 1:]
+        mean_bias = float(bias.mean())
+        bias, opinion, cuts = bias - mean_bias, opinion - mean_bias, cuts - mean_bias
+        bias_variance = float(_shrunken_variance(bias**2, _PRIOR_BIAS_VARIANCE))
+        # Left free although the factors' variance could carry it: the sampler then mixes in tens of sweeps.
+        interest_variance = _shrunken_variance(interests**2, 1.0)
+
+        standardised = (opinion - bias[users]) / scale[users]
+        design = np.c_[np.ones(len(users)), interests[users]]
+        precision = 1.0 / np.r_[quality_variance, factor_variance]
+        item_side = ridge_by_group(by_item, design, standardised, precision, expected, generator)
+        quality, factors = item_side[:, 0], item_side[:, 1:]
+        expected = known_of_items @ (regression @ item_side)
+        unexplained = (item_side - expected) ** 2
+        quality_variance = float(_shrunken_variance(unexplained[:, 0], _PRIOR_QUALITY_VARIANCE))
+        factor_variance = _shrunken_variance(unexplained[:, 1:], prior_factor_variance)
+
+    model = centred(
+        OrdinalModel(bias=bias, scale=scale, interests=interests, quality=quality, factors=factors, cuts=cuts),
+        np.bincount(items, minlength=num_items),
+    )
+    worth = np.einsum("nd,nd->n", model.interests[users], model.factors[items]) + model.quality[items]
+    mean = model.bias[users] + model.scale[users] * worth
+    cuts = matching_cuts(mean, model.scale[users], shares, model.cuts)
+    return OrdinalModel(
+        bias=model.bias,
+        scale=model.scale,
+        interests=model.interests,
+        quality=model.quality,
+        factors=model.factors,
+        cuts=cuts,
+    )

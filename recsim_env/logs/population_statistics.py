@@ -1,0 +1,282 @@
+"""What a fitted world's items and users have in common, as a small JSON; new items and users drawn from it.
+
+Shape legend: I items, U users, D factors, K topics, F item features, P profile features.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from recsim_env.atomic_file import write_atomically
+from recsim_env.logs.fitted_world import FittedWorld
+from recsim_env.logs.gaussian_copula import GENRE, INDICATOR, NUMBER, MixedColumns
+from recsim_env.logs.json_arrays import one_line_each, rounded
+from recsim_env.logs.linear_gaussian import LinearGaussian
+
+STATISTICS_VERSION = 1
+"""Of the JSON; another version is refused."""
+
+MOVIELENS_STATISTICS = Path(__file__).parent.parent / "data" / "movielens_statistics.json"
+"""The statistics of MovieLens-100K that come with the package: moments alone, no rows, no titles."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PopulationStatistics:
+    """The distribution of items and of users, and the rating scale they share."""
+
+    source: str
+    """Name of the log."""
+    num_factors: int
+    """D."""
+    topic_names: tuple[str, ...]
+    feature_names: tuple[str, ...]
+    profile_names: tuple[str, ...]
+    rating_cuts: np.ndarray
+    """[4] float64, ascending."""
+    item_features: MixedColumns
+    """What is seen of items: F columns."""
+    item_latents: LinearGaussian
+    """Quality, appeal and D factors, given the features."""
+    user_profiles: MixedColumns
+    """What is seen of users: the profile columns that are no category, and the categories."""
+    user_latents: LinearGaussian
+    """Rating bias, log rating scale and D interests, given all P profile columns."""
+    summary: dict[str, float]
+    """What the log's own items and users measure; see `summary_of`."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DrawnItems:
+    """Items that resemble those of the log; fields as in `FittedWorld`."""
+
+    item_factors: np.ndarray
+    """[I, D] float64."""
+    item_topics: np.ndarray
+    """[I, K] float64 on the simplex."""
+    topic_names: tuple[str, ...]
+    quality: np.ndarray
+    """[I] float64."""
+    appeal: np.ndarray
+    """[I] float64."""
+    item_features: np.ndarray
+    """[I, F] float32 in [-1, 1]."""
+    feature_names: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DrawnUsers:
+    """Users who resemble those of the log; fields as in `FittedWorld`."""
+
+    interests: np.ndarray
+    """[U, D] float64."""
+    rating_bias: np.ndarray
+    """[U] float64."""
+    rating_scale: np.ndarray
+    """[U] float64, positive."""
+    user_profiles: np.ndarray
+    """[U, P] float32 in [-1, 1]."""
+    profile_names: tuple[str, ...]
+
+
+def summary_of(items: FittedWorld | DrawnItems, users: FittedWorld | DrawnUsers) -> dict[str, float]:
+    """Standard deviations in units of rating noise, and the correlation of appeal with quality.
+
+    `interaction_sd` is that of interests . factors over all pairs of a user and an item, about 0.
+    """
+    interest_moments = users.interests.T @ users.interests / len(users.interests)
+    factor_moments = items.item_factors.T @ items.item_factors / len(items.item_factors)
+    constant = items.appeal.std() < 1e-9 or items.quality.std() < 1e-9
+    correlation = 0.0 if constant else np.corrcoef(items.appeal, items.quality)[0, 1]
+    return {
+        "interaction_sd": float(np.sqrt(np.trace(interest_moments @ factor_moments))),
+        "quality_sd": float(items.quality.std()),
+        "rating_bias_sd": float(users.rating_bias.std()),
+        "log_rating_scale_sd": float(np.log(users.rating_scale).std()),
+        "appeal_quality_correlation": float(correlation),
+    }
+
+
+def statistics_of(world: FittedWorld) -> PopulationStatistics:
+    """Measure a fitted world.
+
+    Features of zeros and ones are indicators (genres, if named as topics and nearly every item has one),
+    others numbers. Profile columns named `group: value` of which each user has exactly one are a category.
+    """
+    feature_names, topic_names = tuple(world.feature_names.tolist()), tuple(world.topic_names.tolist())
+    profile_names = tuple(world.profile_names.tolist())
+    num_factors = world.item_factors.shape[1]
+    features, profiles = world.item_features.astype(float), world.user_profiles.astype(float)
+    is_genre = _is_indicator(features) & np.array([name in topic_names for name in feature_names])
+    if (features[:, is_genre].sum(1) > 0).mean() < 0.99:
+        is_genre[:] = False
+    feature_kinds = np.where(is_genre, GENRE, np.where(_is_indicator(features), INDICATOR, NUMBER))
+    is_category = _category_columns(profiles, profile_names)
+    others, own_category = profiles[:, ~is_category], profiles[:, is_category]
+    names_of_others, category_names = (
+        tuple(name for name, inside in zip(profile_names, which, strict=True) if inside)
+        for which in (~is_category, is_category)
+    )
+    return PopulationStatistics(
+        source=str(world.fit_facts.get("source", "")),
+        num_factors=num_factors,
+        topic_names=topic_names,
+        feature_names=feature_names,
+        profile_names=profile_names,
+        rating_cuts=world.rating_cuts,
+        item_features=MixedColumns.fit(
+            feature_names, feature_kinds.tolist(), features, np.zeros(len(features), int), ("",)
+        ),
+        item_latents=LinearGaussian.fit(
+            ("quality", "appeal", *_numbered("factor", num_factors)),
+            features,
+            np.column_stack([world.quality, world.appeal, world.item_factors]),
+        ),
+        user_profiles=MixedColumns.fit(
+            names_of_others,
+            np.where(_is_indicator(others), INDICATOR, NUMBER).tolist(),
+            others,
+            own_category.argmax(1) if category_names else np.zeros(len(profiles), int),
+            category_names or ("",),
+        ),
+        user_latents=LinearGaussian.fit(
+            ("rating bias", "log rating scale", *_numbered("interest", num_factors)),
+            profiles,
+            np.column_stack([world.rating_bias, np.log(world.rating_scale), world.interests]),
+        ),
+        summary=summary_of(world, world),
+    )
+
+
+def draw_items(statistics: PopulationStatistics, num_items: int, generator: np.random.Generator) -> DrawnItems:
+    """Draw a catalogue; every draw comes from `generator`.
+
+    An item's topics are its genres in equal parts, uniform where there is none.
+    """
+    features, _ = statistics.item_features.draw(num_items, generator)
+    latents = statistics.item_latents.draw(features, generator)
+    topics = np.zeros((num_items, len(statistics.topic_names)))
+    for column, name in enumerate(statistics.feature_names):
+        if name in statistics.topic_names and statistics.item_features.kinds[column] != NUMBER:
+            topics[:, statistics.topic_names.index(name)] = features[:, column]
+    topics[topics.sum(1) == 0] = 1.0
+    return DrawnItems(
+        item_factors=latents[:, 2:],
+        item_topics=topics / topics.sum(1, keepdims=True),
+        topic_names=statistics.topic_names,
+        quality=latents[:, 0],
+        appeal=latents[:, 1],
+        item_features=np.clip(features, -1.0, 1.0).astype(np.float32),
+        feature_names=statistics.feature_names,
+    )
+
+
+def draw_users(statistics: PopulationStatistics, num_users: int, generator: np.random.Generator) -> DrawnUsers:
+    """Draw a population; every draw comes from `generator`."""
+    columns = statistics.user_profiles
+    values, categories = columns.draw(num_users, generator)
+    profiles = np.zeros((num_users, len(statistics.profile_names)))
+    for column, name in enumerate(statistics.profile_names):
+        if name in columns.names:
+            profiles[:, column] = values[:, columns.names.index(name)]
+        else:
+            profiles[:, column] = categories == columns.category_names.index(name)
+    latents = statistics.user_latents.draw(profiles, generator)
+    return DrawnUsers(
+        interests=latents[:, 2:],
+        rating_bias=latents[:, 0],
+        rating_scale=np.exp(latents[:, 1]),
+        user_profiles=np.clip(profiles, -1.0, 1.0).astype(np.float32),
+        profile_names=statistics.profile_names,
+    )
+
+
+def save_statistics(statistics: PopulationStatistics, path: Path | str) -> None:
+    """Write the JSON, atomically, numbers with six significant digits.
+
+    Raises:
+        OSError: `path` cannot be written; nothing is left behind.
+    """
+    content = {
+        "version": STATISTICS_VERSION,
+        "source": statistics.source,
+        "num_factors": statistics.num_factors,
+        "topic_names": statistics.topic_names,
+        "feature_names": statistics.feature_names,
+        "profile_names": statistics.profile_names,
+        "rating_cuts": rounded(statistics.rating_cuts),
+        "summary": {name: rounded(value) for name, value in statistics.summary.items()},
+        "item_features": statistics.item_features.to_json(),
+        "item_latents": statistics.item_latents.to_json(),
+        "user_profiles": statistics.user_profiles.to_json(),
+        "user_latents": statistics.user_latents.to_json(),
+    }
+    write_atomically(Path(path), (one_line_each(content) + "\n").encode())
+
+
+def load_statistics(path: Path | str = MOVIELENS_STATISTICS) -> PopulationStatistics:
+    """Read what `save_statistics` wrote; by default what comes with the package.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is something else, damaged or of another version.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        if content["version"] != STATISTICS_VERSION:
+            raise ValueError(f"version {content['version']}, this program reads {STATISTICS_VERSION}")
+        statistics = PopulationStatistics(
+            source=content["source"],
+            num_factors=int(content["num_factors"]),
+            topic_names=tuple(content["topic_names"]),
+            feature_names=tuple(content["feature_names"]),
+            profile_names=tuple(content["profile_names"]),
+            rating_cuts=np.array(content["rating_cuts"], float),
+            item_features=MixedColumns.from_json(content["item_features"]),
+            item_latents=LinearGaussian.from_json(content["item_latents"]),
+            user_profiles=MixedColumns.from_json(content["user_profiles"]),
+            user_latents=LinearGaussian.from_json(content["user_latents"]),
+            summary={name: float(value) for name, value in content["summary"].items()},
+        )
+        _check(statistics)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: not population statistics ({type(error).__name__}: {error})") from error
+    return statistics
+
+
+def _check(statistics: PopulationStatistics) -> None:
+    cuts = statistics.rating_cuts
+    if cuts.shape != (4,) or not (np.diff(cuts) > 0).all():
+        raise ValueError(f"rating_cuts={cuts.tolist()}: must be 4 ascending numbers")
+    if statistics.item_features.names != statistics.feature_names:
+        raise ValueError("the columns of item_features must be feature_names")
+    known = {*statistics.user_profiles.names, *statistics.user_profiles.category_names}
+    if not set(statistics.profile_names) <= known:
+        raise ValueError("a profile column is neither a column of user_profiles nor a category")
+    num_latent = 2 + statistics.num_factors
+    for latents, seen in (
+        (statistics.item_latents, statistics.feature_names),
+        (statistics.user_latents, statistics.profile_names),
+    ):
+        if latents.coefficients.shape != (len(seen), num_latent):
+            raise ValueError(f"coefficients must have shape [{len(seen)}, {num_latent}]")
+
+
+def _numbered(name: str, count: int) -> list[str]:
+    return [f"{name} {number + 1}" for number in range(count)]
+
+
+def _is_indicator(values: np.ndarray) -> np.ndarray:
+    return ((values == 0.0) | (values == 1.0)).all(0)
+
+
+def _category_columns(profiles: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
+    """[P] bool: the columns of the first group `group: value` in which each user has exactly one 1."""
+    groups = [name.partition(": ")[0] if ": " in name else "" for name in names]
+    for group in dict.fromkeys(each for each in groups if each):
+        columns = np.array([each == group for each in groups])
+        own = profiles[:, columns]
+        if _is_indicator(own).all() and (own.sum(1) == 1).all():
+            return columns
+    return np.zeros(len(groups), bool)

@@ -1,0 +1,149 @@
+"""Which items are on the shelf while the platform's time goes on, and which of them a session is offered.
+
+Shape legend: I items, M candidates, L items in the library.
+"""
+
+import numpy as np
+from numba import njit
+
+from recsim_env.simulation.random_streams import Purpose, combine, integer_in, stream
+from recsim_env.simulation.records import LIBRARY_SIZE, NO_ITEM
+
+_LOW_32, _GOLDEN_32 = np.uint64(0xFFFFFFFF), np.uint64(0x9E3779B9)
+_MULTIPLIER_1, _MULTIPLIER_2 = np.uint64(0x7FEB352D), np.uint64(0x846CA68B)
+_SHIFT_15, _SHIFT_16, _SHIFT_32 = np.uint64(15), np.uint64(16), np.uint64(32)
+
+
+@njit(cache=True)
+def first_item_after(items, now, delay):
+    """Index of the first item of the catalogue that was released after `now - delay`; release steps ascend."""
+    low, high = 0, len(items)
+    while low < high:
+        middle = (low + high) // 2
+        if items[middle].release_step + delay <= now:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@njit(cache=True)
+def find_shelf(session, items, p):
+    """What is released by now and not yet retired is on the shelf, in order of release."""
+    now = session.start_step + session.step
+    session.end_item = first_item_after(items, now, 0)
+    session.first_new_item = first_item_after(items, now, p.new_item_age)
+    low, high = 0, session.end_item
+    while low < high:  # retirement steps ascend too
+        middle = (low + high) // 2
+        if items[middle].retire_step <= now:
+            low = middle + 1
+        else:
+            high = middle
+    session.first_item = low
+    session.first_new_item = max(session.first_new_item, low)
+
+
+@njit(cache=True)
+def move_shelf(session, items, p):
+    """Part 6, arrivals: the shelf one step later."""
+    now = session.start_step + session.step
+    while session.end_item < len(items) and items[session.end_item].release_step <= now:
+        session.end_item += 1
+    while session.first_item < session.end_item and items[session.first_item].retire_step <= now:
+        session.first_item += 1
+    if p.new_item_share > 0.0:
+        session.first_new_item = max(session.first_new_item, session.first_item)
+        while (
+            session.first_new_item < session.end_item
+            and items[session.first_new_item].release_step + p.new_item_age <= now
+        ):
+            session.first_new_item += 1
+
+
+@njit(cache=True)
+def draw_candidates(session, p):
+    """Draw M distinct items from the shelf; NO_ITEM where it is too short.
+
+    A share can come from the new items and from the library (`CatalogConfig.new_item_share`, `repeat_share`). Which
+    places these take is drawn, too: a candidate's place says nothing about it.
+    """
+    candidates = session.candidates
+    num_candidates = len(candidates)
+    num_available = session.end_item - session.first_item
+    draws = stream(session.world_key, session.step, Purpose.CANDIDATES)
+    if p.new_item_share == 0.0:
+        num_drawn = min(num_candidates, num_available)
+        _draw_strata(candidates[:num_drawn], session.first_item, num_available, draws)
+        candidates[num_drawn:] = NO_ITEM
+    else:
+        num_new_available = session.end_item - session.first_new_item
+        num_old_available = num_available - num_new_available
+        num_new = min(int(p.new_item_share * num_candidates + 0.5), num_new_available)
+        num_old = min(num_candidates - num_new, num_old_available)
+        num_new = min(num_candidates - num_old, num_new_available)
+        _draw_strata(candidates[:num_new], session.first_new_item, num_new_available, draws)
+        old = candidates[num_new : num_new + num_old]
+        _draw_strata(old, session.first_item, num_old_available, combine(draws, 2))
+        candidates[num_new + num_old :] = NO_ITEM
+        _rotate(candidates, integer_in(draws, 3, num_candidates))
+    if p.repeat_share > 0.0:
+        _draw_repeats(session, int(p.repeat_share * num_candidates + 0.5), draws)
+
+
+@njit(cache=True)
+def _draw_strata(places, first_item, num_available, key):
+    """Fill all places with distinct items of [first_item, first_item + num_available), each equally likely.
+
+    These items, bent into a ring and opened at a place that is drawn, are cut into as many strata of equal width as
+    there are places (fewer items than places are left over), and each stratum gives one. Draws are a 32-bit hash, and
+    the loop has no branches, so that a processor takes many places at once.
+    """
+    if len(places) == 0:
+        return
+    width = num_available // len(places)
+    rotation, seed = integer_in(key, 0, num_available), combine(key, 1)
+    low_seed, high_seed = seed & _LOW_32, seed >> _SHIFT_32
+    for m in range(len(places)):
+        bits = _hash_32(low_seed + np.uint64(m) * _GOLDEN_32, high_seed)
+        at = rotation + m * width + np.int64((bits * np.uint64(width)) >> _SHIFT_32)
+        places[m] = first_item + (at - num_available if at >= num_available else at)
+
+
+@njit(cache=True)
+def _hash_32(number, salt):
+    """32 random bits of a number and 32 bits of salt (the constants are those of Wellons' `lowbias32`, 2018)."""
+    x = number & _LOW_32
+    x = ((x ^ (x >> _SHIFT_16)) * _MULTIPLIER_1) & _LOW_32
+    x = ((x ^ (x >> _SHIFT_15) ^ salt) * _MULTIPLIER_2) & _LOW_32
+    return x ^ (x >> _SHIFT_16)
+
+
+@njit(cache=True)
+def _rotate(candidates, by):
+    """Move each candidate `by` places on, the last ones to the front: three reversals."""
+    num_candidates = len(candidates)
+    for first, end in ((0, num_candidates), (0, by), (by, num_candidates)):
+        for k in range((end - first) // 2):
+            one, other = first + k, end - 1 - k
+            candidates[one], candidates[other] = candidates[other], candidates[one]
+
+
+@njit(cache=True)
+def _draw_repeats(session, num_repeats, draws):
+    """Put items of the library that are still on the shelf in the place of other candidates."""
+    num_candidates = len(session.candidates)
+    start, place = integer_in(draws, 4, LIBRARY_SIZE), integer_in(draws, 5, num_candidates)
+    for offset in range(LIBRARY_SIZE):
+        item = session.library[(start + offset) % LIBRARY_SIZE]
+        if num_repeats == 0:
+            return
+        if item < session.first_item or item >= session.end_item:  # NO_ITEM is below every shelf
+            continue
+        is_there = False
+        for m in range(num_candidates):
+            is_there = is_there or session.candidates[m] == item
+        if not is_there:
+            session.candidates[place] = item
+            place = (place + 1) % num_candidates
+            num_repeats -= 1

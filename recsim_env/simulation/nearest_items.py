@@ -1,0 +1,68 @@
+"""From points in content space to the items nearest to them, among the candidates or on the whole shelf.
+
+Shape legend: N sessions, S slots of a slate, M candidates, F content features, I items.
+"""
+
+import numpy as np
+from numba import njit
+
+from recsim_env.simulation.records import NO_ITEM
+
+_BLOCK = 512
+
+
+@njit(cache=True, nogil=True)
+def nearest_candidates(sessions, features, points, slates):
+    """Fill `slates` [N, S]: for each of the points [N, S, F] the free candidate nearest to it (missing ones last)."""
+    for n in range(len(sessions)):
+        candidates = sessions[n].candidates
+        for slot in range(points.shape[1]):
+            best, best_distance = -1, np.inf
+            for m in range(len(candidates)):
+                is_taken = False
+                for earlier in range(slot):
+                    is_taken = is_taken or slates[n, earlier] == m
+                if is_taken or (best >= 0 and candidates[m] == NO_ITEM):
+                    continue
+                distance = 1e300
+                if candidates[m] != NO_ITEM:
+                    distance = 0.0
+                    for f in range(points.shape[2]):
+                        distance += (points[n, slot, f] - features[candidates[m], f]) ** 2
+                if distance < best_distance:
+                    best, best_distance = m, distance
+            slates[n, slot] = best
+
+
+@njit(cache=True, nogil=True)
+def show_nearest_items(sessions, columns, points):
+    """Make the items on the shelf that are nearest to the points [N, S, F] the first S candidates of each session.
+
+    `columns` [F, I] are the features of the catalogue, one feature after the other, so that a processor takes several
+    items at a time. An empty place (`NO_ITEM`) is left where the shelf is too short.
+    """
+    distances = np.empty(_BLOCK)
+    for n in range(len(sessions)):
+        session = sessions[n]
+        for slot in range(points.shape[1]):
+            best, best_distance = NO_ITEM, np.inf
+            for start in range(session.first_item, session.end_item, _BLOCK):
+                length = min(_BLOCK, session.end_item - start)
+                block = distances[:length]
+                block[:] = 0.0
+                for f in range(len(columns)):
+                    column, point = columns[f, start : start + length], points[n, slot, f]
+                    for i in range(length):
+                        block[i] += (column[i] - point) ** 2
+                for i in range(length):
+                    if block[i] < best_distance:
+                        is_taken = False
+                        for earlier in range(slot):
+                            is_taken = is_taken or session.candidates[earlier] == start + i
+                        if not is_taken:
+                            best, best_distance = start + i, block[i]
+            session.candidates[slot] = best
+        for m in range(points.shape[1], len(session.candidates)):  # no item is twice among the candidates
+            for slot in range(points.shape[1]):
+                if session.candidates[m] == session.candidates[slot]:
+                    session.candidates[m] = NO_ITEM

@@ -1,0 +1,91 @@
+"""Counter-based randomness: every draw is a hash of (key, step, purpose, index), so nothing depends on order.
+
+A *key* is an unsigned 64-bit number. A session has three of them: its world key (when it starts, which
+candidates it is offered), its user key (who visits) and its noise key (how the user answers). The hash is the
+output function of SplitMix64 (Steele, Lea and Flood, 2014), applied once for each component.
+"""
+
+from enum import IntEnum
+
+import numpy as np
+from numba import config as numba_config
+from numba import njit
+
+from recsim_env.simulation.normal_quantile import normal_quantile
+
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_MULTIPLIER_1 = np.uint64(0xBF58476D1CE4E5B9)
+_MULTIPLIER_2 = np.uint64(0x94D049BB133111EB)
+_SHIFT_30, _SHIFT_27, _SHIFT_31, _SHIFT_11 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(11)
+_DOUBLE_UNIT = 1.0 / 9007199254740992.0  # 2**-53
+
+
+class Purpose(IntEnum):
+    """What a draw is for; two purposes never share a number."""
+
+    START = 1
+    USER = 2
+    CANDIDATES = 3
+    EXAMINATION = 4
+    CHOICE = 5
+    RATING = 6
+    RATING_SUBMITTED = 7
+    CONSUMPTION = 8
+    WORLD_KEY = 9
+    USER_KEY = 10
+    NOISE_KEY = 11
+    IMAGINATION = 12
+    PURCHASE = 13
+    FOLLOW = 14
+    MOOD = 15
+    TENURE = 16
+    LOG = 17
+
+
+def _wrapping(function):
+    """`njit` for sums and products modulo 2**64; as plain Python, NumPy would warn of each that wraps."""
+    return np.errstate(over="ignore")(function) if numba_config.DISABLE_JIT else njit(cache=True)(function)
+
+
+@_wrapping
+def mix(x):
+    """SplitMix64's output function: uint64 -> uint64, a bijection in which every input bit moves every other."""
+    x = (x ^ (x >> _SHIFT_30)) * _MULTIPLIER_1
+    x = (x ^ (x >> _SHIFT_27)) * _MULTIPLIER_2
+    return x ^ (x >> _SHIFT_31)
+
+
+@_wrapping
+def combine(key, number):
+    """A new key from a key and a non-negative whole number."""
+    return mix(np.uint64(key) + (np.uint64(number) + np.uint64(1)) * GOLDEN)
+
+
+@njit(cache=True)
+def stream(key, step, purpose):
+    """The key of all draws of one purpose in one step."""
+    return combine(combine(key, step), purpose)
+
+
+@njit(cache=True)
+def uniform_in(one_stream, index):
+    """The draw number `index` of a stream, uniform in [0, 1)."""
+    return np.float64(combine(one_stream, index) >> _SHIFT_11) * _DOUBLE_UNIT
+
+
+@njit(cache=True)
+def uniform(key, step, purpose, index):
+    """A uniform draw in [0, 1)."""
+    return uniform_in(stream(key, step, purpose), index)
+
+
+@njit(cache=True)
+def normal(key, step, purpose, index):
+    """A standard normal draw: the quantile function at a uniform draw."""
+    return normal_quantile(uniform(key, step, purpose, index) + 0.5 * _DOUBLE_UNIT)
+
+
+@njit(cache=True)
+def integer_in(one_stream, index, bound):
+    """The draw number `index` of a stream, a uniform whole number in [0, bound)."""
+    return np.int64(uniform_in(one_stream, index) * bound)

@@ -1,0 +1,146 @@
+"""One session: how it begins, with or without a logged history, and what happens in a step.
+
+A step has seven parts, in this order: examine, choose, respond, reward, change, arrivals, end.
+
+Shape legend: S slots of a slate, M candidates, H shown items in the history.
+"""
+
+from numba import njit
+
+from recsim_env.simulation.availability import draw_candidates, find_shelf, move_shelf
+from recsim_env.simulation.random_streams import Purpose, combine, integer_in, stream, uniform
+from recsim_env.simulation.records import NO_ITEM
+from recsim_env.simulation.user_model import (
+    begin_visit,
+    change,
+    choice_utility,
+    choose,
+    effective_affinity,
+    follow_or_leave,
+    has_left,
+    is_shown,
+    meet,
+    num_examined,
+    promised_rating,
+    respond,
+    rest,
+    skip,
+)
+
+
+@njit(cache=True)
+def start_session(session, users, items, slate, outcome, p):
+    """Begin a session whose three keys are set: who comes, when, with what history, and the first candidates.
+
+    `slate` (one slot) and `outcome` are written to.
+    """
+    session.step, session.is_over = 0, False
+    session.start_step = p.first_start + integer_in(stream(session.world_key, 0, Purpose.START), 0, p.num_starts)
+    session.user = integer_in(stream(session.user_key, 0, Purpose.USER), 0, len(users))
+    user = users[session.user]
+    for x in range(len(session.own)):
+        session.own[x] = 0.0
+    meet(session, user, p)
+    session.num_shown = 0
+    for row in range(len(session.history_items)):
+        session.history_items[row] = NO_ITEM
+        for column in range(session.history_feedback.shape[1]):
+            session.history_feedback[row, column] = 0.0
+    session.tenure = 0
+    if p.warm_share > 0.0 and uniform(session.user_key, 0, Purpose.TENURE, 0) < p.warm_share:
+        session.tenure = 1 + integer_in(stream(session.user_key, 0, Purpose.TENURE), 1, p.warm_steps)
+        log_visit(session, items, slate, outcome, p)
+        begin_visit(session, user, p)
+    find_shelf(session, items, p)
+    draw_candidates(session, p)
+
+
+@njit(cache=True)
+def log_visit(session, items, slate, outcome, p):
+    """The history that a warm user brings: `tenure` steps before the session, with draws of their own.
+
+    The logging policy draws two candidates and shows the one that this user is more likely to choose.
+    """
+    world_key, noise_key, start_step = session.world_key, session.noise_key, session.start_step
+    session.world_key, session.noise_key = combine(world_key, Purpose.LOG), combine(noise_key, Purpose.LOG)
+    session.start_step = max(start_step - session.tenure, 0)
+    find_shelf(session, items, p)
+    for _ in range(session.tenure):
+        move_shelf(session, items, p)
+        draw_candidates(session, p)
+        other = len(session.candidates) // 2  # opposite in the ring of candidates, which begins at a drawn place
+        first, second = session.candidates[0], session.candidates[other]
+        slate[0] = 0
+        if second != NO_ITEM and (
+            first == NO_ITEM or _utility(session, items[second], p) > _utility(session, items[first], p)
+        ):
+            slate[0] = other
+        serve(session, items, slate, outcome, p)
+        session.step += 1
+    session.world_key, session.noise_key, session.start_step, session.step = world_key, noise_key, start_step, 0
+
+
+@njit(cache=True)
+def _utility(session, item, p):
+    return choice_utility(session, item, effective_affinity(session, item, p), p)
+
+
+@njit(cache=True)
+def serve(session, items, slate, outcome, p):
+    """Parts 1 to 5: show `slate` to the user, and write the terms of the reward into `outcome`."""
+    slate_size = len(slate)
+    chosen = choose(session, items, slate, num_examined(session, slate_size, p), p)
+
+    rating, consumption, purchase, expectation, follow, submitted = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    item = items[0]
+    if chosen >= 0:
+        item = items[session.candidates[slate[chosen]]]
+        affinity = effective_affinity(session, item, p)
+        rating, consumption, purchase = respond(session, item, affinity, p)
+        if rating > 0.0:
+            expectation = promised_rating(session, item, affinity, p)
+            follow = follow_or_leave(session, item, rating, p)
+            if uniform(session.noise_key, session.step, Purpose.RATING_SUBMITTED, 0) < p.rating_probability:
+                submitted = rating
+    outcome.rating = rating / slate_size
+    outcome.click = (1.0 if chosen >= 0 else 0.0) / slate_size
+    outcome.consumption = consumption / slate_size
+    outcome.purchase = purchase / slate_size
+
+    rest(session, p)
+    if chosen >= 0:
+        change(session, item, rating, expectation, consumption, purchase, follow, p)
+    else:
+        skip(session, p)
+    for slot in range(slate_size):
+        if is_shown(session, slate, slot):
+            row = session.num_shown % len(session.history_items)
+            session.num_shown += 1
+            is_chosen = slot == chosen
+            session.history_items[row] = session.candidates[slate[slot]]
+            session.history_feedback[row, 0] = slot
+            session.history_feedback[row, 1] = 1.0 if is_chosen else 0.0
+            session.history_feedback[row, 2] = consumption if is_chosen else 0.0
+            session.history_feedback[row, 3] = submitted if is_chosen else 0.0
+            session.history_feedback[row, 4] = purchase if is_chosen else 0.0
+            session.history_feedback[row, 5] = follow if is_chosen else 0.0
+
+
+@njit(cache=True)
+def step_session(session, items, slate, outcome, p):
+    """Show `slate` (S indices of candidates) to the user, and write what came of it into `outcome`."""
+    serve(session, items, slate, outcome, p)
+    session.step += 1
+    move_shelf(session, items, p)  # part 6
+    draw_candidates(session, p)
+    outcome.terminated = has_left(session, p)  # part 7
+    outcome.truncated = session.step >= p.session_length and not outcome.terminated
+    session.is_over = outcome.terminated or outcome.truncated
+    outcome.retention = 0.0 if outcome.terminated else 1.0
+    outcome.reward = (
+        p.reward_rating * outcome.rating
+        + p.reward_click * outcome.click
+        + p.reward_consumption * outcome.consumption
+        + p.reward_purchase * outcome.purchase
+        + p.reward_retention * outcome.retention
+    )

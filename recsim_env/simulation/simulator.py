@@ -1,0 +1,310 @@
+"""N sessions side by side, as arrays: the simulator that the Gymnasium and SB3 adapters are thin coats of.
+
+Shape legend: N sessions, S slots of a slate, M candidates, F content features.
+"""
+
+import itertools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from recsim_env.config import SessionConfig, check_number
+from recsim_env.simulation.live_platform import LivePlatform
+from recsim_env.simulation.nearest_items import nearest_candidates, show_nearest_items
+from recsim_env.simulation.observation import FEEDBACK, ObservationLayout, seen_records, write_compact, write_flat
+from recsim_env.simulation.random_streams import Purpose, combine
+from recsim_env.simulation.records import NO_ITEM, as_records, outcome_dtype, session_dtype
+from recsim_env.simulation.session import start_session, step_session
+from recsim_env.simulation.user_model import expected_reward
+from recsim_env.world.world import World
+
+_AT_ONCE = 32
+"""Sessions whose items are fetched from memory together."""
+
+LATENT_STATE = (
+    *("user", "interests", "satiation", "follows", "trust", "patience", "budget", "mood"),
+    *("rating_bias", "rating_scale", "receptiveness"),
+)
+"""What of a session's state no agent may see (of `follows` and `mood` it may, the latter late)."""
+
+
+@njit(cache=True)
+def _set_keys(session, seed, episode, catalog_seed):
+    session.world_key = combine(combine(combine(seed[0], episode), Purpose.WORLD_KEY), catalog_seed)
+    session.user_key = combine(combine(seed[1], episode), Purpose.USER_KEY)
+    session.noise_key = combine(combine(seed[2], episode), Purpose.NOISE_KEY)
+
+
+@njit(cache=True, nogil=True)
+def _start_sessions(sessions, which, seeds, episodes, catalog_seed, users, items, outcomes, parameters):
+    slate = np.zeros(1, np.int64)
+    for n in which:
+        _set_keys(sessions[n], seeds[n], episodes[n], catalog_seed)
+        start_session(sessions[n], users, items, slate, outcomes[0], parameters[0])
+
+
+@njit(cache=True)
+def _touch(session, items, slate):
+    """Read a little of all that a step needs of the catalogue. Many such reads go on at once; those of steps do not."""
+    last = len(items) - 1
+    total = items[min(session.first_item, last)].retire_step ^ items[min(session.first_item + 1, last)].retire_step
+    total ^= items[min(session.end_item, last)].release_step ^ items[min(session.end_item + 1, last)].release_step
+    for slot in range(len(slate)):
+        item = items[session.candidates[slate[slot]]]
+        total ^= item.index ^ np.int64(item.factors[-1] + item.topics[-1]) ^ item.retire_step
+    return total
+
+
+@njit(cache=True, nogil=True)
+def _step_sessions(sessions, slates, outcomes, items, parameters):
+    total = 0  # handed out, or else the compiler would drop what it is made of
+    for start in range(0, len(sessions), _AT_ONCE):
+        end = min(start + _AT_ONCE, len(sessions))
+        for n in range(start, end):
+            total ^= _touch(sessions[n], items, slates[n])
+        for n in range(start, end):
+            step_session(sessions[n], items, slates[n], outcomes[n], parameters[0])
+    return total
+
+
+@njit(cache=True, nogil=True)
+def _expected_rewards(sessions, items, parameters, out):
+    for n in range(len(sessions)):
+        session = sessions[n]
+        for m in range(len(session.candidates)):
+            item = session.candidates[m]
+            out[n, m] = expected_reward(session, items[item], parameters[0]) if item != NO_ITEM else 0.0
+
+
+class Simulator:
+    """N independent sessions in one world.
+
+    A session's course depends on its own seed and actions and on nothing else: not on N, its place among them, or
+    the number of threads. Session n, seeded s, gives in its e-th episode what any other session seeded s does.
+
+    On a live platform this is not so: there all sessions share one clock, and see the statistics of items grow by
+    each other's feedback (`LivePlatform`).
+
+    Args:
+        world: who visits and what can be shown.
+        config: sizes of a session.
+        num_sessions: N, at least 1.
+        catalog_seed: the seed that the world was drawn with; part of the sessions' world key.
+        num_threads: threads that share a step; each takes a contiguous part of the sessions.
+        is_live: whether the sessions are simultaneous visits to one live platform.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        config: SessionConfig,
+        num_sessions: int,
+        *,
+        catalog_seed: int = 0,
+        num_threads: int = 1,
+        is_live: bool = False,
+    ) -> None:
+        check_number("num_envs", num_sessions, 1, 10_000_000, int)
+        check_number("num_threads", num_threads, 1, 1_024, int)
+        self.world, self.config = world, config
+        self.catalog_seed = np.uint64(catalog_seed)
+        self.layout = ObservationLayout(
+            num_profile_features=world.users.profiles.shape[1],
+            num_moods=world.sizes.num_moods,
+            num_content_features=world.items.features.shape[1],
+            num_items=len(world.items),
+            num_candidates=config.num_candidates,
+            history_length=config.history_length,
+            has_purchases=world.scenario.behaviour.is_shop,
+        )
+        self.seeds = np.zeros((num_sessions, 3), np.uint64)  # of the world, user and noise keys
+        self.episodes = np.full(num_sessions, -1, np.int64)  # -1: no session has begun there yet
+        dtype = session_dtype(world.sizes, config.num_candidates, config.history_length)
+        self.sessions = as_records(np.zeros(num_sessions, dtype))
+        self.sessions["is_over"] = True
+        self.outcomes = as_records(np.zeros(num_sessions, outcome_dtype))
+        self._start_outcome = as_records(np.zeros(1, outcome_dtype))
+        self._items, self._users = as_records(world.item_records), as_records(world.user_records)
+        self._parameters = as_records(world.parameters(config.session_length))
+        self.live_platform: LivePlatform | None = None
+        if is_live:
+            first_start, num_starts = world.session_starts(config.session_length)
+            self.live_platform = LivePlatform(
+                len(world.items), first_start, first_start + num_starts - 1 + config.session_length
+            )
+        records = world.item_records
+        self._catalog = (
+            seen_records(world.items.features, records["release_step"], records["creator"]),
+            world.item_statistics,
+            self.live_platform.counts if self.live_platform else np.zeros((0, 4)),
+        )
+        bounds = np.linspace(0, num_sessions, min(num_threads, num_sessions) + 1).astype(int).tolist()
+        self._parts = [slice(a, b) for a, b in itertools.pairwise(bounds)]
+        self._pool = ThreadPoolExecutor(len(self._parts)) if len(self._parts) > 1 else None
+
+    def __len__(self) -> int:
+        return len(self.sessions)
+
+    def _in_parts(self, work: Callable[[slice], None]) -> None:
+        if self._pool is None:
+            work(slice(None))
+        else:
+            list(self._pool.map(work, self._parts))
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a session has begun at each of the N places."""
+        return bool(self.episodes.min() >= 0)
+
+    def start(self, which: np.ndarray, seeds: np.ndarray | None = None) -> None:
+        """Begin new sessions at the places `which` [n] int64.
+
+        With `seeds` [n, 3] uint64 (world, user, noise) they begin at episode 0 of those seeds, without them at the
+        next episode of their own. On a live platform they begin now, and seeds for all places begin a new era.
+        """
+        if seeds is None:
+            self.episodes[which] += 1
+        else:
+            self.seeds[which] = seeds
+            self.episodes[which] = 0
+        if self.live_platform:
+            if self.live_platform.is_over or (seeds is not None and len(which) == len(self)):
+                self.live_platform.begin_era()
+            self._parameters["first_start"], self._parameters["num_starts"] = self.live_platform.clock, 1
+        self.adapted(_start_sessions)(
+            self.sessions,
+            which,
+            self.seeds,
+            self.episodes,
+            self.catalog_seed,
+            self._users,
+            self._items,
+            self._start_outcome,
+            self._parameters,
+        )
+
+    def step(self, slates: np.ndarray) -> np.ndarray:
+        """Show each session its slate, [N, S] int64 indices of candidates.
+
+        Returns the outcomes, [N] records of `records.outcome_dtype`: a buffer that the next step overwrites.
+        """
+        if self.live_platform:
+            self.live_platform.before_step(self.sessions)
+        step_sessions = self.adapted(_step_sessions)
+        if self._pool is None:
+            step_sessions(self.sessions, slates, self.outcomes, self._items, self._parameters)
+        else:
+            self._in_parts(
+                lambda part: step_sessions(
+                    self.sessions[part], slates[part], self.outcomes[part], self._items, self._parameters
+                )
+            )
+        if self.live_platform:
+            self.live_platform.after_step(self.sessions)
+            if self.live_platform.is_over:
+                self.outcomes["truncated"] = ~self.outcomes["terminated"]
+                self.sessions["is_over"] = True
+        return self.outcomes
+
+    def nearest_candidates(self, points: np.ndarray) -> np.ndarray:
+        """[N, S] int64: for each of [N, S, F] points in content space the nearest candidate not taken yet."""
+        slates = np.zeros(points.shape[:2], np.int64)
+        nearest_candidates(self.sessions, self.world.items.features, points, slates)
+        return slates
+
+    def show_nearest_items(self, points: np.ndarray) -> np.ndarray:
+        """Make the items of the whole shelf nearest to [N, S, F] points the first S candidates; their [N, S] places."""
+        self._in_parts(lambda part: show_nearest_items(self.sessions[part], self._feature_columns, points[part]))
+        return np.tile(np.arange(points.shape[1]), (len(self), 1))
+
+    @cached_property
+    def _feature_columns(self) -> np.ndarray:
+        return np.ascontiguousarray(self.world.items.features.T)
+
+    def observe(self, kind: str, which: np.ndarray | None = None) -> np.ndarray | dict[str, np.ndarray]:
+        """Observations of all sessions, or of those at `which`, in fresh arrays with the sessions first."""
+        sessions = self.sessions if which is None else self.sessions[which]
+        if kind == "compact":
+            return self._observe_compact(sessions)
+        flat = np.empty((len(sessions), self.layout.size), np.float32)
+        frame = self._catalog, self.world.users.profiles, self.world.sizes.num_moods, self.config.session_length
+        if self._pool is None or which is not None:
+            write_flat(sessions, *frame, flat)
+        else:
+            self._in_parts(lambda part: write_flat(sessions[part], *frame, flat[part]))
+        return flat if kind == "flat" else self.layout.parts(flat)
+
+    def _observe_compact(self, sessions: np.ndarray) -> dict[str, np.ndarray]:
+        num_sessions, layout = len(sessions), self.layout
+        compact: dict[str, np.ndarray] = {
+            "user": np.empty((num_sessions, layout.user_size), np.float32),
+            "history_items": np.empty((num_sessions, layout.history_length), np.int32),
+            "history_feedback": np.empty((num_sessions, layout.history_length * len(FEEDBACK)), np.float32),
+            "candidate_items": np.empty((num_sessions, layout.num_candidates), np.int32),
+            "time": np.empty((num_sessions, 1), np.int64),
+        }
+        profiles, num_moods = self.world.users.profiles, layout.num_moods
+        write_compact(sessions, profiles, num_moods, self.config.session_length, *compact.values())
+        return compact
+
+    def latent_state(self) -> dict[str, np.ndarray]:
+        """Privileged: what no agent may see, for oracles, metrics and tests.
+
+        Returns copies: `interests` [N, D], `satiation` [N, K], `follows` [N, C], `trust`, `patience`, `budget`, `mood`,
+        `rating_bias`, `rating_scale`, `receptiveness`, `user` [N]; `candidate_items` [N, M]; `candidate_quality`,
+        `candidate_appeal`, `candidate_factors` [N, M, ...]; `expected_rewards` [N, M], the mean reward of showing a
+        candidate alone. Entries of missing candidates are 0.
+        """
+        latent = {name: np.array(self.sessions[name]) for name in LATENT_STATE}
+        candidates = np.array(self.sessions["candidates"])
+        is_there = candidates != NO_ITEM
+        latent["candidate_items"] = candidates
+        for name in ("quality", "appeal", "factors"):
+            values = self.world.item_records[name][np.where(is_there, candidates, 0)]
+            latent[f"candidate_{name}"] = values * is_there.reshape(is_there.shape + (1,) * (values.ndim - 2))
+        expected = np.zeros(candidates.shape)
+        self.adapted(_expected_rewards)(self.sessions, self._items, self._parameters, expected)
+        latent["expected_rewards"] = expected
+        return latent
+
+    def adapted(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A compiled function of the package's, with the world's own users in it if there are any."""
+        return self.world.own_users.adapted(function)
+
+    def compiled_model(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Privileged: the records of sessions, items and parameters, as compiled code takes them, for planners.
+
+        They are the simulator's own: to look ahead, copy a session and step the copy with `session.step_session`.
+        """
+        return self.sessions, self._items, self._parameters
+
+    def _changing(self) -> dict[str, np.ndarray]:
+        own = {name: getattr(self, name) for name in ("sessions", "seeds", "episodes")}
+        if self.live_platform:
+            own |= {"counts": self.live_platform.counts, "clock": self.live_platform.clock}
+        return own
+
+    def state(self) -> dict[str, np.ndarray]:
+        """A copy of everything that changes, for `restore`."""
+        return {name: np.array(array) for name, array in self._changing().items()}
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Go back to a `state` of a simulator of the same world, config and number of sessions."""
+        own = self._changing()
+        if state.keys() != own.keys():
+            raise ValueError(f"state: has {', '.join(state)}, must have {', '.join(own)}")
+        for name, array in own.items():
+            if state[name].shape != array.shape or state[name].dtype != array.dtype:
+                raise ValueError(f"state[{name!r}]: is of another simulator (shape or fields differ)")
+        for name, array in own.items():
+            array[...] = state[name]
+
+    def close(self) -> None:
+        """End the threads, if there are any."""
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None

@@ -1,0 +1,126 @@
+"""The items of a catalogue: how they are drawn, and when they arrive and retire.
+
+Shape legend: I items, K topics, D interest factors, F content features, C creators.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from recsim_env.config import CatalogConfig
+from recsim_env.simulation.records import WorldSizes, item_dtype
+from recsim_env.world.audio import draw_audio
+from recsim_env.world.images import draw_images
+from recsim_env.world.titles import draw_features, feature_names_of, make_title, topic_names_of
+
+_END_OF_TIME = 2.0**62
+
+
+@dataclass(frozen=True, kw_only=True)
+class Items:
+    """What items are, in the order in which they arrive."""
+
+    factors: np.ndarray
+    """[I, D] float64: what interests multiply (latent)."""
+    topics: np.ndarray
+    """[I, K] float64 on the simplex: what satiates (latent)."""
+    quality: np.ndarray
+    """[I] float64: what an item is worth after consumption (latent)."""
+    appeal: np.ndarray
+    """[I] float64: what makes one click (latent)."""
+    prices: np.ndarray
+    """[I] float64, 0 where nothing is for sale."""
+    creators: np.ndarray
+    """[I] int64: who made it; all 0 where there is but one."""
+    features: np.ndarray
+    """[I, F] float32 in [-1, 1]: content that anyone can see."""
+    feature_names: Sequence[str]
+    topic_names: Sequence[str]
+    title: Callable[[int], str]
+    """The title of one item, made when it is asked for."""
+    images: Callable[[np.ndarray], np.ndarray] | None = None
+    """[n] ids to [n, 3, 32, 32] uint8: their pictures, made when they are asked for; None if there are none."""
+    audio: Callable[[np.ndarray], np.ndarray] | None = None
+    """[n] ids to [n, 32, 32] float32 in [0, 1]: log-mel patches, bands by frames; None if there are none."""
+
+    def __len__(self) -> int:
+        return len(self.quality)
+
+
+def draw_synthetic_items(config: CatalogConfig, generator: np.random.Generator, content_key: int) -> Items:
+    """Items whose factors are their topics.
+
+    Topics: theta_i = s theta_creator + (1 - s) theta_own, each ~ Dirichlet(c), with s the creator's share. (Quality,
+    appeal) ~ bivariate normal; the share s of quality's variance is the creator's. Price ~ log-normal.
+    """
+    num_items, num_topics, share = config.num_items, config.num_topics, config.creator_share
+    concentration = np.full(num_topics, config.topic_concentration)
+    topics = generator.dirichlet(concentration, num_items)
+    quality = generator.standard_normal(num_items)
+    independent = generator.standard_normal(num_items)
+    creators = generator.integers(config.num_creators, size=num_items)
+    if share > 0.0:
+        topics = share * generator.dirichlet(concentration, config.num_creators)[creators] + (1.0 - share) * topics
+        of_creator = generator.standard_normal(config.num_creators)[creators]
+        quality = np.sqrt(share) * of_creator + np.sqrt(1.0 - share) * quality
+    correlation = config.appeal_quality_correlation
+    appeal = correlation * quality + np.sqrt(1.0 - correlation**2) * independent
+    quality, appeal = config.quality_sd * quality, config.appeal_sd * appeal
+    features = draw_features(topics, quality, appeal, config, generator)
+    prices = log_normal(config.price_mean, config.price_sd, num_items, generator)
+    names = feature_names_of(num_topics)
+    if config.price_mean > 0.0:
+        relative = prices / (prices + config.price_mean)
+        features = np.column_stack([features, relative.astype(np.float32)])
+        names = (*names, "price / (price + mean price)")
+
+    def title(item: int) -> str:
+        return make_title(topics[item], float(quality[item]), float(appeal[item]), content_key, item)
+
+    def images(ids: np.ndarray) -> np.ndarray:
+        return draw_images(topics[ids], quality[ids], appeal[ids], content_key, np.asarray(ids))
+
+    def audio(ids: np.ndarray) -> np.ndarray:
+        return draw_audio(topics[ids], quality[ids], appeal[ids], content_key, np.asarray(ids))
+
+    return Items(
+        factors=topics,
+        topics=topics,
+        quality=quality,
+        appeal=appeal,
+        prices=prices,
+        creators=creators,
+        features=features,
+        feature_names=names,
+        topic_names=topic_names_of(num_topics),
+        title=title,
+        images=images,
+        audio=audio if config.has_audio else None,
+    )
+
+
+def log_normal(mean: float, sd: float, size: int, generator: np.random.Generator) -> np.ndarray:
+    """[size] float64 of that mean, whose logarithms have that standard deviation."""
+    return mean * np.exp(sd * generator.standard_normal(size) - 0.5 * sd**2)
+
+
+def release_steps(num_items: int, arrivals_per_step: float, generator: np.random.Generator) -> np.ndarray:
+    """[I] int64, ascending: platform time of each release, a Poisson process; all 0 if nothing ever arrives."""
+    if arrivals_per_step == 0.0:
+        return np.zeros(num_items, np.int64)
+    times = np.cumsum(generator.exponential(min(1.0 / arrivals_per_step, _END_OF_TIME), num_items))
+    return np.minimum(times, _END_OF_TIME).astype(np.int64)
+
+
+def item_records(items: Items, sizes: WorldSizes, config: CatalogConfig, generator: np.random.Generator) -> np.ndarray:
+    """[I] records of `records.item_dtype`: the latent side of the catalogue, in order of release."""
+    records = np.zeros(len(items), item_dtype(sizes))
+    records["index"] = np.arange(len(items))
+    for name in ("factors", "topics", "quality", "appeal"):
+        records[name] = getattr(items, name)
+    records["price"], records["creator"] = items.prices, items.creators
+    records["release_step"] = release_steps(len(items), config.arrivals_per_step, generator)
+    never = config.arrivals_per_step == 0.0
+    records["retire_step"] = np.iinfo(np.int64).max if never else records["release_step"] + config.shelf_life
+    return records

@@ -1,0 +1,125 @@
+"""What the platform knows of its items: the statistics that the rest of its traffic leaves behind.
+
+Shape legend: I items, A ages at which statistics are refreshed, U sampled users.
+"""
+
+import numpy as np
+from numba import njit
+
+from recsim_env.config import CatalogConfig
+from recsim_env.simulation.custom_user_model import PACKAGE_USERS, OwnUsers
+from recsim_env.simulation.records import WorldSizes, as_records, session_dtype
+from recsim_env.simulation.user_model import (
+    choice_utility,
+    effective_affinity,
+    logistic,
+    meet,
+    purchase_probability,
+    rating_of,
+)
+
+STATISTICS = ("impressions", "click_rate", "mean_rating")
+"""Observed item statistics, each scaled to 0..1: log2(1 + impressions) / 32, clicks / impressions, stars / 5."""
+
+NUM_REFRESHES = 16
+"""Statistics are refreshed when an item is released and at the ages of 1, 2, 4, ... 2**14 steps."""
+
+_SAMPLED_USERS = 256
+_SAMPLED_PAIRS = 20_000_000
+
+
+@njit(cache=True)
+def _meet_all(sessions, users, chosen, p):
+    for n in range(len(sessions)):
+        sessions[n].user = chosen[n]
+        meet(sessions[n], users[chosen[n]], p)
+
+
+def visitors(
+    users: np.ndarray,
+    chosen: np.ndarray,
+    noise_keys: np.ndarray,
+    sizes: WorldSizes,
+    parameters: np.ndarray,
+    own_users: OwnUsers = PACKAGE_USERS,
+) -> np.ndarray:
+    """[U] session records, with no candidates to speak of: the `chosen` users as they come for the first time."""
+    sessions = as_records(np.zeros(len(chosen), session_dtype(sizes, 1, 1)))
+    sessions["user_key"] = sessions["noise_key"] = noise_keys
+    own_users.adapted(_meet_all)(sessions, as_records(users), chosen, as_records(parameters)[0])
+    return sessions
+
+
+@njit(cache=True)
+def _respond_all(sessions, items, responses, p):
+    for i in range(len(items)):
+        item = items[i]
+        clicks, ratings, stars, squares = 0.0, 0.0, 0.0, 0.0
+        for n in range(len(sessions)):
+            session = sessions[n]
+            session.start_step = item.release_step
+            affinity = effective_affinity(session, item, p)
+            click = logistic(choice_utility(session, item, affinity, p))
+            weight = click * purchase_probability(session, item, affinity, p) if p.is_shop else click
+            rating = rating_of(session, item, affinity, p)
+            clicks += click
+            ratings += weight
+            stars += weight * rating
+            squares += weight * rating * rating
+        mean = stars / max(ratings, 1e-12)
+        responses[i, 0] = clicks / len(sessions)
+        responses[i, 1] = ratings / max(clicks, 1e-12)
+        responses[i, 2] = mean
+        responses[i, 3] = np.sqrt(max(squares / max(ratings, 1e-12) - mean * mean, 0.0))
+
+
+def population_response(
+    items: np.ndarray,
+    users: np.ndarray,
+    sizes: WorldSizes,
+    parameters: np.ndarray,
+    generator: np.random.Generator,
+    own_users: OwnUsers = PACKAGE_USERS,
+) -> np.ndarray:
+    """How a population that has just arrived answers each item, fresh and shown alone.
+
+    Returns [I, 4] float64: the share that clicks; the share of those that rate it; the mean and the standard
+    deviation of their ratings.
+    """
+    num_sampled = int(np.clip(_SAMPLED_PAIRS // len(items), 16, _SAMPLED_USERS))
+    noise_keys = generator.integers(2**63, size=num_sampled).astype(np.uint64)
+    chosen = generator.choice(len(users), num_sampled, replace=len(users) < num_sampled)
+    sessions = visitors(users, chosen, noise_keys, sizes, parameters, own_users)
+    responses = np.zeros((len(items), 4))
+    own_users.adapted(_respond_all)(sessions, as_records(items), responses, as_records(parameters)[0])
+    return responses
+
+
+def background_statistics(
+    responses: np.ndarray, config: CatalogConfig, rating_probability: float, generator: np.random.Generator
+) -> np.ndarray:
+    """[A, I, 4] float32: `STATISTICS` of every item at each refresh, in [0, 1], and the number of its ratings.
+
+    They are zero at its release. The rest of the platform is shown an item `impressions_per_step` times in a step,
+    and answers as the population does (`population_response`); the counts accumulate from one refresh to the next.
+    """
+    click_rate, rated, mean, deviation = responses.T
+    num_items = len(responses)
+    statistics = np.zeros((NUM_REFRESHES, num_items, len(STATISTICS) + 1), np.float32)
+    impressions, clicks, ratings, stars = (np.zeros(num_items) for _ in range(4))
+    age = 0
+    for refresh in range(1, NUM_REFRESHES):
+        next_age = 2 ** (refresh - 1)
+        new_impressions = generator.poisson(config.impressions_per_step * (next_age - age), num_items)
+        new_clicks = generator.binomial(new_impressions, click_rate)
+        new_ratings = generator.binomial(new_clicks, np.clip(rated * rating_probability, 0.0, 1.0))
+        error = deviation * np.sqrt(new_ratings) * generator.standard_normal(num_items)
+        new_stars = np.clip(mean * new_ratings + error, new_ratings, 5.0 * new_ratings)
+        impressions, clicks = impressions + new_impressions, clicks + new_clicks
+        ratings, stars = ratings + new_ratings, stars + new_stars
+        statistics[refresh, :, 0] = np.minimum(np.log2(1.0 + impressions) / 32.0, 1.0)
+        statistics[refresh, :, 1] = clicks / np.maximum(impressions, 1.0)
+        statistics[refresh, :, 2] = stars / np.maximum(ratings, 1.0) / 5.0
+        statistics[refresh, :, 3] = ratings
+        age = next_age
+    return statistics

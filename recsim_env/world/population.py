@@ -1,0 +1,91 @@
+"""The users of a world: what they like, how they rate, how long they stay, and what the platform sees of it.
+
+Shape legend: N users, D interest factors, P profile features.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from recsim_env.config import PopulationConfig
+from recsim_env.simulation.records import WorldSizes, user_dtype
+from recsim_env.world.catalog import log_normal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Users:
+    """Who the users are, as each of them begins a session."""
+
+    interests: np.ndarray
+    """[N, D] float64: likes and dislikes (latent)."""
+    rating_bias: np.ndarray
+    """[N] float64: leniency, in units of rating noise (latent)."""
+    rating_scale: np.ndarray
+    """[N] float64, positive: how far ratings spread (latent)."""
+    patience: np.ndarray
+    """[N] float64, positive (latent)."""
+    receptiveness: np.ndarray
+    """[N] float64 in [0, 1]: how readily interests move (latent)."""
+    budget: np.ndarray
+    """[N] float64: what a visit may cost, in units of price (latent)."""
+    profiles: np.ndarray
+    """[N, P] float32 in [-1, 1]: what the platform sees."""
+    profile_names: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.rating_bias)
+
+
+def draw_temper(config: PopulationConfig, num_users: int, generator: np.random.Generator) -> dict[str, np.ndarray]:
+    """What no log tells of users, each [N]: patience ~ max(1, Normal), receptiveness ~ mean x Uniform(0, 2), at most
+    1, and budget ~ log-normal."""
+    patience = config.patience_mean + config.patience_sd * generator.standard_normal(num_users)
+    receptiveness = config.receptiveness_mean * generator.uniform(0.0, 2.0, num_users)
+    return {
+        "patience": np.maximum(patience, 1.0),
+        "receptiveness": np.minimum(receptiveness, 1.0),
+        "budget": log_normal(config.budget_mean, config.budget_sd, num_users, generator),
+    }
+
+
+def draw_moods(config: PopulationConfig, num_topics: int, structure_generator: np.random.Generator) -> np.ndarray:
+    """[Q, K] float64: what each mood adds to the affinity with each topic; zeros if there is one mood only."""
+    moods = config.mood_scale * structure_generator.standard_normal((config.num_moods, num_topics))
+    return moods if config.num_moods > 1 else np.zeros_like(moods)
+
+
+def draw_synthetic_users(
+    config: PopulationConfig,
+    num_factors: int,
+    structure_generator: np.random.Generator,
+    generator: np.random.Generator,
+) -> Users:
+    """Users around taste clusters, with a noisy profile of their interests.
+
+    `structure_generator` draws what all populations of a scenario share (the clusters, the profile's directions),
+    `generator` the people. w = mu_cluster + interest_sd · e; profile = tanh(w B / sd(w B) + profile_noise · e').
+    """
+    clusters = config.cluster_scale * structure_generator.standard_normal((config.num_clusters, num_factors))
+    directions = structure_generator.standard_normal((num_factors, num_factors)) / np.sqrt(num_factors)
+    membership = generator.integers(config.num_clusters, size=config.num_users)
+    spread = config.interest_sd * generator.standard_normal((config.num_users, num_factors))
+    interests = clusters[membership] + spread
+    typical = np.sqrt(config.cluster_scale**2 + config.interest_sd**2) or 1.0
+    noise = config.profile_noise * generator.standard_normal(interests.shape)
+    return Users(
+        interests=interests,
+        rating_bias=config.rating_bias_sd * generator.standard_normal(config.num_users),
+        rating_scale=np.exp(config.rating_scale_sd * generator.standard_normal(config.num_users)),
+        **draw_temper(config, config.num_users, generator),
+        profiles=np.tanh(interests @ directions / typical + noise).astype(np.float32),
+        profile_names=tuple(f"profile {d + 1}" for d in range(num_factors)),
+    )
+
+
+def user_records(users: Users, sizes: WorldSizes) -> np.ndarray:
+    """[N] records of `records.user_dtype`: the latent side of the population."""
+    records = np.zeros(len(users), user_dtype(sizes))
+    for name in ("interests", "rating_bias", "rating_scale", "patience", "receptiveness", "budget"):
+        records[name] = getattr(users, name)
+    return records

@@ -1,0 +1,297 @@
+"""Checkpoints: what is written comes back, killed savers leave the former ones, and what is damaged is refused."""
+
+import json
+import os
+import pickle
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import CHECKOUT
+
+from agents.large_model import checkpoint as module
+from agents.large_model.checkpoint import Checkpoint, CheckpointError, checkpoints_in, load_latest, save_checkpoint
+from agents.large_model.checkpoint import load_checkpoint as load
+
+FILES = ("model.safetensors", "optimizer.safetensors", "state.json", "manifest.json")
+
+
+def checkpoint_of(num_steps: int, size: int = 3) -> Checkpoint:
+    """One in which every number tells its steps."""
+    return Checkpoint(
+        model={"weight": torch.full((size, 2), float(num_steps)), "scalar": torch.tensor(0.5)},
+        optimizer={
+            "state.weight.exp_avg": torch.full((size, 2), -float(num_steps)),
+            "state.weight.step": torch.tensor(7.0),
+        },
+        state={"num_steps": num_steps, "config": {"seed": 3}, "nothing": None},
+    )
+
+
+def refused(path: Path) -> str:
+    """Why a checkpoint is, in one line that names it."""
+    with pytest.raises(CheckpointError) as raised:
+        load(path, has_optimizer=True)
+    reason = str(raised.value)
+    assert "\n" not in reason
+    assert reason.startswith(str(path))
+    return reason.removeprefix(f"{path}: ")
+
+
+def steps_of(folder: Path) -> list[int]:
+    return [int(path.name.removeprefix("steps-")) for path in checkpoints_in(folder)]
+
+
+def test_what_is_saved_comes_back_to_the_bit(tmp_path):
+    saved = checkpoint_of(12)
+    saved.model["bits"] = torch.randn(5, dtype=torch.bfloat16)
+    saved.model["turned"] = torch.arange(6.0).reshape(2, 3).T  # not contiguous
+    path = save_checkpoint(tmp_path / "new" / "folder", saved)
+    found = load(path, has_optimizer=True)
+    assert found.state == {"format": module.FORMAT, **saved.state}
+    for ours, theirs in ((found.model, saved.model), (found.optimizer, saved.optimizer)):
+        assert set(ours) == set(theirs)
+        for name, tensor in theirs.items():
+            assert ours[name].dtype == tensor.dtype
+            assert torch.equal(ours[name], tensor)
+    assert load(path).optimizer is None
+
+
+def latest(folder: Path, tell: Any) -> Checkpoint | None:
+    return load_latest(folder, tell, lambda checkpoint: checkpoint, has_optimizer=True)
+
+
+def test_only_the_last_two_stay(tmp_path):
+    for num_steps in (5, 90, 1_000, 200_000):
+        save_checkpoint(tmp_path, checkpoint_of(num_steps))
+    assert steps_of(tmp_path) == [1_000, 200_000]
+    assert {path.name for path in tmp_path.iterdir()} == {"steps-000000001000", "steps-000000200000"}
+    assert latest(tmp_path, print).state["num_steps"] == 200_000
+
+
+def test_the_same_steps_saved_again_replace_what_was_there(tmp_path):
+    save_checkpoint(tmp_path, checkpoint_of(7))
+    again = checkpoint_of(7)
+    again.model["weight"][:] = 1.0
+    save_checkpoint(tmp_path, again)
+    assert torch.equal(latest(tmp_path, print).model["weight"], again.model["weight"])
+
+
+def test_a_folder_without_checkpoints_has_none(tmp_path):
+    (tmp_path / "steps-12").mkdir()  # not a name of ours
+    (tmp_path / "steps-000000000012").write_text("a file")
+    (tmp_path / ".steps-000000000012.abcd.tmp").mkdir()
+    assert latest(tmp_path, pytest.fail) is None
+    assert latest(tmp_path / "elsewhere", pytest.fail) is None
+
+
+@pytest.mark.parametrize("stops_at", [*range(4), "rename"])
+def test_an_error_while_saving_leaves_the_former_ones_and_nothing_else(tmp_path, monkeypatch, stops_at):
+    for num_steps in (1, 2):
+        save_checkpoint(tmp_path, checkpoint_of(num_steps))
+    written = []
+
+    def fails(*arguments: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    def writes(path: Path, content: bytes) -> None:
+        if len(written) == stops_at:
+            path.write_bytes(content[: len(content) // 2])
+            fails()
+        written.append(path.name)
+        path.write_bytes(content)
+
+    monkeypatch.setattr(module, "write_atomically", writes)
+    if stops_at == "rename":
+        monkeypatch.setattr(module.os, "replace", fails)
+    with pytest.raises(OSError, match="No space left"):
+        save_checkpoint(tmp_path, checkpoint_of(3))
+    monkeypatch.undo()
+    assert written == list(FILES[: 4 if stops_at == "rename" else stops_at])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["steps-000000000001", "steps-000000000002"]
+    assert latest(tmp_path, pytest.fail).state["num_steps"] == 2
+
+
+_SAVES_FOR_EVER = """
+import itertools, sys
+from pathlib import Path
+sys.path.insert(0, "tests")
+from test_checkpoint import checkpoint_of
+from agents.large_model.checkpoint import save_checkpoint
+for num_steps in itertools.count(1):
+    save_checkpoint(Path(sys.argv[1]), checkpoint_of(num_steps, size=20_000))
+    print(num_steps, flush=True)
+"""
+
+
+def test_savers_killed_at_any_instant_leave_a_checkpoint_that_is_whole(tmp_path):
+    saver = subprocess.Popen(
+        [sys.executable, "-c", _SAVES_FOR_EVER, str(tmp_path)], cwd=CHECKOUT, stdout=subprocess.PIPE, text=True
+    )
+    finished = 0
+    try:
+        while finished < 3:
+            finished = int(saver.stdout.readline())
+        for pause in (0.0, 0.003, 0.01, 0.02, 0.001, 0.006):  # in the middle of whatever it does
+            saver.send_signal(signal.SIGSTOP)
+            check_usable(tmp_path, finished)
+            saver.send_signal(signal.SIGCONT)
+            time.sleep(pause)
+    finally:
+        saver.kill()
+        rest = saver.communicate()[0].split()
+    finished = int(rest[-1]) if rest else finished
+    check_usable(tmp_path, finished)
+    save_checkpoint(tmp_path, checkpoint_of(10**9))
+    assert not list(tmp_path.glob(".steps-*"))  # what the killed one has left
+    assert len(steps_of(tmp_path)) == 2
+
+
+def check_usable(folder: Path, least: int) -> None:
+    """The last checkpoint is whole, and of no fewer steps than were said to be saved."""
+    found = latest(folder, pytest.fail)
+    num_steps = found.state["num_steps"]
+    assert num_steps >= least
+    assert (found.model["weight"] == num_steps).all()
+    assert (found.optimizer["state.weight.exp_avg"] == -num_steps).all()
+
+
+def flipped(content: bytes, place: int) -> bytes:
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda path: path.write_bytes(flipped(path.read_bytes(), 10)), "damaged"),
+        (lambda path: path.write_bytes(flipped(path.read_bytes(), path.stat().st_size - 3)), "damaged"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-1]), "damaged"),
+        (lambda path: path.write_bytes(b""), "damaged"),
+        (lambda path: path.unlink(), "not a checkpoint"),
+    ],
+    ids=["a byte near the beginning", "a byte near the end", "cut off", "empty", "missing"],
+)
+def test_what_is_damaged_is_refused_and_the_one_before_is_used(tmp_path, name, damage, reason):
+    save_checkpoint(tmp_path, checkpoint_of(1))
+    path = save_checkpoint(tmp_path, checkpoint_of(2))
+    damage(path / name)
+    assert reason in refused(path)
+    assert name in refused(path) or name == "manifest.json"
+    told: list[str] = []
+    assert latest(tmp_path, told.append).state["num_steps"] == 1
+    assert len(told) == 1
+    assert "\n" not in told[0]
+    assert told[0].startswith(str(path))
+    assert told[0].endswith("going back to the one before")
+
+
+def rewrite(path: Path, name: str, content: bytes) -> None:
+    """Put something else into a checkpoint, with the checksum that belongs to it."""
+    (path / name).write_bytes(content)
+    sums = {file: module.hashlib.sha256((path / file).read_bytes()).hexdigest() for file in FILES[:3]}
+    (path / "manifest.json").write_text(json.dumps(sums))
+
+
+@pytest.mark.parametrize("number", [0, 2, None, "1"])
+def test_another_format_is_refused(tmp_path, number):
+    path = save_checkpoint(tmp_path, checkpoint_of(1))
+    rewrite(path, "state.json", json.dumps({"format": number, "num_steps": 1}).encode())
+    assert refused(path) == f"of format {number!r}, must be 1"
+
+
+@pytest.mark.parametrize("content", [b"[]", b"7", b"{", b"\xff"])
+def test_a_state_that_is_none_is_refused(tmp_path, content):
+    path = save_checkpoint(tmp_path, checkpoint_of(1))
+    rewrite(path, "state.json", content)
+    assert refused(path)
+
+
+def test_if_none_can_be_used_nothing_is_begun_anew_in_silence(tmp_path):
+    for num_steps in (1, 2):
+        (save_checkpoint(tmp_path, checkpoint_of(num_steps)) / "model.safetensors").write_bytes(b"?")
+    with pytest.raises(CheckpointError) as raised:
+        latest(tmp_path, pytest.fail)
+    assert str(raised.value).startswith(f"{tmp_path / 'steps-000000000002'}: damaged")
+    assert str(raised.value).endswith("(nor can the 1 before it)")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (KeyError("sizes"), "not of this program ('sizes' is missing)"),
+        (RuntimeError("sizes do not match:\n weight"), "sizes do not match: weight"),
+        (TypeError("unknown argument"), "unknown argument"),
+        (ValueError("of another training"), "of another training"),
+    ],
+)
+def test_what_is_foreign_is_refused_with_its_reason_and_the_one_before_is_used(tmp_path, error, reason):
+    for num_steps in (1, 2):
+        save_checkpoint(tmp_path, checkpoint_of(num_steps))
+
+    def use(checkpoint: Checkpoint) -> int:
+        if checkpoint.state["num_steps"] == 2:
+            raise error
+        return checkpoint.state["num_steps"]
+
+    told: list[str] = []
+    assert load_latest(tmp_path, told.append, use) == 1
+    assert told == [f"{tmp_path / 'steps-000000000002'}: {reason}: going back to the one before"]
+
+
+def test_what_was_refused_does_not_push_out_what_can_be_used(tmp_path):
+    save_checkpoint(tmp_path, checkpoint_of(1_000))
+    for num_steps in (8_000, 9_000):
+        path = save_checkpoint(tmp_path, checkpoint_of(num_steps))
+        (path / "model.safetensors").write_bytes(b"?")
+        save_checkpoint(tmp_path / "good", checkpoint_of(1_000))
+    (tmp_path / "good" / "steps-000000001000").rename(tmp_path / "steps-000000001000")
+    assert latest(tmp_path, lambda words: None).state["num_steps"] == 1_000
+    for num_steps, kept in ((1_500, [1_000, 1_500]), (2_000, [1_500, 2_000])):
+        save_checkpoint(tmp_path, checkpoint_of(num_steps))
+        assert steps_of(tmp_path) == kept
+    assert (tmp_path / "refused-steps-000000009000").is_dir()
+
+
+class Bomb:
+    """What a pickle can do to who reads it."""
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (os.environ["BOMB"],)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_pickle_is_never_read(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("BOMB", str(tmp_path / "exploded"))
+    path = save_checkpoint(tmp_path, checkpoint_of(1))
+    if name == "manifest.json":
+        (path / name).write_bytes(pickle.dumps(Bomb()))
+    else:
+        rewrite(path, name, pickle.dumps(Bomb()))
+    assert "damaged" in refused(path)
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_reading_needs_no_pickle(tmp_path, monkeypatch):
+    path = save_checkpoint(tmp_path, checkpoint_of(4))
+
+    def never(*arguments: Any, **others: Any) -> None:
+        pytest.fail("a pickle was read")
+
+    for name in ("load", "loads", "Unpickler"):
+        monkeypatch.setattr(pickle, name, never)
+    monkeypatch.setattr(torch, "load", never)
+    assert load(path, has_optimizer=True).state["num_steps"] == 4
+
+
+def test_no_module_of_the_large_model_reads_pickles():
+    reads = re.compile(r"^\s*(?:import|from) (?:pickle|dill|cloudpickle|joblib)|(?<!safetensors\.)torch\.load\(", re.M)
+    assert reads.search("x = torch.load(path)")
+    for path in (CHECKOUT / "agents" / "large_model").rglob("*.py"):
+        assert not reads.search(path.read_text(encoding="utf-8")), path

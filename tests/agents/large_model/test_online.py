@@ -1,0 +1,116 @@
+"""Learning on line: it follows people who change, in steps that stay near the deployed policy."""
+
+import copy
+import dataclasses
+
+import pytest
+import torch
+from conftest import CHECKOUT  # noqa: F401  (sets what threads may do)
+
+from agents.large_model.config import TrainingConfig
+from agents.large_model.distributed import Processes
+from agents.large_model.online import OnlineConfig, OnlineLearner, Round, learn_online
+from agents.large_model.rollout import Behaviour, play
+from agents.large_model.training import Training
+from agents.networks.item_content import ItemContent
+from recsim_env.envs.vector import RecommenderVectorEnv
+from recsim_env.scenarios import VIDEO
+
+ELSEWHERE = dataclasses.replace(VIDEO, name="Elsewhere")
+"""The same rules, other people: clusters, tastes and what a profile says of them are drawn anew for each name."""
+
+
+def env_of(scenario, num_envs: int, split: str) -> RecommenderVectorEnv:
+    return RecommenderVectorEnv(num_envs, scenario, observation="compact", split=split, catalog_seed=3)
+
+
+@pytest.fixture(scope="module")
+def deployed():
+    config = TrainingConfig(
+        supervised_steps=40_000, distillation_steps=60_000, reinforcement_steps=0, num_envs=128, num_catalogs=1
+    )
+    training = Training(config, Processes(device=torch.device("cpu")))
+    while not training.is_over:
+        training.iterate()
+    return training.model
+
+
+def mean_return(model, scenario) -> float:
+    env = env_of(scenario, 200, "test")
+    content = ItemContent.of(env, model.schema, model.sizes.num_word_buckets, torch.device("cpu"))
+    generator = torch.Generator().manual_seed(0)
+    return float(
+        play(model, env, content, seed=9, generator=generator, behaviour=Behaviour(play="best")).returns.mean()
+    )
+
+
+def test_after_the_people_have_changed_it_recovers_and_a_frozen_copy_does_not(deployed):
+    model, rounds = copy.deepcopy(deployed), []
+    at_home, abroad = mean_return(deployed, VIDEO), mean_return(deployed, ELSEWHERE)
+    assert abroad < at_home - 3.0
+    learn_online(model, env_of(ELSEWHERE, 96, "train"), 60_000, seed=1, report=rounds.append)
+    assert mean_return(model, ELSEWHERE) > abroad + 5.0
+    assert not all(each.is_undone for each in rounds)
+
+
+def served(deployed, scenario):
+    """A copy of the model, the catalogue as it sees it, and sessions that it has played there."""
+    model = copy.deepcopy(deployed)
+    env = env_of(scenario, 32, "train")
+    content = ItemContent.of(env, model.schema, model.sizes.num_word_buckets, torch.device("cpu"))
+    return model, content, play(model, env, content, seed=0, generator=torch.Generator().manual_seed(0))
+
+
+def is_unchanged(model, deployed) -> bool:
+    before = deployed.state_dict()
+    return all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
+
+
+def test_a_round_that_leads_too_far_is_undone(deployed):
+    model, content, sessions = served(deployed, ELSEWHERE)
+    learner = OnlineLearner(model, content, OnlineConfig(learning_rate=0.05, anchor=0.0, max_divergence=0.01))
+    found = learner.learn(sessions)
+    assert isinstance(found, Round)
+    assert found.is_undone
+    assert found.divergence > 0.01
+    assert is_unchanged(model, deployed)
+
+
+def test_rewards_that_are_no_numbers_are_refused_and_nothing_is_learnt(deployed):
+    model, content, sessions = served(deployed, VIDEO)
+    sessions.rewards[0, 0] = torch.nan
+    with pytest.raises(ValueError, match="not finite"):
+        OnlineLearner(model, content).learn(sessions)
+    assert is_unchanged(model, deployed)
+
+
+def test_a_step_so_large_that_nothing_is_a_number_any_more_is_undone(deployed):
+    model, content, sessions = served(deployed, VIDEO)
+    learner = OnlineLearner(model, content, OnlineConfig(anchor=0.0))
+    learner._optimizer.param_groups[0]["lr"] = 1e30  # more than a config may say
+    assert learner.learn(sessions).is_undone
+    assert is_unchanged(model, deployed)
+
+
+def test_the_anchor_keeps_it_nearer_to_the_deployed_policy(deployed):
+    moved = []
+    for anchor in (0.0, 10.0):
+        model = copy.deepcopy(deployed)
+        config = OnlineConfig(anchor=anchor, learning_rate=1e-3, max_divergence=100.0, deploy_every=100)
+        rounds: list[Round] = []
+        learn_online(model, env_of(ELSEWHERE, 64, "train"), 8_000, seed=2, config=config, report=rounds.append)
+        moved.append(rounds[-1].divergence)
+    assert moved[1] < 0.5 * moved[0]
+
+
+def test_what_is_deployed_stands_still_between_deployments(deployed):
+    model = copy.deepcopy(deployed)
+    env = env_of(ELSEWHERE, 16, "train")
+    content = ItemContent.of(env, model.schema, model.sizes.num_word_buckets, torch.device("cpu"))
+    learner = OnlineLearner(model, content, OnlineConfig(deploy_every=2))
+    first = copy.deepcopy(learner.deployed.state_dict())
+    for number, is_same in ((0, True), (1, False)):
+        sessions = play(model, env, content, seed=100 * number, generator=torch.Generator().manual_seed(number))
+        learner.learn(sessions)
+        now = learner.deployed.state_dict()
+        assert all(torch.equal(weight, first[name]) for name, weight in now.items()) == is_same

@@ -1,0 +1,242 @@
+"""The sequence model: what it logs, the windows it learns on, what its states may see, and its choices."""
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import recsim_env  # noqa: F401  (registers the ids)
+from agents.networks.history_encoder import HistoryTransformer
+from agents.rollouts.evaluation import evaluate
+from agents.rollouts.logged_sessions import LoggedSession, Windows, log_sessions, windows_of
+from agents.rules.popularity import PopularityAgent
+from agents.supervised.sequence_model import SequenceModel, SequenceSizes, StarsPredictor, learning_rate_factor, loss
+from recsim_env.envs.candidate_scorer import MISSING
+from recsim_env.simulation.observation import FEEDBACK
+
+TRAIN = {"split": "train", "catalog_seed": 0}
+SMALL = {"num_envs": 8, "width": 16, "num_epochs": 1}
+
+
+def small_env(num_envs: int = 4, **options):
+    return gymnasium.make_vec("recsim_env/Video-v0", num_envs, session_length=6, **options)
+
+
+def first_slots(slate_size: int):
+    """A policy that shows the first candidates, whatever they are."""
+    return lambda observations: np.tile(np.arange(slate_size), (len(observations["user"]), 1))
+
+
+def network_for(env, seed: int = 0) -> StarsPredictor:
+    layout = env.simulator.layout
+    torch.manual_seed(seed)
+    sizes = SequenceSizes.of(
+        layout, width=16, profile=layout.num_profile_features, history_length=layout.history_length
+    )
+    return StarsPredictor(sizes)
+
+
+def windows_from(sessions, history_length: int, slate_size: int) -> Windows:
+    found = [window for session in sessions for window in windows_of(session, history_length, slate_size)]
+    return Windows(**{name: torch.as_tensor(np.stack([each[name] for each in found])) for name in found[0]})
+
+
+@pytest.mark.parametrize("slate_size", [1, 5])
+def test_the_log_holds_what_was_shown_when_to_whom_and_what_came_of_it(slate_size):
+    env = small_env(slate_size=slate_size)
+    sessions = list(log_sessions(env, first_slots(slate_size), 14, seed=3))
+    again = small_env(slate_size=slate_size)
+    layout = again.simulator.layout
+    observations, _ = again.reset(seed=3)
+    actions = np.zeros(4, np.int64) if slate_size == 1 else np.tile(np.arange(slate_size), (4, 1))
+    expected = [[] for _ in range(4)]
+    rewards, begins = [[] for _ in range(4)], [[True] for _ in range(4)]
+    for _ in range(14):
+        candidates = observations["candidates"].reshape(4, *layout.candidates_shape)[:, :slate_size]
+        users = observations["user"]
+        observations, reward, terminated, truncated, _ = again.step(actions)
+        for lane in range(4):
+            expected[lane].append((users[lane], candidates[lane]))
+            rewards[lane].append(reward[lane])
+            begins[lane].append(bool(terminated[lane] or truncated[lane]))
+    logged = iter(sessions)
+    for lane in range(4):
+        starts = [n for n in range(14) if begins[lane][n]]
+        for start, end in zip(starts, [*starts[1:], 14], strict=True):
+            session = next(logged)
+            steps = expected[lane][start:end]
+            np.testing.assert_array_equal(session.items, np.concatenate([items for _, items in steps]))
+            np.testing.assert_array_equal(session.users, np.repeat([user for user, _ in steps], slate_size, 0))
+            stars = session.stars.reshape(-1, slate_size)
+            assert stars.sum(1) == pytest.approx(slate_size * np.array(rewards[lane][start:end]), rel=1e-5)
+            assert ((stars != 0).sum(1) <= 1).all()  # of a slate one item at most is chosen
+            num_known = len(session.rows) - len(session.items)
+            assert (
+                session.num_seen.tolist()
+                == np.repeat(num_known + slate_size * np.arange(len(steps)), slate_size).tolist()
+            )
+            num_content = layout.num_content_features
+            np.testing.assert_allclose(session.rows[num_known:, :num_content], session.items[:, :num_content])
+            clicks = session.rows[num_known:, num_content + FEEDBACK.index("click")]
+            assert (clicks == 0)[session.stars != 0].sum() == 0
+    assert next(logged, None) is None
+
+
+@given(
+    num_known=st.integers(0, 12),
+    num_slates=st.integers(1, 12),
+    slate_size=st.integers(1, 3),
+    history_length=st.integers(2, 7),
+)
+def test_every_item_is_asked_for_once_behind_the_very_rows_that_came_before_it(
+    num_known, num_slates, slate_size, history_length
+):
+    num_items = num_slates * slate_size
+    rows = np.arange(1, num_known + num_items + 1, dtype=np.float32)[:, None]
+    session = LoggedSession(
+        rows=rows,
+        num_seen=np.repeat(num_known + slate_size * np.arange(num_slates), slate_size),
+        users=np.zeros((num_items, 1), np.float32),
+        items=np.arange(num_items, dtype=np.float32)[:, None],
+        stars=np.arange(num_items, dtype=np.float32),
+    )
+    asked = []
+    for window in windows_of(session, history_length, slate_size):
+        seen, is_asked = window["num_seen"], window["is_asked"]
+        assert window["rows"].shape == (history_length, 1)
+        assert (seen[is_asked] <= history_length).all()
+        for item, count, stars in zip(
+            window["items"][is_asked, 0], seen[is_asked], window["stars"][is_asked], strict=True
+        ):
+            before = session.num_seen[int(item)]
+            expected = rows[before - count : before, 0]  # the latest ones; all there are, or more than half a window
+            assert window["rows"][:count, 0].tolist() == expected.tolist()
+            assert count == before or count > history_length // 2
+            assert stars == item
+            asked.append(int(item))
+    assert sorted(asked) == list(range(num_items))
+
+
+def test_a_state_sees_no_later_row():
+    torch.manual_seed(0)
+    trunk = HistoryTransformer(profile=3, row=4, width=8, num_layers=2, num_heads=2, max_rows=6)
+    profile, rows = torch.randn(2, 3), torch.randn(2, 6, 4)
+    changed = rows.clone()
+    changed[:, 3:] += 1.0
+    before, after = trunk(profile, rows), trunk(profile, changed)
+    assert torch.allclose(before[:, :4], after[:, :4], atol=1e-6)
+    assert (before[:, 4:] - after[:, 4:]).abs().amax((0, 2)).min() > 1e-3
+
+
+def test_it_judges_an_item_in_play_as_in_training():
+    """What the network says of what was shown, all places at once, is what it said of that candidate at the time."""
+    env = small_env(num_envs=3, slate_size=2)
+    network, said = network_for(env), []
+
+    def play(observations):
+        with torch.no_grad():
+            said.append(network({name: torch.as_tensor(part) for name, part in observations.items()})[:, :2].numpy())
+        return first_slots(2)(observations)
+
+    sessions = list(log_sessions(env, play, 6, seed=0))
+    windows = windows_from(sessions, env.simulator.layout.history_length, 2)
+    with torch.no_grad():
+        states = network.states(windows.users[:, 0], windows.rows)
+        chosen, stars = network.outcomes(states, windows.num_seen, windows.users, windows.items)
+    in_training = (torch.sigmoid(chosen) * stars)[windows.is_asked].numpy()
+    in_play = np.stack(said)  # [steps, N, 2]
+    np.testing.assert_allclose(in_training, in_play.transpose(1, 0, 2).ravel(), atol=1e-4)
+
+
+def test_permuting_candidates_permutes_scores_and_missing_ones_come_last():
+    env = small_env(num_envs=2)
+    network = network_for(env)
+    observations = {name: torch.as_tensor(part) for name, part in env.reset(seed=0)[0].items()}
+    num_candidates = env.simulator.layout.num_candidates
+    order = torch.randperm(num_candidates, generator=torch.Generator().manual_seed(0))
+    observations["candidate_mask"][:, 2] = 0.0
+    candidates = observations["candidates"].unflatten(1, (num_candidates, -1))
+    permuted = observations | {
+        "candidates": candidates[:, order].flatten(1),
+        "candidate_mask": observations["candidate_mask"][:, order],
+    }
+    with torch.no_grad():
+        scores = network(observations)
+        assert torch.allclose(network(permuted), scores[:, order], atol=1e-5)
+    assert (scores[:, 2] == MISSING).all()
+    assert (scores.argmin(1) == 2).all()
+
+
+def test_the_loss_is_that_of_the_answers_alone():
+    env = small_env()
+    sessions = list(log_sessions(env, first_slots(1), 5, seed=1))
+    windows = windows_from(sessions, env.simulator.layout.history_length, 1)
+    network = network_for(env)
+    with torch.no_grad():
+        chosen, stars = network.outcomes(
+            network.states(windows.users[:, 0], windows.rows), windows.num_seen, windows.users, windows.items
+        )
+        value = float(loss(network, windows))
+    total, count = 0.0, 0
+    for w, q in windows.is_asked.nonzero().tolist():
+        answer, logit = float(windows.stars[w, q]), float(chosen[w, q])
+        probability = 1.0 / (1.0 + np.exp(-logit))
+        total -= np.log(probability) if answer else np.log(1.0 - probability)
+        total += 0.5 * (float(stars[w, q]) - answer) ** 2 if answer else 0.0
+        count += 1
+    assert value == pytest.approx(total / count, rel=1e-4)
+    windows.stars[~windows.is_asked] = 99.0
+    with torch.no_grad():
+        assert float(loss(network, windows)) == pytest.approx(value)
+
+
+def test_the_learning_rate_rises_in_a_line_and_falls_with_half_a_cosine():
+    assert [learning_rate_factor(progress) for progress in (0.0, 0.025, 0.5, 1.0)] == pytest.approx(
+        [0.0, 0.5 * 0.5 * (1 + np.cos(np.pi * 0.025)), 0.5, 0.0]
+    )
+
+
+def test_it_takes_no_more_steps_than_it_may_and_reports_after_each_round():
+    agent, reported = SequenceModel(**SMALL, num_rounds=2), []
+    agent.learn("recsim_env/Video-v0", TRAIN, 80, 0, reported.append, 1)
+    assert reported == [0, 40, 64, 80]
+    one_step = SequenceModel(**SMALL, num_rounds=4)
+    one_step.learn("recsim_env/Video-v0", TRAIN, 8, 0)
+
+
+def test_the_same_seed_learns_the_same_weights_and_another_seed_others():
+    def weights(seed: int) -> list[np.ndarray]:
+        agent = SequenceModel(**SMALL)
+        agent.learn("recsim_env/Video-v0", TRAIN, 64, seed)
+        return [weight.numpy() for weight in agent.network.state_dict().values()]
+
+    first, second, other = weights(0), weights(0), weights(1)
+    assert all((a == b).all() for a, b in zip(first, second, strict=True))
+    assert any((a != b).any() for a, b in zip(first, other, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("settings", "field"),
+    [
+        ({"width": 30}, "width=30"),
+        ({"num_rounds": 0}, "random_share=0.5"),
+        ({"random_share": 1.0}, "random_share=1.0"),
+        ({"random_share": 0.0}, "random_share=0.0"),
+        ({"exploration": 1.5}, "exploration"),
+        ({"num_heads": 0}, "num_heads"),
+    ],
+)
+def test_impossible_settings_are_refused_by_name(settings, field):
+    with pytest.raises(ValueError, match=field):
+        SequenceModel(**settings)
+
+
+def test_it_learns_to_please_people_better_than_popularity():
+    agent = SequenceModel(num_epochs=3, width=32)
+    agent.learn("recsim_env/Music-v0", TRAIN, 16_000, 0)
+    env = gymnasium.make_vec("recsim_env/Music-v0", 64, split="test", catalog_seed=1)
+    learnt, popular = (evaluate(each, env, 5).returns for each in (agent, PopularityAgent()))
+    gain = learnt - popular
+    assert gain.mean() > 2.0 * gain.std() / np.sqrt(len(gain))

@@ -1,0 +1,246 @@
+"""Metrics beyond reward: each computed by hand on two sessions and five items, then checked in a real world."""
+
+import dataclasses
+import json
+
+import gymnasium
+import numpy as np
+import pytest
+
+import recsim_env  # noqa: F401
+from agents.rollouts.evaluation import Evaluation, evaluate
+from agents.rules.random_agent import RandomAgent
+from benchmarks.analysis.metrics import (
+    BIN_STARTS,
+    CatalogFacts,
+    catalog_coverage,
+    discovery,
+    exposure_gini,
+    intra_list_diversity,
+    is_available,
+    new_item_exposure,
+    novelty,
+    regrets,
+    reward_by_item_age,
+    reward_by_step,
+    reward_by_tenure,
+    summary,
+)
+from recsim_env.simulation.records import NO_ITEM
+
+NUM_BINS = len(BIN_STARTS)
+NEVER = np.iinfo(np.int64).max
+
+
+def make_facts(release=(0, 0, 12, 14, 30), retire=(100, 5, 100, 100, 100)) -> CatalogFacts:
+    """Items 0, 2 and 3 are there for the sessions of `make_evaluation`; 1 is gone by then, 4 is yet to come."""
+    clicks = np.zeros((NUM_BINS, 5))
+    clicks[1:, 0] = 7.0
+    clicks[1, 2], clicks[2:, 2] = 1.0, 3.0
+    return CatalogFacts(
+        content=np.array([[1.0, 0.0], [9.0, 9.0], [3.0, 4.0], [0.0, 1.0], [9.0, 9.0]], np.float32),
+        release_steps=np.array(release, np.int64),
+        retire_steps=np.array(retire, np.int64),
+        clicks=clicks,
+        new_item_age=2,
+    )
+
+
+def make_evaluation(**changes) -> Evaluation:
+    """A cold user from time 10 to 12, who leaves, and one of tenure 5 from 11 to 15; slates of one item."""
+    gone = NO_ITEM
+    rewards = np.array([[1.0, 2.0, 3.0, 0.0, 0.0], [5.0, 4.0, 3.0, 2.0, 1.0]]).T
+    whole = Evaluation(
+        lengths=np.array([3, 5]),
+        has_left=np.array([True, False]),
+        tenures=np.array([0, 5]),
+        start_times=np.array([10, 11]),
+        items=np.array([[0, 0, 0, gone, gone], [0, 0, 2, 2, 0]], np.int32).T[:, :, None],
+        rewards=rewards,
+        clicks=np.zeros_like(rewards),
+    )
+    return dataclasses.replace(whole, **changes)
+
+
+def make_empty() -> Evaluation:
+    """The same sessions, in which nothing could be shown."""
+    return make_evaluation(items=np.full((5, 2, 1), NO_ITEM, np.int32))
+
+
+def test_regret_is_what_the_oracle_returned_more_in_the_same_session():
+    evaluation = make_evaluation()
+    np.testing.assert_array_equal(regrets(evaluation.returns, np.array([10.0, 14.0])), [4.0, -1.0])
+    assert summary(evaluation, make_facts(), np.array([10.0, 14.0]))["regret"] == 1.5
+    assert summary(evaluation, make_facts())["regret"] is None
+    with pytest.raises(ValueError, match="oracle_returns: of 3 sessions, must be of the agent's 2"):
+        regrets(evaluation.returns, np.zeros(3))
+
+
+def test_session_length_and_churn_are_means_over_sessions():
+    found = summary(make_evaluation(), make_facts())
+    assert (found["session_length"], found["churn"]) == (4.0, 0.5)
+
+
+def test_available_is_what_was_on_the_shelf_at_some_step_of_some_session():
+    np.testing.assert_array_equal(is_available(make_evaluation(), make_facts()), [1, 0, 1, 1, 0])
+
+
+def test_an_item_is_there_from_its_release_until_just_before_it_retires():
+    apart = make_evaluation(start_times=np.array([20, 10]))  # steps 20 to 22, and 10 to 14
+    facts = make_facts(release=(0, 0, 14, 15, 22), retire=(10, 11, 15, 20, 23))
+    np.testing.assert_array_equal(is_available(apart, facts), [0, 1, 1, 0, 1])
+
+
+def test_coverage_is_the_share_of_available_items_that_were_shown():
+    assert catalog_coverage(make_evaluation(), make_facts()) == pytest.approx(2 / 3)
+    assert catalog_coverage(make_empty(), make_facts()) == 0.0
+
+
+def test_gini_counts_items_that_were_never_shown_and_leaves_out_what_was_not_there():
+    # Showings 0, 2, 6 of items 3, 2, 0: (-2 * 0 + 0 * 2 + 2 * 6) / (3 * 8)
+    assert exposure_gini(make_evaluation(), make_facts()) == pytest.approx(0.5)
+    assert exposure_gini(make_empty(), make_facts()) is None
+
+
+def test_gini_is_zero_for_equal_exposure_and_largest_for_one_item_alone():
+    equal = make_evaluation(items=np.array([[0, 2, 3, NO_ITEM, NO_ITEM], [0, 2, 3, 0, 2]], np.int32).T[:, :, None])
+    equal = dataclasses.replace(equal, lengths=np.array([3, 3]))
+    assert exposure_gini(equal, make_facts(release=(0, 0, 0, 0, 30))) == pytest.approx(0.0)
+    one = make_evaluation(items=np.array([[0, 0, 0, NO_ITEM, NO_ITEM], [0] * 5], np.int32).T[:, :, None])
+    assert exposure_gini(one, make_facts()) == pytest.approx(1 - 1 / 3)
+
+
+def test_diversity_is_the_mean_distance_of_a_sessions_pairs_be_they_shown_in_slates_or_one_by_one():
+    # Session 0 repeats one item: 0. Session 1: 6 of 10 pairs at 1 - 3/5.
+    assert intra_list_diversity(make_evaluation(), make_facts()) == pytest.approx((0.0 + 0.24) / 2)
+    slates = make_evaluation(lengths=np.array([1, 1]), items=np.array([[[0, 2], [0, 3]]], np.int32))
+    slates = dataclasses.replace(slates, rewards=np.ones((1, 2)))
+    assert intra_list_diversity(slates, make_facts()) == pytest.approx((0.4 + 1.0) / 2)
+
+
+def test_diversity_leaves_out_sessions_with_one_showing():
+    short = make_evaluation(lengths=np.array([1, 5]))
+    assert intra_list_diversity(short, make_facts()) == pytest.approx(0.24)
+    assert intra_list_diversity(make_empty(), make_facts()) is None
+
+
+def test_novelty_is_the_bits_of_what_was_shown_among_the_background_clicks_of_its_time():
+    # With one added: item 0 has 8; item 2 has 1, 2, 4 at ages 0, 1, 2; item 3 has 1. Item 0 alone says nothing.
+    of_first = [0.0, 0.0, np.log2(9 / 8)]
+    of_second = [0.0, np.log2(9 / 8), np.log2(10 / 2), np.log2(13 / 4), np.log2(13 / 8)]
+    assert novelty(make_evaluation(), make_facts()) == pytest.approx(np.mean(of_first + of_second))
+    assert novelty(make_empty(), make_facts()) is None
+
+
+def test_novelty_equals_a_sum_over_the_shelf_at_every_time():
+    generator = np.random.default_rng(0)
+    release = np.sort(generator.integers(0, 60, 40))
+    facts = CatalogFacts(
+        content=np.ones((40, 2)),
+        release_steps=release,
+        retire_steps=release + 9,
+        clicks=np.cumsum(generator.poisson(3.0, (NUM_BINS, 40)), 0).astype(np.float64),
+        new_item_age=2,
+    )
+    starts, lengths = np.array([5, 30, 31]), np.array([20, 6, 20])
+    items, bits = np.full((20, 3, 1), NO_ITEM, np.int32), []
+    for n in range(3):
+        for step in range(lengths[n]):
+            now = starts[n] + step
+            shelf = np.flatnonzero((release <= now) & (now < release + 9))
+            counts = {i: facts.clicks[int(now - release[i]).bit_length(), i] + 1 for i in shelf.tolist()}
+            items[step, n] = item = int(generator.choice(shelf))
+            bits.append(-np.log2(counts[item] / sum(counts.values())))
+    frame = {"start_times": starts, "tenures": np.zeros(3, int), "has_left": np.zeros(3, bool)}
+    rewards = np.ones((20, 3))
+    played = Evaluation(lengths=lengths, items=items, rewards=rewards, clicks=rewards, **frame)
+    assert novelty(played, facts) == pytest.approx(np.mean(bits))
+
+
+def test_new_item_exposure_is_the_share_of_showings_below_the_stated_age():
+    assert new_item_exposure(make_evaluation(), make_facts()) == 1 / 8  # item 2 at age 1, no more at age 2
+    assert new_item_exposure(make_empty(), make_facts()) is None
+
+
+def test_discovery_is_the_share_of_arrivals_that_were_shown_and_the_median_time_of_those():
+    assert discovery(make_evaluation(), make_facts()) == (0.5, 1.0)  # item 2 at age 1, item 3 never
+    later = make_evaluation(items=np.array([[0, 0, 0, NO_ITEM, NO_ITEM], [0, 0, 0, 2, 3]], np.int32).T[:, :, None])
+    assert discovery(later, make_facts()) == (1.0, 1.5)  # ages 2 and 1
+    assert discovery(make_empty(), make_facts()) == (0.0, None)
+    all_three = make_evaluation(items=np.array([[0, 0, 0, NO_ITEM, NO_ITEM], [2, 3, 0, 0, 4]], np.int32).T[:, :, None])
+    assert discovery(all_three, make_facts(release=(0, 0, 11, 12, 13))) == (1.0, 0.0)  # ages 0, 0 and 2
+
+
+def test_discovery_is_undefined_where_nothing_arrives():
+    static = make_facts(release=(10,) * 5, retire=(NEVER,) * 5)
+    assert discovery(make_evaluation(), static) == (None, None)
+
+
+def test_reward_by_step_is_the_mean_over_the_sessions_that_got_there():
+    assert reward_by_step(make_evaluation()) == {"reward": [3.0, 3.0, 3.0, 2.0, 1.0], "num_sessions": [2, 2, 2, 1, 1]}
+    cold = summary(make_evaluation(), make_facts())["by_step_cold"]
+    assert cold == {"reward": [1.0, 2.0, 3.0, None, None], "num_sessions": [1, 1, 1, 0, 0]}
+
+
+def test_reward_by_item_age_has_bins_of_powers_of_two():
+    found = reward_by_item_age(make_evaluation(), make_facts())
+    assert found["starts"][:6] == [0, 1, 2, 4, 8, 16]
+    assert found["reward"][:6] == [None, 3.0, 2.0, None, pytest.approx(16 / 6), None]
+    assert found["num_showings"] == [0, 1, 1, 0, 6] + [0] * (NUM_BINS - 5)
+
+
+def test_every_slot_counts_with_the_reward_of_its_slate():
+    slates = make_evaluation(lengths=np.array([1, 1]), items=np.array([[[0, 2], [0, NO_ITEM]]], np.int32))
+    slates = dataclasses.replace(slates, start_times=np.array([12, 12]), rewards=np.array([[2.0, 5.0]]))
+    found = reward_by_item_age(slates, make_facts())
+    assert (found["reward"][0], found["reward"][4]) == (2.0, 3.5)
+    assert sum(found["num_showings"]) == 3
+
+
+def test_reward_by_tenure_keeps_cold_users_apart():
+    found = reward_by_tenure(make_evaluation())
+    assert (found["reward"][0], found["return"][0], found["num_sessions"][0]) == (2.0, 6.0, 1)
+    assert (found["reward"][3], found["return"][3], found["num_sessions"][3]) == (3.0, 15.0, 1)  # tenures 4 to 7
+    assert found["reward"].count(None) == NUM_BINS - 2
+
+
+def test_metrics_do_not_depend_on_ids_nor_on_the_order_of_sessions():
+    small, evaluation = make_facts(), make_evaluation()
+    gone, shift = np.zeros(5_995, np.int64), 5_995  # items that retired before all sessions
+    large = CatalogFacts(
+        content=np.concatenate([np.ones((shift, 2), np.float32), small.content]),
+        release_steps=np.concatenate([gone, small.release_steps]),
+        retire_steps=np.concatenate([gone + 3, small.retire_steps]),
+        clicks=np.concatenate([np.full((NUM_BINS, shift), 50.0), small.clicks], 1),
+        new_item_age=2,
+    )
+    items = np.where(evaluation.items == NO_ITEM, NO_ITEM, evaluation.items + shift)
+    changes = {name: getattr(evaluation, name)[::-1] for name in ("lengths", "has_left", "tenures", "start_times")}
+    other = make_evaluation(items=items[:, ::-1], rewards=evaluation.rewards[:, ::-1], **changes)
+    found, expected = summary(other, large), summary(evaluation, small)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert found[name] == (pytest.approx(value, rel=1e-12) if isinstance(value, float) else value)
+
+
+@pytest.mark.parametrize("slate_size", [1, 3])
+def test_summaries_of_a_real_world_are_json_in_their_ranges(slate_size):
+    env = gymnasium.make_vec("recsim_env/News-v0", 24, slate_size=slate_size, split="test", catalog_seed=1)
+    evaluation, facts = evaluate(RandomAgent(), env, seed=5), CatalogFacts.of(env)
+    scaled_impressions, click_rates, _ = np.moveaxis(env.catalog_statistics.astype(np.float64), 2, 0)
+    np.testing.assert_allclose(facts.clicks, (2.0 ** (32.0 * scaled_impressions) - 1.0) * click_rates, atol=0.51)
+    assert (facts.clicks == np.round(facts.clicks)).all()
+    shown = np.unique(evaluation.items[evaluation.items != NO_ITEM])
+    assert is_available(evaluation, facts)[shown].all()
+    found = json.loads(json.dumps(summary(evaluation, facts, evaluation.returns), allow_nan=False))
+    assert found["regret"] == 0.0
+    for name in ("churn", "catalog_coverage", "exposure_gini", "new_item_exposure", "share_discovered"):
+        assert 0.0 < found[name] < 1.0
+    assert 0.0 < found["intra_list_diversity"] < 2.0
+    assert 0.0 <= found["steps_to_discovery"] < 25.0  # the life of an item in News
+    assert 7.0 < found["novelty"] < 10.0  # log2 of the 200 items on the shelf is 7.6
+    by_step, by_age, by_tenure = found["by_step"], found["by_item_age"], found["by_tenure"]
+    assert sum(by_step["num_sessions"]) == evaluation.lengths.sum()
+    assert sum(by_age["num_showings"]) == evaluation.lengths.sum() * slate_size
+    assert sum(by_tenure["num_sessions"]) == 24
+    assert by_tenure["return"][0] == pytest.approx(evaluation.returns.mean())

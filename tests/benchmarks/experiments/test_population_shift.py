@@ -1,0 +1,79 @@
+"""The script that lets other people come half-way: its rows, its picture, and what it says of a bad path."""
+
+import json
+
+import numpy as np
+import pytest
+from small_large_models import env_of, small_sizes
+
+from agents.large_model.agent import LargeModelAgent
+from agents.large_model.model import LargeModel
+from agents.networks.schema import Schema
+from agents.saved_tensors import save_tensors
+from benchmarks.experiments import population_shift
+from benchmarks.report.figures.population_shift import draw_population_shift
+
+SMALL = ["--rounds", "2", "--sessions", "4", "--evaluate-every", "1", "--evaluation-sessions", "6"]
+
+
+@pytest.fixture
+def kept(tmp_path):
+    agent = LargeModelAgent()
+    agent.model = LargeModel(small_sizes(), Schema.of([env_of("single items", 1).simulator], False, False))
+    agent.save(tmp_path / "kept.safetensors")
+    return tmp_path / "kept.safetensors"
+
+
+def test_both_policies_are_evaluated_in_the_same_sessions_before_and_after_the_change(kept, tmp_path):
+    out = tmp_path / "out"
+    assert population_shift.main(["--model", str(kept), "--out", str(out), *SMALL]) == 0
+    rows = [json.loads(line) for line in (out / "population_shift.jsonl").read_text().splitlines()]
+    found = {(row["policy"], row["people"]): [] for row in rows}
+    for row in rows:
+        found[row["policy"], row["people"]].append(row)
+    assert {key: len(own) for key, own in found.items()} == {
+        (policy, people): 3 for policy in ("learning", "frozen") for people in ("home", "other")
+    }
+    for people in ("home", "other"):
+        learning, frozen = found["learning", people], found["frozen", people]
+        assert [row["live_steps"] for row in learning] == [row["live_steps"] for row in frozen]
+        assert len({row["return_mean"] for row in frozen}) == 1  # the same policy in the same sessions
+    first = [found[policy, "home"][0]["return_mean"] for policy in ("learning", "frozen")]
+    assert first[0] == first[1]
+    assert (out / "population_shift.svg").read_text().startswith("<svg")
+    assert {"command", "commit", "machine", "date"} <= set(rows[0])
+
+
+def test_a_second_run_gives_the_same_rows_in_the_place_of_the_first(kept, tmp_path):
+    texts = []
+    for _ in range(2):
+        assert population_shift.main(["--model", str(kept), "--out", str(tmp_path), *SMALL]) == 0
+        rows = [json.loads(line) for line in (tmp_path / "population_shift.jsonl").read_text().splitlines()]
+        texts.append([{name: row[name] for name in ("policy", "live_steps", "return_mean")} for row in rows])
+    assert texts[0] == texts[1]
+
+
+def test_the_picture_names_both_policies_and_the_change():
+    rows = [
+        {"policy": policy, "people": people, "live_steps": steps, "return_mean": 50.0, "return_sem": 2.0}
+        for policy in ("learning", "frozen")
+        for people, steps in (("home", 0), ("home", 1_000), ("other", 1_000), ("other", 2_000))
+    ]
+    svg = draw_population_shift(rows, 1_000)
+    assert all(words in svg for words in ("goes on learning", "frozen", "other people", "user-steps"))
+
+
+def test_a_file_in_which_another_agent_was_kept_is_said_in_one_line(tmp_path, capsys):
+    save_tensors(tmp_path / "kept", "LinUCB", {"weights": np.zeros(3, np.float32)}, {})
+    assert population_shift.main(["--model", str(tmp_path / "kept"), "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert "was written by 'LinUCB', must be 'LargeModelAgent'" in said
+    assert len(said.splitlines()) == 1
+
+
+def test_a_model_that_is_not_there_is_said_in_one_line(tmp_path, capsys):
+    assert population_shift.main(["--model", str(tmp_path / "none"), "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("population_shift: ")
+    assert len(said.splitlines()) == 1
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,29 @@
+"""Throughput is measured beside CartPole, way by way."""
+
+import inspect
+
+from benchmarks.experiments import throughput
+from recsim_env.envs.spaces_and_actions import Adapter
+from recsim_env.scenarios import VIDEO
+
+
+def test_throughput_measures_every_way_beside_cartpole(monkeypatch):
+    ways = {name: throughput.WAYS[name] for name in ("1 lane", "1,024 lanes", "8,192 lanes, 2 threads")}
+    monkeypatch.setattr(throughput, "WAYS", ways)
+    found = throughput.measure("recsim_env/Video-v0", rounds=1, seconds=0.01)
+    names = [each.name for each in found]
+    assert names == ["CartPole-v1, single", "CartPole-v1, vector 1,024", "single env", *ways, "SB3 VecEnv, 64 lanes"]
+    assert throughput.ratios(found)["CartPole-v1, single"] == 1.0
+    assert all(each.median > 0.0 for each in found)
+    profile = throughput.profile("recsim_env/Video-v0", "1,024 lanes", rounds=1)
+    assert min(profile.step, profile.observe, profile.copy) > 0.0 <= profile.rest
+    share, steps_per_second = throughput.ppo_share_in_env("recsim_env/Video-v0", 4_096)
+    assert 0.0 < share < 1.0
+    assert steps_per_second > 0.0
+
+
+def test_the_ways_that_are_measured_are_ways_to_make_a_vector_env():
+    for lanes, options in throughput.WAYS.values():
+        assert lanes >= 1
+        assert set(options) <= set(inspect.signature(Adapter.__init__).parameters)
+        VIDEO.changed(options.get("changes", {}))

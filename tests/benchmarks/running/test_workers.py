@@ -1,0 +1,40 @@
+"""Worker processes: results come back, failures stay where they are, threads are bounded."""
+
+import os
+import time
+
+import pytest
+
+from benchmarks.running.workers import Failure, run_in_processes
+
+
+def square(number: int) -> int:
+    if number == 3:
+        raise ValueError("three\nis not squared")
+    if number == 4:
+        os._exit(5)
+    return number * number
+
+
+def environment_of(name: str) -> tuple[int, str | None]:
+    time.sleep(0.05)
+    return os.getpid(), os.environ.get(name)
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_every_task_has_a_result_or_a_failure_in_one_line(num_workers):
+    results = dict(run_in_processes([1, 2, 3, 4, 5], square, num_workers))
+    assert {task: results[task] for task in (1, 2, 5)} == {1: 1, 2: 4, 5: 25}
+    assert results[3] == Failure(reason="ValueError: three is not squared")
+    assert results[4] == Failure(reason="its process ended without a result (exit code 5)")
+
+
+def test_workers_are_used_again_and_keep_to_their_threads():
+    found = [result for _, result in run_in_processes(["OMP_NUM_THREADS"] * 4, environment_of, 1, num_threads=3)]
+    assert len({process for process, _ in found}) == 1
+    assert {threads for _, threads in found} == {"3"}
+    assert os.getpid() not in {process for process, _ in found}
+
+
+def test_nothing_to_do_starts_nothing():
+    assert list(run_in_processes([], square, 4)) == []

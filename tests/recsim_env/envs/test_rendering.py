@@ -1,0 +1,419 @@
+"""A session in words, of which an agent could see all, and in pictures, which show latent truth too."""
+
+import dataclasses
+import itertools
+import re
+import sys
+
+import gymnasium
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env as check_for_gymnasium
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
+from stable_baselines3.common.env_checker import check_env as check_for_sb3
+
+from recsim_env.envs import session_figure as figures
+from recsim_env.envs.session_figure import estimated_stars, session_figure
+from recsim_env.envs.session_recording import SessionTrace, ShownItem
+from recsim_env.envs.session_text import session_as_text
+from recsim_env.simulation.records import NO_ITEM
+
+SHOWN = re.compile(r"^ +(\d+)\. (.+?) {2,}(?:slot (\d+): )?(skipped|consumed +\d+%, (?:[★☆]{5}|not rated|not bought))$")
+OFFERED = re.compile(r"^  \[ *(\d+)\] (.+?) {2,}(?:( *\d+)% click, (\d\.\d) stars|new, nothing known)$")
+
+
+def parse(text: str) -> tuple[str, list[re.Match], list[re.Match], str]:
+    """Heading, lines of items shown, lines of items on offer, and the last line; no line is left over."""
+    heading, *lines = text.splitlines()
+    cut = lines.index("  could be shown next:")
+    shown, (*offered, rest) = [SHOWN.match(line) for line in lines[:cut]], lines[cut + 1 :]
+    offered = [OFFERED.match(line) for line in offered]
+    assert None not in shown
+    assert None not in offered
+    return heading, shown, offered, rest
+
+
+def test_a_session_is_rendered_one_line_for_each_item(scenario_name):
+    env = gymnasium.make(f"recsim_env/{scenario_name}-v0", render_mode="ansi").unwrapped
+    env.reset(seed=5)
+    titles = env.simulator.world.items.title
+    num_logged = int(env.simulator.sessions["num_shown"][0])
+    for step in range(25):
+        heading, shown, offered, rest = parse(env.render())
+        assert heading == f"{scenario_name} · step {step} of 50"
+        assert [int(line[1]) for line in shown] == list(range(max(1, num_logged + step - 19), num_logged + step + 1))
+        session = env.simulator.sessions[0]
+        items = [session["history_items"][(int(line[1]) - 1) % 20] for line in shown]
+        for item, line in zip(items, shown, strict=True):
+            assert titles(int(item)).startswith(line[2].rstrip("…").rstrip())
+        assert [int(line[1]) for line in offered] == list(range(10))
+        for place, line in enumerate(offered):
+            assert titles(int(session["candidates"][place])).startswith(line[2].rstrip("…").rstrip())
+        assert rest == "        and 10 more"
+        env.simulator.sessions["patience"] = 8.0  # nobody leaves
+        env.step(step % 20)
+
+
+def test_answers_are_rendered_as_they_were_given():
+    env = gymnasium.make("recsim_env/Video-v0", render_mode="ansi").unwrapped
+    env.reset(seed=5)
+    kinds = set()
+    for step in range(40):
+        env.simulator.sessions["patience"] = 8.0  # nobody leaves
+        *_, info = env.step(step % 20)
+        answer = parse(env.render())[1][-1][4]
+        if not info["click"]:
+            assert answer == "skipped"
+        else:
+            assert answer.startswith(f"consumed {info['consumption']:4.0%}, ")
+            assert answer.endswith("not rated") or answer.count("★") == info["rating"]
+        kinds.add(answer.split()[-1][:1])
+    assert len(kinds) >= 3  # skipped, rated, not rated
+
+
+def test_slates_are_rendered_with_their_slots():
+    env = gymnasium.make("recsim_env/VideoSlate-v0", render_mode="ansi").unwrapped
+    env.reset(seed=5)
+    env.step(np.array([3, 1, 3, 0, 2]))
+    shown = parse(env.render())[1]
+    assert [line[3] for line in shown] == [None, "2", "4", "5"]  # slot 3 repeated slot 1, and stayed empty
+
+
+def test_a_vector_env_renders_each_lane():
+    envs = gymnasium.make_vec("recsim_env/VideoSlate-v0", 3, render_mode="ansi")
+    env = gymnasium.make("recsim_env/VideoSlate-v0", render_mode="ansi")
+    envs.reset(seed=1)
+    env.reset(seed=3)
+    envs.step(np.tile(np.arange(5), (3, 1)))
+    env.step(np.arange(5))
+    texts = envs.render()
+    assert type(texts) is tuple
+    assert len(set(texts)) == 3
+    assert texts[2] == env.render()
+
+
+def test_rendering_shows_nothing_that_is_latent(scenario_name):
+    """Two sessions that differ in all that is latent, and in nothing that is observed, look the same."""
+    env = gymnasium.make(f"recsim_env/{scenario_name}-v0", render_mode="ansi").unwrapped
+    env.reset(seed=5)
+    for action in range(5):
+        if not env.step(action)[2]:
+            continue
+    before = env.render()
+    session = env.simulator.sessions
+    for name in ("interests", "satiation", "trust", "patience", "rating_bias", "rating_scale", "receptiveness"):
+        session[name] = 0.123
+    session["noise_key"] = session["user_key"] = session["world_key"] = 1
+    twin = np.flatnonzero((env.simulator.world.users.profiles == 0).all(1))
+    session["user"] = twin[0] if len(twin) else (session["user"] + 1) % len(env.simulator.world.users)
+    assert env.render() == before
+
+
+def test_missing_candidates_are_not_offered():
+    env = gymnasium.make("recsim_env/Video-v0", render_mode="ansi").unwrapped
+    env.reset(seed=5)
+    env.simulator.sessions["candidates"][0, 4:] = NO_ITEM
+    lines = session_as_text(env.simulator, 0).splitlines()
+    offered = [line for line in lines if OFFERED.match(line)]
+    assert len(offered) == 4
+    assert lines[-1] == offered[-1]
+
+
+def test_rendering_without_a_mode_warns_and_gives_nothing():
+    for env in (gymnasium.make("recsim_env/Video-v0").unwrapped, gymnasium.make_vec("recsim_env/Video-v0", 2)):
+        env.reset(seed=0)
+        with pytest.warns(UserWarning, match="render"):
+            assert env.render() is None
+
+
+def test_rendering_changes_nothing():
+    envs = [gymnasium.make("recsim_env/Video-v0", render_mode="ansi").unwrapped for _ in range(2)]
+    for env in envs:
+        env.reset(seed=0)
+    rewards = [[], []]
+    for step in range(10):
+        for env, own in zip(envs, rewards, strict=True):
+            if env is envs[0]:
+                assert env.render() == env.render()
+            own.append(env.step(step)[1])
+    assert rewards[0] == rewards[1]
+
+
+# Pictures
+
+
+def env_of(scenario_name: str, render_mode: str | None = "rgb_array", **options):
+    return gymnasium.make(f"recsim_env/{scenario_name}-v0", render_mode=render_mode, **options).unwrapped
+
+
+def play(env, num_steps: int, seed: int = 5) -> list[float]:
+    """Rewards of some steps of a session that nobody leaves; a slate is of neighbours, so none of it is repeated."""
+    env.reset(seed=seed)
+    slots, rewards = np.arange(env.simulator.config.slate_size), []
+    for step in range(num_steps):
+        env.simulator.sessions["patience"] = 8.0
+        rewards.append(env.step((slots + step) % 20 if len(slots) > 1 else step % 20)[1])
+    return rewards
+
+
+@pytest.fixture
+def without_windows():
+    """Pyplot draws, and has no windows to show."""
+    before = matplotlib.get_backend()
+    plt.switch_backend("Agg")
+    yield
+    assert plt.get_fignums() == []  # nobody leaves figures behind
+    plt.switch_backend(before)
+
+
+def test_a_picture_is_of_one_size_and_changes_with_each_step(scenario_name):
+    env = env_of(scenario_name)
+    env.reset(seed=5)
+    pictures = [env.render()]
+    for action in range(2):
+        env.step(action)
+        pictures.append(env.render())
+    for picture in pictures:
+        assert picture.shape == (800, 1280, 3) == (figures.HEIGHT, figures.WIDTH, 3)
+        assert picture.dtype == np.uint8
+    for earlier, later in itertools.pairwise(pictures):
+        assert (earlier != later).any()
+
+
+def test_the_same_session_gives_the_same_picture_whatever_the_style_of_other_plots():
+    first, second = env_of("Video"), env_of("Video")
+    play(first, 5)
+    play(second, 5)
+    expected = first.render()
+    with plt.style.context("dark_background"):
+        np.testing.assert_array_equal(second.render(), expected)
+    second.reset(seed=6)
+    assert (second.render() != expected).any()
+
+
+@pytest.mark.parametrize(
+    ("scenario", "slate_size", "num_steps"),
+    [
+        ("Ratings", 1, 0),
+        ("Ratings", 1, 50),
+        ("Video", 5, 50),
+        ("Ratings", 10, 50),
+        ("Ecommerce", 1, 50),
+        ("Music", 5, 9),
+    ],
+)
+def test_nothing_written_overlaps_or_leaves_the_picture(scenario, slate_size, num_steps, monkeypatch):
+    env = env_of(scenario, slate_size=slate_size)
+    play(env, num_steps)
+    long_title = "Wolfgang Amadeus Mozart, $300 & $Motörhead " * 4
+    monkeypatch.setattr(env.trace, "world", with_titles(env.trace.world, long_title))
+    drawn, draw = [], Text.draw
+
+    def draw_and_note(text, renderer, *args, **kwargs):
+        draw(text, renderer, *args, **kwargs)
+        if text.get_visible() and text.get_text():
+            drawn.append((text.get_text(), text.get_tightbbox(renderer)))
+
+    monkeypatch.setattr(Text, "draw", draw_and_note)
+    figure = session_figure(env.trace)
+    FigureCanvasAgg(figure).draw()
+    assert len(drawn) > 50
+    assert sum(long_title in text for text, _ in drawn) == (0 if num_steps == 0 else {1: 12, 5: 10, 10: 10}[slate_size])
+    for n, (text, box) in enumerate(drawn):
+        assert 0 <= box.x0 < box.x1 <= figures.WIDTH, text
+        assert 0 <= box.y0 < box.y1 <= figures.HEIGHT, text
+        for other, other_box in drawn[:n]:
+            assert not box.overlaps(other_box), f"{text!r} over {other!r}"
+    legends = [axis.get_legend() for axis in figure.axes if axis.get_legend() is not None]
+    for legend in legends:
+        own = [text.get_text() for text in legend.get_texts()]
+        assert not [text for text, box in drawn if text not in own and legend.get_window_extent().overlaps(box)]
+    assert len(legends) == 3
+
+
+def with_titles(world, title: str):
+    items = dataclasses.replace(world.items, title=lambda item: title)
+    return dataclasses.replace(world, items=items)
+
+
+def test_a_picture_says_so_when_the_user_has_left():
+    env = env_of("Video")
+    env.reset(seed=5)
+    is_over = False
+    while not is_over:
+        env.simulator.sessions["patience"], env.simulator.sessions["trust"] = 0.01, 0.0
+        assert "has left" not in session_figure(env.trace).texts[0].get_text()
+        is_over = env.step(0)[2]
+    assert "has left" in session_figure(env.trace).texts[0].get_text()
+
+
+def test_a_trace_tells_what_was_shown_and_what_came_of_it():
+    env = env_of("VideoSlate")
+    env.reset(seed=5)
+    for step in range(20):
+        env.simulator.sessions["patience"], env.simulator.sessions["trust"] = 8.0, float(step < 10)
+        candidates = np.array(env.simulator.sessions["candidates"][0])
+        _, reward, _, _, info = env.step(np.array([3, 1, 3, 0, 2]))
+        slate = env.trace.slates[step]
+        assert [(shown.slot, shown.item) for shown in slate] == [
+            (slot, candidates[place]) for slot, place in ((0, 3), (1, 1), (3, 0), (4, 2))
+        ]
+        chosen = [shown for shown in slate if shown.is_chosen]
+        assert len(chosen) == 5 * info["click"]
+        assert sum(shown.consumption for shown in slate) == pytest.approx(5 * info["consumption"], abs=1e-6)
+        assert env.trace.stars[step] == pytest.approx(5 * info["rating"])
+        assert all(shown.rating in (0.0, env.trace.stars[step]) for shown in chosen)
+        assert env.trace.rewards[step] == reward
+        assert env.trace.states[step + 1]["trust"] == env.latent_state()["trust"]
+    assert len(env.trace.states) == 21
+    assert {len([shown for shown in slate if shown.is_chosen]) for slate in env.trace.slates} == {0, 1}
+
+
+@pytest.mark.parametrize("render_mode", [None, "ansi"])
+def test_no_trace_is_kept_without_pictures(render_mode):
+    env = env_of("Video", render_mode)
+    play(env, 2)
+    assert env.trace is None
+
+
+def test_each_session_has_a_trace_of_its_own():
+    env = env_of("Video")
+    play(env, 3)
+    before = env.trace
+    env.reset()
+    assert (len(before.slates), len(env.trace.slates)) == (3, 0)
+
+
+def test_pictures_change_nothing():
+    env, watched = env_of("Video", None), env_of("Video")
+    expected = play(env, 5)
+    play(watched, 2)
+    watched.render()
+    assert play(watched, 5) == expected
+
+
+def test_nothing_is_estimated_before_there_are_answers_and_what_was_liked_afterwards():
+    env = env_of("Video")
+    env.reset(seed=5)
+    items, trace = env.simulator.world.items, SessionTrace(env.simulator)
+    assert estimated_stars(trace) is None
+    liked = items.topics[:, 2] > 0.5
+    for item in range(100):
+        trace.slates.append(
+            [
+                ShownItem(
+                    item=item,
+                    slot=0,
+                    is_chosen=True,
+                    consumption=0.5,
+                    is_bought=False,
+                    rating=5.0 if liked[item] else 2.0,
+                )
+            ]
+        )
+    estimated = estimated_stars(trace)
+    assert estimated.shape == (len(items),)
+    assert estimated[liked].mean() > estimated[~liked].mean() + 0.5
+    unrated = ShownItem(item=200, slot=0, is_chosen=True, consumption=0.5, is_bought=False, rating=0.0)
+    trace.slates.append([unrated])
+    np.testing.assert_array_equal(estimated_stars(trace), estimated)
+
+
+def test_an_item_that_is_looked_at_and_not_bought_is_an_answer_in_a_shop_alone():
+    refused = ShownItem(item=3, slot=0, is_chosen=True, consumption=0.5, is_bought=False, rating=0.0)
+    for scenario_name, is_answer in (("Ecommerce", True), ("Video", False)):
+        env = env_of(scenario_name)
+        env.reset(seed=5)
+        env.trace.logged, env.trace.slates = [], [[refused]]
+        assert (estimated_stars(env.trace) is not None) == is_answer
+
+
+def test_items_of_a_logged_history_are_shown_and_learned_from():
+    env = env_of("Music")
+    session = env.simulator.sessions[0]
+    seed = 0
+    while not 5 < session["num_shown"] < 20:
+        env.reset(seed=seed)
+        seed += 1
+    assert [shown.item for shown in env.trace.logged] == session["history_items"][: session["num_shown"]].tolist()
+    assert estimated_stars(env.trace) is not None
+    assert "log" in [text.get_text() for text in session_figure(env.trace).axes[0].texts]
+    env.trace.logged = []
+    assert estimated_stars(env.trace) is None
+
+
+def test_a_figure_is_written_to_a_file(tmp_path):
+    env = env_of("VideoSlate")
+    play(env, 3)
+    session_figure(env.trace).savefig(tmp_path / "session.png")
+    assert plt.imread(tmp_path / "session.png").shape[:2] == (figures.HEIGHT, figures.WIDTH)
+    assert plt.get_fignums() == []
+
+
+def test_a_window_is_drawn_anew_at_each_reset_and_step_and_closed_with_the_env(without_windows, monkeypatch):
+    drawn, draw = [], figures.draw_session
+    monkeypatch.setattr(figures, "draw_session", lambda *args: drawn.append(args) or draw(*args))
+    env = gymnasium.make("recsim_env/Video-v0", render_mode="human")
+    env.reset(seed=5)
+    env.step(0)
+    assert len(drawn) == 2
+    assert env.render() is None
+    assert len(drawn) == 3
+    assert len(plt.get_fignums()) == 1
+    plt.close(plt.get_fignums()[0])  # as a viewer may do
+    env.step(1)
+    assert len(plt.get_fignums()) == 1
+    env.close()
+    assert plt.get_fignums() == []
+    env.close()
+
+
+@pytest.mark.parametrize("name", ["Video", "VideoSlate"])
+def test_the_checkers_accept_every_way_of_rendering(name, without_windows, recwarn):
+    env = env_of(name)
+    check_for_gymnasium(env)  # in each render mode
+    check_for_sb3(env, skip_render_check=False)
+    assert [str(warning.message) for warning in recwarn] == []
+
+
+def test_the_wrappers_of_gymnasium_collect_a_frame_for_each_step():
+    env = gymnasium.make("recsim_env/Video-v0", render_mode="rgb_array_list")
+    env.reset(seed=5)
+    env.step(0)
+    frames = env.render()
+    assert [frame.shape for frame in frames] == [(figures.HEIGHT, figures.WIDTH, 3)] * 2
+
+
+def test_a_picture_before_the_first_reset_is_refused():
+    with pytest.raises(gymnasium.error.ResetNeeded, match="call reset"):
+        env_of("Video").render()
+
+
+@pytest.mark.parametrize("render_mode", ["rgb_array", "human"])
+def test_without_matplotlib_one_line_says_what_to_install(render_mode, monkeypatch):
+    for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.delitem(sys.modules, "recsim_env.envs.session_figure")
+    env = env_of("Video", render_mode)
+    if render_mode == "rgb_array":
+        env.reset()
+    draw = env.reset if render_mode == "human" else env.render
+    with pytest.raises(gymnasium.error.DependencyNotInstalled, match=r"^[^\n]*pip install 'recsim-env\[render\]'$"):
+        draw()
+
+
+def test_an_unknown_render_mode_is_refused():
+    with (
+        pytest.warns(UserWarning, match="render_mode"),
+        pytest.raises(ValueError, match=r"^render_mode='gif': must be None, 'human', 'rgb_array' or 'ansi'$"),
+    ):
+        env_of("Video", "gif")
+
+
+@pytest.mark.parametrize("render_mode", ["human", "rgb_array"])
+def test_a_vector_env_draws_no_pictures(render_mode):
+    with pytest.raises(ValueError, match=r"must be None or 'ansi'$"):
+        gymnasium.make_vec("recsim_env/Video-v0", 2, render_mode=render_mode)

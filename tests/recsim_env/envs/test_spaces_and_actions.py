@@ -1,0 +1,192 @@
+"""From keyword arguments and actions to the simulator; what makes no sense is refused in one line, without a trace."""
+
+import math
+
+import gymnasium
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from trajectories import same
+
+from recsim_env.envs.sb3 import make_sb3_vec_env
+from recsim_env.scenarios import SCENARIOS
+
+MAKERS = {
+    "single": lambda env_id, **options: gymnasium.make(env_id, **options).unwrapped,
+    "vector": lambda env_id, **options: gymnasium.make_vec(env_id, 2, **options),
+    "sb3": lambda env_id, **options: make_sb3_vec_env(env_id, 2, **options),
+}
+
+
+@pytest.fixture(params=MAKERS)
+def make(request):
+    return MAKERS[request.param]
+
+
+def simulator_of(env):
+    return env.vector_env.simulator if hasattr(env, "vector_env") else env.simulator
+
+
+def refusal_of(call) -> str:
+    """The message of the `ValueError` that `call` raises; it is one line."""
+    with pytest.raises(ValueError, match=r"^[^\n]+$") as refused:
+        call()
+    return str(refused.value)
+
+
+# Arguments
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"scenario": "Radio"}, "scenario='Radio': must be one of " + ", ".join(SCENARIOS)),
+        ({"scenario": 3}, "scenario=3: must be one of " + ", ".join(SCENARIOS)),
+        ({"observation": "pixels"}, "observation='pixels': must be one of dict, flat, compact"),
+        ({"observation": None}, "observation=None: must be one of dict, flat, compact"),
+        ({"action": "click"}, "action='click': must be one of candidate, content, catalog"),
+        ({"split": "half"}, "split='half': must be one of all, train, test"),
+        ({"catalog_seed": -1}, "catalog_seed=-1: must be a whole number in [0, 9223372036854775807]"),
+        ({"catalog_seed": 1.0}, "catalog_seed=1.0: must be a whole number in [0, 9223372036854775807]"),
+        ({"num_threads": 0}, "num_threads=0: must be a whole number in [1, 1024]"),
+        ({"num_candidates": 1}, "SessionConfig.num_candidates=1: must be a whole number in [2, 1000000]"),
+        ({"num_candidates": 20.0}, "SessionConfig.num_candidates=20.0: must be a whole number in [2, 1000000]"),
+        ({"slate_size": 0}, "SessionConfig.slate_size=0: must be a whole number in [1, 10]"),
+        ({"slate_size": 5, "num_candidates": 4}, "slate_size=5: must be at most num_candidates=4"),
+        ({"session_length": math.nan}, "SessionConfig.session_length=nan: must be a whole number in [2, 100000]"),
+        ({"history_length": "20"}, "SessionConfig.history_length='20': must be a whole number in [1, 100000]"),
+        ({"world": "ratings.csv"}, "world='ratings.csv': Video is not a world from a log, leave it out"),
+    ],
+)
+def test_wrong_arguments_are_refused_by_name_value_and_what_is_allowed(make, options, message):
+    assert refusal_of(lambda: make("recsim_env/Video-v0", **options)) == message
+
+
+@pytest.mark.filterwarnings("ignore:.*render_mode:UserWarning", "ignore:.*pixels:UserWarning")
+def test_an_unknown_render_mode_is_refused(make):
+    message = refusal_of(lambda: make("recsim_env/Video-v0", render_mode="pixels"))
+    assert message.startswith("render_mode='pixels': must be None")
+    assert "'ansi'" in message
+
+
+def test_an_env_of_no_lanes_is_refused():
+    for num_envs in (0, -1):
+        message = refusal_of(lambda: gymnasium.make_vec("recsim_env/Video-v0", num_envs))  # noqa: B023
+        assert message == f"num_envs={num_envs}: must be a whole number in [1, 10000000]"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"user": 1}, "options['user']: unknown; must be one of world_seed, user_seed, noise_seed"),
+        ({"user_seed": -1}, "options['user_seed']=-1: must be a whole number of at least 0"),
+        ({"noise_seed": 0.5}, "options['noise_seed']=0.5: must be a whole number of at least 0"),
+        ({"world_seed": None}, "options['world_seed']=None: must be a whole number of at least 0"),
+    ],
+)
+def test_wrong_options_of_reset_are_refused(options, message):
+    for env in (MAKERS["single"]("recsim_env/Video-v0"), MAKERS["vector"]("recsim_env/Video-v0")):
+        env.reset(seed=1)
+        before = env.simulator.state()
+        assert refusal_of(lambda: env.reset(seed=2, options=options)).startswith(message)  # noqa: B023
+        assert same(before, env.simulator.state())
+
+
+# Actions
+
+
+@pytest.mark.parametrize(
+    "action",
+    [-1, 20, 10**6, 2**63, 10**30, 1.0, 0.5, math.nan, math.inf, np.True_, None, "3", [1], [[1]], [], {}, 1j, b"1"],
+)
+def test_a_wrong_index_is_refused_and_changes_nothing(action):
+    env = MAKERS["single"]("recsim_env/Video-v0")
+    expected = MAKERS["single"]("recsim_env/Video-v0")
+    env.reset(seed=1)
+    expected.reset(seed=1)
+    before = env.simulator.state()
+    assert refusal_of(lambda: env.step(action)).startswith("action")
+    assert same(before, env.simulator.state())
+    assert same(env.step(3), expected.step(3))
+
+
+@pytest.mark.parametrize("slate", [[0, 1, 2, 3], [0] * 6, 3, [0, 1, 2, 3, 20], [-1, 0, 0, 0, 0], [0.0] * 5, [[0] * 5]])
+def test_a_wrong_slate_is_refused_and_changes_nothing(slate):
+    env = MAKERS["single"]("recsim_env/VideoSlate-v0")
+    env.reset(seed=1)
+    before = env.simulator.state()
+    assert refusal_of(lambda: env.step(slate)).startswith("action")
+    assert refusal_of(lambda: env.step(np.array(slate))).startswith("action")
+    assert same(before, env.simulator.state())
+
+
+@pytest.mark.parametrize("kind", ["vector", "sb3"])
+@pytest.mark.parametrize(
+    "actions",
+    [[0], [0, 1, 2], 0, [[0], [1]], [0, 20], [-1, 0], [0.0, 1.0], [math.nan, 0], [True, False], [[0], [1, 2]], None],
+)
+def test_a_wrong_batch_of_indices_is_refused_and_changes_nothing(kind, actions):
+    env = MAKERS[kind]("recsim_env/Video-v0")
+    env.reset()
+    before = simulator_of(env).state()
+    assert refusal_of(lambda: env.step(actions)).startswith("action")
+    assert same(before, simulator_of(env).state())
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf, 1.0001, -1.0001, 1e300])
+@pytest.mark.parametrize("variant", ["Content", "Catalog"])
+def test_a_point_outside_of_content_space_is_refused_and_changes_nothing(make, wrong, variant):
+    env = make(f"recsim_env/Video{variant}-v0")
+    env.reset()
+    simulator = simulator_of(env)
+    size = simulator.layout.num_content_features
+    shape = (size,) if simulator.seeds.shape[0] == 1 else (2, size)
+    action = np.zeros(shape)
+    action.flat[-1] = wrong
+    before = simulator.state()
+    message = refusal_of(lambda: env.step(action))
+    assert message == f"action={action.flat[-1]}: must be a number in [-1, 1]"
+    for other in (
+        action[..., :-1],
+        action.ravel()[0],
+        np.full(shape, "x"),
+        np.zeros(shape, bool),
+        np.zeros(shape) * 1j,
+    ):
+        assert refusal_of(lambda: env.step(other)).startswith("action")  # noqa: B023
+    assert same(before, simulator.state())
+
+
+@given(action=st.one_of(st.integers(), st.floats(), st.lists(st.integers(-2, 25), max_size=3), st.text(max_size=3)))
+@settings(max_examples=200, deadline=None, derandomize=True)
+def test_whatever_is_not_a_candidate_is_refused(action):
+    is_index = isinstance(action, int) and 0 <= action < 20
+    env = _VIDEO
+    env.reset(seed=1)
+    if is_index:
+        assert env.action_space.contains(action)
+        env.step(action)
+    else:
+        assert not env.action_space.contains(action)
+        assert refusal_of(lambda: env.step(action)).startswith("action")
+
+
+_VIDEO = MAKERS["single"]("recsim_env/Video-v0")
+
+
+@pytest.mark.parametrize("number", [int, np.int64, np.int32, np.uint8, np.array])
+def test_every_kind_of_whole_number_is_an_index(number):
+    env, expected = (MAKERS["single"]("recsim_env/Video-v0") for _ in range(2))
+    env.reset(seed=1)
+    expected.reset(seed=1)
+    assert same(env.step(number(7)), expected.step(7))
+
+
+def test_action_masks_repeat_the_candidates_for_each_slot(env_id):
+    env = gymnasium.make(env_id).unwrapped
+    observation, _ = env.reset(seed=0)
+    masks = env.action_masks()
+    assert masks.dtype == np.bool_
+    expected = np.tile(observation["candidate_mask"] == 1.0, env.simulator.config.slate_size)
+    np.testing.assert_array_equal(masks, expected)

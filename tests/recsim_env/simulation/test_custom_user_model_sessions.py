@@ -1,0 +1,384 @@
+"""Whole sessions of users of one's own: in every env, by every oracle, in other processes and without the compiler."""
+
+import copy
+import dataclasses
+import functools
+import json
+import os
+import pickle
+import subprocess
+import sys
+import time
+import types
+
+import cloudpickle
+import gymnasium
+import numpy as np
+import pytest
+from conftest import CHECKOUT
+from numba import njit
+from tiny_world import start
+from trajectories import lane_of, random_actions, same
+
+import recsim_env  # noqa: F401  (registers the ids)
+from agents.references.lookahead import LookaheadOracle
+from agents.references.myopic_oracle import MyopicOracle
+from agents.references.planning_oracle import PlanningOracle
+from agents.rollouts.evaluation import evaluate
+from recsim_env.simulation import user_model
+from recsim_env.simulation.custom_user_model import REPLACEABLE, OwnUsers
+from recsim_env.simulation.records import NUM_OWN
+from recsim_env.simulation.simulator import Simulator
+
+VIDEO_ID = "recsim_env/Video-v0"
+
+# Users for whole sessions: they love the first topic, rate by it alone, and leave at once after too much of it.
+
+
+@njit
+def love_of(item):
+    return item.topics[0]
+
+
+def love(session, item, p):
+    return 4.0 * love_of(item) - 2.0
+
+
+def utility_of_love(session, item, affinity, p):
+    return 0.5 * affinity
+
+
+def stars_of_love(session, item, affinity, p):
+    return 1.0 + 4.0 * love_of(item)
+
+
+def remember(session, item, rating, expectation, consumption, purchase, follow, p):
+    user_model.change(session, item, rating, expectation, consumption, purchase, follow, p)
+    session.own[0] += 1.0
+    session.own[1] = rating
+
+
+def leave_after_too_much(session, p):
+    return session.own[1] > 4.2
+
+
+FUNCTIONS_OF_LOVERS = {
+    "effective_affinity": love,
+    "choice_utility": utility_of_love,
+    "rating_of": stars_of_love,
+    "mean_rating_of": stars_of_love,
+    "change": remember,
+    "has_left": leave_after_too_much,
+}
+LOVERS = OwnUsers(**FUNCTIONS_OF_LOVERS)
+
+
+def make(num_envs: int, **options):
+    return gymnasium.make_vec(VIDEO_ID, num_envs, **{"own_users": LOVERS, **options})
+
+
+def logistic(x):
+    return 1.0 / (1.0 + np.exp(-x))
+
+
+def test_each_lane_of_a_vector_env_is_the_single_env_with_its_seed():
+    envs, single = make(12, session_length=25), gymnasium.make(VIDEO_ID, own_users=LOVERS, session_length=25).unwrapped
+    actions = random_actions(envs.action_space, np.random.default_rng(0), 120)
+    rows, ends = [envs.reset(seed=21)[0]], []
+    for action in actions:
+        observations, rewards, terminated, truncated, _ = envs.step(action)
+        rows.append(observations)
+        ends.append((rewards, terminated, truncated))
+    assert np.sum([terminated for _, terminated, _ in ends]) >= 3
+    assert np.sum([truncated for _, _, truncated in ends]) >= 10
+    for lane in range(12):
+        observation, _ = single.reset(seed=21 + lane)
+        assert same(observation, lane_of(rows[0], lane))
+        for step, action in enumerate(actions[:, lane]):
+            observation, *result, _ = single.step(int(action))
+            assert result == [values[lane] for values in ends[step]]
+            if result[1] or result[2]:
+                observation, _ = single.reset()
+            assert same(observation, lane_of(rows[step + 1], lane))
+
+
+def test_a_single_env_goes_on_as_long_as_own_users_stay():
+    env = gymnasium.make(VIDEO_ID, own_users=LOVERS, session_length=40).unwrapped
+    env.reset(seed=0)
+    env.simulator.sessions["patience"] = -1.0  # which means nothing to these users
+    for _ in range(40):
+        coldest = int(env.latent_state()["candidate_factors"][:, 0].argmin())
+        *_, terminated, truncated, _ = env.step(coldest)
+        assert not terminated
+    assert truncated
+    with pytest.raises(gymnasium.error.ResetNeeded):
+        env.step(0)
+
+
+def test_two_threads_do_what_one_does():
+    one, two = make(9), make(9, num_threads=2)
+    assert same(one.reset(seed=2), two.reset(seed=2))
+    for action in random_actions(one.action_space, np.random.default_rng(1), 60):
+        assert same(one.step(action), two.step(action))
+    assert one.simulator.sessions.tobytes() == two.simulator.sessions.tobytes()
+
+
+def test_own_numbers_begin_at_0_keep_what_is_written_and_begin_anew_with_the_next_user():
+    envs = make(64)
+    envs.reset(seed=0)
+    own = envs.simulator.sessions["own"]
+    assert own.shape == (64, NUM_OWN)
+    assert (own == 0.0).all()
+    num_chosen, last = np.zeros(64), np.zeros(64)
+    num_ends = 0
+    for action in random_actions(envs.action_space, np.random.default_rng(2), 30):
+        _, rewards, terminated, truncated, infos = envs.step(action)
+        is_over = terminated | truncated
+        num_chosen += infos["click"]
+        last = np.where(rewards > 0.0, rewards, last)
+        num_chosen[is_over], last[is_over] = 0.0, 0.0
+        num_ends += is_over.sum()
+        assert (own[:, 0] == num_chosen).all()
+        assert (own[:, 1] == last).all()
+    assert num_ends >= 10
+    assert num_chosen.max() > 3.0
+
+
+def test_own_numbers_are_part_of_the_state_that_is_saved_and_restored():
+    envs = make(8)
+    envs.reset(seed=0)
+    actions = random_actions(envs.action_space, np.random.default_rng(3), 40)
+    for action in actions[:10]:
+        envs.step(action)
+    state = envs.simulator.state()
+    own = np.array(state["sessions"]["own"])
+    assert own[:, 0].any()
+    first = [envs.step(action) for action in actions[10:]]
+    assert not same(np.array(envs.simulator.sessions["own"]), own)
+    envs.simulator.restore(state)
+    assert same(np.array(envs.simulator.sessions["own"]), own)
+    assert same([envs.step(action) for action in actions[10:]], first)
+
+
+def test_the_platform_has_seen_of_each_item_what_own_users_make_of_it():
+    simulator = make(1).simulator
+    topic = simulator.world.item_records["topics"][:, 0]
+    oldest = simulator.world.item_statistics[-1].astype(float)
+    is_rated = oldest[:, 3] > 0
+    assert is_rated.mean() > 0.9
+    np.testing.assert_allclose(5.0 * oldest[is_rated, 2], 1.0 + 4.0 * topic[is_rated], rtol=1e-5)
+    impressions = 2.0 ** (32.0 * oldest[:, 0]) - 1.0
+    rate = logistic(2.0 * topic - 1.0)
+    error = (oldest[:, 1] - rate) / np.sqrt(rate * (1.0 - rate) / impressions)
+    assert np.abs(error).max() < 5.0
+    assert 0.9 < error.std() < 1.1
+
+
+def test_the_latent_state_and_the_myopic_oracle_expect_what_own_users_do():
+    envs = make(50)
+    observations, _ = envs.reset(seed=4)
+    latent = envs.latent_state()
+    topic = latent["candidate_factors"][:, :, 0]
+    expected = logistic(2.0 * topic - 1.0) * (1.0 + 4.0 * topic)
+    np.testing.assert_allclose(latent["expected_rewards"], expected, rtol=1e-12)
+    oracle = MyopicOracle()
+    oracle.begin(envs)
+    assert (oracle.act(observations, np.ones(50, bool)) == expected.argmax(1)).all()
+
+
+def test_the_foresight_oracle_looks_through_own_users():
+    envs = make(50)
+    observations, _ = envs.reset(seed=5)
+    topic = envs.latent_state()["candidate_factors"][:, :, 0]
+    oracle = LookaheadOracle()
+    oracle.begin(envs)
+    assert (oracle.act(observations, np.ones(50, bool)) == topic.argmax(1)).all()
+
+
+def test_the_planning_oracle_foresees_that_own_users_leave_after_what_they_love_most():
+    envs = make(12, session_length=12)
+    planner = PlanningOracle(num_futures=6, num_options=1_000)  # foresight, which knows our users alone, ranks badly
+    myopic, planned = (evaluate(agent, envs, seed=6) for agent in (LookaheadOracle(), planner))
+    assert myopic.has_left.all()
+    assert planned.has_left.mean() < 0.7
+    assert planned.returns.mean() > 2.0 * myopic.returns.mean()
+
+
+def test_the_logged_visit_of_a_warm_user_is_one_of_own_users():
+    envs = make(100, changes={"population": {"warm_share": 1.0}, "behaviour": {"rating_probability": 1.0}})
+    envs.reset(seed=7)
+    sessions, topics = envs.simulator.sessions, envs.simulator.world.item_records["topics"]
+    num_items = 0
+    for session in sessions:
+        shown = session["history_items"][: session["num_shown"]]
+        feedback = session["history_feedback"][: session["num_shown"]]
+        is_chosen = feedback[:, 1] == 1.0
+        stars = 1.0 + 4.0 * topics[shown, 0]
+        assert feedback[:, 3] == pytest.approx(stars * is_chosen)
+        assert session["own"][0] == is_chosen.sum()  # what a user remembers, the visit's end outlives
+        assert session["own"][1] == pytest.approx(stars[is_chosen][-1] if is_chosen.any() else 0.0)
+        num_items += len(shown)
+    assert num_items > 500
+    shown = np.concatenate([session["history_items"][: session["num_shown"]] for session in sessions])
+    assert topics[shown, 0].mean() > 1.5 * topics[:, 0].mean()  # the logging policy shows the likelier of two
+
+
+# An identical copy of every function.
+
+
+def copy_of(function):
+    plain = function.py_func
+    return types.FunctionType(plain.__code__, plain.__globals__, plain.__name__, plain.__defaults__)
+
+
+@pytest.fixture(scope="module")
+def copies() -> OwnUsers:
+    return OwnUsers(**{name: copy_of(getattr(user_model, name)) for name in REPLACEABLE})
+
+
+CHANGES = {"population": {"warm_share": 0.5}, "behaviour": {"repeat_gain": 0.3, "repeat_boredom": 0.1}}
+
+
+def test_identical_copies_of_the_functions_give_bit_equal_worlds_and_courses(copies):
+    plain, mine = (gymnasium.make_vec(VIDEO_ID, 32, changes=CHANGES, **own) for own in ({}, {"own_users": copies}))
+    worlds = plain.simulator.world, mine.simulator.world
+    assert worlds[0] is not worlds[1]
+    assert same(*(world.item_statistics for world in worlds))
+    assert same(plain.reset(seed=0), mine.reset(seed=0))
+    for action in random_actions(plain.action_space, np.random.default_rng(0), 80):
+        assert same(plain.step(action), mine.step(action))
+    assert same(plain.latent_state(), mine.latent_state())
+    assert plain.simulator.sessions.tobytes() == mine.simulator.sessions.tobytes()
+
+
+def test_own_users_are_about_as_fast_as_those_of_the_package(copies):
+    ways = [gymnasium.make_vec(VIDEO_ID, 256, changes=CHANGES, **own) for own in ({}, {"own_users": copies})]
+    slates = np.zeros((256, 1), np.int64)
+    for envs in ways:
+        envs.reset(seed=0)
+        envs.simulator.step(slates)
+
+    def seconds(envs) -> float:
+        began = time.perf_counter()
+        for _ in range(40):
+            envs.simulator.step(slates)
+        return time.perf_counter() - began
+
+    ratios = [seconds(ways[0]) / seconds(ways[1]) for _ in range(25)]
+    print(f"own users: {np.median(ratios):.2f} of the speed of the package's", np.round(ratios, 2))
+    assert np.median(ratios) > 0.3
+
+
+def test_a_function_that_is_not_replaced_stays_the_very_same():
+    only_leaving = OwnUsers(has_left=leave_after_too_much)
+    for name in REPLACEABLE:
+        function = getattr(user_model, name)
+        adapted = only_leaving.adapted(function)
+        assert (adapted is function) == (name != "has_left")
+    assert only_leaving.adapted(user_model.has_left).py_func is leave_after_too_much
+    assert OwnUsers().adapted(user_model.choose) is user_model.choose
+
+
+def test_a_function_that_is_compiled_already_is_taken_as_it_is():
+    compiled = njit(leave_after_too_much)
+    assert OwnUsers(has_left=compiled).adapted(user_model.has_left) is compiled
+
+
+def test_a_copied_env_shares_the_world_and_what_was_compiled():
+    env = gymnasium.make(VIDEO_ID, own_users=LOVERS).unwrapped
+    again = gymnasium.make(copy.deepcopy(env.spec)).unwrapped
+    assert again.simulator.world is env.simulator.world
+
+
+def test_own_users_take_effect_in_another_process(tmp_path):
+    """There, `user_model` has compiled functions of its own."""
+
+    @njit
+    def my_meeting(session, user, p):
+        session.own[0] = 1.0
+
+    path = tmp_path / "own_users.pickle"
+    path.write_bytes(cloudpickle.dumps(OwnUsers(has_left=lambda session, p: session.step > 3, meet=my_meeting)))
+    program = (
+        f"import pickle; from recsim_env import user_model; own = pickle.load(open({str(path)!r}, 'rb'));"
+        "print(own.adapted(user_model.has_left).py_func.__name__, own.adapted(user_model.meet).py_func.__name__,"
+        "own.adapted(user_model.skip) is user_model.skip)"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path)
+    assert (ran.stdout.strip(), ran.stderr) == ("<lambda> my_meeting True", "")
+    assert pickle.loads(pickle.dumps(LOVERS)).adapted(user_model.has_left).py_func is leave_after_too_much
+
+
+# Without the compiler.
+
+NO_COMPILER = """
+import json
+import gymnasium
+import numpy as np
+from test_custom_user_model_sessions import FEW_ITEMS, calls_of_each, course_of_lovers
+
+print(json.dumps({"course": course_of_lovers(), "calls": calls_of_each()}))
+"""
+FEW_ITEMS = {"num_items": 40, "arrivals_per_step": 0.0}
+
+
+def course_of_lovers() -> list:
+    envs = make(3, changes={"catalog": FEW_ITEMS, "population": {"warm_share": 0.5}})
+    envs.reset(seed=1)
+    rows = []
+    for action in random_actions(envs.action_space, np.random.default_rng(0), 20):
+        rows += [envs.step(action)[1].tolist(), envs.simulator.sessions["own"].tolist()]
+    return [*rows, envs.latent_state()["expected_rewards"].tolist(), envs.simulator.world.item_statistics[-1].tolist()]
+
+
+def calls_of_each() -> dict[str, int]:
+    """How often each function is called, if it alone is replaced by one that counts (in plain Python)."""
+    changes = {
+        "catalog": {**FEW_ITEMS, "repeat_share": 0.2, "num_creators": 2},
+        "population": {"warm_share": 0.5, "num_moods": 2},
+        "behaviour": {"repeat_gain": 0.5, "follow_probability": 0.5, "choice_intercept": 0.0},
+    }
+    simulator = gymnasium.make_vec("recsim_env/Ecommerce-v0", 2, changes=changes).unwrapped.simulator
+    calls = dict.fromkeys(REPLACEABLE, 0)
+
+    def counting(name: str):
+        original = getattr(user_model, name)
+
+        @functools.wraps(original)
+        def counted(*arguments):
+            calls[name] += 1
+            return original(*arguments)
+
+        return counted
+
+    for name in REPLACEABLE:
+        world = dataclasses.replace(simulator.world, own_users=OwnUsers(**{name: counting(name)}))
+        mine = Simulator(world, simulator.config, 2)
+        start(mine)
+        for _ in range(15):
+            mine.step(np.zeros((2, 1), np.int64))
+        mine.latent_state()
+    return calls
+
+
+@pytest.fixture(scope="module")
+def without_compiler() -> dict:
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": str(CHECKOUT)}
+    ran = subprocess.run(
+        [sys.executable, "-c", NO_COMPILER], capture_output=True, text=True, cwd=CHECKOUT / "tests", env=environment
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stderr == ""
+    return json.loads(ran.stdout)
+
+
+def test_own_users_do_the_same_without_the_compiler(without_compiler):
+    compiled, plain = course_of_lovers(), without_compiler["course"]
+    assert len(compiled) == len(plain)
+    for one, other in zip(compiled, plain, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-9)
+
+
+def test_each_replaceable_function_is_called_when_it_is_replaced(without_compiler):
+    assert set(without_compiler["calls"]) == set(REPLACEABLE)
+    assert [name for name, number in without_compiler["calls"].items() if number == 0] == []
