@@ -1,61 +1,250 @@
-"""The protocol: what every agent can do.
+"""The agent interface: construct with an env, `learn`, `predict`, `save`, `load`, as in Stable-Baselines3.
 
-Shape legend: N sessions side by side, M candidates, S slots of a slate, F content features.
+Shape legend: N sessions side by side, M candidates, S slots of a slate, H rows of the history, F content features.
 """
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
+import gymnasium
 import numpy as np
+
+import recsim_env  # noqa: F401  (registers the ids)
+from agents.callbacks import Callback, CallbackFunction, TrainingProgress
+from agents.saved_tensors import load_tensors, save_tensors
+from recsim_env.envs.single import RecommenderEnv
+from recsim_env.envs.vector import RecommenderVectorEnv
+from recsim_env.simulation.observation import ObservationLayout
 
 Observations = Any
 """A batch of observations: a dict of arrays with the sessions first, or one such array (`observation="flat"`)."""
 
 Env = Any
-"""A `RecommenderVectorEnv`, or a `RecommenderEnv` for one session."""
+"""A `RecommenderVectorEnv`, a `RecommenderEnv`, a Stable-Baselines3 `VecEnv` over the former, or any of them wrapped."""
+
+State = Any
+"""What an agent remembers of the sessions that are being played; None if it remembers nothing."""
+
+
+class NotFittedError(RuntimeError):
+    """An agent that has to be trained first is asked to predict or to save."""
+
+    def __init__(self) -> None:
+        super().__init__("not trained: call learn() or load()")
 
 
 class Agent(ABC):
     """Chooses what to show in N sessions at once.
 
-    An agent's constructor takes keyword arguments only: its settings. Those that compute with torch take `device`.
+    What was learned is kept in the agent; what is remembered of the sessions being played is kept in the state that
+    `predict` takes and returns. A subclass implements `act`, and `initial_state` if it remembers anything.
+
+    Args:
+        env: what the agent acts in, or the id of an env; None only until `set_env` is called.
+        seed: seeds whatever the agent draws, in training and in play.
     """
 
-    observation: str = "dict"
-    """The kind of observation it wants of the env."""
+    observation: ClassVar[str] = "dict"
+    """The kind of observation that the agent reads."""
 
-    env_variant: str = ""
+    env_variant: ClassVar[str] = ""
     """Which of a scenario's ids it plays: `recsim_env/{scenario}{env_variant}-v0`."""
 
-    def begin(self, env: Env, seed: int = 0) -> None:
-        """Get ready to act in the sessions of `env`. `seed` is for agents that act at random."""
-        simulator = env.unwrapped.simulator
-        self.num_sessions = len(simulator)
-        self.layout = simulator.layout
-        self.slate_size = simulator.config.slate_size
+    num_envs: ClassVar[int] = 64
+    """Sessions side by side if it is given an id, or a single env, to learn in."""
+
+    is_privileged: ClassVar[bool] = False
+    """Whether it reads the latent state of the env, which no deployed recommender can."""
+
+    settings: dict[str, Any]
+    """The keyword arguments that the agent was constructed with, without the env."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        agent = super().__new__(cls)
+        bound = inspect.signature(cls.__init__).bind_partial(agent, *args, **kwargs).arguments
+        named = {name: value for name, value in bound.items() if name not in ("self", "env", "settings")}
+        agent.settings = {**named, **bound.get("settings", {})}
+        return agent
+
+    def __init__(self, env: Env | str | None = None, *, seed: int = 0) -> None:
+        self.num_timesteps = 0
+        """User-steps that the agent has learned from so far."""
+        self._env: Any = None
+        self._layout: ObservationLayout | None = None
+        self._slate_size = 1
+        self.set_random_seed(seed)
+        if env is not None:
+            self.set_env(env)
+
+    @property
+    def env(self) -> Any:
+        """The `RecommenderVectorEnv` or `RecommenderEnv` that it acts in."""
+        if self._env is None:
+            raise ValueError(f"{type(self).__name__}: has no env; call set_env(env)")
+        return self._env
+
+    @property
+    def layout(self) -> ObservationLayout:
+        """Where each part of an observation stands."""
+        if self._layout is None:
+            raise ValueError(f"{type(self).__name__}: has no env; call set_env(env)")
+        return self._layout
+
+    @property
+    def slate_size(self) -> int:
+        """S."""
+        return self._slate_size
+
+    def set_env(self, env: Env | str) -> None:
+        """Act in another env from now on, in its catalogue and with its users.
+
+        Raises:
+            ValueError: the env has another kind of observation than the agent reads, or is not one of ours.
+        """
+        if isinstance(env, str):
+            env = gymnasium.make_vec(
+                env, self.num_envs, vectorization_mode="vector_entry_point", observation=self.observation
+            )
+        env = unwrapped(env)
+        if env.observation_kind != self.observation:
+            raise ValueError(
+                f"observation={env.observation_kind!r}: {type(self).__name__} reads {self.observation!r}; "
+                f"make the env with observation={self.observation!r}"
+            )
+        self._env, self._layout = env, env.simulator.layout
+        self._slate_size = env.simulator.config.slate_size
+
+    def set_random_seed(self, seed: int) -> None:
+        """Start all random draws anew from this seed."""
+        self.seed, self._num_generators = seed, 0
+
+    def new_generator(self) -> np.random.Generator:
+        """A generator for new sessions; no two are alike until `set_random_seed` is called."""
+        self._num_generators += 1
+        return np.random.default_rng(self.seed if self._num_generators == 1 else [self.seed, self._num_generators])
+
+    def learn(
+        self, total_timesteps: int, callback: Callback | CallbackFunction | None = None, progress_bar: bool = False
+    ) -> Self:
+        """Return the agent as it is: it has nothing to learn before a session. See `Learner.learn` for those that do."""
+        return self
+
+    def predict(
+        self,
+        observations: Observations,
+        state: State = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = True,
+    ) -> tuple[Any, State]:
+        """Actions for a batch of observations, or for one observation without the batch dimension.
+
+        Args:
+            observations: of the kind that the agent reads.
+            state: what the previous call returned, or None for sessions that the agent has not followed so far: all
+                that it then knows of them is in the observation, the history in the first place. The state is updated
+                in place.
+            episode_start: [N] bool, the sessions that have just begun. Ignored where `state` is None.
+            deterministic: False samples from the policy where the agent has a stochastic one.
+
+        Returns:
+            Actions ([N] int64; [N, S] for slates; [N, F] float32 for ids that take points in content space), and the
+            state for the next call.
+
+        Raises:
+            NotFittedError: the agent has to be trained first.
+        """
+        is_single = (observations["user"] if isinstance(observations, dict) else observations).ndim == 1
+        if is_single:
+            is_dict = isinstance(observations, dict)
+            observations = {name: part[None] for name, part in observations.items()} if is_dict else observations[None]
+        num_sessions = len(observations["user"] if isinstance(observations, dict) else observations)
+        if state is None:
+            state, is_first = self.initial_state(num_sessions), np.ones(num_sessions, np.bool_)
+        elif episode_start is None:
+            is_first = np.zeros(num_sessions, np.bool_)
+        else:
+            is_first = np.asarray(episode_start, np.bool_).reshape(num_sessions)
+        actions = self.act(observations, state, is_first, deterministic)
+        return (actions[0] if is_single else actions), state
+
+    def initial_state(self, num_sessions: int) -> State:
+        """What is remembered of N sessions before their first step; None if the agent remembers nothing."""
+        return None
 
     @abstractmethod
-    def act(self, observations: Observations, is_first: np.ndarray) -> np.ndarray:
-        """Actions for a batch of observations: [N] int64, or [N, S] for slates; points in content space for ids that
-        take those.
+    def act(
+        self, observations: Observations, state: State, episode_start: np.ndarray, deterministic: bool
+    ) -> np.ndarray:
+        """Actions for a batch of observations, as `predict` describes them; updates `state` in place.
 
-        `is_first` [N] bool marks the sessions that have just begun: what was learnt of the person before is void.
+        `episode_start` [N] bool marks the sessions that have just begun: what `state` holds of the previous user of
+        that lane must be dropped.
         """
+
+    def log_probabilities(
+        self,
+        observations: Observations,
+        actions: np.ndarray,
+        state: State = None,
+        episode_start: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """[N] float64: log-probabilities of these actions under `predict(..., deterministic=False)`.
+
+        Raises:
+            NotImplementedError: the policy is deterministic, or its probabilities have no closed form.
+        """
+        raise NotImplementedError(f"{type(self).__name__}: has no action probabilities in closed form")
 
     def best_params(self) -> dict[str, Any]:
         """Settings that `learn` has chosen by itself, for the record."""
         return {}
 
-    def recommend(self, observation: Any) -> Any:
-        """What to show for one observation, unbatched, of the env of one session that was given to `begin`.
+    def save(self, path: Path | str) -> None:
+        """Write the agent to one file, whole or not at all; the file holds tensors and text and cannot run code.
 
-        All that the agent takes into account of the person is in the observation: its history in the first place.
+        Raises:
+            NotFittedError: the agent has to be trained first.
         """
-        is_dict = isinstance(observation, dict)
-        batch = {name: part[None] for name, part in observation.items()} if is_dict else observation[None]
-        return self.act(batch, np.ones(1, np.bool_))[0]
+        tensors, learned = self.learned()
+        layout = None if self._layout is None else self._layout.as_settings()
+        kept = {
+            "settings": self.settings,
+            "learned": learned,
+            "layout": layout,
+            "slate_size": self._slate_size,
+            "num_timesteps": self.num_timesteps,
+        }
+        save_tensors(Path(path), path_of(type(self)), tensors, kept)
+
+    @classmethod
+    def load(cls, path: Path | str, env: Env | str | None = None, **settings: Any) -> Self:
+        """The agent that `save` wrote.
+
+        Args:
+            path: the file.
+            env: what it acts in from now on. Agents that read the whole catalogue or the latent state need one.
+            settings: keyword arguments of the constructor in place of the saved ones, such as `device`.
+
+        Raises:
+            ValueError: the file is missing, damaged, or of another agent; one line that says which.
+        """
+        tensors, kept = load_tensors(Path(path), path_of(cls))
+        agent = cls(env, **{**kept["settings"], **settings})
+        if env is None and kept["layout"] is not None:
+            agent._layout, agent._slate_size = ObservationLayout(**kept["layout"]), kept["slate_size"]
+        agent.num_timesteps = kept["num_timesteps"]
+        agent.restore(tensors, kept["learned"])
+        return agent
+
+    def learned(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """What was learned, for a file: arrays, and values that JSON can hold. `NotFittedError` before training."""
+        return {}, {}
+
+    def restore(self, tensors: dict[str, np.ndarray], learned: dict[str, Any]) -> None:
+        """Take over what another agent's `learned` returned."""
 
     def candidates(self, observations: Observations) -> np.ndarray:
         """[N, M, F + 6]: the candidates of a batch of `"dict"` observations."""
@@ -65,50 +254,60 @@ class Agent(ABC):
         """[N, H, F + 7]: the histories of a batch of `"dict"` observations, most recent first."""
         return observations["history"].reshape(-1, *self.layout.history_shape)
 
-    def best(self, scores: np.ndarray, candidate_mask: np.ndarray) -> np.ndarray:
-        """Actions that show the candidates with the highest scores [N, M], best on top; missing ones last."""
+    def top_candidates(self, scores: np.ndarray, candidate_mask: np.ndarray) -> np.ndarray:
+        """Actions that show the candidates with the highest scores [N, M], best on top; missing ones come last."""
         ranked = np.argsort(np.where(candidate_mask > 0, -scores, np.inf), axis=1, kind="stable")
         return ranked[:, 0] if self.slate_size == 1 else ranked[:, : self.slate_size]
 
 
 class Learner(Agent):
-    """An agent that learns by acting."""
+    """An agent that is trained by acting in an env. A subclass implements `train`, `learned` and `restore` as well."""
 
-    has_budget: bool = True
-    """Whether what it learns depends on the number of steps that it may take."""
+    uses_budget: ClassVar[bool] = True
+    """Whether what it learns depends on the number of steps it may take."""
 
-    reads_evaluation_catalog: bool = False
-    """Whether it learns from what other people answered on the very catalogue that it is evaluated on (its `learn` is
-    then given that catalogue with training users): an advantage over those that never saw these items."""
+    reads_evaluation_catalog: ClassVar[bool] = False
+    """Whether it has to be trained, with other users, on the very catalogue that it is evaluated on: an advantage over
+    agents that never saw these items."""
+
+    def learn(
+        self, total_timesteps: int, callback: Callback | CallbackFunction | None = None, progress_bar: bool = False
+    ) -> Self:
+        """Train for `total_timesteps` user-steps in the agent's env, and return the agent.
+
+        Args:
+            total_timesteps: steps of all lanes together; the last rollout may go a little beyond.
+            callback: a `callbacks.Callback`, or a function `callback(agent)` that is called after each batch of steps
+                and ends the training by returning False. It may evaluate the agent in another env.
+            progress_bar: show one, with the time left.
+        """
+        progress = TrainingProgress(self, total_timesteps, callback, progress_bar)
+        with progress:
+            self.train(total_timesteps, progress.update)
+        return self
 
     @abstractmethod
-    def learn(
-        self,
-        env_id: str,
-        env_options: dict[str, Any],
-        num_steps: int,
-        seed: int,
-        report: Callable[[int], None] | None = None,
-        report_every: int = 0,
-    ) -> None:
-        """Act for `num_steps` user-steps in sessions of `gymnasium.make_vec(env_id, ..., **env_options)`.
+    def train(self, total_timesteps: int, update: Callable[[int], bool]) -> None:
+        """Learn from `total_timesteps` steps of `self.env`.
 
-        `report(steps taken)` is called at the start, about every `report_every` steps and at the end
-        (`milestones.Milestones`). It may let the agent `begin` and `act` in another env: what learning needs to go on
-        must not be kept in what those two change.
+        Call `update(steps taken in this training)` after each batch of steps, and stop when it returns False. A
+        callback may change `self.env` and the agent's random seed and back: draw from generators of your own.
         """
 
-    @abstractmethod
-    def save(self, path: Path) -> None:
-        """Write what was learnt to a file, whole or not at all."""
 
-    @abstractmethod
-    def load(self, path: Path) -> None:
-        """Take up what `save` wrote."""
+def unwrapped(env: Env) -> Any:
+    """The `RecommenderVectorEnv` or `RecommenderEnv` behind wrappers and the Stable-Baselines3 adapter.
+
+    Raises:
+        ValueError: there is none.
+    """
+    found = env.unwrapped
+    found = getattr(found, "vector_env", found)
+    if not isinstance(found, RecommenderVectorEnv | RecommenderEnv):
+        raise ValueError(f"env={type(found).__name__}: must be a RecommenderVectorEnv or a RecommenderEnv")
+    return found
 
 
-class NotFittedError(RuntimeError):
-    """An agent that has to learn first is asked to act or to save."""
-
-    def __init__(self) -> None:
-        super().__init__("this agent has not learnt anything yet: call learn() or load()")
+def path_of(agent_class: type[Agent]) -> str:
+    """`package.module:Class`."""
+    return f"{agent_class.__module__}:{agent_class.__qualname__}"

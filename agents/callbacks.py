@@ -1,34 +1,102 @@
-"""When a learner reports."""
+"""Callbacks: what happens while an agent is trained, such as an evaluation in an env of its own."""
 
 from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from agents.agent import Agent
+
+CallbackFunction = Callable[["Agent"], bool | None]
+"""Called after each batch of steps; False ends the training. `agent.num_timesteps` says how far it is."""
 
 
-class Milestones:
-    """Calls `report(steps taken)` at the start, each time another `every` steps are over, and at the end; not again
+class Callback:
+    """Base class of callbacks; override what is needed."""
+
+    def on_training_start(self, agent: "Agent", total_timesteps: int) -> None:
+        """Before the first step."""
+
+    def on_step(self, agent: "Agent") -> bool | None:
+        """After each batch of steps; returning False ends the training."""
+
+    def on_training_end(self, agent: "Agent") -> None:
+        """After the last step."""
+
+
+class EveryNSteps(Callback):
+    """Calls a function at the start of training, each time another `num_steps` are over, and at the end; not again
     within half an interval before the end.
 
     Args:
-        report: what to call, or None for nothing.
-        every: user-steps between reports; 0 for the start and the end only.
-        num_steps: user-steps of the whole training.
+        num_steps: user-steps between calls; 0 for the start and the end only.
+        function: called with the agent.
     """
 
-    def __init__(self, report: Callable[[int], None] | None, every: int, num_steps: int) -> None:
-        self._report, self._every, self._next = report, every, every
-        self._last = num_steps - every / 2
+    def __init__(self, num_steps: int, function: Callable[["Agent"], None]) -> None:
+        self.num_steps, self.function = num_steps, function
+        self._next, self._last = 0, 0.0
 
-    def begin(self) -> None:
-        """Before the first step."""
-        if self._report:
-            self._report(0)
+    def on_training_start(self, agent: "Agent", total_timesteps: int) -> None:
+        self._next = agent.num_timesteps + self.num_steps
+        self._last = agent.num_timesteps + total_timesteps - self.num_steps / 2
+        self.function(agent)
 
-    def reach(self, num_taken: int) -> None:
-        """After each batch of steps, with the steps taken since the start."""
-        if self._report and self._every and self._next <= num_taken < self._last:
-            self._next += self._every
-            self._report(num_taken)
+    def on_step(self, agent: "Agent") -> None:
+        if self.num_steps and self._next <= agent.num_timesteps < self._last:
+            self._next += self.num_steps
+            self.function(agent)
 
-    def end(self, num_taken: int) -> None:
-        """After the last step."""
-        if self._report:
-            self._report(num_taken)
+    def on_training_end(self, agent: "Agent") -> None:
+        self.function(agent)
+
+
+class _FunctionCallback(Callback):
+    def __init__(self, function: CallbackFunction) -> None:
+        self.on_step = function  # type: ignore[method-assign]
+
+
+class TrainingProgress:
+    """Counts the steps of one training, shows a progress bar if asked to, and calls the callback.
+
+    Args:
+        agent: whose `num_timesteps` is counted up.
+        total_timesteps: steps of this training.
+        callback: a `Callback`, a function, or None.
+        progress_bar: whether to show one.
+    """
+
+    def __init__(
+        self, agent: "Agent", total_timesteps: int, callback: Callback | CallbackFunction | None, progress_bar: bool
+    ) -> None:
+        self._agent, self._total, self._before = agent, total_timesteps, agent.num_timesteps
+        self._callback = (
+            callback if isinstance(callback, Callback) else _FunctionCallback(callback) if callback else None
+        )
+        self._has_bar, self._bar, self._task = progress_bar, None, None
+
+    def __enter__(self) -> "TrainingProgress":
+        if self._callback:
+            self._callback.on_training_start(self._agent, self._total)
+        if self._has_bar:
+            from agents.terminal import console, progress_bar  # rich is needed for this alone
+
+            self._bar: Any = progress_bar(console())
+            self._bar.start()
+            self._task = self._bar.add_task(type(self._agent).__name__, total=self._total)
+        return self
+
+    def update(self, num_taken: int) -> bool:
+        """After each batch of steps, with the steps taken in this training; False asks to stop."""
+        self._agent.num_timesteps = self._before + num_taken
+        if self._bar:
+            self._bar.update(self._task, completed=min(num_taken, self._total))
+        return not self._callback or self._callback.on_step(self._agent) is not False
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._bar:
+            self._bar.stop()
+        if error is None and self._callback:
+            self._callback.on_training_end(self._agent)

@@ -1,58 +1,59 @@
-"""Who can be compared: every agent with its class, its settings and what kind it is."""
+"""Every agent by name: its class, its settings and its family; `make`, `load` and `names`."""
 
 import difflib
 import importlib
 import inspect
-import json
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agents.agent import Agent, Learner
-
-TUNED = Path(__file__).parents[1] / "benchmarks" / "tuned"
-"""A file `<agent>.json` for each agent whose settings `python -m benchmarks tune` has found."""
+from agents.agent import Agent, Env, Learner
+from agents.saved_tensors import saved_by
 
 FAMILIES = {
-    "reference": "knows what no agent can",
-    "rule": "ranks by a rule",
-    "bandit": "learns each person within the session",
-    "logged": "learns from answers how items are rated, without reinforcement",
-    "learner": "learns by reinforcement, ours",
-    "library": "learns by reinforcement, of Stable-Baselines3 or sb3-contrib",
-    "own": "put on the board by --agent",
+    "reference": "random play, or reads what no deployed agent can",
+    "rule": "ranks by a fixed rule",
+    "bandit": "learns about each user within the session",
+    "supervised": "learns from feedback how items are rated, without reinforcement",
+    "reinforcement": "learns by reinforcement; our implementation",
+    "library": "learns by reinforcement; an algorithm of Stable-Baselines3 or sb3-contrib",
+    "own": "given by --agent or --model",
 }
-"""Kinds of agents, in words."""
+"""Families of agents and what they have in common."""
 
 
 class UnknownAgentError(ValueError):
-    """No agent has that name, or what has it is no agent; the message says so in one line."""
+    """No agent has that name, or the name does not lead to an agent; the message says so in one line."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One agent of the board."""
+    """One agent of the registry."""
 
     path: str
     """`package.module:Class`."""
     family: str
+    """A key of `FAMILIES`."""
     settings: dict[str, Any] = field(default_factory=dict)
-    """Keyword arguments of the class; what `TUNED` holds for the agent takes precedence."""
+    """Keyword arguments of the class."""
+    num_envs: int | None = None
+    """Sessions side by side in training; None for the default of the class."""
     reads_evaluation_catalog: bool = False
     """As its class has it (`Learner.reads_evaluation_catalog`); here, so that a report need not import the agents."""
 
-    @property
-    def module(self) -> str:
-        """`package.module`."""
-        return module_of(self.path)
-
     def agent_class(self) -> type[Agent]:
-        """The class; `UnknownAgentError` in one line if it is not there or no agent."""
+        """The class.
+
+        Raises:
+            UnknownAgentError: it cannot be imported, or is not an agent.
+        """
+        module, _, name = self.path.partition(":")
         try:
-            found = getattr(importlib.import_module(self.module), self.path.partition(":")[2])
-        except Exception as error:  # whatever somebody's module does when it is imported
-            words = " ".join(f"{type(error).__name__}: {error}".split())
-            raise UnknownAgentError(f"agent {self.path!r}: cannot be imported ({words})") from None
+            found = getattr(importlib.import_module(module), name)
+        except (Exception, SystemExit) as error:  # importing a user's module can raise anything
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise UnknownAgentError(f"agent {self.path!r}: cannot be imported ({reason})") from None
         if not (inspect.isclass(found) and issubclass(found, Agent)):
             raise UnknownAgentError(f"agent {self.path!r}: is not a class that extends agents.agent.Agent")
         return found
@@ -60,11 +61,6 @@ class Entry:
     @property
     def is_learner(self) -> bool:
         return issubclass(self.agent_class(), Learner)
-
-
-def module_of(path: str) -> str:
-    """`package.module` of `package.module:Class`."""
-    return path.partition(":")[0]
 
 
 def _of_library(algorithm: str, **settings: Any) -> Entry:
@@ -84,7 +80,7 @@ def _of_wolpertinger(algorithm: str, **settings: Any) -> Entry:
 
 
 def _of_log(path: str) -> Entry:
-    return Entry(path=path, family="logged", reads_evaluation_catalog=True)
+    return Entry(path=path, family="supervised", reads_evaluation_catalog=True)
 
 
 def _of_large_model(family: str, **settings: Any) -> Entry:
@@ -140,13 +136,13 @@ REGISTRY: dict[str, Entry] = {
     "neural-linear": Entry(path="agents.bandits.neural_linear:NeuralLinear", family="bandit"),
     "item-knn": _of_log("agents.supervised.item_knn:ItemKNN"),
     "matrix-factorization": _of_log("agents.supervised.matrix_factorization:MatrixFactorization"),
-    "sequence-model": Entry(path="agents.supervised.sequence_model:SequenceModel", family="logged"),
-    "pqn": Entry(path="agents.reinforcement.pqn:PQN", family="learner"),
-    "slateq": Entry(path="agents.reinforcement.slate_q:SlateQ", family="learner"),
-    "reinforce": Entry(path="agents.reinforcement.reinforce_top_k:ReinforceTopK", family="learner"),
-    "large-model": _of_large_model("learner", supervised_share=0.3),
-    "large-model-distilled": _of_large_model("learner", supervised_share=0.2, distillation_share=0.6),
-    "large-model-supervised": _of_large_model("logged", supervised_share=1.0, play="expected"),
+    "sequence-model": Entry(path="agents.supervised.sequence_model:SequenceModel", family="supervised"),
+    "pqn": Entry(path="agents.reinforcement.pqn:PQN", family="reinforcement"),
+    "slateq": Entry(path="agents.reinforcement.slate_q:SlateQ", family="reinforcement"),
+    "reinforce": Entry(path="agents.reinforcement.reinforce_top_k:ReinforceTopK", family="reinforcement"),
+    "large-model": _of_large_model("reinforcement", supervised_share=0.3),
+    "large-model-distilled": _of_large_model("reinforcement", supervised_share=0.2, distillation_share=0.6),
+    "large-model-supervised": _of_large_model("supervised", supervised_share=1.0, play="expected"),
     "ppo": _of_library("PPO", **_PPO),
     "ppo-multi-input": _of_library("PPO", policy="MultiInputPolicy", **_PPO),
     "ppo-mlp": _of_library("PPO", policy="MlpPolicy", **_PPO),
@@ -196,11 +192,45 @@ REGISTRY: dict[str, Entry] = {
         path="agents.references.planning_oracle:PlanningOracle", family="reference", settings={"num_threads": 1}
     ),
 }
-"""Every agent of ours by its name on the board."""
+"""Every agent by its name."""
+
+
+def names() -> tuple[str, ...]:
+    """The names that `make` takes."""
+    return tuple(REGISTRY)
+
+
+def make(name: str, env: Env | str, **settings: Any) -> Agent:
+    """A new agent: `make("pqn", env)`.
+
+    Args:
+        name: one of `names()`, or `package.module:Class`.
+        env: what it acts in, or an id. An id makes an env that fits the agent.
+        settings: keyword arguments of its class, in place of the registry's.
+
+    Raises:
+        UnknownAgentError: there is no such agent; the message has the nearest names.
+    """
+    entry = entry_named(name)
+    return entry.agent_class()(env=env, **{**entry.settings, **settings})
+
+
+def load(path: Path | str, env: Env | str | None = None, **settings: Any) -> Agent:
+    """The agent that `Agent.save` wrote to a file, whichever of the registry's it is; arguments as for `Agent.load`.
+
+    Raises:
+        UnknownAgentError: no agent of the registry has written it. Load agents of your own by `MyAgent.load(path)`.
+        ValueError: the file is missing or damaged.
+    """
+    written_by = saved_by(Path(path))
+    for entry in REGISTRY.values():
+        if entry.path == written_by:
+            return entry.agent_class().load(path, env, **settings)
+    raise UnknownAgentError(f"{path}: was written by {written_by!r}, which is no agent of the registry")
 
 
 def entry_named(name: str) -> Entry:
-    """The entry of that name, its tuned settings in it, or one for `package.module:Class`.
+    """The entry of that name, or one for `package.module:Class`.
 
     Raises:
         UnknownAgentError: there is none; the message has the nearest names.
@@ -209,25 +239,11 @@ def entry_named(name: str) -> Entry:
         return Entry(path=name, family="own")
     if name not in REGISTRY:
         raise UnknownAgentError(f"agent {name!r}: unknown{nearest(name, REGISTRY)}; or give package.module:Class")
-    entry, tuned = REGISTRY[name], TUNED / f"{name}.json"
-    if not tuned.is_file():
-        return entry
-    found = json.loads(tuned.read_text())["settings"]
-    return replace(entry, settings={**entry.settings, **found})
+    return REGISTRY[name]
 
 
-def reads_evaluation_catalog(name: str) -> bool:
-    """Whether the agent learns from others' answers about the evaluation's items; False for one that is not there."""
-    if name in REGISTRY:
-        return REGISTRY[name].reads_evaluation_catalog
-    try:
-        return bool(getattr(entry_named(name).agent_class(), "reads_evaluation_catalog", False))
-    except UnknownAgentError:
-        return False
-
-
-def nearest(name: str, names: Any) -> str:
+def nearest(name: str, known: Iterable[str]) -> str:
     """What to say of the names that look like one that is unknown, in capitals or not."""
-    by_letters = {each.casefold(): each for each in names}
+    by_letters = {each.casefold(): each for each in known}
     close = [by_letters[each] for each in difflib.get_close_matches(name.casefold(), by_letters, n=3, cutoff=0.4)]
-    return f"; did you mean {' or '.join(close)}?" if close else f"; there are {', '.join(names)}"
+    return f"; did you mean {' or '.join(close)}?" if close else f"; must be one of {', '.join(by_letters.values())}"

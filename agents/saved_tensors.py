@@ -37,3 +37,12 @@ def load_tensors(path: Path, agent: str) -> tuple[dict[str, np.ndarray], dict[st
     if metadata.get("agent") != agent:
         raise ValueError(f"{path}: was written by {metadata.get('agent')!r}, must be {agent!r}")
     return tensors, json.loads(metadata["settings"])
+
+
+def saved_by(path: Path) -> str:
+    """Which agent wrote a file of saved tensors; `ValueError` if it is missing or damaged."""
+    try:
+        with safetensors.safe_open(str(path), framework="np") as file:
+            return (file.metadata() or {}).get("agent", "")
+    except (OSError, safetensors.SafetensorError) as error:
+        raise ValueError(f"{path}: not a file of saved tensors ({error})") from None

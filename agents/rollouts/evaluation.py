@@ -1,31 +1,32 @@
-"""Plays one session in each lane of a vector env, and keeps what was shown and what came of it.
+"""Evaluation: one session in each lane of a vector env, and everything that was shown and answered.
 
 Shape legend: N sessions, T steps of the longest session, S slots of a slate.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 
-from agents.agent import Agent
-from recsim_env.envs.vector import RecommenderVectorEnv
+from agents.agent import Agent, Env, unwrapped
 from recsim_env.simulation.records import NO_ITEM
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What N evaluation sessions gave; sessions stand in the order of their seeds, so two agents' are paired."""
+    """Results of N evaluation sessions, in the order of their seeds: those of two agents are paired."""
 
     lengths: np.ndarray
     """[N] int64: steps until the session was over."""
     has_left: np.ndarray
     """[N] bool: the user left before the session's length was reached."""
     tenures: np.ndarray
-    """[N] int64: steps of logged history that the user brought; 0 for a cold user."""
+    """[N] int64: steps of logged history that the user brought; 0 for a cold-start user."""
     start_times: np.ndarray
     """[N] int64: the platform's time at the session's first step."""
     items: np.ndarray
-    """[T, N, S] int32: ids of what was shown, top slot first; NO_ITEM once the session is over."""
+    """[T, N, S] int32: ids of the items shown, top slot first; NO_ITEM once the session is over."""
     rewards: np.ndarray
     """[T, N] float64; 0 once the session is over."""
     clicks: np.ndarray
@@ -42,18 +43,38 @@ class Evaluation:
         return np.arange(len(self.rewards))[:, None] < self.lengths
 
 
-def evaluate(agent: Agent, env: RecommenderVectorEnv, seed: int, agent_seed: int = 0) -> Evaluation:
-    """Let `agent` play one session in each lane of `env`, seeded `seed`, `seed + 1`, ..."""
-    agent.begin(env, agent_seed)
+def evaluate(agent: Agent, env: Env, seed: int, agent_seed: int = 0, deterministic: bool = True) -> Evaluation:
+    """Let `agent` play one session in each lane of `env`, seeded `seed`, `seed + 1`, ...
+
+    The agent's own env and random seed are as before afterwards, so that a callback may evaluate an agent in training.
+    """
+    env = unwrapped(env)
+    with acting_in(agent, env, agent_seed):
+        return _play(agent, env, seed, deterministic)
+
+
+@contextmanager
+def acting_in(agent: Agent, env: Env, seed: int) -> Iterator[None]:
+    """Within the block, `agent` acts in `env` with that random seed; afterwards it is in its own env again."""
+    before, numbers = agent.__dict__.copy(), ("_env", "_layout", "_slate_size", "seed", "_num_generators")
+    agent.set_random_seed(seed)
+    agent.set_env(env)
+    try:
+        yield
+    finally:
+        agent.__dict__.update({name: before[name] for name in numbers})
+
+
+def _play(agent: Agent, env: Env, seed: int, deterministic: bool) -> Evaluation:
     observations, _ = env.reset(seed=seed)
     num_sessions, sessions = env.num_envs, env.simulator.sessions
     tenures, start_times = np.array(sessions["tenure"]), np.array(sessions["start_step"])
     lengths = np.zeros(num_sessions, np.int64)
     is_running, has_left = np.ones(num_sessions, np.bool_), np.zeros(num_sessions, np.bool_)
-    is_first = np.ones(num_sessions, np.bool_)
+    episode_start, state = np.ones(num_sessions, np.bool_), None
     items, rewards, clicks = [], [], []
     while is_running.any():
-        actions = agent.act(observations, is_first)
+        actions, state = agent.predict(observations, state, episode_start, deterministic)
         items.append(np.where(is_running[:, None], env.shown_items(actions), NO_ITEM))
         observations, reward, terminated, truncated, infos = env.step(actions)
         click = infos["click"] + infos["final_info"]["click"] if "final_info" in infos else infos["click"]
@@ -61,8 +82,8 @@ def evaluate(agent: Agent, env: RecommenderVectorEnv, seed: int, agent_seed: int
         clicks.append(click * is_running)
         lengths += is_running
         has_left |= terminated & is_running
-        is_first = terminated | truncated
-        is_running = is_running & ~is_first
+        episode_start = terminated | truncated
+        is_running = is_running & ~episode_start
     return Evaluation(
         lengths=lengths,
         has_left=has_left,

@@ -5,7 +5,7 @@ Shape legend: N sessions, M candidates.
 
 import numpy as np
 
-from agents.agent import Agent, Observations
+from agents.agent import Agent, Env, Observations
 from recsim_env.config import check_number
 from recsim_env.simulation.observation import CANDIDATE_COLUMNS
 from recsim_env.world.item_statistics import STATISTICS
@@ -19,12 +19,15 @@ class PopularityAgent(Agent):
     that nobody has seen yet ranks in the middle.
     """
 
-    def __init__(self, *, prior_impressions: float = 20.0) -> None:
+    def __init__(self, env: Env | str | None = None, *, prior_impressions: float = 20.0, seed: int = 0) -> None:
+        super().__init__(env, seed=seed)
         check_number("prior_impressions", prior_impressions, 0.0, np.inf, float)
         self.prior_impressions = prior_impressions
 
-    def act(self, observations: Observations, is_first: np.ndarray) -> np.ndarray:
-        return self.best(self.scores(observations), observations["candidate_mask"])
+    def act(
+        self, observations: Observations, state: None, episode_start: np.ndarray, deterministic: bool
+    ) -> np.ndarray:
+        return self.top_candidates(self.scores(observations), observations["candidate_mask"])
 
     def scores(self, observations: Observations) -> np.ndarray:
         """[N, M] float64: shrunken stars of each candidate, from `"dict"` observations."""

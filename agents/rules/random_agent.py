@@ -1,18 +1,27 @@
-"""Shows candidates at random: the zero of every score."""
+"""Shows candidates at random: score 0 on the benchmark's scale."""
+
+from dataclasses import dataclass
 
 import numpy as np
 
 from agents.agent import Agent, Observations
-from recsim_env.envs.vector import RecommenderVectorEnv
+
+
+@dataclass
+class RandomState:
+    """The generator of the sessions being played."""
+
+    generator: np.random.Generator
 
 
 class RandomAgent(Agent):
-    """Uniform over the candidates that are there."""
+    """Uniform over the available candidates, whether `deterministic` or not."""
 
-    def begin(self, env: RecommenderVectorEnv, seed: int = 0) -> None:
-        super().begin(env, seed)
-        self._generator = np.random.default_rng(seed)
+    def initial_state(self, num_sessions: int) -> RandomState:
+        return RandomState(self.new_generator())
 
-    def act(self, observations: Observations, is_first: np.ndarray) -> np.ndarray:
+    def act(
+        self, observations: Observations, state: RandomState, episode_start: np.ndarray, deterministic: bool
+    ) -> np.ndarray:
         mask = observations["candidate_mask"]
-        return self.best(self._generator.random(mask.shape), mask)
+        return self.top_candidates(state.generator.random(mask.shape), mask)

@@ -9,6 +9,7 @@ from recsim_env.config import Scenario
 from recsim_env.envs.session_recording import SessionTrace
 from recsim_env.envs.session_text import session_as_text
 from recsim_env.envs.spaces_and_actions import REWARD_TERMS, Adapter, BehindAdapter
+from recsim_env.envs.vector import RecommenderVectorEnv
 
 if TYPE_CHECKING:
     from recsim_env.envs.session_figure import SessionWindow
@@ -78,6 +79,7 @@ class RecommenderEnv(BehindAdapter, gymnasium.Env):
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise ValueError(f"render_mode={render_mode!r}: must be None, 'human', 'rgb_array' or 'ansi'")
         self._adapter = Adapter(1, scenario=scenario, **options)
+        self._arguments = {"scenario": scenario, **options}
         self.observation_space = self._adapter.observation_space
         self.action_space = self._adapter.action_space
         self.render_mode = render_mode
@@ -85,6 +87,10 @@ class RecommenderEnv(BehindAdapter, gymnasium.Env):
         """The session so far, for `session_figure`; kept from `reset` on, with the render modes that draw pictures."""
         self._window: SessionWindow | None = None
         self._is_over = self.simulator.sessions["is_over"]  # a view, which `restore` writes to as well
+
+    def remake(self, **arguments: Any) -> RecommenderVectorEnv:
+        """A vector env with this env's arguments, except for those given: `env.remake(num_envs=64)`."""
+        return RecommenderVectorEnv(**{"num_envs": 1, **self._arguments, **arguments})
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
         """Begin a session; see Starting State. Without a seed, the next episode of the seed given before."""

@@ -150,6 +150,12 @@ class BehindAdapter:
     """What both envs show besides observations: the simulator, and the catalogue that compact observations refer to."""
 
     _adapter: Adapter
+    _arguments: dict[str, Any]
+
+    @property
+    def observation_kind(self) -> str:
+        """ "dict", "flat" or "compact"."""
+        return self._adapter.observation
 
     @property
     def simulator(self) -> Simulator:

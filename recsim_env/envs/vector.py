@@ -41,12 +41,17 @@ class RecommenderVectorEnv(BehindAdapter, VectorEnv):
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise ValueError(f"render_mode={render_mode!r}: must be None or 'ansi'")
         self._adapter = Adapter(num_envs, scenario=scenario, **options)
+        self._arguments = {"num_envs": num_envs, "scenario": scenario, "render_mode": render_mode, **options}
         self.num_envs = num_envs
         self.render_mode = render_mode
         self.single_observation_space = self._adapter.observation_space
         self.single_action_space = self._adapter.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
+
+    def remake(self, **arguments: Any) -> "RecommenderVectorEnv":
+        """A new env with this one's arguments, except for those given: `env.remake(catalog_seed=7, num_envs=1)`."""
+        return RecommenderVectorEnv(**{**self._arguments, **arguments})
 
     def reset(  # type: ignore[override]
         self, *, seed: int | Sequence[int] | None = None, options: dict[str, Any] | None = None

@@ -9,7 +9,7 @@ I items, A refreshes, G = F + 6 features of a candidate, T = F + 7 features of a
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 
 import numpy as np
@@ -65,6 +65,10 @@ class ObservationLayout:
     history_length: int
     has_purchases: bool
     """Whether items are for sale, so that a click without a purchase was a look at an item that did not please."""
+
+    def as_settings(self) -> dict[str, int | bool]:
+        """As JSON can hold it; `ObservationLayout(**settings)` brings it back."""
+        return asdict(self)
 
     @property
     def user_size(self) -> int:

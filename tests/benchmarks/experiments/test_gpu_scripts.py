@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks.experiments import gpu_headline as headline, scaling
+from benchmarks.experiments import gpu_headline as headline
+from benchmarks.experiments import scaling
 from benchmarks.experiments.sigmoid_fit import Sigmoid, fitted, forecast
 from benchmarks.running.rows import ResultsError, read_rows
 
