@@ -89,7 +89,13 @@ class LargeModel(nn.Module):
             sizes = trunk.sizes(sizes)
         self.sizes, self.schema = sizes, schema
         width = sizes.width
-        self.encoder = ContentEncoder(sizes, schema, description_width=0 if trunk is None else width)
+        self.encoder = ContentEncoder(
+            schema,
+            item_width=sizes.item_width,
+            num_word_buckets=sizes.num_word_buckets,
+            word_width=sizes.word_width,
+            description_width=0 if trunk is None else width,
+        )
         self.profile = nn.Linear(len(schema.user_names), width)
         self._passes: torch.Tensor
         passes = torch.tensor([name in schema.passing_names for name in schema.user_names])

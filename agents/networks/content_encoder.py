@@ -7,7 +7,6 @@ import torch
 from torch import nn
 from torch.nn.functional import silu
 
-from agents.large_model.sizes import ModelSizes
 from agents.networks.item_content import ItemContent
 from agents.networks.schema import Schema
 
@@ -15,10 +14,10 @@ from agents.networks.schema import Schema
 class WordTower(nn.Module):
     """[i, W] numbers of words to [i, V]: the mean of their embeddings through a layer; 0 is no word."""
 
-    def __init__(self, sizes: ModelSizes) -> None:
+    def __init__(self, num_word_buckets: int, word_width: int, item_width: int) -> None:
         super().__init__()
-        self.embeddings = nn.EmbeddingBag(sizes.num_word_buckets, sizes.word_width, mode="mean", padding_idx=0)
-        self.out = nn.Linear(sizes.word_width, sizes.item_width)
+        self.embeddings = nn.EmbeddingBag(num_word_buckets, word_width, mode="mean", padding_idx=0)
+        self.out = nn.Linear(word_width, item_width)
 
     def forward(self, words: torch.Tensor) -> torch.Tensor:
         return self.out(self.embeddings(words))
@@ -44,16 +43,20 @@ class ContentEncoder(nn.Module):
     A modality that the schema does not have has no weights.
 
     Args:
-        sizes: of the model.
         schema: of the model.
+        item_width: V.
+        num_word_buckets: embeddings that all words share, by a hash.
+        word_width: of a word's embedding.
         description_width: E; 0 if there are no descriptions.
     """
 
-    def __init__(self, sizes: ModelSizes, schema: Schema, description_width: int = 0) -> None:
+    def __init__(
+        self, schema: Schema, *, item_width: int, num_word_buckets: int, word_width: int, description_width: int = 0
+    ) -> None:
         super().__init__()
-        width = sizes.item_width
+        width = item_width
         self.dense = nn.Linear(len(schema.content_names), width)
-        self.words = WordTower(sizes)
+        self.words = WordTower(num_word_buckets, word_width, width)
         self.picture = PatchTower(3, width) if schema.has_pictures else None
         self.sound = PatchTower(1, width) if schema.has_sounds else None
         self.description = nn.Linear(description_width, width) if description_width else None

@@ -14,7 +14,6 @@ import torch
 from torch import nn
 from torch.nn.functional import mse_loss, silu
 
-from agents.large_model.sizes import sizes_named
 from agents.large_model.worlds import make_env
 from agents.networks.content_encoder import ContentEncoder
 from agents.networks.item_content import STANDING, ItemContent
@@ -22,7 +21,7 @@ from agents.networks.schema import Schema
 from recsim_env.simulation.observation import REFRESH_AT
 
 _LATENTS = ("factors", "topics", "quality", "appeal")
-_SIZES = sizes_named("tiny")
+_WIDTH, _WORD_BUCKETS, _WORD_WIDTH = 64, 512, 16
 _HIDDEN, _BATCH = 128, 128
 _HELD_OUT = 5
 _AGES = np.array([np.flatnonzero(refresh == REFRESH_AT)[0] for refresh in range(REFRESH_AT[-1] + 1)])
@@ -34,8 +33,8 @@ class _Network(nn.Module):
 
     def __init__(self, schema: Schema, num_latents: int) -> None:
         super().__init__()
-        self.encoder = ContentEncoder(_SIZES, schema)
-        self.content = nn.Linear(_SIZES.item_width, _HIDDEN)
+        self.encoder = ContentEncoder(schema, item_width=_WIDTH, num_word_buckets=_WORD_BUCKETS, word_width=_WORD_WIDTH)
+        self.content = nn.Linear(_WIDTH, _HIDDEN)
         self.standing = nn.Linear(len(STANDING), _HIDDEN, bias=False)
         self.directly = nn.Linear(len(STANDING), num_latents, bias=False)
         self.deeper = nn.Linear(_HIDDEN, _HIDDEN)
@@ -164,7 +163,7 @@ class ItemEstimator:
 
     def _content(self, env: Any) -> ItemContent:
         assert self._schema is not None
-        return ItemContent.of(env, self._schema, _SIZES.num_word_buckets, torch.device("cpu"))
+        return ItemContent.of(env, self._schema, _WORD_BUCKETS, torch.device("cpu"))
 
 
 def _truth(env: Any) -> np.ndarray:
