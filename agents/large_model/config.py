@@ -1,114 +1,318 @@
-"""Every number of a training: where it plays, how it learns, what it keeps."""
+"""Configuration of the large model: its size, the stages of its training, and every setting of a training."""
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from agents.large_model.language_settings import LanguageSettings
-from agents.large_model.sizes import sizes_named
-from agents.large_model.stages import Plan, stage_named
-from recsim_env.config import Checked, count, flag, number
+from recsim_env.config import Checked, check_number, count, flag, number
+
+REFERENCE_WIDTH = 64
+"""The width that learning rates are for. For wider models they fall as 1 / width, as the updates by Adam have to
+(Yang et al., "Tensor Programs V: tuning large neural networks via zero-shot hyperparameter transfer", 2021)."""
+
+SELECTIONS = ("sample", "greedy", "supervised")
+"""How slates are selected in training: sampled from the policy, its most probable slate, or the items with the highest
+expected reward by the supervised heads."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig(Checked):
+    """The sizes of a model."""
+
+    width: int = count(64, 8, 65_536)
+    """E of tokens and states, a multiple of twice `num_heads`."""
+    num_layers: int = count(2, 1, 1_000)
+    """Blocks of the backbone."""
+    num_heads: int = count(2, 1, 1_024)
+    """Heads of each attention layer."""
+    num_key_heads: int = count(2, 1, 1_024)
+    """Key and value heads; `num_heads` is a multiple of it (grouped-query attention, Ainslie et al. 2023)."""
+    hidden_width: int = count(192, 8, 262_144)
+    """Of the feed-forward network in each block."""
+    item_width: int = count(64, 8, 65_536)
+    """V of an item's content vector."""
+    candidate_width: int = count(64, 8, 65_536)
+    """C of a candidate: its content, its statistics and its relation to the session."""
+    num_candidate_layers: int = count(0, 0, 100)
+    """Layers in which candidates attend to each other before they are scored."""
+    num_word_buckets: int = count(1_024, 16, 10_000_000)
+    """Word embeddings, shared by hashing."""
+    word_width: int = count(16, 4, 65_536)
+    """Of a word's embedding."""
+    num_value_bins: int = count(101, 5, 10_001)
+    """Bins of the distribution of returns."""
+    max_tokens: int = count(1_024, 8, 1_000_000)
+    """Longest session: 1 token for the profile, and one for each item shown."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.width % (2 * self.num_heads):
+            raise ValueError(f"ModelConfig.width={self.width}: must be a multiple of twice num_heads={self.num_heads}")
+        if self.num_heads % self.num_key_heads:
+            raise ValueError(
+                f"ModelConfig.num_heads={self.num_heads}: must be a multiple of num_key_heads={self.num_key_heads}"
+            )
+
+
+def _preset(width: int, num_layers: int, num_heads: int, num_key_heads: int, **others: int) -> ModelConfig:
+    """SwiGLU's three matrices of 8/3 E x E are as large as two of 4 E x E."""
+    widths = {"hidden_width": -(-8 * width // 24) * 8, "item_width": width, "candidate_width": min(width, 256)}
+    heads = {"num_heads": num_heads, "num_key_heads": num_key_heads}
+    return ModelConfig(width=width, num_layers=num_layers, **{**heads, **widths, **others})
+
+
+PRESETS = {
+    "micro": _preset(32, 2, 2, 2, num_word_buckets=512),
+    "tiny": _preset(64, 2, 2, 2, num_word_buckets=512),
+    "small": _preset(96, 3, 3, 3, num_word_buckets=512),
+    "1m": _preset(128, 4, 4, 4, num_word_buckets=1_024, item_width=96),
+    "10m": _preset(320, 7, 5, 5, num_word_buckets=4_096, word_width=64),
+    "30m": _preset(512, 9, 8, 8, num_word_buckets=8_192, word_width=64),
+    "100m": _preset(768, 15, 12, 4, num_word_buckets=16_384, word_width=128),
+    "300m": _preset(1_024, 26, 16, 4, num_word_buckets=16_384, word_width=128),
+    "1b": _preset(2_048, 22, 16, 4, num_word_buckets=32_768, word_width=256),
+}
+"""Models by name; those without a number are for CPUs. Millions of parameters (`model.count_parameters`) with 10 content
+features and 10 user features, without and with images and audio: micro 0.05, 0.07; tiny 0.16, 0.20; small 0.45, 0.51;
+1m 0.96, 1.01; 10m 9.9, 10.0; 30m 31.0, 31.2; 100m 100.6, 101.0; 300m 295.7, 296.2; 1b 1,002, 1,003. All scenarios
+together add 0.1 to 1m and 1 to 1b."""
+
+
+def preset_named(name: str) -> ModelConfig:
+    """The preset of that name; `ValueError` with the known names if there is none."""
+    if name not in PRESETS:
+        raise ValueError(f"preset={name!r}: must be one of {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageConfig:
+    """A pretrained language model as the backbone: its weights are frozen, low-rank adapters are trained."""
+
+    name: str
+    """A folder, or a name on the Hugging Face hub."""
+    lora_rank: int = 8
+    """Rank of each adapter."""
+    lora_alpha: float = 16.0
+    """An adapter's output is scaled by `lora_alpha / lora_rank`."""
+    lora_targets: tuple[str, ...] = ()
+    """Names of the layers with adapters; empty for all linear layers."""
+    fingerprint: str = ""
+    """Of weights and vocabulary (`language.fingerprint`); empty where it is unknown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossWeights(Checked):
+    """Weights of the terms of the loss; 0 leaves a term out."""
+
+    feedback: float = number(0.0, 0.0, 1e3)
+    """Whether a slot is clicked, and its reward if so."""
+    value: float = number(0.0, 0.0, 1e3)
+    """Cross-entropy of the distribution of returns."""
+    q_value: float = number(0.0, 0.0, 1e3)
+    """Squared error of Q of the items shown, in units of squared reward."""
+    policy: float = number(0.0, 0.0, 1e3)
+    """Proximal policy optimisation."""
+    entropy: float = number(0.0, 0.0, 1e3)
+    """Entropy bonus, relative to log(M)."""
+    teacher: float = number(0.0, 0.0, 1e3)
+    """Squared error of a teacher's scores of all candidates, up to a constant."""
+    anchor: float = number(0.0, 0.0, 1e3)
+    """Divergence KL(anchor, policy) from a reference policy, in nats."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage(Checked):
+    """A part of a training: how sessions are played, and which losses they are used for."""
+
+    name: str
+    weights: LossWeights
+    first_exploration: float = number(0.0, 0.0, 1.0)
+    """Share of random slates at the start of the stage; it falls linearly."""
+    last_exploration: float = number(0.0, 0.0, 1.0)
+    """Share of random slates at the end of the stage."""
+    selection: str = "sample"
+    """How the other slates are selected, one of `SELECTIONS`."""
+    has_teacher: bool = False
+    """Whether an oracle scores all candidates."""
+    num_epochs: int = count(2, 1, 100)
+    """Passes over the sessions of an iteration."""
+    learning_rate: float = number(1e-3, 0.0, 1.0)
+    """Highest learning rate of AdamW, for a model of `REFERENCE_WIDTH`."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.selection not in SELECTIONS:
+            raise ValueError(f"Stage.selection={self.selection!r}: must be one of {', '.join(SELECTIONS)}")
+        used = {name for name, weight in vars(self.weights).items() if weight > 0.0}
+        if not used - {"anchor"} - (set() if self.has_teacher else {"teacher"}):
+            raise ValueError(f"Stage.weights of {self.name}: no term that this stage can train has a weight above 0")
+
+    def exploration(self, progress: float) -> float:
+        """Share of random slates after a share `progress` of the stage."""
+        return self.first_exploration + (self.last_exploration - self.first_exploration) * progress
+
+
+STAGES = {
+    "supervised": Stage(
+        name="supervised",
+        weights=LossWeights(feedback=1.0, value=0.1),
+        first_exploration=1.0,
+        last_exploration=0.1,
+        selection="supervised",
+    ),
+    "distillation": Stage(
+        name="distillation",
+        weights=LossWeights(teacher=1.0, feedback=0.5, value=0.1),
+        first_exploration=0.2,
+        last_exploration=0.05,
+        selection="greedy",
+        has_teacher=True,
+    ),
+    "reinforcement": Stage(
+        name="reinforcement",
+        weights=LossWeights(policy=1.0, value=0.1, feedback=0.1, entropy=0.01),
+        learning_rate=3e-4,
+    ),
+}
+"""Supervised pre-training on feedback; distillation from an oracle in training worlds; proximal policy optimisation
+(Schulman et al. 2017). Each can be left out."""
+
+
+def stage_named(name: str, overrides: Mapping[str, Any] | None = None) -> Stage:
+    """A stage with some fields changed, those of `weights` by name; `ValueError` for an unknown stage or field."""
+    if name not in STAGES:
+        raise ValueError(f"stage={name!r}: must be one of {', '.join(STAGES)}")
+    overrides = dict(overrides or {})
+    try:
+        weights = replace(STAGES[name].weights, **overrides.pop("weights", {}))
+        return replace(STAGES[name], weights=weights, **overrides)
+    except TypeError as error:
+        raise ValueError(f"stage_overrides[{name!r}]: {error}") from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """Stages in order, each with its number of user-steps."""
+
+    stages: tuple[tuple[Stage, int], ...]
+
+    @property
+    def num_steps(self) -> int:
+        """User-steps of all stages."""
+        return sum(steps for _, steps in self.stages)
+
+    def at(self, num_steps: int) -> tuple[Stage, float]:
+        """The stage after `num_steps` steps, and the share of it that is over."""
+        start = 0
+        for stage, steps in self.stages:
+            if num_steps < start + steps:
+                return stage, (num_steps - start) / steps
+            start += steps
+        return self.stages[-1][0], 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig(Checked):
-    """A training that can be begun again from these numbers alone."""
+    """A training, reproducible from these values alone."""
 
     env_ids: tuple[str, ...] = ("recsim_env/Video-v0",)
-    """Where sessions are played: one or several scenarios, side by side."""
-    env_options: dict[str, Any] = field(default_factory=lambda: {"split": "train"})
+    """Scenarios, trained in side by side."""
+    env_arguments: dict[str, Any] = field(default_factory=lambda: {"split": "train"})
     """Keyword arguments of `gymnasium.make_vec`; `catalog_seed` is that of the first catalogue."""
     preset: str = "tiny"
-    """A name in `sizes.PRESETS`."""
-    sizes: dict[str, int] = field(default_factory=dict)
-    """Numbers of `ModelSizes` that differ from the preset's."""
+    """Size of the model, a name in `PRESETS`."""
+    model_overrides: dict[str, int] = field(default_factory=dict)
+    """Fields of `ModelConfig` that differ from the preset's."""
     language_model: str = ""
-    """A pretrained causal language model as the trunk, in the place of the preset's: a folder, or a name on the Hugging
-    Face hub; empty for none. Its weights stay as they are."""
+    """Pretrained causal language model as the backbone, in place of the preset's: a folder, or a name on the Hugging
+    Face hub. Its weights are frozen, adapters are trained (needs the extra llm)."""
     lora_rank: int = count(8, 1, 4_096)
-    """Rank of its adapters."""
+    """Rank of a language model's adapters."""
     lora_alpha: float = number(16.0, 0.0, 1e4)
-    """What an adapter says counts `lora_alpha / lora_rank` times."""
+    """Adapters are scaled by `lora_alpha / lora_rank`."""
     lora_targets: tuple[str, ...] = ()
-    """Names of its layers that get adapters; empty for all linear ones."""
-    supervised_steps: int = count(1_000_000, 0, 10**12)
-    """User-steps of supervised pre-training."""
-    distillation_steps: int = count(0, 0, 10**12)
-    """User-steps of distillation from the foresight oracle, which reads the latent state of training worlds."""
-    reinforcement_steps: int = count(9_000_000, 0, 10**12)
-    """User-steps of reinforcement."""
+    """Names of the layers with adapters; empty for all linear layers."""
+    num_steps: int = count(10_000_000, 1, 10**13)
+    """User-steps of all stages."""
+    supervised_share: float = number(0.03, 0.0, 1.0)
+    """Share of the steps for supervised pre-training."""
+    distillation_share: float = number(0.0, 0.0, 1.0)
+    """Share of the steps for distillation from the lookahead oracle, which reads the latent state of training worlds."""
     num_envs: int = count(256, 1, 1_000_000)
-    """Sessions that are played side by side, by all processes and in all scenarios together."""
+    """Sessions played in parallel, in all processes and scenarios together."""
     num_catalogs: int = count(16, 1, 10_000)
-    """Catalogues of each scenario that are played in turn, so that what is learnt holds for any."""
+    """Catalogues of each scenario, played in turn."""
     batch_sessions: int = count(32, 1, 1_000_000)
-    """Sessions of a gradient step, of all processes and scenarios together."""
+    """Sessions of a gradient step, in all processes and scenarios together."""
     gamma: float = number(0.99, 0.0, 1.0)
     """Discount of a step."""
-    trace: float = number(0.95, 0.0, 1.0)
-    """Lambda of the returns that values and advantages are made of."""
-    clip: float = number(0.2, 0.01, 10.0)
-    """How far a slot's probability may move while sessions are learnt from, as a ratio."""
+    gae_lambda: float = number(0.95, 0.0, 1.0)
+    """Lambda of the lambda-returns and advantages."""
+    clip_range: float = number(0.2, 0.01, 10.0)
+    """PPO's limit on the ratio of a slot's new and old probability."""
     warm_up_updates: int = count(100, 0, 1_000_000)
-    """Gradient steps in which the learning rate rises to its height."""
+    """Gradient steps in which the learning rate rises to its highest value."""
     last_learning_rate: float = number(0.1, 0.0, 1.0)
-    """Share of the learning rate that is left at the end; it falls in a line from the beginning of the last stage."""
+    """Share of the learning rate at the end; it falls linearly over the last stage."""
     weight_decay: float = number(0.01, 0.0, 1.0)
     """Of AdamW, on matrices only."""
     max_gradient_norm: float = number(1.0, 0.0, 1e6)
     """Gradients are clipped to this norm."""
     unknown_domain_share: float = number(0.1, 0.0, 1.0)
-    """Share of the iterations in which the model is not told the scenario, so that it can play one it has not seen."""
-    has_pictures: bool = flag(False)
-    """Whether items' pictures are looked at, where there are any."""
-    has_sounds: bool = flag(False)
-    """Whether items' sounds are listened to, where there are any."""
-    changes: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """By stage, numbers of `Stage` that differ from `STAGES`; `weights` by their names."""
+    """Share of iterations in which the model does not see which scenario it is in, so that it can act in unseen ones."""
+    has_images: bool = flag(False)
+    """Read images of items, where there are any."""
+    has_audio: bool = flag(False)
+    """Read audio of items, where there is any."""
+    stage_overrides: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Fields of `Stage` that differ from `STAGES`, by stage; `weights` by name."""
     seed: int = count(0, 0, 2**31 - 1)
-    """Of weights, sessions and draws."""
+    """Seeds weights, sessions and slates."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        sizes_named(self.preset)
+        check_number("TrainingConfig.distillation_share", self.distillation_share, 0.0, 1.0 - self.supervised_share)
+        for name, overrides in self.stage_overrides.items():
+            stage_named(name, overrides)
         if not self.env_ids:
             raise ValueError("TrainingConfig.env_ids=(): must name at least one env")
-        if self.language_model and "width" in self.sizes:
+        if self.language_model and "width" in self.model_overrides:
             raise ValueError(
-                f"TrainingConfig.sizes: width={self.sizes['width']} must not be given beside language_model, which "
-                "has a width of its own"
+                f"TrainingConfig.model_overrides: width={self.model_overrides['width']} must not be given with "
+                "language_model, which has its own width"
             )
-        if self.plan().num_steps == 0:
-            raise ValueError("TrainingConfig: all stages have 0 steps, at least one must have some")
+        self.schedule(), self.model()
 
-    def language(self) -> LanguageSettings | None:
-        """The language model that is the trunk, if one is."""
+    def model(self) -> ModelConfig:
+        """The preset with its overrides."""
+        try:
+            return replace(preset_named(self.preset), **self.model_overrides)
+        except TypeError as error:
+            raise ValueError(f"TrainingConfig.model_overrides: {error}") from None
+
+    def language(self) -> LanguageConfig | None:
+        """The language model that is the backbone, if any."""
         if not self.language_model:
             return None
         adapters = {name: getattr(self, name) for name in ("lora_rank", "lora_alpha", "lora_targets")}
-        return LanguageSettings(name=self.language_model, **adapters)
+        return LanguageConfig(name=self.language_model, **adapters)
 
-    def plan(self) -> Plan:
-        """The stages that are not left out."""
-        steps = {
-            "supervised": self.supervised_steps,
-            "distillation": self.distillation_steps,
-            "reinforcement": self.reinforcement_steps,
-        }
-        return Plan(stages=tuple((self._stage(name), number) for name, number in steps.items() if number > 0))
-
-    def _stage(self, name: str) -> Any:
-        changes: Mapping[str, Any] = self.changes.get(name, {})
-        stage = stage_named(name, **{key: value for key, value in changes.items() if key != "weights"})
-        weights = dataclasses.replace(stage.weights, **changes.get("weights", {}))
-        return dataclasses.replace(stage, weights=weights)
+    def schedule(self) -> Schedule:
+        """The stages that have steps."""
+        supervised, distillation = (
+            round(self.num_steps * share) for share in (self.supervised_share, self.distillation_share)
+        )
+        steps = (supervised, distillation, self.num_steps - supervised - distillation)
+        return Schedule(
+            stages=tuple(
+                (stage_named(name, self.stage_overrides.get(name)), number)
+                for name, number in zip(STAGES, steps, strict=True)
+                if number > 0
+            )
+        )
 
     def as_settings(self) -> dict[str, Any]:
-        """As JSON can hold it; `from_settings` brings it back."""
+        """As a dict of values that JSON can hold."""
         return dataclasses.asdict(self)
-
-    @classmethod
-    def from_settings(cls, settings: Mapping[str, Any]) -> "TrainingConfig":
-        """What `as_settings` gave."""
-        return cls(**{**settings, **{name: tuple(settings[name]) for name in ("env_ids", "lora_targets")}})

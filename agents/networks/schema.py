@@ -1,6 +1,6 @@
-"""What a model reads of a world: columns by their names, so that worlds with other columns fit, too.
+"""The input columns of a model, by name, so that it can act in scenarios with other columns.
 
-Shape legend: F content features, U numbers of a user, W words of a title.
+Shape legend: F content features, U user features, W words of a title.
 """
 
 import zlib
@@ -14,27 +14,27 @@ from recsim_env.simulation.simulator import Simulator
 _MOOD = "mood "
 
 UNKNOWN_DOMAIN = 0
-"""The number of a scenario that a model was not trained on; those that it was trained on count from 1."""
+"""The number of a scenario that a model was not trained in; those that it was trained in count from 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Schema:
-    """The columns that a model knows, in its own order, and the scenarios that it was trained on."""
+    """The columns that a model reads, in its own order, and the scenarios that it was trained in."""
 
     domains: tuple[str, ...]
     """Names of scenarios."""
     content_names: tuple[str, ...]
     """[F] of content features."""
     user_names: tuple[str, ...]
-    """[U] of the numbers of a user: profile, context, moods."""
-    has_pictures: bool = False
-    has_sounds: bool = False
+    """[U] of user features: profile, context, moods."""
+    has_images: bool = False
+    has_audio: bool = False
     lowest_return: float = 0.0
     """Bounds of a session's return, in units of reward."""
     highest_return: float = 250.0
 
     @classmethod
-    def of(cls, simulators: Iterable[Simulator], has_pictures: bool = True, has_sounds: bool = True) -> "Schema":
+    def of(cls, simulators: Iterable[Simulator], has_images: bool = True, has_audio: bool = True) -> "Schema":
         """All columns of some worlds, in the order in which they first occur."""
         simulators = list(simulators)
         bounds = [return_bounds(simulator) for simulator in simulators]
@@ -43,15 +43,15 @@ class Schema:
             domains=_distinct([simulator.world.scenario.name] for simulator in simulators),
             content_names=_distinct(each.feature_names for each in items),
             user_names=_distinct(user_names(simulator) for simulator in simulators),
-            has_pictures=has_pictures and any(each.images is not None for each in items),
-            has_sounds=has_sounds and any(each.audio is not None for each in items),
+            has_images=has_images and any(each.images is not None for each in items),
+            has_audio=has_audio and any(each.audio is not None for each in items),
             lowest_return=min(low for low, _ in bounds),
             highest_return=max(high for _, high in bounds),
         )
 
     @property
-    def passing_names(self) -> tuple[str, ...]:
-        """Of the numbers of a user those that change within a session: how much of it is over, and moods."""
+    def dynamic_names(self) -> tuple[str, ...]:
+        """User features that change within a session: the share of the session that is over, and moods."""
         return tuple(name for name in self.user_names if name == CONTEXT[0] or name.startswith(_MOOD))
 
     def domain(self, name: str) -> int:
@@ -59,14 +59,14 @@ class Schema:
         return self.domains.index(name) + 1 if name in self.domains else UNKNOWN_DOMAIN
 
     def as_settings(self) -> dict[str, Any]:
-        """As JSON can hold it; `Schema.from_settings` brings it back."""
+        """As a dict for JSON; see `from_settings`."""
         return asdict(self)
 
     @classmethod
     def from_settings(cls, settings: dict[str, Any]) -> "Schema":
-        """What `as_settings` gave, lists for tuples."""
-        own: dict[str, Any] = {name: tuple(x) if isinstance(x, list) else x for name, x in settings.items()}
-        return cls(**own)
+        """From the result of `as_settings`, with lists or tuples."""
+        values: dict[str, Any] = {name: tuple(x) if isinstance(x, list) else x for name, x in settings.items()}
+        return cls(**values)
 
 
 def _distinct(lists: Iterable[Sequence[str]]) -> tuple[str, ...]:
@@ -74,18 +74,18 @@ def _distinct(lists: Iterable[Sequence[str]]) -> tuple[str, ...]:
 
 
 def user_names(simulator: Simulator) -> tuple[str, ...]:
-    """[U] names of the numbers in the part `user` of a world's observations."""
+    """[U] names of the features in the part `user` of a world's observations."""
     num_moods = simulator.layout.num_moods
     moods = tuple(f"{_MOOD}{mood}" for mood in range(num_moods)) if num_moods > 1 else ()
     return (*simulator.world.users.profile_names, *CONTEXT, *moods)
 
 
 def return_bounds(simulator: Simulator) -> tuple[float, float]:
-    """The lowest and the highest return that a session can have, from the weights and ranges of the reward's terms."""
+    """The lowest and the highest possible return of a session, from the weights and ranges of the reward's terms."""
     reward = simulator.world.scenario.reward
-    most = [5.0 * reward.rating, reward.click, reward.consumption, reward.purchase, reward.retention]
+    bounds = [5.0 * reward.rating, reward.click, reward.consumption, reward.purchase, reward.retention]
     length = simulator.config.session_length
-    low, high = length * sum(min(each, 0.0) for each in most), length * sum(max(each, 0.0) for each in most)
+    low, high = length * sum(min(each, 0.0) for each in bounds), length * sum(max(each, 0.0) for each in bounds)
     return (low, high) if high > low else (low, low + 1.0)
 
 
@@ -95,6 +95,6 @@ def columns(names: Sequence[str], known: Sequence[str]) -> list[int]:
 
 
 def word_buckets(title: str, num_buckets: int) -> list[int]:
-    """[W] numbers from 1 of a title's words: any word has one, some share theirs."""
+    """[W] numbers from 1 of a title's words, by hashing."""
     words = "".join(letter if letter.isalnum() or letter == "'" else " " for letter in title.lower()).split()
     return [1 + zlib.crc32(word.encode()) % (num_buckets - 1) for word in words]

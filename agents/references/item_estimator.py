@@ -16,7 +16,7 @@ from torch.nn.functional import mse_loss, silu
 
 from agents.large_model.worlds import make_env
 from agents.networks.content_encoder import ContentEncoder
-from agents.networks.item_content import STANDING, ItemContent
+from agents.networks.item_content import ITEM_STATE, ItemContent
 from agents.networks.schema import Schema
 from recsim_env.simulation.observation import REFRESH_AT
 
@@ -29,14 +29,14 @@ _AGES = np.array([np.flatnonzero(refresh == REFRESH_AT)[0] for refresh in range(
 
 
 class _Network(nn.Module):
-    """Content and `STANDING` of items to their latent numbers, each with mean 0 and deviation 1 where it was learnt."""
+    """Content and `ITEM_STATE` of items to their latent numbers, each with mean 0 and deviation 1 where it was learnt."""
 
     def __init__(self, schema: Schema, num_latents: int) -> None:
         super().__init__()
         self.encoder = ContentEncoder(schema, item_width=_WIDTH, num_word_buckets=_WORD_BUCKETS, word_width=_WORD_WIDTH)
         self.content = nn.Linear(_WIDTH, _HIDDEN)
-        self.standing = nn.Linear(len(STANDING), _HIDDEN, bias=False)
-        self.directly = nn.Linear(len(STANDING), num_latents, bias=False)
+        self.standing = nn.Linear(len(ITEM_STATE), _HIDDEN, bias=False)
+        self.directly = nn.Linear(len(ITEM_STATE), num_latents, bias=False)
         self.deeper = nn.Linear(_HIDDEN, _HIDDEN)
         self.out = nn.Linear(_HIDDEN, num_latents)
         self.mean: torch.Tensor
@@ -47,7 +47,7 @@ class _Network(nn.Module):
     def forward(self, content: ItemContent, items: torch.Tensor, refreshes: torch.Tensor) -> torch.Tensor:
         """[i, L] of items [i] after as many refreshes [i]."""
         times = content.release_steps[items] + torch.tensor(_AGES)[refreshes]
-        standing = content.standing(items[:, None], times[:, None])[:, 0]
+        standing = content.item_state(items[:, None], times[:, None])[:, 0]
         hidden = silu(self.content(self.encoder(content, items)) + self.standing(standing))
         return self.directly(standing) + self.out(silu(self.deeper(hidden)))
 
@@ -84,7 +84,7 @@ class ItemEstimator:
         first = env_options.get("catalog_seed", 0)
         options = [{**env_options, "catalog_seed": first + number} for number in range(self.num_catalogs)]
         envs = [make_env(env_id, 1, **each) for each in options]
-        self._schema = Schema.of([env.simulator for env in envs], has_pictures=False, has_sounds=False)
+        self._schema = Schema.of([env.simulator for env in envs], has_images=False, has_audio=False)
         contents = [self._content(env) for env in envs]
         truths = [torch.tensor(_truth(env), dtype=torch.float32) for env in envs]
         generator = torch.Generator().manual_seed(seed)

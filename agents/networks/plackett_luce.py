@@ -1,4 +1,4 @@
-"""Slates without replacement: the first slot is a draw of the softmax, the next one of the softmax over what is left.
+"""Plackett-Luce slates: each slot is a draw of the softmax over the candidates that are left.
 
 Plackett (1975) and Luce (1959); drawn at once as the S largest of logits with Gumbel noise (Kool, van Hoof and
 Welling, "Stochastic beams and where to find them", ICML 2019).
@@ -9,14 +9,10 @@ Shape legend: ... any leading dimensions, M candidates, S slots.
 import torch
 
 
-def gumbel(shape: torch.Size, generator: torch.Generator, device: torch.device) -> torch.Tensor:
-    """Standard Gumbel noise: minus the logarithm of a standard exponential."""
-    return -torch.empty(shape, device=device).exponential_(generator=generator).clamp(min=1e-20).log()
-
-
 def draw_slates(logits: torch.Tensor, num_slots: int, generator: torch.Generator) -> torch.Tensor:
     """[..., S] int64: candidates of a slate drawn by their logits [..., M], top slot first."""
-    return best_slates(logits + gumbel(logits.shape, generator, logits.device), num_slots)
+    noise = -torch.empty(logits.shape, device=logits.device).exponential_(generator=generator).clamp(min=1e-20).log()
+    return best_slates(logits + noise, num_slots)
 
 
 def best_slates(logits: torch.Tensor, num_slots: int) -> torch.Tensor:
@@ -31,14 +27,14 @@ def slate_log_probabilities(logits: torch.Tensor, slates: torch.Tensor) -> torch
     chosen = logits.gather(-1, slates)  # [..., S]
     if slates.shape[-1] == 1:
         return chosen - logits.logsumexp(-1, keepdim=True)
-    found, left = [], logits
+    slots, left = [], logits
     for slot in range(slates.shape[-1]):
-        found.append(chosen[..., slot] - left.logsumexp(-1))
+        slots.append(chosen[..., slot] - left.logsumexp(-1))
         left = left.scatter(-1, slates[..., slot : slot + 1], -torch.inf)
-    return torch.stack(found, -1)
+    return torch.stack(slots, -1)
 
 
 def entropy(logits: torch.Tensor) -> torch.Tensor:
-    """[...]: of the first slot's draw, in nats."""
+    """[...]: of the first slot's distribution, in nats."""
     log_probabilities = logits.log_softmax(-1)
     return -(log_probabilities.exp() * log_probabilities).sum(-1)
