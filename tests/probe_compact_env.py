@@ -8,7 +8,7 @@ import numpy as np
 from probe_environments import PROBES, ProbeVectorEnv, first_observations
 
 from recsim_env.config import RewardConfig
-from recsim_env.world.item_statistics import NUM_REFRESHES, STATISTICS
+from recsim_env.simulation.observation import NUM_REFRESHES, STATISTICS
 
 _NUM_FEATURES = 1
 

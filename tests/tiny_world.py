@@ -6,10 +6,10 @@ All tests share these sizes, because each new set of sizes is compiled anew.
 import numpy as np
 
 from recsim_env.config import BehaviourConfig, CatalogConfig, PopulationConfig, RewardConfig, Scenario, SessionConfig
+from recsim_env.simulation.observation import NUM_REFRESHES, STATISTICS
 from recsim_env.simulation.records import WorldSizes, item_dtype
 from recsim_env.simulation.simulator import Simulator
 from recsim_env.world.catalog import Items
-from recsim_env.world.item_statistics import NUM_REFRESHES, STATISTICS
 from recsim_env.world.population import Users, user_records
 from recsim_env.world.world import World
 

@@ -26,8 +26,7 @@ from agents.rules.popularity import num_impressions
 from agents.rules.random_agent import RandomAgent
 from agents.saved_tensors import load_tensors, save_tensors
 from recsim_env.config import check_number
-from recsim_env.simulation.observation import CANDIDATE_COLUMNS
-from recsim_env.world.item_statistics import STATISTICS
+from recsim_env.simulation.observation import CANDIDATE_COLUMNS, STATISTICS
 
 _SLOPE_RIDGE = 30.0
 """Sessions' worth of evidence against each slope: profiles have many columns that say little."""

@@ -7,8 +7,7 @@ import numpy as np
 
 from agents.agent import Agent, Env, Observations
 from recsim_env.config import check_number
-from recsim_env.simulation.observation import CANDIDATE_COLUMNS
-from recsim_env.world.item_statistics import STATISTICS
+from recsim_env.simulation.observation import CANDIDATE_COLUMNS, STATISTICS
 
 
 class PopularityAgent(Agent):

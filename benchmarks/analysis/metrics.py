@@ -16,9 +16,8 @@ import numpy as np
 
 from agents.rollouts.evaluation import Evaluation
 from recsim_env.envs.vector import RecommenderVectorEnv
-from recsim_env.simulation.observation import MAX_AGE, REFRESH_AT
+from recsim_env.simulation.observation import MAX_AGE, NUM_REFRESHES, REFRESH_AT
 from recsim_env.simulation.records import NO_ITEM
-from recsim_env.world.item_statistics import NUM_REFRESHES
 
 BIN_STARTS = np.concatenate([[0], 2 ** np.arange(NUM_REFRESHES - 1)])
 """[B] int64: first value of each bin of ages and of tenures: 0, 1, 2, 4, ... 2**14; each ends where the next begins,

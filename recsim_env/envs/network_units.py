@@ -6,8 +6,7 @@ for all that it sees takes little notice of that.
 
 import torch
 
-from recsim_env.simulation.observation import CANDIDATE_COLUMNS
-from recsim_env.world.item_statistics import STATISTICS
+from recsim_env.simulation.observation import CANDIDATE_COLUMNS, STATISTICS
 
 _UNITS: dict[str, tuple[float, float]] = {
     "impressions": (3.2, 0.0),

@@ -13,10 +13,9 @@ from gymnasium import spaces
 from recsim_env.config import RewardConfig, Scenario, SessionConfig
 from recsim_env.scenarios import scenario_named
 from recsim_env.simulation.custom_user_model import PACKAGE_USERS, OwnUsers
-from recsim_env.simulation.observation import OBSERVATION_KINDS
+from recsim_env.simulation.observation import OBSERVATION_KINDS, STATISTICS
 from recsim_env.simulation.records import NO_ITEM
 from recsim_env.simulation.simulator import Simulator
-from recsim_env.world.item_statistics import STATISTICS
 from recsim_env.world.world import build_world
 
 ACTION_KINDS = ("candidate", "content", "catalog")

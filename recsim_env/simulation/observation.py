@@ -18,9 +18,14 @@ from numba import njit
 
 from recsim_env.config import MAX_SLATE_SIZE
 from recsim_env.simulation.records import HISTORY_FEEDBACK, NO_ITEM, as_records
-from recsim_env.world.item_statistics import NUM_REFRESHES, STATISTICS
 
 OBSERVATION_KINDS = ("dict", "flat", "compact")
+
+STATISTICS = ("impressions", "click_rate", "mean_rating")
+"""Observed item statistics, each scaled to 0..1: log2(1 + impressions) / 32, clicks / impressions, mean rating / 5."""
+
+NUM_REFRESHES = 16
+"""Statistics are refreshed when an item is released and at the ages of 1, 2, 4, ... 2**14 steps."""
 
 CONTEXT = ("elapsed", "tenure")
 """Columns of `user` after the profile: the share of the session that is over; log2(1 + steps of logged history) / 16.

@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import njit
@@ -20,7 +20,9 @@ from recsim_env.simulation.random_streams import Purpose, combine
 from recsim_env.simulation.records import NO_ITEM, as_records, outcome_dtype, session_dtype
 from recsim_env.simulation.session import start_session, step_session
 from recsim_env.simulation.user_model import expected_reward
-from recsim_env.world.world import World
+
+if TYPE_CHECKING:
+    from recsim_env.world.world import World
 
 _AT_ONCE = 32
 """Sessions whose items are fetched from memory together."""
@@ -100,7 +102,7 @@ class Simulator:
 
     def __init__(
         self,
-        world: World,
+        world: "World",
         config: SessionConfig,
         num_sessions: int,
         *,

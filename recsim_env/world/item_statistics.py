@@ -8,6 +8,7 @@ from numba import njit
 
 from recsim_env.config import CatalogConfig
 from recsim_env.simulation.custom_user_model import PACKAGE_USERS, OwnUsers
+from recsim_env.simulation.observation import NUM_REFRESHES, STATISTICS
 from recsim_env.simulation.records import WorldSizes, as_records, session_dtype
 from recsim_env.simulation.user_model import (
     choice_utility,
@@ -17,12 +18,6 @@ from recsim_env.simulation.user_model import (
     purchase_probability,
     rating_of,
 )
-
-STATISTICS = ("impressions", "click_rate", "mean_rating")
-"""Observed item statistics, each scaled to 0..1: log2(1 + impressions) / 32, clicks / impressions, stars / 5."""
-
-NUM_REFRESHES = 16
-"""Statistics are refreshed when an item is released and at the ages of 1, 2, 4, ... 2**14 steps."""
 
 _SAMPLED_USERS = 256
 _SAMPLED_PAIRS = 20_000_000

@@ -7,6 +7,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from agents.large_model.plackett_luce import slate_log_probabilities
 from small_large_models import (
     CPU,
     LENGTH,
@@ -20,7 +21,6 @@ from small_large_models import (
 )
 
 from agents.large_model.model import ROW_COLUMNS, LargeModel, Scores
-from agents.large_model.plackett_luce import slate_log_probabilities
 from agents.large_model.policy_runner import Follower
 from agents.large_model.rollout import Behaviour, check_remembers_a_step
 from agents.large_model.session_state import ObservationReader, Reading, SessionReader
@@ -28,8 +28,7 @@ from agents.large_model.sessions import Sessions
 from agents.large_model.worlds import make_env
 from agents.networks.item_content import DYNAMICS, STANDING, ItemContent
 from recsim_env.envs.network_units import with_network_units
-from recsim_env.simulation.observation import CANDIDATE_COLUMNS, FEEDBACK
-from recsim_env.world.item_statistics import STATISTICS
+from recsim_env.simulation.observation import CANDIDATE_COLUMNS, FEEDBACK, STATISTICS
 
 SEED = 3
 

@@ -6,8 +6,7 @@ import torch
 
 import recsim_env  # noqa: F401
 from recsim_env.envs.network_units import in_network_units, with_network_units
-from recsim_env.simulation.observation import CANDIDATE_COLUMNS
-from recsim_env.world.item_statistics import STATISTICS
+from recsim_env.simulation.observation import CANDIDATE_COLUMNS, STATISTICS
 
 
 def test_statistics_in_network_units_by_hand():

@@ -12,12 +12,12 @@ from recsim_env.simulation.observation import (
     CANDIDATE_COLUMNS,
     FEEDBACK,
     MAX_AGE,
+    NUM_REFRESHES,
     REFRESH_AT,
     SCALED_AGE,
     ObservationLayout,
 )
 from recsim_env.simulation.records import NO_ITEM
-from recsim_env.world.item_statistics import NUM_REFRESHES
 
 
 def rebuilt(compact: dict[str, np.ndarray], simulator) -> dict[str, np.ndarray]:
