@@ -232,7 +232,7 @@ class Agent(ABC):
             ValueError: the file is missing, damaged, or of another agent; one line that says which.
         """
         tensors, kept = load_tensors(Path(path), path_of(cls))
-        agent = cls(env, **{**kept["settings"], **settings})
+        agent = cls(env=env, **{**kept["settings"], **settings})
         if env is None and kept["layout"] is not None:
             agent._layout, agent._slate_size = ObservationLayout(**kept["layout"]), kept["slate_size"]
         agent.num_timesteps = kept["num_timesteps"]

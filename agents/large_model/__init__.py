@@ -1,6 +1,6 @@
-"""A Transformer over what a person was shown and answered: policy, value and rating prediction in one model.
+"""The large model: a Transformer over the items shown and their feedback, with policy, value and feedback heads.
 
-`sizes` names the presets, `schema` what a model reads of a world, `item_content` a catalogue as tensors; `encoder`,
-`trunk` and `heads` are the parts of `model`; `reader` follows sessions as they go on, `playing` plays whole ones,
-`losses` says what is learnt from them, `stages` in which order, `training` does it; `learner` puts it on the board.
+`agent` has the public class; `config` every setting; `model` the network, `session_state` and `rollout` its use in
+sessions, `losses`, `training` and `training_run` its training, `worlds` where; `online` learning from live feedback;
+`checkpoint` saving and loading; `distributed` several processes; `language` a language model as the backbone.
 """

@@ -1,115 +1,186 @@
-"""The large model behind the protocol of agents: trained by its three stages, played by arg-max."""
+"""The large model as an agent: `LargeModel("tiny", env).learn(1_000_000)`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 
 from agents.agent import Env, Learner, NotFittedError, Observations
-from agents.callbacks import Milestones
+from agents.large_model.checkpoint import load_network, network_settings, rebuild
 from agents.large_model.config import TrainingConfig
-from agents.large_model.distributed import Processes
-from agents.large_model.factory import learnt_weights, settings_of
-from agents.large_model.model import LargeModel
-from agents.large_model.policy_runner import Follower
-from agents.large_model.rollout import PLAYS, Behaviour
-from agents.large_model.trained_model import KEPT_BY, load_kept
+from agents.large_model.distributed import ProcessGroup, device_named
+from agents.large_model.model import LargeModelNetwork, Scores, policy_logits
+from agents.large_model.session_state import PolicyRunner
 from agents.large_model.training import Training
-from agents.saved_tensors import save_tensors
+from agents.networks.item_content import ItemContent
+from agents.networks.plackett_luce import best_slates, draw_slates, slate_log_probabilities
 from recsim_env.config import check_number
 
+RANKINGS = ("policy", "supervised")
 
-class LargeModelAgent(Learner):
-    """Learns by supervision, then from an oracle's scores if asked to, then by reinforcement.
+
+@dataclass
+class LargeModelState:
+    """The sessions being played."""
+
+    runner: PolicyRunner
+    generator: torch.Generator
+
+
+class LargeModel(Learner):
+    """A Transformer over the items shown and their feedback: supervised first, then optionally by distillation from an
+    oracle, then by PPO.
 
     Args:
-        supervised_share: of the steps, in which what is answered is learnt, and shown what is expected to be liked.
-        distillation_share: of the steps, in which an oracle that reads the latent state of the training world says
-            what it makes of each candidate.
-        play: what is shown once it has learnt: "best" of the policy, or "expected", what supervision alone expects
-            most reward of.
-        reads_history: False plays by profile and candidates alone, once it has learnt.
-        device: where it computes: "cpu", "cuda".
-        is_compiled: whether the trunk is compiled (torch.compile) while it learns; pays on a GPU.
-        settings: fields of `TrainingConfig`.
+        preset: size of the network, a name in `config.PRESETS`.
+        env: what it acts in, or an id; several (a list) are trained in side by side, and the first is acted in.
+        supervised_share: share of the training's steps for supervised pre-training.
+        distillation_share: share of the steps for distillation from an oracle that reads the training worlds' latent
+            state.
+        ranking: "policy" ranks candidates by the policy, "supervised" by the expected reward of the supervised heads.
+        reads_history: False acts on the profile and the candidates alone.
+        device: of the computations, "cpu" or "cuda".
+        is_compiled: whether to compile the network for training (torch.compile), which pays on a GPU.
+        seed: seeds weights, training sessions and sampled slates.
+        settings: other fields of `config.TrainingConfig`; `num_envs` is that of the env, and `num_catalogs` 1, by
+            default. Further catalogues have the next `catalog_seed`s.
     """
 
     observation = "compact"
 
     def __init__(
         self,
+        preset: str = "tiny",
+        env: Env | str | Sequence[Any] | None = None,
         *,
         supervised_share: float = 0.3,
         distillation_share: float = 0.0,
-        play: str = "best",
+        ranking: str = "policy",
         reads_history: bool = True,
         device: str = "cpu",
         is_compiled: bool = False,
+        seed: int = 0,
         **settings: Any,
     ) -> None:
         check_number("supervised_share", supervised_share, 0.0, 1.0)
-        check_number("distillation_share", distillation_share, 0.0, 1.0 - supervised_share)
-        if play not in PLAYS:
-            raise ValueError(f"play={play!r}: must be one of {', '.join(PLAYS)}")
-        self.supervised_share, self.distillation_share, self.play = supervised_share, distillation_share, play
-        self.reads_history, self.is_compiled = reads_history, is_compiled
-        self.device, self.settings = torch.device(device), {"num_catalogs": 1, "num_envs": 64, **settings}
-        self.model: LargeModel | None = None
+        if ranking not in RANKINGS:
+            raise ValueError(f"ranking={ranking!r}: must be one of {', '.join(RANKINGS)}")
+        self.ranking, self.reads_history, self.is_compiled = ranking, reads_history, is_compiled
+        self.device = device_named(device)
+        shares = {"supervised_share": supervised_share, "distillation_share": distillation_share}
+        try:
+            self.config = TrainingConfig(**{"preset": preset, "num_catalogs": 1, **shares, **settings})
+        except TypeError as error:
+            raise ValueError(f"LargeModel: {error}") from None
+        self.network: LargeModelNetwork | None = None
+        self._training_envs: list[Any] = []
+        self._iteration = 0
+        self._content: tuple[Any, ItemContent] | None = None
+        super().__init__(env, seed=seed)
 
-    def config(self, env_id: str, env_options: dict[str, Any], num_steps: int, seed: int) -> TrainingConfig:
-        """What `learn` trains."""
-        supervised = round(num_steps * self.supervised_share)
-        distillation = round(num_steps * self.distillation_share)
-        return TrainingConfig(
-            **{
-                "env_ids": (env_id,),
-                "env_options": env_options,
-                "seed": seed,
-                "supervised_steps": supervised,
-                "distillation_steps": distillation,
-                "reinforcement_steps": num_steps - supervised - distillation,
-                **self.settings,
-            }
+    def set_env(self, env: Any) -> None:
+        """As `Agent.set_env`; a list of envs or ids is trained in side by side, and the first is acted in."""
+        envs = []
+        for each in env if isinstance(env, list | tuple) else [env]:
+            super().set_env(each)
+            envs.append(self._env)
+        super().set_env(envs[0])
+        self._training_envs = envs
+
+    def train(self, total_timesteps: int, update: Callable[[int], bool]) -> None:
+        """Sessions are played to their end, so that up to one session in each lane goes beyond `total_timesteps`."""
+        before = self.num_timesteps if self.network is not None else 0
+        lanes = sum(getattr(env, "num_envs", self.num_envs) for env in self._training_envs)
+        changes = {"num_steps": before + total_timesteps, "seed": self.seed}
+        if "num_envs" not in self.settings:
+            changes["num_envs"] = lanes
+        training = Training(
+            replace(self.config, **changes),
+            ProcessGroup(device=self.device),
+            self._training_envs,
+            network=self.network,
+            is_compiled=self.is_compiled,
         )
-
-    def learn(
-        self,
-        env_id: str,
-        env_options: dict[str, Any],
-        num_steps: int,
-        seed: int,
-        report: Callable[[int], None] | None = None,
-        report_every: int = 0,
-    ) -> None:
-        """As `Learner.learn`; sessions are played to their end, so up to one for each env more than `num_steps`."""
-        config, processes = self.config(env_id, env_options, num_steps, seed), Processes(device=self.device)
-        training = Training(config, processes, is_compiled=self.is_compiled)
-        self.model = training.model
-        milestones = Milestones(report, report_every, num_steps)
-        milestones.begin()
+        training.num_steps, training.iteration = before, self._iteration
+        self.network, self._content = training.network, None
         while not training.is_over:
             training.iterate()
-            milestones.reach(training.num_steps)
-        training.worlds.close()
-        milestones.end(training.num_steps)
+            self._iteration = training.iteration
+            if not update(training.num_steps - before):
+                break
 
-    def begin(self, env: Env, seed: int = 0) -> None:
-        super().begin(env, seed)
-        if self.model is None:
+    def initial_state(self, num_sessions: int) -> LargeModelState:
+        if self.network is None:
             raise NotFittedError
-        self._follower = Follower(self.model, env, Behaviour(play=self.play), seed, self.reads_history)
+        if self._content is None or self._content[0] is not self.env:
+            self._content = self.env, self.network.content_of(self.env)
+        simulator = self.env.simulator
+        runner = PolicyRunner(self.network, simulator, self._content[1], num_sessions, self.reads_history)
+        seed = int(self.new_generator().integers(2**63))
+        return LargeModelState(runner, torch.Generator(self.device).manual_seed(seed))
 
-    def act(self, observations: Observations, is_first: np.ndarray) -> np.ndarray:
-        slates = self._follower.slates(observations, is_first)
+    def act(
+        self, observations: Observations, state: LargeModelState, episode_start: np.ndarray, deterministic: bool
+    ) -> np.ndarray:
+        logits = self._logits(state.runner.scores(observations, episode_start), observations)
+        select = best_slates if deterministic else lambda *each: draw_slates(*each, state.generator)
+        slates = select(logits, self.slate_size).cpu().numpy()
         return slates[:, 0] if self.slate_size == 1 else slates
 
-    def save(self, path: Path) -> None:
-        if self.model is None:
-            raise NotFittedError
-        weights = {name: weight.detach().cpu().numpy() for name, weight in learnt_weights(self.model).items()}
-        save_tensors(path, KEPT_BY, weights, settings_of(self.model))
+    def log_probabilities(
+        self,
+        observations: Observations,
+        actions: np.ndarray,
+        state: LargeModelState | None = None,
+        episode_start: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """As `Agent.log_probabilities`: softmax(Q / temperature), for slates Plackett-Luce.
 
-    def load(self, path: Path) -> None:
-        self.model = load_kept(path, self.settings.get("language_model", "")).to(self.device)
+        `state` may be that before or after `predict` of the same observations.
+        """
+        number = len(observations["user"])
+        if state is None:
+            state, episode_start = self.initial_state(number), np.ones(number, np.bool_)
+        is_first = np.zeros(number, np.bool_) if episode_start is None else np.asarray(episode_start, np.bool_)
+        logits = self._logits(state.runner.scores(observations, is_first), observations).double()
+        slates = torch.as_tensor(np.asarray(actions).reshape(number, -1)).to(logits.device)
+        return slate_log_probabilities(logits, slates).sum(1).cpu().numpy()
+
+    def _logits(self, scores: Scores, observations: Observations) -> torch.Tensor:
+        """[N, M]: of the ranking's policy."""
+        if self.ranking == "policy":
+            return scores.logits
+        mask = torch.as_tensor(observations["candidate_items"] >= 0).to(scores.logits.device)
+        return policy_logits(scores.expected_rewards, scores.temperature, mask)
+
+    def learned(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        if self.network is None:
+            raise NotFittedError
+        weights = self.network.trained_weights()
+        tensors = {name: weight.detach().cpu().numpy() for name, weight in weights.items()}
+        return tensors, {"network": network_settings(self.network), "iteration": self._iteration}
+
+    def restore(self, tensors: dict[str, np.ndarray], learned: dict[str, Any]) -> None:
+        weights = {name: torch.as_tensor(weight) for name, weight in tensors.items()}
+        network = rebuild(learned["network"], weights, self.config.language_model)
+        self.network, self._iteration = network.to(self.device), learned["iteration"]
+
+    @classmethod
+    def load(cls, path: Path | str, env: Env | str | None = None, **settings: Any) -> Self:
+        """As `Agent.load`; `path` may also be the folder of a training by `python -m agents.large_model train`, or one
+        of its checkpoints."""
+        if Path(path).is_file():
+            return super().load(path, env, **settings)
+        language_model = settings.get("language_model", "")
+        network = load_network(path, settings.get("device", "cpu"), language_model=language_model)
+        return cls.from_network(network, env, **settings)
+
+    @classmethod
+    def from_network(cls, network: LargeModelNetwork, env: Env | str | None = None, **settings: Any) -> Self:
+        """An agent that acts with a trained network."""
+        agent = cls(env=env, **{"device": str(network.device), **settings})
+        agent.network = network
+        return agent

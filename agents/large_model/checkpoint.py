@@ -1,7 +1,8 @@
-"""Checkpoints: folders of tensors and words that can run nothing when they are read, each whole or not there at all.
+"""Checkpoints of a training, and networks made from them.
 
-A checkpoint has `model.safetensors`, `optimizer.safetensors`, `state.json` (sizes, schema, config, counters, versions)
-and `manifest.json` (the sha256 of the others). It is written under another name, flushed, and then renamed.
+A checkpoint is a folder with `model.safetensors`, `optimizer.safetensors`, `state.json` (configuration, schema,
+counters) and `manifest.json` (sha256 of the others); no pickle. It is written under a temporary name, flushed, and then
+renamed, so that it is complete or absent.
 """
 
 import hashlib
@@ -11,7 +12,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,10 +20,24 @@ import safetensors
 import safetensors.torch
 import torch
 
+from agents.large_model.config import LanguageConfig, ModelConfig
+from agents.large_model.distributed import device_named
+from agents.large_model.model import LargeModelNetwork
+from agents.networks.schema import Schema
+from agents.saved_tensors import load_tensors
 from recsim_env.atomic_file import write_atomically
 
-FORMAT = 1
-"""Number of this layout; other ones are refused."""
+FORMAT = 2
+"""Version of this layout; other versions are refused."""
+
+INPUT_VERSION = 2
+"""Version of the network's inputs, raised when the meaning of an input changes: older weights are refused."""
+
+FOLDER = "checkpoints"
+"""Where a training's folder holds its checkpoints."""
+
+SAVED_BY = "agents.large_model.agent:LargeModel"
+"""The agent whose files `load_network` reads."""
 
 T = TypeVar("T")
 
@@ -32,59 +47,63 @@ _NUM_KEPT = 2
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be used; the message says which, and why, in one line."""
+    """A checkpoint cannot be used; the message has its path and the reason, in one line."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """What a training goes on from, and what a model is made of."""
+    """The state of a training."""
 
     model: dict[str, torch.Tensor]
     state: dict[str, Any]
-    """`sizes`, `schema`, `config`, `num_steps`, `iteration`, ..."""
+    """`model`, `schema`, `config`, `num_steps`, `iteration`, ..."""
     optimizer: dict[str, torch.Tensor] | None = None
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
-    """Write a checkpoint into `folder`, named for its steps, and remove all before it but the last.
+    """Write a checkpoint named for its steps into `folder`, and remove older ones, except for the last.
 
-    Those of more steps were refused when this training was begun again, or it would have gone on from them: they are
-    put aside under another name.
+    Checkpoints of more steps, which were refused when this training started, are renamed `refused-...`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    name = f"steps-{checkpoint.state['num_steps']:012d}"
-    unfinished = folder / f".{name}.{secrets.token_hex(4)}.tmp"
-    unfinished.mkdir()
+    path = folder / f"steps-{checkpoint.state['num_steps']:012d}"
+    temporary = folder / f".{path.name}.{secrets.token_hex(4)}.tmp"
+    temporary.mkdir()
     try:
         contents = {
             _MODEL: safetensors.torch.save(_contiguous(checkpoint.model)),
             _OPTIMIZER: safetensors.torch.save(_contiguous(checkpoint.optimizer or {})),
             _STATE: json.dumps({"format": FORMAT, **checkpoint.state}, indent=1).encode(),
         }
-        sums = {file: hashlib.sha256(content).hexdigest() for file, content in contents.items()}
-        for file, content in {**contents, _MANIFEST: json.dumps(sums, indent=1).encode()}.items():
-            write_atomically(unfinished / file, content)
-        if (folder / name).exists():  # the same steps again, after a restart
-            shutil.rmtree(folder / name)
-        os.replace(unfinished, folder / name)
+        digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+        for name, content in {**contents, _MANIFEST: json.dumps(digests, indent=1).encode()}.items():
+            write_atomically(temporary / name, content)
+        if path.exists():  # the same steps again, after a restart
+            shutil.rmtree(path)
+        os.replace(temporary, path)
     except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
         raise
-    every = checkpoints_in(folder)
-    number = every.index(folder / name) + 1
-    for refused in every[number:]:
-        aside = refused.with_name(f"refused-{refused.name}")
-        shutil.rmtree(aside, ignore_errors=True)
-        os.replace(refused, aside)
-    for old in every[: max(number - _NUM_KEPT, 0)]:
+    paths = checkpoints_in(folder)
+    number = paths.index(path) + 1
+    for refused in paths[number:]:
+        renamed = refused.with_name(f"refused-{refused.name}")
+        shutil.rmtree(renamed, ignore_errors=True)
+        os.replace(refused, renamed)
+    for old in paths[: max(number - _NUM_KEPT, 0)]:
         shutil.rmtree(old, ignore_errors=True)
-    for unfinished in folder.glob(".steps-*.tmp"):  # of runs that were killed
-        shutil.rmtree(unfinished, ignore_errors=True)
-    return folder / name
+    remove_temporary(folder)
+    return path
+
+
+def remove_temporary(folder: Path) -> None:
+    """Remove temporary files and folders that killed processes have left in `folder`."""
+    for path in folder.glob(".*.tmp"):
+        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def checkpoints_in(folder: Path) -> list[Path]:
-    """Finished checkpoints in a folder, the oldest first."""
+    """Complete checkpoints in a folder, the oldest first."""
     return sorted(path for path in folder.glob("steps-*") if _NAME.fullmatch(path.name) and path.is_dir())
 
 
@@ -94,62 +113,178 @@ def load_checkpoint(path: Path, has_optimizer: bool = False) -> Checkpoint:
     Raises:
         CheckpointError: it is missing, damaged, or of another format.
     """
-    wanted = (_STATE, _MODEL, _OPTIMIZER) if has_optimizer else (_STATE, _MODEL)
+    names = (_STATE, _MODEL, _OPTIMIZER) if has_optimizer else (_STATE, _MODEL)
     try:
-        sums = json.loads((path / _MANIFEST).read_bytes())
-        contents = {file: (path / file).read_bytes() for file in wanted}
+        digests = json.loads((path / _MANIFEST).read_bytes())
+        contents = {name: (path / name).read_bytes() for name in names}
     except OSError as error:
         raise CheckpointError(f"{path}: not a checkpoint ({error.strerror}: {Path(error.filename).name})") from None
-    except ValueError:
-        raise CheckpointError(f"{path}: damaged ({_MANIFEST} is not JSON)") from None
-    for file, content in contents.items():
-        if not isinstance(sums, dict) or sums.get(file) != hashlib.sha256(content).hexdigest():
-            raise CheckpointError(f"{path}: damaged (the checksum of {file} is wrong)")
+    except (ValueError, RecursionError):
+        raise CheckpointError(f"{path}: damaged ({_MANIFEST} is not valid JSON)") from None
+    for name, content in contents.items():
+        if not isinstance(digests, dict) or digests.get(name) != hashlib.sha256(content).hexdigest():
+            raise CheckpointError(f"{path}: damaged (the checksum of {name} is wrong)")
     try:
         state = json.loads(contents[_STATE])
-        found = state.get("format") if isinstance(state, dict) else None
-        if found != FORMAT:
-            raise CheckpointError(f"{path}: of format {found!r}, must be {FORMAT}")
+        version = state.get("format") if isinstance(state, dict) else None
+        if version != FORMAT:
+            raise CheckpointError(f"{path}: has format {version!r}, must be {FORMAT}")
         return Checkpoint(
             model=safetensors.torch.load(contents[_MODEL]),
             state=state,
             optimizer=safetensors.torch.load(contents[_OPTIMIZER]) if has_optimizer else None,
         )
-    except (ValueError, safetensors.SafetensorError) as error:
-        raise error if isinstance(error, CheckpointError) else CheckpointError(f"{path}: damaged ({error})") from None
+    except CheckpointError:
+        raise
+    except (ValueError, RecursionError, safetensors.SafetensorError) as error:
+        raise CheckpointError(f"{path}: damaged ({error})") from None
 
 
 def load_latest(
-    folder: Path, tell: Callable[[str], None], use: Callable[[Checkpoint], T], has_optimizer: bool = False
+    folder: Path, warn: Callable[[str], None], use: Callable[[Checkpoint], T], has_optimizer: bool = False
 ) -> T | None:
-    """What `use` makes of the last checkpoint that can be used; None if there is none at all.
+    """The result of `use` for the latest checkpoint that can be used; None if there are no checkpoints.
 
-    `tell` is told of each that is refused, with the reason: it cannot be read, or `use` raises an error.
+    `warn` is called for each checkpoint that is refused: it cannot be read, or `use` raises an error.
 
     Raises:
-        CheckpointError: there are checkpoints, and none of them can be used; says why the last one cannot.
+        CheckpointError: there are checkpoints, but none can be used; the message has the reason for the latest.
     """
     refused: list[str] = []
     for path in reversed(checkpoints_in(folder)):
         try:
-            found = load_checkpoint(path, has_optimizer)
+            checkpoint = load_checkpoint(path, has_optimizer)
             try:
-                used = use(found)
+                result = use(checkpoint)
             except KeyError as error:
-                raise CheckpointError(f"{path}: not of this program ({error} is missing)") from None
-            except (ValueError, TypeError, RuntimeError) as error:  # sizes, names, shapes of something foreign
+                raise CheckpointError(f"{path}: not of this version ({error} is missing)") from None
+            except (ValueError, TypeError, RuntimeError) as error:  # wrong sizes, names or shapes
                 raise CheckpointError(f"{path}: {' '.join(str(error).split())}") from None
         except CheckpointError as error:
             refused.append(str(error))
             continue
         for reason in refused:
-            tell(f"{reason}: going back to the one before")
-        return used
+            warn(f"{reason}: using the checkpoint before it")
+        return result
     if refused:
-        others = f" (nor can the {len(refused) - 1} before it)" if len(refused) > 1 else ""
+        others = f" (and {len(refused) - 1} older ones cannot be used either)" if len(refused) > 1 else ""
         raise CheckpointError(f"{refused[0]}{others}")
     return None
 
 
 def _contiguous(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+
+def make_network(config: ModelConfig, schema: Schema, language: LanguageConfig | None = None) -> LargeModelNetwork:
+    """An untrained network, with a Transformer or a language model as the backbone.
+
+    Raises:
+        ValueError: there is no such language model, or a package is missing.
+    """
+    if language is None:
+        return LargeModelNetwork(config, schema)
+    try:
+        from agents.large_model.language import LanguageBackbone
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"language_model={language.name!r}: needs the package {error.name}: pip install 'recsim-env[llm]'"
+        ) from None
+    return LargeModelNetwork(config, schema, LanguageBackbone(language))
+
+
+def network_settings(network: LargeModelNetwork) -> dict[str, Any]:
+    """What `rebuild` needs beside the weights, for JSON."""
+    return {"input_version": INPUT_VERSION, **network.settings()}
+
+
+def rebuild(
+    settings: Mapping[str, Any], weights: Mapping[str, torch.Tensor], language_model: str = ""
+) -> LargeModelNetwork:
+    """The network with these settings (`network_settings`) and weights (`trained_weights`).
+
+    `language_model` is where its language model is now, if it has been moved.
+
+    Raises:
+        ValueError: the language model is missing or differs; or settings or weights do not belong to a network of this
+            version.
+    """
+    check_inputs(settings)
+    language = None
+    try:
+        if settings.get("language_model"):
+            values = settings["language_model"]
+            language = LanguageConfig(**{**values, "lora_targets": tuple(values["lora_targets"])})
+            language = replace(language, name=language_model or language.name)
+        config, schema = ModelConfig(**settings["model"]), Schema.from_settings(settings["schema"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"the settings are not those of a network of this version: {error}") from None
+    network = make_network(config, schema, language)
+    check_weights(network, weights)
+    network.load_state_dict(dict(weights), strict=False)
+    return network
+
+
+def check_inputs(settings: Mapping[str, Any]) -> None:
+    """`ValueError` unless weights with these settings were trained with the present inputs."""
+    version = settings.get("input_version", 1)
+    if version != INPUT_VERSION:
+        raise ValueError(f"the weights were trained with inputs of version {version}, must be {INPUT_VERSION}: retrain")
+
+
+def check_weights(network: LargeModelNetwork, weights: Mapping[str, torch.Tensor]) -> None:
+    """`ValueError` unless there are finite weights for all trained parameters, in their shapes, and no others."""
+    expected = network.trained_weights()
+    for problem, names in (("missing", set(expected) - set(weights)), ("unknown", set(weights) - set(expected))):
+        if names:
+            raise ValueError(
+                f"the weights do not belong to this network: {min(names)} is {problem} ({len(names)} such)"
+            )
+    for name, weight in expected.items():
+        shape = list(weights[name].shape)
+        if shape != list(weight.shape):
+            raise ValueError(
+                f"the weights do not belong to this network: {name} has shape {shape}, must have {list(weight.shape)}"
+            )
+        if not weights[name].isfinite().all():
+            raise ValueError(f"the weights cannot be used: {name} has values that are not finite")
+
+
+def load_network(
+    path: Path | str, device: str = "cpu", warn: Callable[[str], None] = lambda words: None, language_model: str = ""
+) -> LargeModelNetwork:
+    """The network of a training's folder (its latest usable checkpoint), of one checkpoint, or of a saved agent.
+
+    Raises:
+        ValueError: there is none, or it cannot be used; one line.
+    """
+    where, path = device_named(device), Path(path)
+    if path.is_file():
+        weights, kept = load_tensors(path, SAVED_BY)
+        tensors = {name: torch.as_tensor(weight) for name, weight in weights.items()}
+        try:
+            network = rebuild(kept["learned"]["network"], tensors, language_model)
+        except (KeyError, TypeError):
+            raise ValueError(f"{path}: not a large model of this version") from None
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+    else:
+        network = load_trained(
+            path, warn, lambda checkpoint: rebuild(checkpoint.state, checkpoint.model, language_model)
+        )
+    return network.to(where).eval()
+
+
+def load_trained(path: Path, warn: Callable[[str], None], use: Callable[[Checkpoint], T]) -> T:
+    """The result of `use` for the checkpoint at `path`, or for the latest usable one of the training in that folder.
+
+    Raises:
+        CheckpointError: there is none, or none can be used.
+    """
+    for folder in (path, path / FOLDER):
+        result = load_latest(folder, warn, use)
+        if result is not None:
+            return result
+    if not path.is_dir():
+        raise CheckpointError(f"{path}: no such file or folder; must be written by `train --out` or by `save`")
+    return use(load_checkpoint(path))

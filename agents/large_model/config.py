@@ -73,10 +73,10 @@ PRESETS = {
     "300m": _preset(1_024, 26, 16, 4, num_word_buckets=16_384, word_width=128),
     "1b": _preset(2_048, 22, 16, 4, num_word_buckets=32_768, word_width=256),
 }
-"""Models by name; those without a number are for CPUs. Millions of parameters (`model.count_parameters`) with 10 content
-features and 10 user features, without and with images and audio: micro 0.05, 0.07; tiny 0.16, 0.20; small 0.45, 0.51;
-1m 0.96, 1.01; 10m 9.9, 10.0; 30m 31.0, 31.2; 100m 100.6, 101.0; 300m 295.7, 296.2; 1b 1,002, 1,003. All scenarios
-together add 0.1 to 1m and 1 to 1b."""
+"""Models by name; those without a number are for CPUs. Millions of parameters (`model.count_parameters`) with 10
+content features and 10 user features, without and with images and audio: micro 0.05, 0.07; tiny 0.16, 0.20; small
+0.45, 0.51; 1m 0.96, 1.01; 10m 9.9, 10.0; 30m 31.0, 31.2; 100m 100.6, 101.0; 300m 295.7, 296.2; 1b 1,002, 1,003. All
+scenarios together add 0.1 to 1m and 1 to 1b."""
 
 
 def preset_named(name: str) -> ModelConfig:
@@ -239,7 +239,8 @@ class TrainingConfig(Checked):
     supervised_share: float = number(0.03, 0.0, 1.0)
     """Share of the steps for supervised pre-training."""
     distillation_share: float = number(0.0, 0.0, 1.0)
-    """Share of the steps for distillation from the lookahead oracle, which reads the latent state of training worlds."""
+    """Share of the steps for distillation from the lookahead oracle, which reads the latent state of training
+    worlds."""
     num_envs: int = count(256, 1, 1_000_000)
     """Sessions played in parallel, in all processes and scenarios together."""
     num_catalogs: int = count(16, 1, 10_000)
@@ -261,7 +262,8 @@ class TrainingConfig(Checked):
     max_gradient_norm: float = number(1.0, 0.0, 1e6)
     """Gradients are clipped to this norm."""
     unknown_domain_share: float = number(0.1, 0.0, 1.0)
-    """Share of iterations in which the model does not see which scenario it is in, so that it can act in unseen ones."""
+    """Share of iterations in which the model does not see which scenario it is in, so that it can act in unseen
+    ones."""
     has_images: bool = flag(False)
     """Read images of items, where there are any."""
     has_audio: bool = flag(False)
@@ -316,3 +318,17 @@ class TrainingConfig(Checked):
     def as_settings(self) -> dict[str, Any]:
         """As a dict of values that JSON can hold."""
         return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig(Checked):
+    """Checkpoints and evaluations of a training in a folder."""
+
+    checkpoint_minutes: float = number(5.0, 0.0, 1e6)
+    """Minutes between checkpoints; there is one at the end, too."""
+    evaluate_every: int = count(500_000, 0, 10**13)
+    """User-steps between evaluations with held-out users and catalogues; 0 for one at the end only."""
+    evaluation_sessions: int = count(200, 1, 1_000_000)
+    """Sessions of an evaluation in each scenario."""
+    tensorboard: bool = flag(False)
+    """Write TensorBoard event files, too (needs the extra tensorboard)."""

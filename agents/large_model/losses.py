@@ -1,99 +1,74 @@
-"""What is learnt from sessions: answers, values, a teacher's scores, and by reinforcement a policy.
+"""The loss of sessions: feedback, values, a teacher's scores, and the policy by PPO.
 
-Shape legend: K steps of some sessions, S slots, M candidates.
+Shape legend: B sessions, T steps, K steps of some sessions, S slots, M candidates.
 """
 
 from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.functional import binary_cross_entropy_with_logits, pad
 
-from agents.large_model.heads import q_values
-from agents.large_model.model import LargeModel
-from agents.large_model.plackett_luce import entropy, slate_log_probabilities
-from agents.large_model.sessions import Sessions, Steps
+from agents.large_model.config import LossWeights
+from agents.large_model.model import LargeModelNetwork, q_values
+from agents.large_model.rollout import Sessions, Steps
 from agents.networks.item_content import ItemContent
-from recsim_env.config import Checked, number
-
-
-@dataclass(frozen=True, kw_only=True)
-class LossWeights(Checked):
-    """How much each part of the loss counts; 0 leaves it out."""
-
-    answers: float = number(0.0, 0.0, 1e3)
-    """Whether a slot is chosen, and for what reward."""
-    value: float = number(0.0, 0.0, 1e3)
-    """Cross-entropy of the distribution of returns."""
-    q_value: float = number(0.0, 0.0, 1e3)
-    """Squared error of Q of what was shown, in units of squared reward."""
-    policy: float = number(0.0, 0.0, 1e3)
-    """Proximal policy optimisation."""
-    entropy: float = number(0.0, 0.0, 1e3)
-    """Bonus for a policy that varies, in units of log(M)."""
-    teacher: float = number(0.0, 0.0, 1e3)
-    """Squared error of what a teacher makes of all candidates, up to a constant."""
-    anchor: float = number(0.0, 0.0, 1e3)
-    """Divergence KL(anchor, policy) from a policy that should not be left far behind, in nats."""
+from agents.networks.plackett_luce import entropy, slate_log_probabilities
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Targets:
-    """What reinforcement makes of sessions."""
+    """Targets of K steps."""
 
     advantages: torch.Tensor
     """[K]: normalised."""
     returns: torch.Tensor
-    """[K]: what each state turned out to be worth."""
+    """[K]: lambda-returns."""
     anchor_logits: torch.Tensor | None = None
-    """[K, M]: of the policy that is the anchor."""
+    """[K, M]: of the reference policy."""
 
 
 class SessionLoss(nn.Module):
-    """The loss of some sessions of one catalogue, as a module: what wraps it sees one forward pass.
+    """The loss of some sessions of one catalogue, as a module with one forward pass, for wrappers such as DDP.
 
     Args:
-        model: what learns.
-        clip: how far a slot's probability may move from what it was, as a ratio.
+        network: is trained.
+        clip_range: PPO's limit on the ratio of a slot's new and old probability.
     """
 
-    def __init__(self, model: LargeModel, clip: float = 0.2) -> None:
+    def __init__(self, network: LargeModelNetwork, clip_range: float = 0.2) -> None:
         super().__init__()
-        self.model, self.clip = model, clip
+        self.network, self.clip_range = network, clip_range
 
     def forward(
-        self,
-        sessions: Sessions,
-        content: ItemContent,
-        targets: Targets,
-        weights: LossWeights,
+        self, sessions: Sessions, content: ItemContent, targets: Targets, weights: LossWeights
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """The weighted sum, and its parts and what else is worth watching, each a mean over steps."""
-        scores, steps = self.model(sessions, content), sessions.steps
+        """The weighted sum, and its terms and other metrics, each a mean over steps."""
+        scores, steps = self.network(sessions, content), sessions.steps
         mask = steps.candidates >= 0
         clicks, rewards = (x.gather(1, steps.slates) for x in (scores.clicks, scores.rewards))  # [K, S]
-        spread = entropy(scores.logits) / mask.sum(1).clamp(min=2).log()
-        parts = {
-            "answers": answer_loss(clicks, rewards, steps),
-            "value": self.model.value_head.loss(scores.values, targets.returns),
-            "entropy": -spread,
+        relative_entropy = entropy(scores.logits) / mask.sum(1).clamp(min=2).log()
+        terms = {
+            "feedback": feedback_loss(clicks, rewards, steps),
+            "value": self.network.value_head.loss(scores.values, targets.returns),
+            "entropy": -relative_entropy,
         }
         if weights.q_value > 0.0:
-            values = self.model.value(scores.values).detach()
-            found = q_values(values, scores.logits, scores.temperature, mask)
-            parts["q_value"] = (over_slots(found.gather(1, steps.slates), steps) - targets.returns).square()
+            values = self.network.value(scores.values).detach()
+            shown = q_values(values, scores.logits, scores.temperature, mask).gather(1, steps.slates)
+            terms["q_value"] = (slot_mean(shown, steps) - targets.returns).square()
         if weights.teacher > 0.0 and steps.teacher is not None:
-            parts["teacher"] = teacher_loss(scores.logits * scores.temperature, steps.teacher, mask)
+            terms["teacher"] = teacher_loss(scores.logits * scores.temperature, steps.teacher, mask)
         if weights.anchor > 0.0 and targets.anchor_logits is not None:
-            parts["anchor"] = divergence(targets.anchor_logits, scores.logits)
+            terms["anchor"] = divergence(targets.anchor_logits, scores.logits)
         if weights.policy > 0.0:
             log_ratios = slate_log_probabilities(scores.logits, steps.slates) - steps.log_probabilities  # [K, S]
             ratios, advantages = log_ratios.exp(), targets.advantages[:, None]
-            clipped = ratios.clamp(1.0 - self.clip, 1.0 + self.clip)
-            parts["policy"] = -over_slots(torch.minimum(ratios * advantages, clipped * advantages), steps)
-            parts["moved"] = over_slots(ratios - 1.0 - log_ratios, steps)  # never below 0; on average the divergence
-            parts["share_clipped"] = over_slots(((ratios - 1.0).abs() > self.clip).float(), steps)
-        means = {name: part.mean() for name, part in parts.items()} | {"temperature": scores.temperature}
+            clipped = ratios.clamp(1.0 - self.clip_range, 1.0 + self.clip_range)
+            terms["policy"] = -slot_mean(torch.minimum(ratios * advantages, clipped * advantages), steps)
+            terms["approx_kl"] = slot_mean(ratios - 1.0 - log_ratios, steps)
+            terms["clip_fraction"] = slot_mean(((ratios - 1.0).abs() > self.clip_range).float(), steps)
+        means = {name: term.mean() for name, term in terms.items()} | {"temperature": scores.temperature}
         total = sum(getattr(weights, name) * mean for name, mean in means.items() if getattr(weights, name, 0.0) > 0.0)
         return total, {name: mean.detach() for name, mean in means.items()}  # type: ignore[return-value]
 
@@ -104,32 +79,48 @@ def divergence(anchor_logits: torch.Tensor, logits: torch.Tensor) -> torch.Tenso
     return (anchor.exp() * (anchor - logits.log_softmax(1))).sum(1)
 
 
-def answer_loss(clicks: torch.Tensor, rewards: torch.Tensor, steps: Steps) -> torch.Tensor:
-    """[K]: minus the log-likelihood of each slot's answer, mean over slots: chosen or not, and if so the reward.
+def feedback_loss(clicks: torch.Tensor, rewards: torch.Tensor, steps: Steps) -> torch.Tensor:
+    """[K]: negative log-likelihood of the feedback, mean over slots: whether it is clicked, and the reward if so.
 
-    A slate's reward is the mean over its slots, and one of them is chosen at most; so S times the reward is that
-    slot's.
+    A slate's reward is the mean over its slots, at most one of which is clicked; so the clicked slot's reward is S
+    times the slate's.
     """
-    num_slots = steps.slates.shape[1]
-    was_chosen = steps.clicked.float()
-    each = binary_cross_entropy_with_logits(clicks, was_chosen, reduction="none")
+    num_slots, was_clicked = steps.slates.shape[1], steps.clicked.float()
+    click_loss = binary_cross_entropy_with_logits(clicks, was_clicked, reduction="none")
     error = rewards - num_slots * steps.rewards[:, None]
-    return over_slots(each + 0.5 * was_chosen * error.square(), steps)
+    return slot_mean(click_loss + 0.5 * was_clicked * error.square(), steps)
 
 
-def over_slots(each: torch.Tensor, steps: Steps) -> torch.Tensor:
-    """[K]: mean of [K, S] over the slots that a candidate was left for."""
+def slot_mean(values: torch.Tensor, steps: Steps) -> torch.Tensor:
+    """[K]: mean of [K, S] over the slots that are not empty."""
     is_shown = steps.candidates.gather(1, steps.slates) >= 0
-    return each.where(is_shown, 0.0).sum(1) / is_shown.sum(1).clamp(min=1)
+    return values.where(is_shown, 0.0).sum(1) / is_shown.sum(1).clamp(min=1)
 
 
-def teacher_loss(worths: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """[K]: squared error of worths [K, M] against a teacher's, both less their mean over the candidates.
+def teacher_loss(scores: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """[K]: squared error of scores [K, M] against a teacher's, both less their mean over the candidates.
 
-    The least of it is the teacher's scores averaged over all that the state leaves open: what a player does who
-    knows the rules but not the person.
+    Its minimum is the teacher's mean score given the state: that of an agent with the teacher's model of users, but
+    without the teacher's knowledge of this user.
     """
     number = mask.sum(1, keepdim=True).clamp(min=1)
-    difference = (worths - teacher).masked_fill(~mask, 0.0)
+    difference = (scores - teacher).masked_fill(~mask, 0.0)
     centred = (difference - difference.sum(1, keepdim=True) / number).masked_fill(~mask, 0.0)
     return centred.square().sum(1) / number[:, 0]
+
+
+def lambda_returns(sessions: Sessions, *, gamma: float, gae_lambda: float) -> torch.Tensor:
+    """[B, T]: G_t = r_t + gamma ((1 - lambda) V_t+1 + lambda G_t+1), with nothing after a session's last step.
+
+    The length of sessions is fixed and the elapsed share is observed, so truncation counts as an end like any other.
+    G_t - V_t is the generalised advantage estimate (Schulman et al. 2016).
+    """
+    rewards, is_step = sessions.rewards, sessions.is_step
+    is_over = pad(~is_step[:, 1:], (0, 1), value=True)
+    next_values = pad(sessions.values[:, 1:], (0, 1))
+    returns, following = torch.empty_like(rewards), next_values[:, -1]
+    for step in reversed(range(rewards.shape[1])):
+        beyond = (1.0 - gae_lambda) * next_values[:, step] + gae_lambda * following
+        following = rewards[:, step] + gamma * torch.where(is_over[:, step], 0.0, beyond)
+        returns[:, step] = following
+    return returns * is_step

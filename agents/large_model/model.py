@@ -1,64 +1,122 @@
-"""The model: a person's profile and what was shown and answered, as tokens; candidates scored by one state.
+"""The network: a user's profile and the items shown with their feedback, as tokens; candidates scored from one state.
 
-A(s, c) = worth(s, c) + care(s, c) is what showing candidate c is worth: the reward that supervision expects of it, and
-what reinforcement adds for all that comes later. The policy is pi = softmax(A / temperature); with V of the state,
-Q = V + A - E_pi A. At the start care is 0 and the policy is that of the supervised model.
+A(s, c) = r(s, c) + f(s, c) scores candidate c in state s: r is the expected reward of showing it, by the supervised
+heads, and f what reinforcement adds for later steps, 0 at first. The policy is pi = softmax(A / temperature); with the
+value V of the state, Q = V + A - E_pi A. So the policy is that of the supervised heads until reinforcement changes it.
 
 Shape legend: n sessions, k tokens, K steps of any sessions, M candidates, E width of states, V of items, C of
-candidates, R rows, b bins, U numbers of a user. A row is an item that was shown, with what was answered.
+candidates, R rows, b bins, U user features, ... any leading dimensions. A row is an item that was shown, with its
+feedback.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from torch.nn.functional import rms_norm, scaled_dot_product_attention, silu
 
-from agents.large_model.backbone import Trunk
-from agents.large_model.heads import ReturnDistribution, policy_logits
-from agents.large_model.sessions import Sessions
-from agents.large_model.sizes import ModelSizes
+from agents.large_model.config import ModelConfig
 from agents.networks.content_encoder import ContentEncoder
-from agents.networks.item_content import DYNAMICS, STANDING, ItemContent
+from agents.networks.item_content import DYNAMICS, ITEM_STATE, ItemContent
 from agents.networks.schema import Schema
+from agents.networks.transformer import Transformer
+from recsim_env.envs.candidate_scorer import MISSING
 from recsim_env.simulation.observation import FEEDBACK
 
-if TYPE_CHECKING:  # needs packages that nothing else needs
-    from agents.large_model.language_backbone import LanguageTrunk
+if TYPE_CHECKING:
+    from agents.large_model.language import LanguageBackbone  # needs the extra llm
+    from agents.large_model.rollout import Sessions
 
-ROW_COLUMNS = (*FEEDBACK, "time", "before", *STANDING)
-"""Columns of a row besides its item: the feedback as observed; the share of the session that was over when it was
-shown; 1 if it is from before the session, of the history that the person brings; how the item stood then, or when the
-session began if it is from before."""
+ROW_COLUMNS = (*FEEDBACK, "time", "before", *ITEM_STATE)
+"""Columns of a row beside its item: the feedback as observed; the share of the session that was over when it was shown;
+1 if it is from the user's history before the session; the item's state when it was shown, or at the start of the
+session if it is from before."""
 
-_FIRST_TEMPERATURE = 0.3
-_LEAST_TEMPERATURE, _MOST_TEMPERATURE = 0.02, 10.0
+_INITIAL_TEMPERATURE = 0.3
+_MIN_TEMPERATURE, _MAX_TEMPERATURE = 0.02, 10.0
+_SMOOTHNESS = 0.75  # standard deviation of a target, in bins
+_MARGIN = 2  # bins beyond each bound, so that targets near the bounds keep their mean
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """What a model says of candidates; of missing ones nothing that counts but the logits."""
+    """The network's output for K steps; undefined for missing candidates, except for the logits."""
 
     logits: torch.Tensor
     """[K, M]: of the policy."""
     clicks: torch.Tensor
-    """[K, M]: logits of being chosen, shown alone."""
+    """[K, M]: logits of a click, if shown alone."""
     rewards: torch.Tensor
-    """[K, M]: mean reward of showing it alone, once it is chosen."""
+    """[K, M]: mean reward if clicked, if shown alone."""
     values: torch.Tensor
-    """[K, b]: logits of the distribution of what is still to come (`LargeModel.value`)."""
+    """[K, b]: logits of the distribution of the remaining return (`LargeModelNetwork.value`)."""
     temperature: torch.Tensor
     """[]: of the policy, in units of reward."""
 
     @property
-    def worths(self) -> torch.Tensor:
-        """[K, M]: mean reward of showing a candidate alone, as supervision has it."""
+    def expected_rewards(self) -> torch.Tensor:
+        """[K, M]: expected reward of a candidate shown alone, by the supervised heads."""
         return self.clicks.sigmoid() * self.rewards
 
 
+class ReturnDistribution(nn.Module):
+    """States [..., E] to logits [..., b] of a histogram of returns, trained by cross-entropy with a smoothed target.
+
+    HL-Gauss: Farebrother et al., "Stop regressing: training value functions via classification for scalable deep RL",
+    ICML 2024.
+
+    Args:
+        width: E.
+        low: lowest return.
+        high: highest return.
+        num_bins: b, including two at each end as a margin.
+    """
+
+    def __init__(self, width: int, low: float, high: float, num_bins: int) -> None:
+        super().__init__()
+        self.logits = nn.Linear(width, num_bins)
+        nn.init.zeros_(self.logits.weight)
+        self.low, self.high = low, high
+        margin = _MARGIN * (high - low) / (num_bins - 2 * _MARGIN)
+        self.edges: torch.Tensor
+        self.register_buffer("edges", torch.linspace(low - margin, high + margin, num_bins + 1), persistent=False)
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        return self.logits(states)
+
+    def mean(self, logits: torch.Tensor) -> torch.Tensor:
+        """[...]: mean return of the distribution."""
+        centres = (self.edges[1:] + self.edges[:-1]) / 2.0
+        return (logits.float().softmax(-1) * centres).sum(-1)  # not a product of matrices, which autocast would round
+
+    def target(self, returns: torch.Tensor) -> torch.Tensor:
+        """[..., b]: masses in the bins of a normal distribution around each return, clipped to the bounds."""
+        spread = _SMOOTHNESS * (self.edges[1] - self.edges[0]) * 2.0**0.5
+        below = torch.erf((self.edges - returns[..., None].clamp(self.low, self.high)) / spread)  # [..., b + 1]
+        return (below[..., 1:] - below[..., :-1]) / (below[..., -1:] - below[..., :1])
+
+    def loss(self, logits: torch.Tensor, returns: torch.Tensor) -> torch.Tensor:
+        """[...]: cross-entropy with the target of each return."""
+        return -(self.target(returns) * logits.float().log_softmax(-1)).sum(-1)
+
+
+def policy_logits(scores: torch.Tensor, temperature: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """[..., M]: logits of the policy softmax(scores / temperature), `MISSING` for missing candidates."""
+    return (scores.float() / temperature).masked_fill(mask == 0, MISSING)
+
+
+def q_values(values: torch.Tensor, logits: torch.Tensor, temperature: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """[..., M]: Q = V + temperature (logits - E_pi logits), so that softmax(Q / temperature) = pi and E_pi Q = V;
+    `MISSING` for missing candidates. `values` [...] and `temperature` are in units of reward."""
+    policy = logits.softmax(-1)
+    known = logits.masked_fill(mask == 0, 0.0)
+    mean = (policy * known).sum(-1, keepdim=True)
+    return (values[..., None] + temperature * (known - mean)).masked_fill(mask == 0, MISSING)
+
+
 class CandidateLayer(nn.Module):
-    """Candidates [n, M, C] attend to each other, so that a slate is more than its items; [n, M, C]."""
+    """Self-attention among candidates [n, M, C], so that the score of one depends on the others; [n, M, C]."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -74,143 +132,162 @@ class CandidateLayer(nn.Module):
         return x + self.out(attended.transpose(1, 2).flatten(2))
 
 
-class LargeModel(nn.Module):
-    """Sessions and candidates to a policy, a value and predictions of what is answered.
+class LargeModelNetwork(nn.Module):
+    """Sessions and candidates to a policy, a value and predicted feedback.
 
     Args:
-        sizes: how large it is.
-        schema: what it reads.
-        trunk: a language model; None for a `Trunk`.
+        config: its sizes.
+        schema: its inputs.
+        language_backbone: a language model as the backbone; None for a `Transformer`.
     """
 
-    def __init__(self, sizes: ModelSizes, schema: Schema, trunk: "LanguageTrunk | None" = None) -> None:
+    def __init__(
+        self, config: ModelConfig, schema: Schema, language_backbone: "LanguageBackbone | None" = None
+    ) -> None:
         super().__init__()
-        if trunk is not None:
-            sizes = trunk.sizes(sizes)
-        self.sizes, self.schema = sizes, schema
-        width = sizes.width
+        if language_backbone is not None:
+            config = language_backbone.adapted(config)
+        self.config, self.schema = config, schema
+        width, candidate_width, num_user_features = config.width, config.candidate_width, len(schema.user_names)
         self.encoder = ContentEncoder(
             schema,
-            item_width=sizes.item_width,
-            num_word_buckets=sizes.num_word_buckets,
-            word_width=sizes.word_width,
-            description_width=0 if trunk is None else width,
+            item_width=config.item_width,
+            num_word_buckets=config.num_word_buckets,
+            word_width=config.word_width,
+            description_width=0 if language_backbone is None else width,
         )
-        self.profile = nn.Linear(len(schema.user_names), width)
-        self._passes: torch.Tensor
-        passes = torch.tensor([name in schema.passing_names for name in schema.user_names])
-        self.register_buffer("_passes", passes, persistent=False)
+        self.profile = nn.Linear(num_user_features, width)
+        self._is_dynamic: torch.Tensor
+        is_dynamic = torch.tensor([name in schema.dynamic_names for name in schema.user_names])
+        self.register_buffer("_is_dynamic", is_dynamic, persistent=False)
         self.domain = nn.Embedding(1 + len(schema.domains), width)
-        self.shown = nn.Linear(sizes.item_width, width, bias=False)
-        self.answer = nn.Linear(len(ROW_COLUMNS), width)
-        self.trunk = Trunk(sizes) if trunk is None else trunk
-        self.context = nn.Linear(len(schema.user_names), width, bias=False)
-        self.candidate_content = nn.Linear(sizes.item_width, sizes.candidate_width)
-        self.candidate_dynamics = nn.Linear(len(DYNAMICS), sizes.candidate_width, bias=False)
-        self.candidate_of_state = nn.Linear(width, sizes.candidate_width, bias=False)
+        self.row_item = nn.Linear(config.item_width, width, bias=False)
+        self.row_feedback = nn.Linear(len(ROW_COLUMNS), width)
+        self.backbone = language_backbone or _backbone(config)
+        self.context = nn.Linear(num_user_features, width, bias=False)
+        self.candidate_content = nn.Linear(config.item_width, candidate_width)
+        self.candidate_dynamics = nn.Linear(len(DYNAMICS), candidate_width, bias=False)
+        self.candidate_of_state = nn.Linear(width, candidate_width, bias=False)
         self.candidate_layers = nn.ModuleList(
-            CandidateLayer(sizes.candidate_width) for _ in range(sizes.num_candidate_layers)
+            CandidateLayer(candidate_width) for _ in range(config.num_candidate_layers)
         )
-        self.queries = nn.Linear(width, 3 * sizes.candidate_width)
-        self.value_head = ReturnDistribution(width, schema.lowest_return, schema.highest_return, sizes.num_value_bins)
-        self.log_temperature = nn.Parameter(torch.tensor([_FIRST_TEMPERATURE]).log())  # [1]: [] cannot be sharded
+        self.queries = nn.Linear(width, 3 * candidate_width)
+        self.value_head = ReturnDistribution(width, schema.lowest_return, schema.highest_return, config.num_value_bins)
+        self.log_temperature = nn.Parameter(torch.tensor([_INITIAL_TEMPERATURE]).log())  # [1]: FSDP cannot shard []
         with torch.no_grad():
             nn.init.normal_(self.domain.weight, std=0.02)
-            self.queries.weight[: sizes.candidate_width] = 0.0  # care is 0 at the start
-            self.queries.bias[: sizes.candidate_width] = 0.0
+            self.queries.weight[:candidate_width] = 0.0  # f is 0 at first
+            self.queries.bias[:candidate_width] = 0.0
+
+    @property
+    def device(self) -> torch.device:
+        return self.log_temperature.device
 
     @property
     def num_parameters(self) -> int:
-        """Numbers that are learnt."""
+        """Trained parameters."""
         return sum(weight.numel() for weight in self.parameters() if weight.requires_grad)
 
     @property
     def temperature(self) -> torch.Tensor:
         """Of the policy, in units of reward."""
-        return self.log_temperature[0].exp().clamp(_LEAST_TEMPERATURE, _MOST_TEMPERATURE)
+        return self.log_temperature[0].exp().clamp(_MIN_TEMPERATURE, _MAX_TEMPERATURE)
+
+    def settings(self) -> dict[str, Any]:
+        """Everything beside the weights that `checkpoint.rebuild` needs, for JSON."""
+        language = getattr(self.backbone, "config", None)
+        return {
+            "model": asdict(self.config),
+            "schema": self.schema.as_settings(),
+            **({} if language is None else {"language_model": asdict(language)}),
+        }
+
+    def trained_weights(self) -> dict[str, torch.Tensor]:
+        """Weights by name, without the frozen ones of a language model."""
+        frozen = {name for name, weight in self.named_parameters() if not weight.requires_grad}
+        return {name: weight for name, weight in self.state_dict().items() if name not in frozen}
 
     def content_of(self, env: Any) -> ItemContent:
-        """The catalogue behind an env, as the model sees it."""
-        describe = None if isinstance(self.trunk, Trunk) else self.trunk.describe
-        return ItemContent.of(env, self.schema, self.sizes.num_word_buckets, self.log_temperature.device, describe)
+        """The catalogue of an env, as this network observes it."""
+        describe = getattr(self.backbone, "describe", None)
+        return ItemContent.of(env, self.schema, self.config.num_word_buckets, self.device, describe)
 
-    def first_tokens(self, users: torch.Tensor, domain: torch.Tensor) -> torch.Tensor:
-        """[n, E]: the profile token, from users [n, U] and the numbers of their scenarios [n]. It holds for the whole
-        session, so what passes within one is left out: it is told with the step that is scored."""
-        return self.profile(users.masked_fill(self._passes, 0.0)) + self.domain(domain)
+    def profile_tokens(self, users: torch.Tensor, domain: torch.Tensor) -> torch.Tensor:
+        """[n, E]: the first token of sessions, from user features [n, U] and the numbers of their scenarios [n].
+        Features that change within a session are left out: `score` reads them at each step."""
+        return self.profile(users.masked_fill(self._is_dynamic, 0.0)) + self.domain(domain)
 
-    def row_tokens(self, items: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
-        """[n, k, E]: tokens of rows, from what their items are as rows [n, k, E] and `ROW_COLUMNS` [n, k, 13]."""
-        return items + self.answer(answers)
+    def row_tokens(self, items: torch.Tensor, feedback: torch.Tensor) -> torch.Tensor:
+        """[n, k, E]: tokens of rows, from their items [n, k, E] (`item_tables`) and `ROW_COLUMNS` [n, k, 13]."""
+        return items + self.row_feedback(feedback)
 
-    def forward(self, sessions: Sessions, content: ItemContent) -> Scores:
+    def forward(self, sessions: "Sessions", content: ItemContent) -> Scores:
         """Scores of the K steps of whole sessions in one pass, in the order of `Sessions.steps`."""
         steps = sessions.steps
-        occurring, places = torch.unique(
+        used, index = torch.unique(
             torch.cat([sessions.row_items.flatten(), steps.candidates.flatten()]).clamp(min=0), return_inverse=True
         )
-        as_rows, as_candidates = self.item_tables(content, occurring)  # [i, E], [i, C]
+        as_rows, as_candidates = self.item_tables(content, used)  # [i, E], [i, C]
         num_rows = sessions.row_items.numel()
-        rows = self.row_tokens(as_rows[places[:num_rows].view_as(sessions.row_items)], sessions.row_answers)
+        rows = self.row_tokens(as_rows[index[:num_rows].view_as(sessions.row_items)], sessions.row_feedback)
         domain = torch.full((len(sessions),), content.domain, device=rows.device)
-        first = self.first_tokens(sessions.users[:, 0], domain)
-        states = self.trunk(torch.cat([first[:, None], rows], 1))  # [n, 1 + R, E]
+        profile = self.profile_tokens(sessions.users[:, 0], domain)
+        states = self.backbone(torch.cat([profile[:, None], rows], 1))  # [n, 1 + R, E]
         return self.score(
             states[steps.sessions, steps.num_rows],
             steps.users,
-            as_candidates[places[num_rows:].view_as(steps.candidates)],
+            as_candidates[index[num_rows:].view_as(steps.candidates)],
             steps.dynamics,
             steps.candidates >= 0,
         )
 
-    def extend(
-        self, tokens: torch.Tensor, num_new: torch.Tensor, cache: Any, which: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """As `Trunk.extend`."""
-        return self.trunk.extend(tokens, num_new, cache, which)
-
     def score(
         self, states: torch.Tensor, users: torch.Tensor, items: torch.Tensor, dynamics: torch.Tensor, mask: torch.Tensor
     ) -> Scores:
-        """Score the candidates of K steps, whichever sessions they are of.
+        """Scores of the candidates of K steps of any sessions.
 
         Args:
             states: [K, E], before each step.
             users: [K, U], as observed then.
-            items: [K, M, C]: what the candidates' items are as candidates (`item_tables`).
+            items: [K, M, C] of `item_tables`.
             dynamics: [K, M, 6]: `item_content.DYNAMICS`.
             mask: [K, M]: 0 for missing candidates.
         """
-        known = rms_norm(states + self.context(users), (states.shape[-1],))  # [K, E]
+        state = rms_norm(states + self.context(users), (states.shape[-1],))  # [K, E]
         candidates = silu(
-            items + self.candidate_dynamics(dynamics) + self.candidate_of_state(known)[:, None]
+            items + self.candidate_dynamics(dynamics) + self.candidate_of_state(state)[:, None]
         )  # [K, M, C]
         for layer in self.candidate_layers:
             candidates = layer(candidates, mask)
-        queries = self.queries(known).unflatten(-1, (3, -1))  # [K, 3, C]
+        queries = self.queries(state).unflatten(-1, (3, -1))  # [K, 3, C]
         products = (candidates @ queries.transpose(1, 2)) * candidates.shape[2] ** -0.5  # [K, M, 3]
-        value_weights, clicks, rewards = products.float().unbind(-1)
-        worths = (clicks.sigmoid() * rewards).detach()  # what is expected is learnt from answers alone
+        future, clicks, rewards = products.float().unbind(-1)
+        expected = (clicks.sigmoid() * rewards).detach()  # trained by feedback alone
         return Scores(
-            logits=policy_logits(worths + value_weights, self.temperature, mask),
+            logits=policy_logits(expected + future, self.temperature, mask),
             clicks=clicks,
             rewards=rewards,
-            values=self.value_head(known),
+            values=self.value_head(state),
             temperature=self.temperature,
         )
 
     def item_tables(self, content: ItemContent, items: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-        """[i, E] and [i, C]: what items are as rows and as candidates, for some of a catalogue's or for all of them:
-        once for a catalogue, to be gathered wherever they are shown."""
+        """[i, E] and [i, C]: items as rows and as candidates, of some or all items of a catalogue: computed once for a
+        catalogue, and looked up afterwards."""
         vectors = self.encoder(content, items)
-        return self.shown(vectors), self.candidate_content(vectors)
+        return self.row_item(vectors), self.candidate_content(vectors)
 
     def value(self, logits: torch.Tensor) -> torch.Tensor:
-        """[...]: mean return still to come, of logits [..., b]."""
+        """[...]: mean remaining return, of logits [..., b]."""
         return self.value_head.mean(logits)
 
 
-def count_parameters(sizes: ModelSizes, schema: Schema) -> int:
-    """Numbers that a model of that size learns, without making it."""
+def _backbone(config: ModelConfig) -> Transformer:
+    names = ("width", "num_layers", "num_heads", "num_key_heads", "hidden_width", "max_tokens")
+    return Transformer(**{name: getattr(config, name) for name in names})
+
+
+def count_parameters(config: ModelConfig, schema: Schema) -> int:
+    """Trained parameters of a model of that size, without allocating it."""
     with torch.device("meta"):
-        return LargeModel(sizes, schema).num_parameters
+        return LargeModelNetwork(config, schema).num_parameters

@@ -1,9 +1,9 @@
-"""Goes on learning from live feedback, in small steps that cannot lead far from the policy that was deployed last.
+"""Online learning from live feedback, in small steps near the deployed policy.
 
-Rounds of live sessions are played with the present model and learnt from by reinforcement and by supervision, recent
-sessions of earlier rounds by supervision again (they are other policies' draws). The policy is held by its divergence
-from the deployed one, and a round after which it has moved too far is undone. After some rounds the present policy is
-deployed: it becomes what the next ones are held by.
+Each round plays live sessions with the present policy and learns from them by reinforcement and supervision; recent
+sessions of earlier rounds are replayed for supervision only, as they are off-policy. A divergence penalty keeps the
+policy near the deployed one, and a round that moves it too far is reverted. After some rounds the present policy is
+deployed and becomes the new reference.
 """
 
 import copy
@@ -15,49 +15,49 @@ from typing import Any
 import torch
 from torch import nn
 
-from agents.large_model.losses import LossWeights, SessionLoss, Targets, divergence
-from agents.large_model.model import LargeModel
-from agents.large_model.rollout import play
-from agents.large_model.sessions import Sessions, lambda_returns
+from agents.large_model.config import LossWeights
+from agents.large_model.losses import SessionLoss, Targets, divergence, lambda_returns
+from agents.large_model.model import LargeModelNetwork
+from agents.large_model.rollout import Sessions, play
 from agents.networks.item_content import ItemContent
 from recsim_env.config import Checked, count, number
 
 
 @dataclass(frozen=True, kw_only=True)
 class OnlineConfig(Checked):
-    """How fast, and how far at most, a model follows what is answered."""
+    """Speed and limits of online learning."""
 
     learning_rate: float = number(3e-4, 0.0, 1.0)
     """Of AdamW."""
     num_epochs: int = count(2, 1, 100)
-    """Times that a round's sessions are learnt from."""
+    """Passes over a round's sessions."""
     batch_sessions: int = count(32, 1, 1_000_000)
     """Sessions of a gradient step."""
     replayed_rounds: int = count(4, 0, 1_000)
-    """Earlier rounds whose answers are learnt again, as many sessions of them as a round has."""
+    """Earlier rounds whose feedback is replayed, with as many sessions as the present round has."""
     anchor: float = number(0.3, 0.0, 1e3)
     """Weight of the divergence from the deployed policy, in nats."""
     max_divergence: float = number(0.3, 0.0, 100.0)
-    """Mean divergence from the deployed policy, in nats, above which a round is undone."""
+    """Mean divergence from the deployed policy, in nats, above which a round is reverted."""
     deploy_every: int = count(4, 1, 1_000_000)
-    """Rounds after which the present policy is deployed."""
-    answers: float = number(0.5, 0.0, 1e3)
-    """Weight of what supervision learns."""
+    """Rounds between deployments."""
+    feedback: float = number(0.5, 0.0, 1e3)
+    """Weight of the supervised loss."""
     value: float = number(0.1, 0.0, 1e3)
-    """Weight of the values."""
+    """Weight of the value loss."""
     entropy: float = number(0.01, 0.0, 1e3)
-    """Weight of variety."""
-    clip: float = number(0.1, 0.01, 10.0)
-    """How far a slot's probability may move in a round, as a ratio."""
+    """Weight of the entropy bonus."""
+    clip_range: float = number(0.1, 0.01, 10.0)
+    """PPO's limit on the ratio of a slot's new and old probability."""
     gamma: float = number(0.99, 0.0, 1.0)
     """Discount of a step."""
-    trace: float = number(0.95, 0.0, 1.0)
-    """Lambda of returns."""
+    gae_lambda: float = number(0.95, 0.0, 1.0)
+    """Lambda of the lambda-returns and advantages."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Round:
-    """What came of one round."""
+    """The result of one round."""
 
     number: int
     """From 0."""
@@ -65,82 +65,77 @@ class Round:
     """Of its live sessions."""
     divergence: float
     """Mean KL(deployed, present) over its steps after learning, in nats."""
-    is_undone: bool
-    """Whether it was forgotten, as the policy had moved too far."""
+    is_reverted: bool
+    """Whether its updates were reverted, as the policy had moved too far."""
 
 
 class OnlineLearner:
-    """Learns from rounds of live sessions of one catalogue.
+    """Learns from rounds of live sessions in one catalogue.
 
     Args:
-        model: deployed already; its weights change.
-        content: the catalogue's.
-        config: how.
-        seed: of the order in which sessions are learnt from.
+        network: the deployed one; its weights change.
+        content: of the catalogue.
+        config: of the learning.
+        seed: of the order of sessions.
     """
 
     def __init__(
-        self, model: LargeModel, content: ItemContent, config: OnlineConfig = OnlineConfig(), seed: int = 0
+        self, network: LargeModelNetwork, content: ItemContent, config: OnlineConfig = OnlineConfig(), seed: int = 0
     ) -> None:
-        self.model, self.content, self.config = model, content, config
-        self.deployed = copy.deepcopy(model).requires_grad_(False)
-        self._loss = SessionLoss(model, config.clip)
-        self._optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, betas=(0.9, 0.95))
+        self.network, self.content, self.config = network, content, config
+        self.deployed = copy.deepcopy(network).requires_grad_(False)
+        self._loss = SessionLoss(network, config.clip_range)
+        self._optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, betas=(0.9, 0.95))
         self._recent: deque[Sessions] = deque(maxlen=config.replayed_rounds)
         self._generator = torch.Generator().manual_seed(seed)
         self._num_rounds = 0
 
     def learn(self, sessions: Sessions) -> Round:
-        """Learn from the sessions of one round, which the present model has played.
+        """Learn from the sessions of one round, which the present network has played.
 
         Raises:
-            ValueError: a reward is not finite; nothing has been learnt then.
+            ValueError: a reward is not finite; the network is unchanged then.
         """
         config = self.config
         if not sessions.rewards[sessions.is_step].isfinite().all():
             raise ValueError("rewards: some are not finite, all must be")
-        before = copy.deepcopy((self.model.state_dict(), self._optimizer.state_dict()))
-        returns = lambda_returns(
-            sessions.rewards, sessions.values, sessions.is_step, gamma=config.gamma, trace=config.trace
-        )
+        before = copy.deepcopy((self.network.state_dict(), self._optimizer.state_dict()))
+        returns = lambda_returns(sessions, gamma=config.gamma, gae_lambda=config.gae_lambda)
         advantages = returns - sessions.values
         taken = advantages[sessions.is_step]
         advantages = (advantages - taken.mean()) / taken.std(correction=0).clamp(min=1e-6)
         live = LossWeights(
-            policy=1.0, answers=config.answers, value=config.value, entropy=config.entropy, anchor=config.anchor
+            policy=1.0, feedback=config.feedback, value=config.value, entropy=config.entropy, anchor=config.anchor
         )
-        replayed = LossWeights(answers=config.answers, anchor=config.anchor)
+        replayed = LossWeights(feedback=config.feedback, anchor=config.anchor)
         for _ in range(config.num_epochs):
             for index in self._batches(len(sessions)):
                 is_step = sessions.is_step[index]
-                self._step(sessions.part(index), live, advantages[index][is_step], returns[index][is_step])
+                self._step(sessions.select(index), live, advantages[index][is_step], returns[index][is_step])
                 if self._recent:
                     old = self._recent[int(torch.randint(len(self._recent), (1,), generator=self._generator))]
-                    again = torch.randperm(len(old), generator=self._generator)[: len(index)].to(index.device)
-                    part = old.part(again)
-                    nothing = torch.zeros_like(part.steps.rewards)
-                    self._step(part, replayed, nothing, nothing)
+                    order = torch.randperm(len(old), generator=self._generator)[: len(index)].to(index.device)
+                    part = old.select(order)
+                    zeros = torch.zeros_like(part.steps.rewards)
+                    self._step(part, replayed, zeros, zeros)
         moved = self.divergence(sessions)
-        is_undone = not moved <= config.max_divergence  # also if it is no number
-        if is_undone:
-            self.model.load_state_dict(before[0])
+        is_reverted = not moved <= config.max_divergence  # NaN included
+        if is_reverted:
+            self.network.load_state_dict(before[0])
             self._optimizer.load_state_dict(before[1])
         else:
             self._recent.append(sessions)
-        found = Round(
-            number=self._num_rounds, mean_return=float(sessions.returns.mean()), divergence=moved, is_undone=is_undone
-        )
+        number, mean_return = self._num_rounds, float(sessions.returns.mean())
         self._num_rounds += 1
         if self._num_rounds % config.deploy_every == 0:
-            self.deployed.load_state_dict(self.model.state_dict())
-        return found
+            self.deployed.load_state_dict(self.network.state_dict())
+        return Round(number=number, mean_return=mean_return, divergence=moved, is_reverted=is_reverted)
 
     @torch.no_grad()
     def divergence(self, sessions: Sessions) -> float:
         """Mean KL(deployed, present) over the steps of some sessions, in nats."""
-        return float(
-            divergence(self.deployed(sessions, self.content).logits, self.model(sessions, self.content).logits).mean()
-        )
+        deployed, present = (each(sessions, self.content).logits for each in (self.deployed, self.network))
+        return float(divergence(deployed, present).mean())
 
     def _batches(self, number: int) -> list[torch.Tensor]:
         order = torch.randperm(number, generator=self._generator)
@@ -153,38 +148,36 @@ class OnlineLearner:
         total, _ = self._loss(part, self.content, targets, weights)
         self._optimizer.zero_grad(set_to_none=True)
         total.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self._optimizer.step()
 
 
 def learn_online(
-    model: LargeModel,
+    network: LargeModelNetwork,
     env: Any,
     num_steps: int,
     *,
     seed: int,
     config: OnlineConfig = OnlineConfig(),
-    report: Callable[[Round], None] | None = None,
+    callback: Callable[[Round], None] | None = None,
 ) -> None:
-    """Let the model serve the sessions of a vector env of compact observations, and learn from them, for `num_steps`
-    user-steps.
+    """Act in a vector env with compact observations and learn from its feedback, for `num_steps` user-steps.
 
     Args:
-        model: deployed already; its weights change.
-        env: a session in each lane is one of a round.
-        num_steps: rounds are played to their end.
-        seed: of sessions and draws.
-        config: how.
-        report: takes what came of each round.
+        network: the deployed one; its weights change.
+        env: a round is one session in each lane.
+        num_steps: the last round is played to its end.
+        seed: of sessions and slates.
+        config: of the learning.
+        callback: is called with the result of each round.
     """
-    device = next(model.parameters()).device
-    content = model.content_of(env)
-    learner, num_taken, number = OnlineLearner(model, content, config, seed), 0, 0
+    content = network.content_of(env)
+    learner, num_taken, number = OnlineLearner(network, content, config, seed), 0, 0
     while num_taken < num_steps:
-        generator = torch.Generator(device).manual_seed(seed * 2**32 + number)
-        sessions = play(model, env, content, seed=(seed * 2**20 + number) * env.num_envs, generator=generator)
-        found = learner.learn(sessions)
+        generator = torch.Generator(network.device).manual_seed(seed * 2**32 + number)
+        sessions = play(network, env, content, seed=(seed * 2**20 + number) * env.num_envs, generator=generator)
+        result = learner.learn(sessions)
         num_taken += sessions.num_steps
         number += 1
-        if report:
-            report(found)
+        if callback:
+            callback(result)

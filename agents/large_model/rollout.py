@@ -1,48 +1,143 @@
-"""Plays whole sessions with a model and keeps them, to be learnt from.
+"""Plays whole sessions with a network and records them for training.
 
-Shape legend: N sessions, n of them that are still followed, T steps, S slots, M candidates.
+Shape legend: N sessions, n active ones, B sessions of a batch, T steps of the longest, K steps of all sessions, R rows,
+S slots, M candidates, U user features.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 
-from agents.large_model.model import LargeModel, Scores
-from agents.large_model.plackett_luce import best_slates, draw_slates, slate_log_probabilities
-from agents.large_model.session_state import ObservationReader, SessionReader
-from agents.large_model.sessions import Sessions
-from agents.large_model.timer import Stopwatch
+from agents.large_model.distributed import Timer
+from agents.large_model.model import LargeModelNetwork, Scores
+from agents.large_model.session_state import ObservationReader, SessionState
 from agents.networks.item_content import ItemContent
+from agents.networks.plackett_luce import best_slates, draw_slates, slate_log_probabilities
 
 Teacher = Callable[[], np.ndarray]
 """Scores [N, M] of the present candidates of an env's sessions, in units of reward; called before each step."""
 
-PLAYS = ("draw", "best", "expected")
-"""What is shown: a draw of the policy, what it finds best, or what supervision alone expects most reward of."""
+_COMPACT_BELOW = 0.6  # share of active sessions below which the others are dropped from the cache
 
-_WORTH_COPYING = 0.6  # share of followed sessions that still run, below which the others are dropped from the cache
+
+@dataclass(frozen=True, eq=False)
+class Sessions:
+    """B whole sessions in one catalogue: observations, actions and the network's outputs at the time."""
+
+    users: torch.Tensor
+    """[B, T, U] float32: as observed before each step."""
+    row_items: torch.Tensor
+    """[B, R] int64: the user's history, then the items shown; padded with -1."""
+    row_feedback: torch.Tensor
+    """[B, R, 13] float32: `model.ROW_COLUMNS` of each row."""
+    num_rows: torch.Tensor
+    """[B, T] int64: rows before each step."""
+    candidates: torch.Tensor
+    """[B, T, M] int64, -1 where missing."""
+    dynamics: torch.Tensor
+    """[B, T, M, 6] float32: `item_content.DYNAMICS`."""
+    slates: torch.Tensor
+    """[B, T, S] int64: indices of the items shown among the candidates, top slot first."""
+    log_probabilities: torch.Tensor
+    """[B, T, S] float32: of each slot's candidate under the policy that showed it."""
+    values: torch.Tensor
+    """[B, T] float32: estimated remaining return."""
+    rewards: torch.Tensor
+    """[B, T] float32."""
+    clicked: torch.Tensor
+    """[B, T, S] bool: the slot that was clicked, if any."""
+    lengths: torch.Tensor
+    """[B] int64: steps."""
+    teacher: torch.Tensor | None = None
+    """[B, T, M] float32: a privileged teacher's scores of the candidates, in units of reward."""
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @cached_property
+    def is_step(self) -> torch.Tensor:
+        """[B, T] bool: whether the step took place."""
+        return torch.arange(self.rewards.shape[1], device=self.rewards.device) < self.lengths[:, None]
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of all sessions."""
+        return int(self.lengths.sum())
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of all sessions: a profile and the rows of each."""
+        return len(self) + int((self.row_items >= 0).sum())
+
+    @property
+    def returns(self) -> torch.Tensor:
+        """[B] float32: sums of rewards."""
+        return (self.rewards * self.is_step).sum(1)
+
+    @cached_property
+    def steps(self) -> "Steps":
+        """All steps that took place, session by session."""
+        sessions, steps = self.is_step.nonzero(as_tuple=True)
+        values = {each.name: getattr(self, each.name) for each in fields(Steps)[1:]}
+        return Steps(
+            sessions=sessions,
+            **{name: None if value is None else value[sessions, steps] for name, value in values.items()},
+        )
+
+    def select(self, index: torch.Tensor) -> "Sessions":
+        """Some of the sessions, without the padding that none of them needs."""
+        lengths = self.lengths[index]
+        num_steps = int(lengths.max())
+        num_rows = int(self.num_rows[index, lengths - 1].max()) + self.slates.shape[2]
+
+        def cut(name: str) -> Any:
+            value = getattr(self, name)
+            if value is None or name == "lengths":
+                return value if value is None else lengths
+            return value[index, : num_rows if name.startswith("row_") else num_steps]
+
+        return Sessions(**{each.name: cut(each.name) for each in fields(self)})
+
+
+@dataclass(frozen=True, eq=False)
+class Steps:
+    """K steps of some sessions: fields as in `Sessions`, with K in place of B, T."""
+
+    sessions: torch.Tensor
+    """[K] int64: the session of each step."""
+    users: torch.Tensor
+    num_rows: torch.Tensor
+    candidates: torch.Tensor
+    dynamics: torch.Tensor
+    slates: torch.Tensor
+    log_probabilities: torch.Tensor
+    values: torch.Tensor
+    rewards: torch.Tensor
+    clicked: torch.Tensor
+    teacher: torch.Tensor | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Behaviour:
-    """How slates are drawn while sessions are played to be learnt from."""
+    """How slates are selected."""
 
+    selection: str = "sample"
+    """One of `config.SELECTIONS`."""
     exploration: float = 0.0
-    """Share of the slates that are drawn at random."""
-    play: str = "draw"
-    """One of `PLAYS`."""
+    """Share of the slates that are drawn uniformly at random instead."""
 
-    def draw(
+    def slates(
         self, scores: Scores, candidates: torch.Tensor, num_slots: int, generator: torch.Generator
     ) -> torch.Tensor:
-        """[n, S]: slates from among candidates [n, M]."""
+        """[n, S]: slates of candidates [n, M]."""
         logits = scores.logits
-        if self.play == "expected":
-            slates = best_slates(scores.worths.masked_fill(candidates < 0, -torch.inf), num_slots)
-        elif self.play == "best":
+        if self.selection == "supervised":
+            slates = best_slates(scores.expected_rewards.masked_fill(candidates < 0, -torch.inf), num_slots)
+        elif self.selection == "greedy":
             slates = best_slates(logits, num_slots)
         else:
             slates = draw_slates(logits, num_slots, generator)
@@ -53,19 +148,9 @@ class Behaviour:
         return slates
 
 
-def check_remembers_a_step(simulator: Any) -> None:
-    """`ValueError` if what came of a step cannot be seen after it."""
-    config = simulator.config
-    if config.history_length < config.slate_size:
-        raise ValueError(
-            f"history_length={config.history_length}: must be at least slate_size={config.slate_size}, or else the "
-            "answers to a slate are forgotten before they can be read"
-        )
-
-
 @torch.no_grad()
 def play(
-    model: LargeModel,
+    network: LargeModelNetwork,
     env: Any,
     content: ItemContent,
     *,
@@ -73,103 +158,105 @@ def play(
     generator: torch.Generator,
     behaviour: Behaviour = Behaviour(),
     teacher: Teacher | None = None,
-    stopwatch: Stopwatch | None = None,
+    timer: Timer | None = None,
 ) -> Sessions:
-    """One session in each of the N lanes of a vector env of compact observations, the first one seeded `seed`.
+    """One session in each of the N lanes of a vector env with compact observations, the first one seeded `seed`.
 
-    `stopwatch` takes the time spent in the env.
+    `timer` measures the time spent in the env.
     """
-    stopwatch = stopwatch or Stopwatch()
+    timer = timer or Timer()
     config, device = env.simulator.config, content.features.device
     num_slots, num_sessions = config.slate_size, env.num_envs
-    reader, tables = ObservationReader(env.simulator, model.schema, device), model.item_tables(content)
+    read, tables = ObservationReader(env.simulator, network.schema, device), network.item_tables(content)
     observations, _ = env.reset(seed=seed)
-    reading = reader(observations)
-    memory = SessionReader(
-        model,
+    observation = read(observations)
+    state = SessionState(
+        network,
         content,
         tables,
         num_sessions=num_sessions,
         num_slots=num_slots,
         max_steps=config.session_length,
-        history_length=int(reading.num_rows.max()),
+        history_length=int(observation.num_rows.max()),
     )
-    memory.begin(reading)
-    record = _Record(num_sessions, config.session_length, device)
-    lanes = torch.arange(num_sessions)  # of the sessions that are followed
+    state.start(observation)
+    recorder = _Recorder(num_sessions, config.session_length, device)
+    lanes = torch.arange(num_sessions)  # of the sessions in the cache
     is_running = np.ones(num_sessions, np.bool_)
     while is_running.any():
-        dynamics = memory.dynamics(reading)
-        scores = memory.scores(reading, dynamics)
-        slates = behaviour.draw(scores, reading.candidates, num_slots, generator)
-        seen = {
-            "users": reading.users,
-            "num_rows": memory.num_rows.clone(),
-            "candidates": reading.candidates,
+        dynamics = state.dynamics(observation)
+        scores = state.scores(observation, dynamics)
+        slates = behaviour.slates(scores, observation.candidates, num_slots, generator)
+        step = {
+            "users": observation.users,
+            "num_rows": state.num_rows.clone(),
+            "candidates": observation.candidates,
             "dynamics": dynamics,
             "slates": slates,
             "log_probabilities": slate_log_probabilities(scores.logits, slates),
-            "values": model.value(scores.values),
+            "values": network.value(scores.values),
         }
         if teacher is not None:
-            seen["teacher"] = torch.as_tensor(teacher()[lanes], dtype=torch.float32)
+            step["teacher"] = torch.as_tensor(teacher()[lanes], dtype=torch.float32)
         actions = np.zeros((num_sessions, num_slots), np.int64)
         actions[lanes] = slates.cpu().numpy()
-        with stopwatch.on("env"):
+        with timer.measure("env"):
             observations, rewards, terminated, truncated, infos = env.step(actions[:, 0] if num_slots == 1 else actions)
-        num_shown = (reading.candidates >= 0).sum(1).clamp(max=num_slots)
-        num_shown = num_shown * torch.as_tensor(is_running)[lanes].to(device)  # of sessions that are over, nothing
-        reading = reader(_after(observations, infos, lanes.numpy()))
-        clicked = memory.go_on(reading, num_shown)
-        record.add(lanes, **seen, clicked=clicked, rewards=torch.as_tensor(rewards[lanes], dtype=torch.float32))
-        record.lengths += torch.as_tensor(is_running)
+        num_shown = (observation.candidates >= 0).sum(1).clamp(max=num_slots)
+        num_shown = num_shown * torch.as_tensor(is_running)[lanes].to(device)  # nothing in sessions that are over
+        last = last_observations(observations, infos)
+        observation = read({name: part[lanes.numpy()] for name, part in last.items()})
+        clicked = state.update(observation, num_shown)
+        recorder.add(lanes, **step, clicked=clicked, rewards=torch.as_tensor(rewards[lanes], dtype=torch.float32))
+        recorder.lengths += torch.as_tensor(is_running)
         is_running &= ~(terminated | truncated)
-        still = torch.as_tensor(is_running)[lanes]
-        if still.sum() < _WORTH_COPYING * len(lanes):
-            record.add_rows(lanes, memory)
-            which = still.nonzero()[:, 0]
-            lanes, on_device = lanes[which], which.to(device)
-            memory.keep(on_device)
-            reading = reading.some(on_device)
-    return record.sessions()
+        is_active = torch.as_tensor(is_running)[lanes]
+        if is_active.sum() < _COMPACT_BELOW * len(lanes):
+            recorder.add_rows(lanes, state)
+            index = is_active.nonzero()[:, 0]
+            lanes, on_device = lanes[index], index.to(device)
+            state.select(on_device)
+            observation = observation.select(on_device)
+    return recorder.sessions()
 
 
-def _after(observations: dict[str, np.ndarray], infos: dict[str, Any], lanes: np.ndarray) -> dict[str, np.ndarray]:
-    """Observations of some lanes right after a step: in those that have gone on to the next session, the old one's."""
-    chosen = {name: part[lanes] for name, part in observations.items()}
-    if "final_obs" in infos:
-        for place in np.flatnonzero(infos["_final_obs"][lanes]):
-            for name, value in infos["final_obs"][lanes[place]].items():
-                chosen[name][place] = value
-    return chosen
+def last_observations(observations: dict[str, np.ndarray], infos: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Observations right after a step: in lanes that have started the next session, the last one of the old session."""
+    if "final_obs" not in infos:
+        return observations
+    last = {name: part.copy() for name, part in observations.items()}
+    for lane in np.flatnonzero(infos["_final_obs"]):
+        for name, value in infos["final_obs"][lane].items():
+            last[name][lane] = value
+    return last
 
 
-class _Record:
-    """What is kept of sessions, whichever of them are still followed."""
+class _Recorder:
+    """Collects the steps of sessions, some of which are dropped from the cache on the way."""
 
     def __init__(self, num_sessions: int, max_steps: int, device: torch.device) -> None:
         self._num_sessions, self._max_steps, self._device = num_sessions, max_steps, device
-        self._kept: dict[str, torch.Tensor] = {}
+        self._arrays: dict[str, torch.Tensor] = {}
         self._step = 0
         self.lengths = torch.zeros(num_sessions, dtype=torch.int64)
 
     def add(self, lanes: torch.Tensor, **values: torch.Tensor) -> None:
         """The next step of the sessions in these lanes."""
         for name, value in values.items():
-            if name not in self._kept:
+            if name not in self._arrays:
                 shape = (self._num_sessions, self._max_steps, *value.shape[1:])
-                self._kept[name] = torch.zeros(shape, dtype=value.dtype, device=self._device)
-            self._kept[name][lanes.to(self._device), self._step] = value.to(self._device)
+                self._arrays[name] = torch.zeros(shape, dtype=value.dtype, device=self._device)
+            self._arrays[name][lanes.to(self._device), self._step] = value.to(self._device)
         self._step += 1
 
-    def add_rows(self, lanes: torch.Tensor, memory: SessionReader) -> None:
+    def add_rows(self, lanes: torch.Tensor, state: SessionState) -> None:
         """All rows so far, before sessions are dropped."""
-        for name, value in (("row_items", memory.items), ("row_answers", memory.answers)):
-            if name not in self._kept:
-                self._kept[name] = torch.zeros((self._num_sessions, *value.shape[1:]), dtype=value.dtype).to(value)
-            self._kept[name][lanes.to(self._device)] = value
+        for name, value in (("row_items", state.items), ("row_feedback", state.feedback)):
+            if name not in self._arrays:
+                self._arrays[name] = torch.zeros((self._num_sessions, *value.shape[1:]), dtype=value.dtype).to(value)
+            self._arrays[name][lanes.to(self._device)] = value
 
     def sessions(self) -> Sessions:
-        """Everything that was added."""
-        kept = Sessions(**self._kept, lengths=self.lengths.to(self._device))
-        return kept.part(torch.arange(self._num_sessions, device=self._device))
+        """All sessions."""
+        whole = Sessions(**self._arrays, lengths=self.lengths.to(self._device))
+        return whole.select(torch.arange(self._num_sessions, device=self._device))

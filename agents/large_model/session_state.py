@@ -1,9 +1,10 @@
-"""Follows sessions as they go on: compact observations in, states and what is known of candidates out.
+"""The state of sessions being played: compact observations in, scores of candidates out.
 
-Every item shown is read once. What was read stays in the trunk's cache, so a step costs the tokens of that step.
+Every item shown is read once. Its keys and values stay in the backbone's cache, so that a step costs only its new
+tokens.
 
-Shape legend: N sessions (lanes of an env), n sessions that are read, H rows that an observation remembers, R rows kept
-of a session, S slots, M candidates, U numbers of a user, E width.
+Shape legend: N sessions, n sessions of a call, H rows of an observed history, R rows kept of a session, S slots, M
+candidates, U user features, E width.
 """
 
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from agents.large_model.model import ROW_COLUMNS, LargeModel, Scores
+from agents.large_model.model import ROW_COLUMNS, LargeModelNetwork, Scores
 from agents.networks.item_content import ItemContent
 from agents.networks.schema import Schema, columns, user_names
 from recsim_env.simulation.observation import CONTEXT, FEEDBACK
@@ -21,16 +22,26 @@ _NUM_FEEDBACK = len(FEEDBACK)
 CLICK = ROW_COLUMNS.index("click")
 
 
+def check_history(simulator: Any) -> None:
+    """`ValueError` if an observation's history is too short for the feedback to one slate."""
+    config = simulator.config
+    if config.history_length < config.slate_size:
+        raise ValueError(
+            f"history_length={config.history_length}: must be at least slate_size={config.slate_size}, so that the "
+            "feedback to a whole slate is observed"
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
-class Reading:
-    """A batch of compact observations as tensors on the model's device."""
+class Observation:
+    """A batch of compact observations as tensors on the network's device."""
 
     users: torch.Tensor
     """[n, U] float32, in the schema's columns."""
     items: torch.Tensor
-    """[n, H] int64: rows of the history, oldest first; missing ones, -1, at the end."""
-    answers: torch.Tensor
-    """[n, H, 7] float32: their feedback."""
+    """[n, H] int64: rows of the history, oldest first, padded with -1."""
+    feedback: torch.Tensor
+    """[n, H, 7] float32."""
     num_rows: torch.Tensor
     """[n] int64."""
     candidates: torch.Tensor
@@ -40,27 +51,27 @@ class Reading:
     elapsed: torch.Tensor
     """[n] float32: share of the session that is over."""
 
-    def without_history(self) -> "Reading":
-        """As if nothing had been shown yet."""
+    def without_history(self) -> "Observation":
+        """The same before anything was shown."""
         return replace(
             self,
             items=torch.full_like(self.items, -1),
-            answers=torch.zeros_like(self.answers),
+            feedback=torch.zeros_like(self.feedback),
             num_rows=torch.zeros_like(self.num_rows),
         )
 
-    def some(self, which: torch.Tensor) -> "Reading":
+    def select(self, index: torch.Tensor) -> "Observation":
         """Of some of the sessions."""
-        return Reading(**{name: part[which] for name, part in vars(self).items()})
+        return Observation(**{name: part[index] for name, part in vars(self).items()})
 
 
 class ObservationReader:
-    """Turns an env's compact observations into `Reading`s.
+    """Turns compact observations of an env into `Observation`s.
 
     Args:
         simulator: of the env.
-        schema: of the model.
-        device: where tensors go.
+        schema: of the network.
+        device: of the network.
     """
 
     def __init__(self, simulator: Any, schema: Schema, device: torch.device) -> None:
@@ -69,20 +80,19 @@ class ObservationReader:
         self._columns = torch.tensor(columns(names, schema.user_names), device=device)
         self._elapsed = names.index(CONTEXT[0])
 
-    def __call__(self, observations: dict[str, np.ndarray]) -> Reading:
+    def __call__(self, observations: dict[str, np.ndarray]) -> Observation:
         tensors = {name: torch.as_tensor(part).to(self.device) for name, part in observations.items()}
         user, newest_first = tensors["user"], tensors["history_items"].long()
         num_rows = (newest_first >= 0).sum(1)
         length = newest_first.shape[1]
-        order = num_rows[:, None] - 1 - torch.arange(length, device=self.device)  # [n, H], negative: no such row
-        back = order.clamp(min=0)
+        order = num_rows[:, None] - 1 - torch.arange(length, device=self.device)  # [n, H], negative: padding
+        index, is_row = order.clamp(min=0), order >= 0
         feedback = tensors["history_feedback"].unflatten(1, (length, _NUM_FEEDBACK))
-        is_there = order >= 0
-        padded = torch.nn.functional.pad(user, (0, 1))  # the last column is what -1 takes
-        return Reading(
+        padded = torch.nn.functional.pad(user, (0, 1))  # a last column of 0 for missing features
+        return Observation(
             users=padded[:, self._columns],
-            items=newest_first.gather(1, back).where(is_there, -1),
-            answers=feedback.gather(1, back[:, :, None].expand(-1, -1, _NUM_FEEDBACK)) * is_there[:, :, None],
+            items=newest_first.gather(1, index).where(is_row, -1),
+            feedback=feedback.gather(1, index[:, :, None].expand(-1, -1, _NUM_FEEDBACK)) * is_row[:, :, None],
             num_rows=num_rows,
             candidates=tensors["candidate_items"].long(),
             times=tensors["time"][:, 0],
@@ -90,13 +100,13 @@ class ObservationReader:
         )
 
 
-class SessionReader:
-    """The memory of a model that follows N sessions.
+class SessionState:
+    """What a network has read of N sessions.
 
     Args:
-        model: what reads.
-        content: the catalogue's.
-        tables: `LargeModel.item_tables` of the whole catalogue.
+        network: reads the sessions.
+        content: of the catalogue.
+        tables: `LargeModelNetwork.item_tables` of the whole catalogue.
         num_sessions: N.
         num_slots: S.
         max_steps: most steps of a session.
@@ -105,7 +115,7 @@ class SessionReader:
 
     def __init__(
         self,
-        model: LargeModel,
+        network: LargeModelNetwork,
         content: ItemContent,
         tables: tuple[torch.Tensor, torch.Tensor],
         *,
@@ -114,95 +124,163 @@ class SessionReader:
         max_steps: int,
         history_length: int,
     ) -> None:
-        self.model, self.content, self.num_slots, self.max_steps = model, content, num_slots, max_steps
+        self.network, self.content, self.num_slots, self.max_steps = network, content, num_slots, max_steps
         self._as_rows, self._as_candidates = tables
-        device = self._as_rows.device
+        device, dtype = self._as_rows.device, self._as_rows.dtype
         num_rows = history_length + max_steps * num_slots
-        self.cache = model.trunk.make_cache(num_sessions, 1 + num_rows, device, self._as_rows.dtype)
+        self.cache: Any = network.backbone.make_cache(num_sessions, 1 + num_rows, device, dtype)
         self.items = torch.full((num_sessions, num_rows), -1, dtype=torch.int64, device=device)
-        self.answers = torch.zeros(num_sessions, num_rows, len(ROW_COLUMNS), device=device)
+        self.feedback = torch.zeros(num_sessions, num_rows, len(ROW_COLUMNS), device=device)
         self.num_rows = torch.zeros(num_sessions, dtype=torch.int64, device=device)
-        self.states = torch.zeros(num_sessions, model.sizes.width, device=device, dtype=self._as_rows.dtype)
+        self.states = torch.zeros(num_sessions, network.config.width, device=device, dtype=dtype)
         self._elapsed = torch.zeros(num_sessions, device=device)
 
-    def begin(self, reading: Reading, which: torch.Tensor | None = None) -> None:
-        """Read sessions from observations alone, of all of them or of those at `which` [n]: who it is, and the history.
+    def start(self, observation: Observation, index: torch.Tensor | None = None) -> None:
+        """Read sessions from one observation each, of all of them or of those at `index` [n]: profile and history.
 
-        A session that is not at its start is read as if it had been followed, as far as the observation remembers it.
+        A session that is not at its start is read as if it had been followed, as far as its observed history goes.
         """
-        lanes = torch.arange(len(self.num_rows), device=self.items.device) if which is None else which
+        lanes = torch.arange(len(self.num_rows), device=self.items.device) if index is None else index
         self.cache.lengths[lanes] = 0
         self.items[lanes] = -1
-        self.answers[lanes] = 0.0
-        self.num_rows[lanes] = reading.num_rows
-        self._elapsed[lanes] = reading.elapsed
-        num_read = int(reading.num_rows.max())
-        back = reading.num_rows[:, None] - 1 - torch.arange(num_read, device=lanes.device)  # rows after each row
-        steps_taken = torch.round(reading.elapsed * self.max_steps)
-        steps = steps_taken[:, None] - 1 - back.div(self.num_slots, rounding_mode="floor")  # that rows were shown in
-        answers = self._row_columns(reading.items[:, :num_read], reading.answers[:, :num_read], steps, reading)
-        self.items[lanes, :num_read] = reading.items[:, :num_read]
-        self.answers[lanes, :num_read] = answers
-        domain = torch.full_like(reading.num_rows, self.content.domain)
-        first = self.model.first_tokens(reading.users, domain)[:, None]  # [n, 1, E]
-        rows = self._row_tokens(reading.items[:, :num_read], answers)
-        states = self.model.extend(torch.cat([first, rows], 1), 1 + reading.num_rows, self.cache, which)
-        self._set_states(lanes, states, reading.num_rows)
+        self.feedback[lanes] = 0.0
+        self.num_rows[lanes] = observation.num_rows
+        self._elapsed[lanes] = observation.elapsed
+        num_read = int(observation.num_rows.max())
+        later = observation.num_rows[:, None] - 1 - torch.arange(num_read, device=lanes.device)  # rows after each row
+        steps_taken = torch.round(observation.elapsed * self.max_steps)
+        steps = steps_taken[:, None] - 1 - later.div(self.num_slots, rounding_mode="floor")  # in which rows were shown
+        items = observation.items[:, :num_read]
+        feedback = self._row_columns(items, observation.feedback[:, :num_read], steps, observation)
+        self.items[lanes, :num_read] = items
+        self.feedback[lanes, :num_read] = feedback
+        domain = torch.full_like(observation.num_rows, self.content.domain)
+        profile = self.network.profile_tokens(observation.users, domain)[:, None]  # [n, 1, E]
+        tokens = torch.cat([profile, self._row_tokens(items, feedback)], 1)
+        states = self.network.backbone.decode(tokens, 1 + observation.num_rows, self.cache, index)
+        self._set_states(lanes, states, observation.num_rows)
 
-    def go_on(self, reading: Reading, num_shown: torch.Tensor, which: torch.Tensor | None = None) -> torch.Tensor:
-        """Read what came of the last step, `num_shown` [n] rows of at most S, in all sessions or those at `which`.
+    def update(
+        self, observation: Observation, num_shown: torch.Tensor, index: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Read the feedback to the last step, `num_shown` [n] rows of at most S, in all sessions or those at `index`.
 
-        Returns [n, S] bool: which slot was chosen, if any.
+        Returns [n, S] bool: the slot that was clicked, if any.
         """
-        lanes = torch.arange(len(self.num_rows), device=self.items.device) if which is None else which
+        lanes = torch.arange(len(self.num_rows), device=self.items.device) if index is None else index
         slots = torch.arange(self.num_slots, device=self.items.device)
-        is_there = slots < num_shown[:, None]  # [n, S]
-        at = (reading.num_rows[:, None] - num_shown[:, None] + slots).clamp(0, reading.items.shape[1] - 1)
-        items = reading.items.gather(1, at).where(is_there, -1)
-        answers = reading.answers.gather(1, at[:, :, None].expand(-1, -1, _NUM_FEEDBACK)) * is_there[:, :, None]
+        is_row = slots < num_shown[:, None]  # [n, S]
+        rows = (observation.num_rows[:, None] - num_shown[:, None] + slots).clamp(0, observation.items.shape[1] - 1)
+        items = observation.items.gather(1, rows).where(is_row, -1)
+        feedback = observation.feedback.gather(1, rows[:, :, None].expand(-1, -1, _NUM_FEEDBACK)) * is_row[:, :, None]
         steps = torch.round(self._elapsed[lanes] * self.max_steps)[:, None].expand(-1, self.num_slots)
-        answers = self._row_columns(items, answers, steps, reading)
+        feedback = self._row_columns(items, feedback, steps, observation)
         places = (self.num_rows[lanes][:, None] + slots).clamp(max=self.items.shape[1] - 1)
         self.items[lanes[:, None], places] = items
-        self.answers[lanes[:, None], places] = answers
-        states = self.model.extend(self._row_tokens(items, answers), num_shown, self.cache, which)
+        self.feedback[lanes[:, None], places] = feedback
+        states = self.network.backbone.decode(self._row_tokens(items, feedback), num_shown, self.cache, index)
         self._set_states(lanes, states, num_shown - 1)
         self.num_rows[lanes] += num_shown
-        self._elapsed[lanes] = reading.elapsed
-        return answers[:, :, CLICK] > 0
+        self._elapsed[lanes] = observation.elapsed
+        return feedback[:, :, CLICK] > 0
 
-    def dynamics(self, reading: Reading) -> torch.Tensor:
+    def dynamics(self, observation: Observation) -> torch.Tensor:
         """[N, M, 6]: `item_content.DYNAMICS` of the candidates of all sessions."""
         end = int(self.num_rows.max())
-        return self.content.dynamics(reading.candidates, reading.times, self.items[:, :end], self.answers[:, :end])
+        rows, feedback = self.items[:, :end], self.feedback[:, :end]
+        return self.content.dynamics(observation.candidates, observation.times, rows, feedback)
 
-    def scores(self, reading: Reading, dynamics: torch.Tensor) -> Scores:
+    def scores(self, observation: Observation, dynamics: torch.Tensor | None = None) -> Scores:
         """Scores of the candidates of all sessions."""
-        items = self._as_candidates[reading.candidates.clamp(min=0)]
-        return self.model.score(self.states, reading.users, items, dynamics, reading.candidates >= 0)
+        items = self._as_candidates[observation.candidates.clamp(min=0)]
+        dynamics = self.dynamics(observation) if dynamics is None else dynamics
+        return self.network.score(self.states, observation.users, items, dynamics, observation.candidates >= 0)
 
-    def keep(self, which: torch.Tensor) -> None:
-        """Only these sessions go on."""
-        self.cache.keep(which)
-        for name in ("items", "answers", "num_rows", "states", "_elapsed"):
-            setattr(self, name, getattr(self, name)[which])
+    def select(self, index: torch.Tensor) -> None:
+        """Keep only these sessions."""
+        self.cache.select(index)
+        for name in ("items", "feedback", "num_rows", "states", "_elapsed"):
+            setattr(self, name, getattr(self, name)[index])
 
     def _set_states(self, lanes: torch.Tensor, states: torch.Tensor, last: torch.Tensor) -> None:
-        """Keep of states [n, k, E] those of the last tokens [n], or what was kept before where that is negative;
-        autocast may have made them more precise."""
+        """Keep the state [n, k, E] of the last token [n], or the former state where `last` is negative; autocast may
+        have changed the precision."""
         new = states[torch.arange(len(lanes), device=lanes.device), last].to(self.states.dtype)
         self.states[lanes] = new.where(last[:, None] >= 0, self.states[lanes])
 
-    def _row_tokens(self, items: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
-        return self.model.row_tokens(self._as_rows[items.clamp(min=0)], answers)
+    def _row_tokens(self, items: torch.Tensor, feedback: torch.Tensor) -> torch.Tensor:
+        return self.network.row_tokens(self._as_rows[items.clamp(min=0)], feedback)
 
     def _row_columns(
-        self, items: torch.Tensor, answers: torch.Tensor, steps: torch.Tensor, reading: Reading
+        self, items: torch.Tensor, feedback: torch.Tensor, steps: torch.Tensor, observation: Observation
     ) -> torch.Tensor:
-        """[n, k, 13]: `ROW_COLUMNS` of rows with those items [n, k] and feedback [n, k, 7], shown in those steps [n, k]
-        of the session, or before it if they are negative."""
-        since = steps.clamp(min=0.0)
-        starts = reading.times - torch.round(reading.elapsed * self.max_steps).long()
-        standing = self.content.standing(items.clamp(min=0), starts[:, None] + since.long())
-        more = torch.stack([since / self.max_steps, (steps < 0.0).to(answers.dtype)], 2)
-        return torch.cat([answers, more, standing * (items >= 0)[:, :, None]], 2)
+        """[n, k, 13]: `ROW_COLUMNS` of rows with items [n, k] and feedback [n, k, 7], shown in steps [n, k] of the
+        session, or before it if negative."""
+        shown_at = steps.clamp(min=0.0)
+        starts = observation.times - torch.round(observation.elapsed * self.max_steps).long()
+        item_state = self.content.item_state(items.clamp(min=0), starts[:, None] + shown_at.long())
+        when = torch.stack([shown_at / self.max_steps, (steps < 0.0).to(feedback.dtype)], 2)
+        return torch.cat([feedback, when, item_state * (items >= 0)[:, :, None]], 2)
+
+
+class PolicyRunner:
+    """Scores the candidates of N sessions step by step; a session may end, and the next one start, at any step.
+
+    Args:
+        network: scores candidates.
+        simulator: of an env with compact observations.
+        content: `network.content_of` that env.
+        num_sessions: N.
+        reads_history: False scores by the profile and candidates alone.
+    """
+
+    def __init__(
+        self,
+        network: LargeModelNetwork,
+        simulator: Any,
+        content: ItemContent,
+        num_sessions: int,
+        reads_history: bool = True,
+    ) -> None:
+        check_history(simulator)
+        config = simulator.config
+        self.reads_history, self.num_slots = reads_history, config.slate_size
+        self._read = ObservationReader(simulator, network.schema, network.device)
+        with torch.no_grad():
+            tables = network.item_tables(content)
+        self._state = SessionState(
+            network,
+            content,
+            tables,
+            num_sessions=num_sessions,
+            num_slots=config.slate_size,
+            max_steps=config.session_length,
+            history_length=config.history_length,
+        )
+        self._num_shown = torch.zeros(num_sessions, dtype=torch.int64, device=network.device)
+        self._last: tuple[dict[str, np.ndarray], Scores] | None = None
+
+    @torch.no_grad()
+    def scores(self, observations: dict[str, np.ndarray], episode_start: np.ndarray) -> Scores:
+        """Scores of the candidates [N, M]; `episode_start` [N] marks the sessions that have just begun.
+
+        Observations that have just been read are not read again, so that probabilities can be asked for before or after
+        an action.
+        """
+        if self._last and all(np.array_equal(part, self._last[0][name]) for name, part in observations.items()):
+            return self._last[1]
+        observation, starts = self._read(observations), torch.as_tensor(episode_start).to(self._num_shown.device)
+        if not self.reads_history:
+            observation, starts = observation.without_history(), torch.ones_like(starts)
+        if starts.all():
+            self._state.start(observation)
+        elif not starts.any():
+            self._state.update(observation, self._num_shown)
+        else:
+            new, old = starts.nonzero()[:, 0], (~starts).nonzero()[:, 0]
+            self._state.start(observation.select(new), new)
+            self._state.update(observation.select(old), self._num_shown[old], old)
+        self._num_shown = (observation.candidates >= 0).sum(1).clamp(max=self.num_slots)
+        scores = self._state.scores(observation)
+        self._last = {name: part.copy() for name, part in observations.items()}, scores
+        return scores

@@ -1,71 +1,161 @@
-"""A training from its beginning or from its last checkpoint to its end, with files and evaluations on the way."""
+"""A training in a folder: resumed from its last checkpoint, with metrics, checkpoints and evaluations on the way."""
 
+import json
+import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agents.large_model.checkpoint import load_latest, save_checkpoint
-from agents.large_model.distributed import Processes
-from agents.large_model.metrics_log import MetricsLog
-from agents.large_model.training import Progress, Training
-from agents.large_model.validation import Validation
+import numpy as np
+import torch
 
-CHECKPOINTS = "checkpoints"
+from agents.large_model.checkpoint import FOLDER, load_latest, remove_temporary, save_checkpoint
+from agents.large_model.config import RunConfig
+from agents.large_model.rollout import Behaviour, play
+from agents.large_model.training import Training
+from agents.networks.item_content import ItemContent
+from recsim_env.atomic_file import write_atomically
+
+_CATALOG_SEED, _SESSIONS_SEED = 600_000_011, 700_000_001
+"""Of evaluations during training; neither is used by the benchmark."""
+
+_EVALUATIONS = {"evaluation": "greedy", "evaluation_supervised": "supervised"}
 
 
-@dataclass(kw_only=True)
-class TrainingRun:
-    """What a run does besides learning."""
+def run_training(
+    training: Training,
+    folder: Path,
+    config: RunConfig,
+    log: Callable[[str], None] = lambda words: None,
+    show: Callable[[dict[str, Any]], None] = lambda metrics: None,
+) -> dict[str, float]:
+    """Train to the end; returns the results of the last evaluation, empty if the training was finished before.
 
-    folder: Path
-    checkpoint_minutes: float = 5.0
-    """Between two checkpoints; there is one at the end, too."""
-    evaluation_steps: int = 0
-    """User-steps between two evaluations on held-out users and catalogues; 0 for none but at the end."""
-    num_evaluation_sessions: int = 200
-    has_tensorboard: bool = False
-    tell: Callable[[str], None] = field(default=lambda words: None)
-    """Takes what a user should know, in one line."""
-    show: Callable[[Progress], None] = field(default=lambda progress: None)
-    """Takes how it goes, after each iteration."""
+    `log` is called with lines for the user, `show` with the metrics of each iteration.
 
-    def run(self, training: Training, processes: Processes) -> dict[str, Any]:
-        """Train to the end; returns what the last evaluation says, nothing if it had ended before.
+    Raises:
+        CheckpointError: the folder has checkpoints of another training, or none that can be used.
+    """
+    checkpoints, is_first = folder / FOLDER, training.group.is_first
+    if is_first:
+        remove_temporary(folder)
+        remove_temporary(checkpoints)
+    load_latest(checkpoints, log, training.restore, has_optimizer=True)
+    if training.num_steps > 0:
+        log(f"{'finished' if training.is_over else 'continuing'} after {training.num_steps:,} steps")
+    metrics_log = MetricsLog(folder, training.num_steps, config.tensorboard) if is_first else None
+    evaluation = _Evaluation(training, config.evaluation_sessions)
+    saved, results = time.monotonic(), dict[str, float]()
+    while not training.is_over:
+        before = training.num_steps
+        metrics = training.iterate()
+        if training.is_over or _is_due(before, training.num_steps, config.evaluate_every):
+            results = evaluation.run()
+            metrics |= results
+        if metrics_log:
+            metrics_log.add(metrics)
+            show(metrics)
+        if training.is_over or training.group.any(time.monotonic() - saved > 60.0 * config.checkpoint_minutes):
+            checkpoint = training.checkpoint()
+            if is_first:
+                save_checkpoint(checkpoints, checkpoint)
+            saved = time.monotonic()
+    if metrics_log:
+        metrics_log.close()
+    return results
 
-        Raises:
-            CheckpointError: the folder has checkpoints of another training, or none that can be used.
-        """
-        checkpoints = self.folder / CHECKPOINTS
-        load_latest(checkpoints, self.tell, training.restore, has_optimizer=True)
-        if training.num_steps > 0:
-            self.tell(f"going on from {training.num_steps:,} steps")
-        log = MetricsLog(self.folder, training.num_steps, self.has_tensorboard) if processes.is_first else None
-        validation = Validation(training, self.num_evaluation_sessions)
-        saved = time.monotonic()
-        last: dict[str, Any] = {}
-        while not training.is_over:
-            before = training.num_steps
-            progress = training.iterate()
-            line = progress.line
-            if training.is_over or self._is_passed(before, training.num_steps):
-                last = validation.evaluate()
-                line = {**line, **last}
-            if log:
-                log.add(line)
-                self.show(Progress(num_steps=progress.num_steps, line=line))
-            is_due = training.processes.any(time.monotonic() - saved > 60.0 * self.checkpoint_minutes)
-            if is_due or training.is_over:
-                content = training.checkpoint()
-                if processes.is_first:
-                    save_checkpoint(checkpoints, content)
-                saved = time.monotonic()
-        if log:
-            log.close()
-        return last
 
-    def _is_passed(self, before: int, after: int) -> bool:
-        """Whether an evaluation is due: at multiples of its steps, wherever a run was begun again."""
-        every = self.evaluation_steps
-        return every > 0 and after // every > before // every
+def _is_due(before: int, after: int, interval: int) -> bool:
+    """Whether a multiple of `interval` has been passed; the same after a restart."""
+    return interval > 0 and after // interval > before // interval
+
+
+class _Evaluation:
+    """Mean returns of the policy and of the supervised heads alone, in the same sessions with held-out users and
+    catalogues of the training's scenarios."""
+
+    def __init__(self, training: Training, num_sessions: int) -> None:
+        self._training, self._num_sessions = training, num_sessions
+        self._worlds: list[tuple[Any, ItemContent]] = []
+
+    def run(self) -> dict[str, float]:
+        """`evaluation` and `evaluation_supervised`, means over scenarios; and of each scenario if there are several."""
+        worlds, network = self._training.worlds, self._training.network
+        if not self._worlds:
+            held_out = {"num_envs": self._num_sessions, "split": "test", "catalog_seed": _CATALOG_SEED}
+            envs = [env.remake(**held_out) for env in worlds.envs]
+            self._worlds = [(env, network.content_of(env)) for env in envs]
+        results: dict[str, float] = {}
+        for name, selection in _EVALUATIONS.items():
+            returns = [self._mean_return(env, content, selection) for env, content in self._worlds]
+            results[name] = float(np.mean(returns))
+            if len(returns) > 1:
+                results |= {f"{name}/{each}": value for each, value in zip(worlds.names, returns, strict=True)}
+        return results
+
+    def _mean_return(self, env: Any, content: ItemContent, selection: str) -> float:
+        training, behaviour = self._training, Behaviour(selection=selection)
+        generator = torch.Generator(training.group.device).manual_seed(0)
+        with training.acting():
+            sessions = play(
+                training.network, env, content, seed=_SESSIONS_SEED, generator=generator, behaviour=behaviour
+            )
+        return float(sessions.returns.mean())
+
+
+class MetricsLog:
+    """Appends to `metrics.jsonl`, a line for each iteration; a resumed training continues after the checkpoint's line.
+
+    Args:
+        folder: must exist.
+        num_steps: of the checkpoint; later lines are removed, as they will be written again.
+        has_tensorboard: whether to write TensorBoard event files, too.
+    """
+
+    def __init__(self, folder: Path, num_steps: int, has_tensorboard: bool = False) -> None:
+        self.path = folder / "metrics.jsonl"
+        lines = [line for line in read_metrics(self.path) if line["num_steps"] <= num_steps]
+        write_atomically(self.path, "".join(json.dumps(line) + "\n" for line in lines).encode())
+        self._file = self.path.open("a", encoding="utf-8")
+        self._events: Any = None
+        if has_tensorboard:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:
+                raise ValueError("--tensorboard: needs the package tensorboard (pip install tensorboard)") from None
+            self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=num_steps + 1)
+
+    def add(self, metrics: dict[str, Any]) -> None:
+        """Write a line; `num_steps` is among the metrics."""
+        try:
+            self._file.write(json.dumps(metrics) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise OSError(f"{self.path}: cannot be written ({error.strerror})") from None
+        if self._events:
+            for name, value in metrics.items():
+                if isinstance(value, int | float) and math.isfinite(value):
+                    self._events.add_scalar(name, value, metrics["num_steps"])
+            self._events.flush()
+
+    def close(self) -> None:
+        """Finish the files."""
+        self._file.close()
+        if self._events:
+            self._events.close()
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The lines with `num_steps`, without incomplete ones; empty if there is no file."""
+    if not path.exists():
+        return []
+    lines = []
+    for text in path.read_bytes().splitlines():
+        try:
+            line = json.loads(text)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(line, dict) and isinstance(line.get("num_steps"), int):
+            lines.append(line)
+    return lines

@@ -4,8 +4,8 @@ Blocks as in Llama (Touvron et al. 2023): RMSNorm before each part, rotary posit
 (Shazeer 2020), grouped-query attention (Ainslie et al. 2023), no biases; with normalised queries and keys (Henry et al.
 2020) and output projections initialised to zero.
 
-Shape legend: N sessions in the cache, n sessions of a call, k tokens of each, L cached tokens of each, E width, A heads,
-B key and value heads, D width of a head.
+Shape legend: N sessions in the cache, n sessions of a call, k tokens of each, L cached tokens of each, E width, A
+heads, B key and value heads, D width of a head.
 """
 
 import torch

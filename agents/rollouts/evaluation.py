@@ -56,13 +56,14 @@ def evaluate(agent: Agent, env: Env, seed: int, agent_seed: int = 0, determinist
 @contextmanager
 def acting_in(agent: Agent, env: Env, seed: int) -> Iterator[None]:
     """Within the block, `agent` acts in `env` with that random seed; afterwards it is in its own env again."""
-    before, numbers = agent.__dict__.copy(), ("_env", "_layout", "_slate_size", "seed", "_num_generators")
+    before = agent.__dict__.copy()
     agent.set_random_seed(seed)
     agent.set_env(env)
+    changed = {name for name, value in agent.__dict__.items() if value is not before.get(name)}
     try:
         yield
     finally:
-        agent.__dict__.update({name: before[name] for name in numbers})
+        agent.__dict__.update({name: before[name] for name in changed | {"seed", "_num_generators"}})
 
 
 def _play(agent: Agent, env: Env, seed: int, deterministic: bool) -> Evaluation:
