@@ -23,7 +23,7 @@ Observations = Any
 """A batch of observations: a dict of arrays with the sessions first, or one such array (`observation="flat"`)."""
 
 Env = Any
-"""A `RecommenderVectorEnv`, a `RecommenderEnv`, a Stable-Baselines3 `VecEnv` over the former, or any of them wrapped."""
+"""A `RecommenderVectorEnv`, a `RecommenderEnv`, a Stable-Baselines3 `VecEnv` of ours, or any of them wrapped."""
 
 State = Any
 """What an agent remembers of the sessions that are being played; None if it remembers nothing."""
@@ -129,7 +129,7 @@ class Agent(ABC):
     def learn(
         self, total_timesteps: int, callback: Callback | CallbackFunction | None = None, progress_bar: bool = False
     ) -> Self:
-        """Return the agent as it is: it has nothing to learn before a session. See `Learner.learn` for those that do."""
+        """Return the agent unchanged: it has nothing to learn before a session. See `Learner.learn`."""
         return self
 
     def predict(
@@ -243,7 +243,7 @@ class Agent(ABC):
         """What was learned, for a file: arrays, and values that JSON can hold. `NotFittedError` before training."""
         return {}, {}
 
-    def restore(self, tensors: dict[str, np.ndarray], learned: dict[str, Any]) -> None:
+    def restore(self, tensors: dict[str, np.ndarray], learned: dict[str, Any]) -> None:  # noqa: B027 (need not)
         """Take over what another agent's `learned` returned."""
 
     def candidates(self, observations: Observations) -> np.ndarray:
@@ -286,12 +286,19 @@ class Learner(Agent):
             self.train(total_timesteps, progress.update)
         return self
 
+    def training_env(self, total_timesteps: int) -> RecommenderVectorEnv:
+        """The agent's env if it is a vector env, else one with `num_envs` lanes; no more lanes than steps."""
+        env = self.env
+        num_envs = max(min(getattr(env, "num_envs", self.num_envs), total_timesteps), 1)
+        return env if num_envs == getattr(env, "num_envs", None) else env.remake(num_envs=num_envs)
+
     @abstractmethod
     def train(self, total_timesteps: int, update: Callable[[int], bool]) -> None:
         """Learn from `total_timesteps` steps of `self.env`.
 
-        Call `update(steps taken in this training)` after each batch of steps, and stop when it returns False. A
-        callback may change `self.env` and the agent's random seed and back: draw from generators of your own.
+        Call `update(0)` once the agent is able to act, and `update(steps taken in this training)` after each batch of
+        steps; stop when it returns False. A callback may change `self.env` and the agent's random seed and back: draw
+        from generators of your own.
         """
 
 

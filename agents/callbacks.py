@@ -15,7 +15,7 @@ class Callback:
     """Base class of callbacks; override what is needed."""
 
     def on_training_start(self, agent: "Agent", total_timesteps: int) -> None:
-        """Before the first step."""
+        """Before the first step, as soon as the agent is able to act."""
 
     def on_step(self, agent: "Agent") -> bool | None:
         """After each batch of steps; returning False ends the training."""
@@ -35,19 +35,24 @@ class EveryNSteps(Callback):
 
     def __init__(self, num_steps: int, function: Callable[["Agent"], None]) -> None:
         self.num_steps, self.function = num_steps, function
-        self._next, self._last = 0, 0.0
+        self._next, self._last, self._previous = 0, 0.0, -1
 
     def on_training_start(self, agent: "Agent", total_timesteps: int) -> None:
         self._next = agent.num_timesteps + self.num_steps
         self._last = agent.num_timesteps + total_timesteps - self.num_steps / 2
-        self.function(agent)
+        self._call(agent)
 
     def on_step(self, agent: "Agent") -> None:
         if self.num_steps and self._next <= agent.num_timesteps < self._last:
             self._next += self.num_steps
-            self.function(agent)
+            self._call(agent)
 
     def on_training_end(self, agent: "Agent") -> None:
+        if agent.num_timesteps != self._previous:
+            self._call(agent)
+
+    def _call(self, agent: "Agent") -> None:
+        self._previous = agent.num_timesteps
         self.function(agent)
 
 
@@ -74,10 +79,9 @@ class TrainingProgress:
             callback if isinstance(callback, Callback) else _FunctionCallback(callback) if callback else None
         )
         self._has_bar, self._bar, self._task = progress_bar, None, None
+        self._has_started = False
 
     def __enter__(self) -> "TrainingProgress":
-        if self._callback:
-            self._callback.on_training_start(self._agent, self._total)
         if self._has_bar:
             from agents.terminal import console, progress_bar  # rich is needed for this alone
 
@@ -87,11 +91,18 @@ class TrainingProgress:
         return self
 
     def update(self, num_taken: int) -> bool:
-        """After each batch of steps, with the steps taken in this training; False asks to stop."""
+        """Once the agent is able to act, with 0, and after each batch of steps, with the steps taken in this training;
+        False asks to stop."""
+        self._start()
         self._agent.num_timesteps = self._before + num_taken
         if self._bar:
             self._bar.update(self._task, completed=min(num_taken, self._total))
-        return not self._callback or self._callback.on_step(self._agent) is not False
+        return not self._callback or num_taken == 0 or self._callback.on_step(self._agent) is not False
+
+    def _start(self) -> None:
+        if self._callback and not self._has_started:
+            self._callback.on_training_start(self._agent, self._total)
+        self._has_started = True
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -99,4 +110,5 @@ class TrainingProgress:
         if self._bar:
             self._bar.stop()
         if error is None and self._callback:
+            self._start()
             self._callback.on_training_end(self._agent)

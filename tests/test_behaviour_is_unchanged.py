@@ -51,16 +51,17 @@ def returns(name: str) -> list[float]:
     """Returns of 64 held-out sessions after 8,192 steps of training in Video."""
     import torch
 
-    from agents.registry import REGISTRY
+    from agents import registry
     from agents.rollouts.evaluation import evaluate
-    from benchmarks.running.run import make_agent
+
+    def make_env(num_envs: int, **arguments):
+        return gymnasium.make_vec("recsim_env/Video-v0", num_envs, **arguments)
 
     torch.set_num_threads(1)
-    agent = make_agent(REGISTRY[name])
-    agent.learn("recsim_env/Video-v0", {"split": "train", "catalog_seed": 5}, 8_192, 3)
-    env = gymnasium.make_vec(
-        "recsim_env/Video-v0", 64, vectorization_mode="vector_entry_point", split="test", catalog_seed=9
-    )
+    num_envs = registry.entry_named(name).agent_class().num_envs
+    agent = registry.make(name, make_env(num_envs, split="train", catalog_seed=5), seed=3)
+    agent.learn(8_192)
+    env = make_env(64, split="test", catalog_seed=9)
     return [round(float(each), 4) for each in evaluate(agent, env, 11).returns]
 
 

@@ -1,58 +1,60 @@
-"""Linear bandits that begin with what is known of people in general: the prior is fitted to logged sessions.
+"""Linear bandits with an empirical-Bayes prior: fitted to logged sessions of the population.
 
-The prior is that of a hierarchical linear model, theta_n ~ Normal(mean + slopes' p_n, covariance) for each visitor n
-with profile p_n, fitted by expectation maximisation (Laird and Ware, "Random-effects models for longitudinal data",
+The prior is that of a hierarchical linear model, theta_n ~ Normal(mean + slopes' p_n, covariance) for each user n with
+profile p_n, fitted by expectation maximisation (Laird and Ware, "Random-effects models for longitudinal data",
 Biometrics 1982; with the profile as in Lindley and Smith, JRSS B 1972).
 
-Shape legend: N sessions, R logged answers, P profile features, G features of a candidate, d features that stars are
-linear in.
+Shape legend: N sessions, R logged items, S slots, P profile features, U features of the user, G features of a
+candidate, d features of the regression.
 """
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import gymnasium
 import numpy as np
 
-import recsim_env  # noqa: F401  (registers the ids)
-from agents.agent import Learner, NotFittedError, Observations
-from agents.bandits.linear_posterior import LinearBandit, LinearPrior, with_constant
+from agents.agent import Env, Learner, NotFittedError
+from agents.bandits.linear_posterior import LinearBandit, LinearPrior, PosteriorState, with_constant
 from agents.bandits.linucb import LinUCB
 from agents.bandits.thompson import LinearThompson
-from agents.callbacks import Milestones
-from agents.rollouts.feedback import UNRATED_STARS, AnswerLog, rollout
+from agents.rollouts.feedback import UNRATED, Exposure, FeedbackLog, rollout, uniform_policy
 from agents.rules.popularity import num_impressions
-from agents.rules.random_agent import RandomAgent
-from agents.saved_tensors import load_tensors, save_tensors
 from recsim_env.config import check_number
 from recsim_env.simulation.observation import CANDIDATE_COLUMNS, STATISTICS
 
 _SLOPE_RIDGE = 30.0
-"""Sessions' worth of evidence against each slope: profiles have many columns that say little."""
+"""Weight of the slopes' ridge, in sessions: profiles have many columns that carry little information."""
 
 
 class EmpiricalBayes(LinearBandit, Learner):
-    """A linear bandit that logs sessions in which items are shown at random, fits the prior to them, and then acts.
+    """A linear bandit whose prior is fitted to sessions in which items are shown at random.
 
-    Stars are linear in the content, in the platform's statistics w, w click_rate, w mean_rating and w click_rate
+    Ratings are linear in the content, in the item statistics w, w click_rate, w mean_rating and w click_rate
     mean_rating, with w = impressions / (impressions + prior_impressions), in whether the creator is followed, in plays
-    and plays^2, in the age, and in a constant. An item that nobody has seen has w = 0, and its content speaks for it.
+    and plays^2, in the age, and in a constant. A new item has w = 0 and is judged by its content.
 
     Args:
-        num_envs: sessions that run side by side while learning.
-        prior_impressions: impressions from which on an item's statistics count for half and more.
-        max_answers: the prior is fitted to the latest so many answers; more tell it nothing new.
+        env: the env to learn and act in.
+        prior_impressions: impressions at which w is a half.
+        max_rows: the prior is fitted to the latest logged items, at most this many.
+        settings: of `LinearBandit`.
     """
 
+    num_envs = 512
+
     def __init__(
-        self, *, num_envs: int = 512, prior_impressions: float = 20.0, max_answers: int = 200_000, **settings: Any
+        self,
+        env: Env | str | None = None,
+        *,
+        prior_impressions: float = 20.0,
+        max_rows: int = 200_000,
+        **settings: Any,
     ) -> None:
-        super().__init__(**settings)
-        check_number("num_envs", num_envs, 1, 1_000_000, int)
+        super().__init__(env, **settings)
         check_number("prior_impressions", prior_impressions, 1e-9, 1e9)
-        check_number("max_answers", max_answers, 1, 10**9, int)
-        self.num_envs, self.prior_impressions, self.max_answers = num_envs, prior_impressions, max_answers
+        check_number("max_rows", max_rows, 1, 10**9, int)
+        self.prior_impressions, self.max_rows = prior_impressions, max_rows
+        self._new_feedback: FeedbackLog | None = None  # what the prior has not been fitted to yet
 
     @property
     def num_features(self) -> int:
@@ -65,114 +67,95 @@ class EmpiricalBayes(LinearBandit, Learner):
         column = {name: known[:, :, k] for k, name in enumerate(CANDIDATE_COLUMNS)}
         impressions = num_impressions(known[:, :, CANDIDATE_COLUMNS.index(STATISTICS[0]) :])
         weight = impressions / (impressions + self.prior_impressions)
-        clicks, stars, plays = column["click_rate"], column["mean_rating"], column["plays"]
-        statistics = [weight, weight * clicks, weight * stars, weight * clicks * stars]
+        clicks, ratings, plays = column["click_rate"], column["mean_rating"], column["plays"]
+        statistics = [weight, weight * clicks, weight * ratings, weight * clicks * ratings]
         others = [column["followed"], plays, plays**2, column["age"]]
         content = items[:, :, :first].astype(np.float64)
         return with_constant(np.concatenate([content, np.stack([*statistics, *others], 2)], 2))
 
-    def learn(
-        self,
-        env_id: str,
-        env_options: dict[str, Any],
-        num_steps: int,
-        seed: int,
-        report: Callable[[int], None] | None = None,
-        report_every: int = 0,
-    ) -> None:
-        num_envs = min(self.num_envs, num_steps)
-        env: Any = gymnasium.make_vec(env_id, num_envs, vectorization_mode="vector_entry_point", **env_options)
-        self.begin(env, seed)
-        log = AnswerLog(has_purchases=self.layout.has_purchases, max_answers=self.max_answers)
-        candidates_shape = self.layout.candidates_shape
-
-        def fit_and_report(num_taken: int) -> None:
-            if len(log):
-                self.prior = self.fitted_prior(log)
-            if report:
-                report(num_taken)
-
+    def train(self, total_timesteps: int, update: Callable[[int], bool]) -> None:
+        env = self.training_env(total_timesteps)
         self.prior = LinearPrior.isotropic(self.num_features, self.ridge)
-        milestones = Milestones(fit_and_report, report_every, num_steps)
-        milestones.begin()
-        player = RandomAgent()
-        player.begin(env, seed)
-        for step, exposure in enumerate(rollout(env, player.act, num_steps, seed), start=1):
-            users, items = shown_of(exposure.observations, exposure.slates, candidates_shape)
-            log.add(exposure, users=users, items=items)
-            milestones.reach(step * num_envs)
-        milestones.end(num_steps // num_envs * num_envs)
+        update(0)
+        log = FeedbackLog(has_purchases=self.layout.has_purchases, max_rows=self.max_rows)
+        exposures = rollout(env, uniform_policy(self, self.seed), total_timesteps, self.seed)
+        for step, exposure in enumerate(exposures, start=1):
+            add_users_and_items(log, exposure, self.layout.candidates_shape)
+            self._new_feedback = log
+            if not update(step * env.num_envs):
+                break
+        self.fit()
 
-    def fitted_prior(self, log: AnswerLog, num_iterations: int = 60) -> LinearPrior:
-        """The prior under which the log's answers are most likely; its columns are `session`, `stars`, `users` [R, U]
-        and `items` [R, G]."""
+    def fit(self) -> None:
+        """Fit the prior to the feedback logged so far; `NotFittedError` before training."""
+        if self._new_feedback:
+            log, self._new_feedback = self._new_feedback, None
+            self.prior = self.fitted_prior(log)
+        if self.prior is None:
+            raise NotFittedError
+
+    def fitted_prior(self, log: FeedbackLog, num_iterations: int = 60) -> LinearPrior:
+        """The maximum-likelihood prior; columns of the log: `session`, `rating`, `users` [R, U] and `items` [R, G]."""
         sessions, users = log["session"], log["users"]
         x = self.features(users, log["items"][:, None])[:, 0]
         first_rows = np.unique(sessions, return_index=True)[1]
         return fit_prior(
-            *sums_by_session(sessions, x, log["stars"]),
+            *sums_by_session(sessions, x, log["rating"]),
             profiles=users[first_rows, : self.layout.num_profile_features],
-            unrated_stars=log.unrated_stars,
+            unrated=log.unrated,
             num_iterations=num_iterations,
         )
 
-    def save(self, path: Path) -> None:
-        if self.prior is None:
-            raise NotFittedError
-        settings = {"prior_impressions": self.prior_impressions}
-        save_tensors(path, type(self).__name__, self.prior.tensors(), settings)
+    def initial_state(self, num_sessions: int) -> PosteriorState:
+        self.fit()
+        return super().initial_state(num_sessions)
 
-    def load(self, path: Path) -> None:
-        tensors, settings = load_tensors(path, type(self).__name__)
-        self.prior = LinearPrior.of_tensors(tensors)
-        self.prior_impressions = settings["prior_impressions"]
+    def learned(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        self.fit()
+        return self.prior.tensors(), {}  # type: ignore[union-attr]
 
-    def act(self, observations: Observations, is_first: np.ndarray) -> np.ndarray:
-        if self.prior is None:
-            raise NotFittedError
-        return super().act(observations, is_first)
+    def restore(self, tensors: dict[str, np.ndarray], learned: dict[str, Any]) -> None:
+        self.prior = LinearPrior.from_tensors(tensors)
 
 
 class EmpiricalBayesLinUCB(EmpiricalBayes, LinUCB):
-    """LinUCB with the prior of a population. Further arguments: `EmpiricalBayes`."""
+    """LinUCB with an empirical-Bayes prior. Further arguments: `EmpiricalBayes`."""
 
-    def __init__(self, *, alpha: float = 0.5, **settings: Any) -> None:
-        super().__init__(alpha=alpha, **settings)
+    def __init__(self, env: Env | str | None = None, *, alpha: float = 0.5, **settings: Any) -> None:
+        super().__init__(env, alpha=alpha, **settings)
 
 
 class EmpiricalBayesThompson(EmpiricalBayes, LinearThompson):
-    """Linear Thompson sampling with the prior of a population. Further arguments: `EmpiricalBayes`."""
+    """Linear Thompson sampling with an empirical-Bayes prior. Further arguments: `EmpiricalBayes`."""
 
-    def __init__(self, *, scale: float = 0.25, **settings: Any) -> None:
-        super().__init__(scale=scale, **settings)
+    def __init__(self, env: Env | str | None = None, *, scale: float = 0.25, **settings: Any) -> None:
+        super().__init__(env, scale=scale, **settings)
 
 
-def shown_of(
-    observations: Observations, slates: np.ndarray, candidates_shape: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """To whom what was shown: users [N, S, U], the same in each slot, and items [N, S, G], of slates [N, S]."""
-    users = np.repeat(observations["user"][:, None], slates.shape[1], 1)
-    candidates = observations["candidates"].reshape(-1, *candidates_shape)
-    return users, np.take_along_axis(candidates, slates[:, :, None], 1)
+def add_users_and_items(log: FeedbackLog, exposure: Exposure, candidates_shape: tuple[int, int]) -> None:
+    """Log one step with the columns `users` [R, U] and `items` [R, G]."""
+    users = np.repeat(exposure.observations["user"][:, None], exposure.slates.shape[1], 1)
+    candidates = exposure.observations["candidates"].reshape(-1, *candidates_shape)
+    log.add(exposure, users=users, items=np.take_along_axis(candidates, exposure.slates[:, :, None], 1))
 
 
 def sums_by_session(
-    sessions: np.ndarray, x: np.ndarray, stars: np.ndarray
+    sessions: np.ndarray, x: np.ndarray, ratings: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """sum x x' [N, d, d], sum r x [N, d], sum r^2 [N] and the number of answers [N] of each session.
+    """sum x x' [N, d, d], sum r x [N, d], sum r^2 [N] and the number of ratings [N] of each session.
 
-    `sessions` [R] counts from 0 and leaves none out; x [R, d]; r is `stars` [R].
+    `sessions` [R] counts from 0 without gaps; x is [R, d]; r is `ratings` [R].
     """
     order = np.argsort(sessions, kind="stable")
-    x, stars = x[order], stars[order]
+    x, ratings = x[order], ratings[order]
     counts = np.bincount(sessions)
     ends = np.cumsum(counts)
     grams, targets = np.empty((len(counts), x.shape[1], x.shape[1])), np.empty((len(counts), x.shape[1]))
     for session, (end, count) in enumerate(zip(ends, counts, strict=True)):
         rows = slice(end - count, end)
         grams[session] = x[rows].T @ x[rows]
-        targets[session] = stars[rows] @ x[rows]
-    squares = np.add.reduceat(stars**2, ends - counts)
+        targets[session] = ratings[rows] @ x[rows]
+    squares = np.add.reduceat(ratings**2, ends - counts)
     return grams, targets, squares, counts.astype(np.float64)
 
 
@@ -183,13 +166,13 @@ def fit_prior(
     counts: np.ndarray,
     *,
     profiles: np.ndarray | None = None,
-    unrated_stars: float = UNRATED_STARS,
+    unrated: float = UNRATED,
     num_iterations: int = 60,
 ) -> LinearPrior:
-    """The mean, slopes, covariance and noise variance under which the logged sessions are most likely, by EM.
+    """The maximum-likelihood mean, slopes, covariance and noise variance for the logged sessions, by EM.
 
-    The first four arguments are as `sums_by_session` returns them; `profiles` [N, P] are those of the sessions'
-    visitors, None for a prior without slopes. Slopes are shrunk by a ridge worth 30 sessions.
+    The first four arguments are as `sums_by_session` returns them; `profiles` [N, P] are those of the sessions' users,
+    None for a prior without slopes. Slopes are shrunk by a ridge worth 30 sessions.
     """
     size, num_sessions = targets.shape[1], len(targets)
     design = np.ones((num_sessions, 1))
@@ -217,5 +200,5 @@ def fit_prior(
         covariance=covariance,
         noise_variance=noise_variance,
         slopes=slopes,
-        unrated_stars=unrated_stars,
+        unrated=unrated,
     )

@@ -1,42 +1,32 @@
-"""Neural-linear Thompson sampling: a network says what matters of an item, Bayesian linear regression who likes it.
+"""Neural-linear Thompson sampling: Bayesian linear regression on features that a network has learned.
 
 Riquelme, Tucker and Snoek, "Deep Bayesian bandits showdown", ICLR 2018. There one regression on the last layer serves
-everybody; here each session has its own (`LinearBandit`), with an empirical-Bayes prior that says what people have in
-common.
+all users; here each session has its own (`LinearBandit`), with an empirical-Bayes prior of what users share.
 
-Shape legend: R logged answers, U features of the user, G features of a candidate, d features
-that stars are linear in.
+Shape legend: R logged items, U features of the user, G features of a candidate, d features of the regression.
 """
 
-import copy
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import gymnasium
 import numpy as np
 import torch
 from torch import nn
 
-import recsim_env  # noqa: F401  (registers the ids)
-from agents.agent import Agent, NotFittedError, Observations
-from agents.bandits.empirical_bayes import EmpiricalBayes, shown_of
-from agents.bandits.linear_posterior import LinearPrior
+from agents.agent import Env, NotFittedError, Observations
+from agents.bandits.empirical_bayes import EmpiricalBayes, add_users_and_items
+from agents.bandits.linear_posterior import LinearPrior, PosteriorState
 from agents.bandits.thompson import LinearThompson
-from agents.callbacks import Milestones
-from agents.rollouts.feedback import AnswerLog, rollout
-from agents.rules.random_agent import RandomAgent
-from agents.saved_tensors import load_tensors, save_tensors
+from agents.rollouts.feedback import FeedbackLog, Policy, rollout, uniform_policy
 from recsim_env.config import check_number
-from recsim_env.envs.vector import RecommenderVectorEnv
 
 _BATCH_SIZE = 512
-_BLANK_SHARE = 0.1
-"""Share of the training rows of which all but the content is blanked, as it is in a history."""
+_MASKED_SHARE = 0.1
+"""Share of the training rows that keep the item's content only, as in a history."""
 
 
-class StarsNetwork(nn.Module):
-    """A user and what is known of an item to expected stars."""
+class RatingNetwork(nn.Module):
+    """Features of users and items to expected ratings."""
 
     def __init__(self, *, user: int, item: int, width: int, last_width: int) -> None:
         super().__init__()
@@ -48,7 +38,7 @@ class StarsNetwork(nn.Module):
         self.head = nn.Linear(last_width, 1)
 
     def last_layer(self, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
-        """[..., last_width], not negative, from users [..., U] and what is known of items [..., item]."""
+        """[..., last_width], not negative, from users [..., U] and items [..., item]."""
         return self.body(torch.cat([users, items], -1))
 
     def forward(self, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
@@ -56,27 +46,31 @@ class StarsNetwork(nn.Module):
 
 
 class NeuralLinear(EmpiricalBayes, LinearThompson):
-    """Thompson sampling under a posterior that is linear in a network's last layer and in what the network reads.
+    """Thompson sampling under a posterior that is linear in a network's last layer and in the network's input.
 
-    It learns in rounds. At the end of each the network is trained on all answers so far, to predict the stars of a
-    shown item from the user and from what `EmpiricalBayes` makes of the item (squared error); then the prior is fitted
-    to the same answers. In the first rounds items are shown at random, then by its own Thompson sampling. The item's
-    features stand beside the last layer, as what sets one person's taste apart may be nothing on average.
+    Training takes place in rounds. At the end of each, the network is fitted to all feedback so far: it predicts the
+    rating of a shown item from the user and from `EmpiricalBayes.features` of the item (squared error). Then the prior
+    is fitted to the same feedback. Items are shown at random in the first rounds, by Thompson sampling in the others.
+    The item's features stand beside the last layer because features that distinguish users may average out in it.
 
     Args:
-        scale: of the posterior's standard deviation when it draws; 0 is greedy.
-        num_rounds: of learning, equally long.
+        env: the env to learn and act in.
+        scale: factor of the posterior's standard deviation when sampling; 0 is greedy.
+        num_rounds: rounds of training, equally long.
         random_share: share of the rounds in which items are shown at random; at least the first one.
-        num_epochs: passes over the answers so far, at the end of each round.
-        learning_rate: of AdamW (weight decay .01).
-        width, last_width: of the network's hidden layers, and of its last one.
-        num_envs: sessions that run side by side while learning.
-        device: where the network computes: "cpu", "cuda".
+        num_epochs: epochs over the feedback so far, at the end of each round.
+        learning_rate: of AdamW (weight decay 0.01).
+        width: of the network's hidden layers.
+        last_width: of the network's last layer.
+        device: of the network: "cpu", "cuda".
         settings: further arguments of `EmpiricalBayes`.
     """
 
+    num_envs = 256
+
     def __init__(
         self,
+        env: Env | str | None = None,
         *,
         scale: float = 0.25,
         num_rounds: int = 4,
@@ -85,11 +79,10 @@ class NeuralLinear(EmpiricalBayes, LinearThompson):
         learning_rate: float = 1e-3,
         width: int = 64,
         last_width: int = 8,
-        num_envs: int = 256,
         device: str = "cpu",
         **settings: Any,
     ) -> None:
-        super().__init__(scale=scale, num_envs=num_envs, **settings)
+        super().__init__(env, scale=scale, **settings)
         check_number("random_share", random_share, 0.0, 1.0)
         check_number("learning_rate", learning_rate, 1e-9, 1.0)
         sizes = {"num_rounds": num_rounds, "num_epochs": num_epochs, "width": width, "last_width": last_width}
@@ -98,7 +91,7 @@ class NeuralLinear(EmpiricalBayes, LinearThompson):
         self.num_rounds, self.random_share, self.num_epochs = num_rounds, random_share, num_epochs
         self.learning_rate, self.width, self.last_width = learning_rate, width, last_width
         self.device = torch.device(device)
-        self.network: StarsNetwork | None = None
+        self.network: RatingNetwork | None = None
 
     @property
     def num_features(self) -> int:
@@ -107,102 +100,82 @@ class NeuralLinear(EmpiricalBayes, LinearThompson):
     def features(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
         """[N, K, d] float64: the last layer beside `EmpiricalBayes.features`."""
         assert self.network is not None
-        known = super().features(users, items)
+        inputs = super().features(users, items)
         repeated = np.broadcast_to(users[:, None], (*items.shape[:2], users.shape[1]))
         with torch.no_grad():
-            last = self.network.last_layer(self._tensor(repeated), self._tensor(known)).cpu().numpy()
-        return np.concatenate([last, known], 2)
+            last = self.network.last_layer(self._tensor(repeated), self._tensor(inputs)).cpu().numpy()
+        return np.concatenate([last, inputs], 2)
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
         return torch.as_tensor(np.array(array, np.float32)).to(self.device)
 
-    def learn(
-        self,
-        env_id: str,
-        env_options: dict[str, Any],
-        num_steps: int,
-        seed: int,
-        report: Callable[[int], None] | None = None,
-        report_every: int = 0,
-    ) -> None:
-        num_envs = min(self.num_envs, num_steps)
-        env: Any = gymnasium.make_vec(env_id, num_envs, vectorization_mode="vector_entry_point", **env_options)
-        self.layout = layout = env.simulator.layout
-        with torch.random.fork_rng():  # layers draw from torch's own generator, which is left as it was
+    def train(self, total_timesteps: int, update: Callable[[int], bool]) -> None:
+        env, seed, layout = self.training_env(total_timesteps), self.seed, self.layout
+        with torch.random.fork_rng():  # layers draw from torch's global generator, which is left as it was
             torch.manual_seed(seed)
-            num_known = super().num_features
-            self.network = StarsNetwork(
-                user=layout.user_size, item=num_known, width=self.width, last_width=self.last_width
+            self.network = RatingNetwork(
+                user=layout.user_size, item=super().num_features, width=self.width, last_width=self.last_width
             ).to(self.device)
         self.prior = LinearPrior.isotropic(self.num_features, self.ridge)
         optimizer = torch.optim.AdamW(self.network.parameters(), lr=self.learning_rate)
         generator = torch.Generator().manual_seed(seed)
-        log = AnswerLog(has_purchases=layout.has_purchases, max_answers=self.max_answers)
-        milestones = Milestones(report, report_every, num_steps)
-        milestones.begin()
-
-        player = _Player(RandomAgent(), env, seed)
-        num_rows, num_rounds_over = num_steps // num_envs, 0
-        for step, exposure in enumerate(rollout(env, player.act, num_steps, seed), start=1):
-            users, items = shown_of(exposure.observations, exposure.slates, layout.candidates_shape)
-            log.add(exposure, users=users, items=items)
-            if step * self.num_rounds // num_rows > num_rounds_over:
-                num_rounds_over = step * self.num_rounds // num_rows
-                self._train(optimizer, log, generator)
+        log = FeedbackLog(has_purchases=layout.has_purchases, max_rows=self.max_rows)
+        update(0)
+        policy = uniform_policy(self, seed)
+        num_steps, num_rounds_over = total_timesteps // env.num_envs, 0
+        exposures = rollout(env, lambda *inputs: policy(*inputs), total_timesteps, seed)
+        for step, exposure in enumerate(exposures, start=1):
+            add_users_and_items(log, exposure, layout.candidates_shape)
+            if step * self.num_rounds // num_steps > num_rounds_over:
+                num_rounds_over = step * self.num_rounds // num_steps
+                self._fit_network(optimizer, log, generator)
                 self.prior = self.fitted_prior(log, num_iterations=30)
                 if num_rounds_over >= self.random_share * self.num_rounds:
-                    player.hand_over_to(copy.copy(self), env, seed + num_rounds_over)
-            milestones.reach(step * num_envs)
-        milestones.end(num_rows * num_envs)
+                    policy = self._thompson_policy(env.num_envs, seed + num_rounds_over)
+            if not update(step * env.num_envs):
+                break
 
-    def _train(self, optimizer: torch.optim.Optimizer, log: AnswerLog, generator: torch.Generator) -> None:
-        """Some epochs of squared error on all rows of the log: `stars`, `users` [R, U] and `items` [R, G]."""
+    def _thompson_policy(self, num_sessions: int, seed: int) -> Policy:
+        """The agent's own policy; it takes up the sessions in which it is first called by their histories."""
+        state: PosteriorState | None = None
+
+        def policy(observations: Observations, episode_start: np.ndarray) -> np.ndarray:
+            nonlocal state
+            if state is None:
+                state, episode_start = self.initial_state(num_sessions), np.ones(num_sessions, np.bool_)
+                state.generator = np.random.default_rng(seed)
+            return self.act(observations, state, episode_start, deterministic=False)
+
+        return policy
+
+    def _fit_network(self, optimizer: torch.optim.Optimizer, log: FeedbackLog, generator: torch.Generator) -> None:
+        """Some epochs of squared error on all rows of the log: `rating`, `users` [R, U] and `items` [R, G]."""
         assert self.network is not None
         items, content_only = log["items"], log["items"].copy()
         content_only[:, self.layout.num_content_features :] = 0.0
-        known, little_known = (
+        inputs, masked_inputs = (
             self._tensor(EmpiricalBayes.features(self, log["users"], each[:, None])[:, 0])
             for each in (items, content_only)
         )
-        users, stars = self._tensor(log["users"]), self._tensor(log["stars"])
+        users, ratings = self._tensor(log["users"]), self._tensor(log["rating"])
         for _ in range(self.num_epochs):
-            order = torch.randperm(len(stars), generator=generator)
-            is_blank = (torch.rand(len(stars), 1, generator=generator) < _BLANK_SHARE).to(self.device)
+            order = torch.randperm(len(ratings), generator=generator)
+            is_masked = (torch.rand(len(ratings), 1, generator=generator) < _MASKED_SHARE).to(self.device)
             for rows in order.split(_BATCH_SIZE):
-                seen = torch.where(is_blank[rows], little_known[rows], known[rows])
-                loss = (self.network(users[rows], seen) - stars[rows]).square().mean()
+                batch = torch.where(is_masked[rows], masked_inputs[rows], inputs[rows])
+                loss = (self.network(users[rows], batch) - ratings[rows]).square().mean()
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
 
-    def save(self, path: Path) -> None:
-        if self.network is None or self.prior is None:
+    def learned(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        if self.network is None:
             raise NotFittedError
         weights = {f"network.{name}": weight.cpu().numpy() for name, weight in self.network.state_dict().items()}
-        settings = {"sizes": self.network.sizes, "prior_impressions": self.prior_impressions}
-        save_tensors(path, type(self).__name__, {**weights, **self.prior.tensors()}, settings)
+        return {**weights, **super().learned()[0]}, self.network.sizes
 
-    def load(self, path: Path) -> None:
-        tensors, settings = load_tensors(path, type(self).__name__)
-        network = StarsNetwork(**settings["sizes"]).to(self.device)
-        weights = {name.removeprefix("network."): each for name, each in tensors.items() if name.startswith("network.")}
-        network.load_state_dict({name: torch.as_tensor(weight) for name, weight in weights.items()})
-        self.network, self.prior = network, LinearPrior.of_tensors(tensors)
-        self.width, self.last_width = network.sizes["width"], network.sizes["last_width"]
-        self.prior_impressions = settings["prior_impressions"]
-
-
-class _Player:
-    """Acts while its owner learns; another agent can take over in the middle of sessions, all of them new to it."""
-
-    def __init__(self, agent: Agent, env: RecommenderVectorEnv, seed: int) -> None:
-        self.hand_over_to(agent, env, seed)
-
-    def hand_over_to(self, agent: Agent, env: RecommenderVectorEnv, seed: int) -> None:
-        agent.begin(env, seed)
-        self._agent, self._is_new = agent, True
-
-    def act(self, observations: Observations, is_first: np.ndarray) -> np.ndarray:
-        actions = self._agent.act(observations, is_first | self._is_new)
-        self._is_new = False
-        return actions
+    def restore(self, tensors: dict[str, np.ndarray], learned: dict[str, Any]) -> None:
+        super().restore(tensors, learned)
+        weights = {name: torch.as_tensor(each) for name, each in tensors.items() if name.startswith("network.")}
+        self.network = RatingNetwork(**learned).to(self.device)
+        self.network.load_state_dict({name.removeprefix("network."): each for name, each in weights.items()})

@@ -1,40 +1,40 @@
-"""Linear Thompson sampling: believes for one step what it draws from the posterior of each visitor's taste.
+"""Linear Thompson sampling: ranks by a draw from the posterior of each user's preferences.
 
 Agrawal and Goyal, "Thompson sampling for contextual bandits with linear payoffs", ICML 2013; Chapelle and Li, "An
-empirical evaluation of Thompson sampling", NeurIPS 2011, which also shrinks the posterior before it draws.
+empirical evaluation of Thompson sampling", NeurIPS 2011, which also shrinks the posterior before sampling.
 
 Shape legend: N sessions, M candidates, d features of a candidate.
 """
 
 import numpy as np
 
-from agents.bandits.linear_posterior import LinearBandit
+from agents.agent import Env
+from agents.bandits.linear_posterior import LinearBandit, PosteriorState
 from recsim_env.config import check_number
-from recsim_env.envs.vector import RecommenderVectorEnv
 
 
 class LinearThompson(LinearBandit):
-    """Shows argmax_i x_i' theta, with theta ~ Normal(A^-1 b, scale^2 A^-1) drawn anew in each step.
+    """Shows argmax_i x_i' theta, with theta ~ Normal(A^-1 b, scale^2 A^-1) drawn in each step.
+
+    It samples whether `deterministic` or not: without the draws it would not explore.
 
     Args:
-        scale: of the posterior's standard deviation; 1 is Thompson sampling proper, 0 greedy.
-        ridge: weight of the prior where no population's is known (`LinearBandit`).
+        env: the env to act in.
+        scale: factor of the posterior's standard deviation; 1 is Thompson sampling proper, 0 greedy.
+        ridge: weight of the isotropic prior (`LinearBandit`).
+        seed: seeds the draws.
     """
 
-    def __init__(self, *, scale: float = 1.0, ridge: float = 1.0) -> None:
-        super().__init__(ridge=ridge)
+    def __init__(self, env: Env | str | None = None, *, scale: float = 1.0, ridge: float = 1.0, seed: int = 0) -> None:
+        super().__init__(env, ridge=ridge, seed=seed)
         check_number("scale", scale, 0.0, 1e9)
         self.scale = scale
 
-    def begin(self, env: RecommenderVectorEnv, seed: int = 0) -> None:
-        super().begin(env, seed)
-        self._generator = np.random.default_rng(seed)
+    def scores(self, x: np.ndarray, state: PosteriorState) -> np.ndarray:
+        return np.einsum("nmd,nd->nm", x, self.sample(state))
 
-    def scores(self, x: np.ndarray) -> np.ndarray:
-        return np.einsum("nmd,nd->nm", x, self.drawn_thetas())
-
-    def drawn_thetas(self) -> np.ndarray:
+    def sample(self, state: PosteriorState) -> np.ndarray:
         """[N, d]: A^-1 b + scale L z, with L L' = A^-1 (Cholesky) and z standard normal."""
-        root = np.linalg.cholesky(self._inverse)
-        noise = self._generator.standard_normal(self._targets.shape)
-        return self.thetas() + self.scale * np.einsum("nij,nj->ni", root, noise)
+        root = np.linalg.cholesky(state.inverse)
+        noise = state.generator.standard_normal(state.targets.shape)
+        return state.means + self.scale * np.einsum("nij,nj->ni", root, noise)

@@ -18,9 +18,9 @@ from torch import nn
 
 from agents.callbacks import Milestones
 from agents.networks.torch_learner import TorchLearner
+from agents.rollouts.feedback import clicked_slots, final_values
 from recsim_env.config import check_number
 from recsim_env.envs.candidate_scorer import CandidateScorer, ScorerSizes
-from recsim_env.simulation.observation import FEEDBACK
 
 _MAX_GRADIENT_NORM = 10.0
 
@@ -198,7 +198,7 @@ class PQN(TorchLearner):
             slates.append(ranked.topk(slate_size).indices)
             actions = slates[-1].cpu().numpy()
             observations, reward, terminated, truncated, infos = env.step(actions[:, 0] if slate_size == 1 else actions)
-            histories = histories_after(observations, infos).reshape(-1, *history_shape)
+            histories = final_values(observations, infos, "history").reshape(-1, *history_shape)
             num_shown = mask.sum(1).clamp(max=slate_size).cpu().numpy()
             clicked.append(torch.as_tensor(clicked_slots(histories, num_shown, slate_size)))
             rewards.append(torch.as_tensor(reward, dtype=torch.float32))
@@ -236,26 +236,3 @@ def lambda_returns(
         following = rewards[step] + gamma * torch.where(is_over[step], 0.0, beyond)
         returns[step] = following
     return returns
-
-
-def histories_after(observations: dict[str, np.ndarray], infos: dict[str, Any]) -> np.ndarray:
-    """[N, H * T] of a vector env's step: the histories right after it, in lanes that have gone on to the next session
-    the old one's."""
-    if "final_obs" not in infos:
-        return observations["history"]
-    histories = observations["history"].copy()
-    for lane in np.flatnonzero(infos["_final_obs"]):
-        histories[lane] = infos["final_obs"][lane]["history"]
-    return histories
-
-
-def clicked_slots(histories: np.ndarray, num_shown: np.ndarray, slate_size: int) -> np.ndarray:
-    """[N] int64: the slot that was clicked in the last step, or -1.
-
-    `histories` [N, H, F + 7], most recent first, begin with the `num_shown` [N] items of the last slate.
-    """
-    feedback = histories[:, :slate_size, -len(FEEDBACK) :]
-    is_new = np.arange(feedback.shape[1]) < num_shown[:, None]
-    is_clicked = (feedback[:, :, FEEDBACK.index("click")] > 0) & is_new  # one of them at most
-    slots = np.rint(10.0 * feedback[:, :, FEEDBACK.index("slot")]).astype(np.int64)
-    return np.where(is_clicked.any(1), (slots * is_clicked).sum(1), -1)

@@ -1,6 +1,6 @@
-"""What people answered to what was shown: the stars of a history's rows, rollouts, and a log that they fill.
+"""Users' feedback: ratings in a history's rows, rollouts that collect it, and a log of it.
 
-Shape legend: N sessions side by side, H rows of a history, S slots of a slate, R logged answers.
+Shape legend: N sessions side by side, H rows of a history, S slots of a slate, R logged items.
 """
 
 from collections.abc import Callable, Iterator
@@ -9,41 +9,47 @@ from typing import Any
 
 import numpy as np
 
-from agents.agent import Observations
+from agents.agent import Agent, Observations
 from recsim_env.config import MAX_SLATE_SIZE
 from recsim_env.simulation.observation import FEEDBACK
+from recsim_env.simulation.records import NO_ITEM
 
-UNRATED_STARS = 3.0
-"""What an item that was consumed and not rated counts where nothing better is known: the middle of the scale."""
+UNRATED = 3.0
+"""The rating assumed for an item that was consumed but not rated, where nothing better is known: mid-scale."""
+
+Policy = Callable[[Observations, np.ndarray], np.ndarray]
+"""`(observations, episode_start) -> actions`."""
 
 
-def column_of(feedback: np.ndarray, name: str) -> np.ndarray:
+def feedback_column(feedback: np.ndarray, name: str) -> np.ndarray:
     """[...]: one column of rows of feedback [..., 7]."""
     return feedback[..., FEEDBACK.index(name)]
 
 
-def counted_stars(feedback: np.ndarray, has_purchases: bool, unrated_stars: float = UNRATED_STARS) -> np.ndarray:
-    """[...] float64: the stars given, 0 for what was skipped (in a shop: not bought), `unrated_stars` for what was
-    consumed but not rated; from rows of feedback [..., 7]."""
-    stars = 5.0 * column_of(feedback, "rating").astype(np.float64)
-    was_consumed = column_of(feedback, "purchase" if has_purchases else "click") > 0
-    return np.where(was_consumed & (stars == 0.0), unrated_stars, stars)
+def observed_ratings(feedback: np.ndarray, has_purchases: bool, unrated: float = UNRATED) -> np.ndarray:
+    """[...] float64: ratings from rows of feedback [..., 7].
+
+    0 for what was skipped (in a shop: not bought), `unrated` for what was consumed but not rated.
+    """
+    ratings = 5.0 * feedback_column(feedback, "rating").astype(np.float64)
+    was_consumed = feedback_column(feedback, "purchase" if has_purchases else "click") > 0
+    return np.where(was_consumed & (ratings == 0.0), unrated, ratings)
 
 
 def last_slate(feedback: np.ndarray, slate_size: int) -> tuple[np.ndarray, np.ndarray]:
-    """What the last step added to histories, from their feedback [N, H, 7], most recent first.
+    """The rows that the last step added to histories, from their feedback [N, H, 7], most recent first.
 
-    Returns the rows [N, S, 7], top slot first, and [N, S] bool: whether something was shown in that slot. The last
-    slate is the most recent run of rising slots; of a history shorter than a slate only what it holds is there.
+    Returns the rows [N, S, 7], top slot first, and [N, S] bool: whether an item was shown in that slot. The last slate
+    is the most recent run of rising slots; if the history is shorter than a slate, its last slots are missing.
     """
     num_sessions = len(feedback)
     rows = np.zeros((num_sessions, slate_size, feedback.shape[2]), feedback.dtype)
     is_shown = np.zeros((num_sessions, slate_size), np.bool_)
-    slots = np.rint(column_of(feedback, "slot") * MAX_SLATE_SIZE).astype(np.int64)
+    slots = np.rint(feedback_column(feedback, "slot") * MAX_SLATE_SIZE).astype(np.int64)
     is_new = np.ones(num_sessions, np.bool_)
     for back in range(min(slate_size, feedback.shape[1])):
-        is_new = is_new & (column_of(feedback[:, back], "shown") > 0)
-        if back > 0:  # slots fall as one goes back within a slate
+        is_new = is_new & (feedback_column(feedback[:, back], "shown") > 0)
+        if back > 0:  # within a slate, slots fall from one row to the next
             is_new = is_new & (slots[:, back] < slots[:, back - 1])
         lanes = np.flatnonzero(is_new)
         rows[lanes, slots[lanes, back]] = feedback[lanes, back]
@@ -51,14 +57,36 @@ def last_slate(feedback: np.ndarray, slate_size: int) -> tuple[np.ndarray, np.nd
     return rows, is_shown
 
 
+def clicked_slots(histories: np.ndarray, num_shown: np.ndarray, slate_size: int) -> np.ndarray:
+    """[N] int64: the slot that was clicked in the last step, or -1.
+
+    `histories` [N, H, F + 7], most recent first, begin with the `num_shown` [N] items of the last slate.
+    """
+    feedback = histories[:, :slate_size, -len(FEEDBACK) :]
+    is_new = np.arange(feedback.shape[1]) < num_shown[:, None]
+    is_clicked = (feedback_column(feedback, "click") > 0) & is_new  # at most one
+    slots = np.rint(feedback_column(feedback, "slot") * MAX_SLATE_SIZE).astype(np.int64)
+    return np.where(is_clicked.any(1), (slots * is_clicked).sum(1), -1)
+
+
+def final_values(observations: dict[str, np.ndarray], infos: dict[str, Any], name: str) -> np.ndarray:
+    """One part of a vector env's observations after a step, with `final_obs` in lanes whose session is over."""
+    values = observations[name]
+    if "final_obs" in infos:
+        values = values.copy()
+        for lane in np.flatnonzero(infos["_final_obs"]):
+            values[lane] = infos["final_obs"][lane][name]
+    return values
+
+
 @dataclass(frozen=True, kw_only=True)
 class Exposure:
-    """One step of N sessions: what was seen, what was shown, and what was answered."""
+    """One step of N sessions: observations, slates and feedback."""
 
     sessions: np.ndarray
-    """[N] int64: which session of the rollout each is, counted from 0."""
+    """[N] int64: the number of each session, counted from 0 over the rollout."""
     observations: Observations
-    """What the agent saw before it chose."""
+    """Before the step."""
     slates: np.ndarray
     """[N, S] int64: the candidates that were chosen."""
     feedback: np.ndarray
@@ -67,81 +95,82 @@ class Exposure:
     """[N, S] bool: whether the slot was not empty."""
 
 
-def rollout(
-    env: Any,
-    act: Callable[[Observations, np.ndarray], np.ndarray],
-    num_steps: int,
-    seed: int,
-) -> Iterator[Exposure]:
-    """Let `act(observations, is_first)` play `num_steps // N` steps of each of the N lanes of a vector env.
+def rollout(env: Any, policy: Policy, num_steps: int, seed: int) -> Iterator[Exposure]:
+    """Play `num_steps // N` steps in each of the N lanes of a vector env with `"dict"` or `"compact"` observations.
 
-    The answers to a session's last slate are among what it yields. Observations are `"dict"` or `"compact"`.
+    Feedback on a session's last slate is included.
     """
     layout, slate_size, num_envs = env.simulator.layout, env.simulator.config.slate_size, env.num_envs
-    shape = (-1, layout.history_length, len(FEEDBACK))
-
-    def feedback_of(seen: dict[str, np.ndarray]) -> np.ndarray:
-        if "history_feedback" in seen:
-            return seen["history_feedback"].reshape(shape)
-        return seen["history"].reshape(-1, *layout.history_shape)[:, :, layout.num_content_features :]
-
     observations, _ = env.reset(seed=seed)
+    part = "history_feedback" if "history_feedback" in observations else "history"
     sessions, is_first = np.arange(num_envs), np.ones(num_envs, np.bool_)
     for _ in range(num_steps // num_envs):
-        actions = act(observations, is_first)
+        actions = policy(observations, is_first)
         following, _, terminated, truncated, infos = env.step(actions)
         is_first = terminated | truncated
-        feedback = feedback_of(following).copy()
-        for lane in np.flatnonzero(is_first):
-            feedback[lane] = feedback_of(infos["final_obs"][lane])[0]
-        rows, is_shown = last_slate(feedback, slate_size)
+        histories = final_values(following, infos, part).reshape(num_envs, layout.history_length, -1)
+        rows, is_shown = last_slate(histories[:, :, -len(FEEDBACK) :], slate_size)
         slates = actions.reshape(num_envs, -1)
         yield Exposure(sessions=sessions, observations=observations, slates=slates, feedback=rows, is_shown=is_shown)
-        num_begun, sessions = int(sessions.max()) + 1, sessions.copy()
-        sessions[is_first] = num_begun + np.arange(is_first.sum())
+        num_sessions, sessions = int(sessions.max()) + 1, sessions.copy()
+        sessions[is_first] = num_sessions + np.arange(is_first.sum())
         observations = following
 
 
-class AnswerLog:
-    """One row for each item shown in a rollout: its session, its stars, and whatever else one wants to keep of it.
+def uniform_policy(agent: Agent, seed: int) -> Policy:
+    """Slates of the agent's env at random, from `"dict"` or `"compact"` observations."""
+    generator = np.random.default_rng(seed)
+
+    def policy(observations: Observations, episode_start: np.ndarray) -> np.ndarray:
+        is_compact = "candidate_items" in observations
+        mask = observations["candidate_items"] != NO_ITEM if is_compact else observations["candidate_mask"]
+        return agent.top_candidates(generator.random(mask.shape), mask)
+
+    return policy
+
+
+class FeedbackLog:
+    """One row for each item shown in a rollout: its session, its rating, and further columns.
 
     Args:
-        has_purchases: whether the world is a shop (`counted_stars`).
-        max_answers: only so many are kept, the latest.
+        has_purchases: whether the env is a shop (`observed_ratings`).
+        max_rows: the latest rows are kept, at most this many.
     """
 
-    def __init__(self, *, has_purchases: bool, max_answers: int) -> None:
-        self.has_purchases, self.max_answers = has_purchases, max_answers
+    def __init__(self, *, has_purchases: bool, max_rows: int) -> None:
+        self.has_purchases, self.max_rows = has_purchases, max_rows
         self._parts: list[dict[str, np.ndarray]] = []
-        self._num_answers = 0
+        self._num_rows = 0
 
     def add(self, exposure: Exposure, **columns: np.ndarray) -> None:
-        """Append what was shown in one step; each further column is [N, S, ...]."""
+        """Append the items shown in one step; each further column is [N, S, ...]."""
         is_shown = exposure.is_shown
-        every = {
+        columns = {
             "session": np.broadcast_to(exposure.sessions[:, None], is_shown.shape),
-            "stars": counted_stars(exposure.feedback, self.has_purchases, np.nan),
+            "rating": observed_ratings(exposure.feedback, self.has_purchases, np.nan),
             **columns,
         }
-        self._parts.append({name: column[is_shown] for name, column in every.items()})
-        self._num_answers += int(is_shown.sum())
-        while self._num_answers - len(self._parts[0]["session"]) >= self.max_answers:
-            self._num_answers -= len(self._parts.pop(0)["session"])
+        self._parts.append({name: column[is_shown] for name, column in columns.items()})
+        self._num_rows += int(is_shown.sum())
+        while self._num_rows - len(self._parts[0]["session"]) >= self.max_rows:
+            self._num_rows -= len(self._parts.pop(0)["session"])
 
     def __len__(self) -> int:
-        return self._num_answers
+        return self._num_rows
 
     def __getitem__(self, name: str) -> np.ndarray:
-        """[R, ...]: a column, in the order of the steps. `session` counts up from 0; `stars` has `unrated_stars` for
-        what was consumed but not rated."""
+        """[R, ...]: a column, in the order of the steps.
+
+        `session` counts from 0 without gaps; `rating` is `self.unrated` where an item was consumed but not rated.
+        """
         column = np.concatenate([part[name] for part in self._parts])
         if name == "session":
             return np.unique(column, return_inverse=True)[1]
-        return np.where(np.isnan(column), self.unrated_stars, column) if name == "stars" else column
+        return np.where(np.isnan(column), self.unrated, column) if name == "rating" else column
 
     @property
-    def unrated_stars(self) -> float:
-        """The mean of the stars that were given: whether somebody rates says nothing about how."""
-        given = np.concatenate([np.zeros(0), *(part["stars"] for part in self._parts)])
-        given = given[given > 0.0]  # NaN is not
-        return float(given.mean()) if len(given) else UNRATED_STARS
+    def unrated(self) -> float:
+        """The mean of the submitted ratings: whether users rate is independent of how they rate."""
+        submitted = np.concatenate([np.zeros(0), *(part["rating"] for part in self._parts)])
+        submitted = submitted[submitted > 0.0]  # NaN is not
+        return float(submitted.mean()) if len(submitted) else UNRATED

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from agents.agent import Observations
-from agents.reinforcement.pqn import histories_after
+from agents.rollouts.feedback import final_values
 from recsim_env.envs.vector import RecommenderVectorEnv
 from recsim_env.simulation.observation import FEEDBACK
 
@@ -85,7 +85,7 @@ def log_sessions(
         }
         observations, rewards, terminated, truncated, infos = env.step(slates[:, 0] if slate_size == 1 else slates)
         is_first = terminated | truncated
-        histories = histories_after(observations, infos).reshape(num_envs, *layout.history_shape)
+        histories = final_values(observations, infos, "history").reshape(num_envs, *layout.history_shape)
         back = entry["is_shown"].sum(1, keepdims=True) - 1 - np.arange(slate_size)  # the lowest slot is row 0
         entry["rows"] = np.take_along_axis(histories, np.maximum(back, 0)[:, :, None], 1)
         is_clicked = entry["rows"][:, :, first_feedback + FEEDBACK.index("click")] > 0

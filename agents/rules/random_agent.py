@@ -25,3 +25,17 @@ class RandomAgent(Agent):
     ) -> np.ndarray:
         mask = observations["candidate_mask"]
         return self.top_candidates(state.generator.random(mask.shape), mask)
+
+    def log_probabilities(
+        self,
+        observations: Observations,
+        actions: np.ndarray,
+        state: RandomState | None = None,
+        episode_start: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """[N] float64: one over the number of ordered slates that the available candidates make.
+
+        Where there are fewer candidates than slots, the places of the missing ones are not random.
+        """
+        num_left = (observations["candidate_mask"] > 0).sum(1)[:, None] - np.arange(self.slate_size)
+        return -np.log(np.maximum(num_left, 1)).sum(1)

@@ -44,7 +44,7 @@ _LARGE_MODEL: Space = {
 
 SPACES: dict[str, Space] = {
     "popularity": {"prior_impressions": (0.1, 0.3, 1.0, 5.0, 20.0, 80.0, 300.0)},
-    "content-match": {"weights": ("stars", "clicks"), "prior_impressions": (5.0, 20.0)},
+    "content-match": {"weights": ("ratings", "clicks"), "prior_impressions": (5.0, 20.0)},
     "linucb": {"alpha": (0.25, 0.5, 1.0, 2.0, 4.0), "ridge": (0.1, 0.3, 1.0, 3.0)},
     "thompson": {"scale": (0.1, 0.25, 0.5, 1.0, 2.0), "ridge": (0.03, 0.1, 0.3, 1.0, 3.0)},
     "eb-linucb": {"alpha": (0.0, 0.1, 0.25, 0.5, 1.0), "prior_impressions": (5.0, 20.0, 60.0)},
