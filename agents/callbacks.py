@@ -78,14 +78,15 @@ class TrainingProgress:
         self._callback = (
             callback if isinstance(callback, Callback) else _FunctionCallback(callback) if callback else None
         )
-        self._has_bar, self._bar, self._task = progress_bar, None, None
+        self._has_bar = progress_bar
+        self._bar: Any = None
         self._has_started = False
 
     def __enter__(self) -> "TrainingProgress":
         if self._has_bar:
             from agents.terminal import console, progress_bar  # rich is needed for this alone
 
-            self._bar: Any = progress_bar(console())
+            self._bar = progress_bar(console())
             self._bar.start()
             self._task = self._bar.add_task(type(self._agent).__name__, total=self._total)
         return self

@@ -1,19 +1,20 @@
-"""What commands share of the terminal: its width, a progress bar, and how numbers are read from arguments."""
+"""Command lines: arguments from config dataclasses, errors in one line, and the terminal's output."""
 
 import argparse
 import ast
 import dataclasses
 import inspect
 import itertools
+import math
+import os
 import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-from recsim_env.config import check_number
 
 Config = TypeVar("Config")
 
@@ -23,62 +24,50 @@ def run_command(
     description: str,
     modules: Sequence[Any],
     arguments: Sequence[str],
-    refusals: tuple[type[Exception], ...],
+    errors: tuple[type[Exception], ...] = (ValueError, OSError),
 ) -> int:
-    """Run one of the commands of `python -m name`, which modules add by `add_to`; its exit status.
+    """Run one of the commands of `python -m name` and return its exit status.
 
-    An error that is one of the `refusals` ends in one line and status 2.
+    Each module adds its command by `add_to(commands)`. The expected `errors` end in one line and status 2.
     """
+    for stream in (sys.stdout, sys.stderr):  # a lone surrogate in a name or message must not end the command
+        if reconfigure := getattr(stream, "reconfigure", None):
+            reconfigure(errors="backslashreplace")
     parser = argparse.ArgumentParser(prog=f"python -m {name}", description=description)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for module in modules:
         module.add_to(commands)
     parsed = parser.parse_args(arguments)
+    command = name.split(".")[-1]
     try:
         return parsed.command(parsed)
-    except refusals as error:
-        print(f"{name.split('.')[-1]}: {' '.join(str(error).split())}", file=sys.stderr)
+    except BrokenPipeError:  # the reader of a pipe, such as `head`, has closed it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except errors as error:
+        warn(f"{command}: {one_line(error)}")
         return 2
     except KeyboardInterrupt:
-        print(f"{name.split('.')[-1]}: stopped; what is finished is kept, the same command goes on", file=sys.stderr)
+        warn(f"{command}: interrupted; finished work is kept, the same command resumes it")
         return 130
 
 
-def console() -> Console:
-    """The terminal; where there is none (a pipe, a log), wide enough for the tables."""
-    return Console() if sys.stdout.isatty() else Console(width=150)
+def add_command(commands: Any, name: str, run: Callable[[argparse.Namespace], int], help: str, description: str) -> Any:
+    """The parser of a new command, which shows defaults in its help."""
+    parser = commands.add_parser(name, help=help, description=description, formatter_class=HelpFormatter)
+    parser.set_defaults(command=run)
+    return parser
 
 
-def warn(words: str) -> None:
-    """Say something in one line on the standard error, where it is in nobody's way who reads the output."""
-    print(words, file=sys.stderr)
+class HelpFormatter(argparse.HelpFormatter):
+    """Appends "(default: ...)" where there is a default worth mentioning."""
 
-
-def progress_bar(on: Console, *more: ProgressColumn) -> Progress:
-    """A bar with the time taken and the time left."""
-    columns = (TextColumn("{task.description}"), BarColumn(), *more, TimeElapsedColumn(), TimeRemainingColumn())
-    # Cells take from a second to minutes: the speed that tells the time left is that of the last half hour.
-    return Progress(*columns, console=on, speed_estimate_period=1_800.0)
-
-
-def positive(text: str) -> int:
-    """A whole number of at least 1, as an argparse type."""
-    return _whole(text, 1)
-
-
-def not_negative(text: str) -> int:
-    """A whole number of at least 0, as an argparse type."""
-    return _whole(text, 0)
-
-
-def _whole(text: str, least: int) -> int:
-    try:
-        number = int(text.replace("_", ""))
-    except ValueError:
-        number = least - 1
-    if number < least:
-        raise argparse.ArgumentTypeError(f"{text!r}: must be a whole number of at least {least}")
-    return number
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        has_default = not (action.default is None or action.default is argparse.SUPPRESS or action.default is False)
+        if not has_default or action.default in ("", [], ()) or "(default" in (action.help or ""):
+            return action.help
+        default = " ".join(map(str, action.default)) if isinstance(action.default, list | tuple) else action.default
+        return f"{action.help or ''} (default: {str(default).replace('%', '%%')})".lstrip()
 
 
 def add_config_arguments(
@@ -106,7 +95,7 @@ def add_config_arguments(
             options |= {"action": "append", "default": None, "metavar": flag[2:].upper()}
             options["help"] = f"{text}; repeat for several" + (f" (default: {', '.join(default)})" if default else "")
         elif isinstance(default, int | float | str):
-            options |= {"type": _parser_of(flag, type(default), each.metadata), "metavar": _metavar(type(default))}
+            options |= _argument_type(type(default), each.metadata)
         else:
             continue
         parser.add_argument(flag, **options)
@@ -123,26 +112,11 @@ def config_from(parsed: argparse.Namespace, config: type[Config], **others: Any)
     return config(**{**values, **others})
 
 
-def _parser_of(flag: str, kind: type, limits: Mapping[str, Any]) -> Callable[[str], Any]:
-    def parse(text: str) -> Any:
-        try:
-            value = kind(text.replace("_", "")) if kind is not str else text
-            if "low" in limits:
-                check_number(flag, value, limits["low"], limits["high"], limits["kind"])
-        except ValueError as error:
-            reason = str(error).partition(": ")[2] if "low" in limits and "must be" in str(error) else _noun(kind)
-            raise argparse.ArgumentTypeError(f"{text!r}: {reason}") from None
-        return value
-
-    return parse
-
-
-def _noun(kind: type) -> str:
-    return "must be a whole number" if kind is int else "must be a number"
-
-
-def _metavar(kind: type) -> str:
-    return {int: "N", float: "X"}.get(kind, "TEXT")
+def _argument_type(kind: type, limits: Mapping[str, Any]) -> dict[str, Any]:
+    if kind is str:
+        return {"metavar": "TEXT"}
+    parse = number_in(kind, limits.get("low", -math.inf), limits.get("high", math.inf))
+    return {"type": parse, "metavar": "N" if kind is int else "X"}
 
 
 def _field_docstrings(config: type) -> dict[str, str]:
@@ -155,3 +129,56 @@ def _field_docstrings(config: type) -> dict[str, str]:
             if isinstance(value, ast.Constant) and isinstance(value.value, str):
                 texts[statement.target.id] = " ".join(value.value.split())  # type: ignore[union-attr]
     return texts
+
+
+def number_in(kind: type, low: float, high: float = math.inf) -> Callable[[str], Any]:
+    """An argparse type: a number in [low, high], `kind` int or float."""
+    noun = "a whole number" if kind is int else "a number"
+    bounds = f"of at least {low}" if high == math.inf else f"in [{low}, {high}]"
+
+    def parse(text: str) -> int | float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high or abs(value) == math.inf:  # NaN is not in any range
+            raise argparse.ArgumentTypeError(f"{text!r}: must be {noun}{'' if low == -math.inf else f' {bounds}'}")
+        return value
+
+    return parse
+
+
+positive = number_in(int, 1)
+"""A whole number of at least 1, as an argparse type."""
+
+not_negative = number_in(int, 0)
+"""A whole number of at least 0, as an argparse type."""
+
+
+def path(text: str) -> Path:
+    """A path, as an argparse type."""
+    if "\0" in text:
+        raise argparse.ArgumentTypeError(f"{text!r}: must not contain a NUL character")
+    return Path(text)
+
+
+def one_line(error: BaseException) -> str:
+    """An error's message without line breaks; its type where the message is empty."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def console() -> Console:
+    """The terminal; where there is none (a pipe, a log), wide enough for the tables."""
+    return Console() if sys.stdout.isatty() else Console(width=150)
+
+
+def warn(message: str) -> None:
+    """Print one line on the standard error, apart from a command's results."""
+    print(message, file=sys.stderr)
+
+
+def progress_bar(console: Console, *columns: ProgressColumn) -> Progress:
+    """A bar with the time elapsed, the time remaining, and further columns."""
+    columns = (TextColumn("{task.description}"), BarColumn(), *columns, TimeElapsedColumn(), TimeRemainingColumn())
+    # Tasks take from a second to minutes: the time remaining is estimated from the last half hour.
+    return Progress(*columns, console=console, speed_estimate_period=1_800.0)
