@@ -1,13 +1,13 @@
-"""The benchmark's commands: `run`, `report`, `tune`, `agents`, `throughput`, `pages`; `COMMAND --help` says more."""
+"""The benchmark's commands: `run`, `report`, `tune`, `agents`, `throughput`; `COMMAND --help` says more."""
 
 import sys
 
 from agents.registry import UnknownAgentError
 from agents.terminal import run_command
-from benchmarks.commands import agents, pages, report, run, throughput, tune
+from benchmarks.commands import agents, report, run, throughput, tune
 from benchmarks.running.rows import ResultsError
 
-_COMMANDS = (run, report, tune, agents, throughput, pages)
+_COMMANDS = (run, report, tune, agents, throughput)
 
 
 def main(arguments: list[str]) -> int:

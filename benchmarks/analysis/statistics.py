@@ -17,6 +17,16 @@ Scores = Mapping[str, np.ndarray]
 Statistic = Callable[[Scores], np.ndarray]
 """Takes [*, R] scores to [*], or to [*, H]."""
 
+Z_95 = 1.96
+"""Half the width of a normal 95% interval, in standard errors."""
+
+
+def standard_error_interval(values: np.ndarray) -> tuple[float, float, float]:
+    """(mean, low, high): normal 95% interval of the mean, 1.96 s / sqrt(n) to either side; low = high for n = 1."""
+    mean = float(np.mean(values))
+    half = Z_95 * float(np.std(values, ddof=1)) / len(values) ** 0.5 if len(values) > 1 else 0.0
+    return mean, mean - half, mean + half
+
 
 def _checked(scores: Scores) -> dict[str, np.ndarray]:
     """The scores as float64; `ValueError` naming the task that has no runs or a run that is not a finite number."""

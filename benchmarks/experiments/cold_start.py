@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from agents.large_model.trained_model import load_model
 
 from agents.agent import Agent
 from agents.large_model.agent import LargeModelAgent
-from agents.large_model.trained_model import load_model
 from agents.large_model.worlds import make_env
 from agents.references.bayes_filter_observed import BayesFilterObserved
 from agents.references.lookahead import HistoryBlindPolicy

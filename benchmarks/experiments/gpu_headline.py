@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 
 import torch
+from agents.large_model.sizes import PRESETS
 
 from agents.large_model.distributed import joined
-from agents.large_model.sizes import PRESETS
 from agents.terminal import console, not_negative, positive
 from benchmarks.experiments.gpu_runs import large_model_cell
 from benchmarks.experiments.preset_speed import measured

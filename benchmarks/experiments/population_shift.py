@@ -14,12 +14,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from agents.large_model.trained_model import load_model
 
 from agents.large_model.agent import LargeModelAgent
 from agents.large_model.model import LargeModel
 from agents.large_model.online import OnlineConfig, OnlineLearner
 from agents.large_model.rollout import play
-from agents.large_model.trained_model import load_model
 from agents.rollouts.evaluation import evaluate
 from agents.terminal import console, not_negative, positive, warn
 from benchmarks.report.figures.population_shift import draw_population_shift

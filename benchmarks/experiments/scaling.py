@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 
 import torch
+from agents.large_model.flops import forward_operations
+from agents.large_model.sizes import PRESETS, sizes_named
 
 from agents.large_model.distributed import joined
-from agents.large_model.flops import forward_operations
 from agents.large_model.model import LargeModel
-from agents.large_model.sizes import PRESETS, sizes_named
 from agents.large_model.worlds import make_env
 from agents.networks.schema import Schema
 from agents.terminal import console, not_negative, positive

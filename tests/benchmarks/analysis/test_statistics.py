@@ -17,6 +17,7 @@ from benchmarks.analysis.statistics import (
     optimality_gap,
     performance_profile,
     probability_of_improvement,
+    standard_error_interval,
     stratified_bootstrap,
 )
 
@@ -239,3 +240,10 @@ def test_intervals_that_cannot_be_drawn_are_refused(arguments, message):
 def test_a_table_of_runs_is_no_row_of_runs():
     with pytest.raises(ValueError, match=r"scores\['Video'\]: of shape \(2, 3\), must be one row of runs"):
         stratified_bootstrap({"Video": np.ones((2, 3))}, interquartile_mean, np.random.default_rng(0))
+
+
+def test_a_standard_error_interval_is_the_mean_with_1_96_standard_errors_to_either_side():
+    half = 1.96 * np.sqrt(10.0 / 3.0 / 4.0)
+    mean, low, high = standard_error_interval(np.array([1.0, 2.0, 4.0, 5.0]))
+    assert (mean, low, high) == pytest.approx((3.0, 3.0 - half, 3.0 + half))
+    assert standard_error_interval(np.array([7.0])) == (7.0, 7.0, 7.0)
