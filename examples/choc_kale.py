@@ -29,7 +29,7 @@ MEMORY, SENSITIVITY, INNOVATION = 0.7, 0.5, 0.05  # beta, tau, eta
 CHOC_MEAN, CHOC_SD, KALE_MEAN, KALE_SD = 5.0, 1.0, 4.0, 1.0
 TIME_BUDGET = 60.0
 ALWAYS = 50.0  # logits of choosing something against choosing nothing
-EXPOSURE, TIME_LEFT = 0, 1  # places in session.own
+EXPOSURE, TIME_LEFT = 0, 1  # places in session.custom
 
 
 @njit
@@ -39,16 +39,16 @@ def kaleness(item):
 
 @njit
 def satisfaction(session):
-    return 1.0 / (1.0 + math.exp(-SENSITIVITY * session.own[EXPOSURE]))
+    return 1.0 / (1.0 + math.exp(-SENSITIVITY * session.custom[EXPOSURE]))
 
 
-def begin_visit(session, user, p):
-    user_model.begin_visit(session, user, p)  # what is not used here is as it always is
-    session.own[EXPOSURE] = (uniform(session.noise_key, 0, Purpose.MOOD, 0) - 0.5) / (1.0 - MEMORY)
-    session.own[TIME_LEFT] = TIME_BUDGET
+def init_visit(session, user, p):
+    user_model.init_visit(session, user, p)  # what is not used here is as it always is
+    session.custom[EXPOSURE] = (uniform(session.noise_key, 0, Purpose.MOOD, 0) - 0.5) / (1.0 - MEMORY)
+    session.custom[TIME_LEFT] = TIME_BUDGET
 
 
-def num_examined(session, slate_size, p):
+def examine(session, slate_size, p):
     return slate_size
 
 
@@ -57,44 +57,44 @@ def choice_utility(session, item, affinity, p):
 
 
 @njit
-def mean_rating_of(session, item, affinity, p):  # but for the limits of 0 and 5
+def expected_rating(session, item, affinity, p):  # but for the limits of 0 and 5
     k = kaleness(item)
     return satisfaction(session) * (k * KALE_MEAN + (1.0 - k) * CHOC_MEAN)
 
 
 @njit
-def rating_of(session, item, affinity, p):
+def draw_rating(session, item, affinity, p):
     k = kaleness(item)
     sd = k * KALE_SD + (1.0 - k) * CHOC_SD
     noise = sd * normal(session.noise_key, session.step, Purpose.RATING, 0)
-    return min(max(mean_rating_of(session, item, affinity, p) + noise, 0.0), 5.0)
+    return min(max(expected_rating(session, item, affinity, p) + noise, 0.0), 5.0)
 
 
 def respond(session, item, affinity, p):
-    return rating_of(session, item, affinity, p), satisfaction(session), 0.0  # rating, consumption, purchase
+    return draw_rating(session, item, affinity, p), satisfaction(session), 0.0  # rating, consumption, purchase
 
 
-def rest(session, p):
-    session.own[TIME_LEFT] -= 1.0
+def decay(session, p):
+    session.custom[TIME_LEFT] -= 1.0
 
 
 def change(session, item, rating, expectation, consumption, purchase, follow, p):
     innovation = INNOVATION * normal(session.noise_key, session.step, Purpose.CONSUMPTION, 0)
-    session.own[EXPOSURE] = MEMORY * session.own[EXPOSURE] + 2.0 * (kaleness(item) - 0.5) + innovation
+    session.custom[EXPOSURE] = MEMORY * session.custom[EXPOSURE] + 2.0 * (kaleness(item) - 0.5) + innovation
 
 
 def has_left(session, p):
-    return session.own[TIME_LEFT] <= 0.0
+    return session.custom[TIME_LEFT] <= 0.0
 
 
 CHOC_AND_KALE = OwnUsers(
-    begin_visit=begin_visit,
-    num_examined=num_examined,
+    init_visit=init_visit,
+    examine=examine,
     choice_utility=choice_utility,
-    mean_rating_of=mean_rating_of,
-    rating_of=rating_of,
+    expected_rating=expected_rating,
+    draw_rating=draw_rating,
     respond=respond,
-    rest=rest,
+    decay=decay,
     change=change,
     has_left=has_left,
 )

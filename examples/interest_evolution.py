@@ -28,7 +28,7 @@ NUM_TOPICS, LENGTH, TIME_BUDGET, SKIP_TIME = 20, 4.0, 200.0, 0.5
 QUALITY_WEIGHT, STEP_SIZE, BONUS = 1.0, 0.3, 0.9 / 3.4  # alpha, y
 NO_CLICK_SCORE, LOWEST_SCORE = 1.0, -1.0
 QUALITY_OF_TOPIC = np.concatenate([np.linspace(-3.0, 0.0, 14), np.linspace(0.0, 3.0, 6)])
-TIME_LEFT = 0  # place in session.own
+TIME_LEFT = 0  # place in session.custom
 
 
 @njit
@@ -40,18 +40,18 @@ def topic_of(item):
     return topic
 
 
-def begin_visit(session, user, p):
-    user_model.begin_visit(session, user, p)  # what is not used here is as it always is
+def init_visit(session, user, p):
+    user_model.init_visit(session, user, p)  # what is not used here is as it always is
     for d in range(len(session.interests)):
         session.interests[d] = 2.0 * uniform(session.user_key, 0, Purpose.MOOD, d) - 1.0
-    session.own[TIME_LEFT] = TIME_BUDGET
+    session.custom[TIME_LEFT] = TIME_BUDGET
 
 
 def effective_affinity(session, item, p):
     return session.interests[topic_of(item)]
 
 
-def num_examined(session, slate_size, p):
+def examine(session, slate_size, p):
     return slate_size
 
 
@@ -60,28 +60,28 @@ def choice_utility(session, item, affinity, p):
 
 
 @njit
-def rating_of(session, item, affinity, p):
-    return 5.0 * min(session.own[TIME_LEFT], LENGTH) / LENGTH
+def draw_rating(session, item, affinity, p):
+    return 5.0 * min(session.custom[TIME_LEFT], LENGTH) / LENGTH
 
 
 def respond(session, item, affinity, p):
-    rating = rating_of(session, item, affinity, p)
+    rating = draw_rating(session, item, affinity, p)
     return rating, rating / 5.0, 0.0  # rating, consumption, purchase
 
 
-def rest(session, p):
+def decay(session, p):
     return
 
 
 def skip(session, p):
-    session.own[TIME_LEFT] -= SKIP_TIME
+    session.custom[TIME_LEFT] -= SKIP_TIME
 
 
 def change(session, item, rating, expectation, consumption, purchase, follow, p):
     topic = topic_of(item)
     interest, watched = session.interests[topic], consumption * LENGTH
     appeal = (1.0 - QUALITY_WEIGHT) * interest + QUALITY_WEIGHT * (QUALITY_OF_TOPIC[topic] + item.quality)
-    session.own[TIME_LEFT] += BONUS * watched * appeal - watched
+    session.custom[TIME_LEFT] += BONUS * watched * appeal - watched
     delta = STEP_SIZE * (1.0 - abs(interest)) * (1.0 - interest)
     if uniform(session.noise_key, session.step, Purpose.FOLLOW, 0) >= (interest + 1.0) / 2.0:
         delta = -delta
@@ -89,18 +89,18 @@ def change(session, item, rating, expectation, consumption, purchase, follow, p)
 
 
 def has_left(session, p):
-    return session.own[TIME_LEFT] <= 0.0
+    return session.custom[TIME_LEFT] <= 0.0
 
 
 INTEREST_EVOLUTION = OwnUsers(
-    begin_visit=begin_visit,
+    init_visit=init_visit,
     effective_affinity=effective_affinity,
-    num_examined=num_examined,
+    examine=examine,
     choice_utility=choice_utility,
-    rating_of=rating_of,
-    mean_rating_of=rating_of,
+    draw_rating=draw_rating,
+    expected_rating=draw_rating,
     respond=respond,
-    rest=rest,
+    decay=decay,
     skip=skip,
     change=change,
     has_left=has_left,

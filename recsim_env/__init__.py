@@ -10,12 +10,12 @@ from pathlib import Path
 import gymnasium
 
 from recsim_env.scenarios import SCENARIOS
-from recsim_env.simulation.compiled_cache import drop_stale_cache, keep_apart, name_apart
+from recsim_env.simulation.compiled_cache import drop_stale_cache, key_files_by_signature, make_names_unique
 
 __version__ = "0.1.0"
 
-name_apart()
-keep_apart()
+make_names_unique()
+key_files_by_signature()
 drop_stale_cache(Path(__file__).parent)
 
 _VARIANTS: dict[str, dict[str, object]] = {

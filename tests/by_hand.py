@@ -15,7 +15,7 @@ TOLERANCE = 1e-8
 
 STATE = (
     *("interests", "satiation", "trust", "patience", "budget", "mood", "mood_age", "seen_mood"),
-    *("follows", "library", "num_consumed"),
+    *("follows", "recent_items", "num_consumed"),
 )
 TERMS = ("rating", "click", "consumption", "purchase", "retention")
 OUTCOME = ("reward", *TERMS, "terminated", "truncated")
@@ -31,7 +31,7 @@ def state_of(session) -> dict:
 
 
 def affinity_of(state: dict, item, b: BehaviourConfig, moods) -> float:
-    plays = state["library"].count(int(item["index"]))
+    plays = state["recent_items"].count(int(item["index"]))
     need = np.array(state["satiation"]) - moods[state["mood"]]
     taste = np.dot(state["interests"], item["factors"]) - np.dot(need, item["topics"])
     return taste + b.repeat_gain * plays - b.repeat_boredom * plays**2
@@ -127,7 +127,7 @@ def step_by_hand(session, items, slate: list[int], scenario: Scenario, moods, se
         state["trust"] += (b.trust_gain if surprise > 0.0 else b.trust_loss) * surprise
         state["trust"] = min(max(state["trust"], 0.0), 1.0)
         state["patience"] = min(state["patience"] + b.patience_gain * (rating - 3.0), b.patience_limit)
-        state["library"][state["num_consumed"] % LIBRARY_LENGTH] = int(item["index"])
+        state["recent_items"][state["num_consumed"] % LIBRARY_LENGTH] = int(item["index"])
         state["num_consumed"] += 1
         state["budget"] -= purchase * item["price"]
         if follow:

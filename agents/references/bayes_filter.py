@@ -23,17 +23,17 @@ from recsim_env.simulation.observation import CONTEXT, FEEDBACK
 from recsim_env.simulation.random_streams import Purpose, combine, normal, stream, uniform_in
 from recsim_env.simulation.records import NO_ITEM, as_records
 from recsim_env.simulation.user_model import (
-    begin_visit,
+    anticipated_rating,
     change,
     choice_utility,
     consumption_logit,
+    decay,
+    draw_rating,
     effective_affinity,
+    init_visit,
     logistic,
     mean_opinion,
-    promised_rating,
     purchase_probability,
-    rating_of,
-    rest,
     skip,
 )
 from recsim_env.world.world import World
@@ -68,7 +68,7 @@ def take_in(particle, item, answer, p):
     affinity = effective_affinity(particle, item, p)
     utility = choice_utility(particle, item, affinity, p)
     if click == 0.0:
-        rest(particle, p)
+        decay(particle, p)
         skip(particle, p)
         particle.step += 1
         return math.log(max(logistic(-utility), 1e-12))
@@ -82,14 +82,14 @@ def take_in(particle, item, answer, p):
         likelihood += math.log(max(chance if purchase > 0.0 else 1.0 - chance, 1e-12))
     expectation = 0.0
     if not p.is_shop or purchase > 0.0:
-        expectation = promised_rating(particle, item, affinity, p)
+        expectation = anticipated_rating(particle, item, affinity, p)
         if rating > 0.0:
             noise_sd = particle.rating_scale * p.rating_noise
             opinion = mean_opinion(particle, affinity, p.rating_quality * item.quality, p)
             likelihood += _log_probability_of_stars(opinion, noise_sd, rating, p)
         else:
-            rating = rating_of(particle, item, affinity, p)
-    rest(particle, p)
+            rating = draw_rating(particle, item, affinity, p)
+    decay(particle, p)
     change(particle, item, rating, expectation, consumption, purchase, follow, p)
     particle.step += 1
     return likelihood
@@ -99,7 +99,7 @@ def take_in(particle, item, answer, p):
 def _draw_anew(particles, weights, scratch, key, step):
     """Systematic resampling with the weights [B], then a little noise on what never changes (Liu and West)."""
     num_particles = len(particles)
-    draws = stream(key, step, Purpose.IMAGINATION)
+    draws = stream(key, step, Purpose.PLANNING)
     position, total, source = uniform_in(draws, 0) / num_particles, weights[0], 0
     for b in range(num_particles):
         while position > total and source < num_particles - 1:
@@ -168,7 +168,7 @@ def _come_back(particles, users, times, is_back, parameters):
         if is_back[n]:
             for b in range(particles.shape[1]):
                 particle = particles[n, b]
-                begin_visit(particle, users[particle.user], parameters[0])
+                init_visit(particle, users[particle.user], parameters[0])
                 particle.step = 0
                 particle.start_step = times[n]
 

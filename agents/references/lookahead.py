@@ -20,14 +20,14 @@ from agents.references.value_weights import ModelBasedReference, ValueWeights, b
 from agents.saved_tensors import load_tensors, save_tensors
 from recsim_env.simulation.records import NO_ITEM
 from recsim_env.simulation.user_model import (
+    anticipated_rating,
     choice_utility,
     effective_affinity,
+    expected_rating,
     logistic,
-    mean_rating_of,
-    promised_rating,
     purchase_probability,
 )
-from recsim_env.world.item_statistics import visitors
+from recsim_env.world.item_statistics import new_user_sessions
 from recsim_env.world.world import World
 
 
@@ -35,10 +35,10 @@ from recsim_env.world.world import World
 def lookahead(session, item, p, value_weights):
     """Score of an item for one person as he or she is now."""
     affinity = effective_affinity(session, item, p)
-    stars = mean_rating_of(session, item, affinity, p)
+    stars = expected_rating(session, item, affinity, p)
     worth = stars + value_weights[1] * (stars - 3.0)
     if value_weights[0] != 0.0:
-        worth += value_weights[0] * (stars - promised_rating(session, item, affinity, p))
+        worth += value_weights[0] * (stars - anticipated_rating(session, item, affinity, p))
     if value_weights[3] != 0.0:
         liking = (stars - 3.0) / 2.0
         if session.follows[item.creator] == 0:
@@ -90,7 +90,7 @@ def _mean_over_people(people, items, parameters, value_weights, out):
 def sample_of(world: World, chosen: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """Session records of users of a world, by their indices, as they come for the first time."""
     noise_keys = generator.integers(2**63, size=len(chosen)).astype(np.uint64)
-    return visitors(world.user_records, chosen, noise_keys, world.sizes, world.parameters(2), world.own_users)
+    return new_user_sessions(world.user_records, chosen, noise_keys, world.sizes, world.parameters(2), world.own_users)
 
 
 class LookaheadOracle(ModelBasedReference):

@@ -83,7 +83,7 @@ def _plan(sessions, scratch, outcomes, items, parameters, num_options, num_futur
     returns, scores = np.zeros((num_candidates, num_futures)), np.zeros(num_candidates)
     is_option = np.zeros(num_candidates, np.bool_)
     for n in range(len(sessions)):
-        imagined = combine(combine(sessions[n].noise_key, sessions[n].step), Purpose.IMAGINATION)
+        imagined = combine(combine(sessions[n].noise_key, sessions[n].step), Purpose.PLANNING)
         base = most_promising(sessions[n], items, p, value_weights, scores, is_option, num_options)
         for m in range(num_candidates):
             if not is_option[m]:

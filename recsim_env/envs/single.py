@@ -96,7 +96,7 @@ class RecommenderEnv(BehindAdapter, gymnasium.Env):
         """Begin a session; see Starting State. Without a seed, the next episode of the seed given before."""
         super().reset(seed=seed)
         self._adapter.check_options(options)
-        if seed is None and (options or not self.simulator.has_begun):
+        if seed is None and (options or not self.simulator.has_started):
             seed = int(self.np_random.integers(2**63))
         if seed is None:
             self.simulator.start(_FIRST)

@@ -69,7 +69,7 @@ class RecommenderVectorEnv(BehindAdapter, VectorEnv):
         else:
             super().reset(seed=None if seed is None else int(seed))
             has_seed_option = any(name in SEED_OPTIONS for name in options or {})
-            if seed is None and (has_seed_option or not self.simulator.has_begun):
+            if seed is None and (has_seed_option or not self.simulator.has_started):
                 seed = int(self.np_random.integers(2**62))
             lane_seeds = None if seed is None else [int(seed) + lane for lane in range(self.num_envs)]
         if lane_seeds is None:
@@ -98,7 +98,7 @@ class RecommenderVectorEnv(BehindAdapter, VectorEnv):
 
     def step(self, actions: Any):
         """Show each session its item or slate; `ValueError` for an action outside the action space."""
-        if not self.simulator.has_begun:
+        if not self.simulator.has_started:
             raise gymnasium.error.ResetNeeded("no session has begun: call reset()")
         outcomes = self.simulator.step(self._adapter.slates(actions))
         rewards = np.array(outcomes["reward"])

@@ -69,7 +69,7 @@ def ridge_by_group(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Factorisation:
+class Factorization:
     """prediction = mean + user_bias[u] + item_bias[i] + user_factors[u] . item_factors[i], in stars."""
 
     mean: float
@@ -96,8 +96,8 @@ def fit_biases(
     num_items: int,
     ridges: tuple[float, float] = (BIAS_RIDGE_USERS, BIAS_RIDGE_ITEMS),
     num_sweeps: int = 20,
-    start: Factorisation | None = None,
-) -> Factorisation:
+    start: Factorization | None = None,
+) -> Factorization:
     """Mean and shrunken biases alone (D = 0), by alternating their two closed forms.
 
     Args:
@@ -118,7 +118,7 @@ def fit_biases(
     for _ in range(num_sweeps):
         item_bias = np.bincount(items, centred - user_bias[users], num_items) / count_of_item
         user_bias = np.bincount(users, centred - item_bias[items], num_users) / count_of_user
-    return Factorisation(
+    return Factorization(
         mean=mean,
         user_bias=user_bias,
         item_bias=item_bias,
@@ -136,7 +136,7 @@ def fit_factors(
     num_factors: int,
     generator: np.random.Generator,
     num_sweeps: int = 12,
-) -> Factorisation:
+) -> Factorization:
     """Biases and `num_factors` factors by alternating least squares with ridge.
 
     Arguments as in `fit_biases`; `generator` draws the factors' starting point (N(0, .1^2)).
@@ -154,7 +154,7 @@ def fit_factors(
         user_side = ridge_by_group(by_user, design, centred - item_side[items, 0], user_ridge)
         design = np.hstack([ones, user_side[users, 1:]])
         item_side = ridge_by_group(by_item, design, centred - user_side[users, 0], item_ridge)
-    return Factorisation(
+    return Factorization(
         mean=biases.mean,
         user_bias=user_side[:, 0],
         item_bias=item_side[:, 0],

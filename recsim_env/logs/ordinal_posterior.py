@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recsim_env.logs.factorization import Factorisation, Grouping, ridge_by_group
+from recsim_env.logs.factorization import Factorization, Grouping, ridge_by_group
 from recsim_env.logs.normal_distribution import normal_cdf, normal_density, normal_quantile
 
 _LOG_SCALES = np.linspace(-1.25, 1.25, 51)
@@ -156,7 +156,7 @@ def draw_ordinal_model(
     users: np.ndarray,
     items: np.ndarray,
     ratings: np.ndarray,
-    start: Factorisation,
+    start: Factorization,
     known_of_items: np.ndarray,
     generator: np.random.Generator,
     num_sweeps: int = 40,

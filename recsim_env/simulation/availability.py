@@ -7,7 +7,7 @@ import numpy as np
 from numba import njit
 
 from recsim_env.simulation.random_streams import Purpose, combine, integer_in, stream
-from recsim_env.simulation.records import LIBRARY_SIZE, NO_ITEM
+from recsim_env.simulation.records import NO_ITEM, NUM_RECENT_ITEMS
 
 _LOW_32, _GOLDEN_32 = np.uint64(0xFFFFFFFF), np.uint64(0x9E3779B9)
 _MULTIPLIER_1, _MULTIPLIER_2 = np.uint64(0x7FEB352D), np.uint64(0x846CA68B)
@@ -28,7 +28,7 @@ def first_item_after(items, now, delay):
 
 
 @njit(cache=True)
-def find_shelf(session, items, p):
+def find_available_items(session, items, p):
     """What is released by now and not yet retired is on the shelf, in order of release."""
     now = session.start_step + session.step
     session.end_item = first_item_after(items, now, 0)
@@ -45,7 +45,7 @@ def find_shelf(session, items, p):
 
 
 @njit(cache=True)
-def move_shelf(session, items, p):
+def update_available_items(session, items, p):
     """Part 6, arrivals: the shelf one step later."""
     now = session.start_step + session.step
     while session.end_item < len(items) and items[session.end_item].release_step <= now:
@@ -133,9 +133,9 @@ def _rotate(candidates, by):
 def _draw_repeats(session, num_repeats, draws):
     """Put items of the library that are still on the shelf in the place of other candidates."""
     num_candidates = len(session.candidates)
-    start, place = integer_in(draws, 4, LIBRARY_SIZE), integer_in(draws, 5, num_candidates)
-    for offset in range(LIBRARY_SIZE):
-        item = session.library[(start + offset) % LIBRARY_SIZE]
+    start, place = integer_in(draws, 4, NUM_RECENT_ITEMS), integer_in(draws, 5, num_candidates)
+    for offset in range(NUM_RECENT_ITEMS):
+        item = session.recent_items[(start + offset) % NUM_RECENT_ITEMS]
         if num_repeats == 0:
             return
         if item < session.first_item or item >= session.end_item:  # NO_ITEM is below every shelf

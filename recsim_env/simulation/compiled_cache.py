@@ -6,9 +6,9 @@ Three things can go wrong with Numba's own cache, none of which it notices:
   changes that is called there, and compiled into it (`drop_stale_cache`);
 * it names what it compiles by numbers that begin anew in each process, for functions and for layouts of records; two
   pieces from two processes then have one name, and a process that loads both runs one of them for the other
-  (`name_apart`);
+  (`make_names_unique`);
 * it finds a free file by counting, so that two processes that compile at once may choose the same, and the code of one
-  signature is found under another (`keep_apart`).
+  signature is found under another (`key_files_by_signature`).
 """
 
 import hashlib
@@ -22,17 +22,17 @@ from numba.core.bytecode import FunctionIdentity
 from numba.core.caching import IndexDataCacheFile
 
 
-def name_apart() -> None:
+def make_names_unique() -> None:
     """From now on, functions that this process compiles have names that no other process gives; nor do processes that
     are forked from it."""
     FunctionIdentity._unique_ids = itertools.count(secrets.randbits(60))
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
-    os.register_at_fork(after_in_child=name_apart)
+    os.register_at_fork(after_in_child=make_names_unique)
 
 
-def keep_apart() -> None:
+def key_files_by_signature() -> None:
     """From now on, what is compiled is kept in a file that is named for its signature."""
     IndexDataCacheFile.save = _save
 

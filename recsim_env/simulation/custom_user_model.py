@@ -28,7 +28,7 @@ class OwnUsers:
     """Functions of your own in place of some of `user_model`'s, given by name: `OwnUsers(effective_affinity=mine)`.
 
     Write them in plain Python that Numba compiles; what they call of `user_model` is the package's version. What a user
-    of yours has to remember goes into `session.own`, numbers that are 0 when a user comes for the first time.
+    of yours has to remember goes into `session.custom`, numbers that are 0 when a user comes for the first time.
     Observations must stay in their spaces: ratings in 0..5, consumption, clicks and purchases in 0..1.
 
     Raises:

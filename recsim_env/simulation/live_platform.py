@@ -41,7 +41,7 @@ class LivePlatform:
         """Whether the era has come to its end."""
         return bool(self.clock[0] >= self._last_step)
 
-    def begin_era(self) -> None:
+    def restart(self) -> None:
         """Back to the first step, with nothing counted."""
         self.clock[0] = self._first_step
         self.counts[:] = 0.0

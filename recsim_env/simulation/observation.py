@@ -129,7 +129,7 @@ class ObservationLayout:
         )
 
 
-def seen_records(features: np.ndarray, release_steps: np.ndarray, creators: np.ndarray) -> np.ndarray:
+def observable_records(features: np.ndarray, release_steps: np.ndarray, creators: np.ndarray) -> np.ndarray:
     """What is seen of each item and never changes, as [I] records: `content` [F], `release_step`, `creator`.
 
     Side by side they lie in one line of memory, and the compiler knows how many features there are.
@@ -267,7 +267,7 @@ def _write_followed(session, seen, width, out):
 def write_flat(sessions, catalog, profiles, num_moods, session_length, out):
     """Fill `out` [N, size] float32 with the sessions' flat observations.
 
-    `catalog` is (`seen_records` [I], statistics [A, I, 4], feedback [I, 4] that a live platform shares, or [0, 4]).
+    `catalog` is (`observable_records` [I], statistics [A, I, 4], feedback [I, 4] shared by a live platform, or [0, 4]).
     """
     seen, statistics, shared = catalog
     num_features, own = len(seen[0].content), np.zeros(4)

@@ -34,7 +34,7 @@ class Purpose(IntEnum):
     WORLD_KEY = 9
     USER_KEY = 10
     NOISE_KEY = 11
-    IMAGINATION = 12
+    PLANNING = 12
     PURCHASE = 13
     FOLLOW = 14
     MOOD = 15

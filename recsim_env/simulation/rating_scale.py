@@ -25,7 +25,7 @@ def normal_cdf(x):
 
 
 @njit(cache=True)
-def stars(opinion, p):
+def rating_of(opinion, p):
     """Rating 1..5 of an opinion: 1 + the number of cuts below it."""
     rating = 1.0
     for k in range(4):
@@ -35,7 +35,7 @@ def stars(opinion, p):
 
 
 @njit(cache=True)
-def expected_stars(opinion, noise_sd, p):
+def expected_rating_of(opinion, noise_sd, p):
     """Mean rating of an opinion with Gaussian noise: 1 + sum_k Phi((opinion - cut_k) / noise_sd)."""
     inverse = 1.0 / noise_sd
     rating = 1.0

@@ -15,10 +15,10 @@ from recsim_env.config import MAX_SLATE_SIZE, BehaviourConfig, RewardConfig, Sce
 NO_ITEM = -1
 """The id of a candidate that is missing, and of an empty row of the history or the library."""
 
-LIBRARY_SIZE = 16
+NUM_RECENT_ITEMS = 16
 """Items L that a user has consumed of late: what repeats are counted in and drawn from."""
 
-NUM_OWN = 8
+NUM_CUSTOM = 8
 """Numbers X in a session that are free for a user model of one's own; see `own_users`."""
 
 HISTORY_FEEDBACK = ("slot", "click", "consumption", "rating", "purchase", "follow")
@@ -106,9 +106,9 @@ def session_dtype(sizes: WorldSizes, num_candidates: int, history_length: int) -
             ("rating_scale", "f8"),
             ("receptiveness", "f8"),
             ("follows", "u1", (sizes.num_creators,)),  # 1 for each creator that the user follows
-            ("library", "i4", (LIBRARY_SIZE,)),  # what was consumed of late; the n-th item is in place n % L
+            ("recent_items", "i4", (NUM_RECENT_ITEMS,)),  # what was consumed of late; the n-th item is in place n % L
             ("num_consumed", "i8"),
-            ("own", "f8", (NUM_OWN,)),
+            ("custom", "f8", (NUM_CUSTOM,)),
             ("scratch", "f8", (MAX_SLATE_SIZE,)),  # choice weights, while a choice is made
             ("first_item", "i8"),  # items [first_item, end_item) are on the shelf
             ("first_new_item", "i8"),  # items [first_new_item, end_item) are new

@@ -7,23 +7,23 @@ Shape legend: S slots of a slate, M candidates, H shown items in the history.
 
 from numba import njit
 
-from recsim_env.simulation.availability import draw_candidates, find_shelf, move_shelf
+from recsim_env.simulation.availability import draw_candidates, find_available_items, update_available_items
 from recsim_env.simulation.random_streams import Purpose, combine, integer_in, stream, uniform
 from recsim_env.simulation.records import NO_ITEM
 from recsim_env.simulation.user_model import (
-    begin_visit,
+    anticipated_rating,
     change,
     choice_utility,
     choose,
+    decay,
     effective_affinity,
-    follow_or_leave,
+    examine,
+    follow_response,
     has_left,
+    init_user,
+    init_visit,
     is_shown,
-    meet,
-    num_examined,
-    promised_rating,
     respond,
-    rest,
     skip,
 )
 
@@ -38,9 +38,9 @@ def start_session(session, users, items, slate, outcome, p):
     session.start_step = p.first_start + integer_in(stream(session.world_key, 0, Purpose.START), 0, p.num_starts)
     session.user = integer_in(stream(session.user_key, 0, Purpose.USER), 0, len(users))
     user = users[session.user]
-    for x in range(len(session.own)):
-        session.own[x] = 0.0
-    meet(session, user, p)
+    for x in range(len(session.custom)):
+        session.custom[x] = 0.0
+    init_user(session, user, p)
     session.num_shown = 0
     for row in range(len(session.history_items)):
         session.history_items[row] = NO_ITEM
@@ -50,8 +50,8 @@ def start_session(session, users, items, slate, outcome, p):
     if p.warm_share > 0.0 and uniform(session.user_key, 0, Purpose.TENURE, 0) < p.warm_share:
         session.tenure = 1 + integer_in(stream(session.user_key, 0, Purpose.TENURE), 1, p.warm_steps)
         log_visit(session, items, slate, outcome, p)
-        begin_visit(session, user, p)
-    find_shelf(session, items, p)
+        init_visit(session, user, p)
+    find_available_items(session, items, p)
     draw_candidates(session, p)
 
 
@@ -64,9 +64,9 @@ def log_visit(session, items, slate, outcome, p):
     world_key, noise_key, start_step = session.world_key, session.noise_key, session.start_step
     session.world_key, session.noise_key = combine(world_key, Purpose.LOG), combine(noise_key, Purpose.LOG)
     session.start_step = max(start_step - session.tenure, 0)
-    find_shelf(session, items, p)
+    find_available_items(session, items, p)
     for _ in range(session.tenure):
-        move_shelf(session, items, p)
+        update_available_items(session, items, p)
         draw_candidates(session, p)
         other = len(session.candidates) // 2  # opposite in the ring of candidates, which begins at a drawn place
         first, second = session.candidates[0], session.candidates[other]
@@ -75,7 +75,7 @@ def log_visit(session, items, slate, outcome, p):
             first == NO_ITEM or _utility(session, items[second], p) > _utility(session, items[first], p)
         ):
             slate[0] = other
-        serve(session, items, slate, outcome, p)
+        respond_to_slate(session, items, slate, outcome, p)
         session.step += 1
     session.world_key, session.noise_key, session.start_step, session.step = world_key, noise_key, start_step, 0
 
@@ -86,10 +86,10 @@ def _utility(session, item, p):
 
 
 @njit(cache=True)
-def serve(session, items, slate, outcome, p):
+def respond_to_slate(session, items, slate, outcome, p):
     """Parts 1 to 5: show `slate` to the user, and write the terms of the reward into `outcome`."""
     slate_size = len(slate)
-    chosen = choose(session, items, slate, num_examined(session, slate_size, p), p)
+    chosen = choose(session, items, slate, examine(session, slate_size, p), p)
 
     rating, consumption, purchase, expectation, follow, submitted = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     item = items[0]
@@ -98,8 +98,8 @@ def serve(session, items, slate, outcome, p):
         affinity = effective_affinity(session, item, p)
         rating, consumption, purchase = respond(session, item, affinity, p)
         if rating > 0.0:
-            expectation = promised_rating(session, item, affinity, p)
-            follow = follow_or_leave(session, item, rating, p)
+            expectation = anticipated_rating(session, item, affinity, p)
+            follow = follow_response(session, item, rating, p)
             if uniform(session.noise_key, session.step, Purpose.RATING_SUBMITTED, 0) < p.rating_probability:
                 submitted = rating
     outcome.rating = rating / slate_size
@@ -107,7 +107,7 @@ def serve(session, items, slate, outcome, p):
     outcome.consumption = consumption / slate_size
     outcome.purchase = purchase / slate_size
 
-    rest(session, p)
+    decay(session, p)
     if chosen >= 0:
         change(session, item, rating, expectation, consumption, purchase, follow, p)
     else:
@@ -129,9 +129,9 @@ def serve(session, items, slate, outcome, p):
 @njit(cache=True)
 def step_session(session, items, slate, outcome, p):
     """Show `slate` (S indices of candidates) to the user, and write what came of it into `outcome`."""
-    serve(session, items, slate, outcome, p)
+    respond_to_slate(session, items, slate, outcome, p)
     session.step += 1
-    move_shelf(session, items, p)  # part 6
+    update_available_items(session, items, p)  # part 6
     draw_candidates(session, p)
     outcome.terminated = has_left(session, p)  # part 7
     outcome.truncated = session.step >= p.session_length and not outcome.terminated

@@ -15,7 +15,7 @@ from numba import njit
 from recsim_env.config import SessionConfig, check_number
 from recsim_env.simulation.live_platform import LivePlatform
 from recsim_env.simulation.nearest_items import nearest_candidates, show_nearest_items
-from recsim_env.simulation.observation import FEEDBACK, ObservationLayout, seen_records, write_compact, write_flat
+from recsim_env.simulation.observation import FEEDBACK, ObservationLayout, observable_records, write_compact, write_flat
 from recsim_env.simulation.random_streams import Purpose, combine
 from recsim_env.simulation.records import NO_ITEM, as_records, outcome_dtype, session_dtype
 from recsim_env.simulation.session import start_session, step_session
@@ -140,7 +140,7 @@ class Simulator:
             )
         records = world.item_records
         self._catalog = (
-            seen_records(world.items.features, records["release_step"], records["creator"]),
+            observable_records(world.items.features, records["release_step"], records["creator"]),
             world.item_statistics,
             self.live_platform.counts if self.live_platform else np.zeros((0, 4)),
         )
@@ -158,7 +158,7 @@ class Simulator:
             list(self._pool.map(work, self._parts))
 
     @property
-    def has_begun(self) -> bool:
+    def has_started(self) -> bool:
         """Whether a session has begun at each of the N places."""
         return bool(self.episodes.min() >= 0)
 
@@ -175,7 +175,7 @@ class Simulator:
             self.episodes[which] = 0
         if self.live_platform:
             if self.live_platform.is_over or (seeds is not None and len(which) == len(self)):
-                self.live_platform.begin_era()
+                self.live_platform.restart()
             self._parameters["first_start"], self._parameters["num_starts"] = self.live_platform.clock, 1
         self.adapted(_start_sessions)(
             self.sessions,

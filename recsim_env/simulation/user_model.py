@@ -12,8 +12,8 @@ import math
 from numba import njit
 
 from recsim_env.simulation.random_streams import Purpose, integer_in, normal, stream, uniform
-from recsim_env.simulation.rating_scale import expected_stars, stars
-from recsim_env.simulation.records import LIBRARY_SIZE, NO_ITEM
+from recsim_env.simulation.rating_scale import expected_rating_of, rating_of
+from recsim_env.simulation.records import NO_ITEM, NUM_RECENT_ITEMS
 
 
 @njit(cache=True)
@@ -28,8 +28,8 @@ def logistic(x):
 def familiarity(session, item):
     """How often the item is among the last L that the user consumed."""
     number = 0.0
-    for place in range(LIBRARY_SIZE):
-        if session.library[place] == item.index:
+    for place in range(NUM_RECENT_ITEMS):
+        if session.recent_items[place] == item.index:
             number += 1.0
     return number
 
@@ -74,24 +74,24 @@ def mean_opinion(session, affinity, worth, p):
 
 
 @njit(cache=True)
-def rating_of(session, item, affinity, p):
+def draw_rating(session, item, affinity, p):
     """The rating 1..5 that the user gives after consumption, with the noise of this step."""
     noise = session.rating_scale * p.rating_noise * normal(session.noise_key, session.step, Purpose.RATING, 0)
-    return stars(mean_opinion(session, affinity, p.rating_quality * item.quality, p) + noise, p)
+    return rating_of(mean_opinion(session, affinity, p.rating_quality * item.quality, p) + noise, p)
 
 
 @njit(cache=True)
-def mean_rating_of(session, item, affinity, p):
-    """The mean of `rating_of` over its noise."""
+def expected_rating(session, item, affinity, p):
+    """The mean of `draw_rating` over its noise."""
     opinion = mean_opinion(session, affinity, p.rating_quality * item.quality, p)
-    return expected_stars(opinion, session.rating_scale * p.rating_noise, p)
+    return expected_rating_of(opinion, session.rating_scale * p.rating_noise, p)
 
 
 @njit(cache=True)
-def promised_rating(session, item, affinity, p):
+def anticipated_rating(session, item, affinity, p):
     """The mean rating that the user expects before consumption, when appeal stands in for quality."""
     opinion = mean_opinion(session, affinity, p.expectation_appeal * item.appeal, p)
-    return expected_stars(opinion, session.rating_scale * p.rating_noise, p)
+    return expected_rating_of(opinion, session.rating_scale * p.rating_noise, p)
 
 
 @njit(cache=True)
@@ -114,7 +114,7 @@ def purchase_probability(session, item, affinity, p):
 
 
 @njit(cache=True)
-def num_examined(session, slate_size, p):
+def examine(session, slate_size, p):
     """Part 1, examine: the user looks at slots from the top, and goes on to the next with a fixed chance."""
     examined = 1
     while examined < slate_size and (
@@ -168,15 +168,15 @@ def respond(session, item, affinity, p):
     noise = p.consumption_noise * normal(session.noise_key, session.step, Purpose.CONSUMPTION, 0)
     consumption = logistic(consumption_logit(item, affinity, p) + noise)
     if not p.is_shop:
-        return rating_of(session, item, affinity, p), consumption, 0.0
+        return draw_rating(session, item, affinity, p), consumption, 0.0
     chance = uniform(session.noise_key, session.step, Purpose.PURCHASE, 0)
     if chance < purchase_probability(session, item, affinity, p):
-        return rating_of(session, item, affinity, p), consumption, 1.0
+        return draw_rating(session, item, affinity, p), consumption, 1.0
     return 0.0, consumption, 0.0
 
 
 @njit(cache=True)
-def follow_or_leave(session, item, rating, p):
+def follow_response(session, item, rating, p):
     """Whether the user now follows the item's creator (1), no longer does (-1), or leaves it as it is (0)."""
     if rating == 0.0 or (p.follow_probability == 0.0 and p.unfollow_probability == 0.0):
         return 0.0
@@ -188,7 +188,7 @@ def follow_or_leave(session, item, rating, p):
 
 
 @njit(cache=True)
-def rest(session, p):
+def decay(session, p):
     """Part 5, change whatever the user does: satiation decays, and the mood may change."""
     for k in range(len(session.satiation)):
         session.satiation[k] *= p.satiation_decay
@@ -225,7 +225,7 @@ def change(session, item, rating, expectation, consumption, purchase, follow, p)
     rate = p.trust_gain if surprise > 0.0 else p.trust_loss
     session.trust = min(max(session.trust + rate * surprise, 0.0), 1.0)
     session.patience = min(session.patience + p.patience_gain * (rating - 3.0), p.patience_limit)
-    session.library[session.num_consumed % LIBRARY_SIZE] = item.index
+    session.recent_items[session.num_consumed % NUM_RECENT_ITEMS] = item.index
     session.num_consumed += 1
     session.budget -= purchase * item.price
     if follow != 0.0:
@@ -239,7 +239,7 @@ def has_left(session, p):
 
 
 @njit(cache=True)
-def begin_visit(session, user, p):
+def init_visit(session, user, p):
     """The state in which a user begins a visit; what changes for good (interests, library, following) is left."""
     for k in range(len(session.satiation)):
         session.satiation[k] = 0.0
@@ -252,7 +252,7 @@ def begin_visit(session, user, p):
 
 
 @njit(cache=True)
-def meet(session, user, p):
+def init_user(session, user, p):
     """The state of a user who comes for the first time."""
     for d in range(len(session.interests)):
         session.interests[d] = user.interests[d]
@@ -261,17 +261,17 @@ def meet(session, user, p):
     session.receptiveness = user.receptiveness
     for c in range(len(session.follows)):
         session.follows[c] = 0
-    for place in range(LIBRARY_SIZE):
-        session.library[place] = NO_ITEM
+    for place in range(NUM_RECENT_ITEMS):
+        session.recent_items[place] = NO_ITEM
     session.num_consumed = 0
-    begin_visit(session, user, p)
+    init_visit(session, user, p)
 
 
 @njit(cache=True)
 def expected_reward(session, item, p):
     """Privileged: mean reward of showing this item alone (consumption at its noise's median, no retention)."""
     affinity = effective_affinity(session, item, p)
-    worth = p.reward_rating * mean_rating_of(session, item, affinity, p)
+    worth = p.reward_rating * expected_rating(session, item, affinity, p)
     if p.is_shop:
         worth = purchase_probability(session, item, affinity, p) * (worth + p.reward_purchase)
     worth += p.reward_click + p.reward_consumption * logistic(consumption_logit(item, affinity, p))

@@ -12,11 +12,11 @@ from recsim_env.simulation.observation import NUM_REFRESHES, STATISTICS
 from recsim_env.simulation.records import WorldSizes, as_records, session_dtype
 from recsim_env.simulation.user_model import (
     choice_utility,
+    draw_rating,
     effective_affinity,
+    init_user,
     logistic,
-    meet,
     purchase_probability,
-    rating_of,
 )
 
 _SAMPLED_USERS = 256
@@ -24,13 +24,13 @@ _SAMPLED_PAIRS = 20_000_000
 
 
 @njit(cache=True)
-def _meet_all(sessions, users, chosen, p):
+def _init_users(sessions, users, chosen, p):
     for n in range(len(sessions)):
         sessions[n].user = chosen[n]
-        meet(sessions[n], users[chosen[n]], p)
+        init_user(sessions[n], users[chosen[n]], p)
 
 
-def visitors(
+def new_user_sessions(
     users: np.ndarray,
     chosen: np.ndarray,
     noise_keys: np.ndarray,
@@ -41,7 +41,7 @@ def visitors(
     """[U] session records, with no candidates to speak of: the `chosen` users as they come for the first time."""
     sessions = as_records(np.zeros(len(chosen), session_dtype(sizes, 1, 1)))
     sessions["user_key"] = sessions["noise_key"] = noise_keys
-    own_users.adapted(_meet_all)(sessions, as_records(users), chosen, as_records(parameters)[0])
+    own_users.adapted(_init_users)(sessions, as_records(users), chosen, as_records(parameters)[0])
     return sessions
 
 
@@ -56,7 +56,7 @@ def _respond_all(sessions, items, responses, p):
             affinity = effective_affinity(session, item, p)
             click = logistic(choice_utility(session, item, affinity, p))
             weight = click * purchase_probability(session, item, affinity, p) if p.is_shop else click
-            rating = rating_of(session, item, affinity, p)
+            rating = draw_rating(session, item, affinity, p)
             clicks += click
             ratings += weight
             stars += weight * rating
@@ -84,7 +84,7 @@ def population_response(
     num_sampled = int(np.clip(_SAMPLED_PAIRS // len(items), 16, _SAMPLED_USERS))
     noise_keys = generator.integers(2**63, size=num_sampled).astype(np.uint64)
     chosen = generator.choice(len(users), num_sampled, replace=len(users) < num_sampled)
-    sessions = visitors(users, chosen, noise_keys, sizes, parameters, own_users)
+    sessions = new_user_sessions(users, chosen, noise_keys, sizes, parameters, own_users)
     responses = np.zeros((len(items), 4))
     own_users.adapted(_respond_all)(sessions, as_records(items), responses, as_records(parameters)[0])
     return responses

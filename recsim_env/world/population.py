@@ -37,7 +37,7 @@ class Users:
         return len(self.rating_bias)
 
 
-def draw_temper(config: PopulationConfig, num_users: int, generator: np.random.Generator) -> dict[str, np.ndarray]:
+def draw_traits(config: PopulationConfig, num_users: int, generator: np.random.Generator) -> dict[str, np.ndarray]:
     """What no log tells of users, each [N]: patience ~ max(1, Normal), receptiveness ~ mean x Uniform(0, 2), at most
     1, and budget ~ log-normal."""
     patience = config.patience_mean + config.patience_sd * generator.standard_normal(num_users)
@@ -77,7 +77,7 @@ def draw_synthetic_users(
         interests=interests,
         rating_bias=config.rating_bias_sd * generator.standard_normal(config.num_users),
         rating_scale=np.exp(config.rating_scale_sd * generator.standard_normal(config.num_users)),
-        **draw_temper(config, config.num_users, generator),
+        **draw_traits(config, config.num_users, generator),
         profiles=np.tanh(interests @ directions / typical + noise).astype(np.float32),
         profile_names=tuple(f"profile {d + 1}" for d in range(num_factors)),
     )

@@ -9,7 +9,7 @@ from recsim_env.config import PopulationConfig
 from recsim_env.logs import FittedWorld
 from recsim_env.logs.population_statistics import DrawnItems, DrawnUsers
 from recsim_env.world.catalog import Items
-from recsim_env.world.population import Users, draw_temper
+from recsim_env.world.population import Users, draw_traits
 
 
 def half(size: int, split: str, generator: np.random.Generator) -> np.ndarray:
@@ -51,7 +51,7 @@ def users_of(
         interests=source.interests[chosen],
         rating_bias=source.rating_bias[chosen],
         rating_scale=source.rating_scale[chosen],
-        **draw_temper(config, len(chosen), generator),
+        **draw_traits(config, len(chosen), generator),
         profiles=source.user_profiles[chosen],
         profile_names=tuple(str(name) for name in source.profile_names),
     )

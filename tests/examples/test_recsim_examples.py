@@ -84,7 +84,7 @@ def test_a_visit_to_choc_and_kale_begins_as_it_is_stated(chocolate):
     chocolate.reset(seed=3)
     for session in chocolate.simulator.sessions:
         u = uniform(session["noise_key"], 0, Purpose.MOOD, 0)
-        assert session["own"].tolist() == pytest.approx([(u - 0.5) / 0.3, 60.0, 0, 0, 0, 0, 0, 0])
+        assert session["custom"].tolist() == pytest.approx([(u - 0.5) / 0.3, 60.0, 0, 0, 0, 0, 0, 0])
 
 
 def test_steps_of_choc_and_kale_are_those_computed_by_hand(chocolate):
@@ -101,19 +101,19 @@ def test_steps_of_choc_and_kale_are_those_computed_by_hand(chocolate):
             ks = [logistic(float(item["quality"]) - float(item["appeal"])) for item in shown[n]]
             slot = answer(session, [math.exp(1.0 - k) for k in ks])
             shown_slots.add(slot)
-            k, n_before = ks[slot], float(session["own"][0])
+            k, n_before = ks[slot], float(session["custom"][0])
             s = logistic(0.5 * n_before)
             draws = session["noise_key"], session["step"]
             log_engagement = s * (4.0 * k + 5.0 * (1.0 - k)) + 1.0 * normal(*draws, Purpose.RATING, 0)
             assert rewards[n] == pytest.approx(min(max(log_engagement, 0.0), 5.0) / 3, abs=1e-12)
             assert infos["click"][n] == pytest.approx(1 / 3)
             assert infos["consumption"][n] == pytest.approx(s / 3)
-            time_left = float(session["own"][1]) - 1.0
+            time_left = float(session["custom"][1]) - 1.0
             assert terminated[n] == (time_left == 0.0) == (step == 59)
             if not terminated[n]:
                 exposure = 0.7 * n_before + 2.0 * (k - 0.5) + 0.05 * normal(*draws, Purpose.CONSUMPTION, 0)
                 after = simulator.sessions[n]
-                assert after["own"][:2].tolist() == pytest.approx([exposure, time_left], abs=1e-12)
+                assert after["custom"][:2].tolist() == pytest.approx([exposure, time_left], abs=1e-12)
                 last = (int(after["num_shown"]) - 3 + slot) % len(after["history_items"])
                 assert after["history_items"][last] == shown[n, slot]["index"]
                 assert after["history_feedback"][last, 1] == 1.0
@@ -139,9 +139,9 @@ def test_kale_raises_the_net_kale_exposure_and_choc_lowers_it(many_chocolates):
     simulator = many_chocolates.simulator
     for places, sign in zip(places_of_extremes(simulator), (-1.0, 1.0), strict=True):
         state = simulator.state()
-        simulator.sessions["own"][:, choc_kale.EXPOSURE] = 0.0
+        simulator.sessions["custom"][:, choc_kale.EXPOSURE] = 0.0
         simulator.step(places)
-        moved = simulator.sessions["own"][:, choc_kale.EXPOSURE]
+        moved = simulator.sessions["custom"][:, choc_kale.EXPOSURE]
         assert (sign * moved > 0.0).all()
         assert np.abs(moved).mean() == pytest.approx(0.9, abs=0.1)  # 2 (k - 1/2), with k near 0 or 1
         simulator.restore(state)
@@ -154,7 +154,7 @@ def test_exposure_stays_where_as_much_comes_in_as_is_forgotten(many_chocolates):
         simulator.step(places_of_extremes(simulator)[1])
     k = kaleness_of(simulator.world.item_records)
     limit = 2.0 * (np.sort(k)[-200:].mean() - 0.5) / (1.0 - 0.7)
-    assert simulator.sessions["own"][:, choc_kale.EXPOSURE].mean() == pytest.approx(limit, rel=0.05)
+    assert simulator.sessions["custom"][:, choc_kale.EXPOSURE].mean() == pytest.approx(limit, rel=0.05)
 
 
 def test_satisfaction_and_with_it_engagement_rises_with_exposure(many_chocolates):
@@ -163,7 +163,7 @@ def test_satisfaction_and_with_it_engagement_rises_with_exposure(many_chocolates
     for name in ("world_key", "noise_key", "candidates"):
         simulator.sessions[name] = simulator.sessions[name][0]  # the same in all lanes
     exposures = np.linspace(-3.3, 3.3, 400)
-    simulator.sessions["own"][:, choc_kale.EXPOSURE] = exposures
+    simulator.sessions["custom"][:, choc_kale.EXPOSURE] = exposures
     outcomes = simulator.step(np.zeros((400, 1), np.int64))
     assert (np.diff(outcomes["consumption"]) > 0.0).all()
     assert outcomes["consumption"] == pytest.approx([logistic(0.5 * n) for n in exposures])
@@ -198,7 +198,7 @@ def test_the_platform_and_the_oracles_expect_of_choc_and_kale_what_these_users_d
     simulator = many_chocolates.simulator
     expected = simulator.latent_state()["expected_rewards"]
     k = kaleness_of(simulator.world.item_records[np.array(simulator.sessions["candidates"])])
-    s = 1.0 / (1.0 + np.exp(-0.5 * np.array(simulator.sessions["own"])[:, :1]))
+    s = 1.0 / (1.0 + np.exp(-0.5 * np.array(simulator.sessions["custom"])[:, :1]))
     np.testing.assert_allclose(expected, s * (4.0 * k + 5.0 * (1.0 - k)), rtol=1e-12)
     statistics = simulator.world.item_statistics[-1]
     assert (statistics[:, 1] == 1.0).all()  # whatever is shown alone is chosen
@@ -217,7 +217,7 @@ def quality_of_topic(topic: int) -> float:
 def test_a_visit_of_interest_evolution_begins_as_it_is_stated(viewers, many_viewers):
     viewers.reset(seed=3)
     for session in viewers.simulator.sessions:
-        assert session["own"].tolist() == [200.0, 0, 0, 0, 0, 0, 0, 0]
+        assert session["custom"].tolist() == [200.0, 0, 0, 0, 0, 0, 0, 0]
         drawn = [2.0 * uniform(session["user_key"], 0, Purpose.MOOD, d) - 1.0 for d in range(20)]
         assert session["interests"].tolist() == drawn
     many_viewers.reset(seed=0)
@@ -236,7 +236,7 @@ def test_steps_of_interest_evolution_are_those_computed_by_hand(viewers):
         _, rewards, terminated, truncated, _ = viewers.step(slates)
         assert not truncated.any()
         for n, session in enumerate(before):
-            interests, time_left = session["interests"].tolist(), float(session["own"][0])
+            interests, time_left = session["interests"].tolist(), float(session["custom"][0])
             topics = [topic_of(item) for item in shown[n]]
             slot = answer(session, [2.0, *(interests[topic] + 1.0 for topic in topics)]) - 1
             if slot < 0:
@@ -256,7 +256,7 @@ def test_steps_of_interest_evolution_are_those_computed_by_hand(viewers):
             if terminated[n]:
                 happened.add("end")
             else:
-                assert simulator.sessions[n]["own"][0] == pytest.approx(time_left, abs=1e-9)
+                assert simulator.sessions[n]["custom"][0] == pytest.approx(time_left, abs=1e-9)
                 assert simulator.sessions[n]["interests"].tolist() == pytest.approx(interests, abs=1e-12)
     assert happened == {"none", "slot 0", "slot 1", "slot 2", "up", "down", "short", "whole", "end"}
 
@@ -308,9 +308,9 @@ def test_of_several_documents_each_is_chosen_in_proportion_to_interest_plus_one(
 def test_the_budget_of_time_is_kept_by_hand(many_viewers, time_left, topic):
     many_viewers.reset(seed=10)
     simulator = many_viewers.simulator
-    simulator.sessions["own"][:, interest_evolution.TIME_LEFT] = time_left
+    simulator.sessions["custom"][:, interest_evolution.TIME_LEFT] = time_left
     is_watched = show_one_topic(simulator, topic, 0.9)
-    left = np.array(simulator.sessions["own"])[:, interest_evolution.TIME_LEFT]
+    left = np.array(simulator.sessions["custom"])[:, interest_evolution.TIME_LEFT]
     assert (left[~is_watched] == time_left - 0.5).all()
     document = np.flatnonzero(simulator.world.item_records["topics"][:, topic] > 0.99)[0]
     worth = {0: -3.0, 13: 0.0, 19: 3.0}[topic] + float(simulator.world.item_records["quality"][document])
@@ -332,7 +332,7 @@ def test_a_session_lasts_as_long_as_its_budget_and_longer_with_nutritious_topics
         while is_there.any():
             outcomes = simulator.step((sign * worth[np.array(simulator.sessions["candidates"])]).argmax(1)[:, None])
             length += is_there
-            time_left = simulator.sessions["own"][:, interest_evolution.TIME_LEFT]
+            time_left = simulator.sessions["custom"][:, interest_evolution.TIME_LEFT]
             assert ((time_left <= 0.0) == outcomes["terminated"])[is_there].all()
             is_there &= ~np.array(outcomes["terminated"])
         lengths.append(length)

@@ -27,7 +27,7 @@ LATENT_OF_USERS = (
 LATENT_OF_ITEMS = ("candidate_quality", "candidate_appeal", "candidate_factors")
 LATENT_WORDS = (
     *("interest", "satiation", "trust", "patience", "bias", "scale", "receptiv", "quality", "appeal", "factor"),
-    *("budget", "mood", "follows", "library", "creator", "price"),
+    *("budget", "mood", "follows", "recent_items", "creator", "price"),
     *("topic", "affinity", "utility", "latent", "expected", "seed", "start", "release", "retire", "cluster"),
 )
 NUM_SESSIONS = 5_000

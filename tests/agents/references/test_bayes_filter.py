@@ -13,7 +13,7 @@ from recsim_env.scenarios import MUSIC, VIDEO
 from recsim_env.world.world import build_world
 
 CARE = ValueWeights(trust=4.0, patience=2.0)
-STATE = ("interests", "satiation", "trust", "patience", "budget", "mood", "seen_mood", "follows", "library")
+STATE = ("interests", "satiation", "trust", "patience", "budget", "mood", "seen_mood", "follows", "recent_items")
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,10 @@ def test_the_filter_finds_out_about_warm_people_from_their_logged_history(name):
     assert errors.mean() < 0.8 * blind.mean()
     known = [errors[is_long].mean() / blind[is_long].mean() for is_long in (tenure > 12, tenure < 5)]
     assert known[0] < known[1]
-    for column in ("library", "follows"):  # what a history of 20 rows tells for certain, but for ratings not submitted
+    for column in (
+        "recent_items",
+        "follows",
+    ):  # certain from 20 rows, but for ratings not submitted
         agreement = (player._particles[column] == sessions[column][:, None]).mean()
         assert agreement > 0.9, column
     np.testing.assert_allclose(player._weights.sum(1), 1.0)

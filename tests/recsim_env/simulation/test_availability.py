@@ -166,7 +166,7 @@ def test_repeats_are_drawn_from_what_was_consumed_and_is_still_on_the_shelf():
     simulator = draw_anew(40, 20_000, repeat_share=0.67, choice_intercept=-CERTAIN)  # two of three
     library = np.full(16, NO_ITEM)
     library[:6] = [3, 9, 3, 14, 20, 31]
-    simulator.sessions["library"], simulator.sessions["first_item"] = library, 5  # 3 is no more on the shelf
+    simulator.sessions["recent_items"], simulator.sessions["first_item"] = library, 5  # 3 is no more on the shelf
     simulator.step(np.zeros((20_000, 1), np.int64))
     drawn = simulator.sessions["candidates"]
     assert (np.diff(np.sort(drawn, 1), axis=1) > 0).all()

@@ -90,5 +90,5 @@ def test_processes_that_compiled_different_records_first_share_a_cache(tmp_path,
     if is_mended:
         assert said("2", "5") == [6.0, 15.0]
         assert said("5", "2") == [15.0, 6.0]
-    else:  # if this fails, Numba has mended it, and `name_apart` can go
+    else:  # if this fails, Numba has mended it, and `make_names_unique` can go
         assert said("2", "5") != [6.0, 15.0]

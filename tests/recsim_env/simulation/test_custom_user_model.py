@@ -18,7 +18,7 @@ from tiny_world import CERTAIN, make_simulator, start
 import recsim_env  # noqa: F401  (registers the ids)
 from recsim_env.simulation import user_model
 from recsim_env.simulation.custom_user_model import REPLACEABLE, OwnUsers
-from recsim_env.simulation.records import NUM_OWN
+from recsim_env.simulation.records import NUM_CUSTOM
 from recsim_env.simulation.simulator import Simulator
 
 VIDEO_ID = "recsim_env/Video-v0"
@@ -26,42 +26,48 @@ PAGE = (CHECKOUT / "docs" / "own_users.md").read_text(encoding="utf-8")
 
 
 # Functions with dials: each adds something to the package's version, or departs from it, if its number in
-# `session.own` is not 0. So one pair of compilations does for all of them.
+# `session.custom` is not 0. So one pair of compilations does for all of them.
 
 AFFINITY, UTILITY, STARS, TRUST, LAST_STEP, SLOT = range(6)
 
 
 def dialled_affinity(session, item, p):
-    return user_model.effective_affinity(session, item, p) + session.own[AFFINITY]
+    return user_model.effective_affinity(session, item, p) + session.custom[AFFINITY]
 
 
 def dialled_utility(session, item, affinity, p):
-    return user_model.choice_utility(session, item, affinity, p) + session.own[UTILITY]
+    return user_model.choice_utility(session, item, affinity, p) + session.custom[UTILITY]
 
 
 def dialled_rating(session, item, affinity, p):
-    return session.own[STARS] if session.own[STARS] > 0.0 else user_model.rating_of(session, item, affinity, p)
+    return session.custom[STARS] if session.custom[STARS] > 0.0 else user_model.draw_rating(session, item, affinity, p)
 
 
 def dialled_change(session, item, rating, expectation, consumption, purchase, follow, p):
     user_model.change(session, item, rating, expectation, consumption, purchase, follow, p)
-    if session.own[TRUST] > 0.0:
-        session.trust = session.own[TRUST]
+    if session.custom[TRUST] > 0.0:
+        session.trust = session.custom[TRUST]
 
 
 def dialled_leaving(session, p):
-    return session.step >= session.own[LAST_STEP] if session.own[LAST_STEP] > 0.0 else user_model.has_left(session, p)
+    return (
+        session.step >= session.custom[LAST_STEP]
+        if session.custom[LAST_STEP] > 0.0
+        else user_model.has_left(session, p)
+    )
 
 
 def dialled_choice(session, items, slate, examined, p):
     return (
-        int(session.own[SLOT]) - 1 if session.own[SLOT] > 0.0 else user_model.choose(session, items, slate, examined, p)
+        int(session.custom[SLOT]) - 1
+        if session.custom[SLOT] > 0.0
+        else user_model.choose(session, items, slate, examined, p)
     )
 
 
 def dialled_response(session, item, affinity, p):
-    if session.own[STARS] > 0.0:
-        return session.own[STARS], 0.125, 1.0
+    if session.custom[STARS] > 0.0:
+        return session.custom[STARS], 0.125, 1.0
     return user_model.respond(session, item, affinity, p)
 
 
@@ -77,7 +83,7 @@ def parts() -> OwnUsers:
     return OwnUsers(
         effective_affinity=dialled_affinity,
         choice_utility=dialled_utility,
-        rating_of=dialled_rating,
+        draw_rating=dialled_rating,
         change=dialled_change,
         has_left=dialled_leaving,
     )
@@ -99,7 +105,7 @@ def step_with_dial(own_users: OwnUsers, dial: int, value: float, **world):
     """
     plain = make_simulator(num_sessions=NUM_LANES, slate_size=3, continue_probability=1.0, **world)
     mine = with_own_users(plain, own_users)
-    mine.sessions["own"][HALF:, dial] = value
+    mine.sessions["custom"][HALF:, dial] = value
     for simulator in (mine, plain):
         simulator.step(np.tile([0, 1, 2], (NUM_LANES, 1)))
     assert mine.outcomes[:HALF].tobytes() == plain.outcomes[:HALF].tobytes()
@@ -149,7 +155,7 @@ def test_an_own_change_of_the_user_is_the_one_that_happens(parts):
 def test_users_leave_when_an_own_function_says_so_and_not_before(parts):
     plain = make_simulator(num_sessions=2, patience=0.1, patience_skip=1.0, choice_intercept=-CERTAIN)
     mine = with_own_users(plain, parts)
-    mine.sessions["own"][1, LAST_STEP] = 4.0
+    mine.sessions["custom"][1, LAST_STEP] = 4.0
     slates, ends = np.zeros((2, 1), np.int64), []
     for _ in range(4):
         mine.step(slates)
@@ -184,7 +190,7 @@ def message_of(**functions) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["leaves", "_utility", "normal", "stars", "math", "LIBRARY_SIZE"])
+@pytest.mark.parametrize("name", ["leaves", "_utility", "normal", "stars", "math", "NUM_RECENT_ITEMS"])
 def test_an_unknown_name_is_refused_with_the_names_that_there_are(name):
     assert message_of(**{name: dialled_leaving}) == (
         f"OwnUsers({name}=...): unknown; must be one of {', '.join(REPLACEABLE)}"
@@ -213,7 +219,7 @@ def test_an_unknown_name_is_refused_with_the_names_that_there_are(name):
 )
 def test_what_is_no_function_of_the_same_arguments_is_refused_with_these(wrong):
     assert message_of(has_left=wrong).endswith(": must be a function of (session, p)")
-    assert message_of(rating_of=wrong).endswith(": must be a function of (session, item, affinity, p)")
+    assert message_of(draw_rating=wrong).endswith(": must be a function of (session, item, affinity, p)")
 
 
 def test_annotations_and_defaults_are_no_other_arguments():
@@ -259,5 +265,5 @@ def test_the_links_of_the_page_lead_to_files():
 
 
 def test_the_page_says_how_many_own_numbers_there_are():
-    assert NUM_OWN == 8
+    assert NUM_CUSTOM == 8
     assert "eight numbers" in PAGE

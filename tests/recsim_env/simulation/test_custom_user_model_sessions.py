@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import types
+from pathlib import Path
 
 import cloudpickle
 import gymnasium
@@ -27,7 +28,7 @@ from agents.references.planning_oracle import PlanningOracle
 from agents.rollouts.evaluation import evaluate
 from recsim_env.simulation import user_model
 from recsim_env.simulation.custom_user_model import REPLACEABLE, OwnUsers
-from recsim_env.simulation.records import NUM_OWN
+from recsim_env.simulation.records import NUM_CUSTOM
 from recsim_env.simulation.simulator import Simulator
 
 VIDEO_ID = "recsim_env/Video-v0"
@@ -54,19 +55,19 @@ def stars_of_love(session, item, affinity, p):
 
 def remember(session, item, rating, expectation, consumption, purchase, follow, p):
     user_model.change(session, item, rating, expectation, consumption, purchase, follow, p)
-    session.own[0] += 1.0
-    session.own[1] = rating
+    session.custom[0] += 1.0
+    session.custom[1] = rating
 
 
 def leave_after_too_much(session, p):
-    return session.own[1] > 4.2
+    return session.custom[1] > 4.2
 
 
 FUNCTIONS_OF_LOVERS = {
     "effective_affinity": love,
     "choice_utility": utility_of_love,
-    "rating_of": stars_of_love,
-    "mean_rating_of": stars_of_love,
+    "draw_rating": stars_of_love,
+    "expected_rating": stars_of_love,
     "change": remember,
     "has_left": leave_after_too_much,
 }
@@ -126,8 +127,8 @@ def test_two_threads_do_what_one_does():
 def test_own_numbers_begin_at_0_keep_what_is_written_and_begin_anew_with_the_next_user():
     envs = make(64)
     envs.reset(seed=0)
-    own = envs.simulator.sessions["own"]
-    assert own.shape == (64, NUM_OWN)
+    own = envs.simulator.sessions["custom"]
+    assert own.shape == (64, NUM_CUSTOM)
     assert (own == 0.0).all()
     num_chosen, last = np.zeros(64), np.zeros(64)
     num_ends = 0
@@ -151,12 +152,12 @@ def test_own_numbers_are_part_of_the_state_that_is_saved_and_restored():
     for action in actions[:10]:
         envs.step(action)
     state = envs.simulator.state()
-    own = np.array(state["sessions"]["own"])
+    own = np.array(state["sessions"]["custom"])
     assert own[:, 0].any()
     first = [envs.step(action) for action in actions[10:]]
-    assert not same(np.array(envs.simulator.sessions["own"]), own)
+    assert not same(np.array(envs.simulator.sessions["custom"]), own)
     envs.simulator.restore(state)
-    assert same(np.array(envs.simulator.sessions["own"]), own)
+    assert same(np.array(envs.simulator.sessions["custom"]), own)
     assert same([envs.step(action) for action in actions[10:]], first)
 
 
@@ -215,8 +216,8 @@ def test_the_logged_visit_of_a_warm_user_is_one_of_own_users():
         is_chosen = feedback[:, 1] == 1.0
         stars = 1.0 + 4.0 * topics[shown, 0]
         assert feedback[:, 3] == pytest.approx(stars * is_chosen)
-        assert session["own"][0] == is_chosen.sum()  # what a user remembers, the visit's end outlives
-        assert session["own"][1] == pytest.approx(stars[is_chosen][-1] if is_chosen.any() else 0.0)
+        assert session["custom"][0] == is_chosen.sum()  # what a user remembers, the visit's end outlives
+        assert session["custom"][1] == pytest.approx(stars[is_chosen][-1] if is_chosen.any() else 0.0)
         num_items += len(shown)
     assert num_items > 500
     shown = np.concatenate([session["history_items"][: session["num_shown"]] for session in sessions])
@@ -295,13 +296,13 @@ def test_own_users_take_effect_in_another_process(tmp_path):
 
     @njit
     def my_meeting(session, user, p):
-        session.own[0] = 1.0
+        session.custom[0] = 1.0
 
     path = tmp_path / "own_users.pickle"
-    path.write_bytes(cloudpickle.dumps(OwnUsers(has_left=lambda session, p: session.step > 3, meet=my_meeting)))
+    path.write_bytes(cloudpickle.dumps(OwnUsers(has_left=lambda session, p: session.step > 3, init_user=my_meeting)))
     program = (
-        f"import pickle; from recsim_env import user_model; own = pickle.load(open({str(path)!r}, 'rb'));"
-        "print(own.adapted(user_model.has_left).py_func.__name__, own.adapted(user_model.meet).py_func.__name__,"
+        f"import pickle; from recsim_env.simulation import user_model; own = pickle.load(open({str(path)!r}, 'rb'));"
+        "print(own.adapted(user_model.has_left).py_func.__name__, own.adapted(user_model.init_user).py_func.__name__,"
         "own.adapted(user_model.skip) is user_model.skip)"
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path)
@@ -327,7 +328,7 @@ def course_of_lovers() -> list:
     envs.reset(seed=1)
     rows = []
     for action in random_actions(envs.action_space, np.random.default_rng(0), 20):
-        rows += [envs.step(action)[1].tolist(), envs.simulator.sessions["own"].tolist()]
+        rows += [envs.step(action)[1].tolist(), envs.simulator.sessions["custom"].tolist()]
     return [*rows, envs.latent_state()["expected_rewards"].tolist(), envs.simulator.world.item_statistics[-1].tolist()]
 
 
@@ -363,9 +364,9 @@ def calls_of_each() -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def without_compiler() -> dict:
-    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": str(CHECKOUT)}
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": f"{CHECKOUT}{os.pathsep}{CHECKOUT / 'tests'}"}
     ran = subprocess.run(
-        [sys.executable, "-c", NO_COMPILER], capture_output=True, text=True, cwd=CHECKOUT / "tests", env=environment
+        [sys.executable, "-c", NO_COMPILER], capture_output=True, text=True, cwd=Path(__file__).parent, env=environment
     )
     assert ran.returncode == 0, ran.stderr
     assert ran.stderr == ""

@@ -5,7 +5,7 @@ import pytest
 from tiny_world import CERTAIN, make_simulator, show
 
 from recsim_env.config import RewardConfig
-from recsim_env.simulation.records import LIBRARY_SIZE
+from recsim_env.simulation.records import NUM_RECENT_ITEMS
 
 SHOP = {"is_shop": True, "choice_intercept": CERTAIN, "consumption_noise": 0.0}
 BUYS = SHOP | {"purchase_intercept": CERTAIN}
@@ -187,22 +187,22 @@ def test_whom_a_user_follows_is_a_column_of_the_candidates():
 @pytest.mark.parametrize("num_plays", [0, 1, 2, 5])
 def test_a_repeat_is_welcome_first_and_then_a_bore(num_plays):
     simulator = make_simulator(num_sessions=40_000, repeat_gain=0.9, repeat_boredom=0.3, choice_intercept=-0.5)
-    simulator.sessions["library"][:, :num_plays] = 1
+    simulator.sessions["recent_items"][:, :num_plays] = 1
     clicks = show(simulator, 1)["click"].mean()
     assert clicks == pytest.approx(logistic(-0.5 + 0.2 + 0.9 * num_plays - 0.3 * num_plays**2), abs=0.01)
 
 
 def test_the_library_is_what_was_consumed_of_late():
     simulator = make_simulator(**FIVE_STARS, choice_intercept=CERTAIN, receptiveness=0.0, interests=(0.0, 0.0, 0.0))
-    order = [step % 3 for step in range(LIBRARY_SIZE + 4)]
+    order = [step % 3 for step in range(NUM_RECENT_ITEMS + 4)]
     for item in order:
         show(simulator, item)
-    library = simulator.sessions["library"][0]
-    assert sorted(library.tolist()) == sorted(order[-LIBRARY_SIZE:])
+    library = simulator.sessions["recent_items"][0]
+    assert sorted(library.tolist()) == sorted(order[-NUM_RECENT_ITEMS:])
     assert simulator.sessions["num_consumed"][0] == len(order)
     skipping = make_simulator(choice_intercept=-CERTAIN)
     show(skipping, 0)
-    assert (skipping.sessions["library"] == -1).all()
+    assert (skipping.sessions["recent_items"] == -1).all()
 
 
 def test_plays_are_a_column_of_the_candidates():

@@ -8,7 +8,7 @@ from scipy import stats
 from tiny_world import CERTAIN, make_simulator, show
 
 from recsim_env.config import BehaviourConfig, RewardConfig, Scenario
-from recsim_env.simulation.rating_scale import expected_stars, normal_cdf
+from recsim_env.simulation.rating_scale import expected_rating_of, normal_cdf
 from recsim_env.simulation.records import NO_ITEM, make_parameters
 
 UNLIKELY = 1e-4  # seeds are fixed: a test that passes once passes always
@@ -131,7 +131,7 @@ def test_expected_stars_are_the_mean_of_noisy_ratings(opinion, noise_sd):
     parameters = make_parameters(scenario, np.zeros((2, 2)), session_length=10, first_start=0, num_starts=1)
     noise = stats.norm.ppf((np.arange(20_000) + 0.5) / 20_000)
     ratings = 1 + np.searchsorted(behaviour.rating_cuts, opinion + noise_sd * noise)
-    assert expected_stars(opinion, noise_sd, parameters[0]) == pytest.approx(ratings.mean(), abs=1e-3)
+    assert expected_rating_of(opinion, noise_sd, parameters[0]) == pytest.approx(ratings.mean(), abs=1e-3)
 
 
 def test_the_table_of_the_normal_distribution_is_right_to_nine_digits():

@@ -55,7 +55,7 @@ def events(before, state: dict, rows: list) -> set[str]:
     for item, _, click, _, rating, purchase, follow in rows:
         names |= {name for name, is_so in {"click": click, "rating": rating, "purchase": purchase}.items() if is_so}
         names |= {"follow"} if follow > 0 else {"unfollow"} if follow < 0 else set()
-        names |= {"repeat"} if click and item in before["library"] else set()
+        names |= {"repeat"} if click and item in before["recent_items"] else set()
     return names
 
 
@@ -174,7 +174,7 @@ def test_the_logged_visit_of_a_warm_user_is_made_of_steps_computed_by_hand(scena
             "mood_age": 0,
             "seen_mood": -1,
             "follows": np.zeros(world.sizes.num_creators),
-            "library": np.full(16, NO_ITEM),
+            "recent_items": np.full(16, NO_ITEM),
             "num_consumed": 0,
         }
         assert session["num_shown"] == tenure
@@ -186,7 +186,7 @@ def test_the_logged_visit_of_a_warm_user_is_made_of_steps_computed_by_hand(scena
             _, state, [(_, *feedback)] = step_by_hand(logged, world.item_records, [0], world.scenario, world.moods, 50)
             assert session["history_feedback"][step].tolist() == pytest.approx(feedback, abs=1e-6)
             happened |= {name for name, is_so in {"click": feedback[1], "purchase": feedback[4]}.items() if is_so}
-        for_good = {name: state[name] for name in ("interests", "follows", "library", "num_consumed")}
+        for_good = {name: state[name] for name in ("interests", "follows", "recent_items", "num_consumed")}
         np.testing.assert_allclose(session["interests"], for_good["interests"], atol=1e-6)
         assert_state_is(session, first_state | for_good)
     assert happened >= ({"click", "purchase"} if scenario_name == "Ecommerce" else {"click"})

@@ -91,8 +91,8 @@ def test_interests_library_and_following_stay_with_a_warm_user_and_the_rest_begi
     assert (sessions["num_consumed"] == sessions["tenure"]).all()
     for session in sessions:
         tenure = int(session["tenure"])
-        consumed = session["library"][:tenure]
-        assert (session["library"][tenure:] == NO_ITEM).all()
+        consumed = session["recent_items"][:tenure]
+        assert (session["recent_items"][tenure:] == NO_ITEM).all()
         moved = np.clip(np.bincount(consumed, minlength=3) * 0.1 + [0.1, 0.2, 0.3], -4.0, 4.0)
         np.testing.assert_allclose(session["interests"], moved)
         assert set(np.flatnonzero(session["follows"])) == set(creators[consumed])
