@@ -1,22 +1,40 @@
-"""Writing a file so that a reader finds the old content or the new, never half of it."""
+"""Atomic writes: a reader finds the old content of a file or the new content, never a part of it."""
 
 import os
+import platform
 import secrets
+import zlib
 from pathlib import Path
+
+_HOST = f"{zlib.crc32(platform.node().encode()):08x}"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace `path` by `content`: temporary file beside it, flush, fsync, rename, fsync of the folder.
+    """Replace `path` by `content`: temporary file in the same folder, flush, fsync, rename, fsync of the folder.
+
+    Temporary files that killed processes of this machine have left for the same path are deleted.
 
     Raises:
-        OSError: the folder does not exist or cannot be written; nothing is left behind.
+        OSError: the file cannot be written (no such folder, no permission, disk full); names the path, and leaves no
+            temporary file.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
-        # Not tempfile: it makes private files, and this one should follow the user's own umask.
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-    except OSError as error:
-        raise OSError(f"{path}: cannot be written ({error.strerror})") from error
+        _delete_abandoned(path)
+        _replace(path, content)
+    except (OSError, ValueError) as error:  # ValueError: a path with a null character
+        reason = getattr(error, "strerror", None) or error
+        raise OSError(f"{printable(path)}: cannot be written ({reason})") from error
+
+
+def printable(path: Path | str) -> str:
+    """The path as one line of text; escaped where it has control characters or is not valid Unicode."""
+    return str(path) if str(path).isprintable() else ascii(str(path))
+
+
+def _replace(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{_HOST}-{os.getpid()}-{secrets.token_hex(8)}.tmp")
+    # Not tempfile: its files are private, and this one follows the user's umask.
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -32,3 +50,17 @@ def write_atomically(path: Path, content: bytes) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _delete_abandoned(path: Path) -> None:
+    """Delete the temporary files of `path` whose process on this machine has ended."""
+    start = f".{path.name}.{_HOST}-"
+    for file in path.parent.iterdir() if os.name == "posix" else ():
+        if file.name.startswith(start) and file.name.endswith(".tmp"):
+            process = file.name.removeprefix(start).partition("-")[0]
+            try:
+                os.kill(int(process), 0)
+            except ProcessLookupError:
+                file.unlink(missing_ok=True)
+            except (OSError, ValueError):  # the process runs, or the name is not one of ours
+                continue

@@ -7,10 +7,8 @@ reach at all.
 Shape legend: N sessions, B particles (beliefs) of each, M candidates, D interest factors, P profile features.
 """
 
-import itertools
 import math
 import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -19,6 +17,7 @@ from numba import njit
 from agents.agent import Agent, Env, NotFittedError, Observations
 from agents.references.lookahead import LookaheadOracle, lookahead, sample_of
 from agents.references.value_weights import ModelBasedReference, ValueWeights
+from recsim_env.simulation.batch_threads import BatchThreads
 from recsim_env.simulation.observation import CONTEXT, FEEDBACK
 from recsim_env.simulation.random_streams import Purpose, combine, normal, stream, uniform_in
 from recsim_env.simulation.records import NO_ITEM, as_records
@@ -284,7 +283,6 @@ class BayesFilter(ModelBasedReference):
             self._welcome(observations, items, answers, is_first, rows[:, :, 0] > 0)
         candidates = self.places(observations["candidate_items"], times)
         scores = np.zeros(candidates.shape)
-        bounds = np.linspace(0, self.num_sessions, self.num_threads + 1).astype(int).tolist()
 
         mean_foresight = self._simulator.adapted(_scores)
 
@@ -294,8 +292,8 @@ class BayesFilter(ModelBasedReference):
                 *belief, candidates[part], self._items, self._parameters, self.value_weights.weights(), scores[part]
             )
 
-        with ThreadPoolExecutor(self.num_threads) as pool:
-            list(pool.map(score, [slice(a, b) for a, b in itertools.pairwise(bounds)]))
+        with BatchThreads(self.num_sessions, self.num_threads) as threads:
+            threads.run(score)
         return self.best(scores, candidates != NO_ITEM)
 
     def _welcome(self, observations, items, answers, is_first, is_row) -> None:

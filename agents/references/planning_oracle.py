@@ -7,9 +7,7 @@ candidates is what they do, not luck. What the real session will draw stays unkn
 Shape legend: N sessions, M candidates, R futures.
 """
 
-import itertools
 import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -17,6 +15,7 @@ from numba import njit
 
 from agents.agent import Observations
 from agents.references.lookahead import LookaheadOracle, best_by_foresight, lookahead
+from recsim_env.simulation.batch_threads import BatchThreads
 from recsim_env.simulation.random_streams import Purpose, combine
 from recsim_env.simulation.records import NO_ITEM, as_records, outcome_dtype
 from recsim_env.simulation.session import step_session
@@ -120,8 +119,6 @@ class PlanningOracle(LookaheadOracle):
     def act(self, observations: Observations, is_first: np.ndarray) -> np.ndarray:
         sessions, items, parameters = self._simulator.compiled_model()
         actions = np.zeros(self.num_sessions, np.int64)
-        num_parts = min(8 * self.num_threads, self.num_sessions)
-        bounds = np.linspace(0, self.num_sessions, num_parts + 1).astype(int).tolist()
         value_weights = self.value_weights.weights()
 
         plan_sessions = self._simulator.adapted(_plan)
@@ -131,6 +128,6 @@ class PlanningOracle(LookaheadOracle):
             model, sizes = (items, parameters), (self.num_options, self.num_futures)
             plan_sessions(sessions[part], scratch, outcomes, *model, *sizes, value_weights, actions[part])
 
-        with ThreadPoolExecutor(self.num_threads) as pool:
-            list(pool.map(plan, [slice(a, b) for a, b in itertools.pairwise(bounds)]))
+        with BatchThreads(self.num_sessions, self.num_threads, slices_per_thread=8) as threads:
+            threads.run(plan)
         return actions

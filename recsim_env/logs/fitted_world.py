@@ -10,6 +10,7 @@ Shape legend: I items, U users, D factors, K topics, F item features, P profile 
 import dataclasses
 import io
 import json
+import math
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from recsim_env.atomic_file import write_atomically
+from recsim_env.atomic_file import printable, write_atomically
 
 FORMAT_VERSION = 1
 """Of the .npz; a file of another version is refused."""
@@ -38,18 +39,12 @@ _NUMBERS: dict[str, tuple[str, type, float, float]] = {
     "num_user_ratings": ("U", np.int64, 1, np.inf),
     "rating_cuts": ("4", np.float64, -np.inf, np.inf),
 }
-_DAMAGE = (
-    ValueError,
-    TypeError,
-    AttributeError,
-    KeyError,
-    RuntimeError,
-    OSError,
-    EOFError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-"""What NumPy and zipfile raise for a file that is no archive, or a damaged one."""
+_MAX_BYTES = 2**31
+"""Of all arrays of a file together: a fit of a few million users."""
+
+_DAMAGE = (ValueError, TypeError, AttributeError, KeyError, RuntimeError, OSError, EOFError, MemoryError)
+_DAMAGE += (RecursionError, zipfile.BadZipFile, zlib.error)
+"""What NumPy, json and zipfile raise for a file that is not an archive, or is damaged."""
 
 _NAMES = {
     "item_ids": "I",
@@ -176,14 +171,11 @@ class FittedWorld:
         """
         path = Path(path)
         if not path.is_file():
-            raise FileNotFoundError(f"{path}: no such file; expected a fitted world (.npz)")
-        if not zipfile.is_zipfile(path):  # else NumPy advises to load it unsafely
-            raise ValueError(f"{path}: not a fitted world (.npz), or damaged")
+            raise FileNotFoundError(f"{printable(path)}: no such file; expected a fitted world (.npz)")
         try:
-            with np.load(path, allow_pickle=False) as archive:
-                found = {name: archive[name] for name in archive.files}
+            found = _read_arrays(path)
         except _DAMAGE as error:
-            raise ValueError(f"{path}: not a fitted world, or damaged ({_first_line(error)})") from error
+            raise ValueError(f"{path}: not a fitted world (.npz), or damaged ({_first_line(error)})") from error
         fields = {field.name for field in dataclasses.fields(cls)}
         version = found.pop("format_version", None)
         if version is None or version.shape != () or version.dtype.kind != "i":
@@ -196,8 +188,30 @@ class FittedWorld:
         try:
             facts = json.loads(str(found.pop("fit_facts")))
             return cls(fit_facts=facts, **found)
-        except ValueError as error:
+        except _DAMAGE as error:
             raise ValueError(f"{path}: damaged ({_first_line(error)})") from error
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an .npz, whose declared sizes are checked before anything is decompressed or allocated."""
+    arrays = {}
+    with zipfile.ZipFile(path) as archive:
+        size = sum(entry.file_size for entry in archive.infolist())
+        if size > _MAX_BYTES:
+            raise ValueError(f"holds {size:,} bytes; at most {_MAX_BYTES:,} are read")
+        for entry in archive.infolist():
+            with archive.open(entry) as file:
+                version = np.lib.format.read_magic(file)
+                read_header = (
+                    np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                )
+                shape, _, dtype = read_header(file)
+                num_bytes = math.prod(shape) * dtype.itemsize
+                if file.tell() + num_bytes != entry.file_size:
+                    raise ValueError(f"{entry.filename}: its header claims {num_bytes:,} bytes, which are not there")
+                file.seek(0)
+                arrays[entry.filename.removesuffix(".npy")] = np.lib.format.read_array(file, allow_pickle=False)
+    return arrays
 
 
 def _check_shape(name: str, array: np.ndarray, shape: str, sizes: dict[str, int]) -> None:

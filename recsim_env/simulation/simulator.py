@@ -3,9 +3,7 @@
 Shape legend: N sessions, S slots of a slate, M candidates, F content features.
 """
 
-import itertools
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +11,7 @@ import numpy as np
 from numba import njit
 
 from recsim_env.config import SessionConfig, check_number
+from recsim_env.simulation.batch_threads import BatchThreads
 from recsim_env.simulation.live_platform import LivePlatform
 from recsim_env.simulation.nearest_items import nearest_candidates, show_nearest_items
 from recsim_env.simulation.observation import FEEDBACK, ObservationLayout, observable_records, write_compact, write_flat
@@ -144,18 +143,10 @@ class Simulator:
             world.item_statistics,
             self.live_platform.counts if self.live_platform else np.zeros((0, 4)),
         )
-        bounds = np.linspace(0, num_sessions, min(num_threads, num_sessions) + 1).astype(int).tolist()
-        self._parts = [slice(a, b) for a, b in itertools.pairwise(bounds)]
-        self._pool = ThreadPoolExecutor(len(self._parts)) if len(self._parts) > 1 else None
+        self._threads = BatchThreads(num_sessions, num_threads)
 
     def __len__(self) -> int:
         return len(self.sessions)
-
-    def _in_parts(self, work: Callable[[slice], None]) -> None:
-        if self._pool is None:
-            work(slice(None))
-        else:
-            list(self._pool.map(work, self._parts))
 
     @property
     def has_started(self) -> bool:
@@ -197,14 +188,14 @@ class Simulator:
         if self.live_platform:
             self.live_platform.before_step(self.sessions)
         step_sessions = self.adapted(_step_sessions)
-        if self._pool is None:
-            step_sessions(self.sessions, slates, self.outcomes, self._items, self._parameters)
-        else:
-            self._in_parts(
+        if self._threads.is_parallel:
+            self._threads.run(
                 lambda part: step_sessions(
                     self.sessions[part], slates[part], self.outcomes[part], self._items, self._parameters
                 )
             )
+        else:  # without the cost of views, for single sessions
+            step_sessions(self.sessions, slates, self.outcomes, self._items, self._parameters)
         if self.live_platform:
             self.live_platform.after_step(self.sessions)
             if self.live_platform.is_over:
@@ -220,7 +211,7 @@ class Simulator:
 
     def show_nearest_items(self, points: np.ndarray) -> np.ndarray:
         """Make the items of the whole shelf nearest to [N, S, F] points the first S candidates; their [N, S] places."""
-        self._in_parts(lambda part: show_nearest_items(self.sessions[part], self._feature_columns, points[part]))
+        self._threads.run(lambda part: show_nearest_items(self.sessions[part], self._feature_columns, points[part]))
         return np.tile(np.arange(points.shape[1]), (len(self), 1))
 
     @cached_property
@@ -234,10 +225,10 @@ class Simulator:
             return self._observe_compact(sessions)
         flat = np.empty((len(sessions), self.layout.size), np.float32)
         frame = self._catalog, self.world.users.profiles, self.world.sizes.num_moods, self.config.session_length
-        if self._pool is None or which is not None:
-            write_flat(sessions, *frame, flat)
+        if self._threads.is_parallel and which is None:
+            self._threads.run(lambda part: write_flat(sessions[part], *frame, flat[part]))
         else:
-            self._in_parts(lambda part: write_flat(sessions[part], *frame, flat[part]))
+            write_flat(sessions, *frame, flat)
         return flat if kind == "flat" else self.layout.parts(flat)
 
     def _observe_compact(self, sessions: np.ndarray) -> dict[str, np.ndarray]:
@@ -307,6 +298,4 @@ class Simulator:
 
     def close(self) -> None:
         """End the threads, if there are any."""
-        if self._pool is not None:
-            self._pool.shutdown()
-            self._pool = None
+        self._threads.close()

@@ -257,13 +257,6 @@ def test_the_example_of_the_page_runs_as_it_stands_and_is_short(tmp_path):
     assert 0.0 < left < 0.2
 
 
-def test_the_links_of_the_page_lead_to_files():
-    links = re.findall(r"\]\(((?!https?://)[^)#]+)\)", PAGE)
-    assert len(links) >= 5
-    for link in links:
-        assert (CHECKOUT / "docs" / link).exists(), link
-
-
 def test_the_page_says_how_many_own_numbers_there_are():
     assert NUM_CUSTOM == 8
     assert "eight numbers" in PAGE
