@@ -1,174 +1,167 @@
-"""Agents that learn from a log of (session, item, stars), in which items were shown at random.
+"""Agents that learn from a log of (session, item, rating) in which items were shown at random.
 
-They know items by their ids, so they can say something of the very catalogue alone that the log is of; `learn` is
-given that catalogue and other people. Baseline predictors as in Koren, Bell and Volinsky, "Matrix factorization
-techniques for recommender systems", IEEE Computer 2009.
+They know items by their ids, and so have to be trained on the catalogue in which they act, with other users. Baseline
+predictors as in Koren, Bell and Volinsky, "Matrix factorization techniques for recommender systems", IEEE Computer
+2009.
 
-Shape legend: N sessions, M candidates, H rows of the history, R logged answers, I items.
+Shape legend: N sessions, M candidates, H rows of the history, R logged items, I items of the catalogue.
 """
 
 import zlib
 from abc import abstractmethod
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 from typing import Any
 
-import gymnasium
 import numpy as np
 
-import recsim_env  # noqa: F401  (registers the ids)
-from agents.agent import Learner, NotFittedError, Observations
-from agents.callbacks import Milestones
-from agents.rollouts.feedback import AnswerLog, counted_stars, rollout
-from agents.rules.popularity import num_impressions, observed_stars
-from agents.rules.random_agent import RandomAgent
-from agents.saved_tensors import load_tensors, save_tensors
+from agents.agent import Env, Learner, NotFittedError, Observations
+from agents.rollouts.feedback import FeedbackLog, observed_ratings, rollout, uniform_policy
+from agents.rules.popularity import num_impressions, rating_per_impression
 from recsim_env.config import check_number
-from recsim_env.envs.vector import RecommenderVectorEnv
 from recsim_env.simulation.observation import FEEDBACK, MAX_AGE, REFRESH_AT
 from recsim_env.simulation.records import NO_ITEM
 
 _KNOWN_IMPRESSIONS = 20.0
-"""Impressions from which on the platform's statistics of an item count for half and more."""
+"""Impressions at which the weight of an item's statistics is a half."""
 
 
-class LogLearner(Learner):
-    """Ranks by level + effect of the item + what this visitor's history says of it (`tastes`).
+class LoggedRatingsLearner(Learner):
+    """Ranks by level + item effect + the user's deviation from both (`user_scores`).
 
-    The level a + w (b + c s) is what the platform knows at that time: s is the item's observed stars per impression,
-    w = impressions / (impressions + 20), and a, b, c are fitted to the log by least squares. The effect is the mean
-    of what its logged stars are above the level, shrunk by a ridge. So an item that the log does not have (released
-    after its end, or never drawn) is ranked by popularity. What was consumed but not rated counts as the mean rating.
+    The level a + w (b + c s) is a regression on the item statistics: s is the item's rating per impression, w =
+    impressions / (impressions + 20), and a, b, c are fitted to the log by least squares. The item effect is the mean of
+    the residuals of its logged ratings, shrunk by a ridge. So items that are not in the log are ranked by popularity.
+    An item that was consumed but not rated counts as the mean rating.
 
     Args:
-        num_envs: sessions that run side by side while learning.
-        item_ridge: logged answers from which on an item's effect counts for half and more.
-        max_answers: only the latest so many answers are kept.
+        env: the env to learn and act in.
+        item_ridge: logged ratings at which the weight of an item's effect is a half.
+        max_rows: the latest logged items are used, at most this many.
+        seed: seeds the training.
     """
 
     observation = "compact"
+    num_envs = 512
     reads_evaluation_catalog = True
 
-    def __init__(self, *, num_envs: int = 512, item_ridge: float = 100.0, max_answers: int = 2_000_000) -> None:
-        check_number("num_envs", num_envs, 1, 1_000_000, int)
+    def __init__(
+        self, env: Env | str | None = None, *, item_ridge: float = 100.0, max_rows: int = 2_000_000, seed: int = 0
+    ) -> None:
+        super().__init__(env, seed=seed)
         check_number("item_ridge", item_ridge, 1e-9, 1e9)
-        check_number("max_answers", max_answers, 1, 10**9, int)
-        self.num_envs, self.item_ridge, self.max_answers = num_envs, item_ridge, max_answers
-        self.learnt: dict[str, np.ndarray] | None = None
-        """`levels` [3], `effects` [I], `unrated_stars` [], `catalog` [] (a checksum), and what `fit` adds."""
+        check_number("max_rows", max_rows, 1, 10**9, int)
+        self.item_ridge, self.max_rows = item_ridge, max_rows
+        self.parameters: dict[str, np.ndarray] = {}
+        """`levels` [3], `effects` [I], `unrated` [], `catalog` [] (a checksum), and the results of `fit_users`."""
+        self._pending_fit: Callable[[], None] | None = None
 
     @abstractmethod
-    def fit(
+    def fit_users(
         self, sessions: np.ndarray, items: np.ndarray, residuals: np.ndarray, num_items: int, seed: int
     ) -> dict[str, np.ndarray]:
-        """What `tastes` needs, from logged answers [R]; residuals are stars less level and effect; R may be 0."""
+        """The parameters of `user_scores`, from a log [R] of ratings minus level and item effect; R may be 0."""
 
     @abstractmethod
-    def tastes(
+    def user_scores(
         self, candidates: np.ndarray, shown: np.ndarray, residuals: np.ndarray, is_used: np.ndarray
     ) -> np.ndarray:
-        """[N, M] stars above the average visitor's, for items [N, M], from items [N, H] that were shown, what their
-        stars were above level and effect [N, H], and whether the row is in use [N, H]. Ids of missing items are 0."""
+        """[N, M]: expected ratings minus level and item effect.
 
-    def learn(
-        self,
-        env_id: str,
-        env_options: dict[str, Any],
-        num_steps: int,
-        seed: int,
-        report: Callable[[int], None] | None = None,
-        report_every: int = 0,
-    ) -> None:
-        num_envs = min(self.num_envs, num_steps)
-        env: Any = gymnasium.make_vec(
-            env_id, num_envs, vectorization_mode="vector_entry_point", observation="compact", **env_options
-        )
-        log = AnswerLog(has_purchases=env.simulator.layout.has_purchases, max_answers=self.max_answers)
-        player = RandomAgent()
-        player.begin(env, seed)
+        Args:
+            candidates: [N, M] ids; 0 for missing ones.
+            shown: [N, H] ids of the items in the history.
+            residuals: [N, H] their ratings minus level and item effect.
+            is_used: [N, H] whether the row is in use.
+        """
 
-        def show_at_random(observations: Observations, is_first: np.ndarray) -> np.ndarray:
-            return player.act({"candidate_mask": observations["candidate_items"] != NO_ITEM}, is_first)
-
-        def fit_and_report(num_taken: int) -> None:
-            self._fit_log(log, env, seed)
-            if report:
-                report(num_taken)
-
-        milestones = Milestones(fit_and_report, report_every, num_steps)
-        milestones.begin()
-        for step, exposure in enumerate(rollout(env, show_at_random, num_steps, seed), start=1):
+    def train(self, total_timesteps: int, update: Callable[[int], bool]) -> None:
+        env = self.training_env(total_timesteps)
+        log = FeedbackLog(has_purchases=self.layout.has_purchases, max_rows=self.max_rows)
+        self._pending_fit = fit = partial(self._fit, log, env, self.seed)
+        update(0)
+        exposures = rollout(env, uniform_policy(self, self.seed), total_timesteps, self.seed)
+        for step, exposure in enumerate(exposures, start=1):
             items = np.take_along_axis(exposure.observations["candidate_items"], exposure.slates, 1)
-            log.add(exposure, items=items, known=known_statistics(env, items, exposure.observations["time"]))
-            milestones.reach(step * num_envs)
-        milestones.end(num_steps // num_envs * num_envs)
+            log.add(exposure, items=items, statistics=item_statistics(env, items, exposure.observations["time"]))
+            self._pending_fit = fit
+            if not update(step * env.num_envs):
+                break
+        self._require_fit()
 
-    def _fit_log(self, log: AnswerLog, env: RecommenderVectorEnv, seed: int) -> None:
-        empty = {"session": np.zeros(0, np.int64), "items": np.zeros(0, np.int64), "known": np.zeros((0, 3))}
-        columns = {name: log[name] if len(log) else none for name, none in {**empty, "stars": np.zeros(0)}.items()}
-        sessions, items, stars = columns["session"], columns["items"], columns["stars"]
+    def _fit(self, log: FeedbackLog, env: Any, seed: int) -> None:
+        empty = {"session": np.zeros(0, np.int64), "items": np.zeros(0, np.int64), "statistics": np.zeros((0, 3))}
+        columns = {name: log[name] if len(log) else none for name, none in {**empty, "rating": np.zeros(0)}.items()}
+        sessions, items, ratings = columns["session"], columns["items"], columns["rating"]
         num_items, has_purchases = env.simulator.layout.num_items, env.simulator.layout.has_purchases
-        design = level_design(columns["known"], has_purchases)
-        levels = np.linalg.lstsq(design, stars, rcond=None)[0] if len(log) else np.array([0.0, 0.0, 1.0])
-        residuals = stars - design @ levels
+        design = level_design(columns["statistics"], has_purchases)
+        levels = np.linalg.lstsq(design, ratings, rcond=None)[0] if len(log) else np.array([0.0, 0.0, 1.0])
+        residuals = ratings - design @ levels
         effects = np.bincount(items, residuals, num_items) / (np.bincount(items, minlength=num_items) + self.item_ridge)
-        self.learnt = {
+        self.parameters = {
             "levels": levels,
             "effects": effects,
-            "unrated_stars": np.array(log.unrated_stars),
+            "unrated": np.array(log.unrated),
             "catalog": np.array(checksum(env)),
-            **self.fit(sessions, items, residuals - effects[items], num_items, seed),
+            **self.fit_users(sessions, items, residuals - effects[items], num_items, seed),
         }
 
-    def begin(self, env: RecommenderVectorEnv, seed: int = 0) -> None:
-        """Raises `ValueError` if the env's catalogue is not the one that the log was of."""
-        super().begin(env, seed)
-        self._env = env.unwrapped
-        if self.learnt is not None and self.learnt["catalog"] != checksum(self._env):
+    def _require_fit(self) -> None:
+        """Fit to the feedback logged so far; `NotFittedError` before training."""
+        if self._pending_fit is not None:
+            fit, self._pending_fit = self._pending_fit, None
+            fit()
+        if not self.parameters:
+            raise NotFittedError
+
+    def initial_state(self, num_sessions: int) -> None:
+        """Raises `ValueError` if the env's catalogue is not the one of the log."""
+        self._require_fit()
+        if self.parameters["catalog"] != checksum(self.env):
             raise ValueError(
-                f"env: has another catalogue than the log that {type(self).__name__} learnt from; "
-                "learn with the env's split and catalog_seed, and another user_split"
+                f"env: has another catalogue than the log of {type(self).__name__}; train it in an env with the same "
+                "split and catalog_seed, and another user_split"
             )
 
-    def act(self, observations: Observations, is_first: np.ndarray) -> np.ndarray:
-        if self.learnt is None:
-            raise NotFittedError
-        is_there, is_used = observations["candidate_items"] != NO_ITEM, observations["history_items"] != NO_ITEM
+    def act(
+        self, observations: Observations, state: None, episode_start: np.ndarray, deterministic: bool
+    ) -> np.ndarray:
+        self._require_fit()
+        is_available, is_used = observations["candidate_items"] != NO_ITEM, observations["history_items"] != NO_ITEM
         candidates, shown = (np.maximum(observations[f"{name}_items"], 0) for name in ("candidate", "history"))
         feedback = observations["history_feedback"].reshape(*shown.shape, len(FEEDBACK))
-        stars = counted_stars(feedback, self.layout.has_purchases, float(self.learnt["unrated_stars"]))
-        residuals = (stars - self._average_stars(shown, observations["time"])) * is_used
-        average = self._average_stars(candidates, observations["time"])
-        return self.best(average + self.tastes(candidates, shown, residuals, is_used), is_there)
+        ratings = observed_ratings(feedback, self.layout.has_purchases, float(self.parameters["unrated"]))
+        residuals = (ratings - self._expected_ratings(shown, observations["time"])) * is_used
+        expected = self._expected_ratings(candidates, observations["time"])
+        scores = expected + self.user_scores(candidates, shown, residuals, is_used)
+        return self.top_candidates(scores, is_available)
 
-    def _average_stars(self, items: np.ndarray, time: np.ndarray) -> np.ndarray:
+    def _expected_ratings(self, items: np.ndarray, time: np.ndarray) -> np.ndarray:
         """[N, K]: level and effect of items [N, K] at the platform's time [N, 1]."""
-        assert self.learnt is not None
-        design = level_design(known_statistics(self._env, items, time), self.layout.has_purchases)
-        return design @ self.learnt["levels"] + self.learnt["effects"][items]
+        design = level_design(item_statistics(self.env, items, time), self.layout.has_purchases)
+        return design @ self.parameters["levels"] + self.parameters["effects"][items]
 
-    def save(self, path: Path) -> None:
-        if self.learnt is None:
-            raise NotFittedError
-        save_tensors(path, type(self).__name__, self.learnt, {})
+    def learned(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        self._require_fit()
+        return self.parameters, {}
 
-    def load(self, path: Path) -> None:
-        self.learnt, _ = load_tensors(path, type(self).__name__)
+    def restore(self, tensors: dict[str, np.ndarray], learned: dict[str, Any]) -> None:
+        self.parameters = tensors
 
 
-def known_statistics(env: RecommenderVectorEnv, items: np.ndarray, time: np.ndarray) -> np.ndarray:
-    """[N, K, 3] float32: what the platform's other traffic says of items [N, K] at the platform's time [N, 1]."""
+def item_statistics(env: Any, items: np.ndarray, time: np.ndarray) -> np.ndarray:
+    """[N, K, 3] float32: statistics of items [N, K] at the platform's time [N, 1], before these sessions."""
     ages = np.clip(time - env.catalog_release_steps[items], 0, MAX_AGE)
     return env.catalog_statistics[REFRESH_AT[ages], items]
 
 
 def level_design(statistics: np.ndarray, has_purchases: bool) -> np.ndarray:
-    """[..., 3] float64: 1, w and w s, of statistics [..., 3]; see `LogLearner`."""
+    """[..., 3] float64: 1, w and w s, of statistics [..., 3]; see `LoggedRatingsLearner`."""
     impressions = num_impressions(statistics)
     weight = impressions / (impressions + _KNOWN_IMPRESSIONS)
-    return np.stack([np.ones_like(weight), weight, weight * observed_stars(statistics, has_purchases)], -1)
+    return np.stack([np.ones_like(weight), weight, weight * rating_per_impression(statistics, has_purchases)], -1)
 
 
-def checksum(env: RecommenderVectorEnv) -> int:
+def checksum(env: Any) -> int:
     """Of a catalogue: its content and its release steps."""
     return zlib.crc32(env.catalog_release_steps.tobytes(), zlib.crc32(env.catalog_features.tobytes()))
