@@ -1,21 +1,23 @@
-"""Knows the world but not the person: keeps a belief about who is visiting, and shows what is best under it.
+"""The Bayes filter: knows the items and the user model, and infers the user's latent state from feedback.
 
 A particle filter (Gordon, Salmond and Smith, 1993) over the user's latent state, regularised as by Liu and West,
-"Combined parameter and state estimation in simulation-based filtering", 2001. The reference for what an agent can
-reach at all.
+"Combined parameter and state estimation in simulation-based filtering", 2001. A reference for agents that observe what
+deployed agents observe of users.
 
-Shape legend: N sessions, B particles (beliefs) of each, M candidates, D interest factors, P profile features.
+Shape legend: N sessions, B particles of each, M candidates, H rows of the history, D interest factors, P profile
+features.
 """
 
 import math
 import os
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numba import njit
 
 from agents.agent import Agent, Env, NotFittedError, Observations
-from agents.references.lookahead import LookaheadOracle, lookahead, sample_of
+from agents.references.lookahead import LookaheadOracle, first_sessions, lookahead
 from agents.references.value_weights import ModelBasedReference, ValueWeights
 from recsim_env.simulation.batch_threads import BatchThreads
 from recsim_env.simulation.observation import CONTEXT, FEEDBACK
@@ -38,14 +40,14 @@ from recsim_env.simulation.user_model import (
 from recsim_env.world.world import World
 
 _MOOD_MISMATCH = -2.0
-"""Log-likelihood of a particle whose mood is not the one that shows; soft, as moods of particles change by chance."""
+"""Log-likelihood of a particle in another mood than the observed one; finite, as particles' moods are random."""
 
 _SHRINKAGE = 0.98
-"""Of particles towards their mean when they are drawn anew; the spread that this takes away is put back as noise."""
+"""Of particles towards their mean in resampling; noise restores the variance."""
 
 
 @njit(cache=True)
-def _log_probability_of_stars(opinion, noise_sd, rating, p):
+def log_rating_probability(opinion, noise_sd, rating, p):
     """log P(rating) of an opinion with Gaussian noise."""
     above = 1.0
     if rating > 1.5:
@@ -57,13 +59,13 @@ def _log_probability_of_stars(opinion, noise_sd, rating, p):
 
 
 @njit(cache=True)
-def take_in(particle, item, answer, p):
-    """Log-likelihood of an answer for one particle, whose state then changes as the user's did.
+def update_particle(particle, item, feedback, p):
+    """Advance a particle by one step of the user model, given the feedback; returns the feedback's log-likelihood.
 
-    `answer` is a row of feedback with the columns `FEEDBACK[2:]`, in the units of a session's history. A rating that
-    was not submitted is drawn, with the particle's own noise.
+    `feedback` is a row with the columns `FEEDBACK[2:]`, ratings from 1 to 5. A rating that was not submitted is drawn,
+    with the particle's own noise.
     """
-    click, consumption, rating, purchase, follow = answer[0], answer[1], answer[2], answer[3], answer[4]
+    click, consumption, rating, purchase, follow = feedback[0], feedback[1], feedback[2], feedback[3], feedback[4]
     affinity = effective_affinity(particle, item, p)
     utility = choice_utility(particle, item, affinity, p)
     if click == 0.0:
@@ -73,19 +75,19 @@ def take_in(particle, item, answer, p):
         return math.log(max(logistic(-utility), 1e-12))
     likelihood = math.log(max(logistic(utility), 1e-12))
     if p.consumption_noise > 0.0:
-        seen = min(max(consumption, 1e-9), 1.0 - 1e-9)
-        deviation = (math.log(seen / (1.0 - seen)) - consumption_logit(item, affinity, p)) / p.consumption_noise
+        share = min(max(consumption, 1e-9), 1.0 - 1e-9)
+        deviation = (math.log(share / (1.0 - share)) - consumption_logit(item, affinity, p)) / p.consumption_noise
         likelihood -= 0.5 * deviation * deviation
     if p.is_shop:
-        chance = purchase_probability(particle, item, affinity, p)
-        likelihood += math.log(max(chance if purchase > 0.0 else 1.0 - chance, 1e-12))
+        probability = purchase_probability(particle, item, affinity, p)
+        likelihood += math.log(max(probability if purchase > 0.0 else 1.0 - probability, 1e-12))
     expectation = 0.0
     if not p.is_shop or purchase > 0.0:
         expectation = anticipated_rating(particle, item, affinity, p)
         if rating > 0.0:
             noise_sd = particle.rating_scale * p.rating_noise
             opinion = mean_opinion(particle, affinity, p.rating_quality * item.quality, p)
-            likelihood += _log_probability_of_stars(opinion, noise_sd, rating, p)
+            likelihood += log_rating_probability(opinion, noise_sd, rating, p)
         else:
             rating = draw_rating(particle, item, affinity, p)
     decay(particle, p)
@@ -95,8 +97,8 @@ def take_in(particle, item, answer, p):
 
 
 @njit(cache=True)
-def _draw_anew(particles, weights, scratch, key, step):
-    """Systematic resampling with the weights [B], then a little noise on what never changes (Liu and West)."""
+def _resample(particles, weights, scratch, key, step):
+    """Systematic resampling with the weights [B], then shrinkage and noise of the interests (Liu and West)."""
     num_particles = len(particles)
     draws = stream(key, step, Purpose.PLANNING)
     position, total, source = uniform_in(draws, 0) / num_particles, weights[0], 0
@@ -123,8 +125,8 @@ def _draw_anew(particles, weights, scratch, key, step):
 
 
 @njit(cache=True)
-def _reweigh(particles, weights, logs):
-    """Add `logs` [B] to the logarithms of the weights [B]; returns the number of particles that still count."""
+def _normalise(particles, weights, logs):
+    """Set the weights [B] from their logarithms; returns the effective number of particles."""
     largest = logs.max()
     total, squares = 0.0, 0.0
     for b in range(len(particles)):
@@ -137,34 +139,34 @@ def _reweigh(particles, weights, logs):
 
 
 @njit(cache=True, nogil=True)
-def _filter(particles, weights, shown, answers, moods, is_news, has_stayed, scratch, items, parameters, key, step):
-    """Take in an answer of each session: reweigh its particles [N, B], and draw them anew when few count.
+def _filter(particles, weights, shown, feedback, moods, is_new, has_stayed, scratch, items, parameters, key, step):
+    """Update the particles [N, B] of the sessions `is_new` by one row of feedback; resample where few of them count.
 
-    `has_stayed`: the person could have left after the answer, and has not.
+    `has_stayed`: the user could have left after the feedback, and has not.
     """
     p = parameters[0]
     num_particles = particles.shape[1]
     logs = np.zeros(num_particles)
     for n in range(len(particles)):
-        if not is_news[n]:
+        if not is_new[n]:
             continue
         for b in range(num_particles):
             particle = particles[n, b]
-            logs[b] = math.log(max(weights[n, b], 1e-300)) + take_in(particle, items[shown[n]], answers[n], p)
+            logs[b] = math.log(max(weights[n, b], 1e-300)) + update_particle(particle, items[shown[n]], feedback[n], p)
             if moods[n] >= 0 and particle.seen_mood != moods[n]:
                 logs[b] += _MOOD_MISMATCH
-            if has_stayed and particle.patience <= 0.0:  # this one would have left
+            if has_stayed and particle.patience <= 0.0:  # such a user would have left
                 logs[b] = -1e300
-        if _reweigh(particles[n], weights[n], logs) < 0.5 * num_particles:
+        if _normalise(particles[n], weights[n], logs) < 0.5 * num_particles:
             own_key = np.uint64(key + np.uint64(n))
-            _draw_anew(particles[n], weights[n], scratch, own_key, step)
+            _resample(particles[n], weights[n], scratch, own_key, step)
 
 
 @njit(cache=True, nogil=True)
-def _come_back(particles, users, times, is_back, parameters):
-    """After its logged history each session's user begins a visit, at that time."""
+def _start_visits(particles, users, times, is_first, parameters):
+    """After the logged history, start the visits `is_first` at these platform times."""
     for n in range(len(particles)):
-        if is_back[n]:
+        if is_first[n]:
             for b in range(particles.shape[1]):
                 particle = particles[n, b]
                 init_visit(particle, users[particle.user], parameters[0])
@@ -174,7 +176,7 @@ def _come_back(particles, users, times, is_back, parameters):
 
 @njit(cache=True, nogil=True)
 def _scores(particles, weights, candidates, items, parameters, value_weights, out):
-    """Fill `out` [N, M] with the mean foresight over each session's particles."""
+    """Fill `out` [N, M] with the mean lookahead score over each session's particles."""
     p = parameters[0]
     for n in range(len(particles)):
         for m in range(candidates.shape[1]):
@@ -188,136 +190,188 @@ def _scores(particles, weights, candidates, items, parameters, value_weights, ou
 
 
 class ProfilePrior:
-    """Who may be visiting, judging by the profile: a linear-Gaussian model of profiles given interests.
+    """Which users of a population fit a profile: a linear-Gaussian model of profiles given interests.
 
-    atanh(profile) = interests W + c + e, fitted to `population` by least squares; a person of the population counts
-    by the density of the visitor's profile. Binary profiles (demographics) are treated alike, which is crude.
+    atanh(profile) = interests W + c + e, fitted to `population` by least squares; a user of the population has the
+    weight of the density of the observed profile. Binary features (demographics) are treated alike, which is crude.
     """
 
     def __init__(self, population: World) -> None:
         users = population.users
-        known = np.arctanh(np.clip(users.profiles.astype(np.float64), -0.999, 0.999))
+        profiles = np.arctanh(np.clip(users.profiles.astype(np.float64), -0.999, 0.999))
         design = np.column_stack([users.interests, np.ones(len(users))])
-        coefficients = np.linalg.lstsq(design, known, rcond=None)[0]
-        residuals = known - design @ coefficients
+        coefficients = np.linalg.lstsq(design, profiles, rcond=None)[0]
+        residuals = profiles - design @ coefficients
         self._scale = np.maximum(residuals.std(0), 0.05)
         self._predicted = design @ coefficients / self._scale
 
-    def draw(self, profiles: np.ndarray, num_people: int, generator: np.random.Generator) -> np.ndarray:
-        """[n, num_people] indices of people of the population, for each of the profiles [n, P]."""
-        known = np.arctanh(np.clip(profiles.astype(np.float64), -0.999, 0.999)) / self._scale
-        drawn = np.empty((len(profiles), num_people), np.int64)
-        for n, own in enumerate(known):
-            logs = -0.5 * ((own - self._predicted) ** 2).sum(1)
+    def sample(self, profiles: np.ndarray, size: int, generator: np.random.Generator) -> np.ndarray:
+        """[n, size] indices of users of the population, for each of the profiles [n, P]."""
+        scaled = np.arctanh(np.clip(profiles.astype(np.float64), -0.999, 0.999)) / self._scale
+        users = np.empty((len(profiles), size), np.int64)
+        for n, row in enumerate(scaled):
+            logs = -0.5 * ((row - self._predicted) ** 2).sum(1)
             weights = np.exp(logs - logs.max())
             edges = np.cumsum(weights / weights.sum())
-            drawn[n] = np.minimum(np.searchsorted(edges, generator.random(num_people)), len(edges) - 1)
-        return drawn
+            users[n] = np.minimum(np.searchsorted(edges, generator.random(size)), len(edges) - 1)
+        return users
+
+
+@dataclass
+class Belief:
+    """Weighted particles of N sessions, and the model that they are updated by."""
+
+    generator: np.random.Generator
+    key: np.uint64
+    prior: ProfilePrior
+    items: np.ndarray
+    """[I] records: assumed items."""
+    users: np.ndarray
+    """[U] records of the population."""
+    first_sessions: np.ndarray
+    """[U] records: each user of the population before the first step."""
+    parameters: np.ndarray
+    particles: np.ndarray
+    """[N, B] session records."""
+    weights: np.ndarray
+    """[N, B] float64."""
+    step: int = 0
+
+
+@dataclass(frozen=True)
+class _History:
+    """Histories of N sessions, most recent row first."""
+
+    items: np.ndarray
+    """[N, H] int64: places in `Belief.items`."""
+    feedback: np.ndarray
+    """[N, H, 5] float64, as `update_particle` takes it."""
+    is_used: np.ndarray
+    """[N, H] bool."""
 
 
 class BayesFilter(ModelBasedReference):
-    """Plays by the mean foresight over its belief. It knows items and dynamics, and of the person only what is seen.
+    """Shows the candidate with the highest mean lookahead score over a belief about the user.
 
-    Its care is that of the foresight oracle.
+    It knows the items and the user model; of the user it observes what agents observe. The value weights are those of
+    the lookahead oracle.
 
     Args:
-        num_particles: particles B for each session.
-        num_threads: threads that share the scoring; 0 takes one for each core. It changes no number.
-        reads_history: False goes by the profile alone, each step as if nothing had been shown yet.
-        others: as for `ModelBasedReference`; the population is not the one it is evaluated in.
+        env: the env to tune and act in.
+        num_particles: particles B of each session.
+        num_threads: threads that share the scoring; 0 takes one for each core. It changes no result.
+        reads_history: False for a belief from the profile alone, in each step.
+        settings: further arguments of `ModelBasedReference`.
     """
 
-    observation = "compact"
-
     def __init__(
-        self, *, num_particles: int = 512, num_threads: int = 0, reads_history: bool = True, **others: Any
+        self,
+        env: Env | str | None = None,
+        *,
+        num_particles: int = 512,
+        num_threads: int = 0,
+        reads_history: bool = True,
+        **settings: Any,
     ) -> None:
-        super().__init__(**others)
+        super().__init__(env, **settings)
         self.num_particles, self.num_threads = num_particles, num_threads or os.cpu_count() or 1
         self.reads_history = reads_history
 
-    def trial(self, value_weights: ValueWeights) -> Agent:
+    def with_weights(self, value_weights: ValueWeights) -> Agent:
         return LookaheadOracle(value_weights=value_weights)
 
-    def begin(self, env: Env, seed: int = 0) -> None:
-        super().begin(env, seed)
-        if self.population is None:
-            raise NotFittedError
-        self._prior = ProfilePrior(self.population)
-        self._generator = np.random.default_rng(seed)
-        self._key, self._step = np.uint64(self._generator.integers(2**63)), 0
-        _, _, self._parameters = self._simulator.compiled_model()
-        self._items = as_records(self.known_items(env))
-        self._users = as_records(self.population.user_records)
-        everyone = np.arange(len(self.population.users))
-        self._people = sample_of(self.population, everyone, self._generator)
-        size = self.num_sessions, self.num_particles
-        self._particles = as_records(np.zeros(size, self._people.dtype))
-        self._scratch = as_records(np.zeros(self.num_particles, self._people.dtype))
-        self._weights = np.zeros(size)
+    def assumed_items(self) -> np.ndarray:
+        """[I] records: the items as this reference knows them."""
+        return self.env.simulator.world.item_records
 
-    def known_items(self, env: Env) -> np.ndarray:
-        """[I] records: what it takes the items to be."""
-        return env.unwrapped.simulator.world.item_records
+    def item_places(self, items: np.ndarray, times: np.ndarray) -> np.ndarray:
+        """[N, k] int64: places in `assumed_items` of items [N, k] at platform times [N, k] or [N, 1].
 
-    def places(self, items: np.ndarray, times: np.ndarray) -> np.ndarray:
-        """[N, k] int64: where items [N, k], at platform times [N, k] or [N, 1], stand in `known_items`; `NO_ITEM`
-        where they are missing."""
+        `NO_ITEM` where an item is missing.
+        """
         return items
 
-    def act(self, observations: Observations, is_first: np.ndarray) -> np.ndarray:
-        times, num_features = observations["time"], self.layout.num_profile_features
-        back = np.arange(observations["history_items"].shape[1])
-        items = self.places(observations["history_items"], times - 1 - back)
-        rows = observations["history_feedback"].reshape(self.num_sessions, -1, len(FEEDBACK)).astype(np.float64)
-        if not self.reads_history:
-            rows, is_first = np.zeros_like(rows), np.ones_like(is_first)
-        answers = rows[:, :, 2:]
-        answers[:, :, 2] = np.rint(5.0 * answers[:, :, 2])
-        shown_moods = observations["user"][:, num_features + len(CONTEXT) :]
-        moods = np.full(self.num_sessions, -1)
-        if shown_moods.shape[1]:
-            moods = np.where(shown_moods.any(1), shown_moods.argmax(1), -1)
-        self._take_in(items[:, 0], answers[:, 0], moods, ~is_first & (rows[:, 0, 0] > 0), has_stayed=True)
-        if is_first.any():
-            self._welcome(observations, items, answers, is_first, rows[:, :, 0] > 0)
-        candidates = self.places(observations["candidate_items"], times)
-        scores = np.zeros(candidates.shape)
+    def initial_state(self, num_sessions: int) -> Belief:
+        if self.population is None:
+            raise NotFittedError
+        generator = self.new_generator()
+        key = np.uint64(generator.integers(2**63))
+        users = first_sessions(self.population, np.arange(len(self.population.users)), generator)
+        return Belief(
+            generator=generator,
+            key=key,
+            prior=ProfilePrior(self.population),
+            items=as_records(self.assumed_items()),
+            users=as_records(self.population.user_records),
+            first_sessions=users,
+            parameters=self.env.simulator.compiled_model()[2],
+            particles=as_records(np.zeros((num_sessions, self.num_particles), users.dtype)),
+            weights=np.zeros((num_sessions, self.num_particles)),
+        )
 
-        mean_foresight = self._simulator.adapted(_scores)
+    def act(
+        self, observations: Observations, state: Belief, episode_start: np.ndarray, deterministic: bool
+    ) -> np.ndarray:
+        times, num_sessions = observations["time"], len(episode_start)
+        history = self._history(observations)
+        is_first = episode_start if self.reads_history else np.ones_like(episode_start)
+        observed_moods = observations["user"][:, self.layout.num_profile_features + len(CONTEXT) :]
+        moods = np.full(num_sessions, -1)
+        if observed_moods.shape[1]:
+            moods = np.where(observed_moods.any(1), observed_moods.argmax(1), -1)
+        self._update(state, history, 0, moods, ~is_first & history.is_used[:, 0], has_stayed=True)
+        if is_first.any():
+            self._start_sessions(state, observations, history, is_first)
+        candidates = self.item_places(observations["candidate_items"], times)
+        scores, mean_scores = np.zeros(candidates.shape), self.env.simulator.adapted(_scores)
 
         def score(part: slice) -> None:
-            belief = self._particles[part], self._weights[part]
-            mean_foresight(
-                *belief, candidates[part], self._items, self._parameters, self.value_weights.weights(), scores[part]
-            )
+            belief, model = (state.particles[part], state.weights[part]), (state.items, state.parameters)
+            mean_scores(*belief, candidates[part], *model, self.value_weights.as_array(), scores[part])
 
-        with BatchThreads(self.num_sessions, self.num_threads) as threads:
+        with BatchThreads(num_sessions, self.num_threads) as threads:
             threads.run(score)
-        return self.best(scores, candidates != NO_ITEM)
+        return self.top_candidates(scores, candidates != NO_ITEM)
 
-    def _welcome(self, observations, items, answers, is_first, is_row) -> None:
-        """Draw particles for new sessions, and take in the logged history of those who bring one."""
+    def _history(self, observations: Observations) -> _History:
+        ids = observations["history_items"]
+        rows = observations["history_feedback"].reshape(*ids.shape, len(FEEDBACK)).astype(np.float64)
+        if not self.reads_history:
+            rows = np.zeros_like(rows)
+        feedback = rows[:, :, 2:]
+        feedback[:, :, 2] = np.rint(5.0 * feedback[:, :, 2])
+        items = self.item_places(ids, observations["time"] - 1 - np.arange(ids.shape[1]))
+        return _History(items, feedback, rows[:, :, 0] > 0)
+
+    def _start_sessions(
+        self, state: Belief, observations: Observations, history: _History, is_first: np.ndarray
+    ) -> None:
+        """Draw particles of new sessions from the prior, and update them by the logged histories of warm users."""
         profiles = observations["user"][is_first, : self.layout.num_profile_features]
-        people = self._prior.draw(profiles, self.num_particles, self._generator)
-        self._particles[is_first] = self._people[people]
-        self._particles["noise_key"][is_first] = self._generator.integers(2**63, size=people.shape).astype(np.uint64)
-        self._weights[is_first] = 1.0 / self.num_particles
+        users = state.prior.sample(profiles, self.num_particles, state.generator)
+        state.particles[is_first] = state.first_sessions[users]
+        keys = state.generator.integers(2**63, size=users.shape).astype(np.uint64)
+        state.particles["noise_key"][is_first] = keys
+        state.weights[is_first] = 1.0 / self.num_particles
         times = observations["time"][:, 0]
-        unknown = np.full(self.num_sessions, -1)
-        for back in range(is_row.shape[1] - 1, -1, -1):
-            is_news = is_first & is_row[:, back]
-            if is_news.any():
-                self._particles["start_step"][is_news] = (times[is_news] - back - 1)[:, None]
-                self._particles["step"][is_news] = 0
-                # Nobody leaves a log: patience that was spent in it says nothing.
-                self._take_in(items[:, back], answers[:, back], unknown, is_news, has_stayed=False)
-        self._simulator.adapted(_come_back)(self._particles, self._users, times, is_first, self._parameters)
+        unobserved = np.full(len(is_first), -1)
+        for back in range(history.is_used.shape[1] - 1, -1, -1):
+            is_new = is_first & history.is_used[:, back]
+            if is_new.any():
+                state.particles["start_step"][is_new] = (times[is_new] - back - 1)[:, None]
+                state.particles["step"][is_new] = 0
+                # Users do not leave within a log: patience spent in it is no evidence.
+                self._update(state, history, back, unobserved, is_new, has_stayed=False)
+        self.env.simulator.adapted(_start_visits)(state.particles, state.users, times, is_first, state.parameters)
 
-    def _take_in(self, shown, answers, moods, is_news, has_stayed) -> None:
-        if is_news.any():
-            self._step += 1
-            belief, model = (self._particles, self._weights), (self._items, self._parameters)
-            self._simulator.adapted(_filter)(
-                *belief, shown, answers, moods, is_news, has_stayed, self._scratch, *model, self._key, self._step
-            )
+    def _update(
+        self, state: Belief, history: _History, row: int, moods: np.ndarray, is_new: np.ndarray, has_stayed: bool
+    ) -> None:
+        """Update the sessions `is_new` by one row of their histories."""
+        if is_new.any():
+            state.step += 1
+            evidence = history.items[:, row], history.feedback[:, row], moods, is_new, has_stayed
+            scratch = as_records(np.zeros(self.num_particles, state.particles.dtype))
+            model = scratch, state.items, state.parameters
+            update = self.env.simulator.adapted(_filter)
+            update(state.particles, state.weights, *evidence, *model, state.key, state.step)

@@ -1,10 +1,9 @@
-"""Knows how people behave, and sees of them and of items only what an agent sees: what foresight makes of that.
+"""The Bayes filter with estimated items: it knows the user model, and observes of items what agents observe.
 
-The Bayes-filter player is told what every item is. Nobody else is, so the distance to it says how much an agent lacks,
-and not how much of that it could have. This one estimates items from content, age and statistics. It looks ahead by
-`foresight`, as the other does, so a policy that plans better may stand above it.
+The distance to `BayesFilter`, which observes true item attributes, is the value of knowing the items; the distance to
+other agents is what they could still gain. It looks one step ahead, so an agent that plans better may exceed it.
 
-Shape legend: N sessions, M candidates, I items, A refreshes.
+Shape legend: N sessions, M candidates, I items, A refreshes of the item statistics.
 """
 
 from typing import Any
@@ -14,40 +13,44 @@ import numpy as np
 from agents.agent import Env
 from agents.references.bayes_filter import BayesFilter
 from agents.references.item_estimator import ItemEstimator
+from recsim_env.envs.vector import RecommenderVectorEnv
 from recsim_env.simulation.observation import MAX_AGE, REFRESH_AT
 from recsim_env.simulation.records import NO_ITEM
 
 
 class BayesFilterObserved(BayesFilter):
-    """The Bayes-filter player that has to make do with what can be seen of items.
+    """The Bayes filter with items that are estimated from content, age and statistics.
 
     Args:
-        num_catalogs: catalogues that `ItemEstimator` learns from.
-        num_epochs: times that it looks at each of their items, at most.
-        others: as for `BayesFilter`.
+        env: the env to tune and act in.
+        num_catalogs: catalogues that `ItemEstimator` is trained on.
+        num_epochs: epochs of its training, at most.
+        settings: further arguments of `BayesFilter`.
     """
 
-    def __init__(self, *, num_catalogs: int = 8, num_epochs: int = 12, **others: Any) -> None:
-        super().__init__(**others)
+    def __init__(
+        self, env: Env | str | None = None, *, num_catalogs: int = 8, num_epochs: int = 12, **settings: Any
+    ) -> None:
+        super().__init__(env, **settings)
         self.estimator = ItemEstimator(num_catalogs=num_catalogs, num_epochs=num_epochs)
 
-    def choose(self, env: Any) -> None:
-        super().choose(env)
-        self.estimator.learn(**self._learnt_in)
+    def tune(self, env: RecommenderVectorEnv) -> None:
+        super().tune(env)
+        self.estimator.fit(env)
 
-    def known_items(self, env: Env) -> np.ndarray:
-        """[A x I] records: what each item seems to be after each refresh of its statistics."""
-        self._release_steps = env.unwrapped.catalog_release_steps
-        return self.estimator.estimates(env).reshape(-1)
+    def assumed_items(self) -> np.ndarray:
+        """[A x I] records: estimates after each refresh of the statistics."""
+        return self.estimator.estimates(self.env).reshape(-1)
 
-    def places(self, items: np.ndarray, times: np.ndarray) -> np.ndarray:
-        ages = (times - self._release_steps[items]).clip(0, MAX_AGE)
-        return np.where(items == NO_ITEM, NO_ITEM, REFRESH_AT[ages] * len(self._release_steps) + items)
+    def item_places(self, items: np.ndarray, times: np.ndarray) -> np.ndarray:
+        release_steps = self.env.catalog_release_steps
+        ages = (times - release_steps[items]).clip(0, MAX_AGE)
+        return np.where(items == NO_ITEM, NO_ITEM, REFRESH_AT[ages] * len(release_steps) + items)
 
-    def learnt(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        (tensors, settings), (weights, schema) = super().learnt(), self.estimator.learnt()
-        return {**tensors, **weights}, {**settings, "schema": schema}
+    def learned(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        (_, learned), (weights, schema) = super().learned(), self.estimator.learned()
+        return weights, {**learned, "schema": schema}
 
-    def take(self, tensors: dict[str, np.ndarray], settings: dict[str, Any]) -> None:
-        super().take(tensors, {name: x for name, x in settings.items() if name != "schema"})
-        self.estimator.take({name: x for name, x in tensors.items() if name != "care"}, settings["schema"])
+    def restore(self, tensors: dict[str, np.ndarray], learned: dict[str, Any]) -> None:
+        super().restore(tensors, learned)
+        self.estimator.restore(tensors, learned["schema"])

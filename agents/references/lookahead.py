@@ -1,23 +1,23 @@
-"""A family of policies that mind what a click does to the person: the myopic one, and how planners begin.
+"""The lookahead score: a click's expected rating and the value of its consequences. Two references rank by it.
 
-Score of an item: click probability x chance that it is rated x (stars + care for trust (stars - promised stars) +
-care for patience (stars - 3) - care for budget price + care for following (chance to follow its creator)), where
-`stars` is the mean rating. With no care it is the mean rating of showing the item alone.
+Score of an item: click probability x rating probability x (rating + trust weight (rating - anticipated rating) +
+patience weight (rating - 3) - budget weight price + following weight (probability to follow its creator)), where
+`rating` is the expected rating. With weights of 0 it is the expected reward of showing the item alone.
 
 Shape legend: N sessions, M candidates, I items, A ages of an item.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numba import njit
 
 from agents.agent import Agent, Env, NotFittedError, Observations
-from agents.references.value_weights import ModelBasedReference, ValueWeights, best_care
-from agents.saved_tensors import load_tensors, save_tensors
+from agents.references.value_weights import ModelBasedReference, ValueWeights, best_weights, live_simulator
+from recsim_env.envs.vector import RecommenderVectorEnv
 from recsim_env.simulation.records import NO_ITEM
 from recsim_env.simulation.user_model import (
     anticipated_rating,
@@ -33,25 +33,25 @@ from recsim_env.world.world import World
 
 @njit(cache=True)
 def lookahead(session, item, p, value_weights):
-    """Score of an item for one person as he or she is now."""
+    """Score of an item for a user in the current state."""
     affinity = effective_affinity(session, item, p)
-    stars = expected_rating(session, item, affinity, p)
-    worth = stars + value_weights[1] * (stars - 3.0)
+    rating = expected_rating(session, item, affinity, p)
+    value = rating + value_weights[1] * (rating - 3.0)
     if value_weights[0] != 0.0:
-        worth += value_weights[0] * (stars - anticipated_rating(session, item, affinity, p))
+        value += value_weights[0] * (rating - anticipated_rating(session, item, affinity, p))
     if value_weights[3] != 0.0:
-        liking = (stars - 3.0) / 2.0
+        liking = (rating - 3.0) / 2.0
         if session.follows[item.creator] == 0:
-            worth += value_weights[3] * p.follow_probability * max(liking, 0.0)
+            value += value_weights[3] * p.follow_probability * max(liking, 0.0)
         else:
-            worth += value_weights[3] * p.unfollow_probability * min(liking, 0.0)
+            value += value_weights[3] * p.unfollow_probability * min(liking, 0.0)
     if p.is_shop:
-        worth = purchase_probability(session, item, affinity, p) * (worth - value_weights[2] * item.price)
-    return logistic(choice_utility(session, item, affinity, p)) * worth
+        value = purchase_probability(session, item, affinity, p) * (value - value_weights[2] * item.price)
+    return logistic(choice_utility(session, item, affinity, p)) * value
 
 
 @njit(cache=True)
-def best_by_foresight(session, items, p, value_weights):
+def best_by_lookahead(session, items, p, value_weights):
     """Index of the candidate with the highest score."""
     best, best_score = 0, -np.inf
     for m in range(len(session.candidates)):
@@ -65,7 +65,7 @@ def best_by_foresight(session, items, p, value_weights):
 @njit(cache=True, nogil=True)
 def _actions(sessions, items, parameters, value_weights, out):
     for n in range(len(sessions)):
-        out[n] = best_by_foresight(sessions[n], items, parameters[0], value_weights)
+        out[n] = best_by_lookahead(sessions[n], items, parameters[0], value_weights)
 
 
 @njit(cache=True, nogil=True)
@@ -77,118 +77,142 @@ def _scores(sessions, items, parameters, value_weights, out):
 
 
 @njit(cache=True, nogil=True)
-def _mean_over_people(people, items, parameters, value_weights, out):
-    """Fill `out` [I, A] with the mean score of each item at the ages 0 .. A - 1."""
+def _mean_scores(users, items, parameters, value_weights, out):
+    """Fill `out` [I, A] with the mean score over users of each item at the ages 0 .. A - 1."""
     for i in range(len(items)):
         for age in range(out.shape[1]):
             out[i, age] = 0.0
-            for n in range(len(people)):
-                people[n].start_step = items[i].release_step + age
-                out[i, age] += lookahead(people[n], items[i], parameters[0], value_weights) / len(people)
+            for n in range(len(users)):
+                users[n].start_step = items[i].release_step + age
+                out[i, age] += lookahead(users[n], items[i], parameters[0], value_weights) / len(users)
 
 
-def sample_of(world: World, chosen: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Session records of users of a world, by their indices, as they come for the first time."""
+def first_sessions(world: World, chosen: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Records of the first sessions of users of a world, by their indices."""
     noise_keys = generator.integers(2**63, size=len(chosen)).astype(np.uint64)
     return new_user_sessions(world.user_records, chosen, noise_keys, world.sizes, world.parameters(2), world.own_users)
 
 
 class LookaheadOracle(ModelBasedReference):
-    """Privileged: shows the item with the best score for this person, whose state it reads."""
+    """Shows the candidate with the highest lookahead score, with the user's latent state known."""
 
-    observation = "compact"
-
-    def trial(self, value_weights: ValueWeights) -> Agent:
+    def with_weights(self, value_weights: ValueWeights) -> Agent:
         return LookaheadOracle(value_weights=value_weights)
 
-    def act(self, observations: Observations, is_first: np.ndarray) -> np.ndarray:
-        actions = np.zeros(self.num_sessions, np.int64)
-        self._simulator.adapted(_actions)(*self._simulator.compiled_model(), self.value_weights.weights(), actions)
+    def act(self, observations: Observations, state: Any, episode_start: np.ndarray, deterministic: bool) -> np.ndarray:
+        simulator = live_simulator(self, len(episode_start))
+        actions = np.zeros(len(episode_start), np.int64)
+        simulator.adapted(_actions)(*simulator.compiled_model(), self.value_weights.as_array(), actions)
         return actions
 
     def scores(self) -> np.ndarray:
-        """[N, M]: what it makes of each of the present candidates, in stars; 0 for missing ones."""
-        scores = np.zeros((self.num_sessions, self.layout.num_candidates))
-        self._simulator.adapted(_scores)(*self._simulator.compiled_model(), self.value_weights.weights(), scores)
+        """[N, M]: scores of the candidates in the sessions of the agent's env; 0 for missing ones."""
+        simulator = self.env.simulator
+        scores = np.zeros((len(simulator.sessions), self.layout.num_candidates))
+        simulator.adapted(_scores)(*simulator.compiled_model(), self.value_weights.as_array(), scores)
         return scores
 
 
-class HistoryBlindPolicy(ModelBasedReference):
-    """Shows the item with the best score for people in general, whatever this person has answered so far.
+@dataclass
+class ScoredItems:
+    """Mean scores of all items."""
 
-    It knows every item and the people of `population`, which no deployed agent does: an upper reference for policies
-    that do not personalise.
+    generator: np.random.Generator
+    release_steps: np.ndarray
+    """[I] int64."""
+    scores: np.ndarray
+    """[I, A] float64; the last age stands for all later ones."""
+
+    def of(self, observations: Observations) -> np.ndarray:
+        """[N, M]: scores of the candidates; undefined for missing ones."""
+        items = observations["candidate_items"]
+        ages = np.minimum(observations["time"] - self.release_steps[items], self.scores.shape[1] - 1)
+        return self.scores[items, ages]
+
+
+class HistoryBlindPolicy(ModelBasedReference):
+    """Shows the candidate with the highest mean score over the population, without history.
+
+    It knows the latent state of all items and of the training users: an upper reference for policies that do not
+    personalise.
 
     Args:
-        temperature: in units of the score; above 0 it draws candidates with probability exp(score / temperature) up
-            to a constant, so that people do not tire of what is best in general.
-        temperatures: values that `learn` tries.
-        num_people: people in whose eyes an item is scored.
-        others: as for `ModelBasedReference`.
+        env: the env to tune and act in.
+        temperature: in units of the score; above 0 it samples candidates from softmax(score / temperature), whether
+            `deterministic` or not: users tire of the same items.
+        temperatures: candidates for `temperature` in training.
+        num_users: users over whom scores are averaged.
+        settings: further arguments of `ModelBasedReference`.
     """
-
-    observation = "compact"
 
     def __init__(
         self,
+        env: Env | str | None = None,
         *,
         temperature: float = 0.0,
         temperatures: Sequence[float] = (0.0, 0.3, 1.0),
-        num_people: int = 256,
-        **others: Any,
+        num_users: int = 256,
+        **settings: Any,
     ) -> None:
-        super().__init__(**others)
-        self.temperature, self.temperatures, self.num_people = temperature, tuple(temperatures), num_people
+        super().__init__(env, **settings)
+        self.temperature, self.temperatures, self.num_users = temperature, tuple(temperatures), num_users
 
-    def trial(self, value_weights: ValueWeights, temperature: float = 0.0) -> Agent:
-        return HistoryBlindPolicy(
-            value_weights=value_weights, population=self.population, temperature=temperature, num_people=self.num_people
-        )
+    def with_weights(self, value_weights: ValueWeights, temperature: float = 0.0) -> Agent:
+        agent = HistoryBlindPolicy(value_weights=value_weights, temperature=temperature, num_users=self.num_users)
+        agent.population = self.population
+        return agent
 
-    def choose(self, env: Any) -> None:
+    def tune(self, env: RecommenderVectorEnv) -> None:
         highest = -np.inf
         for temperature in self.temperatures:
-            value_weights, mean_return = best_care(
-                partial(self.trial, temperature=temperature), env, self.weight_candidates
-            )
+            with_weights = partial(self.with_weights, temperature=temperature)
+            value_weights, mean_return = best_weights(with_weights, env, self.weight_candidates)
             if mean_return > highest:
                 highest, self.temperature, self.value_weights = mean_return, temperature, value_weights
 
     def best_params(self) -> dict[str, float]:
         return {**super().best_params(), "temperature": self.temperature}
 
-    def begin(self, env: Env, seed: int = 0) -> None:
-        super().begin(env, seed)
+    def initial_state(self, num_sessions: int) -> ScoredItems:
         if self.population is None:
             raise NotFittedError
-        _, items, parameters = self._simulator.compiled_model()
-        generator = np.random.default_rng(seed)
-        chosen = generator.integers(len(self.population.users), size=self.num_people)
-        people = sample_of(self.population, chosen, generator)
-        self._generator = generator
-        scenario, num_ages = self.population.scenario, 1
+        simulator, generator, scenario = self.env.simulator, self.new_generator(), self.population.scenario
+        chosen = generator.integers(len(self.population.users), size=self.num_users)
+        users, num_ages = first_sessions(self.population, chosen, generator), 1
         if scenario.behaviour.choice_freshness > 0.0:
             num_ages = min(scenario.catalog.shelf_life, int(8 * scenario.behaviour.freshness_half_life) + 1)
-        self._release_steps = env.unwrapped.catalog_release_steps
-        self._scores = np.zeros((len(items), num_ages))
-        self._simulator.adapted(_mean_over_people)(
-            people, items, parameters, self.value_weights.weights(), self._scores
-        )
+        _, items, parameters = simulator.compiled_model()
+        scores = np.zeros((len(items), num_ages))
+        simulator.adapted(_mean_scores)(users, items, parameters, self.value_weights.as_array(), scores)
+        return ScoredItems(generator, self.env.catalog_release_steps, scores)
 
-    def act(self, observations: Observations, is_first: np.ndarray) -> np.ndarray:
-        items = observations["candidate_items"]
-        ages = np.minimum(observations["time"] - self._release_steps[items], self._scores.shape[1] - 1)
-        scores = self._scores[items, ages]
-        if self.temperature > 0.0:  # the largest of the scores with Gumbel noise is a draw of the softmax
-            scores = scores + self.temperature * self._generator.gumbel(size=scores.shape)
-        return self.best(scores, items != NO_ITEM)
+    def act(
+        self, observations: Observations, state: ScoredItems, episode_start: np.ndarray, deterministic: bool
+    ) -> np.ndarray:
+        scores = state.of(observations)
+        if self.temperature > 0.0:  # the maximum of scores with Gumbel noise is a draw from the softmax
+            scores = scores + self.temperature * state.generator.gumbel(size=scores.shape)
+        return self.top_candidates(scores, observations["candidate_items"] != NO_ITEM)
 
-    def save(self, path: Path) -> None:
-        if not self._learnt_in:
-            raise NotFittedError
-        own = {"care": self.value_weights.weights(), "temperature": np.array(self.temperature)}
-        save_tensors(path, type(self).__name__, own, self._learnt_in)
+    def log_probabilities(
+        self,
+        observations: Observations,
+        actions: np.ndarray,
+        state: ScoredItems | None = None,
+        episode_start: np.ndarray | None = None,
+    ) -> np.ndarray:
+        if self.temperature == 0.0:
+            return super().log_probabilities(observations, actions, state, episode_start)
+        state = state or self.initial_state(len(actions))
+        scores = np.where(observations["candidate_items"] != NO_ITEM, state.of(observations), -np.inf)
+        logits = scores / self.temperature
+        logits -= logits.max(1, keepdims=True)
+        return logits[np.arange(len(actions)), actions] - np.log(np.exp(logits).sum(1))
 
-    def load(self, path: Path) -> None:
-        super().load(path)
-        self.temperature = float(load_tensors(path, type(self).__name__)[0]["temperature"])
+    def learned(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        tensors, learned = super().learned()
+        return tensors, {**learned, "temperature": self.temperature}
+
+    def restore(self, tensors: dict[str, np.ndarray], learned: dict[str, Any]) -> None:
+        super().restore(tensors, learned)
+        self.temperature = learned["temperature"]

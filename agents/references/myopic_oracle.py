@@ -1,19 +1,21 @@
-"""Reads the latent state and shows what is best for this step: an upper reference, not an agent one could deploy."""
+"""The myopic oracle: maximises the reward of the current step, with the latent state known."""
 
 import numpy as np
 
-from agents.agent import Agent, Env, Observations
+from agents.agent import Agent, Observations
+from agents.references.value_weights import live_simulator
 
 
 class MyopicOracle(Agent):
-    """Privileged: ranks by the true mean reward of showing a candidate alone. It does not plan.
+    """Ranks by the true expected reward of showing a candidate alone; it does not plan.
 
-    For slates the ranking is greedy: it ignores that items on one slate compete for the click.
+    For slates the ranking is greedy: it ignores that the items of a slate compete for the click.
     """
 
-    def begin(self, env: Env, seed: int = 0) -> None:
-        super().begin(env, seed)
-        self._env = env.unwrapped
+    is_privileged = True
 
-    def act(self, observations: Observations, is_first: np.ndarray) -> np.ndarray:
-        return self.best(self._env.latent_state()["expected_rewards"], observations["candidate_mask"])
+    def act(
+        self, observations: Observations, state: None, episode_start: np.ndarray, deterministic: bool
+    ) -> np.ndarray:
+        expected_rewards = live_simulator(self, len(episode_start)).latent_state()["expected_rewards"]
+        return self.top_candidates(expected_rewards, observations["candidate_mask"])

@@ -1,45 +1,40 @@
-"""How much a policy minds the consequences of a step, and how players of a known world choose that.
-
-Shape legend: N sessions.
-"""
+"""Value weights of long-term consequences, and references that know the model of the environment and tune them."""
 
 import dataclasses
+import json
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import gymnasium
 import numpy as np
 
-import recsim_env  # noqa: F401  (registers the ids)
 from agents.agent import Agent, Env, Learner, NotFittedError
 from agents.rollouts.evaluation import evaluate
-from agents.saved_tensors import load_tensors, save_tensors
 from recsim_env.config import Scenario
+from recsim_env.envs.vector import RecommenderVectorEnv
 from recsim_env.world.world import World
 
 WEIGHT_CANDIDATES = (0.0, 0.5, 1.0, 2.0, 4.0)
-"""Values that each relevant field of `ValueWeights` is tried with."""
+"""Candidates for each relevant field of `ValueWeights`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ValueWeights:
-    """What the consequences of a step are worth to a policy, in stars."""
+    """The value of a step's consequences, in units of the rating scale."""
 
     trust: float = 0.0
-    """A star above what was promised."""
+    """Of a rating one above the anticipated rating."""
     patience: float = 0.0
-    """A star above 3."""
+    """Of a rating one above 3."""
     budget: float = 0.0
-    """A unit of the user's money that is not spent."""
+    """Of a unit of the user's budget that is left."""
     following: float = 0.0
-    """A creator whom the user follows."""
+    """Of a creator whom the user follows."""
 
     @staticmethod
     def relevant_in(scenario: Scenario) -> tuple[str, ...]:
-        """The names of what has consequences in a scenario at all."""
+        """The fields that matter in a scenario."""
         names = ["trust", "patience"]
         if scenario.behaviour.is_shop:
             names.append("budget")
@@ -47,111 +42,113 @@ class ValueWeights:
             names.append("following")
         return tuple(names)
 
-    def weights(self) -> np.ndarray:
-        """[4] float64, as compiled code takes them."""
+    def as_array(self) -> np.ndarray:
+        """[4] float64, for compiled code."""
         return np.array([self.trust, self.patience, self.budget, self.following])
 
 
 class ModelBasedReference(Learner):
-    """What players share that know the world already: they show one item a step, and learn only how much to care.
+    """Base of references that know the items and the user model, show one item a step, and tune value weights.
 
-    `learn` tries each value of `weight_candidates` in the training world, one field of `ValueWeights` after the other and twice around, and
-    keeps what gives the highest mean return. It takes no account of the budget of steps.
+    `train` tries each of `weight_candidates` in the agent's env, one field of `ValueWeights` after the other and twice
+    around, and keeps those with the highest mean return. It ignores the budget of steps.
 
     Args:
-        care: to begin with; what `learn` does not change.
-        population: the world whose people are expected, for players that expect any; `learn` takes the training world.
-        cares: values to try.
+        env: the env to tune and act in.
+        value_weights: initial weights.
+        weight_candidates: values to try.
         num_tuning_sessions: sessions in which each is tried.
+        seed: seeds what the agent draws.
     """
 
-    has_budget = False
+    observation = "compact"
+    is_privileged = True
+    uses_budget = False
 
     def __init__(
         self,
+        env: Env | str | None = None,
         *,
-        value_weights: ValueWeights = ValueWeights(),
-        population: World | None = None,
+        value_weights: ValueWeights | dict[str, float] | None = None,
         weight_candidates: Sequence[float] = WEIGHT_CANDIDATES,
         num_tuning_sessions: int = 500,
+        seed: int = 0,
     ) -> None:
-        self.value_weights, self.population = value_weights, population
+        super().__init__(env, seed=seed)
+        if isinstance(value_weights, ValueWeights):
+            self.settings["value_weights"] = dataclasses.asdict(value_weights)
+            self.value_weights = value_weights
+        else:
+            self.value_weights = ValueWeights(**(value_weights or {}))
         self.weight_candidates, self.num_tuning_sessions = tuple(weight_candidates), num_tuning_sessions
-        self._learnt_in: dict[str, Any] = {}
+        self.population: World | None = None
+        """The world of the training env, whose users are expected."""
+        self._training_arguments: dict[str, Any] | None = None
 
-    def begin(self, env: Env, seed: int = 0) -> None:
-        super().begin(env, seed)
+    def set_env(self, env: Env | str) -> None:
+        super().set_env(env)
         if self.slate_size != 1:
-            raise ValueError(f"slate_size={self.slate_size}: {type(self).__name__} shows one item a step")
-        self._simulator = env.unwrapped.simulator
+            raise ValueError(f"slate_size={self.slate_size}: {type(self).__name__} shows one item a step, must be 1")
 
     @abstractmethod
-    def trial(self, value_weights: ValueWeights) -> Agent:
-        """The agent whose returns tell how good a care is."""
+    def with_weights(self, value_weights: ValueWeights) -> Agent:
+        """The agent that is evaluated to tune the weights."""
 
-    def learn(
-        self,
-        env_id: str,
-        env_options: dict[str, Any],
-        num_steps: int,
-        seed: int,
-        report: Callable[[int], None] | None = None,
-        report_every: int = 0,
-    ) -> None:
-        env: Any = self._training_env(env_id, env_options, self.num_tuning_sessions)
-        self.population = env.simulator.world
-        self._learnt_in = {"env_id": env_id, "env_options": env_options}
-        self.choose(env)
-        if report:
-            report(0)
+    def train(self, total_timesteps: int, update: Callable[[int], bool]) -> None:
+        self.population, self._training_arguments = self.env.simulator.world, self.env.arguments
+        self.tune(self.env.remake(num_envs=self.num_tuning_sessions, observation=self.observation))
 
-    def choose(self, env: Any) -> None:
-        """Take the best care found in the training env."""
-        self.value_weights = best_care(self.trial, env, self.weight_candidates)[0]
-
-    def _training_env(self, env_id: str, env_options: dict[str, Any], num_envs: int) -> Any:
-        options = {**env_options, "observation": self.observation}
-        return gymnasium.make_vec(env_id, num_envs, vectorization_mode="vector_entry_point", **options)
+    def tune(self, env: RecommenderVectorEnv) -> None:
+        """Keep the best settings found in `env`."""
+        self.value_weights = best_weights(self.with_weights, env, self.weight_candidates)[0]
 
     def best_params(self) -> dict[str, float]:
-        """What `learn` chose."""
-        return {f"care_for_{name}": value for name, value in dataclasses.asdict(self.value_weights).items()}
+        return {f"{name}_weight": value for name, value in dataclasses.asdict(self.value_weights).items()}
 
-    def save(self, path: Path) -> None:
-        if not self._learnt_in:
+    def learned(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        if self._training_arguments is None:
             raise NotFittedError
-        tensors, settings = self.learnt()
-        save_tensors(path, type(self).__name__, tensors, settings)
+        try:
+            json.dumps(self._training_arguments)
+        except TypeError as error:
+            raise ValueError(f"env: the agent cannot be saved, its env was made with an object ({error})") from None
+        return {}, {"value_weights": dataclasses.asdict(self.value_weights), "env": self._training_arguments}
 
-    def load(self, path: Path) -> None:
-        self.take(*load_tensors(path, type(self).__name__))
-
-    def learnt(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """What a file has to hold: arrays, and settings that JSON can hold."""
-        return {"care": self.value_weights.weights()}, dict(self._learnt_in)
-
-    def take(self, tensors: dict[str, np.ndarray], settings: dict[str, Any]) -> None:
-        """Have learnt what another had."""
-        self._learnt_in = settings
-        trust, patience, budget, following = tensors["care"].tolist()
-        self.value_weights = ValueWeights(trust=trust, patience=patience, budget=budget, following=following)
-        if self._learnt_in:
-            self.population = self._training_env(**self._learnt_in, num_envs=1).simulator.world
+    def restore(self, tensors: dict[str, np.ndarray], learned: dict[str, Any]) -> None:
+        self.value_weights = ValueWeights(**learned["value_weights"])
+        self._training_arguments = learned["env"]
+        arguments = {**learned["env"], "num_envs": 1, "render_mode": None}
+        self.population = RecommenderVectorEnv(**arguments).simulator.world
 
 
-def best_care(
-    trial: Callable[[ValueWeights], Agent], env: Any, weight_candidates: Sequence[float]
+def best_weights(
+    with_weights: Callable[[ValueWeights], Agent], env: RecommenderVectorEnv, weight_candidates: Sequence[float]
 ) -> tuple[ValueWeights, float]:
-    """The care with the highest mean return in `env`, and that return."""
-    found: dict[ValueWeights, float] = {}
+    """The weights with the highest mean return in `env`, by coordinate search, and that return."""
+    returns: dict[ValueWeights, float] = {}
 
     def mean_return(value_weights: ValueWeights) -> float:
-        if value_weights not in found:
-            found[value_weights] = float(evaluate(trial(value_weights), env, 0).returns.mean())
-        return found[value_weights]
+        if value_weights not in returns:
+            returns[value_weights] = float(evaluate(with_weights(value_weights), env, 0).returns.mean())
+        return returns[value_weights]
 
     best = ValueWeights()
     for _ in range(2):
         for name in ValueWeights.relevant_in(env.simulator.world.scenario):
             best = max((dataclasses.replace(best, **{name: value}) for value in weight_candidates), key=mean_return)
     return best, mean_return(best)
+
+
+def live_simulator(agent: Agent, num_sessions: int) -> Any:
+    """The simulator behind an agent that reads the latent state of the sessions it acts in.
+
+    Raises:
+        ValueError: the agent's env has another number of sessions.
+    """
+    simulator = agent.env.simulator
+    if len(simulator.sessions) != num_sessions:
+        raise ValueError(
+            f"observations: {num_sessions} sessions, must be the {len(simulator.sessions)} of the env, whose latent "
+            f"state {type(agent).__name__} reads; call set_env(env)"
+        )
+    return simulator

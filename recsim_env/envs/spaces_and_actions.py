@@ -152,6 +152,11 @@ class BehindAdapter:
     _arguments: dict[str, Any]
 
     @property
+    def arguments(self) -> dict[str, Any]:
+        """The keyword arguments that this env was made with."""
+        return dict(self._arguments)
+
+    @property
     def observation_kind(self) -> str:
         """ "dict", "flat" or "compact"."""
         return self._adapter.observation
