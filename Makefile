@@ -1,20 +1,27 @@
-# Two commands for a newcomer: `make bench` and `make test`. Each makes its own .venv first.
+# Two commands for a newcomer: `make bench` and `make test`. Each creates .venv first.
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 OUT ?= runs/quick
 
-.PHONY: help bench test lint types check clean
+.PHONY: help bench test docs coverage lint types check lock clean
 
 help:
-	@echo "make bench   run the quick benchmark into $(OUT) (under 10 minutes on two cores)"
-	@echo "make test    run the tests"
-	@echo "make lint    ruff;  make types: mypy;  make check: test, lint and types"
-	@echo "make clean   remove .venv and what was built"
+	@echo "make bench      run the quick benchmark into $(OUT) (under 10 minutes on two cores)"
+	@echo "make test       run the tests"
+	@echo "make docs       build the documentation into site/"
+	@echo "make coverage   run the tests with branch coverage; HTML in htmlcov/"
+	@echo "make lint       ruff and the import contracts;  make types: mypy"
+	@echo "make check      test, lint, types and docs, as .ci/run does"
+	@echo "make lock       write requirements.lock from constraints.txt (needs uv)"
+	@echo "make clean      remove .venv and everything that was built"
 
-$(VENV)/installed: pyproject.toml constraints.txt
+# Every package with its hash first; then torch, which has a build for each accelerator, and the project itself.
+$(VENV)/installed: pyproject.toml constraints.txt requirements.lock
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement requirements.lock
+	$(RUN) -m pip install --quiet --disable-pip-version-check --no-build-isolation --constraint constraints.txt \
+		--editable '.[test,docs]'
 	@touch $@
 
 bench: $(VENV)/installed
@@ -23,15 +30,26 @@ bench: $(VENV)/installed
 test: $(VENV)/installed
 	$(RUN) -m pytest --numprocesses auto --dist loadfile
 
+docs: $(VENV)/installed
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
+
+coverage: $(VENV)/installed
+	$(RUN) -m pytest --numprocesses auto --dist loadfile --cov --cov-report term --cov-report html
+
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	PYTHONPATH=. $(VENV)/bin/lint-imports
 
 types: $(VENV)/installed
 	$(VENV)/bin/mypy
 
-check: test lint types
+check: test lint types docs
+
+lock:
+	grep -v '^torch==' constraints.txt | uv pip compile --quiet --no-deps --universal --python-version 3.11 \
+		--generate-hashes --no-annotate --custom-compile-command "make lock" --output-file requirements.lock -
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site htmlcov .coverage* *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
