@@ -1,0 +1,106 @@
+"""Tables and links of the README and the documentation agree with the code, the committed results and the files."""
+
+import dataclasses
+import inspect
+import re
+
+import gymnasium
+import pytest
+from conftest import CHECKOUT
+
+import recsim_env
+from recsim_env.config import SECTIONS, SessionConfig
+from recsim_env.scenarios import SCENARIOS
+from recsim_env.simulation import custom_user_model, user_model
+
+DOCS = CHECKOUT / "docs"
+README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+
+
+def rows_of(text: str, pattern: str) -> dict[str, str]:
+    """First cell -> rest of the line, of the table rows whose first cell matches."""
+    return dict(re.findall(rf"^\| ({pattern}) \| (.*) \|$", text, re.MULTILINE))
+
+
+def value_in(cell: str) -> float | bool:
+    cell = cell.replace(",", "").replace("−", "-")
+    return cell == "True" if cell in ("True", "False") else float(cell)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_page_lists_exactly_the_fields_that_a_preset_changes(name):
+    page = (DOCS / "environments" / f"{name.lower()}.md").read_text(encoding="utf-8")
+    stated = {
+        field.strip("`"): tuple(value_in(cell) for cell in rest.split(" | ")[:2])
+        for field, rest in rows_of(page, r"`\w+\.\w+`").items()
+    }
+    changed = {
+        f"{section}.{field.name}": (getattr(getattr(SCENARIOS[name], section), field.name), field.default)
+        for section, kind in SECTIONS.items()
+        for field in dataclasses.fields(kind)
+        if getattr(getattr(SCENARIOS[name], section), field.name) != field.default
+    }
+    assert stated == changed
+
+
+def test_pages_and_readme_name_exactly_the_registered_ids():
+    registered = {name for name in gymnasium.registry if name.startswith("recsim_env/")}
+    pages = "".join(page.read_text(encoding="utf-8") for page in DOCS.rglob("*.md"))
+    assert set(re.findall(r"recsim_env/[A-Z]\w+-v\d", pages)) == registered
+    plain = {name for name in registered if not re.search(r"(Slate|Content|Catalog)-v0$", name)}
+    assert plain <= set(re.findall(r"recsim_env/[A-Z]\w+-v\d", README)) <= registered
+
+
+def test_the_table_of_arguments_has_each_argument_with_its_default():
+    page = (DOCS / "environments" / "index.md").read_text(encoding="utf-8").split("## Arguments")[1].split("\n## ")[0]
+    stated = {name.strip("`"): rest.split(" | ")[0] for name, rest in rows_of(page, r"`\w+`").items()}
+    parameters = dict(inspect.signature(recsim_env.RecommenderEnv.__init__).parameters)
+    assert set(stated) == set(parameters) - {"self", "scenario"}
+    sizes = {field.name: field.default for field in dataclasses.fields(SessionConfig)}
+    for name, cell in stated.items():
+        default = sizes.get(name, parameters[name].default)
+        if name != "user_model":
+            assert cell.split(" (")[0].strip("`").strip('"') == str(default), name
+
+
+def test_the_guide_to_user_models_lists_every_function_that_can_be_replaced():
+    page = (DOCS / "custom_user_model.md").read_text(encoding="utf-8")
+    signatures = re.findall(r"^\| `(\w+)\((.*?)\)` \|", page, re.MULTILINE)
+    assert sorted(name for name, _ in signatures) == sorted(custom_user_model.REPLACEABLE)
+    for name, arguments in signatures:
+        function = getattr(user_model, name)
+        plain = getattr(function, "py_func", function)
+        assert arguments == ", ".join(inspect.signature(plain).parameters), name
+
+
+@pytest.mark.parametrize("suite", ["standard", "headline"])
+def test_scores_in_the_readme_are_those_of_the_committed_reports(suite):
+    report = (CHECKOUT / "benchmarks" / "results" / suite / "report.md").read_text("utf-8")
+    scores: dict[str, str] = {}  # of each agent, in the first table that has it
+    for agent, score in re.findall(r"^\| (?:\d+\. )?([\w-]+) \|(?: [a-z]+ \|)? (-?\d\.\d\d)\b", report, re.MULTILINE):
+        scores.setdefault(agent, score)
+    column = ["standard", "headline"].index(suite)
+    table = rows_of(README.split("## Results")[1], r"[a-z-]+")
+    stated = {agent: rest.split(" | ")[column].strip() for agent, rest in table.items() if agent != "agent"}
+    assert stated
+    assert stated == {agent: scores[agent] for agent in stated}
+
+
+@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(((?!https?://)[^)#]+)", README))))
+def test_a_link_of_the_readme_leads_to_a_file(link):
+    assert (CHECKOUT / link).exists()
+
+
+def test_the_citation_and_the_readme_have_the_version_of_the_package():
+    assert f"version: {recsim_env.__version__}\n" in (CHECKOUT / "CITATION.cff").read_text("utf-8")
+    assert f"version = {{{recsim_env.__version__}}}" in README
+
+
+def test_the_lock_has_every_pin_except_torch():
+    def pins(name: str) -> dict[str, str]:
+        found = re.findall(r"^([\w.-]+)==(\S+)", (CHECKOUT / name).read_text("utf-8"), re.MULTILINE)
+        return {package.lower().replace("_", "-"): version for package, version in found}
+
+    assert {name: version for name, version in pins("constraints.txt").items() if name != "torch"} == pins(
+        "requirements.lock"
+    )
