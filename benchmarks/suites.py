@@ -1,10 +1,13 @@
-"""What is compared with what: suites as data."""
+"""The suites: which agents are compared in which scenarios, with which budget."""
 
+import dataclasses
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from agents.registry import REGISTRY
+from agents.registry import REGISTRY, Entry, entry_named
 
 ZERO, ONE = "random", "planning-oracle"
 """The agents whose returns are the scores 0 and 1."""
@@ -13,10 +16,13 @@ LADDER = (
     *("random", "popularity", "linucb", "eb-linucb", "history-blind"),
     *("bayes-filter-observed", "myopic-oracle", "bayes-filter", "lookahead-oracle", "planning-oracle"),
 )
-"""The rungs of the headroom ladder."""
+"""The agents of the headroom ladder."""
 
 PRESETS = ("Video", "News", "Social", "Ecommerce", "Music")
-"""The five synthetic scenarios."""
+"""The synthetic scenarios."""
+
+TUNED = Path(__file__).parent / "tuned"
+"""Tuned settings, a JSON file for each agent; `python -m benchmarks tune --install` writes them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,24 +30,24 @@ class Worlds:
     """Where agents are trained and where they are evaluated; seed k of a suite takes the k-th of each."""
 
     split: str
-    """Part of the users and items that evaluation takes; training takes `train`."""
+    """Split of users and items in evaluation; training takes `train`."""
     training_catalog_seed: int
     catalog_seed: int
-    """Of the catalogue that agents are evaluated on."""
+    """Seed of the evaluation catalogue."""
     sessions_seed: int
-    """Of the first evaluation session."""
+    """Seed of the first evaluation session."""
     sessions_apart: int = 100_000
-    """Session seeds between two seeds of a suite: more than a suite has sessions."""
+    """Distance between the session seeds of two seeds of a suite; larger than its number of sessions."""
 
 
 HELD_OUT = Worlds(split="test", training_catalog_seed=0, catalog_seed=1_000_003, sessions_seed=2_000_003)
-"""People and items of the evaluation are in no training and in no tuning; only learners that `reads_evaluation_catalog`
-marks learn from what other people answered about its items."""
+"""Evaluation users and items occur in no training and no tuning; only learners with `reads_evaluation_catalog` learn
+from feedback that other users gave to these items."""
 
 TUNING = Worlds(split="train", training_catalog_seed=500, catalog_seed=3_000_017, sessions_seed=4_000_037)
-"""Where settings are chosen: nobody and nothing of `HELD_OUT` is in it."""
+"""The worlds of tuning, which share no user and no item with the evaluation in `HELD_OUT`."""
 
-Changes = Mapping[str, Mapping[str, Any]]
+Overrides = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,43 +55,57 @@ class Suite:
     """One comparison: every agent in every scenario with every seed.
 
     With seed k every agent is trained on users and a catalogue of its own, and evaluated on the k-th held-out catalogue
-    with the same sessions of held-out users: differences between agents are paired by seed and session. Learners that
-    `reads_evaluation_catalog` marks are trained on the evaluation's catalogue, with other users.
+    with the same sessions of held-out users: differences between agents are paired by seed and session. Learners with
+    `reads_evaluation_catalog` are trained on the evaluation catalogue, with other users.
     """
 
     scenarios: tuple[str, ...]
     agents: tuple[str, ...]
     num_seeds: int
     num_steps: int
-    """User-steps that a learner may take."""
+    """User-steps of training."""
     num_evaluations: int
     """Evaluations spread over those steps, besides the one before the first."""
     num_sessions: int
     """Evaluation sessions for each seed, the same for every agent."""
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """By agent, settings that this budget asks for in the place of the roster's."""
-    grid: Mapping[str, Changes] = field(default_factory=lambda: {"": {}})
-    """Variants of each scenario: what is added to its name, and what is changed in it."""
+    """Settings for this budget, by agent; they take precedence over the registry and over tuned settings."""
+    grid: Mapping[str, Overrides] = field(default_factory=lambda: {"": {}})
+    """Variants of each scenario: a suffix of its name, and overrides of its settings."""
     worlds: Worlds = HELD_OUT
     device: str = "cpu"
     about: str = ""
-    """What the suite is for, in a sentence."""
+    """The purpose of the suite, in a phrase."""
 
-    def tasks(self) -> dict[str, tuple[str, Changes]]:
-        """Name of each scenario x variant, with the scenario and the changes."""
+    def tasks(self) -> dict[str, tuple[str, Overrides]]:
+        """Name of each scenario x variant, with the scenario and the overrides."""
         return {
-            f"{scenario} {variant}".strip(): (scenario, changes)
+            f"{scenario} {variant}".strip(): (scenario, overrides)
             for scenario in self.scenarios
-            for variant, changes in self.grid.items()
+            for variant, overrides in self.grid.items()
         }
 
     def sizes(self) -> dict[str, Any]:
-        """What rows of one folder must have in common."""
-        return {
-            "num_steps": self.num_steps,
-            "num_evaluations": self.num_evaluations,
-            "num_sessions": self.num_sessions,
-        }
+        """The sizes that all rows of one folder share."""
+        return {name: getattr(self, name) for name in ("num_steps", "num_evaluations", "num_sessions")}
+
+    def entry(self, agent: str) -> Entry:
+        """The agent's registry entry with its tuned settings and those of the suite."""
+        entry = entry_named(agent)
+        return with_settings(entry, {**tuned_settings(agent), **self.settings.get(agent, {})})
+
+
+def with_settings(entry: Entry, settings: Mapping[str, Any]) -> Entry:
+    """The entry with other settings; `num_envs` among them are the lanes of its training."""
+    settings = {**entry.settings, **settings}
+    num_envs = settings.pop("num_envs", entry.num_envs)
+    return dataclasses.replace(entry, settings=settings, num_envs=num_envs)
+
+
+def tuned_settings(agent: str) -> dict[str, Any]:
+    """The settings in `benchmarks/tuned`, if the agent has been tuned."""
+    path = TUNED / f"{agent}.json"
+    return json.loads(path.read_text())["settings"] if path.is_file() else {}
 
 
 _COLD, _WARM = {"warm_share": 0.0}, {"warm_share": 1.0}
@@ -129,17 +149,17 @@ LONG: dict[str, dict[str, Any]] = {
     "large-model-distilled": {**_LONG_MODEL, "supervised_share": 0.03, "distillation_share": 0.33},
     "large-model-supervised": _LONG_MODEL,
 }
-"""Settings for millions of steps: larger batches than fifty thousand steps allow."""
+"""Settings for millions of steps: larger batches than 50,000 steps allow."""
 
 SUITES = {
     "quick": Suite(
-        about="what `make bench` runs: minutes on two cores",
+        about="a first comparison, the suite of `make bench`",
         scenarios=("Video", "News"),
         agents=(*_BEST_KNOWN, "myopic-oracle", "sequence-model", "pqn", "reinforce", "ppo", "dqn"),
         num_seeds=2,
         num_steps=50_000,
         num_evaluations=5,
-        num_sessions=64,
+        num_sessions=100,
     ),
     "standard": Suite(
         about="every agent in every scenario",
@@ -151,7 +171,7 @@ SUITES = {
         num_sessions=100,
     ),
     "headroom": Suite(
-        about="what there is to gain in each scenario, by the ladder's rungs alone",
+        about="the headroom ladder of each scenario",
         scenarios=(*PRESETS, "MovieLens", "Ratings"),
         agents=LADDER,
         num_seeds=5,
@@ -160,7 +180,7 @@ SUITES = {
         num_sessions=100,
     ),
     "coldstart": Suite(
-        about="new and known users x new and known items",
+        about="cold-start and warm users x new and known items",
         scenarios=("Video", "News"),
         agents=(*_BEST_KNOWN, *_LEARNERS, *_LARGE_MODELS),
         num_seeds=3,
@@ -175,7 +195,7 @@ SUITES = {
         },
     ),
     "headline": Suite(
-        about="five million steps: the large model, with and without a teacher, beside its rivals",
+        about="5 million steps: the large model, with and without a teacher, and its rivals",
         scenarios=("Video",),
         agents=(
             *("random", "popularity", "eb-linucb", "ppo", *_LARGE_MODELS),
@@ -188,7 +208,7 @@ SUITES = {
         settings=LONG,
     ),
     "gpu": Suite(
-        about="five million steps for each learner, on a GPU",
+        about="5 million steps for each learner, on a GPU",
         scenarios=PRESETS,
         agents=(*_BEST_KNOWN, *_LEARNERS, "recurrent-ppo", *_LARGE_MODELS),
         num_seeds=5,
@@ -199,7 +219,7 @@ SUITES = {
         device="cuda",
     ),
     "smoke": Suite(
-        about="shows within a minute that everything works",
+        about="a check of the installation that takes a minute",
         scenarios=("Video",),
         agents=("random", "popularity", "pqn", "planning-oracle"),
         num_seeds=2,

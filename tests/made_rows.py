@@ -21,21 +21,21 @@ FAMILY_OF = {
     "eb-linucb": "bandit",
     "thompson": "bandit",
     "neural-linear": "bandit",
-    "behaviour-cloning": "logged",
-    "supervised-greedy": "logged",
-    "decision-transformer": "logged",
-    "conservative-q": "logged",
-    "ppo": "learner",
-    "ppo-gru": "learner",
-    "a2c-gru": "learner",
-    "reinforce": "learner",
-    "pqn": "learner",
-    "slateq": "learner",
-    "dqn-double": "learner",
-    "sac-nearest": "learner",
-    "awac": "learner",
-    "transformer-10m": "learner",
-    "transformer-30m": "learner",
+    "behaviour-cloning": "supervised",
+    "supervised-greedy": "supervised",
+    "decision-transformer": "supervised",
+    "conservative-q": "supervised",
+    "ppo": "reinforcement",
+    "ppo-gru": "reinforcement",
+    "a2c-gru": "reinforcement",
+    "reinforce": "reinforcement",
+    "pqn": "reinforcement",
+    "slateq": "reinforcement",
+    "dqn-double": "reinforcement",
+    "sac-nearest": "reinforcement",
+    "awac": "reinforcement",
+    "transformer-10m": "reinforcement",
+    "transformer-30m": "reinforcement",
     "sb3-ppo": "library",
     "sb3-ppo-mlp": "library",
     "sb3-a2c": "library",
@@ -66,8 +66,8 @@ SCALES |= {"Ecommerce": (19.0, 37.0)}
 """Mean return of random and of the planning oracle in each scenario."""
 
 _LEVELS = {"random": 0.0, "history-blind": 0.5, "bayes-filter": 0.87, "myopic-oracle": 0.8, "planning-oracle": 1.0}
-_LEVEL_OF_FAMILY = {"rule": 0.22, "bandit": 0.3, "logged": 0.35, "learner": 0.45, "library": 0.12}
-_LEARNS = ("learner", "library")
+_LEVEL_OF_FAMILY = {"rule": 0.22, "bandit": 0.3, "supervised": 0.35, "reinforcement": 0.45, "library": 0.12}
+_LEARNS = ("reinforcement", "library")
 _NUM_STEPS, _T = 50_000, 50
 
 _ORIGIN: dict[str, Any] = {
@@ -113,7 +113,7 @@ def made_rows(
 
 def failed(row: dict[str, Any], error: str = "ValueError: loss is not finite (update 12)") -> dict[str, Any]:
     """The row that a run leaves that failed where `row` would have been."""
-    kept = ("suite", "agent", "family", "scenario", "seed", "cell", "version", *_ORIGIN)
+    kept = ("suite", "agent", "family", "scenario", "seed", "run", "version", *_ORIGIN)
     of_run = {"env_steps": 0, "wall_s": 0.0, "is_final": True, "status": "failed", "error": error}
     return {**{key: row[key] for key in kept}, **of_run}
 
@@ -126,7 +126,7 @@ def _row(agent: str, scenario: str, seed: int, share: float, level: float, retur
         "scenario": scenario,
         "seed": seed,
         "env_steps": int(share * _NUM_STEPS),
-        "cell": f"{agent}-{scenario}-{seed}",
+        "run": f"{agent}-{scenario}-{seed}",
         "version": _ORIGIN["versions"]["recsim-env"],
         "is_final": False,
         "status": "ok",
@@ -165,7 +165,7 @@ def _final(level: float, returns: np.ndarray, generator: np.random.Generator) ->
             "share_discovered": 0.4 + 0.3 * level,
             "steps_to_discovery": 30.0 - 10.0 * level,
         },
-        "ramps": {
+        "curves": {
             "by_step": {"reward": ramp, **num_sessions},
             "by_step_cold": {"reward": ramp, **num_sessions},
             "by_item_age": {"starts": starts, "reward": [None, *ages[1:]], "num_showings": showings},

@@ -1,4 +1,4 @@
-"""`tune`: find settings for agents, with equal trials for each."""
+"""`tune`: search settings for agents, with equal trials for each."""
 
 import argparse
 import os
@@ -8,68 +8,62 @@ from typing import Any
 
 from rich.table import Table
 
-from agents.terminal import console, positive, progress_bar
-from benchmarks.commands.cells_done import Counted
-from benchmarks.running.resuming import ResultFolder
-from benchmarks.running.rows import provenance
+from agents.terminal import add_command, console, path, positive
+from benchmarks.commands.progress import execute, log_to
+from benchmarks.running.result_folder import RESULTS, ResultFolder
+from benchmarks.running.rows import provenance, read_rows
 from benchmarks.running.search_spaces import SPACES
-from benchmarks.running.suite_runner import Costs, checked_scenarios, run_suite
+from benchmarks.running.suite_runner import checked_scenarios
+from benchmarks.suites import TUNED
 
 
 def add_to(commands: Any) -> None:
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "tune",
-        help="find settings for agents",
-        description="Random search over the values of benchmarks/search_spaces.py, with the same number of trials for "
-        "each agent (fewer where there are no more settings to try), on worlds that are never evaluation worlds. Trial "
-        "0 is what the roster says. The best settings of each agent and how they were found go into "
-        "benchmarks/tuned/AGENT.json, which `run` reads. Stopped and started again with the same command, it goes on.",
+        tune,
+        "search settings for agents",
+        "Random search over the values in benchmarks/running/search_spaces.py, with the same number of trials for each "
+        "agent (fewer where the grid is smaller), on worlds that are never evaluation worlds. Trial 0 takes the "
+        "registry's settings. OUT gets the rows of the trials and AGENT.json with the best settings; the same command "
+        "resumes an interrupted search.",
     )
     parser.add_argument("--agent", action="append", metavar="AGENT", help="repeat for several (default: all)")
-    parser.add_argument("--trials", type=positive, default=8, help="for each agent (default: %(default)s)")
-    parser.add_argument("--scenario", action="append", help="repeat (default: Video and News)")
-    parser.add_argument("--steps", type=positive, default=50_000, help="user-steps a trial (default: %(default)s)")
-    parser.add_argument("--seeds", type=positive, default=1, help="seeds of each trial (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("runs/tuning"), metavar="DIR", help="default: %(default)s")
+    parser.add_argument("--trials", type=positive, default=8, help="trials of each agent")
+    parser.add_argument("--scenario", action="append", help="repeat for several (default: Video and News)")
+    parser.add_argument("--steps", type=positive, default=50_000, help="user-steps of a trial")
+    parser.add_argument("--seeds", type=positive, default=1, help="seeds of each trial")
+    parser.add_argument("--out", type=path, default=Path("runs/tuning"), metavar="DIR", help="folder for the results")
     parser.add_argument(
-        "--workers", type=positive, default=os.cpu_count() or 1, help="worker processes (default: %(default)s)"
+        "--install", action="store_true", help="also write the best settings to benchmarks/tuned, which `run` reads"
     )
-    parser.add_argument(
-        "--any-code",
-        action="store_true",
-        help="let finished trials stand whose agent, world or evaluation has other source code by now",
-    )
-    parser.set_defaults(command=tune)
+    parser.add_argument("--workers", type=positive, default=os.cpu_count() or 1, help="worker processes")
+    parser.add_argument("--allow-stale", action="store_true", help="do not repeat finished trials that are stale")
 
 
 def tune(parsed: argparse.Namespace) -> int:
-    from benchmarks.running.tuning import trials, tuning_suite, write_tuned
+    from benchmarks.running.tuning import trial_runs, tuning_result, tuning_suite, write_tuned  # Optuna takes a second
 
-    on, agents = console(), tuple(parsed.agent or SPACES)
+    screen, agents = console(), tuple(parsed.agent or SPACES)
     scenarios = checked_scenarios(parsed.scenario or ("Video", "News"))
     suite = tuning_suite(agents, scenarios, parsed.steps, parsed.seeds)
-    every, origin = trials(suite, parsed.trials), provenance(sys.argv[1:])
-
-    def tell(words: str) -> None:
-        on.print(words, highlight=False, markup=False)
-
-    with ResultFolder(parsed.out, "tuning", suite, tell) as folder:
-        digests = {cell.digest for cell in every}
-        rows = [row for row in folder.finished(every, is_any_code=parsed.any_code) if row["cell"] in digests]
-        done, costs = {row["cell"] for row in rows}, Costs(every, rows)
-        todo = [cell for cell in every if cell.digest not in done]
-        with progress_bar(on, Counted()) as bar:
-            task = bar.add_task("tuning", total=len(todo), num_done=0, num_all=len(todo))
-            for number, (_, found) in enumerate(run_suite(folder, todo, costs, origin, parsed.workers), 1):
-                rows += found
-                bar.update(task, completed=number, num_done=number)
-    table = Table(title="Settings found, in benchmarks/tuned")
-    for heading in ("agent", "settings", "score", "score of the roster's"):
+    runs = trial_runs(suite, parsed.trials)
+    with ResultFolder(parsed.out, "tuning", suite, log_to(screen)) as folder:
+        finished = folder.finished(runs, allow_stale=parsed.allow_stale)
+        execute(folder, runs, finished, provenance(sys.argv[1:]), screen, parsed.workers)
+        keys = {run.key for run in runs}
+        rows = [row for row in read_rows(folder.path / RESULTS) if (row["agent"], row["scenario"], row["seed"]) in keys]
+    table = Table(title="Best settings")
+    for heading in ("agent", "settings", "score", "score of the registry's"):
         table.add_column(heading, overflow="fold")
     for agent in agents:
-        written = write_tuned(agent, rows, suite, parsed.trials)
-        tried = [trial["score"] for trial in written["found"]["trials"]]
-        best = max(score for score in tried if score is not None)
-        table.add_row(agent, str(written["settings"]), f"{best:.3f}", str(tried[0]))
-    on.print(table)
+        result = tuning_result(agent, rows, suite, parsed.trials)
+        for target in (parsed.out, TUNED) if parsed.install else (parsed.out,):
+            write_tuned(target, agent, result)
+        scores = [trial["score"] for trial in result["search"]["trials"]]
+        best = max(score for score in scores if score is not None)
+        table.add_row(agent, str(result["settings"]), f"{best:.3f}", str(scores[0]))
+    screen.print(table)
+    if not parsed.install:
+        log_to(screen)(f"written to {parsed.out}; --install makes them the defaults of `run` (benchmarks/tuned)")
     return 0

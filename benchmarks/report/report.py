@@ -150,19 +150,4 @@ def _origins(board: Board) -> list[str]:
         dates = sorted({str(row.get("date", "?")) for row in rows})
         when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
         lines.append(f"{line} · {when} ({len(rows):,} rows)")
-    return lines + _changes_of_code(board)
-
-
-def _changes_of_code(board: Board) -> list[str]:
-    """Whose rows were made by more than one source code, and whether that is so of the world that all share."""
-    found: dict[str, set[str]] = {}
-    for row in board.final:
-        if "code" in row:
-            found.setdefault(row["agent"], set()).add(row["code"])
-    lines = []
-    if changed := [agent for agent, codes in found.items() if len(codes) > 1]:
-        lines.append(f"Source code differs between the rows of {listed(changed)}.")
-    worlds = {row["world_code"] for row in board.final if "world_code" in row}
-    if len(worlds) > 1:
-        lines.append(f"Code of the world and of the evaluation is not the same in all rows: there are {len(worlds)}.")
     return lines

@@ -1,56 +1,100 @@
-"""Result rows: what one holds, where it comes from, how rows are written and read back."""
+"""Result rows: their schema, their provenance, and how they are written and read as JSON lines."""
 
 import json
 import os
 import platform
 import subprocess
 import sys
-import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    Required,  # pydantic needs these before Python 3.12
+)
+
+from pydantic import AfterValidator, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError, with_config
+from typing_extensions import TypedDict
 
 from recsim_env.atomic_file import write_atomically
 
-Row = dict[str, Any]
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+Settings = Annotated[dict[str, JsonValue], AfterValidator(lambda it: json.loads(json.dumps(it, allow_nan=False)))]
 
-_TEXT, _STATUS, _FLAG, _OBJECT = "text", "ok or failed", "true or false", "an object"
-_COUNT, _NUMBER, _MAYBE = "a whole number from 0", "a finite number", "a finite number or null"
-_RETURNS = "finite numbers, one or more"
 
-REQUIRED = {
-    **dict.fromkeys(("suite", "agent", "family", "scenario", "cell", "version"), _TEXT),
-    **dict.fromkeys(("seed", "env_steps"), _COUNT),
-    "wall_s": _NUMBER,
-    "status": _STATUS,
-    "is_final": _FLAG,
-}
-"""Keys that every row has, and what their values are. `status` is "ok" or "failed" (then `error` says why); `is_final`
-marks the last row of an agent x scenario x seed; `wall_s` is the time spent learning until then, without the
-evaluations."""
+@with_config(ConfigDict(strict=True, extra="forbid", allow_inf_nan=False))
+class Row(TypedDict, total=False):
+    """One evaluation of a run (agent x scenario x seed), or the failure of a run. All numbers are finite."""
 
-_OF_OK, _OF_LAST = {"return_mean": _NUMBER, "return_sem": _NUMBER}, {"returns": _RETURNS, "settings": _OBJECT}
-"""Keys that every row has besides whose status is "ok", and those of the last of them."""
+    suite: Required[str]
+    agent: Required[str]
+    family: Required[str]
+    """A key of `agents.registry.FAMILIES`."""
+    scenario: Required[str]
+    """The scenario and, in a grid, its variant."""
+    seed: Required[Count]
+    run: Required[str]
+    """Digest of everything that the rows of the run depend on."""
+    version: Required[str]
+    """Version of recsim_env."""
+    env_steps: Required[Count]
+    """User-steps of training before the evaluation."""
+    wall_s: Required[float]
+    """Seconds of training before the evaluation, without earlier evaluations."""
+    status: Required[Literal["ok", "failed"]]
+    is_final: Required[bool]
+    """Whether it is the last row of its run."""
+    error: str
+    """Why the run failed, in one line."""
+    traceback: str
+    num_sessions: Count
+    return_mean: float
+    return_sem: float
+    session_length_mean: float
+    churn: float
+    evaluation_s: float
+    """Seconds of this evaluation."""
 
-_OF_SOME = {
-    **dict.fromkeys(("date", "error", "code", "world_code"), _TEXT),
-    **dict.fromkeys(("metrics", "ramps", "versions"), _OBJECT),
-    **dict.fromkeys(("session_length_mean", "churn"), _NUMBER),
-    **dict.fromkeys(("steps_per_s", "peak_memory_mib", "cell_s"), _MAYBE),
-}
-"""Keys that are checked where they are."""
+    # In final rows only:
+    returns: Annotated[list[float], Field(min_length=1)]
+    """Return of each evaluation session; those of two agents are paired by seed and position."""
+    metrics: dict[str, float | None]
+    curves: dict[str, dict[str, list[float | None]]]
+    """Rewards by step, item age and tenure."""
+    settings: Settings
+    """Keyword arguments of the agent, `num_envs` of its training, and what it has chosen by itself."""
+    loaded_from: str
+    """The file of an agent that was loaded instead of trained."""
+    log: str
+    """Fingerprint of the ratings log behind MovieLens, if it is not MovieLens-100K."""
+    steps_per_s: float | None
+    peak_memory_mib: float | None
+    run_s: float | None
+    """Seconds of the run with its evaluations."""
+    operations: float
+    """Floating-point operations of the training (scaling experiment)."""
 
+    # Provenance:
+    command: str
+    commit: str
+    versions: dict[str, str]
+    machine: str
+    date: str
+
+
+_ROW = TypeAdapter(Row)
 _PACKAGES = ("recsim-env", "gymnasium", "stable-baselines3", "sb3-contrib", "torch", "numpy", "numba")
 
 
 class ResultsError(ValueError):
-    """Something that is asked of the benchmark and cannot be done; the message says what and why in one line."""
+    """A request that the benchmark cannot fulfil; the message says what and why in one line."""
 
 
-def provenance(arguments: list[str], module: str = "benchmarks") -> Row:
-    """Where rows come from: command (of `python -m module`), commit, versions, machine, date."""
+def provenance(arguments: list[str], module: str = "benchmarks") -> dict[str, Any]:
+    """Command (of `python -m module`), commit, versions, machine and date, for every row."""
     return {
         "command": " ".join(["python", "-m", module, *arguments]),
         "commit": _commit(),
@@ -61,7 +105,7 @@ def provenance(arguments: list[str], module: str = "benchmarks") -> Row:
 
 
 def _commit() -> str:
-    """The commit of the checkout, "-dirty" if a file that is no result differs from it; "unknown" without Git."""
+    """The commit of the checkout, "-dirty" if a file other than a result differs from it; "unknown" without Git."""
     here = Path(__file__).resolve().parents[2]
 
     def git(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -90,107 +134,99 @@ def _processor() -> str:
     return platform.processor() or "unknown processor"
 
 
-def as_lines(rows: Iterable[Row]) -> bytes:
-    """Rows as JSON lines."""
-    return "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()
-
-
-def from_lines(lines: bytes) -> list[Row]:
-    """The rows that `as_lines` was given, as a results file gives them back."""
-    return [json.loads(line) for line in lines.splitlines()]
-
-
-def write_rows(path: Path, rows: Iterable[Row]) -> None:
-    """Write a results file, whole or not at all."""
-    write_atomically(path, as_lines(rows))
-
-
-def append_rows(path: Path, rows: Iterable[Row]) -> None:
-    """Add rows to the end of a results file in one piece, and see that they are on the disk.
-
-    A machine that stops in the middle leaves a last line without its end, which `read_rows` skips.
-    """
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-    try:
-        content = as_lines(rows)
-        while content:
-            content = content[os.write(handle, content) :]
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def read_rows(path: Path, tell: Callable[[str], None] | None = None) -> list[Row]:
-    """Rows of a results file. A last line that is broken is skipped, and `tell` is told so in one line.
+def checked(row: Mapping[str, Any]) -> Row:
+    """The row as a results file gives it back.
 
     Raises:
-        ResultsError: the file is missing, empty or not made of rows; one line that says which.
+        ResultsError: it does not fit the schema.
+        ValueError, TypeError: JSON cannot hold it.
     """
-    if not path.is_file():
-        raise ResultsError(f"{path}: no such file; `python -m benchmarks run --out {path.parent}` makes it")
-    lines = path.read_text(encoding="utf-8", errors="replace").rstrip("\n").split("\n")
+    return _parsed(_as_line(row))
+
+
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write JSON lines, whole or not at all."""
+    write_atomically(path, b"".join(map(_as_line, rows)))
+
+
+def append_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Append JSON lines in one piece and flush them to disk.
+
+    A machine that stops half-way leaves an incomplete last line, which `read_rows` skips.
+    """
+    content = b"".join(map(_as_line, rows))
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        try:
+            while content:
+                content = content[os.write(handle, content) :]
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise OSError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def read_rows(path: Path, log: Callable[[str], None] | None = None) -> list[Row]:
+    """Rows of a results file. An incomplete last line is skipped, with a line to `log`.
+
+    Raises:
+        ResultsError: the file is missing, empty, or a line does not fit the schema; the message names line and field.
+    """
+    try:
+        lines = path.read_bytes().rstrip(b"\n").split(b"\n")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ResultsError(f"{path}: cannot be read ({reason})") from None
     rows = []
     for number, line in enumerate(lines, 1):
         try:
-            row = json.loads(line, parse_constant=_refuse)
-        except json.JSONDecodeError as error:
+            rows.append(_parsed(line))
+        except _NotJSONError as error:
             if number < len(lines):
-                raise ResultsError(f"{path}:{number}: not JSON ({error.msg})") from None
-            if line and tell:
-                tell(f"{path}:{number}: the last line is cut off; it is skipped")
-            break
-        except (ValueError, RecursionError) as error:  # a number that is none or too long, lists in lists without end
-            raise ResultsError(f"{path}:{number}: not a result row, {error}") from None
-        if fault := _fault(row):
-            raise ResultsError(f"{path}:{number}: not a result row, {fault}")
-        rows.append(row)
+                raise ResultsError(f"{path}:{number}: {error}") from None
+            if line and log:
+                log(f"{path}:{number}: the last line is incomplete and skipped")
+        except ResultsError as error:
+            raise ResultsError(f"{path}:{number}: {error}") from None
     if not rows:
         raise ResultsError(f"{path}: holds no rows")
     return rows
 
 
-def _refuse(constant: str) -> None:
-    """NaN and the infinities are no JSON, although Python reads them."""
-    raise ValueError(f"{constant} is not a number")
+class _NotJSONError(ResultsError):
+    pass
 
 
-def _fault(row: Any) -> str:
-    """What keeps something read from being a row; empty if nothing does."""
-    if not isinstance(row, dict):
-        return f"lacks {', '.join(REQUIRED)}"
-    is_ok, is_last = row.get("status") == "ok", bool(row.get("is_final"))
-    wanted = {**REQUIRED, **(_OF_OK if is_ok else {}), **(_OF_LAST if is_ok and is_last else {})}
-    if missing := [key for key in wanted if key not in row]:
-        return f"lacks {', '.join(missing)}"
-    for key, kind in {**wanted, **_OF_SOME}.items():
-        if key in row and not _IS[kind](row[key]):
-            return f"{key}={textwrap.shorten(json.dumps(row[key]), 60)}: must be {kind}"
-    return ""
+def _as_line(row: Mapping[str, Any]) -> bytes:
+    """One JSON line; lone surrogates, which UTF-8 cannot hold, become question marks."""
+    return (json.dumps(row, allow_nan=False, ensure_ascii=False) + "\n").encode(errors="replace")
 
 
-def _is_number(value: Any) -> bool:
-    """Whether it is a finite number; true and false are none, nor is what no float holds."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+def _parsed(line: bytes) -> Row:
+    try:
+        row = _ROW.validate_json(line)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        if first["type"] == "json_invalid":
+            raise _NotJSONError(f"not JSON ({first['msg'].removeprefix('Invalid JSON: ')})") from None
+        field, value = ".".join(map(str, first["loc"])), ""
+        if first["type"] not in ("missing", "extra_forbidden"):
+            value = f"={str(first['input'])[:40]!r}"
+        raise ResultsError(f"not a result row: {field}{value}: {first['msg']}".replace("\n", " ")) from None
+    needed = ["return_mean", "return_sem"] if row["status"] == "ok" else ["error"]
+    if row["status"] == "ok" and row["is_final"]:
+        needed += ["returns", "settings"]
+    if missing := [name for name in needed if name not in row]:
+        raise ResultsError(f"not a result row: {', '.join(missing)}: Field required")
+    return row
 
 
-_IS: dict[str, Callable[[Any], bool]] = {
-    _TEXT: lambda value: isinstance(value, str),
-    _STATUS: lambda value: value in ("ok", "failed"),
-    _FLAG: lambda value: isinstance(value, bool),
-    _COUNT: lambda value: _is_number(value) and isinstance(value, int) and value >= 0,
-    _NUMBER: _is_number,
-    _MAYBE: lambda value: value is None or _is_number(value),
-    _RETURNS: lambda value: isinstance(value, list) and len(value) > 0 and all(map(_is_number, value)),
-    _OBJECT: lambda value: isinstance(value, dict),
-}
-"""What each kind of value asks for."""
-
-
-def of_newest_version(rows: list[Row], tell: Callable[[str], None] | None = None) -> list[Row]:
-    """The rows of the version that the newest row has; `tell` is told of the others, which are left out."""
+def of_newest_version(rows: list[Row], log: Callable[[str], None] | None = None) -> list[Row]:
+    """The rows of the version of the newest row; a line to `log` says how many others are left out."""
     newest = max(rows, key=lambda row: row.get("date", ""))["version"]
     kept = [row for row in rows if row["version"] == newest]
-    if len(kept) < len(rows) and tell:
+    if len(kept) < len(rows) and log:
         others = ", ".join(sorted({row["version"] for row in rows} - {newest}))
-        tell(f"{len(rows) - len(kept)} rows of another version ({others}) are kept apart: shown is {newest}")
+        log(f"{len(rows) - len(kept)} rows of another version ({others}) are left out; shown is {newest}")
     return kept

@@ -1,4 +1,4 @@
-"""One agent in one scenario with one seed: trained, evaluated on the way, and written down.
+"""One agent in one scenario with one seed: trained, evaluated along the way, and recorded as rows.
 
 Shape legend: N evaluation sessions.
 """
@@ -18,20 +18,21 @@ from typing import Any
 import gymnasium
 
 import recsim_env
-from agents.agent import Agent, Learner
+from agents.agent import Agent, Learner, NotFittedError
+from agents.callbacks import EveryNSteps
 from agents.registry import Entry
 from agents.rollouts.evaluation import Evaluation, evaluate
 from benchmarks.analysis.metrics import CatalogFacts, summary
-from benchmarks.running.rows import Row, as_lines, from_lines
-from benchmarks.running.source_code import WORLD, source_fingerprint
+from benchmarks.running.rows import Row, checked
 from benchmarks.suites import Suite
 from recsim_env.logs import MOVIELENS_100K, find_log, fingerprint
-from recsim_env.scenarios import scenario_named
+
+RowValues = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
-    """What one worker does at a time, and all that its rows depend on."""
+class Run:
+    """The unit of work of one worker, with everything that its rows depend on."""
 
     suite_name: str
     suite: Suite
@@ -40,195 +41,190 @@ class Cell:
     task: str
     """Name of the scenario and its variant; `scenario` in rows."""
     scenario: str
-    changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     seed: int
     world: str | None = None
-    """Fitted world or log, for MovieLens; None for the log that is found (RECSIM_DATA)."""
-    keep: Path | None = None
-    """Folder in which what a learner has learnt is kept."""
-    trained: Path | None = None
-    """Folder in which a learner may have been kept, which then is not trained again."""
+    """Fitted world or log for MovieLens; None for the log that `find_log` returns (RECSIM_DATA)."""
+    save_to: Path | None = None
+    """File that a trained agent is saved to."""
+    load_from: Path | None = None
+    """File that the agent is loaded from instead of being trained."""
+
+    @cached_property
+    def agent_class(self) -> type[Agent]:
+        return self.entry.agent_class()
 
     @cached_property
     def digest(self) -> str:
-        """Of all that the rows depend on: another version, preset, setting or size is another cell."""
-        preset = scenario_named(self.scenario).changed(self.changes)
-        parts = [recsim_env.__version__, repr(preset), self.task, self.agent, self.entry.path]
-        made, sizes = self.entry.agent_class(), self.suite.sizes()
-        if not (issubclass(made, Learner) and made.has_budget):
+        """Hash of the version, the world, the agent's settings and the sizes: it tells stale rows from present ones."""
+        sizes = self.suite.sizes()
+        if not self.is_trained or not getattr(self.agent_class, "uses_budget", False):
             sizes = {"num_sessions": self.suite.num_sessions}
-        parts += [json.dumps(self.entry.settings, sort_keys=True), json.dumps(sizes)]
-        parts += [repr(self.suite.worlds), self.suite.device, str(self.seed)]
-        if path := self.trained_file():
-            parts.append(hashlib.blake2b(path.read_bytes()).hexdigest())
-        if self.log:
-            parts.append(self.log)
-        return hashlib.blake2b("\n".join(parts).encode(), digest_size=8).hexdigest()
+        worlds = [self.overrides, repr(self.suite.worlds), self.log]
+        settings = [self.entry.settings, self.entry.num_envs, self.suite.device]
+        loaded = _file_digest(self.load_from) if self.load_from else None
+        parts = [recsim_env.__version__, self.task, self.agent, self.seed, sizes, worlds, settings, loaded]
+        return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=8).hexdigest()
 
-    @cached_property
-    def code(self) -> str:
-        """Fingerprint of the source code that makes its rows, as it is when first asked for."""
-        return source_fingerprint(self.entry.module, *WORLD)
-
-    @cached_property
-    def world_code(self) -> str:
-        """Of that part of it that is the same for all agents: the world and the evaluation."""
-        return source_fingerprint(*WORLD)
+    @property
+    def is_trained(self) -> bool:
+        """Whether the agent learns in this run."""
+        return self.load_from is None and issubclass(self.agent_class, Learner)
 
     @cached_property
     def log(self) -> str | None:
-        """Fingerprint of the log or fitted world behind MovieLens, if it is another than MovieLens-100K itself."""
+        """Fingerprint of the log or fitted world behind MovieLens, unless that is MovieLens-100K itself."""
         path = self.world or find_log()
         if self.scenario != "MovieLens" or path is None:
             return None
         found = fingerprint(Path(path))
         return None if found == MOVIELENS_100K else found
 
-    def file_in(self, folder: Path) -> Path:
-        """Where the learner is kept, whatever the variant of the scenario."""
-        return folder / f"{self.agent.replace(':', '.')}-{self.scenario}-seed{self.seed}.learnt"
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """Agent, scenario and seed."""
+        return self.agent, self.task, self.seed
 
-    def trained_file(self) -> Path | None:
-        """What the learner has learnt elsewhere, if it is there and does not belong to one catalogue."""
-        made = self.entry.agent_class()
-        if self.trained is None or not issubclass(made, Learner) or made.reads_evaluation_catalog:
-            return None
-        path = self.file_in(self.trained)
-        return path if path.is_file() else None
-
-    def env_id(self, agent: Agent) -> str:
-        return f"recsim_env/{self.scenario}{agent.env_variant}-v0"
-
-    def env_options(self) -> dict[str, Any]:
-        """Of every env, in training and evaluation."""
-        options: dict[str, Any] = {"changes": self.changes} if self.changes else {}
-        return {**options, "world": self.world} if self.scenario == "MovieLens" and self.world else options
-
-    def training_options(self, agent: Learner) -> dict[str, Any]:
+    def training_env(self) -> Any:
         worlds = self.suite.worlds
-        if agent.reads_evaluation_catalog:
-            where = {"split": worlds.split, "user_split": "train", "catalog_seed": worlds.catalog_seed + self.seed}
+        if getattr(self.agent_class, "reads_evaluation_catalog", False):
+            split = {"split": worlds.split, "user_split": "train", "catalog_seed": worlds.catalog_seed + self.seed}
         else:
-            where = {"split": "train", "catalog_seed": worlds.training_catalog_seed + self.seed}
-        return {**where, **self.env_options()}
+            split = {"split": "train", "catalog_seed": worlds.training_catalog_seed + self.seed}
+        return self._env(self.agent_class, self.entry.num_envs or self.agent_class.num_envs, split)
 
-    def evaluation_env(self, agent: Agent) -> Any:
+    def evaluation_env(self, agent: Agent | type[Agent]) -> Any:
+        worlds = self.suite.worlds
+        split = {"split": worlds.split, "catalog_seed": worlds.catalog_seed + self.seed}
+        return self._env(agent, self.suite.num_sessions, split)
+
+    def _env(self, agent: Agent | type[Agent], num_envs: int, split: dict[str, Any]) -> Any:
+        overrides = {"changes": self.overrides} if self.overrides else {}
+        world = {"world": self.world} if self.scenario == "MovieLens" and self.world else {}
         return gymnasium.make_vec(
-            self.env_id(agent),
-            self.suite.num_sessions,
+            f"recsim_env/{self.scenario}{agent.env_variant}-v0",
+            num_envs,
             vectorization_mode="vector_entry_point",
             observation=agent.observation,
-            split=self.suite.worlds.split,
-            catalog_seed=self.suite.worlds.catalog_seed + self.seed,
-            **self.env_options(),
+            **split,
+            **overrides,
+            **world,
         )
 
     @property
     def sessions_seed(self) -> int:
-        """Of the first evaluation session."""
+        """Seed of the first evaluation session."""
         return self.suite.worlds.sessions_seed + self.suite.worlds.sessions_apart * self.seed
 
-    def identity(self) -> Row:
-        """The keys that all rows of the cell share."""
+    def identity(self) -> RowValues:
+        """The values that all rows of the run share."""
         return {
             "suite": self.suite_name,
             "agent": self.agent,
             "family": self.entry.family,
             "scenario": self.task,
             "seed": self.seed,
-            "cell": self.digest,
-            "code": self.code,
-            "world_code": self.world_code,
+            "run": self.digest,
             "version": recsim_env.__version__,
             **({"log": self.log} if self.log else {}),
         }
 
-    def failed(self, reason: str) -> Row:
-        """The row that says that it came to nothing."""
-        return {
-            **self.identity(),
-            "env_steps": 0,
-            "wall_s": 0.0,
+    def failed(self, reason: str, traceback: str = "") -> RowValues:
+        """The row of a run that failed."""
+        failure = {
             "status": "failed",
             "is_final": True,
             "error": reason,
+            **({"traceback": traceback} if traceback else {}),
         }
+        return {**self.identity(), "env_steps": 0, "wall_s": 0.0, **failure}
+
+    def execute(self) -> list[Row]:
+        """Train the agent if it learns, and evaluate it: a row for each evaluation, the last one with all metrics."""
+        import torch  # takes a second to import, and only workers need it
+
+        torch.set_num_threads(1)
+        _reset_peak_memory()
+        rows: list[RowValues] = []
+        started, evaluating = time.perf_counter(), 0.0
+        agent, env = self._agent_and_evaluation_env()
+        evaluation: Evaluation | None = None
+
+        def record(agent: Agent) -> None:
+            nonlocal evaluating, evaluation
+            before = time.perf_counter()
+            try:
+                evaluation = evaluate(agent, env, self.sessions_seed, self.seed)
+            except NotFittedError:
+                if agent.num_timesteps:
+                    raise
+                return  # nothing to evaluate before the first step
+            seconds = {"wall_s": before - started - evaluating, "evaluation_s": time.perf_counter() - before}
+            evaluating += seconds["evaluation_s"]
+            rounded = {name: round(value, 3) for name, value in seconds.items()}
+            steps = agent.num_timesteps if self.is_trained else 0
+            rows.append({**self.identity(), "env_steps": steps, **rounded, **means(evaluation)})
+
+        if self.is_trained:
+            agent.learn(self.suite.num_steps, EveryNSteps(self.suite.num_steps // self.suite.num_evaluations, record))
+            agent.env.close()
+            if self.save_to:
+                agent.save(self.save_to)
+        else:
+            record(agent)
+        assert evaluation is not None, "learn() has to evaluate at its end"
+        last, metrics = rows[-1], summary(evaluation, CatalogFacts.of(env))
+        env.close()
+        num_envs = {"num_envs": self.entry.num_envs} if self.is_trained and self.entry.num_envs else {}
+        rows[-1] |= {
+            "is_final": True,
+            "returns": [round(float(value), 4) for value in evaluation.returns],
+            "metrics": {name: value for name, value in metrics.items() if not isinstance(value, dict)},
+            "curves": {name: _rounded(value) for name, value in metrics.items() if isinstance(value, dict)},
+            "settings": {**self.entry.settings, **num_envs, **agent.best_params()},
+            **({"loaded_from": str(self.load_from)} if self.load_from else {}),
+            "steps_per_s": round(last["env_steps"] / last["wall_s"], 1) if last["env_steps"] else None,
+            "peak_memory_mib": round(peak_memory_mib(), 1),
+            "run_s": round(time.perf_counter() - started, 3),
+        }
+        return [checked(row) for row in rows]
+
+    def _agent_and_evaluation_env(self) -> tuple[Agent, Any]:
+        if self.load_from and self.load_from.suffix == ".zip":
+            from agents.reinforcement.sb3 import SB3Model
+
+            agent: Agent = SB3Model.from_zip(self.load_from)
+            return agent, self.evaluation_env(agent)
+        settings = dict(self.entry.settings)
+        if takes_device(self.agent_class):
+            settings.setdefault("device", self.suite.device)
+        env = self.evaluation_env(self.agent_class)
+        if self.load_from:
+            return self.agent_class.load(self.load_from, env), env
+        return self.agent_class(env=self.training_env() if self.is_trained else env, seed=self.seed, **settings), env
 
 
-def run_cell(cell: Cell) -> list[Row]:
-    """Train (if the agent learns) and evaluate: a row for each evaluation, the last one with all that is measured."""
-    import torch  # here, as it takes a second and nobody else in this file needs it
-
-    torch.set_num_threads(1)
-    _forget_peak_memory()
-    agent = make_agent(cell.entry, cell.suite.device)
-    env = cell.evaluation_env(agent)
-    rows: list[Row] = []
-    started, evaluating = time.perf_counter(), 0.0
-    last: Evaluation | None = None
-
-    def report(env_steps: int) -> None:
-        nonlocal evaluating, last
-        before = time.perf_counter()
-        last = evaluate(agent, env, cell.sessions_seed, cell.seed)
-        learning = before - started - evaluating
-        rows.append({**cell.identity(), "env_steps": env_steps, "wall_s": round(learning, 3), **means(last)})
-        evaluating += time.perf_counter() - before
-
-    learnt_elsewhere = cell.trained_file()
-    if isinstance(agent, Learner) and learnt_elsewhere:
-        agent.load(learnt_elsewhere)
-        report(0)
-    elif isinstance(agent, Learner):
-        every = cell.suite.num_steps // cell.suite.num_evaluations
-        options = cell.training_options(agent)
-        agent.learn(cell.env_id(agent), options, cell.suite.num_steps, cell.seed, report, every)
-        if cell.keep:
-            agent.save(cell.file_in(cell.keep))
-    else:
-        report(0)
-    assert last is not None, "a learner has to report at its end"
-    metrics = summary(last, CatalogFacts.of(env))
-    rows[-1] |= {
-        "is_final": True,
-        "returns": [round(float(each), 4) for each in last.returns],
-        "metrics": {name: value for name, value in metrics.items() if not isinstance(value, dict)},
-        "ramps": {name: _rounded(value) for name, value in metrics.items() if isinstance(value, dict)},
-        "settings": {**cell.entry.settings, **agent.best_params()},
-        **({"trained": str(learnt_elsewhere)} if learnt_elsewhere else {}),
-        "steps_per_s": round(rows[-1]["env_steps"] / rows[-1]["wall_s"], 1) if rows[-1]["env_steps"] else None,
-        "peak_memory_mib": round(peak_memory_mib(), 1),
-        "cell_s": round(time.perf_counter() - started, 3),
-    }
-    env.close()
-    # As they will be read back: what an agent says of itself and JSON cannot hold fails here, with this cell alone.
-    return from_lines(as_lines(rows))
-
-
-def make_agent(entry: Entry, device: str = "cpu") -> Agent:
-    """The agent with its settings; `device` goes to those that compute with torch."""
-    made = entry.agent_class()
-    settings = dict(entry.settings)
-    if takes_device(made):
-        settings.setdefault("device", device)
-    return made(**settings)
+def _file_digest(path: Path) -> str:
+    """Hash of a file, or of all files of a folder."""
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    return hashlib.blake2b(b"".join(file.read_bytes() for file in files if file.is_file())).hexdigest()
 
 
 def takes_device(agent_class: type[Agent]) -> bool:
-    """Whether some constructor of the class has a keyword `device`."""
+    """Whether a constructor of the class has an argument `device`."""
     return any("device" in inspect.signature(each).parameters for each in agent_class.__mro__[:-1])
 
 
-def _rounded(ramp: dict[str, list]) -> dict[str, list]:
-    """A ramp with four decimals: rows are kept by the thousand."""
+def _rounded(curve: dict[str, list]) -> dict[str, list]:
+    """A curve with four decimals: results files hold thousands."""
     return {
         name: [round(value, 4) if isinstance(value, float) else value for value in values]
-        for name, values in ramp.items()
+        for name, values in curve.items()
     }
 
 
-def means(evaluation: Evaluation) -> Row:
-    """What every evaluation says in numbers."""
+def means(evaluation: Evaluation) -> RowValues:
+    """The summary of an evaluation that every row holds."""
     returns = evaluation.returns
     return {
         "status": "ok",
@@ -241,18 +237,16 @@ def means(evaluation: Evaluation) -> Row:
     }
 
 
-def _forget_peak_memory() -> None:
-    """Let the peak begin anew, as workers do many cells each (where the system can do that: Linux)."""
-    forget = Path("/proc/self/clear_refs")
-    if forget.exists():
-        try:
-            forget.write_text("5")
-        except OSError:
-            return
+def _reset_peak_memory() -> None:
+    """Start measuring the peak again, as a worker executes many runs (Linux only)."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return
 
 
 def peak_memory_mib() -> float:
-    """The most memory that this process has held since `_forget_peak_memory`, in MiB."""
+    """Peak memory of this process since `_reset_peak_memory`, in MiB."""
     status = Path("/proc/self/status")
     if status.exists():
         for line in status.read_text().splitlines():

@@ -1,22 +1,27 @@
-"""Runs the cells of a suite that are not finished yet, in worker processes, and keeps their rows."""
+"""Executes the unfinished runs of a suite in worker processes, and adds their rows to the folder."""
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
-from agents.registry import Entry, entry_named, nearest
-from benchmarks.running.resuming import ResultFolder
-from benchmarks.running.rows import ResultsError, Row
-from benchmarks.running.run import Cell, run_cell
+from agents.agent import Learner
+from agents.registry import REGISTRY, Entry, entry_named, nearest
+from agents.saved_tensors import saved_by
+from benchmarks.running.result_folder import ResultFolder
+from benchmarks.running.rows import ResultsError, Row, checked
+from benchmarks.running.run import Run
 from benchmarks.running.workers import Failure, run_in_processes
 from benchmarks.suites import SUITES, Suite
 from recsim_env.scenarios import SCENARIOS
 
-_LIKELY_SECONDS = {"rule": 2.0, "bandit": 5.0, "logged": 20.0, "reference": 30.0}
-"""That a cell takes, for the time left, until cells of the same agent have been measured."""
+_SB3_MODEL, _LARGE_MODEL = "agents.reinforcement.sb3:SB3Model", "agents.large_model.agent:LargeModel"
+_LIKELY_SECONDS = {"rule": 2.0, "bandit": 5.0, "supervised": 20.0, "reference": 30.0}
+"""Seconds of a run by family, for the time left, until a run of the same agent has been measured."""
 
 
 def suite_named(name: str) -> Suite:
@@ -27,14 +32,14 @@ def suite_named(name: str) -> Suite:
 
 
 def checked_scenarios(names: Sequence[str]) -> tuple[str, ...]:
-    """The names, all of them of scenarios; `ResultsError` with the nearest names otherwise."""
+    """The names if all are scenarios; otherwise `ResultsError` with the nearest names."""
     for name in names:
         if name not in SCENARIOS:
             raise ResultsError(f"scenario {name!r}: unknown{nearest(name, SCENARIOS)}")
     return tuple(names)
 
 
-def narrowed(
+def selected(
     suite: Suite,
     *,
     scenarios: Sequence[str] = (),
@@ -42,7 +47,7 @@ def narrowed(
     own_agents: Sequence[str] = (),
     num_seeds: int | None = None,
 ) -> Suite:
-    """The suite with some of its scenarios, agents and seeds, and with agents of one's own."""
+    """The suite with some of its scenarios, agents and seeds, and with agents of the user."""
     checked_scenarios(scenarios)
     for agent in (*only, *own_agents):
         entry_named(agent).agent_class()  # raises if there is none
@@ -55,64 +60,110 @@ def narrowed(
     )
 
 
-def suite_entry(suite: Suite, agent: str) -> Entry:
-    """The agent's entry with what the suite changes of its settings."""
-    entry = entry_named(agent)
-    return dataclasses.replace(entry, settings={**entry.settings, **suite.settings.get(agent, {})})
+def suite_runs(
+    suite_name: str,
+    suite: Suite,
+    world: str | None = None,
+    save_models: Path | None = None,
+    load_models: Path | None = None,
+    models: Mapping[str, tuple[Entry, Path]] = MappingProxyType({}),
+) -> list[Run]:
+    """The runs of a suite, one seed after the other, so that an interrupted comparison is balanced.
 
-
-def cells(suite_name: str, suite: Suite, world: str | None = None, **folders: Path | None) -> list[Cell]:
-    """The cells of a suite, one seed after the other: whenever a run is stopped, what it has is balanced.
-
-    `folders` are `keep` and `trained` of each `Cell`.
+    Args:
+        suite_name: the suite.
+        suite: its agents, scenarios and sizes.
+        world: fitted world or log for MovieLens.
+        save_models: folder that trained agents are saved to.
+        load_models: folder of saved agents, which are evaluated instead of being trained.
+        models: trained agents besides those of the suite, as `model_entries` returns them.
     """
-    entries = {agent: suite_entry(suite, agent) for agent in suite.agents}
-    return [
-        Cell(
-            suite_name=suite_name,
-            suite=suite,
-            agent=agent,
-            entry=entry,
-            task=task,
-            scenario=scenario,
-            changes=changes,
-            seed=seed,
-            world=world,
-            **folders,
-        )
-        for seed in range(suite.num_seeds)
-        for task, (scenario, changes) in suite.tasks().items()
-        for agent, entry in entries.items()
-    ]
+    suite = dataclasses.replace(suite, agents=(*suite.agents, *models))
+    entries = {agent: models[agent][0] if agent in models else suite.entry(agent) for agent in suite.agents}
+    runs = []
+    for seed in range(suite.num_seeds):
+        for task, (scenario, overrides) in suite.tasks().items():
+            for agent, entry in entries.items():
+                name = f"{agent.replace(':', '.')}-{scenario}-seed{seed}.safetensors"
+                load_from = models[agent][1] if agent in models else _saved_in(load_models, name, entry)
+                runs.append(
+                    Run(
+                        suite_name=suite_name,
+                        suite=suite,
+                        agent=agent,
+                        entry=entry,
+                        task=task,
+                        scenario=scenario,
+                        overrides=overrides,
+                        seed=seed,
+                        world=world,
+                        save_to=save_models / name if save_models else None,
+                        load_from=load_from,
+                    )
+                )
+    return runs
+
+
+def _saved_in(folder: Path | None, name: str, entry: Entry) -> Path | None:
+    """The file of a trained agent, unless the agent belongs to one catalogue."""
+    if folder is None or not (folder / name).is_file():
+        return None
+    agent_class = entry.agent_class()
+    return folder / name if issubclass(agent_class, Learner) and not agent_class.reads_evaluation_catalog else None
+
+
+def model_entries(files: Iterable[Path], own_agents: Sequence[str] = ()) -> dict[str, tuple[Entry, Path]]:
+    """An entry for each file of a trained agent, named by the file.
+
+    Raises:
+        ResultsError: a file is missing or damaged, or its agent is neither of the registry nor among `own_agents`.
+    """
+    models = {}
+    for file in files:
+        if not file.exists():
+            raise ResultsError(f"--model {file}: no such file")
+        try:
+            path = _SB3_MODEL if file.suffix == ".zip" else _LARGE_MODEL if file.is_dir() else saved_by(file)
+        except ValueError as error:
+            raise ResultsError(f"--model {error}") from None
+        if path not in (_SB3_MODEL, *(entry.path for entry in REGISTRY.values()), *own_agents):
+            raise ResultsError(f"--model {file}: was written by {path}; add --agent {path} if you trust that module")
+        models[f"{file.stem}"] = Entry(path=path, family="own"), file
+    return models
 
 
 def run_suite(
-    folder: ResultFolder, todo: list[Cell], costs: "Costs", origin: Row, num_workers: int, num_threads: int = 1
-) -> Iterator[tuple[Cell, list[Row]]]:
-    """Run cells, the dearest of each seed first, and add their rows to the folder; yields each with its rows."""
-    ordered = sorted(todo, key=lambda cell: (cell.seed, -costs.of(cell)))
-    for cell, found in run_in_processes(ordered, run_cell, num_workers, num_threads):
-        rows = [cell.failed(found.reason)] if isinstance(found, Failure) else found
-        rows = [{**row, **origin} for row in rows]
+    folder: ResultFolder,
+    todo: list[Run],
+    costs: "Costs",
+    origin: dict[str, Any],
+    num_workers: int,
+    num_threads: int = 1,
+) -> Iterator[tuple[Run, list[Row]]]:
+    """Execute runs, the longest of each seed first, and add their rows to the folder; yields each with its rows."""
+    ordered = sorted(todo, key=lambda run: (run.seed, -costs.of(run)))
+    for run, result in run_in_processes(ordered, Run.execute, num_workers, num_threads):
+        rows = [run.failed(result.reason, result.traceback)] if isinstance(result, Failure) else result
+        rows = [checked({**row, **origin}) for row in rows]
         folder.add(rows)
-        yield cell, rows
+        yield run, rows
 
 
 class Costs:
-    """What cells are likely to cost, for a progress bar that tells the time left."""
+    """Expected seconds of runs, for a progress bar that shows the time left."""
 
-    def __init__(self, every: Iterable[Cell], rows: Iterable[Row] = ()) -> None:
-        self._likely = {cell.agent: _LIKELY_SECONDS.get(cell.entry.family, 60.0) for cell in every}
-        self._seen: dict[str, list[float]] = defaultdict(list)
+    def __init__(self, runs: Iterable[Run], rows: Iterable[Row] = ()) -> None:
+        self._likely = {run.agent: _LIKELY_SECONDS.get(run.entry.family, 60.0) for run in runs}
+        self._measured: dict[str, list[float]] = defaultdict(list)
         for row in rows:
-            self.learn(row["agent"], row)
+            self.update(row)
 
-    def learn(self, agent: str, row: Row) -> None:
+    def update(self, row: Row) -> None:
         """Take a final row into account."""
-        if row.get("cell_s"):
-            self._seen[agent].append(row["cell_s"])
+        if seconds := row.get("run_s"):
+            self._measured[row["agent"]].append(seconds)
 
-    def of(self, cell: Cell) -> float:
+    def of(self, run: Run) -> float:
         """Seconds."""
-        seen = self._seen.get(cell.agent)
-        return float(np.median(seen)) if seen else self._likely.get(cell.agent, 60.0)
+        measured = self._measured.get(run.agent)
+        return float(np.median(measured)) if measured else self._likely.get(run.agent, 60.0)

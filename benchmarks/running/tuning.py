@@ -1,33 +1,35 @@
-"""Finds settings by random search: equal trials for each agent, on worlds that are never evaluation worlds.
+"""Random search for settings: the same number of trials for each agent, on worlds that are never evaluation worlds.
 
-No settings are tried twice: many trials are the search of the whole grid, and end where there is no more of it.
+No settings are tried twice, so that many trials are a search of the whole grid (Optuna's `GridSampler`).
 
 Bergstra and Bengio, "Random search for hyper-parameter optimization", JMLR 2012.
 """
 
-import dataclasses
 import inspect
-import itertools
 import json
+import math
 import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 
-from agents.registry import REGISTRY, TUNED, Entry, nearest
+from agents.registry import REGISTRY, nearest
 from benchmarks.running.rows import ResultsError, Row
-from benchmarks.running.run import Cell
+from benchmarks.running.run import Run
 from benchmarks.running.search_spaces import SPACES
-from benchmarks.suites import TUNING, Suite
+from benchmarks.suites import TUNING, Suite, with_settings
 from recsim_env.atomic_file import write_atomically
 
 ZERO, ONE = "random", "myopic-oracle"
-"""Whose returns set the scale on which scenarios are averaged; the planning oracle would take longer than all else."""
+"""The agents whose returns are the scores 0 and 1; the planning oracle would take longer than all trials."""
+
+Params = dict[str, Any]
 
 
 def tuning_suite(agents: tuple[str, ...], scenarios: tuple[str, ...], num_steps: int, num_seeds: int) -> Suite:
-    """The suite whose cells are trials."""
+    """The suite whose runs are trials."""
     for agent in agents:
         if agent not in SPACES:
             raise ResultsError(f"agent {agent!r}: has nothing to tune{nearest(agent, SPACES)}")
@@ -42,43 +44,49 @@ def tuning_suite(agents: tuple[str, ...], scenarios: tuple[str, ...], num_steps:
     )
 
 
-def trial_settings(agent: str, num_trials: int) -> list[dict[str, Any]]:
-    """The settings of each trial: the first changes nothing, the others draw a value for each setting.
+def trial_params(agent: str, num_trials: int) -> list[Params]:
+    """The parameters of each trial: none in trial 0, which takes the registry's settings; then points of the grid."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    space, defaults = SPACES[agent], _default_settings(agent)
+    size = math.prod(len(values) for values in space.values())
+    study = optuna.create_study(sampler=optuna.samplers.GridSampler(space, seed=zlib.crc32(agent.encode())))
+    points = []
+    for _ in range(min(num_trials, size)):
+        trial = study.ask()
+        points.append({name: trial.suggest_categorical(name, values) for name, values in space.items()})
+    points = [point for point in points if any(defaults.get(name) != value for name, value in point.items())]
+    return [{}, *points[: num_trials - 1]]
 
-    Fewer than `num_trials` where the agent's space has fewer points than are left to draw.
-    """
-    entry, names = REGISTRY[agent], SPACES[agent].keys()
+
+def _default_settings(agent: str) -> Params:
+    entry = REGISTRY[agent]
     defaults = {
         name: parameter.default
-        for made in reversed(entry.agent_class().__mro__[:-1])
-        for name, parameter in inspect.signature(made).parameters.items()
+        for each in reversed(entry.agent_class().__mro__[:-1])
+        for name, parameter in inspect.signature(each.__init__).parameters.items()
     }
-    first = {**defaults, **entry.settings}
-    grid = [dict(zip(names, point, strict=True)) for point in itertools.product(*SPACES[agent].values())]
-    grid = [point for point in grid if any(first.get(name) != value for name, value in point.items())]
-    order = np.random.default_rng(zlib.crc32(agent.encode())).permutation(len(grid))
-    return [{**entry.settings, **changed} for changed in ({}, *(grid[place] for place in order[: num_trials - 1]))]
+    return {**defaults, **entry.settings, "num_envs": entry.num_envs or entry.agent_class().num_envs}
 
 
-def trials(suite: Suite, num_trials: int) -> list[Cell]:
-    """A cell for each agent x trial x scenario x seed, and those of the two agents that set the scale."""
-    entries: dict[str, Entry] = {name: REGISTRY[name] for name in (ZERO, ONE)}
+def trial_runs(suite: Suite, num_trials: int) -> list[Run]:
+    """A run for each agent x trial x scenario x seed, and those of the two agents that set the scale."""
+    entries = {name: REGISTRY[name] for name in (ZERO, ONE)}
     for agent in suite.agents:
-        for trial, settings in enumerate(trial_settings(agent, num_trials)):
-            entries[f"{agent}#{trial}"] = dataclasses.replace(REGISTRY[agent], settings=settings)
+        for number, params in enumerate(trial_params(agent, num_trials)):
+            entries[f"{agent}#{number}"] = with_settings(REGISTRY[agent], params)
     return [
-        Cell(
+        Run(
             suite_name="tuning",
             suite=suite,
             agent=name,
             entry=entry,
             task=task,
             scenario=scenario,
-            changes=changes,
+            overrides=overrides,
             seed=seed,
         )
         for name, entry in entries.items()
-        for task, (scenario, changes) in suite.tasks().items()
+        for task, (scenario, overrides) in suite.tasks().items()
         for seed in range(suite.num_seeds)
     ]
 
@@ -88,43 +96,50 @@ def trial_scores(rows: list[Row]) -> dict[str, float]:
     final = [row for row in rows if row["is_final"]]
     scale: dict[tuple[str, str], list[float]] = {}
     for row in final:
-        if row["agent"] in (ZERO, ONE):
+        if row["agent"] in (ZERO, ONE) and row["status"] == "ok":
             scale.setdefault((row["agent"], row["scenario"]), []).append(row["return_mean"])
     scores: dict[str, list[float]] = {}
     for row in final:
         if "#" in row["agent"]:
-            zero, one = (float(np.mean(scale[name, row["scenario"]])) for name in (ZERO, ONE))
+            try:
+                zero, one = (float(np.mean(scale[name, row["scenario"]])) for name in (ZERO, ONE))
+            except KeyError as missing:
+                raise ResultsError(
+                    f"no run of {missing.args[0][0]} in {missing.args[0][1]} is left to scale by"
+                ) from None
             score = (row["return_mean"] - zero) / (one - zero) if row["status"] == "ok" else -np.inf
             scores.setdefault(row["agent"], []).append(score)
-    return {trial: float(np.mean(each)) for trial, each in scores.items()}
+    return {trial: float(np.mean(values)) for trial, values in scores.items()}
 
 
-def write_tuned(agent: str, rows: list[Row], suite: Suite, num_trials: int, folder: Path = TUNED) -> dict[str, Any]:
-    """Write the best settings found for an agent, and how they were found; returns what was written."""
-    scores, of_agent = trial_scores(rows), trial_settings(agent, num_trials)
-    of_trials = [scores[f"{agent}#{trial}"] for trial in range(len(of_agent))]
-    found = [
-        {"settings": _tuned(agent, settings), "score": round(score, 4) if np.isfinite(score) else None}
-        for settings, score in zip(of_agent, of_trials, strict=True)
-    ]
-    best = int(np.argmax(of_trials))
+def tuning_result(agent: str, rows: list[Row], suite: Suite, num_trials: int) -> dict[str, Any]:
+    """The best parameters of an agent and how they were found.
+
+    Raises:
+        ResultsError: all trials failed.
+    """
+    scores, all_params = trial_scores(rows), trial_params(agent, num_trials)
+    values = [scores[f"{agent}#{number}"] for number in range(len(all_params))]
+    best = int(np.argmax(values))
+    if not np.isfinite(values[best]):
+        raise ResultsError(f"agent {agent!r}: all trials failed; results.jsonl has the errors")
     origin = next(row for row in rows if row["agent"] == f"{agent}#{best}")
-    content = {
-        "settings": found[best]["settings"],
-        "found": {
+    return {
+        "settings": all_params[best],
+        "search": {
             "score": "mean over scenarios and seeds, 0 random, 1 myopic oracle, on tuning worlds",
             "scenarios": list(suite.scenarios),
             "num_seeds": suite.num_seeds,
             "num_steps": suite.num_steps,
-            **{name: origin[name] for name in ("command", "commit", "version", "machine", "date")},
-            "trials": found,
+            **{name: origin.get(name) for name in ("command", "commit", "version", "machine", "date")},
+            "trials": [
+                {"settings": params, "score": round(value, 4) if np.isfinite(value) else None}
+                for params, value in zip(all_params, values, strict=True)
+            ],
         },
     }
-    folder.mkdir(exist_ok=True)
-    write_atomically(folder / f"{agent}.json", (json.dumps(content, indent=1) + "\n").encode())
-    return content
 
 
-def _tuned(agent: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """What a trial says of the settings that are tuned."""
-    return {name: settings[name] for name in SPACES[agent] if name in settings}
+def write_tuned(folder: Path, agent: str, result: dict[str, Any]) -> None:
+    """Write `AGENT.json`, which `Suite.entry` reads from `benchmarks/tuned`."""
+    write_atomically(folder / f"{agent}.json", (json.dumps(result, indent=1) + "\n").encode())

@@ -1,8 +1,9 @@
-"""Worker processes that are given one task after the other, and may die without taking the run with them."""
+"""Worker processes that execute one task after another; a worker that dies costs one task."""
 
 import multiprocessing
 import os
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -15,13 +16,15 @@ _THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", 
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """Why a task has no result, in one line."""
+    """A task without a result."""
 
     reason: str
+    """In one line."""
+    traceback: str = ""
 
 
 class _Worker:
-    """One process, and the task that it works on."""
+    """A process and its present task."""
 
     def __init__(self, work: Callable[[Any], Any]) -> None:
         self.connection, far_end = _CONTEXT.Pipe()
@@ -30,26 +33,26 @@ class _Worker:
         far_end.close()
         self.task: Any = None
 
-    def give(self, task: Any) -> None:
+    def submit(self, task: Any) -> None:
         self.task = task
         self.connection.send(task)
 
     def result(self) -> Any:
-        """What became of the task: waits for it."""
+        """Waits for the result of the task."""
         try:
             return self.connection.recv()
         except (EOFError, OSError):
             self.process.join()
-            return Failure(reason=f"its process ended without a result (exit code {self.process.exitcode})")
+            return Failure(reason=f"the process ended without a result (exit code {self.process.exitcode})")
 
 
 def run_in_processes(
     tasks: Sequence[Any], work: Callable[[Any], Any], num_workers: int, num_threads: int = 1
 ) -> Iterator[tuple[Any, Any]]:
-    """`work(task)` for each task, in the order given, `num_workers` at a time; yields (task, result) as they are done.
+    """`work(task)` for each task, in the order given, `num_workers` at a time; yields (task, result) as they finish.
 
-    A task that raises, or whose process dies, has a `Failure` for its result, and the others go on. Each process keeps
-    to `num_threads` threads. When this process ends, however it does, the workers end too.
+    The result of a task that raises, or whose process dies, is a `Failure`; the others go on. Each process uses
+    `num_threads` threads. The workers end with this process, even if it is killed.
     """
     for name in _THREAD_LIMITS:
         os.environ[name] = str(num_threads)  # read by the libraries when a worker imports them
@@ -59,7 +62,7 @@ def run_in_processes(
         while todo or workers:
             while todo and len(workers) < num_workers:
                 worker = _Worker(work)
-                worker.give(todo.pop())
+                worker.submit(todo.pop())
                 workers.append(worker)
             ready = wait([worker.connection for worker in workers])
             for worker in [each for each in workers if each.connection in ready]:
@@ -68,7 +71,7 @@ def run_in_processes(
                     worker.connection.close()
                     workers.remove(worker)
                 else:
-                    worker.give(todo.pop())
+                    worker.submit(todo.pop())
                 yield task, result
     finally:
         for worker in workers:
@@ -86,14 +89,14 @@ def _serve(connection: Connection, work: Callable[[Any], Any]) -> None:
             result = work(task)
         except KeyboardInterrupt:
             return
-        except Exception as error:
-            words = " ".join(str(error).split())
-            result = Failure(reason=f"{type(error).__name__}: {words}"[:500])
+        except (Exception, SystemExit) as error:
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
+            result = Failure(reason=reason, traceback=traceback.format_exc()[-4_000:])
         connection.send(result)
 
 
 def _end_with_parent() -> None:
-    """A parent that was killed cannot end its children: they watch for it."""
+    """End this process when the parent ends, which cannot end its children when it is killed."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])

@@ -33,7 +33,7 @@ def ramp_picture(board: Board) -> Picture:
     shown = [*board.highlights(_NUM_HIGHLIGHTS), *(name for name in REFERENCES if name in board.by_agent)]
     panels = []
     for scenario in board.scenarios:
-        runs = {agent: [row for row in board.runs(agent, scenario) if row.get("ramps")] for agent in shown}
+        runs = {agent: [row for row in board.runs(agent, scenario) if row.get("curves")] for agent in shown}
         runs = {agent: rows for agent, rows in runs.items() if rows}
         drawn = [ramp for ramp in _RAMPS if _known(runs, ramp).size > 1]
         if "by_step_cold" in drawn:
@@ -55,7 +55,7 @@ def ramp_picture(board: Board) -> Picture:
 
 def ramp_values(rows: list[Row], ramp: str) -> np.ndarray:
     """[B, R] mean rewards of each seed; NaN where there are none or too few."""
-    found = [row["ramps"][ramp] for row in rows]
+    found = [row["curves"][ramp] for row in rows]
     values = np.full((max(len(each["reward"]) for each in found), len(found)), np.nan)
     for n, each in enumerate(found):
         counts = each["num_showings" if "num_showings" in each else "num_sessions"]
@@ -91,7 +91,7 @@ def _panel(board: Board, scenario: str, runs: Runs, ramp: str) -> Figure:
     means = np.concatenate([line.get_ydata() for line in axes.lines])
     room = 0.06 * max(float(np.ptp(means)), 0.1)
     axes.set_ylim(means.min() - room, means.max() + room)  # bands of a few sessions may be cut off: the lines count
-    if "starts" in (described := next(iter(runs.values()))[0]["ramps"][ramp]):
+    if "starts" in (described := next(iter(runs.values()))[0]["curves"][ramp]):
         _name_bins(axes, [described["starts"][bin_] for bin_ in known])
     label_ends(axes, ends)
     return figure

@@ -209,7 +209,7 @@ def test_the_front_holds_whom_nobody_exceeds_in_both():
 def test_means_of_few_sessions_are_left_out_of_a_ramp():
     ramp = {"reward": [1.0, 2.0, None], "num_sessions": [10, 4, 0]}
     values = ramp_values(
-        [{"ramps": {"by_step": ramp}}, {"ramps": {"by_step": {"reward": [3.0], "num_sessions": [9]}}}], "by_step"
+        [{"curves": {"by_step": ramp}}, {"curves": {"by_step": {"reward": [3.0], "num_sessions": [9]}}}], "by_step"
     )
     assert values[0].tolist() == [1.0, 3.0]
     assert np.isnan(values[1:]).all()

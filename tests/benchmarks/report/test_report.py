@@ -32,7 +32,7 @@ def with_gaps() -> list[dict]:
     """`ROWS` with a cell that failed and one that is missing."""
     rows = [row for row in ROWS if (row["agent"], row["scenario"], row["seed"]) != ("pqn", "News", 2)]
     dropped = next(row for row in rows if (row["agent"], row["scenario"], row["seed"]) == ("sb3-dqn", "Video", 1))
-    rows = [row for row in rows if row["cell"] != dropped["cell"]]
+    rows = [row for row in rows if row["run"] != dropped["run"]]
     return [*rows, failed(dropped, "ValueError: loss is <not> finite | update 12")]
 
 
@@ -384,7 +384,7 @@ def test_events_are_written_for_each_run_against_user_steps(tmp_path: Path, monk
     assert len(found) == 10 * 2 * 3
     run = found["Video/ppo-gru/seed-1"]
     assert [step for tag, _, step in run if tag == "score"] == [0, 10_000, 20_000, 30_000, 40_000, 50_000]
-    last = next(row for row in scored(ROWS) if row["cell"] == "ppo-gru-Video-1" and row["is_final"])
+    last = next(row for row in scored(ROWS) if row["run"] == "ppo-gru-Video-1" and row["is_final"])
     assert ("return", last["return_mean"], 50_000) in run
     assert ("score", last["score"], 50_000) in run
     assert ("metrics/novelty", last["metrics"]["novelty"], 50_000) in run

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from benchmarks.running.resuming import ResultFolder
 from conftest import CHECKOUT, SCENARIO_NAMES
 
 from agents.registry import FAMILIES, REGISTRY, Entry, entry_named
@@ -17,7 +18,6 @@ from agents.terminal import console
 from benchmarks.__main__ import main
 from benchmarks.analysis.metrics import BIN_STARTS
 from benchmarks.commands.run import with_ratings_log
-from benchmarks.running.resuming import ResultFolder
 from benchmarks.running.rows import REQUIRED, read_rows
 from benchmarks.running.run import Cell, make_agent, run_cell, takes_device
 from benchmarks.running.suite_runner import cells

@@ -7,13 +7,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from benchmarks.running.resuming import APART, RESULTS, ResultFolder
+from benchmarks.running.source_code import WORLD, source_fingerprint
 
 from benchmarks.running import rows as results
 from benchmarks.running import run as cell_module
-from benchmarks.running.resuming import APART, RESULTS, ResultFolder
 from benchmarks.running.rows import ResultsError, append_rows, of_newest_version, provenance, read_rows, write_rows
 from benchmarks.running.run import Cell
-from benchmarks.running.source_code import WORLD, source_fingerprint
 from benchmarks.running.suite_runner import cells
 from benchmarks.suites import SUITES, Suite
 

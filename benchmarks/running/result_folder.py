@@ -1,0 +1,173 @@
+"""A folder of results that survives being killed: finished runs stay, and are not repeated."""
+
+import json
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from agents.locked_folder import FolderInUseError, locked
+from agents.registry import UnknownAgentError
+from benchmarks.running.rows import ResultsError, Row, append_rows, read_rows, write_rows
+from benchmarks.running.run import Run
+from benchmarks.suites import SUITES, Suite
+from recsim_env.atomic_file import write_atomically
+
+RESULTS, STALE, SUITE = "results.jsonl", "stale.jsonl", "suite.json"
+
+
+class ResultFolder:
+    """The rows of one suite; a context manager that keeps other runs out of the folder.
+
+    Args:
+        path: the folder; made if missing.
+        suite_name: the suite.
+        suite: its agents, scenarios and sizes.
+        log: called with each message for the user.
+
+    Raises:
+        ResultsError: the folder holds another suite or other sizes, or another run is writing into it.
+        OSError: it cannot be written.
+    """
+
+    def __init__(self, path: Path, suite_name: str, suite: Suite, log: Callable[[str], None]) -> None:
+        self.path, self._suite_name, self._suite, self._log = path, suite_name, suite, log
+        self._stack = ExitStack()
+
+    def __enter__(self) -> "ResultFolder":
+        try:
+            self._stack.enter_context(locked(self.path))
+        except FolderInUseError as error:
+            raise ResultsError(str(error)) from None
+        try:
+            self._check_suite()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def _check_suite(self) -> None:
+        path, own = self.path / SUITE, {"suite": self._suite_name, **self._suite.sizes()}
+        if not path.exists():
+            if (self.path / RESULTS).exists():
+                raise ResultsError(f"{self.path}: holds {RESULTS} but no {SUITE}: choose another folder")
+            write_atomically(path, json.dumps(own, indent=1).encode())
+            return
+        try:
+            present = json.loads(path.read_text())
+        except (ValueError, RecursionError):
+            present = None
+        if not isinstance(present, dict):
+            raise ResultsError(f"{path}: is damaged; choose another folder")
+        if present != own:
+            held, wanted = _description(present), _description(own)
+            raise ResultsError(f"{self.path}: holds {held}, not {wanted}; choose another folder")
+
+    def finished(
+        self,
+        runs: list[Run],
+        *,
+        whole: Iterable[Run] = (),
+        retry_failed: bool = False,
+        allow_stale: bool = False,
+    ) -> list[Row]:
+        """The rows of finished runs; all others are removed from the folder.
+
+        Incomplete runs are dropped. Stale rows (of another version, world, size or setting) move to `stale.jsonl`.
+
+        Args:
+            runs: the requested runs.
+            whole: the runs of the whole suite: rows that are not requested can be stale as well.
+            retry_failed: drop failed runs.
+            allow_stale: stale rows of requested runs count as finished.
+        """
+        path = self.path / RESULTS
+        if not path.exists():
+            return []
+        try:
+            rows = read_rows(path, self._log)
+        except ResultsError:
+            if b"\n" in path.read_bytes():
+                raise
+            rows = []  # the very first line is incomplete
+        stale = [] if allow_stale else [row for row in rows if _is_stale(row, runs, {run.key: run for run in whole})]
+        if stale:
+            self._log(
+                f"{len(stale)} stale rows (another version, world, size or setting) are moved to {STALE}; "
+                "--allow-stale would keep them"
+            )
+            append_rows(self.path / STALE, stale)
+        kept = [row for row in rows if row not in stale]
+        done = {key_of(row) for row in kept if row["is_final"] and not (retry_failed and row["status"] == "failed")}
+        kept = [row for row in kept if key_of(row) in done]
+        write_rows(path, kept)
+        return kept
+
+    def add(self, rows: Iterable[Row]) -> None:
+        """Append the rows of finished runs."""
+        append_rows(self.path / RESULTS, rows)
+
+    def sort(self) -> list[Row]:
+        """Put the rows in the order of the suite."""
+        rows = read_rows(self.path / RESULTS)
+        suites = (SUITES.get(self._suite_name, self._suite), self._suite)  # the second may have a user's own agents
+        tasks = list(dict.fromkeys(task for suite in suites for task in suite.tasks()))
+        agents = list(dict.fromkeys(agent for suite in suites for agent in suite.agents))
+
+        def place(row: Row) -> tuple[int, ...]:
+            return (
+                row["seed"],
+                tasks.index(row["scenario"]) if row["scenario"] in tasks else len(tasks),
+                agents.index(row["agent"]) if row["agent"] in agents else len(agents),
+                row["env_steps"],
+            )
+
+        rows.sort(key=place)
+        write_rows(self.path / RESULTS, rows)
+        return rows
+
+
+def key_of(row: Row) -> tuple[str, str, int]:
+    """Agent, scenario and seed, as `Run.key`."""
+    return row["agent"], row["scenario"], row["seed"]
+
+
+def _is_stale(row: Row, runs: list[Run], whole: dict[tuple[str, str, int], Run]) -> bool:
+    """Whether the present run of that agent, scenario and seed has another digest, as far as it is known."""
+    requested = {run.key: run for run in runs}
+    if key_of(row) in requested:
+        return row["run"] != requested[key_of(row)].digest
+    if "log" in row or "loaded_from" in row or key_of(row) not in whole:
+        return False  # depends on files that this command was not given
+    try:
+        return row["run"] != whole[key_of(row)].digest
+    except UnknownAgentError:  # a package that this agent needs is not installed
+        return False
+
+
+def reusable_rows(runs: Iterable[Run], folders: Iterable[Path], log: Callable[[str], None]) -> list[Row]:
+    """Rows in other folders of results whose runs equal these: same version, world, sizes and settings."""
+    wanted = {run.digest: run for run in runs}
+    by_run: dict[str, list[Row]] = {}
+    for path in sorted({path for folder in folders for path in folder.rglob(RESULTS)}):
+        try:
+            rows = [row for row in read_rows(path) if row["run"] in wanted]
+        except ResultsError as error:
+            log(f"not reused: {error}")
+            continue
+        new: dict[str, list[Row]] = {}
+        for row in rows:
+            new.setdefault(row["run"], []).append({**row, "suite": wanted[row["run"]].suite_name})
+        by_run |= {digest: each for digest, each in new.items() if each[-1]["is_final"] and each[-1]["status"] == "ok"}
+    return [row for each in by_run.values() for row in each]
+
+
+def _description(suite: dict[str, Any]) -> str:
+    sizes = ", ".join(f"{name} {number}" for name, number in suite.items() if name != "suite")
+    return f"suite {suite.get('suite')!r} ({sizes})"
