@@ -91,7 +91,7 @@ def _of_large_model(family: str, **settings: Any) -> Entry:
     return Entry(
         path="agents.large_model.agent:LargeModelAgent",
         family=family,
-        settings={**small, "changes": {**epochs, "reinforcement": reinforcement}, **settings},
+        settings={**small, "overrides": {**epochs, "reinforcement": reinforcement}, **settings},
     )
 
 

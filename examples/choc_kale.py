@@ -22,7 +22,7 @@ from numba import njit
 
 import recsim_env  # noqa: F401  (registers the ids)
 from recsim_env.simulation import user_model
-from recsim_env.simulation.custom_user_model import OwnUsers
+from recsim_env.simulation.custom_user_model import UserModel
 from recsim_env.simulation.random_streams import Purpose, normal, uniform
 
 MEMORY, SENSITIVITY, INNOVATION = 0.7, 0.5, 0.05  # beta, tau, eta
@@ -87,7 +87,7 @@ def has_left(session, p):
     return session.custom[TIME_LEFT] <= 0.0
 
 
-CHOC_AND_KALE = OwnUsers(
+CHOC_AND_KALE = UserModel(
     init_visit=init_visit,
     examine=examine,
     choice_utility=choice_utility,
@@ -98,12 +98,12 @@ CHOC_AND_KALE = OwnUsers(
     change=change,
     has_left=has_left,
 )
-CHANGES = {"catalog": {"quality_sd": 1.5, "appeal_sd": 1.5, "arrivals_per_step": 0.0}}
+OVERRIDES = {"catalog": {"quality_sd": 1.5, "appeal_sd": 1.5, "arrivals_per_step": 0.0}}
 
 
 def make(num_envs: int, **options):
     """Sessions of such users in the world of Video, with items from choc to kale that are always there."""
-    options = {"own_users": CHOC_AND_KALE, "session_length": 200, "changes": CHANGES, **options}
+    options = {"user_model": CHOC_AND_KALE, "session_length": 200, "overrides": OVERRIDES, **options}
     return gymnasium.make_vec("recsim_env/Video-v0", num_envs, **options)
 
 

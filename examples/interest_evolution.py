@@ -21,7 +21,7 @@ from numba import njit
 
 import recsim_env  # noqa: F401  (registers the ids)
 from recsim_env.simulation import user_model
-from recsim_env.simulation.custom_user_model import OwnUsers
+from recsim_env.simulation.custom_user_model import UserModel
 from recsim_env.simulation.random_streams import Purpose, uniform
 
 NUM_TOPICS, LENGTH, TIME_BUDGET, SKIP_TIME = 20, 4.0, 200.0, 0.5
@@ -92,7 +92,7 @@ def has_left(session, p):
     return session.custom[TIME_LEFT] <= 0.0
 
 
-INTEREST_EVOLUTION = OwnUsers(
+INTEREST_EVOLUTION = UserModel(
     init_visit=init_visit,
     effective_affinity=effective_affinity,
     examine=examine,
@@ -105,12 +105,12 @@ INTEREST_EVOLUTION = OwnUsers(
     change=change,
     has_left=has_left,
 )
-CHANGES = {
+OVERRIDES = {
     "catalog": {"num_topics": NUM_TOPICS, "topic_concentration": 0.01, "quality_sd": 0.1**0.5, "arrivals_per_step": 0.0}
 }
 
 
 def make(num_envs: int, **options):
     """Sessions of such users, with 2,000 documents that are always there."""
-    options = {"own_users": INTEREST_EVOLUTION, "session_length": 2_000, "changes": CHANGES, **options}
+    options = {"user_model": INTEREST_EVOLUTION, "session_length": 2_000, "overrides": OVERRIDES, **options}
     return gymnasium.make_vec("recsim_env/Video-v0", num_envs, **options)

@@ -78,7 +78,7 @@ class CatalogConfig(Checked):
     """Standard deviation of the noise on the quality and appeal features, before they are squashed."""
     arrivals_per_step: float = number(1.0, 0.0, 1e6)
     """Mean number of items released in a step (Poisson process); 0 is a catalogue that never changes."""
-    shelf_life: int = count(800, 1, 10**9)
+    item_lifetime: int = count(800, 1, 10**9)
     """Steps from an item's release to its retirement."""
     impressions_per_step: float = number(0.5, 0.0, 1e6)
     """Background traffic: mean number of times in a step that the rest of the platform is shown an item."""
@@ -284,23 +284,23 @@ class Scenario:
             if not isinstance(section, kind):
                 raise ValueError(f"Scenario.{name}={section!r}: must be a {kind.__name__}")
 
-    def changed(self, changes: Mapping[str, Mapping[str, Any]]) -> "Scenario":
+    def override(self, overrides: Mapping[str, Mapping[str, Any]]) -> "Scenario":
         """The scenario with other numbers, such as `{"population": {"warm_share": 0.5}}`.
 
         Raises:
             ValueError: an unknown section or field, or a value out of its range; the message says what is allowed.
         """
         sections = {}
-        for name, values in changes.items():
+        for name, values in overrides.items():
             if name not in SECTIONS:
-                raise ValueError(f"changes[{name!r}]: unknown; must be one of {', '.join(SECTIONS)}")
+                raise ValueError(f"overrides[{name!r}]: unknown; must be one of {', '.join(SECTIONS)}")
             if not isinstance(values, Mapping):
-                raise ValueError(f"changes[{name!r}]={values!r}: must be a dict of field names and values")
+                raise ValueError(f"overrides[{name!r}]={values!r}: must be a dict of field names and values")
             fields = [field.name for field in dataclasses.fields(SECTIONS[name])]
             for field_name in values:
                 if field_name not in fields:
                     raise ValueError(
-                        f"changes[{name!r}][{field_name!r}]: unknown; {SECTIONS[name].__name__} has {', '.join(fields)}"
+                        f"overrides[{name!r}][{field_name!r}]: unknown; {SECTIONS[name].__name__} has {', '.join(fields)}"
                     )
             sections[name] = dataclasses.replace(getattr(self, name), **values)
         return dataclasses.replace(self, **sections)

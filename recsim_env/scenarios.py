@@ -8,7 +8,7 @@ ECOMMERCE = Scenario(
     catalog=CatalogConfig(
         num_items=2_000,
         arrivals_per_step=1.0,
-        shelf_life=800,
+        item_lifetime=800,
         quality_sd=0.5,
         appeal_sd=0.4,
         price_mean=1.0,
@@ -41,7 +41,7 @@ SOCIAL = Scenario(
     catalog=CatalogConfig(
         num_items=6_000,
         arrivals_per_step=8.0,
-        shelf_life=40,
+        item_lifetime=40,
         quality_sd=0.6,
         appeal_sd=0.5,
         num_creators=24,
@@ -71,7 +71,7 @@ MUSIC = Scenario(
     catalog=CatalogConfig(
         num_items=2_000,
         arrivals_per_step=0.5,
-        shelf_life=1_600,
+        item_lifetime=1_600,
         quality_sd=0.8,
         appeal_sd=0.4,
         repeat_share=0.2,
@@ -103,7 +103,7 @@ VIDEO = Scenario(
     catalog=CatalogConfig(
         num_items=2_000,
         arrivals_per_step=1.0,
-        shelf_life=800,
+        item_lifetime=800,
         quality_sd=0.4,
         appeal_sd=0.8,
         appeal_quality_correlation=-0.2,
@@ -119,7 +119,7 @@ NEWS = Scenario(
     catalog=CatalogConfig(
         num_items=6_000,
         arrivals_per_step=8.0,
-        shelf_life=25,
+        item_lifetime=25,
         quality_sd=0.5,
         appeal_sd=0.8,
         appeal_quality_correlation=-0.2,
@@ -137,7 +137,7 @@ NEWS = Scenario(
 )
 """Items that arrive and die within the session: cold start everywhere, and headlines that promise too much."""
 
-_RATINGS_CATALOG = CatalogConfig(num_items=1_600, arrivals_per_step=1.0, shelf_life=600, impressions_per_step=0.5)
+_RATINGS_CATALOG = CatalogConfig(num_items=1_600, arrivals_per_step=1.0, item_lifetime=600, impressions_per_step=0.5)
 _RATINGS_BEHAVIOUR = BehaviourConfig(
     choice_intercept=0.0,
     choice_appeal=0.5,

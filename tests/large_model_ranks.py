@@ -30,7 +30,7 @@ NUM_STEPS = 4
 CONFIG = TrainingConfig(
     env_options={
         "session_length": NUM_STEPS,
-        "changes": {  # some leave early: one process has more steps than the other, and each step counts alike
+        "overrides": {  # some leave early: one process has more steps than the other, and each step counts alike
             "population": {"patience_mean": 1.5},
             "behaviour": {"patience_skip": 1.0},
         },
@@ -43,7 +43,7 @@ CONFIG = TrainingConfig(
     batch_sessions=8,
     num_catalogs=1,
     warm_up_updates=0,
-    changes={  # what is shown is no matter of chance
+    overrides={  # what is shown is no matter of chance
         "supervised": {"first_exploration": 0.0, "last_exploration": 0.0, "num_epochs": 1},
         "reinforcement": {"play": "best", "num_epochs": 1, "weights": {"policy": 1.0, "q_value": 0.1}},
     },
@@ -53,7 +53,7 @@ IMPATIENT = replace(
     CONFIG,
     env_options={
         "session_length": 12,
-        "changes": {"population": {"patience_mean": 0.5}, "behaviour": {"patience_skip": 1.0}},
+        "overrides": {"population": {"patience_mean": 0.5}, "behaviour": {"patience_skip": 1.0}},
         "split": "train",
     },
 )

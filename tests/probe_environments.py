@@ -18,7 +18,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from recsim_env.envs.spaces_and_actions import REWARD_TERMS
+from recsim_env.envs.spaces_and_actions import REWARD_INFO_KEYS
 from recsim_env.simulation.observation import CANDIDATE_COLUMNS, FEEDBACK, ObservationLayout
 
 SIGNALS = (-1.0, 1.0)
@@ -179,7 +179,7 @@ class ProbeVectorEnv(VectorEnv):
         self._before, self._step = chosen, self._step + 1
         is_over = self._step == self.probe.num_steps
         self._draw_order()
-        terms = {name: np.zeros(self.num_envs) for name in REWARD_TERMS}
+        terms = {name: np.zeros(self.num_envs) for name in REWARD_INFO_KEYS}
         terms["rating"], terms["click"] = rewards.copy(), (slot >= 0) / shown.shape[1]
         infos: dict[str, Any] = {name: term * ~is_over for name, term in terms.items()}
         if is_over.any():

@@ -3,11 +3,11 @@
 from typing import Any
 
 import torch
+from agents.large_model.sessions import Sessions
+from agents.large_model.sizes import ModelSizes
 
 from agents.large_model.model import LargeModel
 from agents.large_model.rollout import Behaviour, play
-from agents.large_model.sessions import Sessions
-from agents.large_model.sizes import ModelSizes
 from agents.large_model.worlds import make_env
 from agents.networks.item_content import ItemContent
 from agents.networks.schema import Schema
@@ -27,8 +27,8 @@ WORLDS: dict[str, tuple[str, dict[str, Any]]] = {
 def options_of(world: str) -> tuple[str, dict[str, Any]]:
     """The env id and the other arguments of `gymnasium.make_vec`."""
     env_id, people = WORLDS[world]
-    changes = {"population": {**people, "patience_mean": 1.0}, "behaviour": {"patience_skip": 0.6}}
-    return env_id, {"session_length": LENGTH, "changes": changes}
+    overrides = {"population": {**people, "patience_mean": 1.0}, "behaviour": {"patience_skip": 0.6}}
+    return env_id, {"session_length": LENGTH, "overrides": overrides}
 
 
 def env_of(world: str, num_envs: int = NUM_LANES) -> Any:
@@ -36,10 +36,10 @@ def env_of(world: str, num_envs: int = NUM_LANES) -> Any:
     return make_env(env_id, num_envs, **options)
 
 
-def small_sizes(**changes: int) -> ModelSizes:
+def small_sizes(**overrides: int) -> ModelSizes:
     trunk = {"width": 16, "num_layers": 2, "num_heads": 4, "num_key_heads": 2, "hidden_width": 24, "max_tokens": 128}
     others = {"item_width": 24, "candidate_width": 20, "num_word_buckets": 64, "word_width": 8, "num_value_bins": 21}
-    return ModelSizes(**{**trunk, **others, **changes})
+    return ModelSizes(**{**trunk, **others, **overrides})
 
 
 def perturbed(model: LargeModel, scale: float = 0.2, seed: int = 0) -> LargeModel:

@@ -19,7 +19,7 @@ SCENARIOS = ("Ecommerce", "Social", "Music", "Video", "News", "MovieLens", "Rati
 ENV_IDS = [f"recsim_env/{name}{variant}-v0" for name in SCENARIOS for variant in ("", "Slate", "Content", "Catalog")]
 KINDS = ("dict", "flat", "compact")
 NUM_STEPS = 1_000
-_TERMS = ("rating", "click", "consumption", "purchase", "retention")
+_TERMS = ("reward_rating", "reward_click", "reward_consumption", "reward_purchase", "reward_retention")
 
 
 def _actions(space, generator):

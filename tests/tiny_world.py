@@ -87,7 +87,7 @@ def make_simulator(
         name="Tiny",
         source="synthetic",
         catalog=CatalogConfig(
-            shelf_life=10,
+            item_lifetime=10,
             num_creators=SIZES.num_creators,
             repeat_share=repeat_share,
             new_item_share=new_item_share,

@@ -16,7 +16,7 @@ import gymnasium
 import numpy as np
 
 import recsim_env  # noqa: F401  (registers the ids)
-from recsim_env.envs.spaces_and_actions import REWARD_TERMS
+from recsim_env.envs.spaces_and_actions import REWARD_INFO_KEYS
 
 
 def same(first: Any, second: Any) -> bool:
@@ -87,7 +87,7 @@ def record(env_id: str, seed: int, num_steps: int, num_envs: int = 3, **options:
         rows |= {f"session {name}": np.array(sessions[name]) for name in sessions.dtype.names}
         observation, rewards, terminated, truncated, infos = env.step(action)
         rows |= {"reward": rewards, "terminated": terminated, "truncated": truncated}
-        rows |= {f"info {name}": infos[name] for name in REWARD_TERMS}
+        rows |= {f"info {name}": infos[name] for name in REWARD_INFO_KEYS}
         for name, row in rows.items():
             recorded.setdefault(name, []).append(row)
     env.close()

@@ -94,11 +94,11 @@ class LargeModel(Learner):
         """Sessions are played to their end, so that up to one session in each lane goes beyond `total_timesteps`."""
         before = self.num_timesteps if self.network is not None else 0
         lanes = sum(getattr(env, "num_envs", self.num_envs) for env in self._training_envs)
-        changes = {"num_steps": before + total_timesteps, "seed": self.seed}
+        overrides = {"num_steps": before + total_timesteps, "seed": self.seed}
         if "num_envs" not in self.settings:
-            changes["num_envs"] = lanes
+            overrides["num_envs"] = lanes
         training = Training(
-            replace(self.config, **changes),
+            replace(self.config, **overrides),
             ProcessGroup(device=self.device),
             self._training_envs,
             network=self.network,

@@ -14,7 +14,6 @@ from agents.large_model.session_state import check_history
 from agents.networks.item_content import ItemContent
 from agents.networks.schema import Schema
 
-
 _NUM_TUNING_SESSIONS = 200
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from agents.networks.schema import UNKNOWN_DOMAIN, Schema, columns, word_buckets
-from recsim_env.envs.network_units import in_network_units
+from recsim_env.envs.sb3.network_units import in_network_units
 from recsim_env.simulation.observation import MAX_AGE, REFRESH_AT, SCALED_AGE
 
 ITEM_STATE = ("age", "impressions", "click_rate", "mean_rating")

@@ -15,7 +15,7 @@ from torch import nn
 import recsim_env  # noqa: F401  (registers the ids)
 from agents.agent import Learner, NotFittedError, Observations
 from agents.saved_tensors import load_tensors, save_tensors
-from recsim_env.envs.candidate_scorer import ScorerSizes
+from recsim_env.envs.sb3.candidate_scorer import ScorerSizes
 from recsim_env.envs.vector import RecommenderVectorEnv
 
 

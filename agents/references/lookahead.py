@@ -90,7 +90,7 @@ def _mean_scores(users, items, parameters, value_weights, out):
 def first_sessions(world: World, chosen: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """Records of the first sessions of users of a world, by their indices."""
     noise_keys = generator.integers(2**63, size=len(chosen)).astype(np.uint64)
-    return new_user_sessions(world.user_records, chosen, noise_keys, world.sizes, world.parameters(2), world.own_users)
+    return new_user_sessions(world.user_records, chosen, noise_keys, world.sizes, world.parameters(2), world.user_model)
 
 
 class LookaheadOracle(ModelBasedReference):
@@ -180,7 +180,7 @@ class HistoryBlindPolicy(ModelBasedReference):
         chosen = generator.integers(len(self.population.users), size=self.num_users)
         users, num_ages = first_sessions(self.population, chosen, generator), 1
         if scenario.behaviour.choice_freshness > 0.0:
-            num_ages = min(scenario.catalog.shelf_life, int(8 * scenario.behaviour.freshness_half_life) + 1)
+            num_ages = min(scenario.catalog.item_lifetime, int(8 * scenario.behaviour.freshness_half_life) + 1)
         _, items, parameters = simulator.compiled_model()
         scores = np.zeros((len(items), num_ages))
         simulator.adapted(_mean_scores)(users, items, parameters, self.value_weights.as_array(), scores)

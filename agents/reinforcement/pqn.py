@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -20,7 +19,7 @@ from agents.callbacks import Milestones
 from agents.networks.torch_learner import TorchLearner
 from agents.rollouts.feedback import clicked_slots, final_values
 from recsim_env.config import check_number
-from recsim_env.envs.candidate_scorer import CandidateScorer, ScorerSizes
+from recsim_env.envs.sb3.candidate_scorer import CandidateScorer, ScorerSizes
 
 _MAX_GRADIENT_NORM = 10.0
 

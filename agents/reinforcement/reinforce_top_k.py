@@ -18,7 +18,7 @@ from torch import nn
 from agents.callbacks import Milestones
 from agents.networks.torch_learner import TorchLearner
 from recsim_env.config import check_number
-from recsim_env.envs.candidate_scorer import CandidateScorer, ScorerSizes
+from recsim_env.envs.sb3.candidate_scorer import CandidateScorer, ScorerSizes
 from recsim_env.envs.vector import RecommenderVectorEnv
 
 _LARGEST_GRADIENT = 0.5

@@ -22,12 +22,12 @@ from agents.callbacks import Milestones
 from agents.reinforcement.content_policies import CONTENT_POLICIES
 from recsim_env.atomic_file import write_atomically
 from recsim_env.envs.sb3 import make_sb3_vec_env
-from recsim_env.envs.sb3_policies import CANDIDATE_POLICIES
+from recsim_env.envs.sb3.policies import CANDIDATE_POLICIES
 
 ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"PPO": PPO, "A2C": A2C, "DQN": DQN, "SAC": SAC, "TD3": TD3, "DDPG": DDPG}
 
 POLICIES = ("candidate", "MultiInputPolicy", "MlpPolicy")
-"""`candidate` is ours, with one scorer for all candidates (`recsim_env.envs.sb3_policies`, and `agents.reinforcement.content_policies` for
+"""`candidate` is ours, with one scorer for all candidates (`recsim_env.envs.sb3.policies`, and `agents.reinforcement.content_policies` for
 points in content space); the other two are SB3's own, over flattened candidates."""
 
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from agents.reinforcement.pqn import PQN, Steps, Tensors
 from agents.reinforcement.slate_optimizers import OPTIMIZERS, ChoiceValues
-from recsim_env.envs.candidate_scorer import CandidateScorer, ScorerSizes
+from recsim_env.envs.sb3.candidate_scorer import CandidateScorer, ScorerSizes
 
 
 class SlateQNetwork(nn.Module):

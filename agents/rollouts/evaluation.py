@@ -78,7 +78,9 @@ def _play(agent: Agent, env: Env, seed: int, deterministic: bool) -> Evaluation:
         actions, state = agent.predict(observations, state, episode_start, deterministic)
         items.append(np.where(is_running[:, None], env.shown_items(actions), NO_ITEM))
         observations, reward, terminated, truncated, infos = env.step(actions)
-        click = infos["click"] + infos["final_info"]["click"] if "final_info" in infos else infos["click"]
+        click = infos["reward_click"]
+        if "final_info" in infos:
+            click = click + infos["final_info"]["reward_click"]
         rewards.append(reward * is_running)
         clicks.append(click * is_running)
         lengths += is_running

@@ -28,8 +28,8 @@ from agents.networks.torch_learner import TorchLearner
 from agents.rollouts.logged_sessions import Windows, log_sessions, windows_of
 from agents.saved_tensors import load_tensors
 from recsim_env.config import check_number
-from recsim_env.envs.candidate_scorer import MISSING, ScorerSizes
-from recsim_env.envs.network_units import with_network_units
+from recsim_env.envs.sb3.candidate_scorer import MISSING, ScorerSizes
+from recsim_env.envs.sb3.network_units import with_network_units
 from recsim_env.simulation.observation import FEEDBACK
 
 _MIDDLE = 3.0

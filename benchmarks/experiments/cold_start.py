@@ -130,7 +130,7 @@ def _played(model: Any, seed: int, num_sessions: int) -> dict[str, Evaluation]:
     reads, blind = LargeModelAgent(), LargeModelAgent(reads_history=False)
     reads.model = blind.model = model
     rivals = dict(zip(RIVALS, (BayesFilterObserved(reads_history=False), HistoryBlindPolicy()), strict=True))
-    train = {"split": "train", "catalog_seed": HELD_OUT.training_catalog_seed + seed, "changes": _PEOPLE["new"]}
+    train = {"split": "train", "catalog_seed": HELD_OUT.training_catalog_seed + seed, "overrides": _PEOPLE["new"]}
     for player in rivals.values():
         player.learn(_ENV_ID, train, 0, seed)
     policies: dict[str, tuple[Agent, str]] = {
@@ -142,7 +142,7 @@ def _played(model: Any, seed: int, num_sessions: int) -> dict[str, Evaluation]:
     found = {}
     for policy, (agent, people) in policies.items():
         where = {"split": HELD_OUT.split, "catalog_seed": HELD_OUT.catalog_seed + seed}
-        env = make_env(_ENV_ID, num_sessions, observation=agent.observation, changes=_PEOPLE[people], **where)
+        env = make_env(_ENV_ID, num_sessions, observation=agent.observation, overrides=_PEOPLE[people], **where)
         found[policy] = evaluate(agent, env, HELD_OUT.sessions_seed + HELD_OUT.sessions_apart * seed, seed)
         env.close()
     return found

@@ -36,15 +36,15 @@ WAYS: dict[str, tuple[int, dict[str, Any]]] = {
     "ids only, 100 candidates, 8,192 lanes, 2 threads": (8_192, {**_IDS, "num_candidates": 100, "num_threads": 2}),
     "ids only, 100 candidates of 1,000 items": (
         1_024,
-        {**_IDS, "num_candidates": 100, "changes": {"catalog": {"num_items": 1_000, **_STILL}}},
+        {**_IDS, "num_candidates": 100, "overrides": {"catalog": {"num_items": 1_000, **_STILL}}},
     ),
     "ids only, 100 candidates of 1,000,000 items": (
         1_024,
-        {**_IDS, "num_candidates": 100, "changes": {"catalog": {"num_items": 1_000_000, **_STILL}}},
+        {**_IDS, "num_candidates": 100, "overrides": {"catalog": {"num_items": 1_000_000, **_STILL}}},
     ),
     "1,024 lanes, flat, of 1,000,000 items": (
         1_024,
-        {"observation": "flat", "history_length": 1, "changes": {"catalog": {"num_items": 1_000_000, **_STILL}}},
+        {"observation": "flat", "history_length": 1, "overrides": {"catalog": {"num_items": 1_000_000, **_STILL}}},
     ),
 }
 """Ways to use the vector env: number of lanes, and arguments of `gymnasium.make_vec`."""

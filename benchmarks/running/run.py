@@ -99,7 +99,7 @@ class Run:
         return self._env(agent, self.suite.num_sessions, split)
 
     def _env(self, agent: Agent | type[Agent], num_envs: int, split: dict[str, Any]) -> Any:
-        overrides = {"changes": self.overrides} if self.overrides else {}
+        overrides = {"overrides": self.overrides} if self.overrides else {}
         world = {"world": self.world} if self.scenario == "MovieLens" and self.world else {}
         return gymnasium.make_vec(
             f"recsim_env/{self.scenario}{agent.env_variant}-v0",

@@ -62,7 +62,7 @@ class SessionTrace:
         """Remember the step just taken, from what `RecommenderEnv.step` returns of it."""
         self.slates.append(self._newly_shown())
         self.stars.append(
-            float(round(self.config.slate_size * info["rating"]))
+            float(round(self.config.slate_size * info["reward_rating"]))
         )  # a mean over slots, of which one is rated
         self.rewards.append(reward)
         self.is_terminated = is_terminated

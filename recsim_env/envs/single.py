@@ -8,7 +8,7 @@ import numpy as np
 from recsim_env.config import Scenario
 from recsim_env.envs.session_recording import SessionTrace
 from recsim_env.envs.session_text import session_as_text
-from recsim_env.envs.spaces_and_actions import REWARD_TERMS, Adapter, BehindAdapter
+from recsim_env.envs.spaces_and_actions import REWARD_INFO_KEYS, Adapter, BehindAdapter
 from recsim_env.envs.vector import RecommenderVectorEnv
 
 if TYPE_CHECKING:
@@ -58,12 +58,12 @@ class RecommenderEnv(BehindAdapter, gymnasium.Env):
     `terminated` when patience is used up (the person left), `truncated` after `session_length` steps.
 
     ## Arguments
-    `scenario`: a name in `scenarios.SCENARIOS` or a `Scenario`; `changes`: other numbers for it, such as
+    `scenario`: a name in `scenarios.SCENARIOS` or a `Scenario`; `overrides`: other numbers for it, such as
     `{"population": {"warm_share": 1.0}, "reward": {"purchase": 5.0}}`; `observation`; `action`; `slate_size`;
     `num_candidates`; `session_length`; `history_length`; `catalog_seed`; `split`: `"all"`, `"train"` or `"test"`,
     parts that share no item and no user; `user_split`: another part for the users; `world`: a fitted world (.npz) or
-    a ratings log, for scenarios that need one; `own_users`: functions of your own in place of the user model's
-    (`own_users.OwnUsers`); `live_platform`: item statistics go on from session to session and grow by their feedback
+    a ratings log, for scenarios that need one; `user_model`: functions of your own in place of the user model's
+    (`custom_user_model.UserModel`); `live_platform`: item statistics go on from session to session and grow by their feedback
     (see `RecommenderVectorEnv`); `num_threads`;
     `render_mode`: `None`, `"ansi"` for the session in words, `"rgb_array"` for a picture of it, an image of
     `session_figure.HEIGHT` by `WIDTH` pixels, or `"human"` for the picture in a window. A picture shows latent truth
@@ -113,7 +113,7 @@ class RecommenderEnv(BehindAdapter, gymnasium.Env):
             raise gymnasium.error.ResetNeeded("the session is over, or has not begun: call reset()")
         outcome = self.simulator.step(self._adapter.slate(action))[0].item()
         reward, *terms, terminated, truncated = outcome
-        info = dict(zip(REWARD_TERMS, terms, strict=True))
+        info = dict(zip(REWARD_INFO_KEYS, terms, strict=True))
         if self.trace is not None:
             self.trace.record(reward, info, terminated)
             if self.render_mode == "human":

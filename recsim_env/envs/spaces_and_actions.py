@@ -12,7 +12,7 @@ from gymnasium import spaces
 
 from recsim_env.config import RewardConfig, Scenario, SessionConfig
 from recsim_env.scenarios import scenario_named
-from recsim_env.simulation.custom_user_model import PACKAGE_USERS, OwnUsers
+from recsim_env.simulation.custom_user_model import DEFAULT_USER_MODEL, UserModel
 from recsim_env.simulation.observation import OBSERVATION_KINDS, STATISTICS
 from recsim_env.simulation.records import NO_ITEM
 from recsim_env.simulation.simulator import Simulator
@@ -23,6 +23,11 @@ ACTION_KINDS = ("candidate", "content", "catalog")
 space (`Box`), each matched to the nearest candidate; `catalog`: each matched to the nearest item on the shelf."""
 
 REWARD_TERMS = tuple(field.name for field in dataclasses.fields(RewardConfig))
+
+REWARD_INFO_KEYS = tuple(f"reward_{term}" for term in REWARD_TERMS)
+"""Keys of `info`: the reward's terms in this step, unweighted, each a mean over the slate's slots. `reward_rating` counts
+ratings that the user did not submit as well, so it is not what the recommender observes; that is in the history."""
+
 SEED_OPTIONS = ("world_seed", "user_seed", "noise_seed")
 
 
@@ -44,8 +49,8 @@ class Adapter:
         split: str = "all",
         user_split: str | None = None,
         world: str | None = None,
-        changes: Mapping[str, Mapping[str, Any]] | None = None,
-        own_users: OwnUsers = PACKAGE_USERS,
+        overrides: Mapping[str, Mapping[str, Any]] | None = None,
+        user_model: UserModel = DEFAULT_USER_MODEL,
         live_platform: bool = False,
         num_threads: int = 1,
     ) -> None:
@@ -53,7 +58,7 @@ class Adapter:
             raise ValueError(f"observation={observation!r}: must be one of {', '.join(OBSERVATION_KINDS)}")
         if action not in ACTION_KINDS:
             raise ValueError(f"action={action!r}: must be one of {', '.join(ACTION_KINDS)}")
-        preset = (scenario if isinstance(scenario, Scenario) else scenario_named(scenario)).changed(changes or {})
+        preset = (scenario if isinstance(scenario, Scenario) else scenario_named(scenario)).override(overrides or {})
         given = {
             "slate_size": slate_size,
             "num_candidates": num_candidates,
@@ -64,7 +69,7 @@ class Adapter:
             preset.session, **{name: value for name, value in given.items() if value is not None}
         )
         path = None if world is None else str(world)
-        drawn = build_world(preset, catalog_seed, split, path, own_users, user_split)
+        drawn = build_world(preset, catalog_seed, split, path, user_model, user_split)
         self.simulator = Simulator(
             drawn, session, num_sessions, catalog_seed=catalog_seed, num_threads=num_threads, is_live=live_platform
         )

@@ -13,7 +13,7 @@ from gymnasium.vector.utils import batch_space
 
 from recsim_env.config import Scenario
 from recsim_env.envs.session_text import session_as_text
-from recsim_env.envs.spaces_and_actions import REWARD_TERMS, SEED_OPTIONS, Adapter, BehindAdapter
+from recsim_env.envs.spaces_and_actions import REWARD_INFO_KEYS, REWARD_TERMS, SEED_OPTIONS, Adapter, BehindAdapter
 
 
 class RecommenderVectorEnv(BehindAdapter, VectorEnv):
@@ -104,14 +104,14 @@ class RecommenderVectorEnv(BehindAdapter, VectorEnv):
         rewards = np.array(outcomes["reward"])
         terminated, truncated = np.array(outcomes["terminated"]), np.array(outcomes["truncated"])
         is_over = terminated | truncated
-        terms = {name: np.array(outcomes[name]) for name in REWARD_TERMS}
+        terms = {key: np.array(outcomes[term]) for key, term in zip(REWARD_INFO_KEYS, REWARD_TERMS, strict=True)}
         infos = _with_masks(terms, ~is_over)
         if is_over.any():
             lanes = np.flatnonzero(is_over)
-            final = {name: np.zeros(self.num_envs) for name in REWARD_TERMS}
-            for name in REWARD_TERMS:
-                final[name][lanes] = terms[name][lanes]
-                terms[name][lanes] = 0.0
+            final = {key: np.zeros(self.num_envs) for key in REWARD_INFO_KEYS}
+            for key in REWARD_INFO_KEYS:
+                final[key][lanes] = terms[key][lanes]
+                terms[key][lanes] = 0.0
             infos["final_info"] = _with_masks(final, is_over)
             infos["_final_info"] = is_over.copy()
             infos["final_obs"] = self._final_observations(lanes)
@@ -160,3 +160,23 @@ def _with_masks(terms: dict[str, np.ndarray], mask: np.ndarray) -> dict[str, Any
     infos: dict[str, Any] = dict(terms)
     infos.update({f"_{name}": mask.copy() for name in terms})
     return infos
+
+
+def last_observations(observations: Any, infos: dict[str, Any], part: str | None = None) -> Any:
+    """The observations right after a step, in lanes that have gone on to their next session those of the old one.
+
+    Args:
+        observations: [N, ...] as `step` returned them; left as they are.
+        infos: of the same step.
+        part: key of a dict observation, for that part alone.
+    """
+    if isinstance(observations, dict) and part is None:
+        return {name: last_observations(observations, infos, name) for name in observations}
+    batch = observations if part is None else observations[part]
+    if "final_obs" not in infos:
+        return batch
+    batch = batch.copy()
+    for lane in np.flatnonzero(infos["_final_obs"]):
+        final = infos["final_obs"][lane]
+        batch[lane] = final if part is None else final[part]
+    return batch

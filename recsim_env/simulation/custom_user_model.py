@@ -24,8 +24,8 @@ REPLACEABLE = tuple(
 """Names of the functions in `user_model` that can be replaced."""
 
 
-class OwnUsers:
-    """Functions of your own in place of some of `user_model`'s, given by name: `OwnUsers(effective_affinity=mine)`.
+class UserModel:
+    """Functions of your own in place of some of `user_model`'s, given by name: `UserModel(effective_affinity=mine)`.
 
     Write them in plain Python that Numba compiles; what they call of `user_model` is the package's version. What a user
     of yours has to remember goes into `session.custom`, numbers that are 0 when a user comes for the first time.
@@ -40,14 +40,14 @@ class OwnUsers:
         self._functions: dict[Callable[..., Any], Callable[..., Any]] = {}
         for name, own in functions.items():
             if name not in REPLACEABLE:
-                raise ValueError(f"OwnUsers({name}=...): unknown; must be one of {', '.join(REPLACEABLE)}")
+                raise ValueError(f"UserModel({name}=...): unknown; must be one of {', '.join(REPLACEABLE)}")
             original = getattr(user_model, name)
             wanted = _arguments(original)
             if not inspect.isfunction(_plain(own)) or _arguments(own) != wanted:
-                raise ValueError(f"OwnUsers({name}={own!r}): must be a function of {wanted}")
+                raise ValueError(f"UserModel({name}={own!r}): must be a function of {wanted}")
             self._functions[original] = _compiled(own)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "OwnUsers":
+    def __deepcopy__(self, memo: dict[int, Any]) -> "UserModel":
         """Itself, as it never changes: `gymnasium.make(env.spec)` then finds what has been drawn and compiled."""
         return self
 
@@ -73,7 +73,7 @@ class OwnUsers:
         )
 
 
-PACKAGE_USERS = OwnUsers()
+DEFAULT_USER_MODEL = UserModel()
 """Nothing of your own: the users of the package."""
 
 
@@ -82,8 +82,8 @@ def _is_compiled(value: Any) -> bool:
     return isinstance(value, types.FunctionType) if numba_config.DISABLE_JIT else hasattr(value, "py_func")
 
 
-def _own_users(functions: dict[str, Callable[..., Any]]) -> OwnUsers:
-    return OwnUsers(**functions)
+def _own_users(functions: dict[str, Callable[..., Any]]) -> UserModel:
+    return UserModel(**functions)
 
 
 def _plain(function: Any) -> Any:

@@ -19,7 +19,7 @@ NUM_RECENT_ITEMS = 16
 """Items L that a user has consumed of late: what repeats are counted in and drawn from."""
 
 NUM_CUSTOM = 8
-"""Numbers X in a session that are free for a user model of one's own; see `own_users`."""
+"""Numbers X in a session that are free for a user model of one's own; see `user_model`."""
 
 HISTORY_FEEDBACK = ("slot", "click", "consumption", "rating", "purchase", "follow")
 """Columns of a row of a session's history: slot from 0; 0 or 1; 0..1; stars, 0 if none were submitted; 0 or 1;

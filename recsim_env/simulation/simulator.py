@@ -266,7 +266,7 @@ class Simulator:
 
     def adapted(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """A compiled function of the package's, with the world's own users in it if there are any."""
-        return self.world.own_users.adapted(function)
+        return self.world.user_model.adapted(function)
 
     def compiled_model(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Privileged: the records of sessions, items and parameters, as compiled code takes them, for planners.

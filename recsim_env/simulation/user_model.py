@@ -1,7 +1,7 @@
 """What a user does with a slate, and what it does to the user, in scalar code that Numba compiles.
 
 The code below is the only implementation of the user. With the compiler switched off (`NUMBA_DISABLE_JIT=1`) the same
-lines run as plain Python. Each function can be replaced by one of your own; see `own_users`.
+lines run as plain Python. Each function can be replaced by one of your own; see `custom_user_model`.
 
 Shape legend: D interest factors, K topics, S slots of a slate, L items in the library.
 `session`, `item` and `p` (the coefficients) are records; see `records`.

@@ -122,5 +122,5 @@ def item_records(items: Items, sizes: WorldSizes, config: CatalogConfig, generat
     records["price"], records["creator"] = items.prices, items.creators
     records["release_step"] = release_steps(len(items), config.arrivals_per_step, generator)
     never = config.arrivals_per_step == 0.0
-    records["retire_step"] = np.iinfo(np.int64).max if never else records["release_step"] + config.shelf_life
+    records["retire_step"] = np.iinfo(np.int64).max if never else records["release_step"] + config.item_lifetime
     return records

@@ -7,7 +7,7 @@ import numpy as np
 from numba import njit
 
 from recsim_env.config import CatalogConfig
-from recsim_env.simulation.custom_user_model import PACKAGE_USERS, OwnUsers
+from recsim_env.simulation.custom_user_model import DEFAULT_USER_MODEL, UserModel
 from recsim_env.simulation.observation import NUM_REFRESHES, STATISTICS
 from recsim_env.simulation.records import WorldSizes, as_records, session_dtype
 from recsim_env.simulation.user_model import (
@@ -36,12 +36,12 @@ def new_user_sessions(
     noise_keys: np.ndarray,
     sizes: WorldSizes,
     parameters: np.ndarray,
-    own_users: OwnUsers = PACKAGE_USERS,
+    user_model: UserModel = DEFAULT_USER_MODEL,
 ) -> np.ndarray:
     """[U] session records, with no candidates to speak of: the `chosen` users as they come for the first time."""
     sessions = as_records(np.zeros(len(chosen), session_dtype(sizes, 1, 1)))
     sessions["user_key"] = sessions["noise_key"] = noise_keys
-    own_users.adapted(_init_users)(sessions, as_records(users), chosen, as_records(parameters)[0])
+    user_model.adapted(_init_users)(sessions, as_records(users), chosen, as_records(parameters)[0])
     return sessions
 
 
@@ -74,7 +74,7 @@ def population_response(
     sizes: WorldSizes,
     parameters: np.ndarray,
     generator: np.random.Generator,
-    own_users: OwnUsers = PACKAGE_USERS,
+    user_model: UserModel = DEFAULT_USER_MODEL,
 ) -> np.ndarray:
     """How a population that has just arrived answers each item, fresh and shown alone.
 
@@ -84,9 +84,9 @@ def population_response(
     num_sampled = int(np.clip(_SAMPLED_PAIRS // len(items), 16, _SAMPLED_USERS))
     noise_keys = generator.integers(2**63, size=num_sampled).astype(np.uint64)
     chosen = generator.choice(len(users), num_sampled, replace=len(users) < num_sampled)
-    sessions = new_user_sessions(users, chosen, noise_keys, sizes, parameters, own_users)
+    sessions = new_user_sessions(users, chosen, noise_keys, sizes, parameters, user_model)
     responses = np.zeros((len(items), 4))
-    own_users.adapted(_respond_all)(sessions, as_records(items), responses, as_records(parameters)[0])
+    user_model.adapted(_respond_all)(sessions, as_records(items), responses, as_records(parameters)[0])
     return responses
 
 

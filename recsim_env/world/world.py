@@ -13,7 +13,7 @@ import numpy as np
 from recsim_env.config import Scenario, check_number
 from recsim_env.logs import WHERE_TO_GET_DATA, find_log, load_or_fit
 from recsim_env.logs.population_statistics import draw_items, draw_users, load_statistics
-from recsim_env.simulation.custom_user_model import PACKAGE_USERS, OwnUsers
+from recsim_env.simulation.custom_user_model import DEFAULT_USER_MODEL, UserModel
 from recsim_env.simulation.records import WorldSizes, make_parameters
 from recsim_env.world.catalog import Items, draw_synthetic_items, item_records
 from recsim_env.world.item_statistics import background_statistics, population_response
@@ -42,7 +42,7 @@ class World:
     """[N] records, latent: see `records.user_dtype`."""
     moods: np.ndarray
     """[Q, K] float64, latent: what each mood adds to the affinity with each topic."""
-    own_users: OwnUsers = PACKAGE_USERS
+    user_model: UserModel = DEFAULT_USER_MODEL
     """Functions that take the place of some of the user model's."""
 
     def parameters(self, session_length: int) -> np.ndarray:
@@ -58,7 +58,7 @@ class World:
         early enough for items to go on arriving until the session is over.
         """
         release = self.item_records["release_step"]
-        first = min(self.scenario.catalog.shelf_life, int(release[len(release) // 2]))
+        first = min(self.scenario.catalog.item_lifetime, int(release[len(release) // 2]))
         last = max(first, int(release[-1]) - session_length)
         return first, last - first + 1
 
@@ -72,7 +72,7 @@ def build_world(
     catalog_seed: int = 0,
     split: str = "all",
     world_path: str | None = None,
-    own_users: OwnUsers = PACKAGE_USERS,
+    user_model: UserModel = DEFAULT_USER_MODEL,
     user_split: str | None = None,
 ) -> World:
     """Draw the world of a scenario; the same arguments give the same world.
@@ -97,12 +97,12 @@ def build_world(
         if found is None:
             raise FileNotFoundError(f"{scenario.name} needs a ratings log: {WHERE_TO_GET_DATA}")
         world_path = str(found)
-    return _draw_world(scenario, catalog_seed, split, user_split or split, world_path, own_users)
+    return _draw_world(scenario, catalog_seed, split, user_split or split, world_path, user_model)
 
 
 @lru_cache(maxsize=16)
 def _draw_world(
-    scenario: Scenario, catalog_seed: int, split: str, user_split: str, world_path: str | None, own_users: OwnUsers
+    scenario: Scenario, catalog_seed: int, split: str, user_split: str, world_path: str | None, user_model: UserModel
 ) -> World:
     part, catalog = SPLITS.index(split), scenario.catalog
     item_generator = _generator(scenario, _ITEMS, part, catalog_seed)
@@ -138,7 +138,7 @@ def _draw_world(
     moods = draw_moods(scenario.population, sizes.num_topics, _generator(scenario, _MOODS))
     traffic = _generator(scenario, _TRAFFIC, part, catalog_seed)
     at_rest = make_parameters(scenario, moods, session_length=2, first_start=0, num_starts=1)
-    responses = population_response(records, people, sizes, at_rest, traffic, own_users)
+    responses = population_response(records, people, sizes, at_rest, traffic, user_model)
     return World(
         scenario=scenario,
         items=items,
@@ -148,7 +148,7 @@ def _draw_world(
         item_statistics=background_statistics(responses, catalog, scenario.behaviour.rating_probability, traffic),
         user_records=people,
         moods=moods,
-        own_users=own_users,
+        user_model=user_model,
     )
 
 

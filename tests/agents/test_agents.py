@@ -132,7 +132,7 @@ def test_linucb_equals_ridge_regression_on_its_own_history():
 
 
 def test_linucb_counts_in_a_shop_what_was_bought_and_not_what_was_looked_at():
-    env = gymnasium.make_vec("recsim_env/Ecommerce-v0", 40, changes={"population": {"warm_share": 0.0}})
+    env = gymnasium.make_vec("recsim_env/Ecommerce-v0", 40, overrides={"population": {"warm_share": 0.0}})
     agent = LinUCB()
     agent.begin(env)
     observations, _ = env.reset(seed=1)
@@ -151,8 +151,8 @@ def test_linucb_counts_in_a_shop_what_was_bought_and_not_what_was_looked_at():
 
 
 def test_linucb_takes_in_the_history_that_a_warm_user_brings():
-    changes = {"population": {"warm_share": 1.0, "warm_steps": 20}}
-    env = gymnasium.make_vec("recsim_env/Video-v0", 5, changes=changes)
+    overrides = {"population": {"warm_share": 1.0, "warm_steps": 20}}
+    env = gymnasium.make_vec("recsim_env/Video-v0", 5, overrides=overrides)
     agent = LinUCB(ridge=1.0)
     agent.begin(env)
     observations, _ = env.reset(seed=2)

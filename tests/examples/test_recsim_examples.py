@@ -106,8 +106,8 @@ def test_steps_of_choc_and_kale_are_those_computed_by_hand(chocolate):
             draws = session["noise_key"], session["step"]
             log_engagement = s * (4.0 * k + 5.0 * (1.0 - k)) + 1.0 * normal(*draws, Purpose.RATING, 0)
             assert rewards[n] == pytest.approx(min(max(log_engagement, 0.0), 5.0) / 3, abs=1e-12)
-            assert infos["click"][n] == pytest.approx(1 / 3)
-            assert infos["consumption"][n] == pytest.approx(s / 3)
+            assert infos["reward_click"][n] == pytest.approx(1 / 3)
+            assert infos["reward_consumption"][n] == pytest.approx(s / 3)
             time_left = float(session["custom"][1]) - 1.0
             assert terminated[n] == (time_left == 0.0) == (step == 59)
             if not terminated[n]:
@@ -374,15 +374,15 @@ def test_the_cues_that_the_first_example_reads_are_those_of_quality_and_appeal(m
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(
-    ("own_users", "changes"),
+    ("user_model", "overrides"),
     [
-        (choc_kale.CHOC_AND_KALE, choc_kale.CHANGES),
-        (interest_evolution.INTEREST_EVOLUTION, interest_evolution.CHANGES),
+        (choc_kale.CHOC_AND_KALE, choc_kale.OVERRIDES),
+        (interest_evolution.INTEREST_EVOLUTION, interest_evolution.OVERRIDES),
     ],
     ids=["choc_kale", "interest_evolution"],
 )
-def test_gymnasium_accepts_the_single_env_of_each_example(own_users, changes):
-    options = {"own_users": own_users, "changes": changes, "session_length": 200}
+def test_gymnasium_accepts_the_single_env_of_each_example(user_model, overrides):
+    options = {"user_model": user_model, "overrides": overrides, "session_length": 200}
     env = gymnasium.make("recsim_env/Video-v0", render_mode="ansi", **options).unwrapped
     check_env(env)
     env.reset(seed=0)

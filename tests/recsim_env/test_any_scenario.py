@@ -111,15 +111,15 @@ def test_any_scenario_stays_in_its_spaces_and_lanes_equal_single_envs(scenario, 
         assert terminated.dtype == truncated.dtype == np.bool_
         assert not (terminated & truncated).any()
         is_over = terminated | truncated
-        terms = {name: infos[name].copy() for name in REWARD_TERMS}
+        terms = {name: infos[f"reward_{name}"].copy() for name in REWARD_TERMS}
         if is_over.any():
             for name in REWARD_TERMS:
-                terms[name][is_over] = infos["final_info"][name][is_over]
+                terms[name][is_over] = infos["final_info"][f"reward_{name}"][is_over]
             assert all(infos["final_obs"][n] in envs.single_observation_space for n in np.flatnonzero(is_over))
         assert_terms_are_in_range(terms, rewards, scenario.reward)
         answer = single.step(actions[lane].item() if actions[lane].ndim == 0 else actions[lane])
         assert answer[1:4] == (rewards[lane], terminated[lane], truncated[lane])
-        assert answer[4] == {name: terms[name][lane] for name in REWARD_TERMS}
+        assert answer[4] == {f"reward_{name}": terms[name][lane] for name in REWARD_TERMS}
         observation = single.reset()[0] if is_over[lane] else answer[0]
         assert same(lane_of(observations, lane), observation)
     for name, values in envs.latent_state().items():

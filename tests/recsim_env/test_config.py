@@ -176,30 +176,30 @@ def test_a_section_of_a_scenario_is_a_config_of_its_kind(name):
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("overrides", "message"),
     [
         (
             {"populace": {}},
-            "changes['populace']: unknown; must be one of catalog, population, behaviour, reward, session",
+            "overrides['populace']: unknown; must be one of catalog, population, behaviour, reward, session",
         ),
-        ({"reward": 3}, "changes['reward']=3: must be a dict of field names and values"),
-        ({"reward": None}, "changes['reward']=None: must be a dict of field names and values"),
+        ({"reward": 3}, "overrides['reward']=3: must be a dict of field names and values"),
+        ({"reward": None}, "overrides['reward']=None: must be a dict of field names and values"),
         (
             {"reward": {"stars": 1.0}},
-            "changes['reward']['stars']: unknown; RewardConfig has rating, click, consumption, purchase, retention",
+            "overrides['reward']['stars']: unknown; RewardConfig has rating, click, consumption, purchase, retention",
         ),
-        ({"catalog": {"shelf_life": 0}}, "CatalogConfig.shelf_life=0: must be a whole number in [1, 1000000000]"),
+        ({"catalog": {"item_lifetime": 0}}, "CatalogConfig.item_lifetime=0: must be a whole number in [1, 1000000000]"),
         ({"population": {"warm_share": 1.5}}, "PopulationConfig.warm_share=1.5: must be a number in [0.0, 1.0]"),
         ({"behaviour": {"is_shop": 1}}, "BehaviourConfig.is_shop=1: must be True or False"),
         ({"session": {"slate_size": 9, "num_candidates": 5}}, "slate_size=9: must be at most num_candidates=5"),
     ],
 )
-def test_wrong_changes_are_refused_by_section_and_field(changes, message):
+def test_wrong_changes_are_refused_by_section_and_field(overrides, message):
     with pytest.raises(ValueError, match=r"^[^\n]*$") as refused:
-        VIDEO.changed(changes)
+        VIDEO.override(overrides)
     assert str(refused.value) == message
     with pytest.raises(ValueError, match=r"^[^\n]*$") as refused:
-        gymnasium.make("recsim_env/Video-v0", changes=changes)
+        gymnasium.make("recsim_env/Video-v0", overrides=overrides)
     assert str(refused.value) == message
 
 
@@ -207,24 +207,24 @@ def test_wrong_changes_are_refused_by_section_and_field(changes, message):
 def test_every_field_of_every_section_can_be_changed(config, field):
     section = next(name for name, kind in SECTIONS.items() if kind is config)
     high = 5 if field.name == "slate_size" else field.metadata["high"]
-    changed = VIDEO.changed({section: {field.name: high}})
+    changed = VIDEO.override({section: {field.name: high}})
     assert getattr(getattr(changed, section), field.name) == high
     assert dataclasses.replace(changed, **{section: getattr(VIDEO, section)}) == VIDEO
 
 
 def test_no_changes_leave_the_scenario_as_it_is():
-    assert VIDEO.changed({}) == VIDEO
-    assert VIDEO.changed({"reward": {}, "catalog": {}}) == VIDEO
+    assert VIDEO.override({}) == VIDEO
+    assert VIDEO.override({"reward": {}, "catalog": {}}) == VIDEO
 
 
 def test_changes_reach_the_world_and_arguments_of_make_come_before_them():
-    changes = {
+    overrides = {
         "catalog": {"num_items": 300},
         "population": {"num_users": 40},
         "reward": {"rating": 0.0, "click": 2.0},
         "session": {"session_length": 7, "num_candidates": 20},
     }
-    env = gymnasium.make("recsim_env/Video-v0", changes=changes, session_length=9).unwrapped
+    env = gymnasium.make("recsim_env/Video-v0", overrides=overrides, session_length=9).unwrapped
     world = env.simulator.world
     assert (len(world.items), len(world.users)) == (300, 40)
     assert world.scenario.behaviour == VIDEO.behaviour
@@ -232,4 +232,4 @@ def test_changes_reach_the_world_and_arguments_of_make_come_before_them():
     env.reset(seed=0)
     for _ in range(5):
         _, reward, *_, info = env.step(0)
-        assert reward == 2.0 * info["click"]
+        assert reward == 2.0 * info["reward_click"]

@@ -52,7 +52,7 @@ def test_no_key_of_an_observation_or_info_names_anything_latent(some_env_id, obs
     for actions in random_actions(envs.action_space, np.random.default_rng(0), 60):
         names |= names_in((envs.step(actions), sb3_envs.step(actions)))
     names |= names_in(env.step(env.action_space.sample()))
-    assert {"rating", "final_info", "terminal_observation"} <= names
+    assert {"reward_rating", "final_info", "terminal_observation"} <= names
     assert not [name for name in names if any(word in name for word in LATENT_WORDS)]
 
 
@@ -172,7 +172,7 @@ def test_latent_state_of_a_vector_env_has_a_row_for_each_lane(scenario_name):
 
 def test_expected_rewards_are_those_computed_by_hand(scenario_name):
     weights = {"rating": 0.9, "click": 0.3, "consumption": 0.7, "purchase": 2.0, "retention": 0.0}
-    envs = gymnasium.make_vec(f"recsim_env/{scenario_name}-v0", 6, changes={"reward": weights})
+    envs = gymnasium.make_vec(f"recsim_env/{scenario_name}-v0", 6, overrides={"reward": weights})
     envs.reset(seed=1)
     for actions in random_actions(envs.action_space, np.random.default_rng(0), 12):
         envs.step(actions)

@@ -57,7 +57,7 @@ def posterior_by_hand(prior: LinearPrior, profile, x, stars):
 
 @pytest.mark.parametrize("slate_size", [1, 3])
 def test_theta_equals_the_posterior_mean_computed_by_hand(slate_size):
-    env = make(3, MUSIC, slate_size=slate_size, changes={"population": {"warm_share": 0.0}})
+    env = make(3, MUSIC, slate_size=slate_size, overrides={"population": {"warm_share": 0.0}})
     agent = with_drawn_prior(EmpiricalBayesLinUCB(alpha=0.3), env)
     layout = env.unwrapped.simulator.layout
     observations, _ = env.reset(seed=4)
@@ -83,7 +83,7 @@ def test_theta_equals_the_posterior_mean_computed_by_hand(slate_size):
 
 
 def test_of_a_warm_visitors_history_a_bandit_takes_content_and_stars():
-    env = make(4, MUSIC, changes=WARM)
+    env = make(4, MUSIC, overrides=WARM)
     agent = with_drawn_prior(EmpiricalBayesLinUCB(), env)
     observations, _ = env.reset(seed=1)
     agent.act(observations, np.ones(4, bool))
@@ -213,7 +213,7 @@ def test_a_prior_saved_and_loaded_acts_the_same(make_agent, learnt, tmp_path: Pa
 @pytest.mark.parametrize("make_agent", [LinUCB, LinearThompson, *LEARNERS])
 def test_recommends_for_one_observation_by_the_history_in_it(make_agent, variant, learnt):
     agent = learnt.get(make_agent) or make_agent()
-    env = gymnasium.make(f"recsim_env/Music{variant}-v0", changes=WARM)
+    env = gymnasium.make(f"recsim_env/Music{variant}-v0", overrides=WARM)
     agent.begin(env)
     changed = 0
     for seed in range(20):
@@ -245,9 +245,9 @@ def test_learning_is_repeatable_and_what_reports_do_does_not_matter():
 
 def test_what_is_consumed_but_not_rated_counts_as_the_mean_of_the_ratings():
     agent = EmpiricalBayesLinUCB(num_envs=64)
-    agent.learn(VIDEO, {**TRAIN, "changes": {"behaviour": {"rating_probability": 0.2}}}, 6_400, seed=0)
+    agent.learn(VIDEO, {**TRAIN, "overrides": {"behaviour": {"rating_probability": 0.2}}}, 6_400, seed=0)
     everyone = EmpiricalBayesLinUCB(num_envs=64)
-    everyone.learn(VIDEO, {**TRAIN, "changes": {"behaviour": {"rating_probability": 1.0}}}, 6_400, seed=0)
+    everyone.learn(VIDEO, {**TRAIN, "overrides": {"behaviour": {"rating_probability": 1.0}}}, 6_400, seed=0)
     assert agent.prior.unrated_stars == pytest.approx(everyone.prior.unrated_stars, abs=0.2)
     assert agent.prior.unrated_stars != 3.0
 

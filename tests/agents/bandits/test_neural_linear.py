@@ -103,7 +103,7 @@ def test_saved_and_loaded_it_acts_the_same(learnt, tmp_path: Path):
 @pytest.mark.parametrize("variant", ["", "Slate"])
 def test_recommends_for_one_observation_by_the_history_in_it(variant, learnt):
     learnt.scale, changed = 0.0, 0
-    env = gymnasium.make(f"recsim_env/Music{variant}-v0", changes={"population": {"warm_share": 1.0}})
+    env = gymnasium.make(f"recsim_env/Music{variant}-v0", overrides={"population": {"warm_share": 1.0}})
     learnt.begin(env)
     for seed in range(20):
         observation, _ = env.reset(seed=seed)

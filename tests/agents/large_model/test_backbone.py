@@ -2,11 +2,10 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from agents.large_model.backbone import KeyValueCache, Trunk, rotated
 from agents.large_model.sizes import ModelSizes
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 NUM_SESSIONS, LENGTH = 3, 9
 CPU = torch.device("cpu")

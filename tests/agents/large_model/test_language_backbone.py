@@ -10,6 +10,12 @@ import pytest
 import safetensors.torch
 import torch
 import transformers
+from agents.large_model.factory import learnt_weights, new_model, remade, settings_of
+from agents.large_model.language_backbone import LanguageTrunk
+from agents.large_model.language_settings import LanguageSettings
+from agents.large_model.plackett_luce import slate_log_probabilities
+from agents.large_model.sizes import sizes_named
+from agents.networks.item_descriptions import NUM_NAMED, description
 from conftest import CHECKOUT
 from small_language_models import WIDTH, raised, save_language_model
 
@@ -18,21 +24,15 @@ from agents.large_model.agent import LargeModelAgent
 from agents.large_model.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from agents.large_model.config import TrainingConfig
 from agents.large_model.distributed import Processes
-from agents.large_model.factory import learnt_weights, new_model, remade, settings_of
-from agents.large_model.language_backbone import LanguageTrunk
-from agents.large_model.language_settings import LanguageSettings
 from agents.large_model.model import LargeModel
 from agents.large_model.online import learn_online
-from agents.large_model.plackett_luce import slate_log_probabilities
-from agents.large_model.sizes import sizes_named
 from agents.large_model.training import Training
 from agents.large_model.worlds import make_env
-from agents.networks.item_descriptions import NUM_NAMED, description
 from agents.networks.schema import Schema
 
 CPU = torch.device("cpu")
 LENGTH = 9
-ENV = {"split": "train", "session_length": 6, "changes": {"catalog": {"num_items": 300}}}
+ENV = {"split": "train", "session_length": 6, "overrides": {"catalog": {"num_items": 300}}}
 SMALL = {"item_width": 16, "candidate_width": 16}
 
 
@@ -63,13 +63,13 @@ def trunk_of(name: str, **settings) -> LanguageTrunk:
     return trunk
 
 
-def config_of(name: str, **changes) -> TrainingConfig:
+def config_of(name: str, **overrides) -> TrainingConfig:
     small = {"num_envs": 8, "num_catalogs": 2, "batch_sessions": 4, "supervised_steps": 150, "reinforcement_steps": 150}
-    return TrainingConfig(**{"language_model": name, "env_options": ENV, "sizes": SMALL, **small, **changes})
+    return TrainingConfig(**{"language_model": name, "env_options": ENV, "sizes": SMALL, **small, **overrides})
 
 
-def training_of(name: str, **changes) -> Training:
-    return Training(config_of(name, **changes), Processes(device=CPU))
+def training_of(name: str, **overrides) -> Training:
+    return Training(config_of(name, **overrides), Processes(device=CPU))
 
 
 def model_on(name: str, env) -> LargeModel:

@@ -6,10 +6,9 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 import safetensors.torch
-from small_language_models import raised, save_language_model
-
 from agents.large_model.language_backbone import LanguageTrunk
 from agents.large_model.language_settings import LanguageSettings
+from small_language_models import raised, save_language_model
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
+from agents.large_model.metrics_log import read_metrics
 from conftest import CHECKOUT
 
 from agents.large_model.__main__ import main
 from agents.large_model.checkpoint import checkpoints_in
-from agents.large_model.metrics_log import read_metrics
 from agents.locked_folder import locked
 
 SMALL = (

@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 import torch
+from agents.large_model.heads import ReturnDistribution, policy_logits, q_values
+from agents.large_model.plackett_luce import slate_log_probabilities
+from agents.large_model.sessions import Sessions
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from agents.large_model.heads import ReturnDistribution, policy_logits, q_values
 from agents.large_model.losses import LossWeights, SessionLoss, Targets, answer_loss, divergence, teacher_loss
 from agents.large_model.model import Scores
-from agents.large_model.plackett_luce import slate_log_probabilities
-from agents.large_model.sessions import Sessions
-from recsim_env.envs.candidate_scorer import MISSING
+from recsim_env.envs.sb3.candidate_scorer import MISSING
 
 NUM_BINS = 9
 CLIP = 0.2

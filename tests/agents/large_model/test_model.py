@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 import torch
+from agents.large_model.sizes import PRESETS
 from small_large_models import CPU, content_for, env_of, model_for, perturbed, played, small_sizes
 
 from agents.large_model.losses import LossWeights, SessionLoss, Targets
 from agents.large_model.model import LargeModel, Scores, count_parameters
 from agents.large_model.rollout import play
-from agents.large_model.sizes import PRESETS
 from agents.large_model.worlds import make_env
 from agents.networks.item_content import ItemContent
 from agents.networks.schema import UNKNOWN_DOMAIN, Schema

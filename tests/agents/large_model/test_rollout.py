@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 from agents.large_model.plackett_luce import slate_log_probabilities
+from agents.large_model.policy_runner import Follower
+from agents.large_model.sessions import Sessions
 from small_large_models import (
     CPU,
     LENGTH,
@@ -21,13 +23,11 @@ from small_large_models import (
 )
 
 from agents.large_model.model import ROW_COLUMNS, LargeModel, Scores
-from agents.large_model.policy_runner import Follower
 from agents.large_model.rollout import Behaviour, check_remembers_a_step
 from agents.large_model.session_state import ObservationReader, Reading, SessionReader
-from agents.large_model.sessions import Sessions
 from agents.large_model.worlds import make_env
 from agents.networks.item_content import DYNAMICS, STANDING, ItemContent
-from recsim_env.envs.network_units import with_network_units
+from recsim_env.envs.sb3.network_units import with_network_units
 from recsim_env.simulation.observation import CANDIDATE_COLUMNS, FEEDBACK, STATISTICS
 
 SEED = 3
@@ -248,7 +248,7 @@ def test_a_session_that_is_met_in_its_middle_is_read_as_if_it_had_been_followed(
 
 
 def test_a_session_with_moods_that_is_met_in_its_middle_is_read_as_if_it_had_been_followed():
-    env = make_env("recsim_env/Music-v0", 8, changes={"population": {"warm_share": 0.0, "patience_mean": 1e5}})
+    env = make_env("recsim_env/Music-v0", 8, overrides={"population": {"warm_share": 0.0, "patience_mean": 1e5}})
     model = model_for(env)
     read = ObservationReader(env.simulator, model.schema, CPU)
     memories = [memory_of(env, model, content_for(env, model), 8) for _ in range(2)]

@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 import torch
+from agents.large_model.sessions import Sessions, Steps, lambda_returns
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from agents.large_model.sessions import Sessions, Steps, lambda_returns
 
 NUM_SLOTS, NUM_CANDIDATES, NUM_BEFORE = 2, 4, 3
 

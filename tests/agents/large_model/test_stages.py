@@ -3,13 +3,13 @@
 from dataclasses import replace
 
 import pytest
+from agents.large_model.stages import STAGES, STAGES_WIDTH, Plan, Stage, stage_named
 from hypothesis import given
 from hypothesis import strategies as st
 from test_training import HERE, SMALL, config_of
 
 from agents.large_model.config import TrainingConfig
 from agents.large_model.losses import LossWeights
-from agents.large_model.stages import STAGES, STAGES_WIDTH, Plan, Stage, stage_named
 from agents.large_model.training import Training
 
 PLAN = Plan(stages=((STAGES["supervised"], 100), (STAGES["reinforcement"], 300)))
@@ -38,8 +38,8 @@ def test_what_is_tried_out_falls_in_a_line(progress):
 
 
 def test_stages_without_steps_are_left_out_and_numbers_can_be_changed():
-    changes = {"reinforcement": {"num_epochs": 5, "weights": {"policy": 2.0}}}
-    config = TrainingConfig(supervised_steps=0, distillation_steps=7, reinforcement_steps=9, changes=changes)
+    overrides = {"reinforcement": {"num_epochs": 5, "weights": {"policy": 2.0}}}
+    config = TrainingConfig(supervised_steps=0, distillation_steps=7, reinforcement_steps=9, overrides=overrides)
     (first, first_steps), (second, second_steps) = config.plan().stages
     assert (first.name, first_steps, second.name, second_steps) == ("distillation", 7, "reinforcement", 9)
     assert first == STAGES["distillation"]
@@ -70,7 +70,7 @@ def test_unknown_names_and_trainings_without_steps_are_refused():
 def test_the_learning_rate_rises_at_first_and_falls_in_the_last_stage():
     sessions = {"supervised": 128, "reinforcement": 640}
     training = Training(replace(config_of("constant", **sessions), warm_up_updates=6, last_learning_rate=0.5), HERE)
-    height, rates = SMALL["changes"]["reinforcement"]["learning_rate"], []
+    height, rates = SMALL["overrides"]["reinforcement"]["learning_rate"], []
     while not training.is_over:
         training.iterate()
         rates.append(training.optimizer.param_groups[0]["lr"] / height)

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from agents.large_model.metrics_log import MetricsLog, read_metrics
+from agents.large_model.policy_runner import Follower
 from conftest import CHECKOUT  # noqa: F401  (sets what threads may do)
 from probe_compact_env import ProbeCompactEnv, first_compact_observations
 from probe_environments import PROBES
@@ -17,8 +19,6 @@ from agents.large_model.checkpoint import CheckpointError, checkpoints_in, load_
 from agents.large_model.config import TrainingConfig
 from agents.large_model.distributed import Processes
 from agents.large_model.losses import Targets
-from agents.large_model.metrics_log import MetricsLog, read_metrics
-from agents.large_model.policy_runner import Follower
 from agents.large_model.rollout import Behaviour
 from agents.large_model.session_state import ObservationReader
 from agents.large_model.training import Training
@@ -44,7 +44,7 @@ SMALL: dict[str, Any] = {
     "num_catalogs": 1,
     "warm_up_updates": 5,
     "weight_decay": 0.0,
-    "changes": {"supervised": FAST, "distillation": FAST, "reinforcement": FAST},
+    "overrides": {"supervised": FAST, "distillation": FAST, "reinforcement": FAST},
 }
 HERE = Processes(device=torch.device("cpu"))
 
@@ -109,8 +109,8 @@ def test_reinforcement_goes_on_from_what_supervision_has_learnt():
 def test_distillation_takes_over_what_a_teacher_prefers_though_it_is_worth_nothing_here():
     config = config_of("constant", distillation=960)
     weights = {"answers": 0.0, "value": 0.1, "teacher": 1.0}
-    changes = {**config.changes, "distillation": {**FAST, "weights": weights}}
-    training = Training(dataclasses.replace(config, changes=changes), HERE)
+    overrides = {**config.overrides, "distillation": {**FAST, "weights": weights}}
+    training = Training(dataclasses.replace(config, overrides=overrides), HERE)
     (world,) = training.worlds.turn(0, training.model)
     world.teacher = lambda: 10.0 + (world.env._candidates > 0.0)
     while not training.is_over:
@@ -287,10 +287,10 @@ def test_each_gradient_step_learns_from_all_scenarios(monkeypatch):
 
 def test_a_scenario_that_is_not_told_is_played_so_too():
     """Or else ratios would not be 1 before anything has been learnt."""
-    changes = {"reinforcement": {"num_epochs": 1}}
+    overrides = {"reinforcement": {"num_epochs": 1}}
     config = TrainingConfig(preset="micro", num_envs=12, batch_sessions=12, num_catalogs=1, **NO_STAGE)
     config = dataclasses.replace(
-        config, supervised_steps=0, reinforcement_steps=100, unknown_domain_share=1.0, changes=changes
+        config, supervised_steps=0, reinforcement_steps=100, unknown_domain_share=1.0, overrides=overrides
     )
     training = Training(config, HERE)
     with torch.no_grad():
@@ -346,19 +346,19 @@ def test_in_half_precision_roll_out_and_training_differ_by_little_and_not_at_all
 
 
 @pytest.mark.parametrize(
-    "changes",
+    "overrides",
     [
         {"distillation_steps": 500},
         {"reinforcement_steps": 500, "sizes": {"num_candidate_layers": 1, "num_key_heads": 1}, "has_pictures": True},
-        {"reinforcement_steps": 500, "changes": {"reinforcement": {"weights": {"q_value": 1.0}}}},
+        {"reinforcement_steps": 500, "overrides": {"reinforcement": {"weights": {"q_value": 1.0}}}},
         {"reinforcement_steps": 500, "env_ids": ("recsim_env/VideoSlate-v0",)},
     ],
     ids=["distillation", "candidate layers and pictures", "q", "slates"],
 )
-def test_all_that_can_be_learnt_can_be_learnt_in_half_precision(changes):
+def test_all_that_can_be_learnt_can_be_learnt_in_half_precision(overrides):
     small = {"preset": "micro", "num_envs": 8, "batch_sessions": 4, "num_catalogs": 1}
     steps = {"supervised_steps": 0, "reinforcement_steps": 0}
-    training = Training(TrainingConfig(**{**small, **steps, **changes}), HERE)
+    training = Training(TrainingConfig(**{**small, **steps, **overrides}), HERE)
     training.has_autocast = True
     before = {name: weight.clone() for name, weight in training.model.named_parameters()}
     line = training.iterate().line

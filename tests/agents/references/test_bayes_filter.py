@@ -47,10 +47,10 @@ def test_a_particle_that_is_the_person_stays_the_person(name):
             row = (sessions[n]["num_shown"] - 1) % sessions[n]["history_items"].size
             item = items[sessions[n]["history_items"][row]]
             answer = sessions[n]["history_feedback"][row, 1:].astype(np.float64)
-            answer[1] = infos["consumption"][n]
+            answer[1] = infos["reward_consumption"][n]
             likelihood = take_in(particles[n], item, answer, parameters[0])
             assert np.isfinite(likelihood)
-            num_rated, num_submitted = num_rated + (infos["rating"][n] > 0), num_submitted + (answer[2] > 0)
+            num_rated, num_submitted = num_rated + (infos["reward_rating"][n] > 0), num_submitted + (answer[2] > 0)
     # A rating that was not submitted is guessed with the particle's own noise, which here is the person's.
     assert num_rated > num_submitted > 20
     assert is_same_person.sum() > 20
@@ -61,8 +61,8 @@ def test_a_particle_that_is_the_person_stays_the_person(name):
 
 @pytest.mark.parametrize("name", ["Ecommerce", "Social", "Music"])
 def test_the_filter_finds_out_about_warm_people_from_their_logged_history(name):
-    changes = {"population": {"warm_share": 1.0, "warm_steps": 20}}
-    options = {"split": "test", "catalog_seed": 1, "observation": "compact", "changes": changes}
+    overrides = {"population": {"warm_share": 1.0, "warm_steps": 20}}
+    options = {"split": "test", "catalog_seed": 1, "observation": "compact", "overrides": overrides}
     env = gymnasium.make_vec(f"recsim_env/{name}-v0", 60, **options)
     people = build_world(env.unwrapped.simulator.world.scenario, 0, "train")
     player = BayesFilter(population=people, num_particles=256, num_threads=1)
@@ -90,8 +90,8 @@ def test_a_logged_history_tells_the_same_of_people_however_patient_they_are():
     """Nobody leaves while it is logged."""
     beliefs = []
     for patience in (0.5, 1e3):
-        changes = {"population": {"warm_share": 1.0, "warm_steps": 20, "patience_mean": patience}}
-        env = make(40, observation="compact", changes=changes)
+        overrides = {"population": {"warm_share": 1.0, "warm_steps": 20, "patience_mean": patience}}
+        env = make(40, observation="compact", overrides=overrides)
         people = build_world(env.unwrapped.simulator.world.scenario, 0, "train")
         player = BayesFilter(population=people, value_weights=CARE, num_particles=64, num_threads=1)
         player.begin(env, 0)
@@ -131,7 +131,7 @@ def test_what_can_be_found_out_in_a_session_is_worth_finding_out(population):
 
 
 def test_a_player_that_goes_by_the_profile_alone_takes_no_notice_of_answers(population):
-    env = make(12, observation="compact", changes={"population": {"warm_share": 1.0}})
+    env = make(12, observation="compact", overrides={"population": {"warm_share": 1.0}})
     observations, _ = env.reset(seed=0)
     silenced = {**observations, "history_feedback": np.zeros_like(observations["history_feedback"])}
     settings = {"population": population, "value_weights": CARE, "num_particles": 64, "num_threads": 1}

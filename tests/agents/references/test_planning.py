@@ -110,8 +110,8 @@ def test_care_is_for_what_has_consequences_in_a_scenario_and_changes_what_is_sho
         plain, caring = LookaheadOracle(), LookaheadOracle(value_weights=ValueWeights(**{field.name: 4.0}))
         for agent in (plain, caring):
             agent.begin(env)
-        changes = plain.act(observations, first) != caring.act(observations, first)
-        assert changes.any() == (field.name in relevant), field.name
+        overrides = plain.act(observations, first) != caring.act(observations, first)
+        assert overrides.any() == (field.name in relevant), field.name
 
 
 def test_an_improvement_counts_only_beyond_its_standard_error():

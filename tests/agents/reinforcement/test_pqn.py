@@ -75,7 +75,11 @@ def test_the_candidate_in_the_clicked_slot_is_the_one_whose_click_the_history_ho
         after, _, terminated, truncated, infos = env.step(slates[:, 0] if slate_size == 1 else slates)
         histories = final_values(after, infos, "history").reshape(64, *layout.history_shape)
         slots = clicked_slots(histories, np.full(64, slate_size), slate_size)
-        clicks = infos["click"] + infos["final_info"]["click"] if "final_info" in infos else infos["click"]
+        clicks = (
+            infos["reward_click"] + infos["final_info"]["reward_click"]
+            if "final_info" in infos
+            else infos["reward_click"]
+        )
         np.testing.assert_array_equal(slots >= 0, clicks > 0)
         contents = before["candidates"].reshape(64, *layout.candidates_shape)[
             lanes, slates[lanes, slots], :num_features

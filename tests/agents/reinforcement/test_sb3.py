@@ -17,7 +17,7 @@ from agents.reinforcement.content_policies import ItemCritic, Shelf, StateAndAim
 from agents.reinforcement.sb3 import ALGORITHMS, SB3Learner
 from agents.rollouts.evaluation import evaluate
 from agents.rules.random_agent import RandomAgent
-from recsim_env.envs.sb3_policies import CandidateActorCriticPolicy
+from recsim_env.envs.sb3.policies import CandidateActorCriticPolicy
 from recsim_env.simulation.observation import CANDIDATE_COLUMNS
 
 TRAIN = {"split": "train", "catalog_seed": 0}

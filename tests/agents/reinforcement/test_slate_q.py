@@ -76,7 +76,7 @@ def test_the_steps_it_learns_from_say_which_slot_was_clicked():
     steps, _ = agent._roll_out(env, before, 1, 1.0, torch.Generator().manual_seed(0))
     env.reset(seed=3)
     infos = env.step(steps.slates.numpy())[4]
-    np.testing.assert_array_equal(steps.clicked.numpy() >= 0, infos["click"] > 0)
+    np.testing.assert_array_equal(steps.clicked.numpy() >= 0, infos["reward_click"] > 0)
     assert set(steps.clicked.tolist()) == {-1, 0, 1, 2, 3, 4}
     assert steps.slates.sort(1).values.diff(dim=1).min() > 0  # random slates repeat nothing
 

@@ -84,7 +84,7 @@ def test_in_a_shop_what_was_only_looked_at_counts_as_nothing():
 
 @pytest.mark.parametrize("variant", ["", "Slate"])
 def test_recommends_for_one_observation_by_the_history_in_it(variant):
-    env, agent, changed = gymnasium.make(f"recsim_env/News{variant}-v0", changes=WARM), ContentMatch(), 0
+    env, agent, changed = gymnasium.make(f"recsim_env/News{variant}-v0", overrides=WARM), ContentMatch(), 0
     agent.begin(env)
     for seed in range(20):
         observation, _ = env.reset(seed=seed)

@@ -200,14 +200,14 @@ def test_without_a_log_items_are_ranked_by_popularity(make_agent):
     reported = []
 
     def report(num_steps: int) -> None:
-        env = gymnasium.make_vec(MUSIC, 50, observation="compact", changes=WARM, **CATALOG)
+        env = gymnasium.make_vec(MUSIC, 50, observation="compact", overrides=WARM, **CATALOG)
         agent.begin(env)
         observations, _ = env.reset(seed=0)
         reported.append(agent.act(observations, np.ones(50, bool)))
 
     agent = make_agent(num_envs=16)
     agent.learn(MUSIC, OTHERS, 64, 0, report)
-    env = gymnasium.make_vec(MUSIC, 50, changes=WARM, **CATALOG)
+    env = gymnasium.make_vec(MUSIC, 50, overrides=WARM, **CATALOG)
     popularity = PopularityAgent(prior_impressions=0.0)
     popularity.begin(env)
     observations, _ = env.reset(seed=0)
@@ -252,7 +252,7 @@ def test_learning_is_repeatable_and_depends_on_the_seed(make_agent):
 @pytest.mark.parametrize("make_agent", LEARNERS)
 def test_recommends_for_one_observation_by_the_history_in_it(make_agent, variant, learnt):
     agent, changed = learnt[make_agent], 0
-    env = gymnasium.make(f"recsim_env/Music{variant}-v0", observation="compact", changes=WARM, **CATALOG)
+    env = gymnasium.make(f"recsim_env/Music{variant}-v0", observation="compact", overrides=WARM, **CATALOG)
     agent.begin(env)
     for seed in range(20):
         observation, _ = env.reset(seed=seed)

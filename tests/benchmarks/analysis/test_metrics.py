@@ -46,7 +46,7 @@ def make_facts(release=(0, 0, 12, 14, 30), retire=(100, 5, 100, 100, 100)) -> Ca
     )
 
 
-def make_evaluation(**changes) -> Evaluation:
+def make_evaluation(**overrides) -> Evaluation:
     """A cold user from time 10 to 12, who leaves, and one of tenure 5 from 11 to 15; slates of one item."""
     gone = NO_ITEM
     rewards = np.array([[1.0, 2.0, 3.0, 0.0, 0.0], [5.0, 4.0, 3.0, 2.0, 1.0]]).T
@@ -59,7 +59,7 @@ def make_evaluation(**changes) -> Evaluation:
         rewards=rewards,
         clicks=np.zeros_like(rewards),
     )
-    return dataclasses.replace(whole, **changes)
+    return dataclasses.replace(whole, **overrides)
 
 
 def make_empty() -> Evaluation:
@@ -215,8 +215,8 @@ def test_metrics_do_not_depend_on_ids_nor_on_the_order_of_sessions():
         new_item_age=2,
     )
     items = np.where(evaluation.items == NO_ITEM, NO_ITEM, evaluation.items + shift)
-    changes = {name: getattr(evaluation, name)[::-1] for name in ("lengths", "has_left", "tenures", "start_times")}
-    other = make_evaluation(items=items[:, ::-1], rewards=evaluation.rewards[:, ::-1], **changes)
+    overrides = {name: getattr(evaluation, name)[::-1] for name in ("lengths", "has_left", "tenures", "start_times")}
+    other = make_evaluation(items=items[:, ::-1], rewards=evaluation.rewards[:, ::-1], **overrides)
     found, expected = summary(other, large), summary(evaluation, small)
     assert found.keys() == expected.keys()
     for name, value in expected.items():

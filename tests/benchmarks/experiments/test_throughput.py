@@ -26,4 +26,4 @@ def test_the_ways_that_are_measured_are_ways_to_make_a_vector_env():
     for lanes, options in throughput.WAYS.values():
         assert lanes >= 1
         assert set(options) <= set(inspect.signature(Adapter.__init__).parameters)
-        VIDEO.changed(options.get("changes", {}))
+        VIDEO.override(options.get("overrides", {}))

@@ -109,7 +109,7 @@ def test_a_cell_of_another_setting_version_or_size_is_another_cell():
         dataclasses.replace(cell, seed=1),
         dataclasses.replace(cell, entry=Entry(path=cell.entry.path, family="library", settings={})),
         dataclasses.replace(cell, suite=dataclasses.replace(TINY, num_steps=8_192)),
-        dataclasses.replace(cell, changes={"catalog": {"new_item_share": 0.5}}),
+        dataclasses.replace(cell, overrides={"catalog": {"new_item_share": 0.5}}),
         dataclasses.replace(cell, suite=dataclasses.replace(TINY, worlds=TUNING)),
     ]
     assert len({cell.digest, *(other.digest for other in others)}) == 6

@@ -34,8 +34,8 @@ def test_stable_baselines3_accepts_every_env_without_a_warning(env_id):
 
 
 def test_the_checkers_accept_warm_users_live_platforms_and_other_options(observation_kind):
-    changes = {"population": {"warm_share": 0.5}, "catalog": {"repeat_share": 0.2, "new_item_share": 0.2}}
-    for options in ({"changes": changes}, {"live_platform": True}, {"split": "test", "catalog_seed": 3}):
+    overrides = {"population": {"warm_share": 0.5}, "catalog": {"repeat_share": 0.2, "new_item_share": 0.2}}
+    for options in ({"overrides": overrides}, {"live_platform": True}, {"split": "test", "catalog_seed": 3}):
         check_for_gymnasium(make("recsim_env/VideoSlate-v0", observation_kind, **options), skip_render_check=True)
         check_for_sb3(make("recsim_env/VideoSlate-v0", observation_kind, **options), warn=True)
 

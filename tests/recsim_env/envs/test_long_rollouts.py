@@ -6,7 +6,7 @@ import pytest
 from trajectories import random_actions
 
 from recsim_env.config import CatalogConfig, Scenario
-from recsim_env.envs.spaces_and_actions import REWARD_TERMS
+from recsim_env.envs.spaces_and_actions import REWARD_INFO_KEYS
 from recsim_env.simulation.records import NO_ITEM
 
 NUM_ENVS = 1_024
@@ -50,7 +50,7 @@ def play(env, num_steps: int, seed: int = 0) -> int:
         observations, rewards, terminated, truncated, infos = env.step(actions[step % 16])
         assert np.isfinite(rewards).all()
         assert not (terminated & truncated).any()
-        assert all(np.isfinite(infos[name]).all() for name in REWARD_TERMS)
+        assert all(np.isfinite(infos[name]).all() for name in REWARD_INFO_KEYS)
         num_ends += int(terminated.sum() + truncated.sum())
         if step % 200 == 0:
             assert_state_is_sane(env)
@@ -97,7 +97,7 @@ def test_an_observation_out_of_bounds_is_noticed():
 
 
 def test_candidates_and_mask_agree_wherever_the_shelf_is_short():
-    catalog = CatalogConfig(num_items=100, num_topics=8, arrivals_per_step=0.5, shelf_life=30)
+    catalog = CatalogConfig(num_items=100, num_topics=8, arrivals_per_step=0.5, item_lifetime=30)
     scenario = Scenario(name="Short", source="synthetic", catalog=catalog)
     env = gymnasium.make_vec("recsim_env/Video-v0", 64, scenario=scenario, observation="compact")
     observations, _ = env.reset(seed=0)

@@ -65,11 +65,11 @@ def test_answers_are_rendered_as_they_were_given():
         env.simulator.sessions["patience"] = 8.0  # nobody leaves
         *_, info = env.step(step % 20)
         answer = parse(env.render())[1][-1][4]
-        if not info["click"]:
+        if not info["reward_click"]:
             assert answer == "skipped"
         else:
-            assert answer.startswith(f"consumed {info['consumption']:4.0%}, ")
-            assert answer.endswith("not rated") or answer.count("★") == info["rating"]
+            assert answer.startswith(f"consumed {info['reward_consumption']:4.0%}, ")
+            assert answer.endswith("not rated") or answer.count("★") == info["reward_rating"]
         kinds.add(answer.split()[-1][:1])
     assert len(kinds) >= 3  # skipped, rated, not rated
 
@@ -262,9 +262,9 @@ def test_a_trace_tells_what_was_shown_and_what_came_of_it():
             (slot, candidates[place]) for slot, place in ((0, 3), (1, 1), (3, 0), (4, 2))
         ]
         chosen = [shown for shown in slate if shown.is_chosen]
-        assert len(chosen) == 5 * info["click"]
-        assert sum(shown.consumption for shown in slate) == pytest.approx(5 * info["consumption"], abs=1e-6)
-        assert env.trace.stars[step] == pytest.approx(5 * info["rating"])
+        assert len(chosen) == 5 * info["reward_click"]
+        assert sum(shown.consumption for shown in slate) == pytest.approx(5 * info["reward_consumption"], abs=1e-6)
+        assert env.trace.stars[step] == pytest.approx(5 * info["reward_rating"])
         assert all(shown.rating in (0.0, env.trace.stars[step]) for shown in chosen)
         assert env.trace.rewards[step] == reward
         assert env.trace.states[step + 1]["trust"] == env.latent_state()["trust"]

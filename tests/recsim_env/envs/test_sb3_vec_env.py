@@ -176,7 +176,7 @@ def test_every_kind_of_algorithm_has_an_id_that_fits_it(algorithm, variant, kind
 
 
 def test_an_algorithm_learns_from_a_live_platform_with_warm_users():
-    options = {"live_platform": True, "changes": {"population": {"warm_share": 0.5}}}
+    options = {"live_platform": True, "overrides": {"population": {"warm_share": 0.5}}}
     env = VecMonitor(make_sb3_vec_env(VIDEO_ID, 4, **options))
     model = sb3.PPO("MultiInputPolicy", env, n_steps=16, batch_size=32, seed=0, device="cpu").learn(128)
     assert all(torch.isfinite(value).all() for value in model.policy.state_dict().values())

@@ -7,7 +7,7 @@ from gymnasium.vector import AutoresetMode
 from trajectories import arrays_in, lane_of, random_actions, same
 
 import recsim_env  # noqa: F401  (registers the ids)
-from recsim_env.envs.spaces_and_actions import REWARD_TERMS
+from recsim_env.envs.spaces_and_actions import REWARD_INFO_KEYS
 
 SEED = 100
 
@@ -113,7 +113,9 @@ def test_native_vector_env_equals_sync_vector_env(some_env_id, observation_kind)
     for actions in random_actions(native.action_space, np.random.default_rng(2), 250):
         answer, expected = native.step(actions), sync.step(actions)
         if (answer[2] | answer[3]).all():  # Gymnasium leaves out what no lane has; here it is masked
-            assert not any(answer[-1].pop(name).any() for name in (*REWARD_TERMS, *(f"_{n}" for n in REWARD_TERMS)))
+            assert not any(
+                answer[-1].pop(name).any() for name in (*REWARD_INFO_KEYS, *(f"_{n}" for n in REWARD_INFO_KEYS))
+            )
         names = ("observations", "rewards", "terminated", "truncated", "infos")
         for name, one, other in zip(names, answer, expected, strict=True):
             assert same(one, other), name
@@ -208,9 +210,9 @@ def test_final_observation_and_info_stand_only_where_a_session_ended():
             assert same(infos["_final_obs"], is_over)
             assert same(infos["_final_info"], is_over)
             assert [last is not None for last in infos["final_obs"]] == is_over.tolist()
-            assert same(infos["_rating"], ~is_over)
-            assert not infos["rating"][is_over].any()
-            assert not infos["final_info"]["rating"][~is_over].any()
+            assert same(infos["_reward_rating"], ~is_over)
+            assert not infos["reward_rating"][is_over].any()
+            assert not infos["final_info"]["reward_rating"][~is_over].any()
             num_ends += int(is_over.sum())
     assert num_ends > 16
 

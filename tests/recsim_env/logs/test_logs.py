@@ -214,8 +214,8 @@ def test_a_damaged_or_foreign_file_is_refused_in_one_line(tmp_path: Path, made_w
     content = path.read_bytes()
     arrays = dict(np.load(path))
 
-    def rewritten(**changes: object) -> bytes:
-        np.savez(tmp_path / "other.npz", **{**arrays, **changes})  # type: ignore[arg-type]
+    def rewritten(**overrides: object) -> bytes:
+        np.savez(tmp_path / "other.npz", **{**arrays, **overrides})  # type: ignore[arg-type]
         return (tmp_path / "other.npz").read_bytes()
 
     np.savez(tmp_path / "other.npz", a=np.zeros(3))

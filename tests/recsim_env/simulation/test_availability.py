@@ -87,8 +87,8 @@ def test_candidates_are_distinct_and_every_item_is_equally_likely_in_every_place
 
 
 def test_every_item_of_a_long_shelf_is_equally_likely_among_many_candidates():
-    changes = {"catalog": {"num_items": 90, "arrivals_per_step": 0.0}}
-    envs = gymnasium.make_vec("recsim_env/Video-v0", 20_000, changes=changes)
+    overrides = {"catalog": {"num_items": 90, "arrivals_per_step": 0.0}}
+    envs = gymnasium.make_vec("recsim_env/Video-v0", 20_000, overrides=overrides)
     envs.reset(seed=0)
     drawn = envs.simulator.sessions["candidates"]
     before = np.zeros((20_000, 90), bool)
@@ -113,8 +113,8 @@ def test_every_item_of_a_long_shelf_is_equally_likely_among_many_candidates():
 
 @pytest.mark.parametrize(("share", "expected"), [(0.0, None), (0.3, 6), (0.5, 10), (1.0, 20)])
 def test_a_share_of_the_candidates_is_new_when_enough_new_items_are_there(share, expected):
-    changes = {"catalog": {"new_item_share": share, "new_item_age": 60}}
-    envs = gymnasium.make_vec("recsim_env/Video-v0", 200, changes=changes)
+    overrides = {"catalog": {"new_item_share": share, "new_item_age": 60}}
+    envs = gymnasium.make_vec("recsim_env/Video-v0", 200, overrides=overrides)
     envs.reset(seed=0)
     items, sessions = envs.simulator.world.item_records, envs.simulator.sessions
     all_numbers = []

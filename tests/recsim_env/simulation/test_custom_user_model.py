@@ -17,12 +17,12 @@ from tiny_world import CERTAIN, make_simulator, start
 
 import recsim_env  # noqa: F401  (registers the ids)
 from recsim_env.simulation import user_model
-from recsim_env.simulation.custom_user_model import REPLACEABLE, OwnUsers
+from recsim_env.simulation.custom_user_model import REPLACEABLE, UserModel
 from recsim_env.simulation.records import NUM_CUSTOM
 from recsim_env.simulation.simulator import Simulator
 
 VIDEO_ID = "recsim_env/Video-v0"
-PAGE = (CHECKOUT / "docs" / "own_users.md").read_text(encoding="utf-8")
+PAGE = (CHECKOUT / "docs" / "custom_user_model.md").read_text(encoding="utf-8")
 
 
 # Functions with dials: each adds something to the package's version, or departs from it, if its number in
@@ -71,16 +71,16 @@ def dialled_response(session, item, affinity, p):
     return user_model.respond(session, item, affinity, p)
 
 
-def with_own_users(simulator: Simulator, own_users: OwnUsers) -> Simulator:
-    world = dataclasses.replace(simulator.world, own_users=own_users)
+def with_own_users(simulator: Simulator, user_model: UserModel) -> Simulator:
+    world = dataclasses.replace(simulator.world, user_model=user_model)
     mine = Simulator(world, simulator.config, len(simulator))
     start(mine)
     return mine
 
 
 @pytest.fixture(scope="module")
-def parts() -> OwnUsers:
-    return OwnUsers(
+def parts() -> UserModel:
+    return UserModel(
         effective_affinity=dialled_affinity,
         choice_utility=dialled_utility,
         draw_rating=dialled_rating,
@@ -90,21 +90,21 @@ def parts() -> OwnUsers:
 
 
 @pytest.fixture(scope="module")
-def wholes() -> OwnUsers:
-    return OwnUsers(choose=dialled_choice, respond=dialled_response)
+def wholes() -> UserModel:
+    return UserModel(choose=dialled_choice, respond=dialled_response)
 
 
 NUM_LANES, HALF = 200, 100
 
 
-def step_with_dial(own_users: OwnUsers, dial: int, value: float, **world):
+def step_with_dial(user_model: UserModel, dial: int, value: float, **world):
     """One step of 200 sessions, with a dial turned in the second hundred, and of the same without own users.
 
     Returns outcomes and sessions of the second hundred, with and without the dial; checks that the first hundred, whose
     dials are at 0, do what the package's users do.
     """
     plain = make_simulator(num_sessions=NUM_LANES, slate_size=3, continue_probability=1.0, **world)
-    mine = with_own_users(plain, own_users)
+    mine = with_own_users(plain, user_model)
     mine.sessions["custom"][HALF:, dial] = value
     for simulator in (mine, plain):
         simulator.step(np.tile([0, 1, 2], (NUM_LANES, 1)))
@@ -185,7 +185,7 @@ def test_an_own_response_is_the_one_that_is_given(wholes):
 
 def message_of(**functions) -> str:
     with pytest.raises(ValueError, match=r"must be") as caught:
-        OwnUsers(**functions)
+        UserModel(**functions)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -193,7 +193,7 @@ def message_of(**functions) -> str:
 @pytest.mark.parametrize("name", ["leaves", "_utility", "normal", "stars", "math", "NUM_RECENT_ITEMS"])
 def test_an_unknown_name_is_refused_with_the_names_that_there_are(name):
     assert message_of(**{name: dialled_leaving}) == (
-        f"OwnUsers({name}=...): unknown; must be one of {', '.join(REPLACEABLE)}"
+        f"UserModel({name}=...): unknown; must be one of {', '.join(REPLACEABLE)}"
     )
 
 
@@ -226,12 +226,12 @@ def test_annotations_and_defaults_are_no_other_arguments():
     def annotated(session: np.void, p: np.void = None) -> bool:
         return False
 
-    assert OwnUsers(has_left=annotated).adapted(user_model.has_left).py_func is annotated
+    assert UserModel(has_left=annotated).adapted(user_model.has_left).py_func is annotated
 
 
 def test_wrong_own_users_are_refused_by_the_env_in_one_line():
-    with pytest.raises(ValueError, match=r"^OwnUsers\(has_gone=...\): unknown; must be one of .*has_left.*$"):
-        gymnasium.make(VIDEO_ID, own_users=OwnUsers(has_gone=dialled_leaving))
+    with pytest.raises(ValueError, match=r"^UserModel\(has_gone=...\): unknown; must be one of .*has_left.*$"):
+        gymnasium.make(VIDEO_ID, user_model=UserModel(has_gone=dialled_leaving))
 
 
 # The page of documentation.

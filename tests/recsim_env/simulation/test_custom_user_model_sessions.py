@@ -27,7 +27,7 @@ from agents.references.myopic_oracle import MyopicOracle
 from agents.references.planning_oracle import PlanningOracle
 from agents.rollouts.evaluation import evaluate
 from recsim_env.simulation import user_model
-from recsim_env.simulation.custom_user_model import REPLACEABLE, OwnUsers
+from recsim_env.simulation.custom_user_model import REPLACEABLE, UserModel
 from recsim_env.simulation.records import NUM_CUSTOM
 from recsim_env.simulation.simulator import Simulator
 
@@ -71,11 +71,11 @@ FUNCTIONS_OF_LOVERS = {
     "change": remember,
     "has_left": leave_after_too_much,
 }
-LOVERS = OwnUsers(**FUNCTIONS_OF_LOVERS)
+LOVERS = UserModel(**FUNCTIONS_OF_LOVERS)
 
 
 def make(num_envs: int, **options):
-    return gymnasium.make_vec(VIDEO_ID, num_envs, **{"own_users": LOVERS, **options})
+    return gymnasium.make_vec(VIDEO_ID, num_envs, **{"user_model": LOVERS, **options})
 
 
 def logistic(x):
@@ -83,7 +83,7 @@ def logistic(x):
 
 
 def test_each_lane_of_a_vector_env_is_the_single_env_with_its_seed():
-    envs, single = make(12, session_length=25), gymnasium.make(VIDEO_ID, own_users=LOVERS, session_length=25).unwrapped
+    envs, single = make(12, session_length=25), gymnasium.make(VIDEO_ID, user_model=LOVERS, session_length=25).unwrapped
     actions = random_actions(envs.action_space, np.random.default_rng(0), 120)
     rows, ends = [envs.reset(seed=21)[0]], []
     for action in actions:
@@ -104,7 +104,7 @@ def test_each_lane_of_a_vector_env_is_the_single_env_with_its_seed():
 
 
 def test_a_single_env_goes_on_as_long_as_own_users_stay():
-    env = gymnasium.make(VIDEO_ID, own_users=LOVERS, session_length=40).unwrapped
+    env = gymnasium.make(VIDEO_ID, user_model=LOVERS, session_length=40).unwrapped
     env.reset(seed=0)
     env.simulator.sessions["patience"] = -1.0  # which means nothing to these users
     for _ in range(40):
@@ -135,7 +135,7 @@ def test_own_numbers_begin_at_0_keep_what_is_written_and_begin_anew_with_the_nex
     for action in random_actions(envs.action_space, np.random.default_rng(2), 30):
         _, rewards, terminated, truncated, infos = envs.step(action)
         is_over = terminated | truncated
-        num_chosen += infos["click"]
+        num_chosen += infos["reward_click"]
         last = np.where(rewards > 0.0, rewards, last)
         num_chosen[is_over], last[is_over] = 0.0, 0.0
         num_ends += is_over.sum()
@@ -206,7 +206,7 @@ def test_the_planning_oracle_foresees_that_own_users_leave_after_what_they_love_
 
 
 def test_the_logged_visit_of_a_warm_user_is_one_of_own_users():
-    envs = make(100, changes={"population": {"warm_share": 1.0}, "behaviour": {"rating_probability": 1.0}})
+    envs = make(100, overrides={"population": {"warm_share": 1.0}, "behaviour": {"rating_probability": 1.0}})
     envs.reset(seed=7)
     sessions, topics = envs.simulator.sessions, envs.simulator.world.item_records["topics"]
     num_items = 0
@@ -233,15 +233,15 @@ def copy_of(function):
 
 
 @pytest.fixture(scope="module")
-def copies() -> OwnUsers:
-    return OwnUsers(**{name: copy_of(getattr(user_model, name)) for name in REPLACEABLE})
+def copies() -> UserModel:
+    return UserModel(**{name: copy_of(getattr(user_model, name)) for name in REPLACEABLE})
 
 
-CHANGES = {"population": {"warm_share": 0.5}, "behaviour": {"repeat_gain": 0.3, "repeat_boredom": 0.1}}
+OVERRIDES = {"population": {"warm_share": 0.5}, "behaviour": {"repeat_gain": 0.3, "repeat_boredom": 0.1}}
 
 
 def test_identical_copies_of_the_functions_give_bit_equal_worlds_and_courses(copies):
-    plain, mine = (gymnasium.make_vec(VIDEO_ID, 32, changes=CHANGES, **own) for own in ({}, {"own_users": copies}))
+    plain, mine = (gymnasium.make_vec(VIDEO_ID, 32, overrides=OVERRIDES, **own) for own in ({}, {"user_model": copies}))
     worlds = plain.simulator.world, mine.simulator.world
     assert worlds[0] is not worlds[1]
     assert same(*(world.item_statistics for world in worlds))
@@ -253,7 +253,7 @@ def test_identical_copies_of_the_functions_give_bit_equal_worlds_and_courses(cop
 
 
 def test_own_users_are_about_as_fast_as_those_of_the_package(copies):
-    ways = [gymnasium.make_vec(VIDEO_ID, 256, changes=CHANGES, **own) for own in ({}, {"own_users": copies})]
+    ways = [gymnasium.make_vec(VIDEO_ID, 256, overrides=OVERRIDES, **own) for own in ({}, {"user_model": copies})]
     slates = np.zeros((256, 1), np.int64)
     for envs in ways:
         envs.reset(seed=0)
@@ -271,22 +271,22 @@ def test_own_users_are_about_as_fast_as_those_of_the_package(copies):
 
 
 def test_a_function_that_is_not_replaced_stays_the_very_same():
-    only_leaving = OwnUsers(has_left=leave_after_too_much)
+    only_leaving = UserModel(has_left=leave_after_too_much)
     for name in REPLACEABLE:
         function = getattr(user_model, name)
         adapted = only_leaving.adapted(function)
         assert (adapted is function) == (name != "has_left")
     assert only_leaving.adapted(user_model.has_left).py_func is leave_after_too_much
-    assert OwnUsers().adapted(user_model.choose) is user_model.choose
+    assert UserModel().adapted(user_model.choose) is user_model.choose
 
 
 def test_a_function_that_is_compiled_already_is_taken_as_it_is():
     compiled = njit(leave_after_too_much)
-    assert OwnUsers(has_left=compiled).adapted(user_model.has_left) is compiled
+    assert UserModel(has_left=compiled).adapted(user_model.has_left) is compiled
 
 
 def test_a_copied_env_shares_the_world_and_what_was_compiled():
-    env = gymnasium.make(VIDEO_ID, own_users=LOVERS).unwrapped
+    env = gymnasium.make(VIDEO_ID, user_model=LOVERS).unwrapped
     again = gymnasium.make(copy.deepcopy(env.spec)).unwrapped
     assert again.simulator.world is env.simulator.world
 
@@ -298,8 +298,8 @@ def test_own_users_take_effect_in_another_process(tmp_path):
     def my_meeting(session, user, p):
         session.custom[0] = 1.0
 
-    path = tmp_path / "own_users.pickle"
-    path.write_bytes(cloudpickle.dumps(OwnUsers(has_left=lambda session, p: session.step > 3, init_user=my_meeting)))
+    path = tmp_path / "user_model.pickle"
+    path.write_bytes(cloudpickle.dumps(UserModel(has_left=lambda session, p: session.step > 3, init_user=my_meeting)))
     program = (
         f"import pickle; from recsim_env.simulation import user_model; own = pickle.load(open({str(path)!r}, 'rb'));"
         "print(own.adapted(user_model.has_left).py_func.__name__, own.adapted(user_model.init_user).py_func.__name__,"
@@ -324,7 +324,7 @@ FEW_ITEMS = {"num_items": 40, "arrivals_per_step": 0.0}
 
 
 def course_of_lovers() -> list:
-    envs = make(3, changes={"catalog": FEW_ITEMS, "population": {"warm_share": 0.5}})
+    envs = make(3, overrides={"catalog": FEW_ITEMS, "population": {"warm_share": 0.5}})
     envs.reset(seed=1)
     rows = []
     for action in random_actions(envs.action_space, np.random.default_rng(0), 20):
@@ -334,12 +334,12 @@ def course_of_lovers() -> list:
 
 def calls_of_each() -> dict[str, int]:
     """How often each function is called, if it alone is replaced by one that counts (in plain Python)."""
-    changes = {
+    overrides = {
         "catalog": {**FEW_ITEMS, "repeat_share": 0.2, "num_creators": 2},
         "population": {"warm_share": 0.5, "num_moods": 2},
         "behaviour": {"repeat_gain": 0.5, "follow_probability": 0.5, "choice_intercept": 0.0},
     }
-    simulator = gymnasium.make_vec("recsim_env/Ecommerce-v0", 2, changes=changes).unwrapped.simulator
+    simulator = gymnasium.make_vec("recsim_env/Ecommerce-v0", 2, overrides=overrides).unwrapped.simulator
     calls = dict.fromkeys(REPLACEABLE, 0)
 
     def counting(name: str):
@@ -353,7 +353,7 @@ def calls_of_each() -> dict[str, int]:
         return counted
 
     for name in REPLACEABLE:
-        world = dataclasses.replace(simulator.world, own_users=OwnUsers(**{name: counting(name)}))
+        world = dataclasses.replace(simulator.world, user_model=UserModel(**{name: counting(name)}))
         mine = Simulator(world, simulator.config, 2)
         start(mine)
         for _ in range(15):

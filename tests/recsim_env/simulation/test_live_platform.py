@@ -9,7 +9,7 @@ from trajectories import digest, lane_of, random_actions, record, same
 from recsim_env.simulation.observation import CANDIDATE_COLUMNS, FEEDBACK
 
 VIDEO_ID = "recsim_env/Video-v0"
-SHORT_ERA = {"catalog": {"num_items": 120, "shelf_life": 30}}
+SHORT_ERA = {"catalog": {"num_items": 120, "item_lifetime": 30}}
 """Changes that leave an era of some ninety steps."""
 
 
@@ -115,7 +115,7 @@ def test_sessions_that_are_not_live_see_nothing_of_each_other():
 
 
 def test_the_end_of_an_era_cuts_all_sessions_off_and_the_next_begins_with_nothing_counted():
-    envs = make_vec(12, changes=SHORT_ERA, observation="compact")
+    envs = make_vec(12, overrides=SHORT_ERA, observation="compact")
     observations, _ = envs.reset(seed=0)
     world = envs.simulator.world
     first, number = world.session_starts(50)
@@ -140,7 +140,7 @@ def test_the_end_of_an_era_cuts_all_sessions_off_and_the_next_begins_with_nothin
 
 
 def test_a_single_env_on_a_live_platform_is_cut_off_at_the_end_of_an_era():
-    env = gymnasium.make(VIDEO_ID, live_platform=True, changes=SHORT_ERA, observation="compact").unwrapped
+    env = gymnasium.make(VIDEO_ID, live_platform=True, overrides=SHORT_ERA, observation="compact").unwrapped
     observation, _ = env.reset(seed=0)
     first = int(observation["time"][0])
     while True:
@@ -181,7 +181,7 @@ def test_seeds_for_all_lanes_begin_a_new_era_and_other_resets_do_not():
 
 
 def test_a_restored_live_platform_continues_identically_counts_and_clock_included():
-    envs = make_vec(6, changes=SHORT_ERA)
+    envs = make_vec(6, overrides=SHORT_ERA)
     envs.reset(seed=1)
     actions = random_actions(envs.action_space, np.random.default_rng(0), 180)
     for action in actions[:40]:
@@ -191,7 +191,7 @@ def test_a_restored_live_platform_continues_identically_counts_and_clock_include
     kept = {name: array.copy() for name, array in state.items()}
     answers = [envs.step(action) for action in actions[40:]]
     assert same(state, kept)
-    fresh = make_vec(6, changes=SHORT_ERA)
+    fresh = make_vec(6, overrides=SHORT_ERA)
     for env in (envs, fresh):
         env.simulator.restore(state)
         assert same([env.step(action) for action in actions[40:]], answers)

@@ -133,7 +133,7 @@ def test_slots_stay_empty_where_the_shelf_is_too_short():
 
 
 def test_a_point_of_the_catalogue_depends_on_neither_the_batch_nor_its_threads():
-    options = {"changes": {"catalog": {"num_items": 10_000, "arrivals_per_step": 5.0, "shelf_life": 1_500}}}
+    options = {"overrides": {"catalog": {"num_items": 10_000, "arrivals_per_step": 5.0, "item_lifetime": 1_500}}}
     wide = gymnasium.make_vec("recsim_env/VideoCatalog-v0", 6, num_threads=2, **options)
     single = gymnasium.make("recsim_env/VideoCatalog-v0", **options).unwrapped
     observations, _ = wide.reset(seed=0)
@@ -152,9 +152,9 @@ def test_a_point_of_the_catalogue_depends_on_neither_the_batch_nor_its_threads()
 def test_a_million_items_can_be_shown_and_are_found_in_a_fraction_of_a_second():
     # The other sizes are those of `test_any_scenario`, which are compiled already.
     catalog = {"num_items": 1_000_000, "arrivals_per_step": 0.0, "num_topics": 2, "num_creators": 2}
-    changes = {"catalog": catalog, "population": {"num_moods": 2, "num_users": 1_000}}
+    overrides = {"catalog": catalog, "population": {"num_moods": 2, "num_users": 1_000}}
     sizes = {"num_candidates": 3, "history_length": 4}
-    envs = gymnasium.make_vec("recsim_env/VideoCatalog-v0", 4, changes=changes, **sizes)
+    envs = gymnasium.make_vec("recsim_env/VideoCatalog-v0", 4, overrides=overrides, **sizes)
     try:
         observations, _ = envs.reset(seed=0)
         simulator, features = envs.simulator, envs.catalog_features

@@ -63,11 +63,11 @@ def rebuilt(compact: dict[str, np.ndarray], simulator) -> dict[str, np.ndarray]:
     }
 
 
-@pytest.mark.parametrize(("shelf_life", "is_live"), [(None, False), (25, False), (None, True)])
-def test_compact_observations_and_the_catalogue_rebuild_the_dict(some_env_id, shelf_life, is_live):
+@pytest.mark.parametrize(("item_lifetime", "is_live"), [(None, False), (25, False), (None, True)])
+def test_compact_observations_and_the_catalogue_rebuild_the_dict(some_env_id, item_lifetime, is_live):
     options: dict = {"live_platform": is_live}
-    if shelf_life is not None:
-        options["changes"] = {"catalog": {"shelf_life": shelf_life, "arrivals_per_step": 0.6}}
+    if item_lifetime is not None:
+        options["overrides"] = {"catalog": {"item_lifetime": item_lifetime, "arrivals_per_step": 0.6}}
     by_kind = {
         kind: gymnasium.make_vec(some_env_id, 16, observation=kind, **options) for kind in ("dict", "flat", "compact")
     }
@@ -84,7 +84,7 @@ def test_compact_observations_and_the_catalogue_rebuild_the_dict(some_env_id, sh
         num_missing += (items == NO_ITEM).sum()
         num_known += ((items[..., None] == shown[:, None]) & (items != NO_ITEM)[..., None]).sum()
         observations = {kind: env.step(actions)[0] for kind, env in by_kind.items()}
-    assert (num_missing > 0) == (shelf_life is not None)
+    assert (num_missing > 0) == (item_lifetime is not None)
     assert num_known > 20
 
 
@@ -131,9 +131,9 @@ def test_history_begins_with_what_was_shown_last():
         assert (observation["history_items"][len(kept) :] == NO_ITEM).all()
         feedback = observation["history_feedback"].reshape(20, len(FEEDBACK))
         assert (feedback[:, 0] == (observation["history_items"] != NO_ITEM)).all()
-        assert feedback[0, 2] == info["click"]
-        assert feedback[0, 3] == np.float32(info["consumption"])
-        assert feedback[0, 4] in (0.0, np.float32(info["rating"] / 5.0))
+        assert feedback[0, 2] == info["reward_click"]
+        assert feedback[0, 3] == np.float32(info["reward_consumption"])
+        assert feedback[0, 4] in (0.0, np.float32(info["reward_rating"] / 5.0))
         assert not feedback[feedback[:, 2] == 0.0, 3:].any()
         assert not truncated
 
@@ -151,8 +151,8 @@ def test_the_last_slot_of_a_slate_is_the_first_row_of_the_history():
 
 @pytest.mark.parametrize(("warm_share", "tenure"), [(0.0, 0), (1.0, 1)])
 def test_user_part_is_the_profile_the_share_of_the_session_that_is_over_and_the_tenure(warm_share, tenure):
-    changes = {"population": {"warm_share": warm_share, "warm_steps": 1}}
-    env = gymnasium.make("recsim_env/Video-v0", session_length=4, changes=changes).unwrapped
+    overrides = {"population": {"warm_share": warm_share, "warm_steps": 1}}
+    env = gymnasium.make("recsim_env/Video-v0", session_length=4, overrides=overrides).unwrapped
     observation, _ = env.reset(seed=1)
     profile = env.simulator.world.users.profiles[env.simulator.sessions["user"][0]]
     for step in range(5):
@@ -163,9 +163,9 @@ def test_user_part_is_the_profile_the_share_of_the_session_that_is_over_and_the_
 
 
 def test_items_just_released_have_no_statistics_and_older_ones_have(scenario_name):
-    envs = gymnasium.make_vec(f"recsim_env/{scenario_name}-v0", 256, changes={"population": {"warm_share": 0.0}})
+    envs = gymnasium.make_vec(f"recsim_env/{scenario_name}-v0", 256, overrides={"population": {"warm_share": 0.0}})
     num_new = num_old = 0
-    old_age = min(200, envs.simulator.world.scenario.catalog.shelf_life // 2)
+    old_age = min(200, envs.simulator.world.scenario.catalog.item_lifetime // 2)
     for seed in range(8):
         observations, _ = envs.reset(seed=1_000 * seed)
         sessions = envs.simulator.sessions

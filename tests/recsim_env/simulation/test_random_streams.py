@@ -141,9 +141,9 @@ def test_every_bit_of_the_key_moves_every_bit_of_the_draw():
     keys = rng.integers(0, 2**64, 500, dtype=np.uint64)
     for bit in range(64):
         flipped = [int(mix(key)) ^ int(mix(key ^ np.uint64(1 << bit))) for key in keys]
-        changes = np.array([[(word >> place) & 1 for place in range(64)] for word in flipped]).mean(0)
-        assert changes.min() > 0.35
-        assert changes.max() < 0.65
+        overrides = np.array([[(word >> place) & 1 for place in range(64)] for word in flipped]).mean(0)
+        assert overrides.min() > 0.35
+        assert overrides.max() < 0.65
 
 
 def test_normal_draws_are_standard_normal():

@@ -155,8 +155,8 @@ def test_steps_of_any_user_are_those_computed_by_hand(behaviour, person, catalog
 
 
 def test_the_logged_visit_of_a_warm_user_is_made_of_steps_computed_by_hand(scenario_name):
-    changes = {"population": {"warm_share": 1.0, "warm_steps": 20}}
-    envs = gymnasium.make_vec(f"recsim_env/{scenario_name}-v0", 40, changes=changes, history_length=20)
+    overrides = {"population": {"warm_share": 1.0, "warm_steps": 20}}
+    envs = gymnasium.make_vec(f"recsim_env/{scenario_name}-v0", 40, overrides=overrides, history_length=20)
     envs.reset(seed=5)
     world, happened = envs.simulator.world, set()
     for session in envs.simulator.sessions:

@@ -16,8 +16,8 @@ FIVE_STARS = {"rating_cuts": (-103.0, -102.0, -101.0, -100.0), "choice_intercept
 
 
 def make_vec(num_envs: int, warm_share: float, warm_steps: int = 20, **options):
-    changes = {"population": {"warm_share": warm_share, "warm_steps": warm_steps}}
-    return gymnasium.make_vec(VIDEO_ID, num_envs, changes=changes, **options)
+    overrides = {"population": {"warm_share": warm_share, "warm_steps": warm_steps}}
+    return gymnasium.make_vec(VIDEO_ID, num_envs, overrides=overrides, **options)
 
 
 @pytest.mark.parametrize("warm_share", [0.0, 0.3, 1.0])
@@ -137,7 +137,7 @@ def test_a_warm_user_knows_what_a_cold_one_does_not_but_is_offered_the_same():
 
 
 def test_who_is_warm_depends_on_the_user_seed_and_what_was_logged_on_all_three():
-    env = gymnasium.make(VIDEO_ID, changes={"population": {"warm_share": 0.5}}, observation="compact").unwrapped
+    env = gymnasium.make(VIDEO_ID, overrides={"population": {"warm_share": 0.5}}, observation="compact").unwrapped
 
     def course(**options):
         observation, _ = env.reset(seed=1, options=options)

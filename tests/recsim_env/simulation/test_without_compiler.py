@@ -7,7 +7,7 @@ import pytest
 from trajectories import file_of, record, record_elsewhere
 
 SEED, NUM_STEPS, OPTIONS = 7, 24, {"session_length": 16, "num_threads": 2}
-SMALL = {"changes": {"catalog": {"num_items": 24}}}
+SMALL = {"overrides": {"catalog": {"num_items": 24}}}
 """Without the compiler it takes a minute to ask a population what it thinks of 2,000 items."""
 
 RUNS = {

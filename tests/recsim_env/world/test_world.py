@@ -106,8 +106,8 @@ def test_statistics_begin_at_nothing_and_settle_with_age(scenario_name):
     impressions = statistics[..., 0]
     assert (np.diff(impressions, axis=0) >= 0.0).all()
     assert (np.diff(statistics[..., 3], axis=0) >= 0.0).all()  # ratings
-    changes = np.abs(np.diff(statistics[..., 1], axis=0)).mean(1)
-    assert changes[-1] < changes[4] / 4.0
+    overrides = np.abs(np.diff(statistics[..., 1], axis=0)).mean(1)
+    assert overrides[-1] < overrides[4] / 4.0
 
 
 def test_click_rates_and_mean_ratings_show_appeal_and_quality():

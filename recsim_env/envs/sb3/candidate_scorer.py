@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from recsim_env.envs.network_units import with_network_units
+from recsim_env.envs.sb3.network_units import with_network_units
 from recsim_env.simulation.observation import FEEDBACK, ObservationLayout
 
 MISSING = -1e9

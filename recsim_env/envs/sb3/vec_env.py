@@ -7,7 +7,7 @@ import gymnasium
 import numpy as np
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvIndices, VecEnvStepReturn
 
-from recsim_env.envs.spaces_and_actions import REWARD_TERMS
+from recsim_env.envs.spaces_and_actions import REWARD_INFO_KEYS
 from recsim_env.envs.vector import RecommenderVectorEnv
 
 
@@ -36,11 +36,11 @@ class RecommenderSB3VecEnv(VecEnv):
     def step_wait(self) -> VecEnvStepReturn:
         observations, rewards, terminated, truncated, infos = self.vector_env.step(self._actions)
         dones = terminated | truncated
-        terms = [infos[name] for name in REWARD_TERMS]
+        terms = [infos[name] for name in REWARD_INFO_KEYS]
         if dones.any():
-            terms = [term + infos["final_info"][name] for term, name in zip(terms, REWARD_TERMS, strict=True)]
+            terms = [term + infos["final_info"][name] for term, name in zip(terms, REWARD_INFO_KEYS, strict=True)]
         rows = zip(*(term.tolist() for term in terms), strict=True)
-        lane_infos: list[dict[str, Any]] = [dict(zip(REWARD_TERMS, row, strict=True)) for row in rows]
+        lane_infos: list[dict[str, Any]] = [dict(zip(REWARD_INFO_KEYS, row, strict=True)) for row in rows]
         for lane, info in enumerate(lane_infos):
             info["TimeLimit.truncated"] = bool(truncated[lane] and not terminated[lane])
         for lane in np.flatnonzero(dones).tolist():
