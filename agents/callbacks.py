@@ -58,7 +58,7 @@ class EveryNSteps(Callback):
 
 class _FunctionCallback(Callback):
     def __init__(self, function: CallbackFunction) -> None:
-        self.on_step = function  # type: ignore[method-assign]
+        self.on_step = function  # type: ignore[method-assign, assignment]
 
 
 class TrainingProgress:

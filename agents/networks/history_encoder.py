@@ -1,8 +1,8 @@
-"""A causal Transformer over what a person was shown and answered: tokens to states, one before and one after each row.
+"""A causal Transformer over the history of a session: one state before its first row, and one after each row.
 
 Kang and McAuley, "Self-attentive sequential recommendation" (SASRec), ICDM 2018, with content and feedback in place of
-item ids, so that a new item is understood from its first second, and with normalisation before each layer (Xiong et
-al., "On layer normalization in the Transformer architecture", ICML 2020), which needs no long warm-up.
+item ids, so that new items are understood at once, and with normalisation before each layer (Xiong et al., "On layer
+normalization in the Transformer architecture", ICML 2020), which needs no long warm-up.
 
 Shape legend: B batch, L rows, T features of a row, P features of the profile, E width, A heads.
 """
@@ -31,11 +31,11 @@ class _Block(nn.Module):
         return x + self.network(self.network_norm(x))
 
 
-class HistoryTransformer(nn.Module):
+class HistoryEncoder(nn.Module):
     """A profile [B, P] and rows [B, L, T], oldest first, to states [B, L + 1, E].
 
-    State n is made of the profile, which is the first token, and of the first n rows, of nothing later. So rows that
-    are missing stand at the end, where no state in use sees them.
+    State n depends on the profile, which is the first token, and on the first n rows, on no later ones. Padding stands
+    at the end.
 
     Args:
         profile: P.

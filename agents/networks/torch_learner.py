@@ -1,78 +1,72 @@
-"""What learners that train a network of their own share: the device, greedy play, and their file.
+"""Base of learners with one PyTorch network: device, greedy actions, and their file.
 
 Shape legend: N sessions side by side, M candidates.
 """
 
 from abc import abstractmethod
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import gymnasium
 import numpy as np
 import torch
 from torch import nn
 
-import recsim_env  # noqa: F401  (registers the ids)
-from agents.agent import Learner, NotFittedError, Observations
-from agents.saved_tensors import load_tensors, save_tensors
+from agents.agent import Env, Learner, NotFittedError, Observations
 from recsim_env.envs.sb3.candidate_scorer import ScorerSizes
-from recsim_env.envs.vector import RecommenderVectorEnv
 
 
 class TorchLearner(Learner):
-    """A learner with one network, which plays the candidates that the network scores highest.
+    """A learner with one network, which shows the candidates with the highest scores.
 
     Args:
-        num_envs: sessions that run side by side while learning.
+        env: the env to learn and act in.
         width: of the network's embeddings.
-        device: where the network computes: "cpu", "cuda".
+        device: of the network: "cpu", "cuda".
+        seed: seeds weights and training.
     """
 
-    has_layer_norm = False
+    sizes_class: ClassVar[type[ScorerSizes]] = ScorerSizes
+    has_layer_norm: ClassVar[bool] = False
 
-    def __init__(self, *, num_envs: int = 64, width: int = 64, device: str = "cpu") -> None:
-        self.num_envs, self.width, self.device = num_envs, width, torch.device(device)
-        self.network: nn.Module | None = None
+    def __init__(self, env: Env | str | None = None, *, width: int = 64, device: str = "cpu", seed: int = 0) -> None:
+        super().__init__(env, seed=seed)
+        self.width, self.device = width, torch.device(device)
+        self.network: Any = None
 
     @abstractmethod
     def make_network(self, sizes: ScorerSizes) -> nn.Module:
-        """A new network, its weights drawn by torch's generator."""
+        """A new network with random weights, which keeps its `sizes`."""
 
     @abstractmethod
     def scores(self, observations: dict[str, torch.Tensor]) -> torch.Tensor:
-        """[N, M]: what the agent ranks candidates by when it does not explore."""
+        """[N, M]: greedy actions show the candidates with the highest scores."""
 
-    def start_learning(self, env_id: str, env_options: dict[str, Any], seed: int) -> RecommenderVectorEnv:
-        """The env to learn in, and a new network with weights from `seed`."""
-        env: Any = gymnasium.make_vec(
-            env_id, self.num_envs, vectorization_mode="vector_entry_point", observation=self.observation, **env_options
-        )
-        sizes = ScorerSizes.of(env.simulator.layout, width=self.width, has_layer_norm=self.has_layer_norm)
-        with torch.random.fork_rng():  # layers draw from torch's own generator, which is left as it was
-            torch.manual_seed(seed)
-            self.network = self.make_network(sizes).to(self.device)
-        return env
+    def sizes(self) -> ScorerSizes:
+        """The sizes of the network for observations of the agent's env."""
+        return self.sizes_class.of(self.layout, width=self.width, has_layer_norm=self.has_layer_norm)
+
+    def init_network(self) -> None:
+        """Make `self.network` with weights from the agent's seed; torch's global generator is left as it was."""
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed)
+            self.network = self.make_network(self.sizes()).to(self.device)
 
     def tensors(self, observations: Observations) -> dict[str, torch.Tensor]:
         """A batch of `"dict"` observations on the device."""
         return {name: torch.as_tensor(part).to(self.device) for name, part in observations.items()}
 
-    def act(self, observations: Observations, is_first: np.ndarray) -> np.ndarray:
+    def act(self, observations: Observations, state: Any, episode_start: np.ndarray, deterministic: bool) -> np.ndarray:
         if self.network is None:
             raise NotFittedError
         with torch.no_grad():
             scores = self.scores(self.tensors(observations))
-        return self.best(scores.cpu().numpy(), observations["candidate_mask"])
+        return self.top_candidates(scores.cpu().numpy(), observations["candidate_mask"])
 
-    def save(self, path: Path) -> None:
+    def learned(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         if self.network is None:
             raise NotFittedError
         weights = {name: weight.cpu().numpy() for name, weight in self.network.state_dict().items()}
-        sizes: ScorerSizes = self.network.sizes  # type: ignore[assignment]
-        save_tensors(path, type(self).__name__, weights, sizes.as_settings())
+        return weights, self.network.sizes.as_settings()
 
-    def load(self, path: Path) -> None:
-        weights, settings = load_tensors(path, type(self).__name__)
-        network = self.make_network(ScorerSizes(**settings)).to(self.device)
-        network.load_state_dict({name: torch.as_tensor(weight) for name, weight in weights.items()})
-        self.network = network
+    def restore(self, tensors: dict[str, np.ndarray], learned: dict[str, Any]) -> None:
+        self.network = self.make_network(self.sizes_class(**learned)).to(self.device)
+        self.network.load_state_dict({name: torch.as_tensor(weight) for name, weight in tensors.items()})

@@ -1,8 +1,7 @@
-"""Sessions as they were logged, and pieces of them on which a sequence model learns at all places at once.
+"""Logged sessions, and windows of them on which a sequence model is trained at all positions at once.
 
-Shape legend: N sessions side by side, W windows, Q items whose stars are asked for, M candidates, S slots, H shown
-items in the history, T features of a row, G of a candidate, P of the user, K rows that a person brought along, R items
-shown in a session.
+Shape legend: N sessions side by side, W windows, Q target items, M candidates, S slots, H rows of the history, T
+features of a row, G of a candidate, P of the user, K rows of logged history before a session, R items shown in it.
 """
 
 import itertools
@@ -13,43 +12,43 @@ import numpy as np
 import torch
 
 from agents.agent import Observations
-from agents.rollouts.feedback import final_values
+from agents.rollouts.feedback import feedback_column, final_values
 from recsim_env.envs.vector import RecommenderVectorEnv
 from recsim_env.simulation.observation import FEEDBACK
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoggedSession:
-    """What was shown to one person, in order, and what came of it."""
+    """The items shown in one session, in order, and their feedback."""
 
     rows: np.ndarray
-    """[K + R, T] float32: of the history, oldest first; the first K were there when the session began."""
+    """[K + R, T] float32: rows of the history, oldest first; the first K precede the session."""
     num_seen: np.ndarray
-    """[R] int64: rows before the slate that the item stood on."""
+    """[R] int64: rows before the item's slate."""
     users: np.ndarray
-    """[R, P] float32: as observed when it was shown."""
+    """[R, P] float32: as observed before the item's slate."""
     items: np.ndarray
     """[R, G] float32."""
-    stars: np.ndarray
-    """[R] float32: as the reward counts them, 0 if it was not chosen."""
+    ratings: np.ndarray
+    """[R] float32: as the reward counts them, 0 if the item was not chosen."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Windows:
-    """Pieces of sessions no longer than an observation remembers, on which the network learns at all places at once."""
+    """Parts of sessions, no longer than the history of an observation."""
 
     rows: torch.Tensor
     """[W, H, T], oldest first; missing ones at the end."""
     num_seen: torch.Tensor
-    """[W, Q] int64: rows of the window before the slate that the item stood on."""
+    """[W, Q] int64: rows of the window before the item's slate."""
     users: torch.Tensor
     """[W, Q, P]."""
     items: torch.Tensor
     """[W, Q, G]."""
-    stars: torch.Tensor
+    ratings: torch.Tensor
     """[W, Q]."""
-    is_asked: torch.Tensor
-    """[W, Q] bool: false where there is no such item."""
+    is_target: torch.Tensor
+    """[W, Q] bool: False for padding."""
 
     def part(self, index: torch.Tensor) -> "Windows":
         """Some of the windows."""
@@ -60,27 +59,26 @@ class Windows:
 
 
 def log_sessions(
-    env: RecommenderVectorEnv, play: Callable[[Observations], np.ndarray], num_steps: int, seed: int
+    env: RecommenderVectorEnv, policy: Callable[[Observations], np.ndarray], num_steps: int, seed: int
 ) -> Iterator[LoggedSession]:
-    """Show slates `play(observations)` [N, S] for `num_steps` steps, at least 1, of each session side by side; the
-    sessions that took place, the last ones cut short.
+    """Show slates `policy(observations)` [N, S] for `num_steps` >= 1 steps in each lane, and return the sessions.
 
-    The stars of an item are S times the reward if it was clicked, else 0: one item of a slate is chosen at most.
+    The last session of each lane is cut short. The rating of an item is S times the reward if it was clicked, else 0:
+    at most one item of a slate is chosen.
     """
     layout, slate_size, num_envs = env.simulator.layout, env.simulator.config.slate_size, env.num_envs
     first_feedback, is_first = layout.num_content_features, np.ones(num_envs, np.bool_)
     observations, _ = env.reset(seed=seed)
     log: list[dict[str, np.ndarray]] = []
-    begins: list[list[tuple[int, np.ndarray]]] = [[] for _ in range(num_envs)]  # steps, and histories brought along
+    starts: list[list[tuple[int, np.ndarray]]] = [[] for _ in range(num_envs)]  # steps, and histories at these
     for step in range(num_steps):
-        for begun in np.flatnonzero(is_first):
-            begins[begun].append((step, observations["history"][begun].reshape(layout.history_shape)))
-        slates = play(observations)
+        for lane in np.flatnonzero(is_first).tolist():
+            starts[lane].append((step, observations["history"][lane].reshape(layout.history_shape)))
+        slates = policy(observations)
+        candidates = observations["candidates"].reshape(num_envs, *layout.candidates_shape)
         entry = {
             "users": observations["user"],
-            "items": np.take_along_axis(
-                observations["candidates"].reshape(num_envs, *layout.candidates_shape), slates[:, :, None], 1
-            ),
+            "items": np.take_along_axis(candidates, slates[:, :, None], 1),
             "is_shown": np.take_along_axis(observations["candidate_mask"], slates, 1) > 0,
         }
         observations, rewards, terminated, truncated, infos = env.step(slates[:, 0] if slate_size == 1 else slates)
@@ -88,45 +86,50 @@ def log_sessions(
         histories = final_values(observations, infos, "history").reshape(num_envs, *layout.history_shape)
         back = entry["is_shown"].sum(1, keepdims=True) - 1 - np.arange(slate_size)  # the lowest slot is row 0
         entry["rows"] = np.take_along_axis(histories, np.maximum(back, 0)[:, :, None], 1)
-        is_clicked = entry["rows"][:, :, first_feedback + FEEDBACK.index("click")] > 0
-        entry["stars"] = slate_size * rewards[:, None] * is_clicked
+        is_clicked = feedback_column(entry["rows"][:, :, -len(FEEDBACK) :], "click") > 0
+        entry["ratings"] = slate_size * rewards[:, None] * is_clicked
         log.append(entry)
-    whole = {name: np.stack([entry[name] for entry in log]) for name in log[0]}
+    columns = {name: np.stack([entry[name] for entry in log]) for name in log[0]}
     for lane in range(num_envs):
-        ends = [*(begin for begin, _ in begins[lane][1:]), num_steps]
-        for (begin, history), end in zip(begins[lane], ends, strict=True):
-            part = {name: values[begin:end, lane] for name, values in whole.items()}
-            is_shown, known = part["is_shown"], history[history[:, first_feedback] > 0][::-1]
-            num_before = len(known) + np.cumsum(is_shown.sum(1)) - is_shown.sum(1)
+        ends = [*(start for start, _ in starts[lane][1:]), num_steps]
+        for (start, history), end in zip(starts[lane], ends, strict=True):
+            part = {name: values[start:end, lane] for name, values in columns.items()}
+            is_shown, before = part["is_shown"], history[history[:, first_feedback] > 0][::-1]
+            num_before = len(before) + np.cumsum(is_shown.sum(1)) - is_shown.sum(1)
             yield LoggedSession(
-                rows=np.concatenate([known, part["rows"][is_shown]]),
+                rows=np.concatenate([before, part["rows"][is_shown]]),
                 num_seen=np.repeat(num_before, is_shown.sum(1)),
                 users=np.repeat(part["users"], is_shown.sum(1), 0),
                 items=part["items"][is_shown],
-                stars=part["stars"][is_shown].astype(np.float32),
+                ratings=part["ratings"][is_shown].astype(np.float32),
             )
 
 
 def windows_of(session: LoggedSession, history_length: int, slate_size: int) -> Iterator[dict[str, np.ndarray]]:
     """One session as windows of H rows that overlap by half, with the fields of `Windows`.
 
-    Each item is asked for once: in the first window after all that came before, in the others after more than half a
-    window, so that it is judged by a long memory, as it is when the agent plays.
+    Each item is a target once: in the first window any item, in the others those after more than half a window, so
+    that they are predicted from a long history, as in deployment.
     """
     stride, num_items = max(history_length // 2, 1), history_length + slate_size
-    for begin in itertools.count(0, stride):
-        num_seen = session.num_seen - begin
-        is_asked = (num_seen <= history_length) & ((num_seen > history_length - stride) | (begin == 0))
-        if is_asked.any():
-            asked = {"users": session.users, "items": session.items, "stars": session.stars, "num_seen": num_seen}
-            window = {name: _padded(values[is_asked], num_items) for name, values in asked.items()}
-            window["rows"] = _padded(session.rows[begin : begin + history_length], history_length)
-            window["is_asked"] = np.arange(num_items) < is_asked.sum()
+    for start in itertools.count(0, stride):
+        num_seen = session.num_seen - start
+        is_target = (num_seen <= history_length) & ((num_seen > history_length - stride) | (start == 0))
+        if is_target.any():
+            targets = {
+                "users": session.users,
+                "items": session.items,
+                "ratings": session.ratings,
+                "num_seen": num_seen,
+            }
+            window = {name: _padded(values[is_target], num_items) for name, values in targets.items()}
+            window["rows"] = _padded(session.rows[start : start + history_length], history_length)
+            window["is_target"] = np.arange(num_items) < is_target.sum()
             yield window
         if not (num_seen > history_length).any():
             return
 
 
 def _padded(values: np.ndarray, length: int) -> np.ndarray:
-    """Zeros after the last, up to that length."""
+    """With zeros at the end, up to that length."""
     return np.concatenate([values, np.zeros((length - len(values), *values.shape[1:]), values.dtype)])
