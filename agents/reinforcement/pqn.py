@@ -17,9 +17,10 @@ from torch import nn
 
 from agents.callbacks import Milestones
 from agents.networks.torch_learner import TorchLearner
-from agents.rollouts.feedback import clicked_slots, final_values
+from agents.rollouts.feedback import clicked_slots
 from recsim_env.config import check_number
 from recsim_env.envs.sb3.candidate_scorer import CandidateScorer, ScorerSizes
+from recsim_env.envs.vector import last_observations
 
 _MAX_GRADIENT_NORM = 10.0
 
@@ -197,7 +198,7 @@ class PQN(TorchLearner):
             slates.append(ranked.topk(slate_size).indices)
             actions = slates[-1].cpu().numpy()
             observations, reward, terminated, truncated, infos = env.step(actions[:, 0] if slate_size == 1 else actions)
-            histories = final_values(observations, infos, "history").reshape(-1, *history_shape)
+            histories = last_observations(observations, infos, "history").reshape(-1, *history_shape)
             num_shown = mask.sum(1).clamp(max=slate_size).cpu().numpy()
             clicked.append(torch.as_tensor(clicked_slots(histories, num_shown, slate_size)))
             rewards.append(torch.as_tensor(reward, dtype=torch.float32))

@@ -11,6 +11,7 @@ import numpy as np
 
 from agents.agent import Agent, Observations
 from recsim_env.config import MAX_SLATE_SIZE
+from recsim_env.envs.vector import last_observations
 from recsim_env.simulation.observation import FEEDBACK
 from recsim_env.simulation.records import NO_ITEM
 
@@ -69,16 +70,6 @@ def clicked_slots(histories: np.ndarray, num_shown: np.ndarray, slate_size: int)
     return np.where(is_clicked.any(1), (slots * is_clicked).sum(1), -1)
 
 
-def final_values(observations: dict[str, np.ndarray], infos: dict[str, Any], name: str) -> np.ndarray:
-    """One part of a vector env's observations after a step, with `final_obs` in lanes whose session is over."""
-    values = observations[name]
-    if "final_obs" in infos:
-        values = values.copy()
-        for lane in np.flatnonzero(infos["_final_obs"]):
-            values[lane] = infos["final_obs"][lane][name]
-    return values
-
-
 @dataclass(frozen=True, kw_only=True)
 class Exposure:
     """One step of N sessions: observations, slates and feedback."""
@@ -108,7 +99,7 @@ def rollout(env: Any, policy: Policy, num_steps: int, seed: int) -> Iterator[Exp
         actions = policy(observations, is_first)
         following, _, terminated, truncated, infos = env.step(actions)
         is_first = terminated | truncated
-        histories = final_values(following, infos, part).reshape(num_envs, layout.history_length, -1)
+        histories = last_observations(following, infos, part).reshape(num_envs, layout.history_length, -1)
         rows, is_shown = last_slate(histories[:, :, -len(FEEDBACK) :], slate_size)
         slates = actions.reshape(num_envs, -1)
         yield Exposure(sessions=sessions, observations=observations, slates=slates, feedback=rows, is_shown=is_shown)

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from agents.agent import Observations
-from agents.rollouts.feedback import feedback_column, final_values
-from recsim_env.envs.vector import RecommenderVectorEnv
+from agents.rollouts.feedback import feedback_column
+from recsim_env.envs.vector import RecommenderVectorEnv, last_observations
 from recsim_env.simulation.observation import FEEDBACK
 
 
@@ -83,7 +83,7 @@ def log_sessions(
         }
         observations, rewards, terminated, truncated, infos = env.step(slates[:, 0] if slate_size == 1 else slates)
         is_first = terminated | truncated
-        histories = final_values(observations, infos, "history").reshape(num_envs, *layout.history_shape)
+        histories = last_observations(observations, infos, "history").reshape(num_envs, *layout.history_shape)
         back = entry["is_shown"].sum(1, keepdims=True) - 1 - np.arange(slate_size)  # the lowest slot is row 0
         entry["rows"] = np.take_along_axis(histories, np.maximum(back, 0)[:, :, None], 1)
         is_clicked = feedback_column(entry["rows"][:, :, -len(FEEDBACK) :], "click") > 0

@@ -8,7 +8,8 @@ import torch
 import recsim_env  # noqa: F401  (registers the ids)
 from agents.agent import NotFittedError
 from agents.reinforcement.pqn import PQN, Steps, lambda_returns
-from agents.rollouts.feedback import clicked_slots, final_values
+from agents.rollouts.feedback import clicked_slots
+from recsim_env.envs.vector import last_observations
 from recsim_env.simulation.observation import FEEDBACK
 
 TRAIN = {"split": "train", "catalog_seed": 0}
@@ -73,7 +74,7 @@ def test_the_candidate_in_the_clicked_slot_is_the_one_whose_click_the_history_ho
     for _ in range(8):
         slates = random.permuted(np.tile(np.arange(20), (64, 1)), axis=1)[:, :slate_size]
         after, _, terminated, truncated, infos = env.step(slates[:, 0] if slate_size == 1 else slates)
-        histories = final_values(after, infos, "history").reshape(64, *layout.history_shape)
+        histories = last_observations(after, infos, "history").reshape(64, *layout.history_shape)
         slots = clicked_slots(histories, np.full(64, slate_size), slate_size)
         clicks = (
             infos["reward_click"] + infos["final_info"]["reward_click"]
