@@ -12,6 +12,10 @@ from torch import nn
 
 from agents.agent import Env, Learner, NotFittedError, Observations
 from recsim_env.envs.sb3.candidate_scorer import ScorerSizes
+from recsim_env.envs.vector import RecommenderVectorEnv
+
+Tensors = dict[str, torch.Tensor]
+"""A batch of `"dict"` observations."""
 
 
 class TorchLearner(Learner):
@@ -37,7 +41,7 @@ class TorchLearner(Learner):
         """A new network with random weights, which keeps its `sizes`."""
 
     @abstractmethod
-    def scores(self, observations: dict[str, torch.Tensor]) -> torch.Tensor:
+    def scores(self, observations: Tensors) -> torch.Tensor:
         """[N, M]: greedy actions show the candidates with the highest scores."""
 
     def sizes(self) -> ScorerSizes:
@@ -50,7 +54,17 @@ class TorchLearner(Learner):
             torch.manual_seed(self.seed)
             self.network = self.make_network(self.sizes()).to(self.device)
 
-    def tensors(self, observations: Observations) -> dict[str, torch.Tensor]:
+    def start_training(self, total_timesteps: int) -> tuple[RecommenderVectorEnv, Any, int]:
+        """The env to learn in, its first observations, and a seed for generators; makes the network if there is none.
+
+        A second training continues with the network, in sessions that no earlier training has seen.
+        """
+        env, seed = self.training_env(total_timesteps), self.seed + self.num_timesteps
+        if self.network is None:
+            self.init_network()
+        return env, env.reset(seed=seed)[0], seed
+
+    def tensors(self, observations: Observations) -> Tensors:
         """A batch of `"dict"` observations on the device."""
         return {name: torch.as_tensor(part).to(self.device) for name, part in observations.items()}
 

@@ -1,9 +1,9 @@
-"""PQN: Q-learning from many sessions side by side, without replay and without a target network.
+"""PQN: Q-learning in many parallel sessions, without a replay buffer and without target networks.
 
-Gallici et al., "Simplifying deep temporal difference learning", ICLR 2025: layer normalisation steadies the learning,
-and lambda-returns over short roll-outs of parallel sessions, each learnt from for a few epochs, do the rest.
+Gallici et al., "Simplifying deep temporal difference learning", ICLR 2025: layer normalisation stabilises training,
+and lambda-returns of short rollouts, each used for a few epochs, replace the target network.
 
-Shape legend: N sessions side by side, T steps of a roll-out, B rows of a batch (of a roll-out: T * N), M candidates,
+Shape legend: N sessions side by side, T steps of a rollout, B rows of a batch (of a rollout: T * N), M candidates,
 S slots of a slate, H shown items in the history.
 """
 
@@ -15,17 +15,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from agents.callbacks import Milestones
-from agents.networks.torch_learner import TorchLearner
+from agents.agent import Env
+from agents.networks.torch_learner import Tensors, TorchLearner
 from agents.rollouts.feedback import clicked_slots
 from recsim_env.config import check_number
 from recsim_env.envs.sb3.candidate_scorer import CandidateScorer, ScorerSizes
 from recsim_env.envs.vector import last_observations
 
 _MAX_GRADIENT_NORM = 10.0
-
-Tensors = dict[str, torch.Tensor]
-"""A batch of `"dict"` observations."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +36,7 @@ class Steps:
     clicked: torch.Tensor
     """[B] int64: the slot that was clicked, or -1."""
     targets: torch.Tensor
-    """[B] float32: what the step turned out to be worth, in stars (`lambda_returns`)."""
+    """[B] float32: lambda-returns, in units of reward."""
 
     def rows(self, index: torch.Tensor) -> "Steps":
         """Some of the steps."""
@@ -52,7 +49,7 @@ class Steps:
 
 
 class QNetwork(nn.Module):
-    """`"dict"` observations to [B, M]: a candidate's score, raised by a value of the state that all of them share."""
+    """`"dict"` observations to [B, M]: a candidate's score, plus a state value that all candidates share."""
 
     def __init__(self, sizes: ScorerSizes) -> None:
         super().__init__()
@@ -68,51 +65,52 @@ class QNetwork(nn.Module):
 class PQN(TorchLearner):
     """Q-learning from lambda-returns; one item a step.
 
-    The network learns (1 - gamma) Q: a mean of rewards, of the same order whatever gamma is. Sessions have a fixed
-    length, and the time that is over is in the observation; so truncation is an end like any other, beyond which
-    nothing counts, and no value is bootstrapped there.
+    The network learns (1 - gamma) Q, a mean of rewards, whose scale does not depend on gamma. Sessions have a fixed
+    length and observations contain the elapsed time, so truncation is treated like termination: no value is
+    bootstrapped there.
 
     Args:
-        num_envs: N.
+        env: see `Agent`.
         width: of the network's embeddings, a multiple of 4.
         device: where the network computes: "cpu", "cuda".
-        gamma: discount of a step, in [0, 0.999].
-        trace: lambda: 0 bootstraps after each step, 1 at the end of a roll-out.
-        learning_rate: of Adam at the start; it falls to 0 by the end.
+        gamma: discount factor of a step, in [0, 0.999].
+        lambda_: in [0, 1]; 0 bootstraps after each step, 1 at the end of a rollout.
+        learning_rate: of Adam, annealed linearly to 0.
         rollout_length: T.
-        num_epochs: times that each roll-out is learnt from.
-        batch_size: steps in one gradient step.
-        final_epsilon: share of slates that are drawn at random once the exploration is over; 1 at the start.
-        exploration_fraction: share of the training in which epsilon falls to that, linearly.
+        num_epochs: epochs for each rollout.
+        batch_size: steps in a minibatch.
+        final_epsilon: share of random slates once exploration is over; 1 at the start.
+        exploration_fraction: share of the training over which epsilon is annealed, linearly.
+        seed: see `Agent`.
     """
 
     has_layer_norm = True
 
     def __init__(
         self,
+        env: Env | str | None = None,
         *,
-        num_envs: int = 64,
         width: int = 64,
         device: str = "cpu",
         gamma: float = 0.95,
-        trace: float = 0.65,
+        lambda_: float = 0.65,
         learning_rate: float = 2e-3,
         rollout_length: int = 16,
         num_epochs: int = 2,
         batch_size: int = 64,
         final_epsilon: float = 0.05,
         exploration_fraction: float = 0.3,
+        seed: int = 0,
     ) -> None:
-        for name, number in (("num_envs", num_envs), ("rollout_length", rollout_length)):
+        whole = (("rollout_length", rollout_length), ("num_epochs", num_epochs), ("batch_size", batch_size))
+        for name, number in whole:
             check_number(name, number, 1, 1_000_000, int)
-        for name, number in (("num_epochs", num_epochs), ("batch_size", batch_size)):
-            check_number(name, number, 1, 1_000_000, int)
-        for name, share in (("trace", trace), ("learning_rate", learning_rate), ("final_epsilon", final_epsilon)):
+        for name, share in (("lambda_", lambda_), ("learning_rate", learning_rate), ("final_epsilon", final_epsilon)):
             check_number(name, share, 0.0, 1.0)
         check_number("exploration_fraction", exploration_fraction, 0.0, 1.0)
         check_number("gamma", gamma, 0.0, 0.999)
-        super().__init__(num_envs=num_envs, width=width, device=device)
-        self.gamma, self.trace, self.learning_rate = gamma, trace, learning_rate
+        super().__init__(env, width=width, device=device, seed=seed)
+        self.gamma, self.lambda_, self.learning_rate = gamma, lambda_, learning_rate
         self.rollout_length, self.num_epochs, self.batch_size = rollout_length, num_epochs, batch_size
         self.final_epsilon, self.exploration_fraction = final_epsilon, exploration_fraction
 
@@ -125,11 +123,11 @@ class PQN(TorchLearner):
             raise ValueError(f"slate_size={slate_size}: PQN values single items, must be 1 (SlateQ plays slates)")
 
     def q_values(self, observations: Tensors) -> torch.Tensor:
-        """[B, M]: Q of each candidate, in stars."""
-        return self.network(observations) / (1.0 - self.gamma)  # type: ignore[misc]
+        """[B, M]: Q of each candidate, in units of reward."""
+        return self.network(observations) / (1.0 - self.gamma)
 
     def rank(self, observations: Tensors, slate_size: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Scores [B, M] whose S highest make the best slate, best on top, and what that is worth [B], in stars."""
+        """Scores [B, M] whose S highest make the best slate, best on top, and its value [B]."""
         q_values = self.q_values(observations)
         return q_values, q_values.max(1).values
 
@@ -141,26 +139,16 @@ class PQN(TorchLearner):
         shown = self.q_values(steps.observations).gather(1, steps.slates).squeeze(1)
         return ((1.0 - self.gamma) * (shown - steps.targets)).square().mean()
 
-    def learn(
-        self,
-        env_id: str,
-        env_options: dict[str, Any],
-        num_steps: int,
-        seed: int,
-        report: Callable[[int], None] | None = None,
-        report_every: int = 0,
-    ) -> None:
-        """As `Learner.learn`; the last roll-out is cut short, so that less than N steps too many are taken."""
-        env = self.start_learning(env_id, env_options, seed)
-        self.check_sizes(env.simulator.config.slate_size, env.simulator.layout.history_length)
-        optimizer = torch.optim.Adam(self.network.parameters(), lr=self.learning_rate)  # type: ignore[union-attr]
+    def train(self, total_timesteps: int, update: Callable[[int], bool]) -> None:
+        env, observations, seed = self.start_training(total_timesteps)
+        self.check_sizes(self.slate_size, self.layout.history_length)
+        optimizer = torch.optim.Adam(self.network.parameters(), lr=self.learning_rate)
         generator = torch.Generator(self.device).manual_seed(seed)
-        milestones, num_taken = Milestones(report, report_every, num_steps), 0
-        milestones.begin()
-        observations, _ = env.reset(seed=seed)
-        while num_taken < num_steps:
-            share = num_taken / num_steps
-            length = min(self.rollout_length, math.ceil((num_steps - num_taken) / self.num_envs))
+        num_taken = 0
+        is_running = update(0)
+        while is_running and num_taken < total_timesteps:
+            share = num_taken / total_timesteps
+            length = min(self.rollout_length, math.ceil((total_timesteps - num_taken) / env.num_envs))
             steps, observations = self._roll_out(env, observations, length, self.epsilon(share), generator)
             optimizer.param_groups[0]["lr"] = self.learning_rate * (1.0 - share)
             for _ in range(self.num_epochs):
@@ -168,12 +156,10 @@ class PQN(TorchLearner):
                 for index in order.split(self.batch_size):
                     optimizer.zero_grad()
                     self.loss(steps.rows(index)).backward()
-                    nn.utils.clip_grad_norm_(self.network.parameters(), _MAX_GRADIENT_NORM)  # type: ignore[union-attr]
+                    nn.utils.clip_grad_norm_(self.network.parameters(), _MAX_GRADIENT_NORM)
                     optimizer.step()
-            num_taken += length * self.num_envs
-            milestones.reach(num_taken)
-        env.close()
-        milestones.end(num_taken)
+            num_taken += length * env.num_envs
+            is_running = update(num_taken)
 
     def epsilon(self, share: float) -> float:
         """Share of random slates when that share of the training is over."""
@@ -210,7 +196,7 @@ class PQN(TorchLearner):
             torch.stack(is_over).to(self.device),
             torch.stack(values[1:]),
             gamma=self.gamma,
-            trace=self.trace,
+            lambda_=self.lambda_,
         )
         steps = Steps(
             observations={name: torch.cat([batch[name] for batch in seen]) for name in seen[0]},
@@ -222,9 +208,9 @@ class PQN(TorchLearner):
 
 
 def lambda_returns(
-    rewards: torch.Tensor, is_over: torch.Tensor, next_values: torch.Tensor, *, gamma: float, trace: float
+    rewards: torch.Tensor, is_over: torch.Tensor, next_values: torch.Tensor, *, gamma: float, lambda_: float
 ) -> torch.Tensor:
-    """[T, N]: G_t = r_t + gamma ((1 - lambda) V_t+1 + lambda G_t+1), with V for G after the roll-out's last step.
+    """[T, N]: G_t = r_t + gamma ((1 - lambda) V_t+1 + lambda G_t+1), with V for G after the rollout's last step.
 
     `rewards`, `is_over` and `next_values` are [T, N]; V_t+1 is the value of the state after step t, and counts as 0
     (as G_t+1 does) where step t ended the session.
@@ -232,7 +218,7 @@ def lambda_returns(
     returns = torch.empty_like(rewards)
     following = next_values[-1]
     for step in reversed(range(len(rewards))):
-        beyond = (1.0 - trace) * next_values[step] + trace * following
+        beyond = (1.0 - lambda_) * next_values[step] + lambda_ * following
         following = rewards[step] + gamma * torch.where(is_over[step], 0.0, beyond)
         returns[step] = following
     return returns

@@ -15,14 +15,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from agents.callbacks import Milestones
+from agents.agent import Env, Observations
+from agents.networks import plackett_luce
 from agents.networks.torch_learner import TorchLearner
 from recsim_env.config import check_number
 from recsim_env.envs.sb3.candidate_scorer import CandidateScorer, ScorerSizes
 from recsim_env.envs.vector import RecommenderVectorEnv
 
-_LARGEST_GRADIENT = 0.5
-"""Norm to which gradients are cut."""
+_MAX_GRADIENT_NORM = 0.5
+"""Gradients are clipped to this norm."""
 
 
 def behaviour_log_probs(scores: torch.Tensor, candidate_mask: torch.Tensor, exploration: float) -> torch.Tensor:
@@ -32,16 +33,6 @@ def behaviour_log_probs(scores: torch.Tensor, candidate_mask: torch.Tensor, expl
     """
     uniform = candidate_mask / candidate_mask.sum(-1, keepdim=True).clamp(min=1.0)
     return ((1.0 - exploration) * torch.softmax(scores, -1) * candidate_mask + exploration * uniform).log()
-
-
-def draw_slates(log_probs: torch.Tensor, slate_size: int, generator: torch.Generator) -> torch.Tensor:
-    """[..., S] int64: draws without replacement, one after the other, with probabilities exp(log_probs) [..., M].
-
-    They are the S largest of log_probs + Gumbel noise (Kool, van Hoof and Welling, "Stochastic beams and where to find
-    them", ICML 2019).
-    """
-    exponential = torch.empty_like(log_probs).exponential_(generator=generator)
-    return (log_probs - exponential.log()).topk(slate_size, -1).indices
 
 
 def gradient_weights(
@@ -122,6 +113,13 @@ class _Rollout:
     """[B]: returns less the baseline, in units of their standard deviation."""
 
 
+@dataclass
+class SamplingState:
+    """The generator of the sessions being played."""
+
+    generator: torch.Generator
+
+
 class ReinforceTopK(TorchLearner):
     """Shows slates drawn from a softmax of scores, mixed with uniform exploration, and climbs the corrected gradient.
 
@@ -146,8 +144,8 @@ class ReinforceTopK(TorchLearner):
 
     def __init__(
         self,
+        env: Env | str | None = None,
         *,
-        num_envs: int = 64,
         rollout_length: int = 50,
         num_epochs: int = 4,
         batch_size: int = 400,
@@ -158,17 +156,17 @@ class ReinforceTopK(TorchLearner):
         entropy_weight: float = 0.06,
         width: int = 64,
         device: str = "cpu",
+        seed: int = 0,
     ) -> None:
-        for name, number in (("num_envs", num_envs), ("rollout_length", rollout_length)):
-            check_number(name, number, 1, 1_000_000, int)
-        for name, number in (("num_epochs", num_epochs), ("batch_size", batch_size)):
+        whole = (("rollout_length", rollout_length), ("num_epochs", num_epochs), ("batch_size", batch_size))
+        for name, number in whole:
             check_number(name, number, 1, 1_000_000, int)
         for name, share in (("learning_rate", learning_rate), ("exploration", exploration)):
             check_number(name, share, 0.0, 1.0)
         check_number("gamma", gamma, 0.0, 0.999)
         check_number("cap", cap, 1.0, math.inf)
         check_number("entropy_weight", entropy_weight, 0.0, 1_000.0)
-        super().__init__(num_envs=num_envs, width=width, device=device)
+        super().__init__(env, width=width, device=device, seed=seed)
         self.rollout_length, self.num_epochs, self.batch_size = rollout_length, num_epochs, batch_size
         self.learning_rate, self.gamma, self.exploration = learning_rate, gamma, exploration
         self.cap, self.entropy_weight = cap, entropy_weight
@@ -177,47 +175,57 @@ class ReinforceTopK(TorchLearner):
         return PolicyAndBaseline(sizes)
 
     def scores(self, observations: dict[str, torch.Tensor]) -> torch.Tensor:
-        return self.network.policy(observations)[1]  # type: ignore[union-attr, operator]
+        return self.network.policy(observations)[1]
 
-    def learn(
-        self,
-        env_id: str,
-        env_options: dict[str, Any],
-        num_steps: int,
-        seed: int,
-        report: Callable[[int], None] | None = None,
-        report_every: int = 0,
-    ) -> None:
-        env = self.start_learning(env_id, env_options, seed)
-        network: Any = self.network
+    def train(self, total_timesteps: int, update: Callable[[int], bool]) -> None:
+        env, observations, seed = self.start_training(total_timesteps)
+        network = self.network
         optimizer = torch.optim.Adam(network.parameters(), lr=self.learning_rate, eps=1e-5)
         generator = torch.Generator(self.device).manual_seed(seed)
-        milestones = Milestones(report, report_every, num_steps)
-        milestones.begin()
-        observations, _ = env.reset(seed=seed)
         num_taken = 0
-        while num_taken < num_steps:
-            optimizer.param_groups[0]["lr"] = self.learning_rate * (1.0 - num_taken / num_steps)
-            length = min(self.rollout_length, -(-(num_steps - num_taken) // self.num_envs))
+        is_running = update(0)
+        while is_running and num_taken < total_timesteps:
+            optimizer.param_groups[0]["lr"] = self.learning_rate * (1.0 - num_taken / total_timesteps)
+            length = min(self.rollout_length, -(-(total_timesteps - num_taken) // env.num_envs))
             rollout, observations = self._roll_out(env, observations, length, generator)
             for _ in range(self.num_epochs):
-                for batch in torch.randperm(len(rollout.returns), generator=generator, device=self.device).split(
-                    self.batch_size
-                ):
+                order = torch.randperm(len(rollout.returns), generator=generator, device=self.device)
+                for batch in order.split(self.batch_size):
                     optimizer.zero_grad()
                     self._loss(rollout, batch).backward()
-                    nn.utils.clip_grad_norm_(network.parameters(), _LARGEST_GRADIENT)
+                    nn.utils.clip_grad_norm_(network.parameters(), _MAX_GRADIENT_NORM)
                     optimizer.step()
-            num_taken += length * self.num_envs
-            milestones.reach(num_taken)
-        env.close()
-        milestones.end(num_taken)
+            num_taken += length * env.num_envs
+            is_running = update(num_taken)
+
+    @torch.no_grad()
+    def act(self, observations: Observations, state: Any, episode_start: np.ndarray, deterministic: bool) -> np.ndarray:
+        if deterministic:
+            return super().act(observations, state, episode_start, deterministic)
+        slates = plackett_luce.draw_slates(self.scores(self.tensors(observations)), self.slate_size, state.generator)
+        return (slates[:, 0] if self.slate_size == 1 else slates).cpu().numpy()
+
+    def initial_state(self, num_sessions: int) -> SamplingState:
+        seed = int(self.new_generator().integers(2**62))
+        return SamplingState(torch.Generator(self.device).manual_seed(seed))
+
+    @torch.no_grad()
+    def log_probabilities(
+        self,
+        observations: Observations,
+        actions: np.ndarray,
+        state: SamplingState | None = None,
+        episode_start: np.ndarray | None = None,
+    ) -> np.ndarray:
+        scores = self.scores(self.tensors(observations)).double()
+        slates = torch.as_tensor(actions, device=self.device).reshape(len(scores), -1)
+        return plackett_luce.slate_log_probabilities(scores, slates).sum(1).cpu().numpy()
 
     def _roll_out(
         self, env: RecommenderVectorEnv, observations: Any, length: int, generator: torch.Generator
     ) -> tuple[_Rollout, Any]:
         """Act for `length` steps; what came of them, and the observations that follow."""
-        network: Any = self.network
+        network = self.network
         slate_size = env.simulator.config.slate_size
         seen, slates, logged, rewards, is_over = [], [], [], [], []
         for _ in range(length):
@@ -225,7 +233,7 @@ class ReinforceTopK(TorchLearner):
             with torch.no_grad():
                 scores = self.scores(seen[-1])
             log_probs = behaviour_log_probs(scores, seen[-1]["candidate_mask"], self.exploration)  # [N, M]
-            slates.append(draw_slates(log_probs, slate_size, generator))
+            slates.append(plackett_luce.draw_slates(log_probs, slate_size, generator))
             logged.append(log_probs.gather(1, slates[-1]))
             actions = slates[-1].cpu().numpy()
             observations, reward, terminated, truncated, _ = env.step(actions[:, 0] if slate_size == 1 else actions)
@@ -248,7 +256,7 @@ class ReinforceTopK(TorchLearner):
 
     def _loss(self, rollout: _Rollout, batch: torch.Tensor) -> torch.Tensor:
         """Of the rows `batch` of a rollout: the policy's, the entropy's and the baseline's."""
-        network: Any = self.network
+        network = self.network
         scores, values = network({name: part[batch] for name, part in rollout.observations.items()})
         log_probs = torch.log_softmax(scores, 1)
         shown = log_probs.gather(1, rollout.slates[batch])

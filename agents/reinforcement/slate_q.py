@@ -2,7 +2,7 @@
 
 Ie et al., "SlateQ: a tractable decomposition for reinforcement learning with recommendation sets", IJCAI 2019: as at
 most one item i of a slate A is chosen, Q(s, A) = P(none | s, A) q(s, none) + sum_{i in A} P(i | s, A) q(s, i), with P
-from a model of the choice and q(s, i), the value if i is chosen, learnt from the steps in which it was.
+from a choice model and q(s, i), the value if i is chosen, learned from the steps in which it was.
 
 Shape legend: B rows of a batch, M candidates, S slots of a slate.
 """
@@ -12,7 +12,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from agents.reinforcement.pqn import PQN, Steps, Tensors
+from agents.agent import Env
+from agents.networks.torch_learner import Tensors
+from agents.reinforcement.pqn import PQN, Steps
 from agents.reinforcement.slate_optimizers import OPTIMIZERS, ChoiceValues
 from recsim_env.envs.sb3.candidate_scorer import CandidateScorer, ScorerSizes
 
@@ -20,7 +22,7 @@ from recsim_env.envs.sb3.candidate_scorer import CandidateScorer, ScorerSizes
 class SlateQNetwork(nn.Module):
     """`"dict"` observations to utilities [B, M], values of the items if chosen [B, M], and of choosing none [B].
 
-    Utilities and values come from networks of their own.
+    Utilities and values come from separate networks.
     """
 
     def __init__(self, sizes: ScorerSizes) -> None:
@@ -38,28 +40,27 @@ class SlateQNetwork(nn.Module):
 
 
 class SlateQ(PQN):
-    """Learns like PQN, from lambda-returns and without a target network, which item is worth what if it is chosen.
+    """PQN's training (lambda-returns, no target network) of the values of items, given that they are chosen.
 
-    Where the slate was A and c was chosen (an item, or none), q(s, c) is drawn to the return
+    If the slate was A and c was chosen (an item, or none), the target of q(s, c) is the return
 
         r + gamma ((1 - lambda) max_A' Q(s', A') + lambda G')
 
-    from the *next* state s' and the return G' from there. When nothing is chosen the reward is 0, but the session goes
-    on and the user has lost patience: so q(s, none) is learnt like the others (the paper takes it for 0, which is
-    right only where a skip says nothing of what is to come). P is the conditional logit of the utilities on the slate
-    against 0 for none, by maximum likelihood of the observed choices; positions make no difference to it.
-    Explores by slates drawn at random (epsilon-greedy). The network learns (1 - gamma) S q: the reward is a mean over
-    the slots, of which all but one are 0.
+    with the *next* state s' and its return G'. When nothing is chosen the reward is 0, but the session goes on and the
+    user loses patience, so q(s, none) is learned like the others (the paper sets it to 0, which is right only if a skip
+    has no consequences). P is the conditional logit of the utilities on the slate against 0 for none, fitted by maximum
+    likelihood; positions have no effect. Exploration is epsilon-greedy over slates. The network learns
+    (1 - gamma) S q, since the reward is a mean over the slots, all but one of which are 0.
 
     Args:
         optimizer: finds max_A Q(s, A): a name in `slate_optimizers.OPTIMIZERS`.
-        settings: as `PQN`'s, with defaults of its own.
+        settings: see `PQN`.
     """
 
-    def __init__(self, *, optimizer: str = "lp", num_epochs: int = 2, **settings: Any) -> None:
+    def __init__(self, env: Env | str | None = None, *, optimizer: str = "lp", **settings: Any) -> None:
         if optimizer not in OPTIMIZERS:
             raise ValueError(f"optimizer={optimizer!r}: must be one of {', '.join(OPTIMIZERS)}")
-        super().__init__(num_epochs=num_epochs, **settings)
+        super().__init__(env, **settings)
         self.optimizer = optimizer
 
     def make_network(self, sizes: ScorerSizes) -> nn.Module:
@@ -72,8 +73,8 @@ class SlateQ(PQN):
             )
 
     def choice_values(self, observations: Tensors, slate_size: int) -> ChoiceValues:
-        """What the slates of `slate_size` items are worth, in stars."""
-        utilities, item_values, none_values = self.network(observations)  # type: ignore[misc]
+        """What determines the values of slates of `slate_size` items."""
+        utilities, item_values, none_values = self.network(observations)
         scale = (1.0 - self.gamma) * slate_size
         return ChoiceValues(
             utilities=utilities,
