@@ -16,6 +16,7 @@ import numpy as np
 
 from agents.rollouts.evaluation import Evaluation
 from recsim_env.envs.vector import RecommenderVectorEnv
+from recsim_env.logs.fidelity import gini
 from recsim_env.simulation.observation import MAX_AGE, NUM_REFRESHES, REFRESH_AT
 from recsim_env.simulation.records import NO_ITEM
 
@@ -114,11 +115,8 @@ def exposure_gini(evaluation: Evaluation, facts: CatalogFacts) -> float | None:
     and Hosanagar, "Blockbuster culture's next rise or fall", Management Science 55, 2009).
     """
     showings = np.bincount(_showings(evaluation, facts).items, minlength=len(facts.release_steps))
-    counts = np.sort(showings[is_available(evaluation, facts)])
-    if counts.sum() == 0:
-        return None
-    n = len(counts)
-    return float((2 * np.arange(1, n + 1) - n - 1) @ counts / (n * counts.sum()))
+    counts = showings[is_available(evaluation, facts)]
+    return gini(counts) if counts.sum() else None
 
 
 def intra_list_diversity(evaluation: Evaluation, facts: CatalogFacts) -> float | None:

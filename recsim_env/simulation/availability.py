@@ -1,6 +1,6 @@
-"""Which items are on the shelf while the platform's time goes on, and which of them a session is offered.
+"""The items available at a time on the platform, and the candidates drawn from them.
 
-Shape legend: I items, M candidates, L items in the library.
+Shape legend: I items, M candidates, L recently consumed items.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ _SHIFT_15, _SHIFT_16, _SHIFT_32 = np.uint64(15), np.uint64(16), np.uint64(32)
 
 @njit(cache=True)
 def first_item_after(items, now, delay):
-    """Index of the first item of the catalogue that was released after `now - delay`; release steps ascend."""
+    """Index of the first item of the catalogue released after `now - delay`; release steps ascend."""
     low, high = 0, len(items)
     while low < high:
         middle = (low + high) // 2
@@ -29,7 +29,7 @@ def first_item_after(items, now, delay):
 
 @njit(cache=True)
 def find_available_items(session, items, p):
-    """What is released by now and not yet retired is on the shelf, in order of release."""
+    """Find the items that are released and not retired; they are contiguous, in order of release."""
     now = session.start_step + session.step
     session.end_item = first_item_after(items, now, 0)
     session.first_new_item = first_item_after(items, now, p.new_item_age)
@@ -46,7 +46,7 @@ def find_available_items(session, items, p):
 
 @njit(cache=True)
 def update_available_items(session, items, p):
-    """Part 6, arrivals: the shelf one step later."""
+    """Part 6, arrivals: update the available items after one step."""
     now = session.start_step + session.step
     while session.end_item < len(items) and items[session.end_item].release_step <= now:
         session.end_item += 1
@@ -63,10 +63,10 @@ def update_available_items(session, items, p):
 
 @njit(cache=True)
 def draw_candidates(session, p):
-    """Draw M distinct items from the shelf; NO_ITEM where it is too short.
+    """Draw M distinct candidates from the available items; NO_ITEM where there are too few.
 
-    A share can come from the new items and from the library (`CatalogConfig.new_item_share`, `repeat_share`). Which
-    places these take is drawn, too: a candidate's place says nothing about it.
+    `CatalogConfig.new_item_share` and `repeat_share` set the shares of new items and of recently consumed ones. Their
+    positions are random, too: the position of a candidate carries no information.
     """
     candidates = session.candidates
     num_candidates = len(candidates)
@@ -92,27 +92,26 @@ def draw_candidates(session, p):
 
 
 @njit(cache=True)
-def _draw_strata(places, first_item, num_available, key):
-    """Fill all places with distinct items of [first_item, first_item + num_available), each equally likely.
+def _draw_strata(positions, first_item, num_available, key):
+    """Fill all positions with distinct items of [first_item, first_item + num_available), each equally likely.
 
-    These items, bent into a ring and opened at a place that is drawn, are cut into as many strata of equal width as
-    there are places (fewer items than places are left over), and each stratum gives one. Draws are a 32-bit hash, and
-    the loop has no branches, so that a processor takes many places at once.
+    Stratified sampling on a ring with a random origin: one stratum of equal width for each position, one item from
+    each stratum. Draws are a 32-bit hash, and the loop has no branches, so that it is vectorised.
     """
-    if len(places) == 0:
+    if len(positions) == 0:
         return
-    width = num_available // len(places)
+    width = num_available // len(positions)
     rotation, seed = integer_in(key, 0, num_available), combine(key, 1)
     low_seed, high_seed = seed & _LOW_32, seed >> _SHIFT_32
-    for m in range(len(places)):
+    for m in range(len(positions)):
         bits = _hash_32(low_seed + np.uint64(m) * _GOLDEN_32, high_seed)
-        at = rotation + m * width + np.int64((bits * np.uint64(width)) >> _SHIFT_32)
-        places[m] = first_item + (at - num_available if at >= num_available else at)
+        offset = rotation + m * width + np.int64((bits * np.uint64(width)) >> _SHIFT_32)
+        positions[m] = first_item + (offset - num_available if offset >= num_available else offset)
 
 
 @njit(cache=True)
 def _hash_32(number, salt):
-    """32 random bits of a number and 32 bits of salt (the constants are those of Wellons' `lowbias32`, 2018)."""
+    """32 random bits from a number and 32 bits of salt (constants of Wellons' `lowbias32`, 2018)."""
     x = number & _LOW_32
     x = ((x ^ (x >> _SHIFT_16)) * _MULTIPLIER_1) & _LOW_32
     x = ((x ^ (x >> _SHIFT_15) ^ salt) * _MULTIPLIER_2) & _LOW_32
@@ -121,7 +120,7 @@ def _hash_32(number, salt):
 
 @njit(cache=True)
 def _rotate(candidates, by):
-    """Move each candidate `by` places on, the last ones to the front: three reversals."""
+    """Rotate the candidates by `by` positions, in place, by three reversals."""
     num_candidates = len(candidates)
     for first, end in ((0, num_candidates), (0, by), (by, num_candidates)):
         for k in range((end - first) // 2):
@@ -131,19 +130,19 @@ def _rotate(candidates, by):
 
 @njit(cache=True)
 def _draw_repeats(session, num_repeats, draws):
-    """Put items of the library that are still on the shelf in the place of other candidates."""
+    """Replace some candidates by recently consumed items that are still available."""
     num_candidates = len(session.candidates)
-    start, place = integer_in(draws, 4, NUM_RECENT_ITEMS), integer_in(draws, 5, num_candidates)
+    start, position = integer_in(draws, 4, NUM_RECENT_ITEMS), integer_in(draws, 5, num_candidates)
     for offset in range(NUM_RECENT_ITEMS):
         item = session.recent_items[(start + offset) % NUM_RECENT_ITEMS]
         if num_repeats == 0:
             return
-        if item < session.first_item or item >= session.end_item:  # NO_ITEM is below every shelf
+        if item < session.first_item or item >= session.end_item:  # NO_ITEM is below every available item
             continue
-        is_there = False
+        is_candidate = False
         for m in range(num_candidates):
-            is_there = is_there or session.candidates[m] == item
-        if not is_there:
-            session.candidates[place] = item
-            place = (place + 1) % num_candidates
+            is_candidate = is_candidate or session.candidates[m] == item
+        if not is_candidate:
+            session.candidates[position] = item
+            position = (position + 1) % num_candidates
             num_repeats -= 1

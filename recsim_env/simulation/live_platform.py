@@ -1,4 +1,4 @@
-"""One platform that all sessions share: a clock, and what the sessions' own feedback adds to the item statistics.
+"""A live platform: one clock for all sessions, and item statistics that include their feedback.
 
 Shape legend: N sessions, I items, H rows of a history.
 """
@@ -9,7 +9,7 @@ from numba import njit
 
 @njit(cache=True)
 def _count(sessions, num_shown_before, counts):
-    """Add what was shown in the last step to impressions, clicks, ratings and stars, one session after the other."""
+    """Add the impressions, clicks, ratings and rating sums of the last step, session by session."""
     for n in range(len(sessions)):
         session = sessions[n]
         length = len(session.history_items)
@@ -23,12 +23,12 @@ def _count(sessions, num_shown_before, counts):
 
 
 class LivePlatform:
-    """The time and the shared counts of a live platform; of an era, that is, which ends when no items arrive any more.
+    """Clock and shared feedback counts of a live platform. It restarts when no more items arrive.
 
     Args:
         num_items: I.
-        first_step: platform time at which an era begins.
-        last_step: platform time at which it ends, and all sessions with it.
+        first_step: platform time after a restart.
+        last_step: platform time at which all sessions are truncated.
     """
 
     def __init__(self, num_items: int, first_step: int, last_step: int) -> None:
@@ -38,19 +38,19 @@ class LivePlatform:
 
     @property
     def is_over(self) -> bool:
-        """Whether the era has come to its end."""
+        """Whether the last step is reached."""
         return bool(self.clock[0] >= self._last_step)
 
     def restart(self) -> None:
-        """Back to the first step, with nothing counted."""
+        """Go back to the first step, with all counts 0."""
         self.clock[0] = self._first_step
         self.counts[:] = 0.0
 
     def before_step(self, sessions: np.ndarray) -> None:
-        """Note how much all sessions have been shown so far."""
+        """Remember the number of items shown in each session so far."""
         self._num_shown = np.array(sessions["num_shown"])
 
     def after_step(self, sessions: np.ndarray) -> None:
-        """Count what all sessions were shown and answered since `before_step`; the clock moves on."""
+        """Count the feedback of all sessions since `before_step`, and advance the clock."""
         _count(sessions, self._num_shown, self.counts)
         self.clock[0] += 1

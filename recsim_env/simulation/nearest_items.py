@@ -1,4 +1,4 @@
-"""From points in content space to the items nearest to them, among the candidates or on the whole shelf.
+"""Nearest items to points in content space, among the candidates or among all available items.
 
 Shape legend: N sessions, S slots of a slate, M candidates, F content features, I items.
 """
@@ -13,7 +13,7 @@ _BLOCK = 512
 
 @njit(cache=True, nogil=True)
 def nearest_candidates(sessions, features, points, slates):
-    """Fill `slates` [N, S]: for each of the points [N, S, F] the free candidate nearest to it (missing ones last)."""
+    """Fill `slates` [N, S]: the nearest unused candidate to each of the points [N, S, F] (missing candidates last)."""
     for n in range(len(sessions)):
         candidates = sessions[n].candidates
         for slot in range(points.shape[1]):
@@ -36,10 +36,10 @@ def nearest_candidates(sessions, features, points, slates):
 
 @njit(cache=True, nogil=True)
 def show_nearest_items(sessions, columns, points):
-    """Make the items on the shelf that are nearest to the points [N, S, F] the first S candidates of each session.
+    """Make the available items nearest to the points [N, S, F] the first S candidates of each session.
 
-    `columns` [F, I] are the features of the catalogue, one feature after the other, so that a processor takes several
-    items at a time. An empty place (`NO_ITEM`) is left where the shelf is too short.
+    `columns` [F, I] are the features of the catalogue, feature by feature, so that the loop over items is vectorised.
+    Where there are too few items, candidates are missing (`NO_ITEM`).
     """
     distances = np.empty(_BLOCK)
     for n in range(len(sessions)):
@@ -62,7 +62,7 @@ def show_nearest_items(sessions, columns, points):
                         if not is_taken:
                             best, best_distance = start + i, block[i]
             session.candidates[slot] = best
-        for m in range(points.shape[1], len(session.candidates)):  # no item is twice among the candidates
+        for m in range(points.shape[1], len(session.candidates)):  # no item is a candidate twice
             for slot in range(points.shape[1]):
                 if session.candidates[m] == session.candidates[slot]:
                     session.candidates[m] = NO_ITEM

@@ -1,8 +1,8 @@
-"""What an agent sees of a session: the layout of an observation, its spaces, and the code that writes it.
+"""Observations of a session: layout, spaces, and the code that writes them.
 
-An observation is one flat vector [user | history | candidates | candidate_mask]. `"flat"` hands it out as it is,
-`"dict"` hands out its four parts, `"compact"` hands out item ids, feedback and the platform's time, for learners that
-read the catalogue once (`catalog_features`, `catalog_statistics`, `catalog_release_steps`) and gather on the GPU.
+An observation is one flat vector [user | history | candidates | candidate_mask]: `"flat"` returns it as it is, `"dict"`
+returns its four parts. `"compact"` returns item ids, feedback and the platform's time, for learners that read the
+catalogue once (`catalog_features`, `catalog_statistics`, `catalog_release_steps`) and gather on the GPU.
 
 Shape legend: N sessions, H shown items in the history, M candidates, F content features, P profile features,
 I items, A refreshes, G = F + 6 features of a candidate, T = F + 7 features of a row of the history.
@@ -28,31 +28,31 @@ NUM_REFRESHES = 16
 """Statistics are refreshed when an item is released and at the ages of 1, 2, 4, ... 2**14 steps."""
 
 CONTEXT = ("elapsed", "tenure")
-"""Columns of `user` after the profile: the share of the session that is over; log2(1 + steps of logged history) / 16.
-After them, in worlds with moods, a column for each: 1 for the mood that shows, which is late (`mood_delay`)."""
+"""Columns of `user` after the profile: elapsed share of the session; log2(1 + steps of logged history) / 16. In worlds
+with moods, one column for each mood follows: 1 for the mood as observed, with a delay (`mood_delay`)."""
 
 CANDIDATE_COLUMNS = ("age", *STATISTICS, "followed", "plays")
-"""Columns of a candidate after its content: `SCALED_AGE`; the observed statistics, with what this session's history
-adds to them; 1 if the user follows its creator; how often the history has it clicked / 16, at most 1."""
+"""Columns of a candidate after its content: `SCALED_AGE`; the observed statistics, including this session's history; 1
+if the user follows its creator; clicks in the history / 16, at most 1."""
 
 FEEDBACK = ("shown", *HISTORY_FEEDBACK)
-"""Columns of a row of the history after its content: 1 if the row is in use; slot / 10; 0 or 1; 0..1; stars / 5, 0 if
-no rating was submitted; 1 if bought; 1 if the creator was followed, -1 if unfollowed. Row 0 is what was shown last."""
+"""Columns of a row of the history after its content: 1 if the row is in use; slot / 10; 0 or 1; 0..1; rating / 5, 0 if
+none was submitted; 1 if bought; 1 if the creator was followed, -1 if unfollowed. Row 0 is the item shown last."""
 
 MAX_AGE = 2 ** (NUM_REFRESHES - 2)
-"""Age in steps after which an item is only called old, and its statistics are refreshed no more."""
+"""Largest observed age in steps; statistics of older items are not refreshed any more."""
 
 REFRESH_AT = np.array([age.bit_length() for age in range(MAX_AGE + 1)], np.int64)
 """Index of the last refresh of an item's statistics, for each age: 0 at release, then 1 + floor(log2(age))."""
 
 SCALED_AGE = (np.log2(1.0 + np.arange(MAX_AGE + 1)) / NUM_REFRESHES).astype(np.float32)
-"""What an observation says of each age: log2(1 + age) / 16."""
+"""The observed value of each age: log2(1 + age) / 16."""
 
 _LARGE = 50_000
-"""Items from which on a catalogue does not fit in a processor's caches."""
+"""Number of items above which a catalogue exceeds the processor's caches."""
 
 _SLOT_UNIT = 1.0 / MAX_SLATE_SIZE
-_STAR_UNIT = 1.0 / 5.0
+_RATING_UNIT = 1.0 / 5.0
 _MAX_PLAYS = 16
 _MAX_TIME = 2**62
 _NUM_FEEDBACK, _NUM_COLUMNS = len(FEEDBACK), len(CANDIDATE_COLUMNS)
@@ -60,7 +60,7 @@ _NUM_FEEDBACK, _NUM_COLUMNS = len(FEEDBACK), len(CANDIDATE_COLUMNS)
 
 @dataclass(frozen=True, kw_only=True)
 class ObservationLayout:
-    """Where each part of an observation stands."""
+    """Sizes and positions of the parts of an observation."""
 
     num_profile_features: int
     num_moods: int
@@ -69,10 +69,10 @@ class ObservationLayout:
     num_candidates: int
     history_length: int
     has_purchases: bool
-    """Whether items are for sale, so that a click without a purchase was a look at an item that did not please."""
+    """Whether items are for sale, so that a click without a purchase is negative feedback."""
 
     def as_settings(self) -> dict[str, int | bool]:
-        """As JSON can hold it; `ObservationLayout(**settings)` brings it back."""
+        """JSON-serialisable fields, for `ObservationLayout(**settings)`."""
         return asdict(self)
 
     @property
@@ -89,7 +89,7 @@ class ObservationLayout:
 
     @cached_property
     def slices(self) -> dict[str, slice]:
-        """Where each part of the flat vector begins and ends."""
+        """Slice of each part of the flat vector."""
         history = self.history_shape[0] * self.history_shape[1]
         candidates = self.candidates_shape[0] * self.candidates_shape[1]
         ends = np.cumsum([0, self.user_size, history, candidates, self.num_candidates]).tolist()
@@ -106,7 +106,7 @@ class ObservationLayout:
         return {name: flat[..., part] for name, part in self.slices.items()}
 
     def space(self, kind: str) -> spaces.Space:
-        """The space of one session's observation of that kind. Boxes are vectors, as SB3 asks for."""
+        """Space of one session's observation of that kind; boxes are one-dimensional, as Stable-Baselines3 requires."""
         if kind == "flat":
             return spaces.Box(-1.0, 1.0, (self.size,), np.float32)
         if kind == "dict":
@@ -130,9 +130,9 @@ class ObservationLayout:
 
 
 def observable_records(features: np.ndarray, release_steps: np.ndarray, creators: np.ndarray) -> np.ndarray:
-    """What is seen of each item and never changes, as [I] records: `content` [F], `release_step`, `creator`.
+    """Observable constants of each item as [I] records: `content` [F], `release_step`, `creator`.
 
-    Side by side they lie in one line of memory, and the compiler knows how many features there are.
+    One record fits in a cache line or two, and its dtype tells the compiler the number of features.
     """
     fields = [("release_step", "i8"), ("creator", "i4"), ("content", "f4", (features.shape[1],))]
     records = np.zeros(len(features), np.dtype(fields, align=True))
@@ -154,24 +154,26 @@ def _write_user(session, profiles, num_moods, session_length, out):
 
 @njit(cache=True)
 def _write_feedback(feedback, out, at):
-    """`FEEDBACK` of a used row of the session's history, from `out[at]` on (slices take longer than all the rest).
-    float64: the same rounding without the compiler."""
+    """Write `FEEDBACK` of a row of the session's history to `out`, from index `at` (slicing would dominate the cost).
+
+    Arithmetic in float64 rounds equally without the compiler.
+    """
     out[at] = 1.0
     out[at + 1] = np.float64(feedback[0]) * _SLOT_UNIT
     out[at + 2] = feedback[1]
     out[at + 3] = feedback[2]
-    out[at + 4] = np.float64(feedback[3]) * _STAR_UNIT
+    out[at + 4] = np.float64(feedback[3]) * _RATING_UNIT
     out[at + 5] = feedback[4]
     out[at + 6] = feedback[5]
 
 
 @njit(cache=True)
-def _write_history(session, seen, out):
-    num_features = len(seen[0].content)
+def _write_history(session, observable, out):
+    num_features = len(observable[0].content)
     length, width = len(session.history_items), num_features + _NUM_FEEDBACK
     row, at = (session.num_shown - 1) % length, 0
     for _ in range(min(session.num_shown, length)):
-        content = seen[session.history_items[row]].content
+        content = observable[session.history_items[row]].content
         for f in range(len(content)):
             out[at + f] = content[f]
         _write_feedback(session.history_feedback[row], out, at + num_features)
@@ -181,31 +183,33 @@ def _write_history(session, seen, out):
 
 
 @njit(cache=True)
-def _count_own_feedback(session, item, own):
-    """What the session's history says of an item: impressions, clicks, ratings, stars."""
-    own[:] = 0.0
+def _count_feedback(session, item, counts):
+    """Count an item's impressions, clicks, ratings and rating sum in the session's history."""
+    counts[:] = 0.0
     for row in range(len(session.history_items)):
         if session.history_items[row] == item:
-            own[0] += 1.0
-            own[1] += session.history_feedback[row, 1]
-            own[2] += 1.0 if session.history_feedback[row, 3] > 0.0 else 0.0
-            own[3] += session.history_feedback[row, 3]
+            counts[0] += 1.0
+            counts[1] += session.history_feedback[row, 1]
+            counts[2] += 1.0 if session.history_feedback[row, 3] > 0.0 else 0.0
+            counts[3] += session.history_feedback[row, 3]
 
 
 @njit(cache=True)
 def _add_feedback(known, more, out, at):
-    """`STATISTICS` of background statistics [4] and of counts [4] besides them, from `out[at]` on.
-    float64: the same rounding without the compiler."""
-    click_rate, stars, num_ratings = np.float64(known[1]), 5.0 * np.float64(known[2]), np.float64(known[3])
+    """Write `STATISTICS` of background statistics [4] plus further counts [4] to `out`, from index `at`.
+
+    Arithmetic in float64 rounds equally without the compiler.
+    """
+    click_rate, mean_rating, num_ratings = np.float64(known[1]), 5.0 * np.float64(known[2]), np.float64(known[3])
     impressions = 2.0 ** (32.0 * np.float64(known[0])) - 1.0
     out[at] = min(math.log2(1.0 + impressions + more[0]) / 32.0, 1.0)
     out[at + 1] = (click_rate * impressions + more[1]) / max(impressions + more[0], 1.0)
-    out[at + 2] = (stars * num_ratings + more[3]) / max(num_ratings + more[2], 1.0) / 5.0
+    out[at + 2] = (mean_rating * num_ratings + more[3]) / max(num_ratings + more[2], 1.0) / 5.0
 
 
 @njit(cache=True)
-def _write_candidates(session, seen, statistics, shared, own, out, mask):
-    num_features = len(seen[0].content)
+def _write_candidates(session, observable, statistics, shared, counts, out, mask):
+    num_features = len(observable[0].content)
     width, column = num_features + _NUM_COLUMNS, num_features
     now, is_live = session.start_step + session.step, len(shared) > 0
     for candidate in range(len(session.candidates)):
@@ -216,13 +220,13 @@ def _write_candidates(session, seen, statistics, shared, own, out, mask):
             mask[candidate] = 0.0
             column += width
             continue
-        content = seen[item].content
+        content = observable[item].content
         for f in range(len(content)):
             out[at + f] = content[f]
-        age = min(now - seen[item].release_step, MAX_AGE)
+        age = min(now - observable[item].release_step, MAX_AGE)
         refresh = REFRESH_AT[age]
         out[column] = SCALED_AGE[age]
-        out[column + 1] = statistics[refresh, item, 0]  # one by one: a loop of three takes as long as all the rest
+        out[column + 1] = statistics[refresh, item, 0]  # unrolled: a loop doubles the cost of the function
         out[column + 2] = statistics[refresh, item, 1]
         out[column + 3] = statistics[refresh, item, 2]
         out[column + 4] = 0.0
@@ -232,34 +236,34 @@ def _write_candidates(session, seen, statistics, shared, own, out, mask):
         for row in range(len(session.history_items)):
             is_known |= session.history_items[row] == item
         if is_known:
-            _count_own_feedback(session, item, own)
-            out[column + 5] = min(own[1] / _MAX_PLAYS, 1.0)
+            _count_feedback(session, item, counts)
+            out[column + 5] = min(counts[1] / _MAX_PLAYS, 1.0)
             if not is_live:
-                _add_feedback(statistics[refresh, item], own, out, column + 1)
+                _add_feedback(statistics[refresh, item], counts, out, column + 1)
         if is_live and shared[item, 0] > 0.0:
             _add_feedback(statistics[refresh, item], shared[item], out, column + 1)
         column += width
 
 
 @njit(cache=True)
-def _touch(session, seen, statistics):
-    """Read a little of what the catalogue says of each candidate: many such reads go on at once."""
+def _prefetch(session, observable, statistics):
+    """Read from each candidate's records, so that their cache misses overlap."""
     total, now = np.float32(0.0), session.start_step + session.step
     for candidate in range(len(session.candidates)):
         item = session.candidates[candidate]
-        refresh = REFRESH_AT[min(max(now - seen[item].release_step, 0), MAX_AGE)]
-        total += seen[item].content[-1] + statistics[refresh, item, 0]
+        refresh = REFRESH_AT[min(max(now - observable[item].release_step, 0), MAX_AGE)]
+        total += observable[item].content[-1] + statistics[refresh, item, 0]
     return total
 
 
 @njit(cache=True)
-def _write_followed(session, seen, width, out):
+def _write_followed(session, observable, width, out):
     """The column `followed`, in worlds with creators."""
     at = width - 2
     for candidate in range(len(session.candidates)):
         item = session.candidates[candidate]
         if item != NO_ITEM:
-            out[at] = session.follows[seen[item].creator]
+            out[at] = session.follows[observable[item].creator]
         at += width
 
 
@@ -269,22 +273,22 @@ def write_flat(sessions, catalog, profiles, num_moods, session_length, out):
 
     `catalog` is (`observable_records` [I], statistics [A, I, 4], feedback [I, 4] shared by a live platform, or [0, 4]).
     """
-    seen, statistics, shared = catalog
-    num_features, own = len(seen[0].content), np.zeros(4)
-    total = np.float32(0.0)  # handed out, or else the compiler would drop what it is made of
+    observable, statistics, shared = catalog
+    num_features, counts = len(observable[0].content), np.zeros(4)
+    total = np.float32(0.0)  # returned so that the compiler keeps the reads
     for n in range(len(sessions)):
         session, row = sessions[n], out[n]
-        if len(seen) > _LARGE:
-            total += _touch(session, seen, statistics)
+        if len(observable) > _LARGE:
+            total += _prefetch(session, observable, statistics)
         history_at = profiles.shape[1] + 2 + (num_moods if num_moods > 1 else 0)
         candidates_at = history_at + len(session.history_items) * (num_features + _NUM_FEEDBACK)
         mask_at = candidates_at + len(session.candidates) * (num_features + _NUM_COLUMNS)
         candidates = row[candidates_at:mask_at]
         _write_user(session, profiles, num_moods, session_length, row[:history_at])
-        _write_history(session, seen, row[history_at:candidates_at])
-        _write_candidates(session, seen, statistics, shared, own, candidates, row[mask_at:])
+        _write_history(session, observable, row[history_at:candidates_at])
+        _write_candidates(session, observable, statistics, shared, counts, candidates, row[mask_at:])
         if len(session.follows) > 1:
-            _write_followed(session, seen, num_features + _NUM_COLUMNS, candidates)
+            _write_followed(session, observable, num_features + _NUM_COLUMNS, candidates)
     return total
 
 

@@ -1,8 +1,8 @@
-"""Counter-based randomness: every draw is a hash of (key, step, purpose, index), so nothing depends on order.
+"""Counter-based random numbers: each draw is a hash of (key, step, purpose, index), independent of the order of draws.
 
-A *key* is an unsigned 64-bit number. A session has three of them: its world key (when it starts, which
-candidates it is offered), its user key (who visits) and its noise key (how the user answers). The hash is the
-output function of SplitMix64 (Steele, Lea and Flood, 2014), applied once for each component.
+A *key* is an unsigned 64-bit integer. A session has three: a world key (start time and candidates), a user key (which
+user) and a noise key (the user's responses). The hash is the output function of SplitMix64 (Steele, Lea and Flood,
+"Fast splittable pseudorandom number generators", OOPSLA 2014), applied once for each component.
 """
 
 from enum import IntEnum
@@ -11,7 +11,7 @@ import numpy as np
 from numba import config as numba_config
 from numba import njit
 
-from recsim_env.simulation.normal_quantile import normal_quantile
+from recsim_env.simulation.normal_distribution import normal_quantile
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MULTIPLIER_1 = np.uint64(0xBF58476D1CE4E5B9)
@@ -21,7 +21,7 @@ _DOUBLE_UNIT = 1.0 / 9007199254740992.0  # 2**-53
 
 
 class Purpose(IntEnum):
-    """What a draw is for; two purposes never share a number."""
+    """The purpose of a draw; different purposes have independent streams."""
 
     START = 1
     USER = 2
@@ -43,13 +43,13 @@ class Purpose(IntEnum):
 
 
 def _wrapping(function):
-    """`njit` for sums and products modulo 2**64; as plain Python, NumPy would warn of each that wraps."""
+    """`njit` for arithmetic modulo 2**64; without the compiler, NumPy's overflow warnings are silenced."""
     return np.errstate(over="ignore")(function) if numba_config.DISABLE_JIT else njit(cache=True)(function)
 
 
 @_wrapping
 def mix(x):
-    """SplitMix64's output function: uint64 -> uint64, a bijection in which every input bit moves every other."""
+    """SplitMix64's output function: a bijection of uint64 in which each input bit affects all output bits."""
     x = (x ^ (x >> _SHIFT_30)) * _MULTIPLIER_1
     x = (x ^ (x >> _SHIFT_27)) * _MULTIPLIER_2
     return x ^ (x >> _SHIFT_31)
@@ -57,19 +57,19 @@ def mix(x):
 
 @_wrapping
 def combine(key, number):
-    """A new key from a key and a non-negative whole number."""
+    """A new key from a key and a non-negative integer."""
     return mix(np.uint64(key) + (np.uint64(number) + np.uint64(1)) * GOLDEN)
 
 
 @njit(cache=True)
 def stream(key, step, purpose):
-    """The key of all draws of one purpose in one step."""
+    """The key of the stream of draws for one purpose in one step."""
     return combine(combine(key, step), purpose)
 
 
 @njit(cache=True)
 def uniform_in(one_stream, index):
-    """The draw number `index` of a stream, uniform in [0, 1)."""
+    """Draw number `index` of a stream, uniform in [0, 1)."""
     return np.float64(combine(one_stream, index) >> _SHIFT_11) * _DOUBLE_UNIT
 
 
@@ -87,5 +87,5 @@ def normal(key, step, purpose, index):
 
 @njit(cache=True)
 def integer_in(one_stream, index, bound):
-    """The draw number `index` of a stream, a uniform whole number in [0, bound)."""
+    """Draw number `index` of a stream, a uniform integer in [0, bound)."""
     return np.int64(uniform_in(one_stream, index) * bound)

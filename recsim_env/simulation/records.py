@@ -1,7 +1,7 @@
-"""The records that compiled code works on: an item, a user, a session, the outcome of a step, the coefficients.
+"""Records for compiled code: an item, a user, a session, the outcome of a step, the coefficients.
 
-Shape legend: D interest factors, K topics, C creators, Q moods, M candidates, H shown items in the history, L items
-in the library, X numbers of a user model of one's own.
+Shape legend: D interest factors, K topics, C creators, Q moods, M candidates, H shown items in the history, L recently
+consumed items, X numbers of a custom user model.
 """
 
 import dataclasses
@@ -13,16 +13,16 @@ from numba import config as numba_config
 from recsim_env.config import MAX_SLATE_SIZE, BehaviourConfig, RewardConfig, Scenario
 
 NO_ITEM = -1
-"""The id of a candidate that is missing, and of an empty row of the history or the library."""
+"""The id of a missing candidate, and of an empty row of the history or of the recently consumed items."""
 
 NUM_RECENT_ITEMS = 16
-"""Items L that a user has consumed of late: what repeats are counted in and drawn from."""
+"""Items L that the user consumed last: repeats are counted among them and drawn from them."""
 
 NUM_CUSTOM = 8
-"""Numbers X in a session that are free for a user model of one's own; see `user_model`."""
+"""Numbers X in a session that are free for a custom user model; see `custom_user_model`."""
 
 HISTORY_FEEDBACK = ("slot", "click", "consumption", "rating", "purchase", "follow")
-"""Columns of a row of a session's history: slot from 0; 0 or 1; 0..1; stars, 0 if none were submitted; 0 or 1;
+"""Columns of a row of a session's history: slot from 0; 0 or 1; 0..1; 1..5, or 0 if no rating was submitted; 0 or 1;
 1 if the creator was followed, -1 if unfollowed."""
 
 outcome_dtype = np.dtype(
@@ -32,7 +32,7 @@ outcome_dtype = np.dtype(
         ("click", "f8"),  # share of slots clicked; 0..1
         ("consumption", "f8"),  # mean consumed fraction over slots; 0..1
         ("purchase", "f8"),  # share of slots bought; 0..1
-        ("retention", "f8"),  # 1 if the user is still there after the step
+        ("retention", "f8"),  # 1 if the user stays after the step
         ("terminated", "?"),
         ("truncated", "?"),
     ],
@@ -42,7 +42,7 @@ outcome_dtype = np.dtype(
 
 @dataclass(frozen=True, kw_only=True)
 class WorldSizes:
-    """The sizes of a world that shape its records."""
+    """Sizes of a world, which set the shapes of its records."""
 
     num_factors: int
     num_topics: int
@@ -51,14 +51,14 @@ class WorldSizes:
 
 
 def item_dtype(sizes: WorldSizes) -> np.dtype:
-    """Record of one item, all of it latent but its index, price, creator and the two steps."""
+    """Record of one item; latent except for index, price, creator, release and retirement."""
     return np.dtype(
         [
-            ("index", "i8"),  # in the catalogue
-            ("factors", "f8", (sizes.num_factors,)),  # what interests multiply
-            ("topics", "f8", (sizes.num_topics,)),  # on the simplex; what satiates
-            ("quality", "f8"),  # what it is worth after consumption
-            ("appeal", "f8"),  # what makes one click
+            ("index", "i8"),  # position in the catalogue
+            ("factors", "f8", (sizes.num_factors,)),  # multiplied by interests
+            ("topics", "f8", (sizes.num_topics,)),  # on the simplex; satiate
+            ("quality", "f8"),  # value after consumption
+            ("appeal", "f8"),  # attraction before consumption
             ("price", "f8"),
             ("creator", "i8"),
             ("release_step", "i8"),  # platform time; ascending over the catalogue
@@ -69,7 +69,7 @@ def item_dtype(sizes: WorldSizes) -> np.dtype:
 
 
 def user_dtype(sizes: WorldSizes) -> np.dtype:
-    """Record of one user as he or she starts a session, all of it latent."""
+    """Record of one user at the start of a session; latent."""
     return np.dtype(
         [
             ("interests", "f8", (sizes.num_factors,)),
@@ -84,37 +84,37 @@ def user_dtype(sizes: WorldSizes) -> np.dtype:
 
 
 def session_dtype(sizes: WorldSizes, num_candidates: int, history_length: int) -> np.dtype:
-    """Record of one session: its keys, the user's changing state, the candidates and the history."""
+    """Record of one session: keys, state of the user, candidates and history."""
     return np.dtype(
         [
             ("world_key", "u8"),
             ("user_key", "u8"),
             ("noise_key", "u8"),
             ("step", "i8"),  # steps taken
-            ("start_step", "i8"),  # platform time when the session began
+            ("start_step", "i8"),  # platform time at the start of the session
             ("user", "i8"),  # index into the population
-            ("tenure", "i8"),  # steps of the logged history that the user brings
+            ("tenure", "i8"),  # steps of the user's logged history
             ("interests", "f8", (sizes.num_factors,)),
             ("satiation", "f8", (sizes.num_topics,)),  # >= 0
             ("trust", "f8"),  # 0..1
             ("patience", "f8"),  # the user leaves at 0
             ("budget", "f8"),  # >= 0
             ("mood", "i8"),
-            ("mood_age", "i8"),  # steps since the mood came
-            ("seen_mood", "i8"),  # the last one that lasted long enough to show; -1: none has yet
+            ("mood_age", "i8"),  # steps since the mood began
+            ("seen_mood", "i8"),  # the mood in the observation, late; -1: none yet
             ("rating_bias", "f8"),
             ("rating_scale", "f8"),
             ("receptiveness", "f8"),
             ("follows", "u1", (sizes.num_creators,)),  # 1 for each creator that the user follows
-            ("recent_items", "i4", (NUM_RECENT_ITEMS,)),  # what was consumed of late; the n-th item is in place n % L
+            ("recent_items", "i4", (NUM_RECENT_ITEMS,)),  # consumed last; the n-th is at index n % L
             ("num_consumed", "i8"),
             ("custom", "f8", (NUM_CUSTOM,)),
-            ("scratch", "f8", (MAX_SLATE_SIZE,)),  # choice weights, while a choice is made
-            ("first_item", "i8"),  # items [first_item, end_item) are on the shelf
+            ("scratch", "f8", (MAX_SLATE_SIZE,)),  # choice weights, a buffer
+            ("first_item", "i8"),  # items [first_item, end_item) are available
             ("first_new_item", "i8"),  # items [first_new_item, end_item) are new
             ("end_item", "i8"),
             ("candidates", "i4", (num_candidates,)),  # item ids, NO_ITEM where missing
-            ("is_over", "?"),  # nothing can be shown any more, or yet
+            ("is_over", "?"),  # nothing can be shown: not started, or ended
             ("num_shown", "i8"),  # items shown so far; the n-th is in row n % H of the next two
             ("history_items", "i4", (history_length,)),
             ("history_feedback", "f4", (history_length, len(HISTORY_FEEDBACK))),
@@ -131,8 +131,8 @@ _FRAME = ("session_length", "first_start", "num_starts")
 def make_parameters(scenario: Scenario, moods: np.ndarray, **frame: int) -> np.ndarray:
     """The coefficients as an array of one record, which is how compiled code takes them.
 
-    `BehaviourConfig`, `RewardConfig` with the prefix `reward_`, what a session needs to know of the catalogue and the
-    population, `moods` [Q, K] (what each mood adds to the affinity with each topic) and the session's frame:
+    `BehaviourConfig`, `RewardConfig` with the prefix `reward_`, fields of the catalogue and the population that
+    sessions use, `moods` [Q, K] (added to the affinity with each topic) and the frame of a session:
     `session_length`, `first_start`, `num_starts`.
     """
     values = {name: value for name, value in dataclasses.asdict(scenario.behaviour).items() if name != "rating_cuts"}
@@ -163,5 +163,5 @@ def parameter_dtype(num_moods: int, num_topics: int) -> np.dtype:
 
 
 def as_records(array: np.ndarray) -> np.ndarray:
-    """Records whose fields are attributes: compiled code has that on any array, plain Python on a recarray."""
+    """Records with fields as attributes: compiled code accepts any structured array, plain Python needs a recarray."""
     return array.view(np.recarray) if numba_config.DISABLE_JIT else array

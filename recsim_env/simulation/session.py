@@ -1,4 +1,4 @@
-"""One session: how it begins, with or without a logged history, and what happens in a step.
+"""One session: its start, with or without a logged history, and its steps.
 
 A step has seven parts, in this order: examine, choose, respond, reward, change, arrivals, end.
 
@@ -30,9 +30,9 @@ from recsim_env.simulation.user_model import (
 
 @njit(cache=True)
 def start_session(session, users, items, slate, outcome, p):
-    """Begin a session whose three keys are set: who comes, when, with what history, and the first candidates.
+    """Start a session whose three keys are set: draw its user, start time, logged history and first candidates.
 
-    `slate` (one slot) and `outcome` are written to.
+    `slate` (one slot) and `outcome` are buffers.
     """
     session.step, session.is_over = 0, False
     session.start_step = p.first_start + integer_in(stream(session.world_key, 0, Purpose.START), 0, p.num_starts)
@@ -57,7 +57,7 @@ def start_session(session, users, items, slate, outcome, p):
 
 @njit(cache=True)
 def log_visit(session, items, slate, outcome, p):
-    """The history that a warm user brings: `tenure` steps before the session, with draws of their own.
+    """Simulate the logged history of a warm user: `tenure` steps before the session, with independent draws.
 
     The logging policy draws two candidates and shows the one that this user is more likely to choose.
     """
@@ -68,7 +68,7 @@ def log_visit(session, items, slate, outcome, p):
     for _ in range(session.tenure):
         update_available_items(session, items, p)
         draw_candidates(session, p)
-        other = len(session.candidates) // 2  # opposite in the ring of candidates, which begins at a drawn place
+        other = len(session.candidates) // 2  # half-way round the ring of candidates, whose origin is random
         first, second = session.candidates[0], session.candidates[other]
         slate[0] = 0
         if second != NO_ITEM and (
@@ -87,7 +87,7 @@ def _utility(session, item, p):
 
 @njit(cache=True)
 def respond_to_slate(session, items, slate, outcome, p):
-    """Parts 1 to 5: show `slate` to the user, and write the terms of the reward into `outcome`."""
+    """Parts 1 to 5: show `slate` to the user, write the terms of the reward into `outcome`, change the user."""
     slate_size = len(slate)
     chosen = choose(session, items, slate, examine(session, slate_size, p), p)
 
@@ -128,7 +128,7 @@ def respond_to_slate(session, items, slate, outcome, p):
 
 @njit(cache=True)
 def step_session(session, items, slate, outcome, p):
-    """Show `slate` (S indices of candidates) to the user, and write what came of it into `outcome`."""
+    """Show `slate` (S indices of candidates) to the user, and write the result of the step into `outcome`."""
     respond_to_slate(session, items, slate, outcome, p)
     session.step += 1
     update_available_items(session, items, p)  # part 6

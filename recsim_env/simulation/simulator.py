@@ -1,4 +1,4 @@
-"""N sessions side by side, as arrays: the simulator that the Gymnasium and SB3 adapters are thin coats of.
+"""The simulator: a batch of N sessions as arrays, behind the Gymnasium and Stable-Baselines3 adapters.
 
 Shape legend: N sessions, S slots of a slate, M candidates, F content features.
 """
@@ -23,14 +23,14 @@ from recsim_env.simulation.user_model import expected_reward
 if TYPE_CHECKING:
     from recsim_env.world.world import World
 
-_AT_ONCE = 32
-"""Sessions whose items are fetched from memory together."""
+_PREFETCHED = 32
+"""Sessions whose items are prefetched together."""
 
 LATENT_STATE = (
     *("user", "interests", "satiation", "follows", "trust", "patience", "budget", "mood"),
     *("rating_bias", "rating_scale", "receptiveness"),
 )
-"""What of a session's state no agent may see (of `follows` and `mood` it may, the latter late)."""
+"""Fields of a session hidden from agents (except `follows`, and `mood` with a delay)."""
 
 
 @njit(cache=True)
@@ -49,8 +49,8 @@ def _start_sessions(sessions, which, seeds, episodes, catalog_seed, users, items
 
 
 @njit(cache=True)
-def _touch(session, items, slate):
-    """Read a little of all that a step needs of the catalogue. Many such reads go on at once; those of steps do not."""
+def _prefetch(session, items, slate):
+    """Read from the records that a step uses, so that the cache misses of several sessions overlap."""
     last = len(items) - 1
     total = items[min(session.first_item, last)].retire_step ^ items[min(session.first_item + 1, last)].retire_step
     total ^= items[min(session.end_item, last)].release_step ^ items[min(session.end_item + 1, last)].release_step
@@ -62,11 +62,11 @@ def _touch(session, items, slate):
 
 @njit(cache=True, nogil=True)
 def _step_sessions(sessions, slates, outcomes, items, parameters):
-    total = 0  # handed out, or else the compiler would drop what it is made of
-    for start in range(0, len(sessions), _AT_ONCE):
-        end = min(start + _AT_ONCE, len(sessions))
+    total = 0  # returned so that the compiler keeps the reads
+    for start in range(0, len(sessions), _PREFETCHED):
+        end = min(start + _PREFETCHED, len(sessions))
         for n in range(start, end):
-            total ^= _touch(sessions[n], items, slates[n])
+            total ^= _prefetch(sessions[n], items, slates[n])
         for n in range(start, end):
             step_session(sessions[n], items, slates[n], outcomes[n], parameters[0])
     return total
@@ -84,18 +84,18 @@ def _expected_rewards(sessions, items, parameters, out):
 class Simulator:
     """N independent sessions in one world.
 
-    A session's course depends on its own seed and actions and on nothing else: not on N, its place among them, or
-    the number of threads. Session n, seeded s, gives in its e-th episode what any other session seeded s does.
+    The course of a session depends on its seed and its actions alone: not on N, its index, or the number of threads.
+    The e-th episode of a session with seed s is the same at every index.
 
-    On a live platform this is not so: there all sessions share one clock, and see the statistics of items grow by
-    each other's feedback (`LivePlatform`).
+    On a live platform all sessions share one clock and see each other's feedback in the item statistics
+    (`LivePlatform`).
 
     Args:
-        world: who visits and what can be shown.
+        world: items and users.
         config: sizes of a session.
         num_sessions: N, at least 1.
-        catalog_seed: the seed that the world was drawn with; part of the sessions' world key.
-        num_threads: threads that share a step; each takes a contiguous part of the sessions.
+        catalog_seed: seed that the world was drawn with; part of the sessions' world key.
+        num_threads: threads that share a step; each works on contiguous sessions.
         is_live: whether the sessions are simultaneous visits to one live platform.
     """
 
@@ -122,8 +122,8 @@ class Simulator:
             history_length=config.history_length,
             has_purchases=world.scenario.behaviour.is_shop,
         )
-        self.seeds = np.zeros((num_sessions, 3), np.uint64)  # of the world, user and noise keys
-        self.episodes = np.full(num_sessions, -1, np.int64)  # -1: no session has begun there yet
+        self.seeds = np.zeros((num_sessions, 3), np.uint64)  # for the world, user and noise keys
+        self.episodes = np.full(num_sessions, -1, np.int64)  # -1: not started yet
         dtype = session_dtype(world.sizes, config.num_candidates, config.history_length)
         self.sessions = as_records(np.zeros(num_sessions, dtype))
         self.sessions["is_over"] = True
@@ -150,14 +150,14 @@ class Simulator:
 
     @property
     def has_started(self) -> bool:
-        """Whether a session has begun at each of the N places."""
+        """Whether all N sessions have been started."""
         return bool(self.episodes.min() >= 0)
 
     def start(self, which: np.ndarray, seeds: np.ndarray | None = None) -> None:
-        """Begin new sessions at the places `which` [n] int64.
+        """Start new sessions at the indices `which` [n] int64.
 
-        With `seeds` [n, 3] uint64 (world, user, noise) they begin at episode 0 of those seeds, without them at the
-        next episode of their own. On a live platform they begin now, and seeds for all places begin a new era.
+        With `seeds` [n, 3] uint64 (world, user, noise) they are episode 0 of these seeds, without them the next
+        episode of the current seeds. On a live platform they start now, and seeds for all sessions restart it.
         """
         if seeds is None:
             self.episodes[which] += 1
@@ -204,13 +204,13 @@ class Simulator:
         return self.outcomes
 
     def nearest_candidates(self, points: np.ndarray) -> np.ndarray:
-        """[N, S] int64: for each of [N, S, F] points in content space the nearest candidate not taken yet."""
+        """[N, S] int64: for each of [N, S, F] points in content space the nearest unused candidate."""
         slates = np.zeros(points.shape[:2], np.int64)
         nearest_candidates(self.sessions, self.world.items.features, points, slates)
         return slates
 
     def show_nearest_items(self, points: np.ndarray) -> np.ndarray:
-        """Make the items of the whole shelf nearest to [N, S, F] points the first S candidates; their [N, S] places."""
+        """Make the available items nearest to [N, S, F] points the first S candidates; returns their [N, S] indices."""
         self._threads.run(lambda part: show_nearest_items(self.sessions[part], self._feature_columns, points[part]))
         return np.tile(np.arange(points.shape[1]), (len(self), 1))
 
@@ -219,7 +219,7 @@ class Simulator:
         return np.ascontiguousarray(self.world.items.features.T)
 
     def observe(self, kind: str, which: np.ndarray | None = None) -> np.ndarray | dict[str, np.ndarray]:
-        """Observations of all sessions, or of those at `which`, in fresh arrays with the sessions first."""
+        """Observations of all sessions, or of those at the indices `which`, in new arrays with sessions first."""
         sessions = self.sessions if which is None else self.sessions[which]
         if kind == "compact":
             return self._observe_compact(sessions)
@@ -245,7 +245,7 @@ class Simulator:
         return compact
 
     def latent_state(self) -> dict[str, np.ndarray]:
-        """Privileged: what no agent may see, for oracles, metrics and tests.
+        """Privileged: hidden state, for oracles, metrics and tests.
 
         Returns copies: `interests` [N, D], `satiation` [N, K], `follows` [N, C], `trust`, `patience`, `budget`, `mood`,
         `rating_bias`, `rating_scale`, `receptiveness`, `user` [N]; `candidate_items` [N, M]; `candidate_quality`,
@@ -254,48 +254,48 @@ class Simulator:
         """
         latent = {name: np.array(self.sessions[name]) for name in LATENT_STATE}
         candidates = np.array(self.sessions["candidates"])
-        is_there = candidates != NO_ITEM
+        exists = candidates != NO_ITEM
         latent["candidate_items"] = candidates
         for name in ("quality", "appeal", "factors"):
-            values = self.world.item_records[name][np.where(is_there, candidates, 0)]
-            latent[f"candidate_{name}"] = values * is_there.reshape(is_there.shape + (1,) * (values.ndim - 2))
+            values = self.world.item_records[name][np.where(exists, candidates, 0)]
+            latent[f"candidate_{name}"] = values * exists.reshape(exists.shape + (1,) * (values.ndim - 2))
         expected = np.zeros(candidates.shape)
         self.adapted(_expected_rewards)(self.sessions, self._items, self._parameters, expected)
         latent["expected_rewards"] = expected
         return latent
 
     def adapted(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """A compiled function of the package's, with the world's own users in it if there are any."""
+        """A compiled function of the package, with the functions of the world's custom user model in it."""
         return self.world.user_model.adapted(function)
 
     def compiled_model(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Privileged: the records of sessions, items and parameters, as compiled code takes them, for planners.
+        """Privileged: the records of sessions, items and parameters for compiled code, for planners.
 
-        They are the simulator's own: to look ahead, copy a session and step the copy with `session.step_session`.
+        They are not copies: to look ahead, copy a session and step the copy with `session.step_session`.
         """
         return self.sessions, self._items, self._parameters
 
-    def _changing(self) -> dict[str, np.ndarray]:
-        own = {name: getattr(self, name) for name in ("sessions", "seeds", "episodes")}
+    def _variables(self) -> dict[str, np.ndarray]:
+        variables = {name: getattr(self, name) for name in ("sessions", "seeds", "episodes")}
         if self.live_platform:
-            own |= {"counts": self.live_platform.counts, "clock": self.live_platform.clock}
-        return own
+            variables |= {"counts": self.live_platform.counts, "clock": self.live_platform.clock}
+        return variables
 
     def state(self) -> dict[str, np.ndarray]:
-        """A copy of everything that changes, for `restore`."""
-        return {name: np.array(array) for name, array in self._changing().items()}
+        """A copy of all variables, for `restore`."""
+        return {name: np.array(array) for name, array in self._variables().items()}
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
-        """Go back to a `state` of a simulator of the same world, config and number of sessions."""
-        own = self._changing()
-        if state.keys() != own.keys():
-            raise ValueError(f"state: has {', '.join(state)}, must have {', '.join(own)}")
-        for name, array in own.items():
+        """Restore a `state` of a simulator with the same world, config and number of sessions."""
+        variables = self._variables()
+        if state.keys() != variables.keys():
+            raise ValueError(f"state: has {', '.join(state)}, must have {', '.join(variables)}")
+        for name, array in variables.items():
             if state[name].shape != array.shape or state[name].dtype != array.dtype:
-                raise ValueError(f"state[{name!r}]: is of another simulator (shape or fields differ)")
-        for name, array in own.items():
+                raise ValueError(f"state[{name!r}]: from another simulator (shape or fields differ)")
+        for name, array in variables.items():
             array[...] = state[name]
 
     def close(self) -> None:
-        """End the threads, if there are any."""
+        """Stop the threads."""
         self._threads.close()

@@ -1,9 +1,9 @@
-"""What a user does with a slate, and what it does to the user, in scalar code that Numba compiles.
+"""The user model: how a user examines a slate, chooses, responds, changes and leaves, in scalar code for Numba.
 
-The code below is the only implementation of the user. With the compiler switched off (`NUMBA_DISABLE_JIT=1`) the same
-lines run as plain Python. Each function can be replaced by one of your own; see `custom_user_model`.
+This is the only implementation of the user. With the compiler switched off (`NUMBA_DISABLE_JIT=1`) the same lines run
+as plain Python. A custom user model replaces any of these functions; see `custom_user_model`.
 
-Shape legend: D interest factors, K topics, S slots of a slate, L items in the library.
+Shape legend: D interest factors, K topics, S slots of a slate, L recently consumed items.
 `session`, `item` and `p` (the coefficients) are records; see `records`.
 """
 
@@ -26,17 +26,17 @@ def logistic(x):
 
 @njit(cache=True)
 def familiarity(session, item):
-    """How often the item is among the last L that the user consumed."""
-    number = 0.0
-    for place in range(NUM_RECENT_ITEMS):
-        if session.recent_items[place] == item.index:
-            number += 1.0
-    return number
+    """Number of times that the item is among the L items consumed last."""
+    count = 0.0
+    for index in range(NUM_RECENT_ITEMS):
+        if session.recent_items[index] == item.index:
+            count += 1.0
+    return count
 
 
 @njit(cache=True)
 def effective_affinity(session, item, p):
-    """Interests, less satiation, in this mood, and with the charm of a repeat.
+    """Affinity of interests and item, minus satiation, plus the effects of mood and familiarity.
 
     sum_d w_d f_d - sum_k (s_k - m_k) t_k + gain n - boredom n^2, with n the item's familiarity.
     """
@@ -46,14 +46,17 @@ def effective_affinity(session, item, p):
     for k in range(len(session.satiation)):
         affinity -= (session.satiation[k] - p.moods[session.mood, k]) * item.topics[k]
     if p.repeat_gain != 0.0 or p.repeat_boredom != 0.0:
-        number = familiarity(session, item)
-        affinity += p.repeat_gain * number - p.repeat_boredom * number * number
+        n = familiarity(session, item)
+        affinity += p.repeat_gain * n - p.repeat_boredom * n * n
     return affinity
 
 
 @njit(cache=True)
 def choice_utility(session, item, affinity, p):
-    """Logits of choosing the item against not choosing: affinity + appeal - distrust + freshness + following."""
+    """Utility of choosing the item, in logits; that of not choosing is 0.
+
+    Affinity, appeal, distrust (negative), freshness, and whether the user follows the creator.
+    """
     utility = (
         p.choice_intercept
         + p.choice_affinity * affinity
@@ -68,28 +71,28 @@ def choice_utility(session, item, affinity, p):
 
 
 @njit(cache=True)
-def mean_opinion(session, affinity, worth, p):
-    """Opinion without noise: bias + scale (rating_affinity · affinity + worth)."""
-    return session.rating_bias + session.rating_scale * (p.rating_affinity * affinity + worth)
+def mean_opinion(session, affinity, perceived_quality, p):
+    """Opinion without noise: bias + scale (rating_affinity · affinity + quality), with quality as the user sees it."""
+    return session.rating_bias + session.rating_scale * (p.rating_affinity * affinity + perceived_quality)
 
 
 @njit(cache=True)
 def draw_rating(session, item, affinity, p):
-    """The rating 1..5 that the user gives after consumption, with the noise of this step."""
+    """Rating 1..5 after consumption, with the noise of this step."""
     noise = session.rating_scale * p.rating_noise * normal(session.noise_key, session.step, Purpose.RATING, 0)
     return rating_of(mean_opinion(session, affinity, p.rating_quality * item.quality, p) + noise, p)
 
 
 @njit(cache=True)
 def expected_rating(session, item, affinity, p):
-    """The mean of `draw_rating` over its noise."""
+    """Mean of `draw_rating` over its noise."""
     opinion = mean_opinion(session, affinity, p.rating_quality * item.quality, p)
     return expected_rating_of(opinion, session.rating_scale * p.rating_noise, p)
 
 
 @njit(cache=True)
 def anticipated_rating(session, item, affinity, p):
-    """The mean rating that the user expects before consumption, when appeal stands in for quality."""
+    """Mean rating that the user anticipates before consumption, from appeal in place of quality."""
     opinion = mean_opinion(session, affinity, p.expectation_appeal * item.appeal, p)
     return expected_rating_of(opinion, session.rating_scale * p.rating_noise, p)
 
@@ -102,7 +105,7 @@ def consumption_logit(item, affinity, p):
 
 @njit(cache=True)
 def purchase_probability(session, item, affinity, p):
-    """Chance that an item that is looked at is bought: 0 if it costs more than is left of the budget."""
+    """Probability of buying a clicked item; 0 if its price exceeds the remaining budget."""
     if item.price > session.budget:
         return 0.0
     return logistic(
@@ -115,18 +118,18 @@ def purchase_probability(session, item, affinity, p):
 
 @njit(cache=True)
 def examine(session, slate_size, p):
-    """Part 1, examine: the user looks at slots from the top, and goes on to the next with a fixed chance."""
-    examined = 1
-    while examined < slate_size and (
-        uniform(session.noise_key, session.step, Purpose.EXAMINATION, examined) < p.continue_probability
+    """Part 1, examine: number of slots examined, from the top, with a fixed probability of continuing after each."""
+    num_examined = 1
+    while num_examined < slate_size and (
+        uniform(session.noise_key, session.step, Purpose.EXAMINATION, num_examined) < p.continue_probability
     ):
-        examined += 1
-    return examined
+        num_examined += 1
+    return num_examined
 
 
 @njit(cache=True)
 def is_shown(session, slate, slot):
-    """A slot is empty if its candidate is missing or stands higher up on the slate already."""
+    """Whether a slot shows an item: its candidate exists and is in no earlier slot."""
     if session.candidates[slate[slot]] == NO_ITEM:
         return False
     for earlier in range(slot):  # noqa: SIM110 (Numba has no generator expressions)
@@ -136,11 +139,11 @@ def is_shown(session, slate, slot):
 
 
 @njit(cache=True)
-def choose(session, items, slate, examined, p):
-    """Part 2, choose: multinomial logit over the examined slots and not choosing; the slot, or -1."""
+def choose(session, items, slate, num_examined, p):
+    """Part 2, choose: the chosen slot, or -1; multinomial logit over the examined slots and not choosing."""
     weights = session.scratch
     largest = 0.0  # the utility of not choosing
-    for slot in range(examined):
+    for slot in range(num_examined):
         if is_shown(session, slate, slot):
             item = items[session.candidates[slate[slot]]]
             weights[slot] = choice_utility(session, item, effective_affinity(session, item, p), p)
@@ -148,12 +151,12 @@ def choose(session, items, slate, examined, p):
         else:
             weights[slot] = -math.inf
     total = math.exp(-largest)
-    for slot in range(examined):
+    for slot in range(num_examined):
         weights[slot] = math.exp(weights[slot] - largest)
         total += weights[slot]
     remaining = uniform(session.noise_key, session.step, Purpose.CHOICE, 0) * total - math.exp(-largest)
     chosen = -1
-    for slot in range(examined):
+    for slot in range(num_examined):
         if remaining < 0.0:
             break
         if weights[slot] > 0.0:
@@ -164,32 +167,32 @@ def choose(session, items, slate, examined, p):
 
 @njit(cache=True)
 def respond(session, item, affinity, p):
-    """Part 3, respond to the chosen item: rating (0: none, as it was not bought), consumption, purchase."""
+    """Part 3, respond to the chosen item: rating (0 without a purchase in a shop), consumed fraction, purchase."""
     noise = p.consumption_noise * normal(session.noise_key, session.step, Purpose.CONSUMPTION, 0)
     consumption = logistic(consumption_logit(item, affinity, p) + noise)
     if not p.is_shop:
         return draw_rating(session, item, affinity, p), consumption, 0.0
-    chance = uniform(session.noise_key, session.step, Purpose.PURCHASE, 0)
-    if chance < purchase_probability(session, item, affinity, p):
+    draw = uniform(session.noise_key, session.step, Purpose.PURCHASE, 0)
+    if draw < purchase_probability(session, item, affinity, p):
         return draw_rating(session, item, affinity, p), consumption, 1.0
     return 0.0, consumption, 0.0
 
 
 @njit(cache=True)
 def follow_response(session, item, rating, p):
-    """Whether the user now follows the item's creator (1), no longer does (-1), or leaves it as it is (0)."""
+    """Part 3, respond to the creator: 1 to follow, -1 to unfollow, 0 for no change."""
     if rating == 0.0 or (p.follow_probability == 0.0 and p.unfollow_probability == 0.0):
         return 0.0
-    liking = (rating - 3.0) / 2.0
-    chance = uniform(session.noise_key, session.step, Purpose.FOLLOW, 0)
+    satisfaction = (rating - 3.0) / 2.0
+    draw = uniform(session.noise_key, session.step, Purpose.FOLLOW, 0)
     if session.follows[item.creator] == 0:
-        return 1.0 if chance < p.follow_probability * liking else 0.0
-    return -1.0 if chance < -p.unfollow_probability * liking else 0.0
+        return 1.0 if draw < p.follow_probability * satisfaction else 0.0
+    return -1.0 if draw < -p.unfollow_probability * satisfaction else 0.0
 
 
 @njit(cache=True)
 def decay(session, p):
-    """Part 5, change whatever the user does: satiation decays, and the mood may change."""
+    """Part 5, change in every step: satiation decays, and the mood may change."""
     for k in range(len(session.satiation)):
         session.satiation[k] *= p.satiation_decay
     num_moods = len(p.moods)
@@ -205,22 +208,22 @@ def decay(session, p):
 
 @njit(cache=True)
 def skip(session, p):
-    """Part 5, change when nothing was worth choosing, or buying: patience."""
+    """Part 5, change after a step without a choice, or without a purchase in a shop: patience decreases."""
     session.patience -= p.patience_skip
 
 
 @njit(cache=True)
 def change(session, item, rating, expectation, consumption, purchase, follow, p):
-    """Part 5, change after an item was chosen: interests, satiation, trust, patience, library, budget, following."""
+    """Part 5, change after a choice: interests, satiation, trust, patience, recent items, budget, followed creators."""
     for k in range(len(session.satiation)):
         session.satiation[k] += (p.satiation_gain * consumption + p.satiation_purchase * purchase) * item.topics[k]
-    if rating == 0.0:  # looked at, and not bought
+    if rating == 0.0:  # clicked, but not bought
         skip(session, p)
         return
-    liking = (rating - 3.0) / 2.0
+    satisfaction = (rating - 3.0) / 2.0
     for d in range(len(session.interests)):
-        moved = session.interests[d] + session.receptiveness * liking * item.factors[d]
-        session.interests[d] = min(max(moved, -p.interest_limit), p.interest_limit)
+        interest = session.interests[d] + session.receptiveness * satisfaction * item.factors[d]
+        session.interests[d] = min(max(interest, -p.interest_limit), p.interest_limit)
     surprise = rating - expectation
     rate = p.trust_gain if surprise > 0.0 else p.trust_loss
     session.trust = min(max(session.trust + rate * surprise, 0.0), 1.0)
@@ -234,13 +237,13 @@ def change(session, item, rating, expectation, consumption, purchase, follow, p)
 
 @njit(cache=True)
 def has_left(session, p):
-    """Part 7, end: the user leaves when patience is used up."""
+    """Part 7, end: the user leaves when patience is exhausted."""
     return session.patience <= 0.0
 
 
 @njit(cache=True)
 def init_visit(session, user, p):
-    """The state in which a user begins a visit; what changes for good (interests, library, following) is left."""
+    """Set the state at the start of a visit; interests, recent items and followed creators persist across visits."""
     for k in range(len(session.satiation)):
         session.satiation[k] = 0.0
     session.trust = 1.0
@@ -253,7 +256,7 @@ def init_visit(session, user, p):
 
 @njit(cache=True)
 def init_user(session, user, p):
-    """The state of a user who comes for the first time."""
+    """Set the state of a new user."""
     for d in range(len(session.interests)):
         session.interests[d] = user.interests[d]
     session.rating_bias = user.rating_bias
@@ -261,18 +264,18 @@ def init_user(session, user, p):
     session.receptiveness = user.receptiveness
     for c in range(len(session.follows)):
         session.follows[c] = 0
-    for place in range(NUM_RECENT_ITEMS):
-        session.recent_items[place] = NO_ITEM
+    for index in range(NUM_RECENT_ITEMS):
+        session.recent_items[index] = NO_ITEM
     session.num_consumed = 0
     init_visit(session, user, p)
 
 
 @njit(cache=True)
 def expected_reward(session, item, p):
-    """Privileged: mean reward of showing this item alone (consumption at its noise's median, no retention)."""
+    """Privileged: mean reward of showing this item alone (consumption without noise, no retention term)."""
     affinity = effective_affinity(session, item, p)
-    worth = p.reward_rating * expected_rating(session, item, affinity, p)
+    value = p.reward_rating * expected_rating(session, item, affinity, p)
     if p.is_shop:
-        worth = purchase_probability(session, item, affinity, p) * (worth + p.reward_purchase)
-    worth += p.reward_click + p.reward_consumption * logistic(consumption_logit(item, affinity, p))
-    return logistic(choice_utility(session, item, affinity, p)) * worth
+        value = purchase_probability(session, item, affinity, p) * (value + p.reward_purchase)
+    value += p.reward_click + p.reward_consumption * logistic(consumption_logit(item, affinity, p))
+    return logistic(choice_utility(session, item, affinity, p)) * value

@@ -1,4 +1,4 @@
-"""The items of a catalogue: how they are drawn, and when they arrive and retire.
+"""The items of a catalogue: drawn or taken from a log, with times of release and retirement.
 
 Shape legend: I items, K topics, D interest factors, F content features, C creators.
 """
@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from recsim_env.config import CatalogConfig
+from recsim_env.logs import FittedWorld
+from recsim_env.logs.population_statistics import DrawnItems
 from recsim_env.simulation.records import WorldSizes, item_dtype
 from recsim_env.world.audio import draw_audio
 from recsim_env.world.images import draw_images
@@ -19,40 +21,40 @@ _END_OF_TIME = 2.0**62
 
 @dataclass(frozen=True, kw_only=True)
 class Items:
-    """What items are, in the order in which they arrive."""
+    """Items of a catalogue, in order of release."""
 
     factors: np.ndarray
-    """[I, D] float64: what interests multiply (latent)."""
+    """[I, D] float64: multiplied by interests (latent)."""
     topics: np.ndarray
-    """[I, K] float64 on the simplex: what satiates (latent)."""
+    """[I, K] float64 on the simplex: satiate (latent)."""
     quality: np.ndarray
-    """[I] float64: what an item is worth after consumption (latent)."""
+    """[I] float64: value after consumption (latent)."""
     appeal: np.ndarray
-    """[I] float64: what makes one click (latent)."""
+    """[I] float64: attraction before consumption (latent)."""
     prices: np.ndarray
-    """[I] float64, 0 where nothing is for sale."""
+    """[I] float64; 0 where items are not for sale."""
     creators: np.ndarray
-    """[I] int64: who made it; all 0 where there is but one."""
+    """[I] int64: creator of each item; all 0 where there is one creator."""
     features: np.ndarray
-    """[I, F] float32 in [-1, 1]: content that anyone can see."""
+    """[I, F] float32 in [-1, 1]: observable content."""
     feature_names: Sequence[str]
     topic_names: Sequence[str]
     title: Callable[[int], str]
-    """The title of one item, made when it is asked for."""
+    """The title of one item, generated on demand."""
     images: Callable[[np.ndarray], np.ndarray] | None = None
-    """[n] ids to [n, 3, 32, 32] uint8: their pictures, made when they are asked for; None if there are none."""
+    """[n] ids to [n, 3, 32, 32] uint8: images, generated on demand; None without images."""
     audio: Callable[[np.ndarray], np.ndarray] | None = None
-    """[n] ids to [n, 32, 32] float32 in [0, 1]: log-mel patches, bands by frames; None if there are none."""
+    """[n] ids to [n, 32, 32] float32 in [0, 1]: log-mel patches, bands by frames; None without audio."""
 
     def __len__(self) -> int:
         return len(self.quality)
 
 
 def draw_synthetic_items(config: CatalogConfig, generator: np.random.Generator, content_key: int) -> Items:
-    """Items whose factors are their topics.
+    """Draw synthetic items, whose factors are their topics.
 
-    Topics: theta_i = s theta_creator + (1 - s) theta_own, each ~ Dirichlet(c), with s the creator's share. (Quality,
-    appeal) ~ bivariate normal; the share s of quality's variance is the creator's. Price ~ log-normal.
+    Topics: theta_i = s theta_creator + (1 - s) theta_item, each ~ Dirichlet(c), with s = `creator_share`. (Quality,
+    appeal) ~ bivariate normal; the creator explains the share s of the variance of quality. Price ~ log-normal.
     """
     num_items, num_topics, share = config.num_items, config.num_topics, config.creator_share
     concentration = np.full(num_topics, config.topic_concentration)
@@ -62,8 +64,8 @@ def draw_synthetic_items(config: CatalogConfig, generator: np.random.Generator, 
     creators = generator.integers(config.num_creators, size=num_items)
     if share > 0.0:
         topics = share * generator.dirichlet(concentration, config.num_creators)[creators] + (1.0 - share) * topics
-        of_creator = generator.standard_normal(config.num_creators)[creators]
-        quality = np.sqrt(share) * of_creator + np.sqrt(1.0 - share) * quality
+        creator_quality = generator.standard_normal(config.num_creators)[creators]
+        quality = np.sqrt(share) * creator_quality + np.sqrt(1.0 - share) * quality
     correlation = config.appeal_quality_correlation
     appeal = correlation * quality + np.sqrt(1.0 - correlation**2) * independent
     quality, appeal = config.quality_sd * quality, config.appeal_sd * appeal
@@ -100,13 +102,37 @@ def draw_synthetic_items(config: CatalogConfig, generator: np.random.Generator, 
     )
 
 
+def items_from_log(source: FittedWorld | DrawnItems, chosen: np.ndarray) -> Items:
+    """The chosen items of a fitted log in its order of arrival, or of items drawn from a log's statistics."""
+    titles = getattr(source, "titles", None)
+
+    def title(item: int) -> str:
+        if titles is not None:
+            return str(titles[chosen[item]])
+        topics = np.flatnonzero(source.item_topics[chosen[item]])
+        return f"Film {item + 1} ({', '.join(str(source.topic_names[k]) for k in topics)})"
+
+    return Items(
+        factors=source.item_factors[chosen],
+        topics=source.item_topics[chosen],
+        quality=source.quality[chosen],
+        appeal=source.appeal[chosen],
+        prices=np.zeros(len(chosen)),
+        creators=np.zeros(len(chosen), np.int64),
+        features=source.item_features[chosen],
+        feature_names=tuple(str(name) for name in source.feature_names),
+        topic_names=tuple(str(name) for name in source.topic_names),
+        title=title,
+    )
+
+
 def log_normal(mean: float, sd: float, size: int, generator: np.random.Generator) -> np.ndarray:
-    """[size] float64 of that mean, whose logarithms have that standard deviation."""
+    """[size] float64 draws with that mean and that standard deviation of the logarithm."""
     return mean * np.exp(sd * generator.standard_normal(size) - 0.5 * sd**2)
 
 
 def release_steps(num_items: int, arrivals_per_step: float, generator: np.random.Generator) -> np.ndarray:
-    """[I] int64, ascending: platform time of each release, a Poisson process; all 0 if nothing ever arrives."""
+    """[I] int64, ascending: platform time of each release, a Poisson process; all 0 without arrivals."""
     if arrivals_per_step == 0.0:
         return np.zeros(num_items, np.int64)
     times = np.cumsum(generator.exponential(min(1.0 / arrivals_per_step, _END_OF_TIME), num_items))
@@ -114,7 +140,7 @@ def release_steps(num_items: int, arrivals_per_step: float, generator: np.random
 
 
 def item_records(items: Items, sizes: WorldSizes, config: CatalogConfig, generator: np.random.Generator) -> np.ndarray:
-    """[I] records of `records.item_dtype`: the latent side of the catalogue, in order of release."""
+    """[I] records of `records.item_dtype`, in order of release."""
     records = np.zeros(len(items), item_dtype(sizes))
     records["index"] = np.arange(len(items))
     for name in ("factors", "topics", "quality", "appeal"):

@@ -1,4 +1,4 @@
-"""What the platform knows of its items: the statistics that the rest of its traffic leaves behind.
+"""Item statistics: impressions, click rates and mean ratings from the background users of the platform.
 
 Shape legend: I items, A ages at which statistics are refreshed, U sampled users.
 """
@@ -38,7 +38,7 @@ def new_user_sessions(
     parameters: np.ndarray,
     user_model: UserModel = DEFAULT_USER_MODEL,
 ) -> np.ndarray:
-    """[U] session records, with no candidates to speak of: the `chosen` users as they come for the first time."""
+    """[U] session records of the `chosen` users at their first visit; for scoring items, not for steps."""
     sessions = as_records(np.zeros(len(chosen), session_dtype(sizes, 1, 1)))
     sessions["user_key"] = sessions["noise_key"] = noise_keys
     user_model.adapted(_init_users)(sessions, as_records(users), chosen, as_records(parameters)[0])
@@ -49,7 +49,7 @@ def new_user_sessions(
 def _respond_all(sessions, items, responses, p):
     for i in range(len(items)):
         item = items[i]
-        clicks, ratings, stars, squares = 0.0, 0.0, 0.0, 0.0
+        clicks, ratings, total, squares = 0.0, 0.0, 0.0, 0.0
         for n in range(len(sessions)):
             session = sessions[n]
             session.start_step = item.release_step
@@ -59,9 +59,9 @@ def _respond_all(sessions, items, responses, p):
             rating = draw_rating(session, item, affinity, p)
             clicks += click
             ratings += weight
-            stars += weight * rating
+            total += weight * rating
             squares += weight * rating * rating
-        mean = stars / max(ratings, 1e-12)
+        mean = total / max(ratings, 1e-12)
         responses[i, 0] = clicks / len(sessions)
         responses[i, 1] = ratings / max(clicks, 1e-12)
         responses[i, 2] = mean
@@ -76,10 +76,9 @@ def population_response(
     generator: np.random.Generator,
     user_model: UserModel = DEFAULT_USER_MODEL,
 ) -> np.ndarray:
-    """How a population that has just arrived answers each item, fresh and shown alone.
+    """Response of users at their first visit to each item, just released and shown alone.
 
-    Returns [I, 4] float64: the share that clicks; the share of those that rate it; the mean and the standard
-    deviation of their ratings.
+    Returns [I, 4] float64: share of clicks; share of ratings among them; mean and standard deviation of the ratings.
     """
     num_sampled = int(np.clip(_SAMPLED_PAIRS // len(items), 16, _SAMPLED_USERS))
     noise_keys = generator.integers(2**63, size=num_sampled).astype(np.uint64)
@@ -93,28 +92,28 @@ def population_response(
 def background_statistics(
     responses: np.ndarray, config: CatalogConfig, rating_probability: float, generator: np.random.Generator
 ) -> np.ndarray:
-    """[A, I, 4] float32: `STATISTICS` of every item at each refresh, in [0, 1], and the number of its ratings.
+    """[A, I, 4] float32: `STATISTICS` of each item at each refresh, in [0, 1], and its number of ratings.
 
-    They are zero at its release. The rest of the platform is shown an item `impressions_per_step` times in a step,
-    and answers as the population does (`population_response`); the counts accumulate from one refresh to the next.
+    All are 0 at the release. Background users see an item `impressions_per_step` times a step on average, and respond
+    as the population does (`population_response`); counts accumulate from one refresh to the next.
     """
-    click_rate, rated, mean, deviation = responses.T
+    click_rate, rating_rate, mean, deviation = responses.T
     num_items = len(responses)
     statistics = np.zeros((NUM_REFRESHES, num_items, len(STATISTICS) + 1), np.float32)
-    impressions, clicks, ratings, stars = (np.zeros(num_items) for _ in range(4))
+    impressions, clicks, ratings, totals = (np.zeros(num_items) for _ in range(4))
     age = 0
     for refresh in range(1, NUM_REFRESHES):
         next_age = 2 ** (refresh - 1)
         new_impressions = generator.poisson(config.impressions_per_step * (next_age - age), num_items)
         new_clicks = generator.binomial(new_impressions, click_rate)
-        new_ratings = generator.binomial(new_clicks, np.clip(rated * rating_probability, 0.0, 1.0))
+        new_ratings = generator.binomial(new_clicks, np.clip(rating_rate * rating_probability, 0.0, 1.0))
         error = deviation * np.sqrt(new_ratings) * generator.standard_normal(num_items)
-        new_stars = np.clip(mean * new_ratings + error, new_ratings, 5.0 * new_ratings)
+        new_totals = np.clip(mean * new_ratings + error, new_ratings, 5.0 * new_ratings)
         impressions, clicks = impressions + new_impressions, clicks + new_clicks
-        ratings, stars = ratings + new_ratings, stars + new_stars
+        ratings, totals = ratings + new_ratings, totals + new_totals
         statistics[refresh, :, 0] = np.minimum(np.log2(1.0 + impressions) / 32.0, 1.0)
         statistics[refresh, :, 1] = clicks / np.maximum(impressions, 1.0)
-        statistics[refresh, :, 2] = stars / np.maximum(ratings, 1.0) / 5.0
+        statistics[refresh, :, 2] = totals / np.maximum(ratings, 1.0) / 5.0
         statistics[refresh, :, 3] = ratings
         age = next_age
     return statistics

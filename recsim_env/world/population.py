@@ -1,4 +1,4 @@
-"""The users of a world: what they like, how they rate, how long they stay, and what the platform sees of it.
+"""The users of a world: drawn or taken from a log; interests, rating behaviour, patience and observable profiles.
 
 Shape legend: N users, D interest factors, P profile features.
 """
@@ -9,28 +9,30 @@ from dataclasses import dataclass
 import numpy as np
 
 from recsim_env.config import PopulationConfig
+from recsim_env.logs import FittedWorld
+from recsim_env.logs.population_statistics import DrawnUsers
 from recsim_env.simulation.records import WorldSizes, user_dtype
 from recsim_env.world.catalog import log_normal
 
 
 @dataclass(frozen=True, kw_only=True)
 class Users:
-    """Who the users are, as each of them begins a session."""
+    """Users of a population, at the start of a session."""
 
     interests: np.ndarray
     """[N, D] float64: likes and dislikes (latent)."""
     rating_bias: np.ndarray
     """[N] float64: leniency, in units of rating noise (latent)."""
     rating_scale: np.ndarray
-    """[N] float64, positive: how far ratings spread (latent)."""
+    """[N] float64, positive: spread of the opinions (latent)."""
     patience: np.ndarray
     """[N] float64, positive (latent)."""
     receptiveness: np.ndarray
-    """[N] float64 in [0, 1]: how readily interests move (latent)."""
+    """[N] float64 in [0, 1]: rate at which interests change (latent)."""
     budget: np.ndarray
-    """[N] float64: what a visit may cost, in units of price (latent)."""
+    """[N] float64: budget of a visit, in units of price (latent)."""
     profiles: np.ndarray
-    """[N, P] float32 in [-1, 1]: what the platform sees."""
+    """[N, P] float32 in [-1, 1]: observable profile."""
     profile_names: Sequence[str]
 
     def __len__(self) -> int:
@@ -38,8 +40,10 @@ class Users:
 
 
 def draw_traits(config: PopulationConfig, num_users: int, generator: np.random.Generator) -> dict[str, np.ndarray]:
-    """What no log tells of users, each [N]: patience ~ max(1, Normal), receptiveness ~ mean x Uniform(0, 2), at most
-    1, and budget ~ log-normal."""
+    """Traits that a ratings log does not contain, each [N].
+
+    Patience ~ max(1, Normal), receptiveness ~ min(mean x Uniform(0, 2), 1), budget ~ log-normal.
+    """
     patience = config.patience_mean + config.patience_sd * generator.standard_normal(num_users)
     receptiveness = config.receptiveness_mean * generator.uniform(0.0, 2.0, num_users)
     return {
@@ -50,7 +54,7 @@ def draw_traits(config: PopulationConfig, num_users: int, generator: np.random.G
 
 
 def draw_moods(config: PopulationConfig, num_topics: int, structure_generator: np.random.Generator) -> np.ndarray:
-    """[Q, K] float64: what each mood adds to the affinity with each topic; zeros if there is one mood only."""
+    """[Q, K] float64: added by each mood to the affinity with each topic; zeros if there is only one mood."""
     moods = config.mood_scale * structure_generator.standard_normal((config.num_moods, num_topics))
     return moods if config.num_moods > 1 else np.zeros_like(moods)
 
@@ -61,10 +65,11 @@ def draw_synthetic_users(
     structure_generator: np.random.Generator,
     generator: np.random.Generator,
 ) -> Users:
-    """Users around taste clusters, with a noisy profile of their interests.
+    """Draw synthetic users around taste clusters, with noisy profiles of their interests.
 
-    `structure_generator` draws what all populations of a scenario share (the clusters, the profile's directions),
-    `generator` the people. w = mu_cluster + interest_sd · e; profile = tanh(w B / sd(w B) + profile_noise · e').
+    `structure_generator` draws the clusters and the directions of the profile, which all populations of a scenario
+    share; `generator` draws the users. w = mu_cluster + interest_sd · e; profile = tanh(w B / sd(w B) +
+    profile_noise · e').
     """
     clusters = config.cluster_scale * structure_generator.standard_normal((config.num_clusters, num_factors))
     directions = structure_generator.standard_normal((num_factors, num_factors)) / np.sqrt(num_factors)
@@ -83,8 +88,22 @@ def draw_synthetic_users(
     )
 
 
+def users_from_log(
+    source: FittedWorld | DrawnUsers, chosen: np.ndarray, config: PopulationConfig, generator: np.random.Generator
+) -> Users:
+    """The chosen users of a fitted log, or of users drawn from a log's statistics; the config gives other traits."""
+    return Users(
+        interests=source.interests[chosen],
+        rating_bias=source.rating_bias[chosen],
+        rating_scale=source.rating_scale[chosen],
+        **draw_traits(config, len(chosen), generator),
+        profiles=source.user_profiles[chosen],
+        profile_names=tuple(str(name) for name in source.profile_names),
+    )
+
+
 def user_records(users: Users, sizes: WorldSizes) -> np.ndarray:
-    """[N] records of `records.user_dtype`: the latent side of the population."""
+    """[N] records of `records.user_dtype`."""
     records = np.zeros(len(users), user_dtype(sizes))
     for name in ("interests", "rating_bias", "rating_scale", "patience", "receptiveness", "budget"):
         records[name] = getattr(users, name)

@@ -1,4 +1,4 @@
-"""What anyone can see of a synthetic item: dense features, and a title in words.
+"""Observable text of synthetic items, and their dense features.
 
 Shape legend: I items, K topics.
 """
@@ -25,7 +25,7 @@ _TOPIC_WORDS = (
     ("animals", "kitten", "puppy", "wildlife"),
     ("drama", "family", "secret", "letters"),
 )
-_OPENINGS = (  # from what promises little to what promises everything
+_OPENINGS = (  # in order of appeal
     ("minutes of", "notes on", "errata to"),
     ("about", "introduction to", "a report on"),
     ("a short look at", "the story of", "an evening with"),
@@ -41,7 +41,7 @@ _APPEAL_NOISE, _QUALITY_NOISE = 0.6, 0.9
 VOCABULARY = tuple(
     sorted({"and"}.union(*(phrase.split() for row in (*_TOPIC_WORDS, *_OPENINGS, _SLOPPY, _CAREFUL) for phrase in row)))
 )
-"""All words of all titles; a title has the words `title.lower().replace(":", "").replace(",", "").split()`."""
+"""All words of titles; those of one title are `title.lower().replace(":", "").replace(",", "").split()`."""
 
 
 def topic_names_of(num_topics: int) -> tuple[str, ...]:
@@ -53,7 +53,7 @@ def topic_names_of(num_topics: int) -> tuple[str, ...]:
 
 
 def feature_names_of(num_topics: int) -> tuple[str, ...]:
-    """The names of the columns that `draw_features` returns."""
+    """Names of the columns of `draw_features`."""
     return (*(f"topic: {name}" for name in topic_names_of(num_topics)), "quality cue", "appeal cue")
 
 
@@ -75,9 +75,9 @@ def draw_features(
 
 
 def make_title(topics: np.ndarray, quality: float, appeal: float, key: int, item: int) -> str:
-    """A title of two topic words with a cue of appeal and a cue of quality; the same for the same arguments.
+    """A title of two topic words with a cue of appeal and a cue of quality; deterministic.
 
-    The opening says what the item promises in six levels; the closing hints at whether it is good.
+    The opening depends on appeal, in six levels; the closing depends on the sign of quality; both with noise.
     """
     generator = np.random.default_rng([key, item])
     first, second = (

@@ -1,4 +1,4 @@
-"""A world: one catalogue and one population, drawn from a scenario and ready to be simulated.
+"""A world: one catalogue and one population, drawn from a scenario.
 
 Shape legend: I items, N users, K topics, F content features, A refreshes, P profile features.
 """
@@ -15,20 +15,19 @@ from recsim_env.logs import WHERE_TO_GET_DATA, find_log, load_or_fit
 from recsim_env.logs.population_statistics import draw_items, draw_users, load_statistics
 from recsim_env.simulation.custom_user_model import DEFAULT_USER_MODEL, UserModel
 from recsim_env.simulation.records import WorldSizes, make_parameters
-from recsim_env.world.catalog import Items, draw_synthetic_items, item_records
+from recsim_env.world.catalog import Items, draw_synthetic_items, item_records, items_from_log
 from recsim_env.world.item_statistics import background_statistics, population_response
-from recsim_env.world.population import Users, draw_moods, draw_synthetic_users, user_records
-from recsim_env.world.rated_world import half, items_of, users_of
+from recsim_env.world.population import Users, draw_moods, draw_synthetic_users, user_records, users_from_log
 
 SPLITS = ("all", "train", "test")
 """Parts of a world: no item and no user is in both `train` and `test`."""
 
-_STRUCTURE, _USERS, _ITEMS, _RELEASES, _TRAFFIC, _CONTENT, _HALVES, _MOODS = range(8)
+_STRUCTURE, _USERS, _ITEMS, _RELEASES, _STATISTICS, _CONTENT, _SPLIT, _MOODS = range(8)  # keys of generators
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class World:
-    """Everything about items and users that does not change while sessions run."""
+    """Items and users of an environment; constant while sessions run."""
 
     scenario: Scenario
     items: Items
@@ -37,13 +36,13 @@ class World:
     item_records: np.ndarray
     """[I] records, latent: see `records.item_dtype`."""
     item_statistics: np.ndarray
-    """[A, I, 4] float32: see `traffic.background_statistics`."""
+    """[A, I, 4] float32: see `item_statistics.background_statistics`."""
     user_records: np.ndarray
     """[N] records, latent: see `records.user_dtype`."""
     moods: np.ndarray
-    """[Q, K] float64, latent: what each mood adds to the affinity with each topic."""
+    """[Q, K] float64, latent: added by each mood to the affinity with each topic."""
     user_model: UserModel = DEFAULT_USER_MODEL
-    """Functions that take the place of some of the user model's."""
+    """Replaces functions of the user model."""
 
     def parameters(self, session_length: int) -> np.ndarray:
         """[1] record of the coefficients, for sessions of that length; see `records.make_parameters`."""
@@ -52,10 +51,10 @@ class World:
         return make_parameters(self.scenario, self.moods, **frame)
 
     def session_starts(self, session_length: int) -> tuple[int, int]:
-        """The first platform time at which a session may begin, and the number of such times.
+        """The first platform time at which a session may start, and the number of such times.
 
-        Sessions begin when the shelf is full or half of the items are released, whichever comes first, and
-        early enough for items to go on arriving until the session is over.
+        Sessions start after the first items retire or half of the items are released, whichever comes first, and
+        early enough that items arrive until the end of the session.
         """
         release = self.item_records["release_step"]
         first = min(self.scenario.catalog.item_lifetime, int(release[len(release) // 2]))
@@ -77,26 +76,26 @@ def build_world(
 ) -> World:
     """Draw the world of a scenario; the same arguments give the same world.
 
-    `catalog_seed` draws the catalogue (for a fitted log, whose items are given: when they arrive and what the
-    platform has seen of them). `split` picks the part; `user_split`, if given, another one for users, such as the
-    people of `train` with the items of `test`. `world_path` is for scenarios with
-    `source="ratings_log"`: a fitted world (.npz), a MovieLens-100K folder or a CSV.
+    `catalog_seed` draws the catalogue (for a fitted log, whose items are given: release times and item statistics).
+    `split` selects the part; `user_split`, if given, another part for users, such as the users of `train` with the
+    items of `test`. `world_path` is for scenarios with `source="ratings_log"`: a fitted world (.npz), a
+    MovieLens-100K folder or a CSV.
 
     Raises:
-        ValueError: an unknown split, a negative seed, or a `world_path` where there is nothing to load.
-        FileNotFoundError: the ratings log is not to be found; the message says where to get it.
+        ValueError: an unknown split, a negative seed, or a `world_path` for a scenario without a log.
+        FileNotFoundError: no ratings log is found; the message says where to download one.
     """
     for name, value in (("split", split), ("user_split", split if user_split is None else user_split)):
         if value not in SPLITS:
             raise ValueError(f"{name}={value!r}: must be one of {', '.join(SPLITS)}")
     check_number("catalog_seed", catalog_seed, 0, 2**63 - 1, int)
     if world_path is not None and scenario.source != "ratings_log":
-        raise ValueError(f"world={world_path!r}: {scenario.name} is not a world from a log, leave it out")
+        raise ValueError(f"world={world_path!r}: {scenario.name} does not use a ratings log; omit it")
     if scenario.source == "ratings_log" and world_path is None:
-        found = find_log()
-        if found is None:
+        log = find_log()
+        if log is None:
             raise FileNotFoundError(f"{scenario.name} needs a ratings log: {WHERE_TO_GET_DATA}")
-        world_path = str(found)
+        world_path = str(log)
     return _draw_world(scenario, catalog_seed, split, user_split or split, world_path, user_model)
 
 
@@ -115,16 +114,16 @@ def _draw_world(
     elif scenario.source == "statistics":
         statistics = load_statistics()
         num_items, num_users = catalog.num_items, scenario.population.num_users
-        items = items_of(draw_items(statistics, num_items, item_generator), np.arange(num_items))
+        items = items_from_log(draw_items(statistics, num_items, item_generator), np.arange(num_items))
         drawn = draw_users(statistics, num_users, user_generator)
-        users = users_of(drawn, np.arange(num_users), scenario.population, user_generator)
+        users = users_from_log(drawn, np.arange(num_users), scenario.population, user_generator)
         scenario = _with_cuts(scenario, statistics.rating_cuts)
     else:
         fitted = load_or_fit(world_path)
-        halves = _generator(scenario, _HALVES)
-        items = items_of(fitted, half(len(fitted.quality), split, halves))
-        chosen_users = half(len(fitted.rating_bias), user_split, halves)
-        users = users_of(fitted, chosen_users, scenario.population, user_generator)
+        split_generator = _generator(scenario, _SPLIT)
+        items = items_from_log(fitted, _split_indices(len(fitted.quality), split, split_generator))
+        chosen_users = _split_indices(len(fitted.rating_bias), user_split, split_generator)
+        users = users_from_log(fitted, chosen_users, scenario.population, user_generator)
         scenario = _with_cuts(scenario, fitted.rating_cuts)
 
     sizes = WorldSizes(
@@ -134,25 +133,33 @@ def _draw_world(
         num_moods=scenario.population.num_moods,
     )
     records = item_records(items, sizes, catalog, _generator(scenario, _RELEASES, part, catalog_seed))
-    people = user_records(users, sizes)
+    population = user_records(users, sizes)
     moods = draw_moods(scenario.population, sizes.num_topics, _generator(scenario, _MOODS))
-    traffic = _generator(scenario, _TRAFFIC, part, catalog_seed)
-    at_rest = make_parameters(scenario, moods, session_length=2, first_start=0, num_starts=1)
-    responses = population_response(records, people, sizes, at_rest, traffic, user_model)
+    statistics_generator = _generator(scenario, _STATISTICS, part, catalog_seed)
+    parameters = make_parameters(scenario, moods, session_length=2, first_start=0, num_starts=1)
+    rating_probability = scenario.behaviour.rating_probability
+    responses = population_response(records, population, sizes, parameters, statistics_generator, user_model)
     return World(
         scenario=scenario,
         items=items,
         users=users,
         sizes=sizes,
         item_records=records,
-        item_statistics=background_statistics(responses, catalog, scenario.behaviour.rating_probability, traffic),
-        user_records=people,
+        item_statistics=background_statistics(responses, catalog, rating_probability, statistics_generator),
+        user_records=population,
         moods=moods,
         user_model=user_model,
     )
 
 
+def _split_indices(size: int, split: str, generator: np.random.Generator) -> np.ndarray:
+    """Indices below `size`, ascending: all of them, or one of two random halves, `train` and `test`."""
+    if split == "all":
+        return np.arange(size)
+    return np.sort(generator.permutation(size)[0 if split == "train" else 1 :: 2])
+
+
 def _with_cuts(scenario: Scenario, cuts: np.ndarray) -> Scenario:
-    """The scenario with the rating scale that was fitted."""
+    """The scenario with a fitted rating scale."""
     behaviour = dataclasses.replace(scenario.behaviour, rating_cuts=tuple(cuts.tolist()))
     return dataclasses.replace(scenario, behaviour=behaviour)

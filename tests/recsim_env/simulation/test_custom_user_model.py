@@ -57,11 +57,11 @@ def dialled_leaving(session, p):
     )
 
 
-def dialled_choice(session, items, slate, examined, p):
+def dialled_choice(session, items, slate, num_examined, p):
     return (
         int(session.custom[SLOT]) - 1
         if session.custom[SLOT] > 0.0
-        else user_model.choose(session, items, slate, examined, p)
+        else user_model.choose(session, items, slate, num_examined, p)
     )
 
 

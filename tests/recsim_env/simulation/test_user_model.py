@@ -8,7 +8,8 @@ from scipy import stats
 from tiny_world import CERTAIN, make_simulator, show
 
 from recsim_env.config import BehaviourConfig, RewardConfig, Scenario
-from recsim_env.simulation.rating_scale import expected_rating_of, normal_cdf
+from recsim_env.simulation.normal_distribution import normal_cdf
+from recsim_env.simulation.rating_scale import expected_rating_of
 from recsim_env.simulation.records import NO_ITEM, make_parameters
 
 UNLIKELY = 1e-4  # seeds are fixed: a test that passes once passes always
