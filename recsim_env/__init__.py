@@ -10,12 +10,18 @@ from pathlib import Path
 import gymnasium
 
 from recsim_env.scenarios import SCENARIOS
-from recsim_env.simulation.compiled_cache import drop_stale_cache, key_files_by_signature, make_names_unique
+from recsim_env.simulation.compiled_cache import (
+    drop_stale_cache,
+    key_files_by_signature,
+    make_names_unique,
+    report_compilation,
+)
 
 __version__ = "0.1.0"
 
 make_names_unique()
 key_files_by_signature()
+report_compilation()
 drop_stale_cache(Path(__file__).parent)
 
 _VARIANTS: dict[str, dict[str, object]] = {

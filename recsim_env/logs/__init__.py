@@ -1,4 +1,4 @@
-"""A world from a real ratings log: read it, fit it, keep it. `python -m recsim_env.logs --help`."""
+"""Worlds from real ratings logs: reading, fitting, caching. `python -m recsim_env.logs --help`."""
 
 from recsim_env.logs.fitted_world import FittedWorld
 from recsim_env.logs.fitted_world_cache import MOVIELENS_100K, find_log, fingerprint, load_or_fit

@@ -1,4 +1,4 @@
-"""Command line: fit a world to a ratings log, take its statistics, check how faithful it is."""
+"""Command line: fit a world to a ratings log, export its statistics, check its fidelity."""
 
 import argparse
 import os
@@ -9,56 +9,58 @@ from pathlib import Path
 
 import numpy as np
 
+from recsim_env.atomic_file import printable
 from recsim_env.logs.fidelity import compare, log_statistics, table
 from recsim_env.logs.fitted_world import FittedWorld
 from recsim_env.logs.fitting import fit_ratings
 from recsim_env.logs.population_statistics import save_statistics, statistics_of
 from recsim_env.logs.reading import WHERE_TO_GET_DATA, RatingsLog, read_log
+from recsim_env.timed_line import timed_line
 
 _LOG_HELP = (
     "a MovieLens-100K folder (u.data, u.item, u.user), or a CSV whose first line names the columns "
-    "user,item,rating,timestamp; ratings are whole stars 1 to 5, each user rates an item once"
+    "user,item,rating,timestamp; ratings are integers 1 to 5, at most one for each user and item"
 )
 _ITEMS_HELP = "for a CSV log: a CSV with a column item; optional: title, genres (a|b|c), numeric columns"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0 done, 1 `check` found a difference, 2 bad input."""
+    """Run one command; returns the exit code: 0 success, 1 `check` found a difference, 2 invalid input."""
     parser = argparse.ArgumentParser(
         prog="python -m recsim_env.logs",
-        description="A world from a real ratings log.",
-        epilog=f"No log? {WHERE_TO_GET_DATA[0].upper()}{WHERE_TO_GET_DATA[1:]}.",
+        description="Worlds from real ratings logs.",
+        epilog=f"{WHERE_TO_GET_DATA[0].upper()}{WHERE_TO_GET_DATA[1:]}.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     fit = commands.add_parser("fit", help="fit a world to a log", description="Fit a world to a ratings log.")
     fit.add_argument("log", metavar="PATH", type=Path, help=_LOG_HELP)
     fit.add_argument("--items", type=Path, help=_ITEMS_HELP)
-    fit.add_argument("--out", type=Path, required=True, metavar="WORLD.npz", help="the fitted world")
+    fit.add_argument("--out", type=Path, required=True, metavar="WORLD.npz", help="file to write")
     fit.add_argument("--num-factors", type=int, default=16, help="interest factors, 1 to 256 (default 16)")
-    fit.add_argument("--seed", type=int, default=0, help="keys the hold-out and every draw (default 0)")
+    fit.add_argument("--seed", type=int, default=0, help="seed of the hold-out and of all draws (default 0)")
     fit.set_defaults(run=_fit)
 
     statistics = commands.add_parser(
         "statistics",
-        help="the statistics of a fitted world, from which new items and users can be drawn",
-        description="Write the population statistics of a fitted world: no ids, no titles, no rows.",
+        help="export the statistics of a fitted world, to draw new items and users",
+        description="Write the population statistics of a fitted world, without ids, titles or rows.",
     )
     statistics.add_argument("world", metavar="WORLD.npz", type=Path, help="a fitted world")
-    statistics.add_argument("--out", type=Path, required=True, metavar="OUT.json", help="where to write")
+    statistics.add_argument("--out", type=Path, required=True, metavar="OUT.json", help="file to write")
     statistics.set_defaults(run=_statistics)
 
     check = commands.add_parser(
         "check",
-        help="compare a log with ratings simulated on its own pairs of user and item",
-        description="Simulate a rating for each pair of the log and compare statistics. Exit code 1 if one "
-        "of them differs by more than its tolerance, the noise between two halves of the users of "
-        "MovieLens-100K (wider for a log of fewer users).",
+        help="compare a log with simulated ratings of the same pairs of user and item",
+        description="Simulate a rating for each pair of the log and compare statistics. The exit code is 1 if a "
+        "difference exceeds its tolerance, which is the noise between two halves of the users of MovieLens-100K "
+        "(larger for a log of fewer users).",
     )
     check.add_argument("log", metavar="PATH", type=Path, help=_LOG_HELP)
-    check.add_argument("world", metavar="WORLD.npz", type=Path, help="the world fitted to it")
+    check.add_argument("world", metavar="WORLD.npz", type=Path, help="the world fitted to the log")
     check.add_argument("--items", type=Path, help=_ITEMS_HELP)
-    check.add_argument("--seed", type=int, default=0, help="keys the simulated ratings (default 0)")
+    check.add_argument("--seed", type=int, default=0, help="seed of the simulated ratings (default 0)")
     check.set_defaults(run=_check)
 
     options = parser.parse_args(arguments)
@@ -73,17 +75,18 @@ def _fit(options: argparse.Namespace) -> int:
     _check_writable(options.out, ".npz")
     log = read_log(options.log, options.items)
     num_users, num_items = len(log.user_ids), len(log.item_ids)
-    print(f"{log.source}: {len(log.ratings):,} ratings, {num_users:,} users, {num_items:,} items")
+    print(f"{printable(log.source)}: {len(log.ratings):,} ratings, {num_users:,} users, {num_items:,} items")
     started = time.perf_counter()
-    world = fit_ratings(log, num_factors=options.num_factors, seed=options.seed)
+    with timed_line("fitting"):
+        world = fit_ratings(log, num_factors=options.num_factors, seed=options.seed)
     seconds = time.perf_counter() - started
     world.save(options.out)
     errors = world.fit_facts["held_out_rmse"]
     print(f"fitted {world.fit_facts['num_factors']} factors in {seconds:.1f} s, seed {options.seed}")
-    print("held-out RMSE in stars, 10% of the ratings:")
+    print("RMSE on 10% held-out ratings:")
     for name, error in errors.items():
         print(f"  {name.replace('_', ' '):<15}{error:.4f}")
-    print(f"wrote {options.out}")
+    print(f"wrote {printable(options.out)}")
     return 0
 
 
@@ -93,52 +96,52 @@ def _statistics(options: argparse.Namespace) -> int:
     save_statistics(statistics, options.out)
     for name, value in statistics.summary.items():
         print(f"{name.replace('_', ' '):<30}{value:>8.4f}")
-    print(f"wrote {options.out}, {options.out.stat().st_size:,} bytes")
+    print(f"wrote {printable(options.out)}, {options.out.stat().st_size:,} bytes")
     return 0
 
 
 def _check(options: argparse.Namespace) -> int:
     if options.seed < 0:
-        raise ValueError(f"seed={options.seed}: must be a whole number, 0 or more")
+        raise ValueError(f"seed={options.seed}: must be an integer, 0 or more")
     world = FittedWorld.load(options.world)
     log = read_log(options.log, options.items)
-    users, items = _positions(log, world, options)
+    users, items = _indices_in(log, world, options)
     simulated = world.rate(users, items, np.random.default_rng(options.seed))
-    # With one topic, as where there are no genres, every cosine is 1.
+    # With one topic, as without genres, all cosines are 1.
     topics = world.item_topics if world.item_topics.shape[1] > 1 else None
     comparisons = compare(
         log_statistics(users, items, log.ratings, topics), log_statistics(users, items, simulated, topics)
     )
-    print(f"{log.source}: ratings simulated on the {len(users):,} pairs of the log, seed {options.seed}")
+    print(f"{printable(log.source)}: simulated ratings of the {len(users):,} pairs of the log, seed {options.seed}")
     print(table(comparisons))
     return 0 if all(each.is_close for each in comparisons) else 1
 
 
-def _positions(log: RatingsLog, world: FittedWorld, options: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
-    """The log's users and items as positions in the world."""
-    positions = []
-    for what, own, known, indices in (
+def _indices_in(log: RatingsLog, world: FittedWorld, options: argparse.Namespace) -> list[np.ndarray]:
+    """The log's users and items as indices into those of the world."""
+    columns = []
+    for name, log_ids, world_ids, indices in (
         ("user", log.user_ids, world.user_ids, log.users),
         ("item", log.item_ids, world.item_ids, log.items),
     ):
-        position = {key: number for number, key in enumerate(known.tolist())}
-        unknown = [key for key in own.tolist() if key not in position]
-        if unknown:
-            raise ValueError(
-                f"{options.world}: {what} {unknown[0]!r} of {options.log} is not in it; fit it to this log"
-            )
-        positions.append(np.array([position[key] for key in own.tolist()])[indices])
-    return positions[0], positions[1]
+        index_of = {key: index for index, key in enumerate(world_ids.tolist())}
+        missing = [key for key in log_ids.tolist() if key not in index_of]
+        if missing:
+            raise ValueError(f"{options.world}: has no {name} {missing[0]!r} of {options.log}; fit it to this log")
+        columns.append(np.array([index_of[key] for key in log_ids.tolist()])[indices])
+    return columns
 
 
 def _check_writable(out: Path, suffix: str) -> None:
-    """Before the work, not after it. The suffix keeps a slip from overwriting the log."""
+    """Reject a path that cannot be written before the work starts; the suffix protects logs from being overwritten."""
+    if "\0" in str(out):
+        raise ValueError(f"--out={str(out)!r}: must not contain a null character")
     if out.suffix != suffix:
-        raise ValueError(f"{out}: the name of the file to write must end in {suffix}")
+        raise ValueError(f"{out}: the file name must end in {suffix}")
     if out.is_dir():
-        raise ValueError(f"{out}: is a folder; give the name of a file")
+        raise ValueError(f"{out}: is a folder, must be a file")
     if not out.parent.is_dir():
-        raise ValueError(f"{out}: cannot be written, there is no folder {out.parent}")
+        raise ValueError(f"{out}: cannot be written, the folder {out.parent} does not exist")
     if not os.access(out.parent, os.W_OK):
         raise ValueError(f"{out}: cannot be written, no permission to write in {out.parent}")
 

@@ -1,4 +1,4 @@
-"""What is known of items and of users beside their ratings: genres, titles, numbers, profiles.
+"""Descriptions of items and users in a ratings log: genres, titles, numbers, profiles.
 
 Shape legend: I items, U users, K topics, F features.
 """
@@ -16,10 +16,10 @@ MOVIELENS_GENRES = (
     "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy",
     "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western",
 )  # fmt: skip
-"""Columns 7 to 24 of u.item; column 6, `unknown`, says only that there is none of these."""
+"""Columns 7 to 24 of u.item; column 6, `unknown`, is not used."""
 
-NOTHING_KNOWN = "none"
-"""Name of the single all-zero column that stands where nothing is known."""
+NO_COLUMNS = "none"
+"""Name of the single all-zero column of a log without descriptions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,41 +27,41 @@ class Descriptions:
     """Rows that describe items, or users, by id."""
 
     row_of: dict[str, int]
-    """Row of each id that is described."""
+    """Row of each described id."""
     titles: list[str]
-    """Title of each row; empty where there is none."""
+    """Title of each row; empty if unknown."""
     genres: np.ndarray
-    """[rows, K] float64, 0 or 1; K is 0 for users and where there are no genres."""
+    """[rows, K] float64, 0 or 1; K is 0 for users and without genres."""
     genre_names: tuple[str, ...]
     numbers: np.ndarray
-    """[rows, F] float64, any range; NaN where a number is not known."""
+    """[rows, F] float64, any range; NaN if unknown."""
     number_names: tuple[str, ...]
 
     def features(self, ids: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...]]:
         """[ids, F] float32 in [-1, 1] and their names: genres as 0 or 1, numbers scaled by their range.
 
-        What is not known is put in the middle: the median of a number, no genre.
+        Unknown numbers are imputed by the median; an unknown item has no genre.
         """
         rows = self._rows(ids)
         numbers = np.full((len(ids), len(self.number_names)), np.nan)
         numbers[rows >= 0] = self.numbers[rows[rows >= 0]]
         columns = np.column_stack([self._genres(rows), *(_scaled(column) for column in numbers.T)])
         if columns.shape[1] == 0:
-            return np.zeros((len(ids), 1), np.float32), (NOTHING_KNOWN,)
+            return np.zeros((len(ids), 1), np.float32), (NO_COLUMNS,)
         return columns.astype(np.float32), self.genre_names + self.number_names
 
     def topics(self, ids: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...]]:
-        """[ids, K] float64 on the simplex and the names: genres in equal parts, uniform where none."""
+        """[ids, K] float64 on the simplex and the names: equal weights for an item's genres, uniform without genres."""
         genres = self._genres(self._rows(ids))
         if genres.shape[1] == 0:
-            return np.ones((len(ids), 1)), (NOTHING_KNOWN,)
+            return np.ones((len(ids), 1)), (NO_COLUMNS,)
         genres[genres.sum(1) == 0] = 1.0
         return genres / genres.sum(1, keepdims=True), self.genre_names
 
     def titles_of(self, ids: Sequence[str]) -> list[str]:
-        """The title of each id; the id itself where none is known."""
-        known = {key: self.titles[row] for key, row in self.row_of.items()}
-        return [known.get(key) or key for key in ids]
+        """The title of each id; the id itself if unknown."""
+        titles = {key: self.titles[row] for key, row in self.row_of.items()}
+        return [titles.get(key) or key for key in ids]
 
     def _rows(self, ids: Sequence[str]) -> np.ndarray:
         return np.array([self.row_of.get(key, -1) for key in ids], int)
@@ -72,7 +72,7 @@ class Descriptions:
         return genres
 
 
-NOTHING = Descriptions(
+NO_DESCRIPTIONS = Descriptions(
     row_of={},
     titles=[],
     genres=np.zeros((0, 0)),
@@ -80,7 +80,7 @@ NOTHING = Descriptions(
     numbers=np.zeros((0, 0)),
     number_names=(),
 )
-"""Descriptions of nobody and nothing."""
+"""For a log without descriptions."""
 
 
 def _scaled(column: np.ndarray) -> np.ndarray:
@@ -88,7 +88,7 @@ def _scaled(column: np.ndarray) -> np.ndarray:
         return np.zeros_like(column)
     column = np.where(np.isnan(column), np.nanmedian(column), column)
     least, greatest = column.min(), column.max()
-    # Halved first: the difference of two large numbers may overflow.
+    # Halved before subtracting: the difference of two large numbers may overflow.
     half_range = greatest / 2 - least / 2
     if half_range == 0:
         return np.zeros_like(column)
@@ -98,10 +98,10 @@ def _scaled(column: np.ndarray) -> np.ndarray:
 def rows_of(
     path: Path, delimiter: str = ",", encoding: str = "utf-8-sig", quoted: bool = True
 ) -> Iterator[tuple[int, list[str]]]:
-    """(line number, fields) of each row that is not empty.
+    """(line number, fields) of each non-empty row.
 
     Raises:
-        ValueError: the file is not text, or its quotes do not match; names the file and the line.
+        ValueError: wrong encoding or unmatched quotes; names the file and the line.
     """
     with path.open(encoding=encoding, newline="") as file:
         reader = csv.reader(
@@ -135,7 +135,7 @@ def read_movielens_items(path: Path) -> Descriptions:
     """Read u.item of MovieLens-100K: 24 fields, `id|title|release|video release|url|unknown|18 genres`.
 
     Raises:
-        ValueError: a row has another form; names the file and the line.
+        ValueError: a malformed row; names the file and the line.
     """
     row_of: dict[str, int] = {}
     titles: list[str] = []
@@ -162,29 +162,29 @@ def read_movielens_items(path: Path) -> Descriptions:
 
 
 def read_movielens_users(path: Path) -> Descriptions:
-    """Read u.user of MovieLens-100K: `id|age|gender|occupation|zip code`; the zip code is not kept.
+    """Read u.user of MovieLens-100K: `id|age|gender|occupation|zip code`; the zip code is dropped.
 
     Raises:
-        ValueError: a row has another form; names the file and the line.
+        ValueError: a malformed row; names the file and the line.
     """
     row_of: dict[str, int] = {}
-    people: list[tuple[float, float, str]] = []
+    users: list[tuple[float, float, str]] = []
     for line, row in rows_of(path, "|", "latin-1", quoted=False):
         if len(row) != 5 or not row[1].isdecimal() or row[2] not in ("M", "F"):
             raise ValueError(f"{path}:{line}: must be id|age|M or F|occupation|zip code")
         if row[0] in row_of:
             raise ValueError(f"{path}:{line}: user {row[0]!r} appears twice")
-        row_of[row[0]] = len(people)
-        people.append((float(row[1]), float(row[2] == "F"), row[3]))
-    occupations = tuple(sorted({occupation for _, _, occupation in people}))
-    is_of = [[float(occupation == each) for each in occupations] for _, _, occupation in people]
+        row_of[row[0]] = len(users)
+        users.append((float(row[1]), float(row[2] == "F"), row[3]))
+    occupations = tuple(sorted({occupation for _, _, occupation in users}))
+    indicators = [[float(occupation == each) for each in occupations] for _, _, occupation in users]
     return Descriptions(
         row_of=row_of,
-        titles=[""] * len(people),
-        # Being 0 or 1 they need no scaling, as genres; the order of the columns follows from that.
-        genres=np.array([[female, *own] for (_, female, _), own in zip(people, is_of, strict=True)]),
+        titles=[""] * len(users),
+        # Stored as genres because they are 0 or 1 and need no scaling.
+        genres=np.array([[female, *own] for (_, female, _), own in zip(users, indicators, strict=True)]),
         genre_names=("female", *(f"occupation: {each}" for each in occupations)),
-        numbers=np.array([[age] for age, _, _ in people]),
+        numbers=np.array([[age] for age, _, _ in users]),
         number_names=("age",),
     )
 
@@ -193,15 +193,15 @@ def read_item_csv(path: Path) -> Descriptions:
     """Read a CSV with a column `item`, optional `title` and `genres` (separated by |), and numeric columns.
 
     Raises:
-        ValueError: `item` is missing or empty, a row has another number of fields, an item appears twice or a
-            number is none (an empty cell is allowed: not known); names the file and the line.
+        ValueError: `item` is missing or empty, a row has another number of fields, an item appears twice, or a cell
+            of a numeric column is not a number (empty means unknown); names the file and the line.
     """
     rows = rows_of(path)
     _, header = next(rows, (0, []))
     names = [name.strip() for name in header]
     if names.count("item") != 1 or len(set(names)) != len(names):
         found = ", ".join(names) or "none"
-        raise ValueError(f"{path}:1: must name a column item, and no column twice; found {found}")
+        raise ValueError(f"{path}:1: must name a column item, and no column twice; got {found}")
     number_names = tuple(name for name in names if name not in ("item", "title", "genres"))
     row_of: dict[str, int] = {}
     titles: list[str] = []
@@ -239,5 +239,5 @@ def _number(cell: str, where: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise ValueError(f"{where}={cell!r}: must be a finite number, or empty where it is not known")
+        raise ValueError(f"{where}={cell!r}: must be a finite number, or empty if unknown")
     return value

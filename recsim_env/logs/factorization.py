@@ -1,4 +1,4 @@
-"""Biased matrix factorisation in stars, by alternating ridge regressions.
+"""Biased matrix factorisation of ratings, by alternating ridge regressions.
 
 Shape legend: N ratings, G groups (the users, or the items), C columns of a design, D factors.
 """
@@ -8,18 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 
 BIAS_RIDGE_USERS, BIAS_RIDGE_ITEMS, FACTOR_RIDGE = 5.0, 3.0, 15.0
-"""Ridge = variance of the noise / variance of the effect. On MovieLens-100K the biases' are .86/.16 and
-.86/.30; the factors' had the least held-out error of 8, 10, 12, 15 and 20."""
+"""Ridge = variance of the noise / variance of the effect. On MovieLens-100K: 0.86/0.16 and 0.86/0.30 for the biases; of
+8, 10, 12, 15 and 20, 15 has the least held-out error for the factors."""
 
 
 @dataclass(frozen=True)
 class Grouping:
-    """Ratings sorted by the user (or the item) they belong to."""
+    """Ratings grouped by user, or by item."""
 
     order: np.ndarray
-    """[N] positions of the ratings, one group after the other."""
+    """[N] indices of the ratings, group by group."""
     starts: np.ndarray
-    """[G + 1] where each group begins in `order`."""
+    """[G + 1] start of each group in `order`."""
 
     @classmethod
     def of(cls, groups: np.ndarray, num_groups: int) -> "Grouping":
@@ -39,12 +39,12 @@ def ridge_by_group(
     """One ridge regression for each group: the posterior mean of a normal linear model with unit noise.
 
     Args:
-        grouping: which rows belong together.
+        grouping: groups of the rows.
         design: [N, C] rows x.
         target: [N] values y.
         precision: [C] prior precision (the ridge) of each coefficient, positive.
-        prior_mean: [G, C] prior mean of the coefficients, 0 when left out.
-        generator: when given, a draw from the posterior N(mean, (X'X + diag(precision))^-1), not its mean.
+        prior_mean: [G, C] prior mean of the coefficients, 0 by default.
+        generator: if given, a draw from the posterior N(mean, (X'X + diag(precision))^-1) in place of its mean.
 
     Returns:
         [G, C] float64 coefficients.
@@ -70,7 +70,7 @@ def ridge_by_group(
 
 @dataclass(frozen=True, kw_only=True)
 class Factorization:
-    """prediction = mean + user_bias[u] + item_bias[i] + user_factors[u] . item_factors[i], in stars."""
+    """prediction = mean + user_bias[u] + item_bias[i] + user_factors[u] . item_factors[i], on the scale of ratings."""
 
     mean: float
     user_bias: np.ndarray
@@ -83,7 +83,7 @@ class Factorization:
     """[I, D] float64."""
 
     def predict(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """[N] float64 predicted stars of pairs of positions."""
+        """[N] float64 predicted ratings of pairs (user index, item index)."""
         interaction = np.einsum("nd,nd->n", self.user_factors[users], self.item_factors[items])
         return self.mean + self.user_bias[users] + self.item_bias[items] + interaction
 
@@ -98,16 +98,16 @@ def fit_biases(
     num_sweeps: int = 20,
     start: Factorization | None = None,
 ) -> Factorization:
-    """Mean and shrunken biases alone (D = 0), by alternating their two closed forms.
+    """Mean and shrunken biases only (D = 0), by alternating the two closed forms.
 
     Args:
         users: [N] integers in 0..num_users-1; `items` likewise.
-        ratings: [N] stars.
+        ratings: [N] numbers.
         num_users: U; users without a rating get bias 0, items likewise.
         num_items: I.
         ridges: of the user biases and of the item biases.
         num_sweeps: alternations.
-        start: where to begin; zero biases when left out.
+        start: initial biases, 0 by default.
     """
     count_of_user = np.bincount(users, minlength=num_users) + ridges[0]
     count_of_item = np.bincount(items, minlength=num_items) + ridges[1]
@@ -139,7 +139,7 @@ def fit_factors(
 ) -> Factorization:
     """Biases and `num_factors` factors by alternating least squares with ridge.
 
-    Arguments as in `fit_biases`; `generator` draws the factors' starting point (N(0, .1^2)).
+    Arguments as in `fit_biases`; `generator` draws the initial factors from N(0, 0.1^2).
     """
     biases = fit_biases(users, items, ratings, num_users, num_items)
     centred = ratings - biases.mean
@@ -173,7 +173,7 @@ def held_out_errors(
     generator: np.random.Generator,
     share: float = 0.1,
 ) -> dict[str, float]:
-    """Root mean squared error, in stars, on a random `share` of the ratings (at least one) held out.
+    """Root mean squared error on a random `share` of the ratings (at least one), held out.
 
     Returns:
         `global_mean`, `biases` and `factorisation`.
@@ -189,4 +189,4 @@ def held_out_errors(
         "biases": biases.predict(*pairs),
         "factorisation": factors.predict(*pairs),
     }
-    return {name: float(np.sqrt(np.mean((stars - truth) ** 2))) for name, stars in predictions.items()}
+    return {name: float(np.sqrt(np.mean((predicted - truth) ** 2))) for name, predicted in predictions.items()}

@@ -1,34 +1,15 @@
-"""How like a real ratings log a simulated one is: statistics of a log, and their comparison.
+"""Fidelity of a simulated ratings log: statistics of a log, and their comparison with those of a real log.
 
 Shape legend: N ratings, U users, I items, K topics.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from recsim_env.logs.factorization import fit_biases, held_out_errors
 
-TOLERANCES = {
-    "rating histogram (JS, bits)": 0.0023,
-    "user bias, sd": 0.050,
-    "item bias, sd": 0.078,
-    "residual, sd": 0.041,
-    "user means (W1)": 0.055,
-    "user sds (W1)": 0.027,
-    "item popularity, Gini": 0.017,
-    "ratings per user (KS)": 0.088,
-    "residual spectrum, excess of top 10": 0.020,
-    "genre cosine in a user, excess": 0.007,
-    "log popularity x item bias, correlation": 0.123,
-    "RMSE of biases - of factors": 0.008,
-}
-"""Largest difference, by statistic, that is still noise: 95% of the differences between two random halves of
-the users of MovieLens-100K are smaller. With the definitions below, over 40 pairs of halves: .0018, .043,
-.054, .039, .054, .026, .016, .074, .026, .008, .088, .0095."""
-
-_GAIN = "RMSE of biases - of factors"
 _REFERENCE_NUM_USERS, _REFERENCE_NUM_RATINGS = 943, 100_000
 _BLOCK = 1000
 _NUM_FACTORS = 16
@@ -36,34 +17,33 @@ _NUM_FACTORS = 16
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LogStatistics:
-    """What `log_statistics` measures. NaN where a log is too small for it."""
+    """Statistics of a log; NaN if a log is too small for them."""
 
     rating_shares: np.ndarray
     """[5] float64: share of each rating."""
-    mean_rating: float
     user_bias_sd: float
-    """Standard deviation between users, in stars, free of sampling noise; the next two likewise."""
+    """Standard deviation between users, corrected for sampling noise; the next two likewise."""
     item_bias_sd: float
     residual_sd: float
     user_means: np.ndarray
     """[U] float64: mean rating of each user."""
     user_sds: np.ndarray
-    """Standard deviation (n - 1) of the ratings of each user who gave two or more."""
+    """Standard deviation (n - 1) of the ratings of each user with two or more."""
     popularity_gini: float
     ratings_per_user: np.ndarray
     """[U] int64."""
     spectrum_excess: float
-    """Share of the ten largest principal components in the residuals, less that in shuffled residuals."""
+    """Share of the ten largest principal components of the residuals, minus that of shuffled residuals."""
     genre_excess: float
-    """Mean cosine of the genres of two items of one user, less that of two ratings drawn at random."""
+    """Mean cosine of the genres of two items of one user, minus that of two random ratings."""
     popularity_bias_correlation: float
-    factorisation_gain: float
-    """Held-out RMSE of biases alone less that with 16 factors: how much taste there is to be learnt."""
+    factorization_gain: float
+    """Held-out RMSE of biases only, minus that with 16 factors: the gain of personalisation."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """One statistic of a real and a simulated log; for a distribution `real` and `simulated` are its mean."""
+    """One statistic of a real and of a simulated log; for a distribution, `real` and `simulated` are means."""
 
     statistic: str
     real: float
@@ -73,7 +53,7 @@ class Comparison:
 
     @property
     def is_close(self) -> bool:
-        """Whether the difference is within the tolerance; a difference that is NaN is not."""
+        """Whether the difference is within the tolerance; False for NaN."""
         return abs(self.difference) <= self.tolerance
 
 
@@ -84,21 +64,21 @@ def log_statistics(
     item_topics: np.ndarray | None = None,
     seed: int = 0,
 ) -> LogStatistics:
-    """Measure a log.
+    """Compute the statistics of a log.
 
     Args:
-        users: [N] integers that name users, in any range; those who do not occur do not count.
-        items: [N] integers that name items, likewise.
+        users: [N] integer ids of users, in any range.
+        items: [N] integer ids of items, likewise.
         ratings: [N] integers in 1..5.
         item_topics: [I, K] float64, indexed by `items`; without it `genre_excess` is NaN.
-        seed: keys the shuffling of residuals and the hold-out, so that two logs of the same pairs share them.
+        seed: of the shuffled residuals and the hold-out; two logs of the same pairs share them.
 
     Raises:
-        ValueError: the arrays differ in length, are empty, or a rating is outside 1..5.
+        ValueError: the arrays differ in length or are empty, or a rating is outside 1..5.
     """
     if not len(users) == len(items) == len(ratings) > 0:
         lengths = f"{len(users)} users, {len(items)} items, {len(ratings)} ratings"
-        raise ValueError(f"{lengths}: must be as many of each, and some")
+        raise ValueError(f"{lengths}: must be arrays of the same length, at least 1")
     if ratings.min() < 1 or ratings.max() > 5:
         raise ValueError(f"ratings from {ratings.min()} to {ratings.max()}: must be in 1..5")
     topics = None if item_topics is None else item_topics[items]
@@ -107,7 +87,7 @@ def log_statistics(
     user_counts, item_counts = np.bincount(users), np.bincount(items)
     means = np.bincount(users, ratings) / user_counts
     squares = np.bincount(users, (ratings - means[users]) ** 2)
-    several = user_counts > 1
+    has_several = user_counts > 1
     components = variance_components(users, items, ratings)
     generator = np.random.default_rng(seed)
     gain = np.nan
@@ -117,18 +97,17 @@ def log_statistics(
         gain = errors["biases"] - errors["factorisation"]
     return LogStatistics(
         rating_shares=np.bincount(ratings, minlength=6)[1:] / len(ratings),
-        mean_rating=float(ratings.mean()),
         user_bias_sd=components.user_sd,
         item_bias_sd=components.item_sd,
         residual_sd=components.residual_sd,
         user_means=means,
-        user_sds=np.sqrt(squares[several] / (user_counts[several] - 1)),
+        user_sds=np.sqrt(squares[has_several] / (user_counts[has_several] - 1)),
         popularity_gini=gini(item_counts),
         ratings_per_user=user_counts,
         spectrum_excess=_spectrum_excess(users, items, components.residuals, generator),
         genre_excess=np.nan if topics is None else _genre_excess(users, topics),
         popularity_bias_correlation=_correlation(np.log(item_counts), components.item_bias),
-        factorisation_gain=gain,
+        factorization_gain=gain,
     )
 
 
@@ -148,10 +127,10 @@ class VarianceComponents:
 def variance_components(
     users: np.ndarray, items: np.ndarray, ratings: np.ndarray, num_rounds: int = 60
 ) -> VarianceComponents:
-    """Crossed random effects by expectation-maximisation, users and items independent given the data.
+    """Crossed random effects by expectation-maximisation, with users and items independent given the data.
 
-    In a round, with ridges v_e/v_u and v_e/v_i: effects b by ridge regression; v <- mean of b^2 plus mean of
-    v_e/(n + ridge); v_e <- squared residuals over N less the effects' degrees of freedom, sum n/(n + ridge).
+    Each round, with ridges v_e/v_u and v_e/v_i: effects b by ridge regression; v <- mean of b^2 plus mean of
+    v_e/(n + ridge); v_e <- squared residuals / (N - degrees of freedom of the effects), which are sum n/(n + ridge).
     """
     user_counts, item_counts = np.bincount(users), np.bincount(items)
     total = max(float(np.var(ratings)), 1e-9)
@@ -178,50 +157,6 @@ def variance_components(
     )
 
 
-def compare(real: LogStatistics, simulated: LogStatistics) -> list[Comparison]:
-    """Compare statistic by statistic; those that are NaN in the real log are left out.
-
-    The tolerances are `TOLERANCES`, widened by sqrt(943 / U) for a real log of fewer than 943 users, as the
-    noise of a mean over users grows; the last, a mean over ratings held out, by sqrt(100000 / N).
-    """
-    by_users = max(1.0, float(np.sqrt(_REFERENCE_NUM_USERS / len(real.user_means))))
-    by_ratings = max(1.0, float(np.sqrt(_REFERENCE_NUM_RATINGS / real.ratings_per_user.sum())))
-    shares = real.rating_shares, simulated.rating_shares
-    distances = {
-        "rating histogram (JS, bits)": jensen_shannon(*shares),
-        "user means (W1)": wasserstein(real.user_means, simulated.user_means),
-        "user sds (W1)": wasserstein(real.user_sds, simulated.user_sds),
-        "ratings per user (KS)": kolmogorov_smirnov(real.ratings_per_user, simulated.ratings_per_user),
-    }
-    comparisons = []
-    for statistic, tolerance in TOLERANCES.items():
-        values = _summary(real, statistic), _summary(simulated, statistic)
-        widening = by_ratings if statistic == _GAIN else by_users
-        if np.isnan(values[0]):
-            continue
-        comparisons.append(
-            Comparison(
-                statistic=statistic,
-                real=values[0],
-                simulated=values[1],
-                difference=distances.get(statistic, values[1] - values[0]),
-                tolerance=tolerance * widening,
-            )
-        )
-    return comparisons
-
-
-def table(comparisons: Sequence[Comparison]) -> str:
-    """The comparisons as lines of text: statistic, real, simulated, difference, tolerance, verdict."""
-    lines = [f"{'statistic':<40}{'real':>10}{'simulated':>11}{'difference':>12}{'tolerance':>11}"]
-    for each in comparisons:
-        lines.append(
-            f"{each.statistic:<40}{each.real:>10.4f}{each.simulated:>11.4f}{each.difference:>12.4f}"
-            f"{each.tolerance:>11.4f}  {'ok' if each.is_close else 'NOT OK'}"
-        )
-    return "\n".join(lines)
-
-
 def jensen_shannon(p: np.ndarray, q: np.ndarray) -> float:
     """Jensen-Shannon divergence of two distributions over the same values, in bits, 0..1."""
     middle = (p + q) / 2
@@ -230,15 +165,12 @@ def jensen_shannon(p: np.ndarray, q: np.ndarray) -> float:
         some = shares > 0
         return float(np.sum(shares[some] * np.log2(shares[some] / middle[some])))
 
-    # Rounding may leave a negative zero's worth.
+    # Rounding may give a tiny negative number.
     return max(0.0, (divergence(p) + divergence(q)) / 2)
 
 
 def wasserstein(a: np.ndarray, b: np.ndarray) -> float:
-    """Wasserstein-1 distance of two samples: the area between their distribution functions.
-
-    NaN where a sample is empty.
-    """
+    """Wasserstein-1 distance of two samples: the area between their distribution functions; NaN for an empty sample."""
     if not len(a) or not len(b):
         return float("nan")
     values, of_a, of_b = _distribution_functions(a, b)
@@ -252,10 +184,71 @@ def kolmogorov_smirnov(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def gini(counts: np.ndarray) -> float:
-    """Gini coefficient of non-negative counts: 0 when all are equal, near 1 when one has everything."""
+    """Gini coefficient of non-negative counts: 0 if all are equal, 1 - 1/n if all but one are 0."""
     ordered = np.sort(counts)
     ranks = 2.0 * np.arange(1, len(ordered) + 1) - len(ordered) - 1
     return float(ranks @ ordered / (len(ordered) * ordered.sum()))
+
+
+STATISTICS: dict[str, tuple[float, Callable[[LogStatistics], float | np.ndarray], Callable[..., float] | None]] = {
+    "rating histogram (JS, bits)": (0.0023, lambda log: log.rating_shares, jensen_shannon),
+    "user bias, sd": (0.050, lambda log: log.user_bias_sd, None),
+    "item bias, sd": (0.078, lambda log: log.item_bias_sd, None),
+    "residual, sd": (0.041, lambda log: log.residual_sd, None),
+    "user means (W1)": (0.055, lambda log: log.user_means, wasserstein),
+    "user sds (W1)": (0.027, lambda log: log.user_sds, wasserstein),
+    "item popularity, Gini": (0.017, lambda log: log.popularity_gini, None),
+    "ratings per user (KS)": (0.088, lambda log: log.ratings_per_user, kolmogorov_smirnov),
+    "residual spectrum, excess of top 10": (0.020, lambda log: log.spectrum_excess, None),
+    "genre cosine in a user, excess": (0.007, lambda log: log.genre_excess, None),
+    "log popularity x item bias, correlation": (0.123, lambda log: log.popularity_bias_correlation, None),
+    "RMSE of biases - of factors": (0.008, lambda log: log.factorization_gain, None),
+}
+"""Tolerance, values and distance (by default the difference) of each statistic.
+
+A tolerance is the 95% quantile of the difference between two random halves of the users of MovieLens-100K. With the
+definitions of this module, over 40 pairs of halves: 0.0018, 0.043, 0.054, 0.039, 0.054, 0.026, 0.016, 0.074, 0.026,
+0.008, 0.088, 0.0095.
+"""
+
+
+def compare(real: LogStatistics, simulated: LogStatistics) -> list[Comparison]:
+    """Compare the statistics of two logs, without those that are NaN in the real log.
+
+    The tolerances are those of `STATISTICS`, multiplied by sqrt(943 / U) for a real log of fewer than 943 users, like
+    the noise of a mean over users; the last, a mean over held-out ratings, by sqrt(100000 / N).
+    """
+    by_users = max(1.0, float(np.sqrt(_REFERENCE_NUM_USERS / len(real.user_means))))
+    by_ratings = max(1.0, float(np.sqrt(_REFERENCE_NUM_RATINGS / real.ratings_per_user.sum())))
+    comparisons = []
+    for statistic, (tolerance, values_of, distance) in STATISTICS.items():
+        values = values_of(real), values_of(simulated)
+        # A histogram is shown as the mean rating, a distribution as its mean.
+        means = [_mean_rating(each) if distance is jensen_shannon else _mean(each) for each in values]
+        if not np.isnan(means[0]):
+            difference = distance(*values) if distance else means[1] - means[0]
+            widening = by_ratings if statistic == "RMSE of biases - of factors" else by_users
+            comparisons.append(
+                Comparison(
+                    statistic=statistic,
+                    real=means[0],
+                    simulated=means[1],
+                    difference=difference,
+                    tolerance=tolerance * widening,
+                )
+            )
+    return comparisons
+
+
+def table(comparisons: Sequence[Comparison]) -> str:
+    """The comparisons as a table in plain text."""
+    lines = [f"{'statistic':<40}{'real':>10}{'simulated':>11}{'difference':>12}{'tolerance':>11}"]
+    for each in comparisons:
+        lines.append(
+            f"{each.statistic:<40}{each.real:>10.4f}{each.simulated:>11.4f}{each.difference:>12.4f}"
+            f"{each.tolerance:>11.4f}  {'ok' if each.is_close else 'NOT OK'}"
+        )
+    return "\n".join(lines)
 
 
 def _distribution_functions(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -264,21 +257,12 @@ def _distribution_functions(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, n
     return values, shares[0], shares[1]
 
 
-def _summary(log: LogStatistics, statistic: str) -> float:
-    return {
-        "rating histogram (JS, bits)": log.mean_rating,
-        "user bias, sd": log.user_bias_sd,
-        "item bias, sd": log.item_bias_sd,
-        "residual, sd": log.residual_sd,
-        "user means (W1)": float(log.user_means.mean()),
-        "user sds (W1)": float(log.user_sds.mean()) if len(log.user_sds) else np.nan,
-        "item popularity, Gini": log.popularity_gini,
-        "ratings per user (KS)": float(log.ratings_per_user.mean()),
-        "residual spectrum, excess of top 10": log.spectrum_excess,
-        "genre cosine in a user, excess": log.genre_excess,
-        "log popularity x item bias, correlation": log.popularity_bias_correlation,
-        "RMSE of biases - of factors": log.factorisation_gain,
-    }[statistic]
+def _mean(values: float | np.ndarray) -> float:
+    return float(np.mean(values)) if np.size(values) else float("nan")
+
+
+def _mean_rating(shares: float | np.ndarray) -> float:
+    return float(np.arange(1, 6) @ shares)
 
 
 def _mean_square(values: np.ndarray) -> float:
@@ -294,18 +278,18 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float:
 def _spectrum_excess(
     users: np.ndarray, items: np.ndarray, residuals: np.ndarray, generator: np.random.Generator
 ) -> float:
-    """Among the 1,000 most active users and most popular items, so that its cost has a bound."""
+    """Computed on the 1,000 most active users and most popular items, to bound the cost."""
     active, popular = (np.argsort(-np.bincount(ids), kind="stable")[:_BLOCK] for ids in (users, items))
     if min(len(active), len(popular)) <= 20:
-        return float("nan")  # ten components would be half of everything
+        return float("nan")  # too few for ten components to mean anything
     row, column = np.full(users.max() + 1, -1), np.full(items.max() + 1, -1)
     row[active], column[popular] = np.arange(len(active)), np.arange(len(popular))
     inside = (row[users] >= 0) & (column[items] >= 0)
-    place, values = (row[users[inside]], column[items[inside]]), residuals[inside]
+    cells, values = (row[users[inside]], column[items[inside]]), residuals[inside]
 
     def share_of_ten(values: np.ndarray) -> float:
         matrix = np.zeros((len(active), len(popular)))
-        matrix[place] = values
+        matrix[cells] = values
         if len(active) > len(popular):
             matrix = matrix.T
         variances = np.linalg.eigvalsh(matrix @ matrix.T)
@@ -316,14 +300,14 @@ def _spectrum_excess(
 
 
 def _genre_excess(users: np.ndarray, topics: np.ndarray) -> float:
-    """`topics` [N, K] of each rating's item. A sum of unit vectors has as its square all their cosines."""
+    """`topics` [N, K] of the item of each rating. The squared norm of a sum of unit vectors is the sum of cosines."""
     directions = topics / np.linalg.norm(topics, axis=1, keepdims=True)
     counts = np.bincount(users)
     sums = np.stack([np.bincount(users, column) for column in directions.T], axis=1)
-    several = counts > 1
-    if not several.any():
+    has_several = counts > 1
+    if not has_several.any():
         return float("nan")
-    pairs = counts[several] * (counts[several] - 1.0)
-    within = ((sums[several] ** 2).sum(1) - counts[several]) / pairs
+    pairs = counts[has_several] * (counts[has_several] - 1.0)
+    within = ((sums[has_several] ** 2).sum(1) - counts[has_several]) / pairs
     overall = directions.mean(0)
     return float(within.mean() - overall @ overall)

@@ -1,4 +1,4 @@
-"""A world fitted to a ratings log: its items, its users and its rating scale, kept in one .npz file.
+"""A world fitted to a ratings log: items, users and rating scale, stored in one .npz file.
 
 The rating model, in units of rating noise (eps is standard normal, independent for each rating):
     opinion = rating_bias[u] + rating_scale[u] * (interests[u] . item_factors[i] + quality[i] + eps)
@@ -22,7 +22,7 @@ import numpy as np
 from recsim_env.atomic_file import printable, write_atomically
 
 FORMAT_VERSION = 1
-"""Of the .npz; a file of another version is refused."""
+"""Version of the .npz; other versions are rejected."""
 
 _NUMBERS: dict[str, tuple[str, type, float, float]] = {
     # field: (shape, type, least, greatest)
@@ -40,7 +40,7 @@ _NUMBERS: dict[str, tuple[str, type, float, float]] = {
     "rating_cuts": ("4", np.float64, -np.inf, np.inf),
 }
 _MAX_BYTES = 2**31
-"""Of all arrays of a file together: a fit of a few million users."""
+"""Limit for all arrays of a file together; enough for a few million users."""
 
 _DAMAGE = (ValueError, TypeError, AttributeError, KeyError, RuntimeError, OSError, EOFError, MemoryError)
 _DAMAGE += (RecursionError, zipfile.BadZipFile, zlib.error)
@@ -58,24 +58,24 @@ _NAMES = {
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class FittedWorld:
-    """Items, users and rating scale of one log. Checks itself when made; its arrays are read-only."""
+    """Items, users and rating scale of one log. Validated on construction; the arrays are read-only."""
 
     item_ids: np.ndarray
     """[I] unicode, in order of first rating in the log."""
     titles: np.ndarray
-    """[I] unicode; the id where no title is known."""
+    """[I] unicode; the id if the title is unknown."""
     item_factors: np.ndarray
-    """[I, D] float64: what interests multiply; the first factor varies most."""
+    """[I, D] float64: multiplied by interests; in descending order of variance."""
     item_topics: np.ndarray
-    """[I, K] float64, rows on the simplex: genres in equal parts, uniform where there is none."""
+    """[I, K] float64, rows on the simplex: equal weights on the genres, uniform without genres."""
     topic_names: np.ndarray
     """[K] unicode."""
     quality: np.ndarray
-    """[I] float64: what all think of an item, in units of rating noise; mean over the log's ratings 0."""
+    """[I] float64: common opinion of an item, in units of rating noise; mean 0 over the ratings of the log."""
     appeal: np.ndarray
-    """[I] float64, mean 0 and standard deviation 1: what makes one click, from the log's popularity."""
+    """[I] float64, mean 0 and standard deviation 1: attraction before consumption, from the popularity in the log."""
     item_features: np.ndarray
-    """[I, F] float32 in [-1, 1]: content that anyone can see."""
+    """[I, F] float32 in [-1, 1]: observable content."""
     feature_names: np.ndarray
     """[F] unicode."""
     num_item_ratings: np.ndarray
@@ -87,17 +87,17 @@ class FittedWorld:
     rating_bias: np.ndarray
     """[U] float64: leniency; mean 0."""
     rating_scale: np.ndarray
-    """[U] float64, positive, geometric mean 1: how far a user's opinions spread."""
+    """[U] float64, positive, geometric mean 1: spread of a user's opinions."""
     user_profiles: np.ndarray
-    """[U, P] float32 in [-1, 1]: what the platform knows of a user."""
+    """[U, P] float32 in [-1, 1]: observable profile."""
     profile_names: np.ndarray
     """[P] unicode."""
     num_user_ratings: np.ndarray
     """[U] int64, at least 1."""
     rating_cuts: np.ndarray
-    """[4] float64, ascending: the opinions that divide 1 from 2, 2 from 3, 3 from 4 and 4 from 5."""
+    """[4] float64, ascending: opinions that separate the ratings 1 to 5."""
     fit_facts: dict[str, Any]
-    """How it was fitted: source, seed, num_factors, num_ratings, held-out RMSE; JSON values only."""
+    """Facts about the fit: source, seed, num_factors, num_ratings, held-out RMSE; JSON values only."""
 
     def __post_init__(self) -> None:
         sizes: dict[str, int] = {"4": 4}
@@ -107,12 +107,16 @@ class FittedWorld:
             if array.dtype != kind:
                 raise ValueError(f"{name}: must be {np.dtype(kind)}, got {array.dtype}")
             if not (np.isfinite(array) & (array >= least) & (array <= greatest)).all():
-                raise ValueError(f"{name}: must hold finite numbers in [{least}, {greatest}]")
+                raise ValueError(f"{name}: must be finite numbers in [{least}, {greatest}]")
         for name, shape in _NAMES.items():
             array = np.asarray(getattr(self, name))
             _check_shape(name, array, shape, sizes)
             if array.dtype.kind != "U":
                 raise ValueError(f"{name}: must be text, got {array.dtype}")
+            try:
+                "".join(array.tolist()).encode()
+            except UnicodeEncodeError as error:
+                raise ValueError(f"{name}: must be valid Unicode ({error.reason})") from error
         if not isinstance(self.fit_facts, dict):
             raise ValueError(f"fit_facts={self.fit_facts!r}: must be a dict")
         if not np.allclose(self.item_topics.sum(1), 1.0):
@@ -132,8 +136,8 @@ class FittedWorld:
         """Draw ratings of pairs.
 
         Args:
-            users: [N] integers, positions in `user_ids`.
-            items: [N] integers, positions in `item_ids`.
+            users: [N] integers, indices into `user_ids`.
+            items: [N] integers, indices into `item_ids`.
             generator: source of the noise.
 
         Returns:
@@ -142,14 +146,14 @@ class FittedWorld:
         affinity = np.einsum("nd,nd->n", self.interests[users], self.item_factors[items])
         noise = generator.standard_normal(len(affinity))
         opinion = self.rating_bias[users] + self.rating_scale[users] * (affinity + self.quality[items] + noise)
-        # "left" counts the cuts strictly below, as the model says.
+        # side="left" counts the cuts strictly below the opinion.
         return 1 + np.searchsorted(self.rating_cuts, opinion, side="left").astype(np.int64)
 
     def save(self, path: Path | str) -> None:
         """Write one .npz, atomically.
 
         Raises:
-            OSError: `path` cannot be written; nothing is left behind.
+            OSError: `path` cannot be written.
         """
         arrays = {name: getattr(self, name) for name in (*_NUMBERS, *_NAMES)}
         buffer = io.BytesIO()
@@ -163,42 +167,42 @@ class FittedWorld:
 
     @classmethod
     def load(cls, path: Path | str) -> "FittedWorld":
-        """Read what `save` wrote; nothing in the file is executed.
+        """Read the file of `save`, without pickle.
 
         Raises:
-            FileNotFoundError: there is no such file.
-            ValueError: the file is damaged, of another version or not a fitted world; the message says which.
+            FileNotFoundError: the file does not exist.
+            ValueError: the file is damaged, has another version or is not a fitted world.
         """
         path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(f"{printable(path)}: no such file; expected a fitted world (.npz)")
         try:
-            found = _read_arrays(path)
+            arrays = _read_arrays(path)
         except _DAMAGE as error:
             raise ValueError(f"{path}: not a fitted world (.npz), or damaged ({_first_line(error)})") from error
         fields = {field.name for field in dataclasses.fields(cls)}
-        version = found.pop("format_version", None)
+        version = arrays.pop("format_version", None)
         if version is None or version.shape != () or version.dtype.kind != "i":
             raise ValueError(f"{path}: not a fitted world (no format_version)")
         if int(version) != FORMAT_VERSION:
-            raise ValueError(f"{path}: format_version {int(version)}, this program reads {FORMAT_VERSION}; fit again")
-        if set(found) != fields:
-            wrong = ", ".join(sorted(set(found) ^ fields))
+            raise ValueError(f"{path}: format_version {int(version)}, expected {FORMAT_VERSION}; fit the log again")
+        if set(arrays) != fields:
+            wrong = ", ".join(sorted(set(arrays) ^ fields))
             raise ValueError(f"{path}: not a fitted world (missing or unknown: {wrong})")
         try:
-            facts = json.loads(str(found.pop("fit_facts")))
-            return cls(fit_facts=facts, **found)
+            facts = json.loads(str(arrays.pop("fit_facts")))
+            return cls(fit_facts=facts, **arrays)
         except _DAMAGE as error:
             raise ValueError(f"{path}: damaged ({_first_line(error)})") from error
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an .npz, whose declared sizes are checked before anything is decompressed or allocated."""
+    """The arrays of an .npz; declared sizes are checked before anything is decompressed or allocated."""
     arrays = {}
     with zipfile.ZipFile(path) as archive:
         size = sum(entry.file_size for entry in archive.infolist())
         if size > _MAX_BYTES:
-            raise ValueError(f"holds {size:,} bytes; at most {_MAX_BYTES:,} are read")
+            raise ValueError(f"declares {size:,} bytes; the limit is {_MAX_BYTES:,}")
         for entry in archive.infolist():
             with archive.open(entry) as file:
                 version = np.lib.format.read_magic(file)
@@ -208,7 +212,9 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
                 shape, _, dtype = read_header(file)
                 num_bytes = math.prod(shape) * dtype.itemsize
                 if file.tell() + num_bytes != entry.file_size:
-                    raise ValueError(f"{entry.filename}: its header claims {num_bytes:,} bytes, which are not there")
+                    raise ValueError(
+                        f"{entry.filename} declares {num_bytes:,} bytes, and has {entry.file_size:,} with its header"
+                    )
                 file.seek(0)
                 arrays[entry.filename.removesuffix(".npy")] = np.lib.format.read_array(file, allow_pickle=False)
     return arrays

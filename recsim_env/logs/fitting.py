@@ -13,15 +13,15 @@ from recsim_env.logs.ordinal_posterior import draw_ordinal_model
 from recsim_env.logs.reading import RatingsLog, read_log
 
 FIT_VERSION = 1
-"""Raise it when the same log and seed give another world: worlds kept from before are then fitted again."""
+"""Increase it when the same log and seed give a different world: cached worlds are then fitted again."""
 
 _APPEAL_PSEUDO_RATINGS = 5.0
 
 
 def appeal_of(num_item_ratings: np.ndarray) -> np.ndarray:
-    """[I] float64, mean 0 and standard deviation 1 (all 0 where items are equally popular).
+    """[I] float64, mean 0 and standard deviation 1 (all 0 if items are equally popular).
 
-    log(n + 5), standardised: items rated once and thrice hardly differ, as their counts are mostly luck.
+    log(n + 5), standardised: small counts are mostly noise, and hardly differ.
     """
     logarithm = np.log(num_item_ratings + _APPEAL_PSEUDO_RATINGS)
     spread = logarithm.std()
@@ -38,13 +38,13 @@ def fit_log(
 def fit_ratings(log: RatingsLog, *, num_factors: int = 16, seed: int = 0) -> FittedWorld:
     """Fit the rating model of `fitted_world` to a log.
 
-    Biased matrix factorisation in stars (its held-out error goes into `fit_facts`), then one draw from the
-    posterior of the ordinal model, started there. The result depends on the log and the arguments alone.
+    Biased matrix factorisation of the ratings (its held-out error goes into `fit_facts`), then one draw from the
+    posterior of the ordinal model, initialised with it. The result depends only on the log and the arguments.
 
     Args:
-        log: what was read.
+        log: a ratings log.
         num_factors: D, 1..256; at most one less than the number of users and of items is used.
-        seed: 0 or more; keys the hold-out and every draw.
+        seed: 0 or more; seed of the hold-out and of all draws.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -61,9 +61,9 @@ def fit_ratings(log: RatingsLog, *, num_factors: int = 16, seed: int = 0) -> Fit
     hold_out, start, posterior = (np.random.default_rng([seed, purpose]) for purpose in range(3))
 
     errors = held_out_errors(*ratings, num_users, num_items, num_factors, hold_out)
-    factorisation = fit_factors(*ratings, num_users, num_items, num_factors, start)
-    known_of_items = np.c_[np.ones(num_items), appeal, log.item_features]
-    model = draw_ordinal_model(*ratings, factorisation, known_of_items, posterior)
+    factorization = fit_factors(*ratings, num_users, num_items, num_factors, start)
+    covariates = np.c_[np.ones(num_items), appeal, log.item_features]
+    model = draw_ordinal_model(*ratings, factorization, covariates, posterior)
     return FittedWorld(
         item_ids=log.item_ids,
         titles=log.titles,

@@ -1,8 +1,8 @@
-"""A joint distribution of observed columns of different kinds: a Gaussian copula within categories.
+"""A joint distribution of columns of different kinds: a Gaussian copula within categories.
 
-A row's category (an occupation, say) has its own share; given it, latent scores y ~ N(mean of the category,
-covariance), and each column is a function of its own score: an indicator is 1 above its threshold, a number
-is the quantile at Phi(y).
+A row has a category (such as an occupation). Given the category, latent scores y ~ N(mean of the category,
+covariance), and each column is a function of its score: an indicator is 1 above its threshold, a number is the
+quantile at Phi(y).
 
 Shape legend: R rows, C columns, G categories.
 """
@@ -17,25 +17,25 @@ from recsim_env.logs.json_arrays import rounded, symmetric, triangle
 from recsim_env.logs.normal_distribution import normal_cdf, normal_density, normal_quantile
 
 INDICATOR, GENRE, NUMBER = "indicator", "genre", "number"
-"""Kinds of columns: 0 or 1; 0 or 1 where each row has at least one 1 among its genres; any number."""
+"""Kinds of columns: 0 or 1; 0 or 1 with at least one 1 among the genres of a row; any number."""
 
 _LEVELS = normal_cdf(np.linspace(-3.5, 3.5, 33))
 _LEVELS[[0, -1]] = 0.0, 1.0
 _CATEGORY_RIDGE = 20.0
-"""A category of 20 rows goes half-way from what all rows have in common to its own mean."""
+"""The mean of a category with 20 rows is shrunken half-way to the mean of all rows."""
 _CALIBRATION_ROWS, _CALIBRATION_ROUNDS = 20_000, 6
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class MixedColumns:
-    """The distribution; `fit` measures it, `draw` draws from it."""
+class GaussianCopula:
+    """The distribution, with `fit` and `draw`."""
 
     names: tuple[str, ...]
     kinds: tuple[str, ...]
     parameters: tuple[tuple[float, ...], ...]
-    """For each column: (chance of a score above the threshold,), or 33 quantiles, closer in the tails."""
+    """For each column: (probability of a score above the threshold,), or 33 quantiles, denser in the tails."""
     category_names: tuple[str, ...]
-    """Of G categories; a single one named "" where there are none."""
+    """Of G categories; a single one named "" without categories."""
     category_shares: np.ndarray
     """[G] float64, summing to 1."""
     category_means: np.ndarray
@@ -54,12 +54,12 @@ class MixedColumns:
             and self.covariance.shape == (num_columns, num_columns)
         )
         if not is_whole:
-            raise ValueError("columns, categories, means and covariance do not fit each other")
+            raise ValueError("columns, categories, means and covariance have inconsistent shapes")
         arrays = [self.category_shares, self.category_means, self.covariance]
         if not all(np.isfinite(each).all() for each in (*map(np.asarray, self.parameters), *arrays)):
-            raise ValueError("a number is not finite")
+            raise ValueError("numbers must be finite")
         if (self.category_shares < 0).any() or abs(self.category_shares.sum() - 1.0) > 1e-3:
-            raise ValueError("the categories' shares must be 0 or more and sum to 1")
+            raise ValueError("the shares of the categories must not be negative and must sum to 1")
 
     @classmethod
     def fit(
@@ -69,8 +69,8 @@ class MixedColumns:
         values: np.ndarray,
         categories: np.ndarray,
         category_names: Sequence[str],
-    ) -> "MixedColumns":
-        """Measure the distribution of rows.
+    ) -> "GaussianCopula":
+        """Estimate the distribution of rows.
 
         Args:
             names: C names.
@@ -90,7 +90,7 @@ class MixedColumns:
         weights = counts / (counts + _CATEGORY_RIDGE) if len(counts) > 1 else np.zeros(1)
         means = overall + weights[:, None] * (sums / np.maximum(counts, 1)[:, None] - overall)
         deviations = scores - means[categories]
-        # A share above or below the common one is a shift of the score against a fixed threshold.
+        # A category's share of an indicator is a shift of the score relative to a fixed threshold.
         shift = normal_quantile(_inside(means)) - normal_quantile(_inside(overall))
         spread = np.where(is_number, deviations.std(0), 1.0)
         columns = cls(
@@ -134,8 +134,8 @@ class MixedColumns:
             values[without, genres[nearest]] = 1.0
         return values, categories
 
-    def _calibrated(self, shares: np.ndarray) -> "MixedColumns":
-        """The same with thresholds at which genres have their `shares` after every row was given one."""
+    def _calibrated(self, shares: np.ndarray) -> "GaussianCopula":
+        """The same with thresholds at which genres keep their `shares` although each row gets at least one."""
         columns, genres = self, [kind == GENRE for kind in self.kinds]
         for _ in range(_CALIBRATION_ROUNDS if any(genres) else 0):
             drawn = columns.draw(_CALIBRATION_ROWS, np.random.default_rng(0))[0].mean(0)
@@ -150,7 +150,7 @@ class MixedColumns:
         return columns
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values, rounded; of the covariance the lower triangle."""
+        """JSON values, rounded; the lower triangle of the covariance."""
         return {
             "columns": [
                 {"name": name, "kind": kind, "parameters": rounded(parameters)}
@@ -166,8 +166,8 @@ class MixedColumns:
         }
 
     @classmethod
-    def from_json(cls, content: dict[str, Any]) -> "MixedColumns":
-        """Read what `to_json` wrote; `ValueError`, `KeyError` or `TypeError` if it is something else."""
+    def from_json(cls, content: dict[str, Any]) -> "GaussianCopula":
+        """The inverse of `to_json`; `ValueError`, `KeyError` or `TypeError` for other content."""
         columns, categories = content["columns"], content["categories"]
         means = [each["means"] for each in categories]
         return cls(
@@ -182,7 +182,7 @@ class MixedColumns:
 
 
 def _normal_scores(column: np.ndarray) -> np.ndarray:
-    """Normal quantiles of the ranks, ties sharing theirs, standardised; zeros for a constant column."""
+    """Normal quantiles of the mid-ranks, standardised; zeros for a constant column."""
     ordered = np.sort(column)
     twice_rank = np.searchsorted(ordered, column, "left") + np.searchsorted(ordered, column, "right")
     scores = normal_quantile(twice_rank / (2.0 * len(column)))
@@ -195,10 +195,10 @@ def _inside(shares: np.ndarray) -> np.ndarray:
 
 
 def _latent_correlation(deviations: np.ndarray, values: np.ndarray, is_number: np.ndarray) -> np.ndarray:
-    """[C, C]: correlation of the scores behind the columns.
+    """[C, C] correlation of the latent scores.
 
-    An indicator with share p and threshold t correlates less with a number than its score does: divide by
-    phi(t) / sqrt(p (1 - p)) (biserial correlation). For two indicators: the tetrachoric correlation.
+    For an indicator with share p and threshold t, and a number: the biserial correlation, which is the correlation
+    divided by phi(t) / sqrt(p (1 - p)). For two indicators: the tetrachoric correlation.
     """
     spread = deviations.std(0)
     normalised = deviations / np.where(spread > 1e-9, spread, 1.0)
@@ -212,7 +212,7 @@ def _latent_correlation(deviations: np.ndarray, values: np.ndarray, is_number: n
             correlation[a, b] = correlation[b, a] = _tetrachoric(values[:, a] > 0, values[:, b] > 0)
     correlation = np.clip(correlation, -0.95, 0.95)
     np.fill_diagonal(correlation, 1.0)
-    # Made of pairs, it need not be a correlation matrix of all: take off what is negative.
+    # Pairwise estimates need not be positive semi-definite: clip negative eigenvalues.
     strengths, directions = np.linalg.eigh(correlation)
     correlation = (directions * np.maximum(strengths, 1e-6)) @ directions.T
     root = np.sqrt(np.diag(correlation))
@@ -220,7 +220,7 @@ def _latent_correlation(deviations: np.ndarray, values: np.ndarray, is_number: n
 
 
 def _tetrachoric(a: np.ndarray, b: np.ndarray) -> float:
-    """Correlation of the scores behind two indicators, as approximated by Bonett and Price (2005)."""
+    """Tetrachoric correlation of two indicators, in the approximation of Bonett and Price (2005)."""
     both, only_a, only_b, neither = (float(np.sum(each)) + 0.5 for each in (a & b, a & ~b, ~a & b, ~a & ~b))
     total = both + only_a + only_b + neither
     share_a, share_b = (both + only_a) / total, (both + only_b) / total

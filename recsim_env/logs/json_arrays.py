@@ -1,4 +1,4 @@
-"""Arrays as JSON: six significant digits, symmetric matrices as their lower triangle, a line for each row."""
+"""Arrays as JSON: six significant digits, lower triangles of symmetric matrices, one line a row."""
 
 import json
 from typing import Any
@@ -19,10 +19,10 @@ def triangle(matrix: np.ndarray) -> list[list[float]]:
 
 
 def symmetric(rows: list[list[float]]) -> np.ndarray:
-    """The symmetric matrix of which `triangle` gives the rows.
+    """The inverse of `triangle`.
 
     Raises:
-        ValueError, TypeError: the rows are not 1, 2, 3, ... numbers long.
+        ValueError, TypeError: the lengths of the rows are not 1, 2, 3, ...
     """
     matrix = np.zeros((len(rows), len(rows)))
     for position, row in enumerate(rows):
@@ -34,7 +34,7 @@ def symmetric(rows: list[list[float]]) -> np.ndarray:
 
 
 def one_line_each(value: Any, indent: str = "") -> str:
-    """JSON with a line for each inner list: a person can read it, and a changed number is a changed line."""
+    """JSON with one line for each inner list, for readable files and line-wise diffs."""
     if isinstance(value, dict) and any(isinstance(each, dict | list) for each in value.values()):
         inside = [f"{indent} {json.dumps(key)}: {one_line_each(each, indent + ' ')}" for key, each in value.items()]
         return "{\n" + ",\n".join(inside) + f"\n{indent}}}"

@@ -1,4 +1,4 @@
-"""Latent columns given observed ones: linear means, and normal deviations with one covariance.
+"""Latent columns given observed columns: linear means and Gaussian residuals.
 
 Shape legend: R rows, X observed columns, L latent columns.
 """
@@ -11,7 +11,7 @@ import numpy as np
 from recsim_env.logs.json_arrays import rounded, symmetric, triangle
 
 _RIDGE = 20.0
-"""An indicator that 20 rows have moves the mean of a latent column half as far as it does in those rows."""
+"""An indicator with 20 rows gets half of its unregularised coefficient."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -19,7 +19,7 @@ class LinearGaussian:
     """latent = intercept + observed @ coefficients + N(0, covariance)."""
 
     names: tuple[str, ...]
-    """Of the L latent columns."""
+    """Of L latent columns."""
     intercept: np.ndarray
     """[L] float64."""
     coefficients: np.ndarray
@@ -31,9 +31,9 @@ class LinearGaussian:
         num_latent = len(self.names)
         shapes = self.intercept.shape, self.coefficients.shape[1:], self.covariance.shape
         if shapes != ((num_latent,), (num_latent,), (num_latent, num_latent)):
-            raise ValueError("names, intercept, coefficients and covariance do not fit each other")
+            raise ValueError("names, intercept, coefficients and covariance have inconsistent shapes")
         if not all(np.isfinite(each).all() for each in (self.intercept, self.coefficients, self.covariance)):
-            raise ValueError("a number is not finite")
+            raise ValueError("numbers must be finite")
 
     @classmethod
     def fit(cls, names: tuple[str, ...], observed: np.ndarray, latent: np.ndarray) -> "LinearGaussian":
@@ -57,7 +57,7 @@ class LinearGaussian:
         return self.intercept + observed @ self.coefficients + deviations
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values, rounded; of the covariance the lower triangle."""
+        """JSON values, rounded; the lower triangle of the covariance."""
         return {
             "names": list(self.names),
             "intercept": rounded(self.intercept),
@@ -67,7 +67,7 @@ class LinearGaussian:
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "LinearGaussian":
-        """Read what `to_json` wrote; `ValueError`, `KeyError` or `TypeError` if it is something else."""
+        """The inverse of `to_json`; `ValueError`, `KeyError` or `TypeError` for other content."""
         names = tuple(content["names"])
         return cls(
             names=names,

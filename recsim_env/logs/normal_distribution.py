@@ -1,4 +1,7 @@
-"""The standard normal distribution function and its inverse, from a table: NumPy has neither."""
+"""The standard normal distribution for arrays, by interpolation in a table, since NumPy has none.
+
+`simulation.normal_distribution` has compiled scalar functions; fits are reproducible to the bit with these.
+"""
 
 import math
 

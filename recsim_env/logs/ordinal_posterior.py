@@ -1,18 +1,17 @@
 """One draw from the posterior of the ordinal rating model, by Gibbs sampling.
 
-Why a draw and not an estimate: posterior means are shrunken, so ratings simulated from them are too much
-alike and need inflating by hand; a draw has the spread of the population by construction, and items with few
-ratings get as much of it as the others. The sampler:
+A draw, not an estimate: posterior means are shrunken, and ratings simulated from them vary too little; a draw has
+the spread of the population by construction, for items with few ratings too. The sampler:
 
     opinion z = bias_u + scale_u (interests_u . factors_i + quality_i + eps),  rating = 1 + #{cuts < z}
-    z      | all else: normal, cut off by the rating (Albert and Chib, 1993)
+    z      | all else: truncated normal (Albert and Chib, 1993)
     user   | all else: linear regression of z / scale_u - quality_i on (1 / scale_u, factors_i)
     item   | all else: linear regression of (z - bias_u) / scale_u on (1, interests_u); prior mean linear in
-             what is known of the item (Macau: Simm et al., 2017): items with few ratings resemble their kind
+             the item's covariates (Macau: Simm et al., 2017): items with few ratings resemble similar items
     scale  | all else: on a grid of log scale
-    cuts, prior variances: moment estimates, with a few pseudo-observations so that small logs stay finite
+    cuts, prior variances: moment estimates, with a few pseudo-observations to keep small logs finite
 
-Shape legend: N ratings, U users, I items, D factors, X columns known of an item (the first is 1).
+Shape legend: N ratings, U users, I items, D factors, X covariates of an item (the first is 1).
 """
 
 import math
@@ -36,7 +35,7 @@ _PRIOR_BIAS_VARIANCE, _PRIOR_QUALITY_VARIANCE, _PRIOR_LOG_SCALE_VARIANCE, _PRIOR
 
 @dataclass(frozen=True, kw_only=True)
 class OrdinalModel:
-    """Parameters of the rating model; see the module's docstring."""
+    """Parameters of the rating model; see the docstring of the module."""
 
     bias: np.ndarray
     """[U] float64."""
@@ -53,13 +52,13 @@ class OrdinalModel:
 
 
 def matching_cuts(mean: np.ndarray, scale: np.ndarray, shares: np.ndarray, start: np.ndarray) -> np.ndarray:
-    """Cuts at which opinions N(mean, scale^2) fall into the five ratings in given shares.
+    """Cuts at which opinions N(mean, scale^2) give the five ratings with given shares.
 
     Args:
         mean: [N] float64.
         scale: [N] float64, positive.
         shares: [5] float64, positive, summing to 1.
-        start: [4] float64, where Newton's method begins.
+        start: [4] float64, initial values of Newton's method.
 
     Returns:
         [4] float64, ascending.
@@ -74,35 +73,35 @@ def matching_cuts(mean: np.ndarray, scale: np.ndarray, shares: np.ndarray, start
                 break
             slope = float((normal_density(standardised) / scale).mean())
             cuts[k] += np.clip(error / max(slope, 1e-6), -0.5, 0.5)
-    # They ascend because the shares are positive; in float arithmetic two may meet.
+    # They ascend because the shares are positive, except for rounding.
     for k in range(1, 4):
         cuts[k] = max(cuts[k], cuts[k - 1] + 1e-6)
     return cuts
 
 
 def _shrunken_variance(squares: np.ndarray, prior: float) -> np.ndarray:
-    """Mean along the first axis, with `_PSEUDO_OBSERVATIONS` of the prior value added."""
+    """Mean along the first axis, including `_PSEUDO_OBSERVATIONS` of the prior value."""
     return (squares.sum(0) + _PSEUDO_OBSERVATIONS * prior) / (len(squares) + _PSEUDO_OBSERVATIONS)
 
 
 def _canonical(interests: np.ndarray, factors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The same products, with uncorrelated interests of mean square 1 and the largest factor first."""
+    """The same products with uncorrelated interests of mean square 1, and factors in descending order of size."""
     user_basis, user_part = np.linalg.qr(interests)
     item_basis, item_part = np.linalg.qr(factors)
     left, strengths, right = np.linalg.svd(user_part @ item_part.T)
     root = math.sqrt(len(interests))
     interests, factors = user_basis @ left * root, item_basis @ right.T * (strengths / root)
-    # A singular vector's sign is arbitrary; fix it so that the result does not depend on the LAPACK in use.
+    # The sign of a singular vector is arbitrary; fixed here so that it does not depend on the LAPACK version.
     signs = np.where((factors**3).sum(0) < 0.0, -1.0, 1.0)
     return interests * signs, factors * signs
 
 
 def centred(model: OrdinalModel, num_item_ratings: np.ndarray) -> OrdinalModel:
-    """The same ratings, with interests and bias of mean 0 over users, factors and quality over ratings.
+    """The same ratings with interests and bias of mean 0 over users, and factors and quality of mean 0 over ratings.
 
     Args:
-        model: any parameters.
-        num_item_ratings: [I] integers, how often each item is rated.
+        model: parameters.
+        num_item_ratings: [I] integers.
     """
     exposure = num_item_ratings / num_item_ratings.sum()
     mean_interest, mean_factor = model.interests.mean(0), exposure @ model.factors
@@ -133,23 +132,23 @@ def _truncated_opinions(
 
 def _draw_log_scales(
     distance: np.ndarray,
-    worth: np.ndarray,
+    value: np.ndarray,
     users: np.ndarray,
     num_users: int,
     variance: float,
     generator: np.random.Generator,
 ) -> np.ndarray:
-    """[U] draws of log scale s; log p = -n s - |distance / e^s - worth|^2 / 2 - s^2 / (2 variance) + ..."""
+    """[U] draws of log scale s; log p = -n s - |distance / e^s - value|^2 / 2 - s^2 / (2 variance) + ..."""
     counts = np.bincount(users, minlength=num_users)[:, None]
     squares = np.bincount(users, distance**2, num_users)[:, None]
-    products = np.bincount(users, distance * worth, num_users)[:, None]
+    products = np.bincount(users, distance * value, num_users)[:, None]
     inverse = np.exp(-_LOG_SCALES)
     log_density = (
         -counts * _LOG_SCALES - 0.5 * squares * inverse**2 + products * inverse - 0.5 * _LOG_SCALES**2 / variance
     )
-    cell = np.argmax(log_density + generator.gumbel(size=log_density.shape), axis=1)
+    index = np.argmax(log_density + generator.gumbel(size=log_density.shape), axis=1)
     width = _LOG_SCALES[1] - _LOG_SCALES[0]
-    return _LOG_SCALES[cell] + width * (generator.random(num_users) - 0.5)
+    return _LOG_SCALES[index] + width * (generator.random(num_users) - 0.5)
 
 
 def draw_ordinal_model(
@@ -157,32 +156,32 @@ def draw_ordinal_model(
     items: np.ndarray,
     ratings: np.ndarray,
     start: Factorization,
-    known_of_items: np.ndarray,
+    covariates: np.ndarray,
     generator: np.random.Generator,
     num_sweeps: int = 40,
 ) -> OrdinalModel:
-    """Draw from the posterior; forty sweeps from the factorisation are enough for the variances to settle.
+    """Draw from the posterior; forty sweeps from the factorisation suffice for the variances to converge.
 
     Args:
         users: [N] integers in 0..U-1; every user and every item has a rating.
         items: [N] integers in 0..I-1.
         ratings: [N] integers in 1..5.
-        start: the factorisation in stars, 1 <= D < min(U, I).
-        known_of_items: [I, X] float64, column 0 is 1: the prior mean of quality and factors is linear in it.
-        generator: source of every draw.
+        start: the factorisation, 1 <= D < min(U, I).
+        covariates: [I, X] float64, column 0 is 1: the prior mean of quality and factors is linear in it.
+        generator: source of all draws.
         num_sweeps: Gibbs sweeps, at least 1.
     """
     num_users, num_items = len(start.user_bias), len(start.item_bias)
     num_factors = start.user_factors.shape[1]
     by_user, by_item = Grouping.of(users, num_users), Grouping.of(items, num_items)
-    shares = np.bincount(ratings, minlength=6)[1:] + 0.5  # half a rating each, so that no cut is at infinity
+    shares = np.bincount(ratings, minlength=6)[1:] + 0.5  # half a rating each keeps the cuts finite
     shares = shares / shares.sum()
-    stars = start.predict(users, items)
-    noise_sd = max(float(np.std(ratings - stars)), 0.1)
+    predicted = start.predict(users, items)
+    noise_sd = max(float(np.std(ratings - predicted)), 0.1)
     bias, quality = start.user_bias / noise_sd, start.item_bias / noise_sd
     interests, factors = _canonical(start.user_factors, start.item_factors / noise_sd)
     scale = np.ones(num_users)
-    cuts = np.quantile(stars / noise_sd, np.cumsum(shares)[:4]) - stars.mean() / noise_sd
+    cuts = np.quantile(predicted / noise_sd, np.cumsum(shares)[:4]) - predicted.mean() / noise_sd
 
     prior_factor_variance = _PRIOR_INTERACTION_VARIANCE / num_factors
     bias_variance, scale_variance = _PRIOR_BIAS_VARIANCE, _PRIOR_LOG_SCALE_VARIANCE
@@ -191,18 +190,18 @@ def draw_ordinal_model(
     factor_variance = _shrunken_variance(factors**2, prior_factor_variance)
     expected = np.zeros((num_items, num_factors + 1))
     regression = np.linalg.solve(
-        known_of_items.T @ known_of_items + _PSEUDO_OBSERVATIONS * np.eye(known_of_items.shape[1]),
-        known_of_items.T,
+        covariates.T @ covariates + _PSEUDO_OBSERVATIONS * np.eye(covariates.shape[1]),
+        covariates.T,
     )
 
     for _ in range(num_sweeps):
-        worth = np.einsum("nd,nd->n", interests[users], factors[items]) + quality[items]
-        mean, spread = bias[users] + scale[users] * worth, scale[users]
+        value = np.einsum("nd,nd->n", interests[users], factors[items]) + quality[items]
+        mean, spread = bias[users] + scale[users] * value, scale[users]
         cuts = matching_cuts(mean, spread, shares, cuts)
         opinion = _truncated_opinions(mean, spread, cuts, ratings, generator)
 
-        log_scale = _draw_log_scales(opinion - bias[users], worth, users, num_users, scale_variance, generator)
-        # Dividing scale, bias, opinions and cuts by one number changes no rating: keep the mean log at 0.
+        log_scale = _draw_log_scales(opinion - bias[users], value, users, num_users, scale_variance, generator)
+        # Ratings are invariant under a common scale of opinions and cuts: keep the mean log scale at 0.
         unit = math.exp(float(log_scale.mean()))
         scale = np.exp(log_scale) / unit
         opinion, cuts = opinion / unit, cuts / unit
@@ -216,7 +215,7 @@ def draw_ordinal_model(
         mean_bias = float(bias.mean())
         bias, opinion, cuts = bias - mean_bias, opinion - mean_bias, cuts - mean_bias
         bias_variance = float(_shrunken_variance(bias**2, _PRIOR_BIAS_VARIANCE))
-        # Left free although the factors' variance could carry it: the sampler then mixes in tens of sweeps.
+        # Redundant with the variance of the factors, but the sampler then mixes in tens of sweeps.
         interest_variance = _shrunken_variance(interests**2, 1.0)
 
         standardised = (opinion - bias[users]) / scale[users]
@@ -224,7 +223,7 @@ def draw_ordinal_model(
         precision = 1.0 / np.r_[quality_variance, factor_variance]
         item_side = ridge_by_group(by_item, design, standardised, precision, expected, generator)
         quality, factors = item_side[:, 0], item_side[:, 1:]
-        expected = known_of_items @ (regression @ item_side)
+        expected = covariates @ (regression @ item_side)
         unexplained = (item_side - expected) ** 2
         quality_variance = float(_shrunken_variance(unexplained[:, 0], _PRIOR_QUALITY_VARIANCE))
         factor_variance = _shrunken_variance(unexplained[:, 1:], prior_factor_variance)
@@ -233,8 +232,8 @@ def draw_ordinal_model(
         OrdinalModel(bias=bias, scale=scale, interests=interests, quality=quality, factors=factors, cuts=cuts),
         np.bincount(items, minlength=num_items),
     )
-    worth = np.einsum("nd,nd->n", model.interests[users], model.factors[items]) + model.quality[items]
-    mean = model.bias[users] + model.scale[users] * worth
+    value = np.einsum("nd,nd->n", model.interests[users], model.factors[items]) + model.quality[items]
+    mean = model.bias[users] + model.scale[users] * value
     cuts = matching_cuts(mean, model.scale[users], shares, model.cuts)
     return OrdinalModel(
         bias=model.bias,

@@ -1,4 +1,4 @@
-"""What a fitted world's items and users have in common, as a small JSON; new items and users drawn from it.
+"""Population statistics of a fitted world as a small JSON, and new items and users drawn from them.
 
 Shape legend: I items, U users, D factors, K topics, F item features, P profile features.
 """
@@ -11,20 +11,20 @@ import numpy as np
 
 from recsim_env.atomic_file import write_atomically
 from recsim_env.logs.fitted_world import FittedWorld
-from recsim_env.logs.gaussian_copula import GENRE, INDICATOR, NUMBER, MixedColumns
+from recsim_env.logs.gaussian_copula import GENRE, INDICATOR, NUMBER, GaussianCopula
 from recsim_env.logs.json_arrays import one_line_each, rounded
 from recsim_env.logs.linear_gaussian import LinearGaussian
 
 STATISTICS_VERSION = 1
-"""Of the JSON; another version is refused."""
+"""Version of the JSON; other versions are rejected."""
 
 MOVIELENS_STATISTICS = Path(__file__).parent.parent / "data" / "movielens_statistics.json"
-"""The statistics of MovieLens-100K that come with the package: moments alone, no rows, no titles."""
+"""Statistics of MovieLens-100K, part of the package: moments only, no rows and no titles."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PopulationStatistics:
-    """The distribution of items and of users, and the rating scale they share."""
+    """Distributions of items and of users, and the rating scale."""
 
     source: str
     """Name of the log."""
@@ -35,21 +35,21 @@ class PopulationStatistics:
     profile_names: tuple[str, ...]
     rating_cuts: np.ndarray
     """[4] float64, ascending."""
-    item_features: MixedColumns
-    """What is seen of items: F columns."""
+    item_features: GaussianCopula
+    """Observable features of items: F columns."""
     item_latents: LinearGaussian
     """Quality, appeal and D factors, given the features."""
-    user_profiles: MixedColumns
-    """What is seen of users: the profile columns that are no category, and the categories."""
+    user_profiles: GaussianCopula
+    """Observable profiles of users: the columns that are not categories, and the categories."""
     user_latents: LinearGaussian
     """Rating bias, log rating scale and D interests, given all P profile columns."""
     summary: dict[str, float]
-    """What the log's own items and users measure; see `summary_of`."""
+    """Summary of the items and users of the log; see `summary_of`."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DrawnItems:
-    """Items that resemble those of the log; fields as in `FittedWorld`."""
+    """Items drawn from the statistics; fields as in `FittedWorld`."""
 
     item_factors: np.ndarray
     """[I, D] float64."""
@@ -67,7 +67,7 @@ class DrawnItems:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DrawnUsers:
-    """Users who resemble those of the log; fields as in `FittedWorld`."""
+    """Users drawn from the statistics; fields as in `FittedWorld`."""
 
     interests: np.ndarray
     """[U, D] float64."""
@@ -83,7 +83,7 @@ class DrawnUsers:
 def summary_of(items: FittedWorld | DrawnItems, users: FittedWorld | DrawnUsers) -> dict[str, float]:
     """Standard deviations in units of rating noise, and the correlation of appeal with quality.
 
-    `interaction_sd` is that of interests . factors over all pairs of a user and an item, about 0.
+    `interaction_sd` is the root mean square of interests . factors over all pairs of a user and an item.
     """
     interest_moments = users.interests.T @ users.interests / len(users.interests)
     factor_moments = items.item_factors.T @ items.item_factors / len(items.item_factors)
@@ -99,10 +99,10 @@ def summary_of(items: FittedWorld | DrawnItems, users: FittedWorld | DrawnUsers)
 
 
 def statistics_of(world: FittedWorld) -> PopulationStatistics:
-    """Measure a fitted world.
+    """Estimate the statistics of a fitted world.
 
-    Features of zeros and ones are indicators (genres, if named as topics and nearly every item has one),
-    others numbers. Profile columns named `group: value` of which each user has exactly one are a category.
+    Features of zeros and ones are indicators (genres, if topics have the same names and at least 99% of the items have
+    one), others are numbers. Profile columns named `group: value`, exactly one 1 for each user, are categories.
     """
     feature_names, topic_names = tuple(world.feature_names.tolist()), tuple(world.topic_names.tolist())
     profile_names = tuple(world.profile_names.tolist())
@@ -113,8 +113,8 @@ def statistics_of(world: FittedWorld) -> PopulationStatistics:
         is_genre[:] = False
     feature_kinds = np.where(is_genre, GENRE, np.where(_is_indicator(features), INDICATOR, NUMBER))
     is_category = _category_columns(profiles, profile_names)
-    others, own_category = profiles[:, ~is_category], profiles[:, is_category]
-    names_of_others, category_names = (
+    columns, categories = profiles[:, ~is_category], profiles[:, is_category]
+    column_names, category_names = (
         tuple(name for name, inside in zip(profile_names, which, strict=True) if inside)
         for which in (~is_category, is_category)
     )
@@ -125,7 +125,7 @@ def statistics_of(world: FittedWorld) -> PopulationStatistics:
         feature_names=feature_names,
         profile_names=profile_names,
         rating_cuts=world.rating_cuts,
-        item_features=MixedColumns.fit(
+        item_features=GaussianCopula.fit(
             feature_names, feature_kinds.tolist(), features, np.zeros(len(features), int), ("",)
         ),
         item_latents=LinearGaussian.fit(
@@ -133,11 +133,11 @@ def statistics_of(world: FittedWorld) -> PopulationStatistics:
             features,
             np.column_stack([world.quality, world.appeal, world.item_factors]),
         ),
-        user_profiles=MixedColumns.fit(
-            names_of_others,
-            np.where(_is_indicator(others), INDICATOR, NUMBER).tolist(),
-            others,
-            own_category.argmax(1) if category_names else np.zeros(len(profiles), int),
+        user_profiles=GaussianCopula.fit(
+            column_names,
+            np.where(_is_indicator(columns), INDICATOR, NUMBER).tolist(),
+            columns,
+            categories.argmax(1) if category_names else np.zeros(len(profiles), int),
             category_names or ("",),
         ),
         user_latents=LinearGaussian.fit(
@@ -150,10 +150,7 @@ def statistics_of(world: FittedWorld) -> PopulationStatistics:
 
 
 def draw_items(statistics: PopulationStatistics, num_items: int, generator: np.random.Generator) -> DrawnItems:
-    """Draw a catalogue; every draw comes from `generator`.
-
-    An item's topics are its genres in equal parts, uniform where there is none.
-    """
+    """Draw a catalogue with `generator`. Topics are equal weights on an item's genres, uniform without genres."""
     features, _ = statistics.item_features.draw(num_items, generator)
     latents = statistics.item_latents.draw(features, generator)
     topics = np.zeros((num_items, len(statistics.topic_names)))
@@ -173,7 +170,7 @@ def draw_items(statistics: PopulationStatistics, num_items: int, generator: np.r
 
 
 def draw_users(statistics: PopulationStatistics, num_users: int, generator: np.random.Generator) -> DrawnUsers:
-    """Draw a population; every draw comes from `generator`."""
+    """Draw a population with `generator`."""
     columns = statistics.user_profiles
     values, categories = columns.draw(num_users, generator)
     profiles = np.zeros((num_users, len(statistics.profile_names)))
@@ -193,10 +190,10 @@ def draw_users(statistics: PopulationStatistics, num_users: int, generator: np.r
 
 
 def save_statistics(statistics: PopulationStatistics, path: Path | str) -> None:
-    """Write the JSON, atomically, numbers with six significant digits.
+    """Write the JSON atomically, with six significant digits.
 
     Raises:
-        OSError: `path` cannot be written; nothing is left behind.
+        OSError: `path` cannot be written.
     """
     content = {
         "version": STATISTICS_VERSION,
@@ -216,16 +213,16 @@ def save_statistics(statistics: PopulationStatistics, path: Path | str) -> None:
 
 
 def load_statistics(path: Path | str = MOVIELENS_STATISTICS) -> PopulationStatistics:
-    """Read what `save_statistics` wrote; by default what comes with the package.
+    """Read the file of `save_statistics`, by default the statistics in the package.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is something else, damaged or of another version.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is not valid, or has another version.
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
         if content["version"] != STATISTICS_VERSION:
-            raise ValueError(f"version {content['version']}, this program reads {STATISTICS_VERSION}")
+            raise ValueError(f"version {content['version']}, expected {STATISTICS_VERSION}")
         statistics = PopulationStatistics(
             source=content["source"],
             num_factors=int(content["num_factors"]),
@@ -233,14 +230,14 @@ def load_statistics(path: Path | str = MOVIELENS_STATISTICS) -> PopulationStatis
             feature_names=tuple(content["feature_names"]),
             profile_names=tuple(content["profile_names"]),
             rating_cuts=np.array(content["rating_cuts"], float),
-            item_features=MixedColumns.from_json(content["item_features"]),
+            item_features=GaussianCopula.from_json(content["item_features"]),
             item_latents=LinearGaussian.from_json(content["item_latents"]),
-            user_profiles=MixedColumns.from_json(content["user_profiles"]),
+            user_profiles=GaussianCopula.from_json(content["user_profiles"]),
             user_latents=LinearGaussian.from_json(content["user_latents"]),
             summary={name: float(value) for name, value in content["summary"].items()},
         )
         _check(statistics)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path}: not population statistics ({type(error).__name__}: {error})") from error
     return statistics
 
@@ -251,16 +248,16 @@ def _check(statistics: PopulationStatistics) -> None:
         raise ValueError(f"rating_cuts={cuts.tolist()}: must be 4 ascending numbers")
     if statistics.item_features.names != statistics.feature_names:
         raise ValueError("the columns of item_features must be feature_names")
-    known = {*statistics.user_profiles.names, *statistics.user_profiles.category_names}
-    if not set(statistics.profile_names) <= known:
+    columns = {*statistics.user_profiles.names, *statistics.user_profiles.category_names}
+    if not set(statistics.profile_names) <= columns:
         raise ValueError("a profile column is neither a column of user_profiles nor a category")
     num_latent = 2 + statistics.num_factors
-    for latents, seen in (
+    for latents, names in (
         (statistics.item_latents, statistics.feature_names),
         (statistics.user_latents, statistics.profile_names),
     ):
-        if latents.coefficients.shape != (len(seen), num_latent):
-            raise ValueError(f"coefficients must have shape [{len(seen)}, {num_latent}]")
+        if latents.coefficients.shape != (len(names), num_latent):
+            raise ValueError(f"coefficients must have shape [{len(names)}, {num_latent}]")
 
 
 def _numbered(name: str, count: int) -> list[str]:
@@ -272,11 +269,11 @@ def _is_indicator(values: np.ndarray) -> np.ndarray:
 
 
 def _category_columns(profiles: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
-    """[P] bool: the columns of the first group `group: value` in which each user has exactly one 1."""
+    """[P] bool: the columns of the first group of columns `group: value` with exactly one 1 for each user."""
     groups = [name.partition(": ")[0] if ": " in name else "" for name in names]
     for group in dict.fromkeys(each for each in groups if each):
         columns = np.array([each == group for each in groups])
-        own = profiles[:, columns]
-        if _is_indicator(own).all() and (own.sum(1) == 1).all():
+        values = profiles[:, columns]
+        if _is_indicator(values).all() and (values.sum(1) == 1).all():
             return columns
     return np.zeros(len(groups), bool)

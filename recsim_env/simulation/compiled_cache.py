@@ -14,11 +14,15 @@ import hashlib
 import itertools
 import os
 import secrets
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from numba.core import event as events
 from numba.core.bytecode import FunctionIdentity
 from numba.core.caching import IndexDataCacheFile
+
+from recsim_env.timed_line import timed_line
 
 
 def make_names_unique() -> None:
@@ -44,6 +48,32 @@ def _save(self: Any, key: Any, data: Any) -> None:
     if entries.get(key) != name:
         entries[key] = name
         self._save_index(entries)
+
+
+class _CompilationLine(events.Listener):
+    """Reports the compilation of this project's functions in the terminal, with its duration."""
+
+    def __init__(self) -> None:
+        self._line: AbstractContextManager[None] | None = None
+        self._depth = 0
+
+    def on_start(self, event: events.Event) -> None:
+        function = event.data["dispatcher"].py_func
+        if self._depth == 0 and function.__module__.startswith(("recsim_env.", "agents.")):
+            self._line = timed_line(f"compiling {function.__name__.strip('_')}, once for these sizes")
+            self._line.__enter__()
+        self._depth += 1
+
+    def on_end(self, event: events.Event) -> None:
+        self._depth -= 1
+        if self._depth == 0 and self._line is not None:
+            self._line.__exit__(None, None, None)
+            self._line = None
+
+
+def report_compilation() -> None:
+    """Report compilation in the terminal from now on."""
+    events.register("numba:compile", _CompilationLine())
 
 
 def drop_stale_cache(package: Path, *called: Path) -> None:

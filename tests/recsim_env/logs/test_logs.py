@@ -1,7 +1,9 @@
 """Fitting a world to a ratings log, keeping it, and the command line."""
 
+import io
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -234,12 +236,41 @@ def test_a_damaged_or_foreign_file_is_refused_in_one_line(tmp_path: Path, made_w
         "nan": rewritten(quality=arrays["quality"] * np.nan),
         "cuts": rewritten(rating_cuts=arrays["rating_cuts"][::-1]),
         "facts": rewritten(fit_facts=np.array("{")),
+        "nested facts": rewritten(fit_facts=np.array("[" * 100_000)),
+        "surrogates": rewritten(titles=np.array(["\ud800"] * len(made_world.titles))),
+        "header of a terabyte": claiming(content, 10**12),
     }
     for name, bytes_ in damaged.items():
         path.write_bytes(bytes_)
         with pytest.raises(ValueError, match=r"world\.npz: ") as caught:
             FittedWorld.load(path)
         assert "\n" not in str(caught.value), name
+
+
+def claiming(content: bytes, num_items: int) -> bytes:
+    """The .npz with another array of qualities, whose header declares `num_items` numbers that do not exist."""
+    source, target = zipfile.ZipFile(io.BytesIO(content)), io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        for name in source.namelist():
+            data = source.read(name)
+            if name == "quality.npy":
+                header = io.BytesIO()
+                np.lib.format.write_array_header_1_0(
+                    header, {"descr": "<f8", "fortran_order": False, "shape": (num_items,)}
+                )
+                data = header.getvalue() + b"\0" * 800
+            archive.writestr(name, data)
+    return target.getvalue()
+
+
+def test_a_file_that_unpacks_to_too_many_bytes_is_refused_unread(
+    tmp_path: Path, made_world: FittedWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_world.save(tmp_path / "world.npz")
+    monkeypatch.setattr("recsim_env.logs.fitted_world._MAX_BYTES", 10_000)
+    monkeypatch.setattr(np.lib.format, "read_array", None)
+    with pytest.raises(ValueError, match=r"world\.npz: .* the limit is 10,000"):
+        FittedWorld.load(tmp_path / "world.npz")
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
@@ -297,6 +328,7 @@ def test_the_commands_fit_describe_and_check_a_log(
         (["fit", "bad.csv", "--out", "w.npz"], "bad.csv:2: rating='9'"),
         (["fit", "good.csv", "--out", "absent/w.npz"], "absent/w.npz: cannot be written"),
         (["fit", "good.csv", "--out", "good.csv"], "must end in .npz"),
+        (["fit", "good.csv", "--out", "w\0.npz"], "null character"),
         (["fit", "good.csv", "--out", "w.npz", "--num-factors", "0"], "num_factors=0"),
         (["fit", "good.csv", "--out", "w.npz", "--items", "absent.csv"], "absent.csv: no such file"),
         (["statistics", "good.csv", "--out", "s.json"], "good.csv: not a fitted world"),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from recsim_env.logs import FittedWorld, fit_log
-from recsim_env.logs.gaussian_copula import INDICATOR, NUMBER, MixedColumns
+from recsim_env.logs.gaussian_copula import INDICATOR, NUMBER, GaussianCopula
 from recsim_env.logs.population_statistics import (
     MOVIELENS_STATISTICS,
     PopulationStatistics,
@@ -126,7 +126,7 @@ def test_the_correlation_behind_indicators_and_numbers_is_found() -> None:
     scores = np.random.default_rng(0).multivariate_normal(np.zeros(3), truth, MANY)
     values = np.c_[scores[:, :2] > [0.5, 1.3], np.exp(scores[:, 2])]
     kinds, nobody = (INDICATOR, INDICATOR, NUMBER), np.zeros(MANY, int)
-    columns = MixedColumns.fit(("a", "b", "c"), kinds, values, nobody, ("",))
+    columns = GaussianCopula.fit(("a", "b", "c"), kinds, values, nobody, ("",))
     np.testing.assert_allclose(columns.covariance, truth, atol=0.04)
     drawn, _ = columns.draw(MANY, np.random.default_rng(1))
     np.testing.assert_allclose(np.corrcoef(drawn.T), np.corrcoef(values.T), atol=0.04)
@@ -222,9 +222,10 @@ def test_damaged_statistics_are_refused_in_one_line(
 
 
 def test_text_that_is_no_json_and_a_missing_file_are_told_apart(tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_text("half of {")
-    with pytest.raises(ValueError, match="not population statistics"):
-        load_statistics(tmp_path / "a.json")
+    for text in ("half of {", "[" * 100_000):
+        (tmp_path / "a.json").write_text(text)
+        with pytest.raises(ValueError, match="not population statistics"):
+            load_statistics(tmp_path / "a.json")
     with pytest.raises(FileNotFoundError):
         load_statistics(tmp_path / "b.json")
 
