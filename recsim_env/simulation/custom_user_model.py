@@ -53,7 +53,7 @@ class UserModel:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Another process has compiled functions of its own to replace."""
-        return _own_users, (self._given,)
+        return _user_model, (self._given,)
 
     def adapted(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """The compiled function with your functions in it, however deep down; itself if none of them is called."""
@@ -82,7 +82,7 @@ def _is_compiled(value: Any) -> bool:
     return isinstance(value, types.FunctionType) if numba_config.DISABLE_JIT else hasattr(value, "py_func")
 
 
-def _own_users(functions: dict[str, Callable[..., Any]]) -> UserModel:
+def _user_model(functions: dict[str, Callable[..., Any]]) -> UserModel:
     return UserModel(**functions)
 
 

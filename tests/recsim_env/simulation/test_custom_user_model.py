@@ -71,7 +71,7 @@ def dialled_response(session, item, affinity, p):
     return user_model.respond(session, item, affinity, p)
 
 
-def with_own_users(simulator: Simulator, user_model: UserModel) -> Simulator:
+def with_custom_user_models(simulator: Simulator, user_model: UserModel) -> Simulator:
     world = dataclasses.replace(simulator.world, user_model=user_model)
     mine = Simulator(world, simulator.config, len(simulator))
     start(mine)
@@ -104,7 +104,7 @@ def step_with_dial(user_model: UserModel, dial: int, value: float, **world):
     dials are at 0, do what the package's users do.
     """
     plain = make_simulator(num_sessions=NUM_LANES, slate_size=3, continue_probability=1.0, **world)
-    mine = with_own_users(plain, user_model)
+    mine = with_custom_user_models(plain, user_model)
     mine.sessions["custom"][HALF:, dial] = value
     for simulator in (mine, plain):
         simulator.step(np.tile([0, 1, 2], (NUM_LANES, 1)))
@@ -154,7 +154,7 @@ def test_an_own_change_of_the_user_is_the_one_that_happens(parts):
 
 def test_users_leave_when_an_own_function_says_so_and_not_before(parts):
     plain = make_simulator(num_sessions=2, patience=0.1, patience_skip=1.0, choice_intercept=-CERTAIN)
-    mine = with_own_users(plain, parts)
+    mine = with_custom_user_models(plain, parts)
     mine.sessions["custom"][1, LAST_STEP] = 4.0
     slates, ends = np.zeros((2, 1), np.int64), []
     for _ in range(4):
@@ -229,7 +229,7 @@ def test_annotations_and_defaults_are_no_other_arguments():
     assert UserModel(has_left=annotated).adapted(user_model.has_left).py_func is annotated
 
 
-def test_wrong_own_users_are_refused_by_the_env_in_one_line():
+def test_wrong_custom_users_are_refused_by_the_env_in_one_line():
     with pytest.raises(ValueError, match=r"^UserModel\(has_gone=...\): unknown; must be one of .*has_left.*$"):
         gymnasium.make(VIDEO_ID, user_model=UserModel(has_gone=dialled_leaving))
 

@@ -103,7 +103,7 @@ def test_each_lane_of_a_vector_env_is_the_single_env_with_its_seed():
             assert same(observation, lane_of(rows[step + 1], lane))
 
 
-def test_a_single_env_goes_on_as_long_as_own_users_stay():
+def test_a_single_env_goes_on_as_long_as_custom_users_stay():
     env = gymnasium.make(VIDEO_ID, user_model=LOVERS, session_length=40).unwrapped
     env.reset(seed=0)
     env.simulator.sessions["patience"] = -1.0  # which means nothing to these users
@@ -161,7 +161,7 @@ def test_own_numbers_are_part_of_the_state_that_is_saved_and_restored():
     assert same([envs.step(action) for action in actions[10:]], first)
 
 
-def test_the_platform_has_seen_of_each_item_what_own_users_make_of_it():
+def test_the_platform_has_seen_of_each_item_what_custom_users_make_of_it():
     simulator = make(1).simulator
     topic = simulator.world.item_records["topics"][:, 0]
     oldest = simulator.world.item_statistics[-1].astype(float)
@@ -175,7 +175,7 @@ def test_the_platform_has_seen_of_each_item_what_own_users_make_of_it():
     assert 0.9 < error.std() < 1.1
 
 
-def test_the_latent_state_and_the_myopic_oracle_expect_what_own_users_do():
+def test_the_latent_state_and_the_myopic_oracle_expect_what_custom_users_do():
     envs = make(50)
     observations, _ = envs.reset(seed=4)
     latent = envs.latent_state()
@@ -187,7 +187,7 @@ def test_the_latent_state_and_the_myopic_oracle_expect_what_own_users_do():
     assert (oracle.act(observations, np.ones(50, bool)) == expected.argmax(1)).all()
 
 
-def test_the_foresight_oracle_looks_through_own_users():
+def test_the_foresight_oracle_looks_through_custom_user_models():
     envs = make(50)
     observations, _ = envs.reset(seed=5)
     topic = envs.latent_state()["candidate_factors"][:, :, 0]
@@ -196,7 +196,7 @@ def test_the_foresight_oracle_looks_through_own_users():
     assert (oracle.act(observations, np.ones(50, bool)) == topic.argmax(1)).all()
 
 
-def test_the_planning_oracle_foresees_that_own_users_leave_after_what_they_love_most():
+def test_the_planning_oracle_foresees_that_custom_users_leave_after_what_they_love_most():
     envs = make(12, session_length=12)
     planner = PlanningOracle(num_futures=6, num_options=1_000)  # foresight, which knows our users alone, ranks badly
     myopic, planned = (evaluate(agent, envs, seed=6) for agent in (LookaheadOracle(), planner))
@@ -205,7 +205,7 @@ def test_the_planning_oracle_foresees_that_own_users_leave_after_what_they_love_
     assert planned.returns.mean() > 2.0 * myopic.returns.mean()
 
 
-def test_the_logged_visit_of_a_warm_user_is_one_of_own_users():
+def test_the_logged_visit_of_a_warm_user_is_one_of_custom_user_models():
     envs = make(100, overrides={"population": {"warm_share": 1.0}, "behaviour": {"rating_probability": 1.0}})
     envs.reset(seed=7)
     sessions, topics = envs.simulator.sessions, envs.simulator.world.item_records["topics"]
@@ -252,7 +252,7 @@ def test_identical_copies_of_the_functions_give_bit_equal_worlds_and_courses(cop
     assert plain.simulator.sessions.tobytes() == mine.simulator.sessions.tobytes()
 
 
-def test_own_users_are_about_as_fast_as_those_of_the_package(copies):
+def test_custom_users_are_about_as_fast_as_those_of_the_package(copies):
     ways = [gymnasium.make_vec(VIDEO_ID, 256, overrides=OVERRIDES, **own) for own in ({}, {"user_model": copies})]
     slates = np.zeros((256, 1), np.int64)
     for envs in ways:
@@ -291,7 +291,7 @@ def test_a_copied_env_shares_the_world_and_what_was_compiled():
     assert again.simulator.world is env.simulator.world
 
 
-def test_own_users_take_effect_in_another_process(tmp_path):
+def test_custom_users_take_effect_in_another_process(tmp_path):
     """There, `user_model` has compiled functions of its own."""
 
     @njit
@@ -373,7 +373,7 @@ def without_compiler() -> dict:
     return json.loads(ran.stdout)
 
 
-def test_own_users_do_the_same_without_the_compiler(without_compiler):
+def test_custom_users_do_the_same_without_the_compiler(without_compiler):
     compiled, plain = course_of_lovers(), without_compiler["course"]
     assert len(compiled) == len(plain)
     for one, other in zip(compiled, plain, strict=True):
