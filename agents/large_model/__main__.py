@@ -1,11 +1,11 @@
-"""The large model's commands: `train`, `evaluate`, `recommend`, `profile`, `latency`; `COMMAND --help` says more."""
+"""The large model's commands: `train`, `evaluate`, `recommend`, `profile`, `latency`; see `COMMAND --help`."""
 
 import sys
 
 from agents.large_model.commands import evaluate, latency, profile, recommend, train
 from agents.terminal import run_command
 
-_ABOUT = "A Transformer over what a person was shown and answered, trained by reinforcement."
+_ABOUT = "A Transformer over the items shown and their feedback, trained by supervision, distillation and PPO."
 
 
 def main(arguments: list[str]) -> int:

@@ -13,6 +13,7 @@ from agents.large_model.rollout import Teacher
 from agents.large_model.session_state import check_history
 from agents.networks.item_content import ItemContent
 from agents.networks.schema import Schema
+from agents.references.lookahead import LookaheadOracle
 
 _NUM_TUNING_SESSIONS = 200
 
@@ -69,7 +70,7 @@ class TrainingWorlds:
             env if getattr(env, "num_envs", None) == num_envs else env.remake(num_envs=num_envs) for env in envs
         ]
         self._worlds: dict[int, TrainingWorld] = {}
-        self._oracles: dict[int, Any] = {}
+        self._oracles: dict[int, LookaheadOracle] = {}
 
     def schema(self, has_images: bool, has_audio: bool) -> Schema:
         """The columns of all scenarios; catalogues of one scenario have the same columns."""
@@ -91,8 +92,6 @@ class TrainingWorlds:
     def teacher(self, world: TrainingWorld) -> Teacher:
         """The scores of the lookahead oracle, with value weights tuned in the scenario's first catalogue."""
         if world.teacher is None:
-            from agents.references.lookahead import LookaheadOracle
-
             if world.scenario not in self._oracles:
                 self._log(f"{world.name}: tuning the teacher, a lookahead oracle")
                 oracle = LookaheadOracle(self.envs[world.scenario], num_tuning_sessions=_NUM_TUNING_SESSIONS)

@@ -1,1 +1,1 @@
-"""One file for each command of `python -m agents.large_model`."""
+"""Commands of the large model, one module each; PyTorch is imported when a command runs, not for its help."""

@@ -1,4 +1,4 @@
-"""`recommend`: one person's history in, ranked items with scores out."""
+"""`recommend`: rank items for one user's history."""
 
 import argparse
 import json
@@ -6,15 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from rich.table import Table
 
-from agents.large_model.commands.evaluate import add_model_arguments
-from agents.large_model.person import Person, PersonError
-from agents.large_model.session_state import ObservationReader, SessionReader
-from agents.large_model.trained_model import load_model
-from agents.large_model.worlds import make_env
-from agents.terminal import console, positive, warn
+from agents.large_model.commands.evaluate import add_model_arguments, network_and_envs
+from agents.terminal import console, positive
 
 _EXAMPLE = (
     '{"history": [{"item": 7, "click": 1, "consumption": 0.9, "rating": 5}, {"item": 12}], "profile": {"profile 1": '
@@ -25,79 +20,75 @@ _EXAMPLE = (
 def add_to(commands: Any) -> None:
     parser = commands.add_parser(
         "recommend",
-        help="rank items for one person",
-        description="Rank items for one person. PERSON is a JSON file such as "
-        f"{_EXAMPLE.replace('%', '%%')}: what was shown, the oldest first, with what was answered (all but `item` may "
-        "be left out); the profile; the items to rank (default: all on the shelf); the platform's time (default: its "
-        "first). Items are numbers in the catalogue of --env and --catalog-seed.",
+        help="rank items for one user",
+        description=f"Rank items for one user. PERSON is a JSON file such as {_EXAMPLE}: the items shown, the oldest "
+        "first, with their feedback (only item is required); the profile; the items to rank (default: all available "
+        "ones); the platform's time (default: its first step). Items are numbers in the catalogue of --env and "
+        "--catalog-seed.",
     )
     add_model_arguments(parser)
     parser.add_argument("person", type=Path, metavar="PERSON", help="a JSON file")
-    parser.add_argument("--split", default="test", help="part of the items that the catalogue is (default: test)")
     parser.add_argument("--top", type=positive, default=10, metavar="N", help="items to print (default: 10)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.set_defaults(command=recommend)
 
 
 def recommend(parsed: argparse.Namespace) -> int:
-    on = console()
-    model = load_model(parsed.model, parsed.device, warn, parsed.language_model)
-    env_ids = parsed.env or [f"recsim_env/{domain}-v0" for domain in model.schema.domains]
+    from agents.large_model.commands.person import observation_of, read_person
+    from agents.large_model.worlds import make_env
+
+    network, env_ids, arguments = network_and_envs(parsed)
     if len(env_ids) != 1:
-        raise ValueError(f"--env: must be one, as items are those of one catalogue; the model knows {env_ids}")
-    options = {"world": parsed.world} if parsed.world else {}
-    env = make_env(env_ids[0], 1, split=parsed.split, catalog_seed=parsed.catalog_seed, **options)
+        raise ValueError(f"--env: must be exactly one, whose catalogue the items are of; one of {', '.join(env_ids)}")
+    env = make_env(env_ids[0], 1, **arguments)
     try:
-        person = Person.of(json.loads(parsed.person.read_text(encoding="utf-8")), env.simulator)
-    except RecursionError:
-        raise ValueError(f"{parsed.person}: not a person (nested too deeply)") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{parsed.person}: not JSON ({error})") from None
-    except PersonError as error:
+        observation = observation_of(read_person(parsed.person.read_text(encoding="utf-8")), env.simulator)
+    except ValueError as error:
         raise ValueError(f"{parsed.person}: {error}") from None
-    ranked = rank(model, env, person)[: parsed.top]
-    for row in ranked:
-        row["title"] = env.simulator.world.items.title(row["item"])
+    ranked = rank(network, env, observation)
+    top = [{**row, "title": env.simulator.world.items.title(row["item"])} for row in ranked[: parsed.top]]
     if parsed.json:
-        print(json.dumps(ranked, indent=1))
+        print(json.dumps(top, indent=1))
         return 0
-    table = Table(title=f"For this person, of {len(person.candidates)} items")
+    table = Table(title=f"The best of {len(ranked)} items")
     for heading in ("", "item", "title", "score", "probability", "expected reward"):
         table.add_column(heading, justify="left" if heading == "title" else "right")
-    for place, row in enumerate(ranked, 1):
-        figures = f"{row['score']:.3f}", f"{row['probability']:.3f}", f"{row['expected_reward']:.3f}"
+    for place, row in enumerate(top, 1):
+        figures = (f"{row[name]:.3f}" for name in ("score", "probability", "expected_reward"))
         table.add_row(str(place), str(row["item"]), row["title"], *figures)
-    on.print(table)
+    console().print(table)
     return 0
 
 
-@torch.no_grad()
-def rank(model: Any, env: Any, person: Person) -> list[dict[str, Any]]:
-    """The person's candidates from the best: `item`, `score` (what showing it is worth, in units of reward, up to a
-    constant), `probability` under the policy, `expected_reward` of showing it alone now."""
-    device = next(model.parameters()).device
-    content = model.content_of(env)
-    config = env.simulator.config
-    memory = SessionReader(
-        model,
-        content,
-        model.item_tables(content),
-        num_sessions=1,
-        num_slots=config.slate_size,
-        max_steps=config.session_length,
-        history_length=len(person.items),
-    )
-    reading = ObservationReader(env.simulator, model.schema, device)(person.observation())
-    memory.begin(reading)
-    scores = memory.scores(reading, memory.dynamics(reading))
-    worth = (scores.logits * scores.temperature)[0].cpu().numpy()
-    probability, expected = scores.logits.softmax(1)[0].cpu().numpy(), scores.worths[0].cpu().numpy()
-    return [
-        {
-            "item": int(person.candidates[place]),
-            "score": float(worth[place]),
-            "probability": float(probability[place]),
-            "expected_reward": float(expected[place]),
+def rank(network: Any, env: Any, observation: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+    """The candidates of an observation, best first: `item`, `score` (in units of reward, up to a constant),
+    `probability` under the policy, `expected_reward` if shown alone now."""
+    import torch
+
+    from agents.large_model.session_state import ObservationReader, SessionState
+
+    content, config = network.content_of(env), env.simulator.config
+    with torch.no_grad():
+        state = SessionState(
+            network,
+            content,
+            network.item_tables(content),
+            num_sessions=1,
+            num_slots=config.slate_size,
+            max_steps=config.session_length,
+            history_length=observation["history_items"].shape[1],
+        )
+        batch = ObservationReader(env.simulator, network.schema, network.device)(observation)
+        state.start(batch)
+        scores = state.scores(batch)
+        columns = {
+            "score": scores.logits * scores.temperature,
+            "probability": scores.logits.softmax(1),
+            "expected_reward": scores.expected_rewards,
         }
-        for place in np.argsort(-worth, kind="stable")
+    arrays = {name: column[0].cpu().numpy() for name, column in columns.items()}
+    items = observation["candidate_items"][0]
+    return [
+        {"item": int(items[i]), **{name: float(array[i]) for name, array in arrays.items()}}
+        for i in np.argsort(-arrays["score"], kind="stable")
     ]

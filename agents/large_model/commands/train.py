@@ -1,129 +1,103 @@
-"""`train`: train a model, from its beginning or from its last checkpoint."""
+"""`train`: train a network, from scratch or from its last checkpoint."""
 
 import argparse
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.progress import ProgressColumn, Task
 from rich.text import Text
 
-from agents.large_model.config import TrainingConfig
-from agents.large_model.distributed import Processes, joined
-from agents.large_model.sizes import PRESETS
-from agents.large_model.training import Progress, Training
-from agents.large_model.training_run import TrainingRun
+from agents.large_model.config import RunConfig, TrainingConfig
 from agents.locked_folder import locked
-from agents.terminal import console, not_negative, positive, progress_bar
-from recsim_env.config import check_number
+from agents.terminal import add_config_arguments, config_from, console, positive, progress_bar
+
+_FLAGS = {
+    "env_ids": "env",
+    "num_steps": "steps",
+    "num_envs": "sessions",
+    "num_catalogs": "catalogs",
+    "has_images": "images",
+    "has_audio": "audio",
+}
 
 
 def add_to(commands: Any) -> None:
     parser = commands.add_parser(
         "train",
-        help="train a model",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        description="Train a model in three stages, each of which can be left out (a share of 0): supervised (what is "
-        "answered), distillation (from an oracle that reads the latent state of training worlds), reinforcement (PPO). "
-        "OUT gets metrics.jsonl and checkpoints (weights in safetensors, state in JSON): killed at any instant and "
-        "started again with the same command, it goes on. Under torchrun all processes train together: "
-        "torchrun --nproc-per-node 8 -m agents.large_model train ...",
+        help="train a network",
+        description="Train a network in three stages, each of which can be left out (a share of 0): supervised "
+        "(feedback), distillation (from an oracle that reads the latent state of training worlds), reinforcement "
+        "(PPO). OUT gets metrics.jsonl and checkpoints (weights in safetensors, state in JSON). The same command "
+        "resumes an interrupted training, and continues a finished one if --steps is larger. Several processes train together "
+        "under torchrun: torchrun --nproc-per-node 8 -m agents.large_model train ...",
     )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder; created if necessary")
     add_training_arguments(parser)
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder; made if missing")
-    parser.add_argument("--checkpoint-minutes", type=float, default=5.0, metavar="M", help="between two checkpoints")
-    parser.add_argument(
-        "--evaluate-every", type=not_negative, default=500_000, metavar="STEPS", help="user-steps; 0: at the end only"
-    )
-    parser.add_argument("--evaluation-sessions", type=positive, default=200, metavar="N", help="of each scenario")
-    parser.add_argument("--tensorboard", action="store_true", help="write event files, too (needs tensorboard)")
+    add_config_arguments(parser, RunConfig)
     parser.set_defaults(command=train)
 
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     """What is trained, and where."""
-    parser.add_argument(
-        "--env",
-        action="append",
-        metavar="ID",
-        help="scenario to train in; repeat for several, learnt side by side (default: recsim_env/Video-v0)",
-    )
+    add_config_arguments(parser, TrainingConfig, flags=_FLAGS)
     add_world_argument(parser)
-    parser.add_argument("--preset", default="tiny", choices=PRESETS, help="how large the model is")
-    parser.add_argument(
-        "--language-model",
-        default="",
-        metavar="NAME",
-        help="a pretrained causal language model as the trunk: a folder or a name on the Hugging Face hub; its weights "
-        "stay as they are, adapters learn (needs the extra llm)",
-    )
-    parser.add_argument("--lora-rank", type=positive, default=8, metavar="R", help="of a language model's adapters")
-    parser.add_argument("--lora-alpha", type=float, default=16.0, metavar="A", help="adapters count A / R times")
-    parser.add_argument("--steps", type=positive, default=10_000_000, metavar="N", help="user-steps of all stages")
-    parser.add_argument("--supervised-share", type=float, default=0.03, metavar="X", help="of the steps")
-    parser.add_argument("--distillation-share", type=float, default=0.0, metavar="X", help="of the steps")
-    for flag, default, words in (
-        ("--sessions", TrainingConfig.num_envs, "played side by side, in all"),
-        ("--batch-sessions", TrainingConfig.batch_sessions, "of a gradient step, in all"),
-        ("--catalogs", TrainingConfig.num_catalogs, "catalogues of each scenario"),
-    ):
-        parser.add_argument(flag, type=positive, default=default, metavar="N", help=words)
-    parser.add_argument("--pictures", action="store_true", help="look at items' pictures, too")
-    parser.add_argument("--sounds", action="store_true", help="listen to items' sounds, too")
-    parser.add_argument("--seed", type=not_negative, default=0, metavar="S", help="of weights, sessions and draws")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     parser.add_argument("--threads", type=positive, metavar="N", help="of each process on a CPU (default: PyTorch's)")
-    parser.add_argument("--compile", action="store_true", help="compile the trunk (torch.compile); pays on a GPU")
+    parser.add_argument("--compile", action="store_true", help="compile the network (torch.compile); pays on a GPU")
 
 
 def add_world_argument(parser: argparse.ArgumentParser) -> None:
-    """Where a world from a log comes from."""
+    """The fitted world of a log."""
     parser.add_argument("--world", metavar="PATH", help="for MovieLens: fitted world, MovieLens-100K folder or CSV")
 
 
-def config_of(parsed: argparse.Namespace) -> TrainingConfig:
-    """What the arguments ask for."""
-    check_number("--supervised-share", parsed.supervised_share, 0.0, 1.0)
-    check_number("--distillation-share", parsed.distillation_share, 0.0, 1.0 - parsed.supervised_share)
-    supervised = round(parsed.steps * parsed.supervised_share)
-    distillation = round(parsed.steps * parsed.distillation_share)
-    options = {"split": "train", "catalog_seed": 1_000 * parsed.seed}
-    return TrainingConfig(
-        env_ids=tuple(parsed.env or ("recsim_env/Video-v0",)),
-        env_options={**options, "world": parsed.world} if parsed.world else options,
-        preset=parsed.preset,
-        language_model=parsed.language_model,
-        lora_rank=parsed.lora_rank,
-        lora_alpha=parsed.lora_alpha,
-        supervised_steps=supervised,
-        distillation_steps=distillation,
-        reinforcement_steps=parsed.steps - supervised - distillation,
-        num_envs=parsed.sessions,
-        batch_sessions=parsed.batch_sessions,
-        num_catalogs=parsed.catalogs,
-        has_pictures=parsed.pictures,
-        has_sounds=parsed.sounds,
-        seed=parsed.seed,
-    )
+def world_arguments(parsed: argparse.Namespace) -> dict[str, Any]:
+    """Arguments of the env for `--world`."""
+    return {"world": parsed.world} if parsed.world else {}
+
+
+def training_config(parsed: argparse.Namespace) -> TrainingConfig:
+    """The training that the arguments describe."""
+    arguments = {"split": "train", "catalog_seed": 1_000 * parsed.seed, **world_arguments(parsed)}
+    return config_from(parsed, TrainingConfig, env_arguments=arguments)
 
 
 def train(parsed: argparse.Namespace) -> int:
-    config = config_of(parsed)
+    config, run_config = training_config(parsed), config_from(parsed, RunConfig)
+    import torch
+
+    from agents.large_model.distributed import process_group
+    from agents.large_model.training import Training
+    from agents.large_model.training_run import run_training
+
     if parsed.threads:
         torch.set_num_threads(parsed.threads)
-    with joined(parsed.device) as processes, locked(parsed.out) if processes.is_first else nullcontext():
-        training = Training(config, processes, is_compiled=parsed.compile)
-        run = TrainingRun(
-            folder=parsed.out,
-            checkpoint_minutes=parsed.checkpoint_minutes,
-            evaluation_steps=parsed.evaluate_every,
-            num_evaluation_sessions=parsed.evaluation_sessions,
-            has_tensorboard=parsed.tensorboard,
-        )
-        if processes.is_first:
-            return _shown(run, training, processes)
-        run.run(training, processes)
+    with process_group(parsed.device) as group, locked(parsed.out) if group.is_first else nullcontext():
+        if not group.is_first:
+            run_training(Training(config, group, is_compiled=parsed.compile), parsed.out, run_config)
+            return 0
+        with progress_bar(console(), _Speed()) as bar:
+            task = bar.add_task("train", total=config.num_steps, speed="")
+
+            def log(text: str) -> None:
+                bar.console.print(text, highlight=False, markup=False)
+
+            def show(metrics: dict[str, Any]) -> None:
+                bar.update(task, completed=metrics["num_steps"], description=metrics["stage"], speed=speed(metrics))
+                if "evaluation" in metrics:
+                    log(
+                        f"{metrics['num_steps']:>13,} steps  {metrics['stage']:<13}  training return "
+                        f"{metrics['return']:6.1f}  held-out return {metrics['evaluation']:6.1f} (supervised heads "
+                        f"alone {metrics['evaluation_supervised']:6.1f})"
+                    )
+
+            training = Training(config, group, is_compiled=parsed.compile, log=log)
+            log(f"{training.network.num_parameters:,} parameters, {config.num_steps:,} user-steps")
+            is_trained = bool(run_training(training, parsed.out, run_config, log, show))
+        if not is_trained:
+            print("nothing to train; a larger --steps continues this training")
+        print(f"next: python -m agents.large_model evaluate --model {parsed.out}")
     return 0
 
 
@@ -132,35 +106,10 @@ class _Speed(ProgressColumn):
         return Text(task.fields["speed"])
 
 
-def _shown(run: TrainingRun, training: Training, processes: Processes) -> int:
-    """Run it under a progress bar."""
-    on = console()
-    with progress_bar(on, _Speed()) as bar:
-
-        def tell(words: str) -> None:
-            bar.console.print(words, highlight=False, markup=False)
-
-        def show(progress: Progress) -> None:
-            line = progress.line
-            bar.update(task, completed=progress.num_steps, description=line["stage"], speed=speed_in_words(line))
-            if "evaluation" in line:
-                tell(
-                    f"{progress.num_steps:>13,} steps  {line['stage']:<13}  training return {line['return']:6.1f}  "
-                    f"held-out users and catalogue {line['evaluation']:6.1f} "
-                    f"(supervised part alone {line['evaluation_expected']:6.1f})"
-                )
-
-        run.tell, run.show = tell, show
-        tell(f"{training.model.num_parameters:,} parameters, {training.plan.num_steps:,} user-steps")
-        task = bar.add_task("train", total=training.plan.num_steps, speed="")
-        run.run(training, processes)
-    return 0
-
-
-def speed_in_words(line: dict[str, Any]) -> str:
-    """How fast an iteration was, and where its time went."""
-    says = (
-        f"{line['steps_per_s']:,.0f} steps/s, {line['tokens_per_s']:,.0f} tokens/s, env {line['share_env']:.0%}, "
-        f"roll-out {line['share_playing']:.0%}, update {line['share_learning']:.0%}"
+def speed(metrics: dict[str, Any]) -> str:
+    """Speed of an iteration, and shares of its time."""
+    text = (
+        f"{metrics['steps_per_s']:,.0f} steps/s, {metrics['tokens_per_s']:,.0f} tokens/s, env "
+        f"{metrics['share_env']:.0%}, rollout {metrics['share_rollout']:.0%}, update {metrics['share_update']:.0%}"
     )
-    return f"{says}, MFU {line['mfu']:.0%}" if line.get("mfu") else says
+    return f"{text}, MFU {metrics['mfu']:.0%}" if metrics.get("mfu") else text
