@@ -15,7 +15,6 @@ import numpy as np
 import recsim_env  # noqa: F401  (registers the ids)
 from agents.callbacks import Callback, CallbackFunction, TrainingProgress
 from agents.saved_tensors import load_tensors, save_tensors
-from recsim_env.envs.single import RecommenderEnv
 from recsim_env.envs.vector import RecommenderVectorEnv
 from recsim_env.simulation.observation import ObservationLayout
 
@@ -310,7 +309,7 @@ def unwrapped(env: Env) -> Any:
     """
     found = env.unwrapped
     found = getattr(found, "vector_env", found)
-    if not isinstance(found, RecommenderVectorEnv | RecommenderEnv):
+    if not (hasattr(found, "simulator") and hasattr(found, "remake")):
         raise ValueError(f"env={type(found).__name__}: must be a RecommenderVectorEnv or a RecommenderEnv")
     return found
 

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 
 from agents.large_model.checkpoint import load_latest, save_checkpoint
 from agents.large_model.config import TrainingConfig
-from agents.large_model.distributed import Processes, joined
+from agents.large_model.distributed import ProcessGroup, process_group
 from agents.large_model.training import Training
 
 KINDS = {"copies": False, "shards": True}
@@ -28,7 +28,7 @@ KINDS = {"copies": False, "shards": True}
 NUM_STEPS = 4
 
 CONFIG = TrainingConfig(
-    env_options={
+    env_arguments={
         "session_length": NUM_STEPS,
         "overrides": {  # some leave early: one process has more steps than the other, and each step counts alike
             "population": {"patience_mean": 1.5},
@@ -45,13 +45,13 @@ CONFIG = TrainingConfig(
     warm_up_updates=0,
     overrides={  # what is shown is no matter of chance
         "supervised": {"first_exploration": 0.0, "last_exploration": 0.0, "num_epochs": 1},
-        "reinforcement": {"play": "best", "num_epochs": 1, "weights": {"policy": 1.0, "q_value": 0.1}},
+        "reinforcement": {"selection": "greedy", "num_epochs": 1, "weights": {"policy": 1.0, "q_value": 0.1}},
     },
 )
 
 IMPATIENT = replace(
     CONFIG,
-    env_options={
+    env_arguments={
         "session_length": 12,
         "overrides": {"population": {"patience_mean": 0.5}, "behaviour": {"patience_skip": 1.0}},
         "split": "train",
@@ -64,16 +64,16 @@ def whole(tensor: Any) -> torch.Tensor:
     return (tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor).detach().clone()
 
 
-def train(folder: Path, processes: Processes, is_sharded: bool = False) -> Training:
+def train(folder: Path, processes: ProcessGroup, is_sharded: bool = False) -> Training:
     """Train, and write down what it comes to."""
     training = Training(CONFIG, processes, is_sharded=is_sharded)
-    lines = [training.iterate().line]
-    learnt = {name: weight for name, weight in training.model.named_parameters() if weight.grad is not None}
+    lines = [training.iterate()]
+    learnt = {name: weight for name, weight in training.network.named_parameters() if weight.grad is not None}
     gradients = {name: whole(weight.grad) for name, weight in learnt.items()}
     while not training.is_over:
-        lines.append(training.iterate().line)
+        lines.append(training.iterate())
     content = training.checkpoint()
-    if processes.is_first:
+    if group.is_first:
         folder.mkdir(parents=True, exist_ok=True)
         save_file(gradients, folder / "gradients.safetensors")
         (folder / "lines.json").write_text(json.dumps(lines))
@@ -81,38 +81,38 @@ def train(folder: Path, processes: Processes, is_sharded: bool = False) -> Train
     return training
 
 
-def check_restores(folder: Path, processes: Processes, is_sharded: bool) -> None:
+def check_restores(folder: Path, processes: ProcessGroup, is_sharded: bool) -> None:
     """What one process has saved comes back in these."""
     found = load_latest(folder / "checkpoints", print, lambda checkpoint: checkpoint, has_optimizer=True)
     assert found is not None
     training = Training(CONFIG, processes, is_sharded=is_sharded)
     training.restore(found)
     again = training.checkpoint()
-    if processes.is_first:
+    if group.is_first:
         for ours, theirs in ((again.model, found.model), (again.optimizer or {}, found.optimizer or {})):
             assert set(ours) == set(theirs)
             assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     assert training.is_over
 
 
-def check_goes_on_while_sessions_differ(processes: Processes, is_sharded: bool) -> None:
+def check_goes_on_while_sessions_differ(processes: ProcessGroup, is_sharded: bool) -> None:
     """Whichever process has the longest session, all of them come to the same weights."""
     training = Training(IMPATIENT, processes, is_sharded=is_sharded)
     for _ in range(2):
-        (world,) = training.worlds.turn(0, training.model)
-        with training.playing():
-            sessions = training._play(training.plan.stages[0][0], 0.0, world, world.content)
+        (world,) = training.worlds.at(0, training.network)
+        with training.acting():
+            sessions = training._play(training.schedule.stages[0][0], 0.0, world, world.content)
         lengths = processes.summed(torch.eye(processes.number)[processes.rank] * sessions.rewards.shape[1])
         training.iterate()
     assert lengths[0] != lengths[1], lengths  # or else this shows nothing
-    for weight in training.model.parameters():
+    for weight in training.network.parameters():
         own = whole(weight).double()
         torch.testing.assert_close(processes.summed(own) / processes.number, own)
 
 
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
-    with joined("cpu") as processes:
+    with process_group("cpu") as processes:
         for kind, is_sharded in KINDS.items():
             train(folder / kind, processes, is_sharded)
             check_restores(folder / "one", processes, is_sharded)

@@ -36,6 +36,7 @@ class _Simulator:
     def __init__(self, num_sessions: int, num_slots: int, num_steps: int, num_items: int, layout: Any) -> None:
         self._num_sessions, self.layout = num_sessions, layout
         self.config = SimpleNamespace(slate_size=num_slots, session_length=num_steps, history_length=2 * num_slots)
+        self.catalog_seed = 0
         self.world = SimpleNamespace(
             items=_Items(num_items),
             users=SimpleNamespace(profile_names=("signal",)),
@@ -52,12 +53,18 @@ class ProbeCompactEnv(ProbeVectorEnv):
 
     def __init__(self, num_envs: int = 1, *, observation: str = "compact", slate_size: int = 1, **options: Any) -> None:
         assert observation == "compact"
+        self._arguments = {"num_envs": num_envs, "slate_size": slate_size, **options}
         super().__init__(num_envs, slate_size=slate_size, **options)
         num_items = len(self.contents)
         self.simulator = _Simulator(num_envs, slate_size, self.probe.num_steps, num_items, self.simulator.layout)  # type: ignore[assignment]
         self.catalog_features = self.contents[:, None].astype(np.float32)
         self.catalog_statistics = np.zeros((NUM_REFRESHES, num_items, len(STATISTICS)), np.float32)
         self.catalog_release_steps = self.catalog_creators = np.zeros(num_items, np.int64)
+
+    observation_kind = "compact"
+
+    def remake(self, **arguments: Any) -> "ProbeCompactEnv":
+        return ProbeCompactEnv(**{**self._arguments, **arguments})
 
     def _observations(self) -> dict[str, np.ndarray]:
         return compact(super()._observations(), self.contents)

@@ -106,11 +106,11 @@ class LargeModel(Learner):
         )
         training.num_steps, training.iteration = before, self._iteration
         self.network, self._content = training.network, None
-        while not training.is_over:
+        goes_on = update(0)
+        while goes_on and not training.is_over:
             training.iterate()
             self._iteration = training.iteration
-            if not update(training.num_steps - before):
-                break
+            goes_on = update(training.num_steps - before)
 
     def initial_state(self, num_sessions: int) -> LargeModelState:
         if self.network is None:

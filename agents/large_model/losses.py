@@ -109,15 +109,16 @@ def teacher_loss(scores: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor
     return centred.square().sum(1) / number[:, 0]
 
 
-def lambda_returns(sessions: Sessions, *, gamma: float, gae_lambda: float) -> torch.Tensor:
+def lambda_returns(
+    rewards: torch.Tensor, values: torch.Tensor, is_step: torch.Tensor, *, gamma: float, gae_lambda: float
+) -> torch.Tensor:
     """[B, T]: G_t = r_t + gamma ((1 - lambda) V_t+1 + lambda G_t+1), with nothing after a session's last step.
 
     The length of sessions is fixed and the elapsed share is observed, so truncation counts as an end like any other.
     G_t - V_t is the generalised advantage estimate (Schulman et al. 2016).
     """
-    rewards, is_step = sessions.rewards, sessions.is_step
     is_over = pad(~is_step[:, 1:], (0, 1), value=True)
-    next_values = pad(sessions.values[:, 1:], (0, 1))
+    next_values = pad(values[:, 1:], (0, 1))
     returns, following = torch.empty_like(rewards), next_values[:, -1]
     for step in reversed(range(rewards.shape[1])):
         beyond = (1.0 - gae_lambda) * next_values[:, step] + gae_lambda * following

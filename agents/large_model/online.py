@@ -100,7 +100,8 @@ class OnlineLearner:
         if not sessions.rewards[sessions.is_step].isfinite().all():
             raise ValueError("rewards: some are not finite, all must be")
         before = copy.deepcopy((self.network.state_dict(), self._optimizer.state_dict()))
-        returns = lambda_returns(sessions, gamma=config.gamma, gae_lambda=config.gae_lambda)
+        numbers = {"gamma": config.gamma, "gae_lambda": config.gae_lambda}
+        returns = lambda_returns(sessions.rewards, sessions.values, sessions.is_step, **numbers)
         advantages = returns - sessions.values
         taken = advantages[sessions.is_step]
         advantages = (advantages - taken.mean()) / taken.std(correction=0).clamp(min=1e-6)

@@ -226,7 +226,8 @@ class Training:
 
     def _targets(self, sessions: Sessions) -> tuple[torch.Tensor, torch.Tensor]:
         """[B, T] normalised advantages, and [B, T] returns."""
-        returns = lambda_returns(sessions, gamma=self.config.gamma, gae_lambda=self.config.gae_lambda)
+        numbers = {"gamma": self.config.gamma, "gae_lambda": self.config.gae_lambda}
+        returns = lambda_returns(sessions.rewards, sessions.values, sessions.is_step, **numbers)
         return self._normalised(returns - sessions.values, sessions.is_step), returns
 
     def _share_of_steps(self, part: Sessions) -> float:

@@ -29,8 +29,8 @@ def add_to(commands: Any) -> None:
         description="Train a network in three stages, each of which can be left out (a share of 0): supervised "
         "(feedback), distillation (from an oracle that reads the latent state of training worlds), reinforcement "
         "(PPO). OUT gets metrics.jsonl and checkpoints (weights in safetensors, state in JSON). The same command "
-        "resumes an interrupted training, and continues a finished one if --steps is larger. Several processes train together "
-        "under torchrun: torchrun --nproc-per-node 8 -m agents.large_model train ...",
+        "resumes an interrupted training, and continues a finished one if --steps is larger. Several processes "
+        "train together under torchrun: torchrun --nproc-per-node 8 -m agents.large_model train ...",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder; created if necessary")
     add_training_arguments(parser)

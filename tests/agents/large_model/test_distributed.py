@@ -10,10 +10,10 @@ from large_model_ranks import CONFIG, KINDS, begin, end, train
 from safetensors.torch import load_file
 
 from agents.large_model.checkpoint import load_latest
-from agents.large_model.distributed import Processes
+from agents.large_model.distributed import ProcessGroup
 from agents.large_model.training import Training
 
-ALONE = Processes(device=torch.device("cpu"))
+ALONE = ProcessGroup(device=torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def folder(tmp_path_factory) -> Path:
 
 
 def lines_of(folder: Path) -> list[dict[str, Any]]:
-    clock = {"steps_per_s", "tokens_per_s", "mfu", "share_env", "share_playing", "share_learning"}
+    clock = {"steps_per_s", "tokens_per_s", "mfu", "share_env", "share_rollout", "share_update"}
     lines = json.loads((folder / "lines.json").read_text())
     return [{name: value for name, value in line.items() if name not in clock} for line in lines]
 
@@ -64,12 +64,12 @@ def test_a_checkpoint_of_two_processes_goes_on_in_one(folder, kind):
     for ours, theirs in ((again.model, found.model), (again.optimizer, found.optimizer)):
         assert set(ours) == set(theirs)
         assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
-    assert training.iterate().line["gradient_norm"] > 0.0
+    assert training.iterate()["gradient_norm"] > 0.0
 
 
 def test_what_cannot_be_shared_out_is_refused():
-    processes = Processes(device=torch.device("cpu"), rank=1, number=3)
+    processes = ProcessGroup(device=torch.device("cpu"), rank=1, number=3)
     assert processes.share(12, "num_envs") == 4
-    assert not processes.is_first
+    assert not group.is_first
     with pytest.raises(ValueError, match=r"^num_envs=8: must be a multiple of the number of processes, 3$"):
         processes.share(8, "num_envs")

@@ -6,9 +6,10 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 import safetensors.torch
-from agents.large_model.language_backbone import LanguageTrunk
-from agents.large_model.language_settings import LanguageSettings
 from small_language_models import raised, save_language_model
+
+from agents.large_model.config import LanguageConfig
+from agents.large_model.language import LanguageBackbone
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +19,7 @@ def llama(tmp_path_factory) -> str:
 
 def test_what_cannot_be_loaded_is_said_in_one_line(tmp_path, monkeypatch):
     def load(name, **settings):
-        return raised(ValueError, LanguageTrunk, LanguageSettings(name=str(name), **settings))
+        return raised(ValueError, LanguageBackbone, LanguageConfig(name=str(name), **settings))
 
     missing = load(tmp_path / "nowhere")
     assert missing.startswith(f"language_model={str(tmp_path / 'nowhere')!r}: no such folder; must be a folder with")
@@ -44,10 +45,10 @@ def test_a_model_of_the_hub_is_found_without_a_network_once_it_is_downloaded(lla
     (downloaded / "refs" / "main").write_text("1a2b3c")
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    found = LanguageTrunk(LanguageSettings(name="owner/small"))
-    assert found.settings.fingerprint == LanguageTrunk(LanguageSettings(name=llama)).settings.fingerprint
+    found = LanguageBackbone(LanguageConfig(name="owner/small"))
+    assert found.settings.fingerprint == LanguageBackbone(LanguageConfig(name=llama)).settings.fingerprint
     asked = []
     monkeypatch.setattr(huggingface_hub, "model_info", lambda name, timeout: asked.append(name))
     monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, allow_patterns: llama)
-    LanguageTrunk(LanguageSettings(name="owner/small"))
+    LanguageBackbone(LanguageConfig(name="owner/small"))
     assert asked == ["owner/small"]

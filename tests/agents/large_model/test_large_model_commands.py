@@ -10,11 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
-from agents.large_model.metrics_log import read_metrics
 from conftest import CHECKOUT
 
 from agents.large_model.__main__ import main
 from agents.large_model.checkpoint import checkpoints_in
+from agents.large_model.training_run import read_metrics
 from agents.locked_folder import locked
 
 SMALL = (
@@ -48,7 +48,7 @@ def test_training_leaves_a_checkpoint_and_a_line_for_each_iteration(trained):
     assert {line["stage"] for line in lines} == {"supervised", "reinforcement"}
     assert lines[-1]["num_steps"] >= 6_000
     assert lines[-1]["evaluation"] > 0.0
-    for share in ("share_env", "share_playing", "share_learning"):
+    for share in ("share_env", "share_rollout", "share_update"):
         assert 0.0 < lines[-1][share] < 1.0
     assert checkpoints_in(trained / "checkpoints")
 

@@ -6,29 +6,28 @@ from typing import Any
 
 import pytest
 import torch
-from agents.large_model.heads import ReturnDistribution, policy_logits, q_values
-from agents.large_model.plackett_luce import slate_log_probabilities
-from agents.large_model.sessions import Sessions
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from agents.large_model.losses import LossWeights, SessionLoss, Targets, answer_loss, divergence, teacher_loss
-from agents.large_model.model import Scores
-from recsim_env.envs.sb3.candidate_scorer import MISSING
+from agents.large_model.losses import LossWeights, SessionLoss, Targets, divergence, feedback_loss, teacher_loss
+from agents.large_model.model import ReturnDistribution, Scores, policy_logits, q_values
+from agents.large_model.rollout import Sessions
+from agents.networks.plackett_luce import slate_log_probabilities
+from recsim_env.envs.candidate_scorer import MISSING
 
 NUM_BINS = 9
 CLIP = 0.2
 
 
-class ToldModel(nn.Module):
-    """Says of the candidates of all steps what its weights are, so that gradients are those of what is said."""
+class FixedNetwork(nn.Module):
+    """Outputs its weights, so that gradients are those of the outputs."""
 
     def __init__(self, mask: torch.Tensor) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(0)
         self.mask = mask
-        for name in ("worths", "clicks", "rewards"):
+        for name in ("scores", "clicks", "rewards"):
             setattr(self, name, nn.Parameter(torch.randn(mask.shape, generator=generator)))
         self.values = nn.Parameter(torch.randn(len(mask), NUM_BINS, generator=generator))
         self.temperature = nn.Parameter(torch.tensor(0.5))
@@ -36,7 +35,7 @@ class ToldModel(nn.Module):
 
     @property
     def logits(self) -> torch.Tensor:
-        return policy_logits(self.worths, self.temperature, self.mask)
+        return policy_logits(self.scores, self.temperature, self.mask)
 
     def value(self, logits: torch.Tensor) -> torch.Tensor:
         return self.value_head.mean(logits)
@@ -58,7 +57,7 @@ def one_step_sessions(slates: list[list[int]], clicked: list[list[bool]], reward
     return Sessions(
         users=torch.zeros(number, 1, 1),
         row_items=torch.zeros(number, 2, dtype=torch.int64),
-        row_answers=torch.zeros(number, 2, 13),
+        row_feedback=torch.zeros(number, 2, 13),
         num_rows=torch.zeros(number, 1, dtype=torch.int64),
         candidates=torch.arange(num_candidates).where(is_there, -1)[:, None],
         dynamics=torch.zeros(number, 1, num_candidates, 6),
@@ -79,8 +78,8 @@ TARGETS = Targets(
 )
 
 
-def told_model() -> ToldModel:
-    return ToldModel(SESSIONS.steps.candidates >= 0)
+def fixed_network() -> FixedNetwork:
+    return FixedNetwork(SESSIONS.steps.candidates >= 0)
 
 
 def loss_of(
@@ -89,7 +88,7 @@ def loss_of(
     return SessionLoss(model, CLIP)(sessions, None, targets, LossWeights(**weights))
 
 
-def with_ratios(model: ToldModel, ratios: list[list[float]]) -> Sessions:
+def with_ratios(model: FixedNetwork, ratios: list[list[float]]) -> Sessions:
     """The sessions as they would be if each slot's probability had changed by these factors since."""
     now = slate_log_probabilities(model.logits, SESSIONS.steps.slates).detach()
     return replace(SESSIONS, log_probabilities=(now - torch.tensor(ratios).log())[:, None])
@@ -99,12 +98,12 @@ def logistic(x: float) -> float:
     return 1.0 / (1.0 + math.exp(-x))
 
 
-def test_answers_by_hand():
+def test_feedback_by_hand():
     clicks, rewards = torch.tensor([[0.5, -1.0]]), torch.tensor([[2.0, 9.0]])
-    steps = SESSIONS.part(torch.tensor([0])).steps
+    steps = SESSIONS.select(torch.tensor([0])).steps
     chosen = -math.log(logistic(0.5)) + 0.5 * (2.0 - 2 * 1.5) ** 2  # the slate's reward is half of the slot's
     not_chosen = -math.log(1.0 - logistic(-1.0))
-    assert answer_loss(clicks, rewards, steps).tolist() == pytest.approx([(chosen + not_chosen) / 2])
+    assert feedback_loss(clicks, rewards, steps).tolist() == pytest.approx([(chosen + not_chosen) / 2])
 
 
 ONE_LEFT = one_step_sessions([[0, 2]], [[True, False]], [0.5], [[True, False, False]])
@@ -113,14 +112,14 @@ ONE_LEFT = one_step_sessions([[0, 2]], [[True, False]], [0.5], [[True, False, Fa
 def test_no_answer_is_learnt_of_slots_that_no_candidate_was_left_for():
     steps = ONE_LEFT.steps
     clicks, rewards = (torch.tensor([[0.5, 3.0]], requires_grad=True) for _ in range(2))
-    found = answer_loss(clicks, rewards, steps)
+    found = feedback_loss(clicks, rewards, steps)
     assert found.tolist() == pytest.approx([-math.log(logistic(0.5)) + 0.5 * (0.5 - 2 * 0.5) ** 2])
     found.sum().backward()
     assert clicks.grad[0, 1] == rewards.grad[0, 1] == 0.0
 
 
 def test_slots_that_no_candidate_was_left_for_have_no_part_in_q_and_policy():
-    model = ToldModel(ONE_LEFT.steps.candidates >= 0)
+    model = FixedNetwork(ONE_LEFT.steps.candidates >= 0)
     targets = Targets(advantages=torch.tensor([1.0]), returns=torch.tensor([3.0]))
     value = model.value(model.values)[0].item()
     _, parts = loss_of(
@@ -128,11 +127,11 @@ def test_slots_that_no_candidate_was_left_for_have_no_part_in_q_and_policy():
     )
     assert parts["q_value"].item() == pytest.approx((value - 3.0) ** 2, rel=1e-4)  # of one candidate Q is V
     assert parts["policy"].item() == pytest.approx(-1.0)
-    assert parts["share_clipped"] == parts["moved"] == 0.0
+    assert parts["clip_fraction"] == parts["approx_kl"] == 0.0
 
 
 def test_the_value_is_learnt_by_cross_entropy_with_the_return():
-    model = told_model()
+    model = fixed_network()
     total, parts = loss_of(model, value=0.5)
     by_hand = model.value_head.loss(model.values, TARGETS.returns).mean()
     torch.testing.assert_close(total, 0.5 * by_hand)
@@ -140,17 +139,17 @@ def test_the_value_is_learnt_by_cross_entropy_with_the_return():
 
 
 def test_entropy_is_a_bonus_in_units_of_that_of_a_random_choice():
-    model = told_model()
+    model = fixed_network()
     with torch.no_grad():
-        model.worths.zero_()
+        model.scores.zero_()
     assert loss_of(model, entropy=0.3)[0].item() == pytest.approx(-0.3)
     with torch.no_grad():
-        model.worths[0] = torch.tensor([100.0, 0.0, 0.0, 0.0])  # certain; the other one has three to choose from
+        model.scores[0] = torch.tensor([100.0, 0.0, 0.0, 0.0])  # certain; the other one has three to choose from
     assert loss_of(model, entropy=0.3)[0].item() == pytest.approx(-0.15)
 
 
 def test_q_of_what_was_shown_is_compared_with_the_return():
-    model = told_model()
+    model = fixed_network()
     total, _ = loss_of(model, q_value=1.0)
     mask = SESSIONS.steps.candidates >= 0
     q = q_values(model.value(model.values), model.logits, model.temperature, mask)
@@ -159,12 +158,12 @@ def test_q_of_what_was_shown_is_compared_with_the_return():
 
 
 def test_the_policy_loss_by_hand():
-    model = told_model()
+    model = fixed_network()
     total, parts = loss_of(model, sessions=with_ratios(model, [[1.1, 1.5], [0.5, 1.1]]), policy=1.0)
     good = -(1.1 + 1.2) / 2  # advantage 1: no more than 1.2 counts
     bad = (0.8 + 1.1) / 2 * 2.0  # advantage -2: no less than 0.8 does
     assert total.item() == pytest.approx((good + bad) / 2, rel=1e-5)
-    assert parts["share_clipped"].item() == pytest.approx(0.5)
+    assert parts["clip_fraction"].item() == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(
@@ -178,28 +177,28 @@ def test_the_policy_loss_by_hand():
 def test_a_slot_that_has_moved_far_enough_is_pushed_no_further_and_the_other_slot_is(
     advantage, ratio, is_clipped, slot
 ):
-    model = told_model()
+    model = fixed_network()
     ratios = [[1.0, 1.0], [1.0, 1.0]]
     ratios[0][slot] = ratio
     targets = replace(TARGETS, advantages=torch.tensor([advantage, 0.0]))
     total, _ = loss_of(model, targets, with_ratios(model, ratios), policy=1.0)
     total.backward()
-    found, model.worths.grad = model.worths.grad[0].clone(), None
+    found, model.scores.grad = model.scores.grad[0].clone(), None
     log_probabilities = slate_log_probabilities(model.logits, SESSIONS.steps.slates)[0]
     pushed = [place for place in (0, 1) if not (place == slot and is_clipped)]
     by_hand = -sum(advantage * ratios[0][place] * log_probabilities[place] for place in pushed) / 2 / 2
     by_hand.backward()
-    torch.testing.assert_close(found, model.worths.grad[0], atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(found, model.scores.grad[0], atol=1e-6, rtol=1e-5)
     assert found.abs().max() > 1e-3
 
 
 def test_the_policy_goes_up_the_advantage():
-    model = told_model()
+    model = fixed_network()
     total, _ = loss_of(model, sessions=with_ratios(model, [[1.0, 1.0], [1.0, 1.0]]), policy=1.0)
     total.backward()
     chances = model.logits.detach().softmax(1)
     with torch.no_grad():
-        model.worths -= 0.1 * model.worths.grad
+        model.scores -= 0.1 * model.scores.grad
     moved = model.logits.detach().softmax(1) - chances
     assert moved[0, 2] > 0.0  # advantage 1
     assert moved[1, 3] < 0.0  # advantage -2
@@ -226,19 +225,19 @@ def test_what_a_teacher_says_counts_up_to_a_constant_for_candidates_that_are_the
 
 
 def test_a_teacher_that_is_agreed_with_teaches_nothing_and_one_that_is_not_teaches_the_worths():
-    model = told_model()
+    model = fixed_network()
     with torch.no_grad():
-        model.worths[:] = torch.arange(4.0) + 3.0
+        model.scores[:] = torch.arange(4.0) + 3.0
     total, _ = loss_of(model, teacher=1.0)
     total.backward()
     assert total.item() == pytest.approx(0.0, abs=1e-9)
-    torch.testing.assert_close(model.worths.grad, torch.zeros(2, 4), atol=1e-5, rtol=0.0)
+    torch.testing.assert_close(model.scores.grad, torch.zeros(2, 4), atol=1e-5, rtol=0.0)
     with torch.no_grad():
-        model.worths[0, 3] = 0.0  # the teacher's best
+        model.scores[0, 3] = 0.0  # the teacher's best
     total, _ = loss_of(model, teacher=1.0)
-    model.worths.grad = None
+    model.scores.grad = None
     total.backward()
-    assert model.worths.grad[0, 3] < 0.0
+    assert model.scores.grad[0, 3] < 0.0
     assert loss_of(model, sessions=replace(SESSIONS, teacher=None), teacher=1.0)[0] == 0.0
 
 
@@ -250,33 +249,33 @@ def test_divergence_by_hand_and_none_from_itself():
 
 
 def test_the_anchor_costs_nothing_where_it_lies_and_draws_back_what_has_left_it():
-    model = told_model()
+    model = fixed_network()
     anchored = replace(TARGETS, anchor_logits=model.logits.detach())
     total, _ = loss_of(model, anchored, anchor=1.0)
     total.backward()
     assert total.item() == pytest.approx(0.0, abs=1e-6)
-    torch.testing.assert_close(model.worths.grad, torch.zeros(2, 4), atol=1e-6, rtol=0.0)
+    torch.testing.assert_close(model.scores.grad, torch.zeros(2, 4), atol=1e-6, rtol=0.0)
     with torch.no_grad():
-        model.worths[0, 1] += 1.0
-    model.worths.grad = None
+        model.scores[0, 1] += 1.0
+    model.scores.grad = None
     total, _ = loss_of(model, anchored, anchor=1.0)
     total.backward()
     assert total.item() > 0.01
-    assert model.worths.grad[0, 1] > 0.0
+    assert model.scores.grad[0, 1] > 0.0
 
 
-NAMES = ("answers", "value", "q_value", "policy", "entropy", "teacher", "anchor")
+NAMES = ("feedback", "value", "q_value", "policy", "entropy", "teacher", "anchor")
 TEACHES = {
-    "answers": {"clicks", "rewards"},
+    "feedback": {"clicks", "rewards"},
     "value": {"values"},
-    **{name: {"worths", "temperature"} for name in ("q_value", "policy", "entropy", "anchor")},
-    "teacher": {"worths"},
+    **{name: {"scores", "temperature"} for name in ("q_value", "policy", "entropy", "anchor")},
+    "teacher": {"scores"},
 }
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_part_teaches_what_it_is_about_and_nothing_else(name):
-    model = told_model()
+    model = fixed_network()
     total, _ = loss_of(model, **{name: 1.0})
     total.backward()
     found = {
@@ -290,7 +289,7 @@ def test_each_part_teaches_what_it_is_about_and_nothing_else(name):
 @given(weights=st.fixed_dictionaries({name: st.sampled_from([0.0, 0.5, 2.0]) for name in NAMES}))
 @settings(max_examples=50, deadline=None)
 def test_the_total_is_the_weighted_sum_of_the_parts_and_zero_leaves_one_out(weights):
-    model = told_model()
+    model = fixed_network()
     total, parts = loss_of(model, **weights)
     expected = sum(weight * parts[name].item() for name, weight in weights.items() if weight > 0.0)
     assert torch.as_tensor(total).item() == pytest.approx(float(expected), rel=1e-4, abs=1e-5)

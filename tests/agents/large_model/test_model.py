@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 import torch
-from agents.large_model.sizes import PRESETS
-from small_large_models import CPU, content_for, env_of, model_for, perturbed, played, small_sizes
+from small_large_models import CPU, content_for, env_of, network_for, perturbed, played, small_config
 
+from agents.large_model.config import PRESETS
 from agents.large_model.losses import LossWeights, SessionLoss, Targets
-from agents.large_model.model import LargeModel, Scores, count_parameters
+from agents.large_model.model import LargeModelNetwork, Scores, count_parameters
 from agents.large_model.rollout import play
 from agents.large_model.worlds import make_env
 from agents.networks.item_content import ItemContent
@@ -30,15 +30,15 @@ def differs(found: Scores, expected: Scores) -> bool:
 
 
 @torch.no_grad()
-def scores_of(model: LargeModel, sessions: Any, content: ItemContent) -> Scores:
+def scores_of(model: LargeModelNetwork, sessions: Any, content: ItemContent) -> Scores:
     return model(sessions, content)
 
 
 @pytest.fixture(scope="module", params=[0, 2])
-def scene(request) -> tuple[LargeModel, ItemContent, Any]:
+def scene(request) -> tuple[LargeModelNetwork, ItemContent, Any]:
     """A model with so many candidate layers, a catalogue, and sessions that it has played in it."""
     env = env_of("slates")
-    model = model_for(env, num_candidate_layers=request.param)
+    model = network_for(env, num_candidate_layers=request.param)
     content = content_for(env, model)
     return model, content, played(model, env, content, SEED)
 
@@ -66,7 +66,7 @@ def test_candidates_see_each_other_only_through_candidate_layers(scene):
     few = replace(sessions, candidates=sessions.candidates[:, :, :12], dynamics=sessions.dynamics[:, :, :12])
     alone, together = (scores_of(model, each, content).clicks[:, :12] for each in (few, sessions))
     is_same = torch.allclose(alone, together, atol=1e-4)
-    assert is_same == (model.sizes.num_candidate_layers == 0)
+    assert is_same == (model.config.num_candidate_layers == 0)
 
 
 def test_a_catalogue_with_other_numbers_for_the_same_items_is_scored_alike(scene):
@@ -85,8 +85,8 @@ def test_a_catalogue_with_other_numbers_for_the_same_items_is_scored_alike(scene
     renamed_sessions = replace(sessions, candidates=renamed(sessions.candidates), row_items=renamed(sessions.row_items))
     assert_same(scores_of(model, renamed_sessions, other), scores_of(model, sessions, content))
     times = torch.full((len(sessions),), 40)
-    places = sessions.candidates[:, 0], times, sessions.row_items, sessions.row_answers
-    moved = renamed_sessions.candidates[:, 0], times, renamed_sessions.row_items, sessions.row_answers
+    places = sessions.candidates[:, 0], times, sessions.row_items, sessions.row_feedback
+    moved = renamed_sessions.candidates[:, 0], times, renamed_sessions.row_items, sessions.row_feedback
     torch.testing.assert_close(other.dynamics(*moved), content.dynamics(*places))
     assert differs(scores_of(model, sessions, other), scores_of(model, sessions, content))
 
@@ -96,7 +96,7 @@ def test_scores_depend_on_the_person_the_answers_and_what_changes_of_candidates(
     before = scores_of(model, sessions, content)
     for changed in (
         replace(sessions, users=-sessions.users),
-        replace(sessions, row_answers=1.0 - sessions.row_answers),
+        replace(sessions, row_feedback=1.0 - sessions.row_feedback),
         replace(sessions, dynamics=1.0 - sessions.dynamics),
         replace(sessions, row_items=sessions.row_items.flip(0)),
     ):
@@ -106,51 +106,51 @@ def test_scores_depend_on_the_person_the_answers_and_what_changes_of_candidates(
 def test_answers_of_later_steps_and_other_sessions_change_no_score(scene):
     model, content, sessions = scene
     begin = int(sessions.num_rows[0, 1])
-    changed = replace(sessions, row_answers=sessions.row_answers.clone())
-    changed.row_answers[0, begin:] += 1.0  # what the second step of the first session answers
+    changed = replace(sessions, row_feedback=sessions.row_feedback.clone())
+    changed.row_feedback[0, begin:] += 1.0  # what the second step of the first session answers
     found, before = (scores_of(model, each, content).logits for each in (changed, sessions))
     is_later = (sessions.steps.sessions == 0) & (sessions.steps.num_rows > begin)
     torch.testing.assert_close(found[~is_later], before[~is_later])
     assert (found[is_later] - before[is_later]).abs().amax(1).min() > 1e-4
 
 
-@pytest.mark.parametrize("missing", ["pictures", "sounds", "words", "all"])
+@pytest.mark.parametrize("missing", ["images", "audio", "words", "all"])
 def test_any_modality_may_be_missing(missing):
     env = env_of("warm users")
-    model = model_for(env, has_pictures=True, has_sounds=True)
+    model = network_for(env, has_images=True, has_audio=True)
     content = content_for(env, model)
-    lacks: dict[str, Any] = {"pictures": None, "sounds": None, "words": torch.zeros_like(content.words)}
+    lacks: dict[str, Any] = {"images": None, "audio": None, "words": torch.zeros_like(content.words)}
     less = replace(content, **(lacks if missing == "all" else {missing: lacks[missing]}))
     sessions = played(model, env, less, SEED)
     found = scores_of(model, sessions, less)
     assert found.logits.isfinite().all()
     assert differs(found, scores_of(model, sessions, content))
-    one_less = scores_of(model, sessions.part(torch.arange(3)), less)
+    one_less = scores_of(model, sessions.select(torch.arange(3)), less)
     torch.testing.assert_close(one_less.logits, found.logits[: len(one_less.logits)], atol=1e-4, rtol=1e-4)
 
 
 def test_a_vector_of_its_own_stands_in_for_a_modality_that_is_missing_and_for_no_other():
     env = env_of("warm users", 3)
-    model = model_for(env, has_pictures=True, has_sounds=True)
+    model = network_for(env, has_images=True, has_audio=True)
     content = content_for(env, model)
     sessions = played(model, env, content, SEED)
-    lacks: dict[str, Any] = {"words": torch.zeros_like(content.words), "pictures": None, "sounds": None}
+    lacks: dict[str, Any] = {"words": torch.zeros_like(content.words), "images": None, "audio": None}
     for name, nothing in lacks.items():
         less = replace(content, **{name: nothing})
         before, whole = (scores_of(model, sessions, each) for each in (less, content))
         with torch.no_grad():
-            model.encoder.missing[name.removesuffix("s") if nothing is None else name].add_(1.0)
+            model.encoder.missing[{"images": "image", "words": "title"}.get(name, name)].add_(1.0)
         assert differs(scores_of(model, sessions, less), before)
         assert_same(scores_of(model, sessions, content), whole)
 
 
-def test_a_model_of_one_world_plays_another_with_other_columns_and_without_pictures():
+def test_a_model_of_one_world_plays_another_with_other_columns_and_without_images():
     music, video = env_of("warm users", 3), env_of("single items", 3)
-    model = model_for(music, has_pictures=True, has_sounds=True)
+    model = network_for(music, has_images=True, has_audio=True)
     assert model.schema.domain("Music") == 1
-    content = replace(content_for(video, model), pictures=None)
+    content = replace(content_for(video, model), images=None)
     assert content.domain == UNKNOWN_DOMAIN
-    assert content.sounds is None
+    assert content.audio is None
     sessions = played(model, video, content, SEED)
     lacking = [name not in video.simulator.world.items.feature_names for name in model.schema.content_names]
     assert (content.features[:, lacking] == 0.0).all()
@@ -160,7 +160,7 @@ def test_a_model_of_one_world_plays_another_with_other_columns_and_without_pictu
 
 def test_a_scenario_that_is_not_told_is_read_as_one_that_is_unknown(scene):
     model, content, sessions = scene
-    untold = scores_of(model, sessions, content.of_unknown_domain())
+    untold = scores_of(model, sessions, content.with_unknown_domain())
     assert_same(untold, scores_of(model, sessions, replace(content, domain=UNKNOWN_DOMAIN)))
     assert differs(untold, scores_of(model, sessions, content))
 
@@ -168,22 +168,22 @@ def test_a_scenario_that_is_not_told_is_read_as_one_that_is_unknown(scene):
 def test_before_it_has_learnt_its_policy_is_that_of_what_supervision_expects():
     env = env_of("single items", 4)
     torch.manual_seed(0)
-    model = LargeModel(small_sizes(num_candidate_layers=1), Schema.of([env.simulator]))
+    model = LargeModelNetwork(small_config(num_candidate_layers=1), Schema.of([env.simulator]))
     content = content_for(env, model)
     scores = scores_of(model, played(model, env, content, SEED), content)
-    torch.testing.assert_close(scores.logits, scores.worths / scores.temperature)
-    assert scores.worths.std() > 0.0
+    torch.testing.assert_close(scores.logits, scores.expected_rewards / scores.temperature)
+    assert scores.expected_rewards.std() > 0.0
 
 
 def test_reinforcement_leaves_what_is_expected_of_answers_to_supervision():
     env = env_of("single items", 4)
-    model = model_for(env)
+    model = network_for(env)
     content = content_for(env, model)
     sessions = played(model, env, content, SEED)
     targets = Targets(advantages=torch.randn(sessions.num_steps), returns=torch.zeros(sessions.num_steps))
     total, _ = SessionLoss(model)(sessions, content, targets, LossWeights(policy=1.0))
     total.backward()
-    width = model.sizes.candidate_width
+    width = model.config.candidate_width
     value_weights, expected = model.queries.weight.grad[:width], model.queries.weight.grad[width:]
     assert value_weights.abs().max() > 0.0
     assert (expected == 0.0).all()
@@ -191,8 +191,8 @@ def test_reinforcement_leaves_what_is_expected_of_answers_to_supervision():
 
 def test_a_session_longer_than_the_model_reads_is_refused_in_one_line():
     env = make_env("recsim_env/Video-v0", 2, session_length=300)
-    model = model_for(env)
-    with pytest.raises(ValueError, match=r"^ModelSizes.max_tokens=128: must be at least 301") as raised:
+    model = network_for(env)
+    with pytest.raises(ValueError, match=r"^ModelConfig.max_tokens=128: must be at least 301") as raised:
         play(model, env, content_for(env, model), seed=0, generator=torch.Generator())
     assert "\n" not in str(raised.value)
 
@@ -200,7 +200,7 @@ def test_a_session_longer_than_the_model_reads_is_refused_in_one_line():
 @pytest.mark.parametrize("width", [8, 33, 72, 104, 200, 256])
 def test_candidate_layers_take_any_width(width):
     env = env_of("single items", 2)
-    model = model_for(env, candidate_width=width, num_candidate_layers=1)
+    model = network_for(env, candidate_width=width, num_candidate_layers=1)
     assert played(model, env, content_for(env, model), SEED).values.isfinite().all()
 
 
@@ -231,8 +231,8 @@ def test_presets_stand_in_the_order_of_their_size(schemas):
 
 
 def test_parameters_are_counted_without_making_them(schemas):
-    model = LargeModel(small_sizes(), schemas[0])
-    assert count_parameters(small_sizes(), schemas[0]) == model.num_parameters
+    model = LargeModelNetwork(small_config(), schemas[0])
+    assert count_parameters(small_config(), schemas[0]) == model.num_parameters
     assert model.num_parameters == sum(weight.numel() for weight in model.parameters())
 
 
@@ -240,7 +240,7 @@ def test_noise_reaches_all_weights():
     """What the tests here rest on."""
     env = env_of("single items", 2)
     torch.manual_seed(0)
-    model = LargeModel(small_sizes(), Schema.of([env.simulator]))
+    model = LargeModelNetwork(small_config(), Schema.of([env.simulator]))
     before = [weight.clone() for weight in model.parameters()]
     changed = [(a != b).any() for a, b in zip(before, perturbed(model).parameters(), strict=True)]
     assert all(changed)

@@ -8,7 +8,7 @@ import torch
 from conftest import CHECKOUT  # noqa: F401  (sets what threads may do)
 
 from agents.large_model.config import TrainingConfig
-from agents.large_model.distributed import Processes
+from agents.large_model.distributed import ProcessGroup
 from agents.large_model.online import OnlineConfig, OnlineLearner, Round, learn_online
 from agents.large_model.rollout import Behaviour, play
 from agents.large_model.training import Training
@@ -29,18 +29,18 @@ def deployed():
     config = TrainingConfig(
         supervised_steps=40_000, distillation_steps=60_000, reinforcement_steps=0, num_envs=128, num_catalogs=1
     )
-    training = Training(config, Processes(device=torch.device("cpu")))
+    training = Training(config, ProcessGroup(device=torch.device("cpu")))
     while not training.is_over:
         training.iterate()
-    return training.model
+    return training.network
 
 
 def mean_return(model, scenario) -> float:
     env = env_of(scenario, 200, "test")
-    content = ItemContent.of(env, model.schema, model.sizes.num_word_buckets, torch.device("cpu"))
+    content = ItemContent.of(env, model.schema, model.config.num_word_buckets, torch.device("cpu"))
     generator = torch.Generator().manual_seed(0)
     return float(
-        play(model, env, content, seed=9, generator=generator, behaviour=Behaviour(play="best")).returns.mean()
+        play(model, env, content, seed=9, generator=generator, behaviour=Behaviour(selection="greedy")).returns.mean()
     )
 
 
@@ -48,16 +48,16 @@ def test_after_the_people_have_changed_it_recovers_and_a_frozen_copy_does_not(de
     model, rounds = copy.deepcopy(deployed), []
     at_home, abroad = mean_return(deployed, VIDEO), mean_return(deployed, ELSEWHERE)
     assert abroad < at_home - 3.0
-    learn_online(model, env_of(ELSEWHERE, 96, "train"), 60_000, seed=1, report=rounds.append)
+    learn_online(model, env_of(ELSEWHERE, 96, "train"), 60_000, seed=1, callback=rounds.append)
     assert mean_return(model, ELSEWHERE) > abroad + 5.0
-    assert not all(each.is_undone for each in rounds)
+    assert not all(each.is_reverted for each in rounds)
 
 
 def served(deployed, scenario):
     """A copy of the model, the catalogue as it sees it, and sessions that it has played there."""
     model = copy.deepcopy(deployed)
     env = env_of(scenario, 32, "train")
-    content = ItemContent.of(env, model.schema, model.sizes.num_word_buckets, torch.device("cpu"))
+    content = ItemContent.of(env, model.schema, model.config.num_word_buckets, torch.device("cpu"))
     return model, content, play(model, env, content, seed=0, generator=torch.Generator().manual_seed(0))
 
 
@@ -71,7 +71,7 @@ def test_a_round_that_leads_too_far_is_undone(deployed):
     learner = OnlineLearner(model, content, OnlineConfig(learning_rate=0.05, anchor=0.0, max_divergence=0.01))
     found = learner.learn(sessions)
     assert isinstance(found, Round)
-    assert found.is_undone
+    assert found.is_reverted
     assert found.divergence > 0.01
     assert is_unchanged(model, deployed)
 
@@ -88,7 +88,7 @@ def test_a_step_so_large_that_nothing_is_a_number_any_more_is_undone(deployed):
     model, content, sessions = served(deployed, VIDEO)
     learner = OnlineLearner(model, content, OnlineConfig(anchor=0.0))
     learner._optimizer.param_groups[0]["lr"] = 1e30  # more than a config may say
-    assert learner.learn(sessions).is_undone
+    assert learner.learn(sessions).is_reverted
     assert is_unchanged(model, deployed)
 
 
@@ -98,7 +98,7 @@ def test_the_anchor_keeps_it_nearer_to_the_deployed_policy(deployed):
         model = copy.deepcopy(deployed)
         config = OnlineConfig(anchor=anchor, learning_rate=1e-3, max_divergence=100.0, deploy_every=100)
         rounds: list[Round] = []
-        learn_online(model, env_of(ELSEWHERE, 64, "train"), 8_000, seed=2, config=config, report=rounds.append)
+        learn_online(model, env_of(ELSEWHERE, 64, "train"), 8_000, seed=2, config=config, callback=rounds.append)
         moved.append(rounds[-1].divergence)
     assert moved[1] < 0.5 * moved[0]
 
@@ -106,7 +106,7 @@ def test_the_anchor_keeps_it_nearer_to_the_deployed_policy(deployed):
 def test_what_is_deployed_stands_still_between_deployments(deployed):
     model = copy.deepcopy(deployed)
     env = env_of(ELSEWHERE, 16, "train")
-    content = ItemContent.of(env, model.schema, model.sizes.num_word_buckets, torch.device("cpu"))
+    content = ItemContent.of(env, model.schema, model.config.num_word_buckets, torch.device("cpu"))
     learner = OnlineLearner(model, content, OnlineConfig(deploy_every=2))
     first = copy.deepcopy(learner.deployed.state_dict())
     for number, is_same in ((0, True), (1, False)):

@@ -7,9 +7,6 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from agents.large_model.plackett_luce import slate_log_probabilities
-from agents.large_model.policy_runner import Follower
-from agents.large_model.sessions import Sessions
 from small_large_models import (
     CPU,
     LENGTH,
@@ -17,17 +14,19 @@ from small_large_models import (
     WORLDS,
     content_for,
     env_of,
-    model_for,
+    network_for,
     options_of,
     played,
+    runner_of,
 )
 
-from agents.large_model.model import ROW_COLUMNS, LargeModel, Scores
-from agents.large_model.rollout import Behaviour, check_remembers_a_step
-from agents.large_model.session_state import ObservationReader, Reading, SessionReader
+from agents.large_model.model import ROW_COLUMNS, LargeModelNetwork, Scores
+from agents.large_model.rollout import Behaviour, Sessions
+from agents.large_model.session_state import Observation, ObservationReader, SessionState, check_history
 from agents.large_model.worlds import make_env
-from agents.networks.item_content import DYNAMICS, STANDING, ItemContent
-from recsim_env.envs.sb3.network_units import with_network_units
+from agents.networks.item_content import DYNAMICS, ITEM_STATE, ItemContent
+from agents.networks.plackett_luce import slate_log_probabilities
+from recsim_env.envs.network_units import with_network_units
 from recsim_env.simulation.observation import CANDIDATE_COLUMNS, FEEDBACK, STATISTICS
 
 SEED = 3
@@ -36,7 +35,7 @@ SEED = 3
 @dataclass
 class Played:
     env: Any
-    model: LargeModel
+    model: LargeModelNetwork
     content: ItemContent
     sessions: Sessions
 
@@ -45,7 +44,7 @@ class Played:
 def world(request) -> Played:
     """Sessions that a model has drawn its slates of, in each of the worlds."""
     env = env_of(request.param)
-    model = model_for(env)
+    model = network_for(env)
     content = content_for(env, model)
     sessions = played(model, env, content, SEED, exploration=0.3)
     assert len(set(sessions.lengths.tolist())) > 2  # some were dropped on the way
@@ -66,7 +65,7 @@ def test_scores_while_playing_are_those_of_one_pass_over_what_was_kept(world):
 
 def test_a_batch_of_some_of_the_sessions_is_scored_as_in_the_whole(world):
     chosen = torch.tensor([7, 2, 4])
-    part = world.sessions.part(chosen)
+    part = world.sessions.select(chosen)
     with torch.no_grad():
         scores, whole = (world.model(sessions, world.content) for sessions in (part, world.sessions))
     steps = world.sessions.steps
@@ -103,14 +102,14 @@ def test_users_candidates_rows_and_rewards_are_those_of_the_env(world):
             history = history[history[:, num_features] > 0.0][::-1]  # those in use, the oldest first
             end = int(sessions.num_rows[lane, step])
             items = sessions.row_items[lane, max(end - layout.history_length, 0) : end]
-            answers = sessions.row_answers[lane, max(end - layout.history_length, 0) : end]
+            answers = sessions.row_feedback[lane, max(end - layout.history_length, 0) : end]
             np.testing.assert_array_equal(features[items.numpy()], history[:, :num_features])
             np.testing.assert_array_equal(answers[:, : len(FEEDBACK)], history[:, num_features:])
             num_before = int(sessions.num_rows[lane, 0])
             assert end == num_before + step * num_slots
-            shown_at = sessions.row_answers[lane, num_before:end, ROW_COLUMNS.index("time")]
+            shown_at = sessions.row_feedback[lane, num_before:end, ROW_COLUMNS.index("time")]
             torch.testing.assert_close(shown_at, (torch.arange(step) / LENGTH).repeat_interleave(num_slots))
-            is_before = sessions.row_answers[lane, :end, ROW_COLUMNS.index("before")]
+            is_before = sessions.row_feedback[lane, :end, ROW_COLUMNS.index("before")]
             assert is_before.tolist() == [1.0] * num_before + [0.0] * (end - num_before)
 
 
@@ -121,11 +120,11 @@ def test_what_was_shown_and_clicked_stands_in_the_rows_that_follow_and_nothing_s
             begin = int(sessions.num_rows[lane, step])
             shown = sessions.candidates[lane, step][sessions.slates[lane, step]]
             assert sessions.row_items[lane, begin : begin + num_slots].tolist() == shown.tolist()
-            clicked = sessions.row_answers[lane, begin : begin + num_slots, ROW_COLUMNS.index("click")] > 0.0
+            clicked = sessions.row_feedback[lane, begin : begin + num_slots, ROW_COLUMNS.index("click")] > 0.0
             assert sessions.clicked[lane, step].tolist() == clicked.tolist()
-            standing = sessions.row_answers[lane, begin : begin + num_slots, -len(STANDING) :]
+            standing = sessions.row_feedback[lane, begin : begin + num_slots, -len(ITEM_STATE) :]
             chosen = sessions.dynamics[lane, step][sessions.slates[lane, step]]
-            assert torch.equal(standing, chosen[:, : len(STANDING)])  # rows tell how an item stood when it was shown
+            assert torch.equal(standing, chosen[:, : len(ITEM_STATE)])  # rows tell how an item stood when it was shown
         assert (sessions.row_items[lane, begin + num_slots :] == -1).all()
     assert 0 < sessions.clicked.sum() < sessions.num_steps
     rows = [int(sessions.num_rows[lane, 0]) + num_slots * length for lane, length in enumerate(sessions.lengths)]
@@ -163,7 +162,7 @@ def test_what_changes_of_candidates_is_what_the_dict_observation_says(world):
 
 def test_a_creator_who_was_followed_before_and_dropped_and_followed_again_is_followed():
     env = env_of("creators", 1)
-    content = content_for(env, model_for(env))
+    content = content_for(env, network_for(env))
     creators = env.catalog_creators
     theirs = np.flatnonzero(creators == creators[0])[:3].tolist()
     other = int(np.flatnonzero(creators != creators[0])[0])
@@ -181,9 +180,9 @@ def test_a_creator_who_was_followed_before_and_dropped_and_followed_again_is_fol
     assert (empty[0, :, DYNAMICS.index("followed")] == 0.0).all()
 
 
-def memory_of(env: Any, model: LargeModel, content: ItemContent, num_sessions: int) -> SessionReader:
+def memory_of(env: Any, model: LargeModelNetwork, content: ItemContent, num_sessions: int) -> SessionState:
     config = env.simulator.config
-    return SessionReader(
+    return SessionState(
         model,
         content,
         model.item_tables(content),
@@ -197,21 +196,21 @@ def memory_of(env: Any, model: LargeModel, content: ItemContent, num_sessions: i
 @pytest.mark.parametrize("name", ["single items", "slates"])
 def test_a_follower_says_of_sessions_that_follow_each_other_what_it_says_of_each_alone(name):
     env = env_of(name, 5)
-    model = model_for(env)
+    model = network_for(env)
     content, config = content_for(env, model), env.simulator.config
-    follower = Follower(model, env, Behaviour(play="best"))
+    follower = runner_of(model, env, 5)
     read = ObservationReader(env.simulator, model.schema, CPU)
     observations, _ = env.reset(seed=SEED)
     is_first = np.ones(5, np.bool_)
-    since: list[list[tuple[Reading, Scores]]] = [[] for _ in range(5)]
+    since: list[list[tuple[Observation, Scores]]] = [[] for _ in range(5)]
     num_begun = 0
     for _ in range(2 * LENGTH):
         reading = read(observations)
-        scores = follower.scores(reading, is_first)
+        scores = follower.scores(observations, is_first)
         for lane in range(5):
             if is_first[lane]:
                 since[lane], num_begun = [], num_begun + 1
-            since[lane].append((reading.some(torch.tensor([lane])), scores.logits[lane]))
+            since[lane].append((reading.select(torch.tensor([lane])), scores.logits[lane]))
         slates = torch.topk(scores.logits, config.slate_size).indices.numpy()
         observations, _, terminated, truncated, _ = env.step(slates[:, 0] if config.slate_size == 1 else slates)
         is_first = terminated | truncated
@@ -221,82 +220,82 @@ def test_a_follower_says_of_sessions_that_follow_each_other_what_it_says_of_each
         for step, (reading, logits) in enumerate(since[lane]):
             with torch.no_grad():
                 if step == 0:
-                    alone.begin(reading)
+                    alone.start(reading)
                 else:
-                    alone.go_on(reading, torch.tensor([config.slate_size]))
+                    alone.update(reading, torch.tensor([config.slate_size]))
                 found = alone.scores(reading, alone.dynamics(reading)).logits[0]
             torch.testing.assert_close(found, logits, atol=2e-4, rtol=1e-4)
 
 
 def test_a_session_that_is_met_in_its_middle_is_read_as_if_it_had_been_followed():
     env = env_of("slates", 3)
-    model = model_for(env)
+    model = network_for(env)
     content, config = content_for(env, model), env.simulator.config
     read = ObservationReader(env.simulator, model.schema, CPU)
     readings = [read(env.reset(seed=SEED)[0])]
     memories = [memory_of(env, model, content, 3) for _ in range(2)]
     followed, met = memories
     with torch.no_grad():
-        followed.begin(readings[0])
+        followed.start(readings[0])
         for _ in range(2):  # no session is over so soon
             readings.append(read(env.step(np.tile(np.arange(config.slate_size), (3, 1)))[0]))
-            followed.go_on(readings[-1], torch.full((3,), config.slate_size))
-        met.begin(readings[-1])
+            followed.update(readings[-1], torch.full((3,), config.slate_size))
+        met.start(readings[-1])
         found, expected = (memory.scores(readings[-1], memory.dynamics(readings[-1])).clicks for memory in memories)
-    torch.testing.assert_close(met.answers, followed.answers)
+    torch.testing.assert_close(met.feedback, followed.feedback)
     torch.testing.assert_close(found, expected, atol=2e-4, rtol=1e-4)
 
 
 def test_a_session_with_moods_that_is_met_in_its_middle_is_read_as_if_it_had_been_followed():
-    env = make_env("recsim_env/Music-v0", 8, overrides={"population": {"warm_share": 0.0, "patience_mean": 1e5}})
-    model = model_for(env)
+    env = make_env("recsim_env/Music-v0", 8, changes={"population": {"warm_share": 0.0, "patience_mean": 1e5}})
+    model = network_for(env)
     read = ObservationReader(env.simulator, model.schema, CPU)
     memories = [memory_of(env, model, content_for(env, model), 8) for _ in range(2)]
     followed, met = memories
     moods = [name.startswith("mood") for name in model.schema.user_names]
     reading = first = read(env.reset(seed=SEED)[0])
     with torch.no_grad():
-        followed.begin(reading)
+        followed.start(reading)
         for _ in range(10):
             reading = read(env.step(np.zeros(8, np.int64))[0])
-            followed.go_on(reading, torch.ones(8, dtype=torch.int64))
+            followed.update(reading, torch.ones(8, dtype=torch.int64))
         assert (reading.users != first.users)[:, moods].any()  # or else this shows nothing
-        met.begin(reading)
+        met.start(reading)
         found, expected = (memory.scores(reading, memory.dynamics(reading)).logits for memory in memories)
     torch.testing.assert_close(found, expected, atol=2e-4, rtol=1e-4)
 
 
 def test_a_follower_that_reads_no_history_says_the_same_whatever_was_answered():
     env = env_of("single items", 4)
-    model = model_for(env)
-    reads, reads_not = (Follower(model, env, Behaviour(), reads_history=reads) for reads in (True, False))
+    model = network_for(env)
+    reads, reads_not = (runner_of(model, env, 4, reads) for reads in (True, False))
     read, alone = ObservationReader(env.simulator, model.schema, CPU), memory_of(env, model, content_for(env, model), 4)
     is_first = np.ones(4, bool)
     observations, _ = env.reset(seed=SEED)
     for _ in range(3):  # no session is over so soon
-        informed = reads.scores(read(observations), is_first).logits
+        informed = reads.scores(observations, is_first).logits
         reading = read(observations).without_history()
         with torch.no_grad():
-            alone.begin(reading)
+            alone.start(reading)
             expected = alone.scores(reading, alone.dynamics(reading)).logits
         changed = {**observations, "history_feedback": 1.0 - observations["history_feedback"]}
         for each in (observations, changed):
-            torch.testing.assert_close(reads_not.scores(read(each), is_first).logits, expected)
+            torch.testing.assert_close(reads_not.scores(each, is_first).logits, expected)
         observations, is_first = env.step(np.zeros(4, np.int64))[0], np.zeros(4, bool)
     assert not torch.allclose(informed, expected)
 
 
 def test_a_step_in_which_nothing_could_be_shown_leaves_the_state_as_it_was():
     env = env_of("single items", 2)
-    model = model_for(env)
+    model = network_for(env)
     content = content_for(env, model)
     observations, _ = env.reset(seed=SEED)
     reading = ObservationReader(env.simulator, model.schema, CPU)(observations)
     memory = memory_of(env, model, content, 2)
     with torch.no_grad():
-        memory.begin(reading)
+        memory.start(reading)
         before = memory.states.clone()
-        memory.go_on(reading, torch.tensor([0, 0]))
+        memory.update(reading, torch.tensor([0, 0]))
     torch.testing.assert_close(memory.states, before)
     assert memory.num_rows.tolist() == [0, 0]
 
@@ -305,7 +304,7 @@ def test_the_same_seed_plays_the_same_sessions_and_the_best_needs_none(world):
     again = played(world.model, world.env, world.content, SEED, exploration=0.3)
     assert (again.slates == world.sessions.slates).all()
     assert (again.rewards == world.sessions.rewards).all()
-    best = played(world.model, world.env, world.content, SEED, play="best")
+    best = played(world.model, world.env, world.content, SEED, selection="greedy")
     with torch.no_grad():
         logits = world.model(best, world.content).logits
     largest = logits.topk(best.slates.shape[2]).values
@@ -313,9 +312,9 @@ def test_the_same_seed_plays_the_same_sessions_and_the_best_needs_none(world):
 
 
 def test_what_supervision_expects_most_of_is_shown_on_request(world):
-    sessions = played(world.model, world.env, world.content, SEED, play="expected")
+    sessions = played(world.model, world.env, world.content, SEED, selection="supervised")
     with torch.no_grad():
-        worths = world.model(sessions, world.content).worths
+        worths = world.model(sessions, world.content).expected_rewards
     largest = worths.topk(sessions.slates.shape[2]).values
     torch.testing.assert_close(worths.gather(1, sessions.steps.slates), largest, atol=1e-3, rtol=1e-4)
 
@@ -326,7 +325,7 @@ def test_as_many_slates_are_drawn_at_random_as_exploration_says():
     scores = Scores(logits=logits, clicks=nothing, rewards=nothing, values=nothing, temperature=torch.tensor(1.0))
     candidates = torch.tensor([3, 1, 4, 5, -1]).expand(4_000, -1)
     generator = torch.Generator().manual_seed(0)
-    slates = Behaviour(exploration=0.4, play="best").draw(scores, candidates, 1, generator)[:, 0]
+    slates = Behaviour(exploration=0.4, selection="greedy").slates(scores, candidates, 1, generator)[:, 0]
     shares = slates.bincount(minlength=5) / 4_000
     torch.testing.assert_close(shares, torch.tensor([0.7, 0.1, 0.1, 0.1, 0.0]), atol=0.03, rtol=0.0)
 
@@ -336,5 +335,5 @@ def test_an_env_that_forgets_a_step_before_it_can_be_read_is_refused_in_one_line
         "recsim_env/VideoSlate-v0", 1, vectorization_mode="vector_entry_point", history_length=4, slate_size=5
     )
     with pytest.raises(ValueError, match=r"^history_length=4: must be at least slate_size=5") as raised:
-        check_remembers_a_step(env.simulator)
+        check_history(env.simulator)
     assert "\n" not in str(raised.value)

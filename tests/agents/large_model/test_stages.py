@@ -3,16 +3,15 @@
 from dataclasses import replace
 
 import pytest
-from agents.large_model.stages import STAGES, STAGES_WIDTH, Plan, Stage, stage_named
 from hypothesis import given
 from hypothesis import strategies as st
+from small_large_models import steps_of
 from test_training import HERE, SMALL, config_of
 
-from agents.large_model.config import TrainingConfig
-from agents.large_model.losses import LossWeights
+from agents.large_model.config import REFERENCE_WIDTH, STAGES, LossWeights, Schedule, Stage, TrainingConfig, stage_named
 from agents.large_model.training import Training
 
-PLAN = Plan(stages=((STAGES["supervised"], 100), (STAGES["reinforcement"], 300)))
+PLAN = Schedule(stages=((STAGES["supervised"], 100), (STAGES["reinforcement"], 300)))
 
 
 @pytest.mark.parametrize(
@@ -30,22 +29,19 @@ def test_a_stage_is_on_for_its_steps_one_after_the_other(num_taken, name, progre
 
 
 @given(progress=st.floats(0.0, 1.0))
-def test_what_is_tried_out_falls_in_a_line(progress):
+def test_exploration_falls_linearly(progress):
     stage = replace(STAGES["supervised"], first_exploration=0.9, last_exploration=0.1)
-    behaviour = stage.behaviour(progress)
-    assert behaviour.exploration == pytest.approx(0.9 - 0.8 * progress)
-    assert behaviour.play == stage.play
+    assert stage.exploration(progress) == pytest.approx(0.9 - 0.8 * progress)
 
 
-def test_stages_without_steps_are_left_out_and_numbers_can_be_changed():
+def test_stages_without_steps_are_left_out_and_fields_can_be_overridden():
     overrides = {"reinforcement": {"num_epochs": 5, "weights": {"policy": 2.0}}}
-    config = TrainingConfig(supervised_steps=0, distillation_steps=7, reinforcement_steps=9, overrides=overrides)
-    (first, first_steps), (second, second_steps) = config.plan().stages
+    config = TrainingConfig(stage_overrides=overrides, **steps_of(1, distillation=7, reinforcement=9))
+    (first, first_steps), (second, second_steps) = config.schedule().stages
     assert (first.name, first_steps, second.name, second_steps) == ("distillation", 7, "reinforcement", 9)
     assert first == STAGES["distillation"]
     assert second.num_epochs == 5
     assert second.weights == replace(STAGES["reinforcement"].weights, policy=2.0)
-    assert TrainingConfig.from_settings(config.as_settings()) == config
 
 
 @pytest.mark.parametrize(
@@ -53,7 +49,7 @@ def test_stages_without_steps_are_left_out_and_numbers_can_be_changed():
     [(LossWeights(), True), (LossWeights(anchor=1.0), False), (LossWeights(teacher=1.0), False)],
 )
 def test_a_stage_that_learns_nothing_is_refused_in_one_line(weights, has_teacher):
-    with pytest.raises(ValueError, match=r"^Stage.weights of mine: none above 0") as raised:
+    with pytest.raises(ValueError, match=r"^Stage.weights of mine: no term") as raised:
         Stage(name="mine", weights=weights, has_teacher=has_teacher)
     assert "\n" not in str(raised.value)
 
@@ -61,16 +57,18 @@ def test_a_stage_that_learns_nothing_is_refused_in_one_line(weights, has_teacher
 def test_unknown_names_and_trainings_without_steps_are_refused():
     with pytest.raises(ValueError, match="must be one of supervised, distillation, reinforcement"):
         stage_named("sleep")
-    with pytest.raises(ValueError, match="all stages have 0 steps"):
-        TrainingConfig(supervised_steps=0, distillation_steps=0, reinforcement_steps=0)
-    with pytest.raises(ValueError, match="play='worst': must be one of"):
-        stage_named("supervised", play="worst")
+    with pytest.raises(ValueError, match="num_steps=0: must be a whole number in"):
+        TrainingConfig(num_steps=0)
+    with pytest.raises(ValueError, match="selection='worst': must be one of"):
+        stage_named("supervised", {"selection": "worst"})
+    with pytest.raises(ValueError, match="unexpected keyword argument 'epochs'"):
+        TrainingConfig(stage_overrides={"supervised": {"epochs": 2}})
 
 
 def test_the_learning_rate_rises_at_first_and_falls_in_the_last_stage():
     sessions = {"supervised": 128, "reinforcement": 640}
     training = Training(replace(config_of("constant", **sessions), warm_up_updates=6, last_learning_rate=0.5), HERE)
-    height, rates = SMALL["overrides"]["reinforcement"]["learning_rate"], []
+    height, rates = SMALL["stage_overrides"]["reinforcement"]["learning_rate"], []
     while not training.is_over:
         training.iterate()
         rates.append(training.optimizer.param_groups[0]["lr"] / height)
@@ -81,8 +79,10 @@ def test_the_learning_rate_rises_at_first_and_falls_in_the_last_stage():
 def test_models_wider_than_the_stages_are_for_learn_more_slowly_by_as_much():
     config = config_of("constant", reinforcement=64)
     rates = []
-    for width in (STAGES_WIDTH // 2, STAGES_WIDTH, 2 * STAGES_WIDTH):
-        training = Training(replace(config, sizes={**config.sizes, "width": width}, warm_up_updates=0), HERE)
+    for width in (REFERENCE_WIDTH // 2, REFERENCE_WIDTH, 2 * REFERENCE_WIDTH):
+        training = Training(
+            replace(config, model_overrides={**config.model_overrides, "width": width}, warm_up_updates=0), HERE
+        )
         training.iterate()
         rates.append(training.optimizer.param_groups[0]["lr"])
     assert rates[0] == rates[1] == pytest.approx(2.0 * rates[2])

@@ -8,28 +8,27 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from agents.large_model.metrics_log import MetricsLog, read_metrics
-from agents.large_model.policy_runner import Follower
 from conftest import CHECKOUT  # noqa: F401  (sets what threads may do)
 from probe_compact_env import ProbeCompactEnv, first_compact_observations
 from probe_environments import PROBES
+from small_large_models import runner_of, steps_of
 
-from agents.large_model.agent import LargeModelAgent
-from agents.large_model.checkpoint import CheckpointError, checkpoints_in, load_latest
-from agents.large_model.config import TrainingConfig
-from agents.large_model.distributed import Processes
+from agents.callbacks import EveryNSteps
+from agents.large_model.agent import LargeModel
+from agents.large_model.checkpoint import FOLDER, CheckpointError, checkpoints_in, load_latest
+from agents.large_model.config import RunConfig, TrainingConfig
+from agents.large_model.distributed import ProcessGroup
 from agents.large_model.losses import Targets
-from agents.large_model.rollout import Behaviour
-from agents.large_model.session_state import ObservationReader
 from agents.large_model.training import Training
-from agents.large_model.training_run import CHECKPOINTS, TrainingRun
+from agents.large_model.training_run import MetricsLog, read_metrics, run_training
+from agents.networks.plackett_luce import best_slates
 
 torch.set_num_threads(1)
 
 TOLERANCE = 0.25
-TRUNK = {"width": 16, "num_layers": 1, "num_heads": 2, "num_key_heads": 2, "hidden_width": 32}
+BACKBONE = {"width": 16, "num_layers": 1, "num_heads": 2, "num_key_heads": 2, "hidden_width": 32}
 SIZES = {
-    **TRUNK,
+    **BACKBONE,
     "item_width": 16,
     "candidate_width": 16,
     "num_word_buckets": 16,
@@ -38,23 +37,28 @@ SIZES = {
 }
 FAST = {"learning_rate": 2e-2, "num_epochs": 4}
 SMALL: dict[str, Any] = {
-    "sizes": SIZES,
+    "model_overrides": SIZES,
     "num_envs": 64,
     "batch_sessions": 64,
     "num_catalogs": 1,
     "warm_up_updates": 5,
     "weight_decay": 0.0,
-    "overrides": {"supervised": FAST, "distillation": FAST, "reinforcement": FAST},
+    "stage_overrides": {"supervised": FAST, "distillation": FAST, "reinforcement": FAST},
 }
-HERE = Processes(device=torch.device("cpu"))
+HERE = ProcessGroup(device=torch.device("cpu"))
 
 
 def config_of(probe: str, gamma: float = 0.6, seed: int = 0, **stages: int) -> TrainingConfig:
     """So many sessions in each of the stages."""
-    sessions = {"supervised": 0, "distillation": 0, "reinforcement": 0, **stages}
-    steps = {f"{stage}_steps": number * PROBES[probe].num_steps for stage, number in sessions.items()}
     env_ids = (f"probes/{probe}-compact-v0",)
-    return TrainingConfig(env_ids=env_ids, env_options={}, gamma=gamma, seed=seed, **steps, **SMALL)
+    return TrainingConfig(
+        env_ids=env_ids,
+        env_arguments={},
+        gamma=gamma,
+        seed=seed,
+        **steps_of(PROBES[probe].num_steps, **stages),
+        **SMALL,
+    )
 
 
 def trained(config: TrainingConfig) -> Training:
@@ -68,25 +72,24 @@ def trained(config: TrainingConfig) -> Training:
 def check_by_heart(model: Any, probe: str, gamma: float = 0.6, is_of_expected: bool = False) -> None:
     """The values of all first observations, and that the best candidate is found in each."""
     observations, rows, columns = first_compact_observations(probe)
-    env = ProbeCompactEnv(len(rows), probe=probe)
-    reading = ObservationReader(env.simulator, model.schema, HERE.device)(observations)
-    scores = Follower(model, env, Behaviour()).scores(reading, np.ones(len(rows), np.bool_))
+    runner = runner_of(model, ProbeCompactEnv(len(rows), probe=probe), len(rows))
+    scores = runner.scores(observations, np.ones(len(rows), np.bool_))
     by_heart = np.take_along_axis(np.array(PROBES[probe].first_values(gamma))[rows], columns, 1)
     if is_of_expected:
-        np.testing.assert_allclose(scores.worths, by_heart, atol=TOLERANCE)
+        np.testing.assert_allclose(scores.expected_rewards, by_heart, atol=TOLERANCE)
     else:
         np.testing.assert_allclose(model.value(scores.values), by_heart.max(1), atol=TOLERANCE)
-    found = (scores.worths if is_of_expected else scores.logits).argmax(1).numpy()
+    found = (scores.expected_rewards if is_of_expected else scores.logits).argmax(1).numpy()
     np.testing.assert_allclose(by_heart[np.arange(len(rows)), found], by_heart.max(1))
 
 
 @pytest.mark.parametrize("probe", ["constant", "observation"])
 def test_supervision_learns_what_a_state_is_worth(probe):
-    check_by_heart(trained(config_of(probe, supervised=640)).model, probe)
+    check_by_heart(trained(config_of(probe, supervised=640)).network, probe)
 
 
 def test_supervision_learns_what_each_candidate_is_worth_to_each_person():
-    model = trained(config_of("action-and-observation", supervised=640)).model
+    model = trained(config_of("action-and-observation", supervised=640)).network
     check_by_heart(model, "action-and-observation", is_of_expected=True)
 
 
@@ -98,61 +101,60 @@ def test_supervision_learns_what_each_candidate_is_worth_to_each_person():
     ],
 )
 def test_reinforcement_finds_values_and_the_best_candidate(probe, gamma):
-    check_by_heart(trained(config_of(probe, gamma, reinforcement=1_600)).model, probe, gamma)
+    check_by_heart(trained(config_of(probe, gamma, reinforcement=1_600)).network, probe, gamma)
 
 
 def test_reinforcement_goes_on_from_what_supervision_has_learnt():
     training = trained(config_of("action-and-observation", supervised=640, reinforcement=960))
-    check_by_heart(training.model, "action-and-observation")
+    check_by_heart(training.network, "action-and-observation")
 
 
 def test_distillation_takes_over_what_a_teacher_prefers_though_it_is_worth_nothing_here():
     config = config_of("constant", distillation=960)
-    weights = {"answers": 0.0, "value": 0.1, "teacher": 1.0}
-    overrides = {**config.overrides, "distillation": {**FAST, "weights": weights}}
-    training = Training(dataclasses.replace(config, overrides=overrides), HERE)
-    (world,) = training.worlds.turn(0, training.model)
+    weights = {"feedback": 0.0, "value": 0.1, "teacher": 1.0}
+    overrides = {**config.stage_overrides, "distillation": {**FAST, "weights": weights}}
+    training = Training(dataclasses.replace(config, stage_overrides=overrides), HERE)
+    (world,) = training.worlds.at(0, training.network)
     world.teacher = lambda: 10.0 + (world.env._candidates > 0.0)
     while not training.is_over:
-        line = training.iterate().line
+        line = training.iterate()
     assert line["teacher"] < 0.01
     observations, rows, columns = first_compact_observations("constant")
-    follower = Follower(training.model, ProbeCompactEnv(len(rows), probe="constant"), Behaviour(play="best"))
-    shown = follower.slates(observations, np.ones(len(rows), np.bool_))
+    runner = runner_of(training.network, ProbeCompactEnv(len(rows), probe="constant"), len(rows))
+    shown = best_slates(runner.scores(observations, np.ones(len(rows), np.bool_)).logits, 1).numpy()
     assert (np.take_along_axis(columns, shown, 1) == 1).all()
 
 
 def test_slates_are_learnt_by_reinforcement_too():
     config = config_of("choice", reinforcement=2_560)
-    training = trained(dataclasses.replace(config, env_options={"slate_size": 2}))
+    training = trained(dataclasses.replace(config, env_arguments={"slate_size": 2}))
     observations, rows, columns = first_compact_observations("choice", slate_size=2)
-    follower = Follower(
-        training.model, ProbeCompactEnv(len(rows), probe="choice", slate_size=2), Behaviour(play="best")
-    )
-    shown = np.take_along_axis(columns, follower.slates(observations, np.ones(len(rows), np.bool_)), 1)
+    runner = runner_of(training.network, ProbeCompactEnv(len(rows), probe="choice", slate_size=2), len(rows))
+    slates = best_slates(runner.scores(observations, np.ones(len(rows), np.bool_)).logits, 2).numpy()
+    shown = np.take_along_axis(columns, slates, 1)
     assert (np.sort(shown, 1) == [1, 2]).all()  # what is clicked most, 0, keeps people from what they like
 
 
-def test_the_agent_of_the_board_learns_plays_and_comes_back_from_a_file(tmp_path):
-    agent, told = LargeModelAgent(supervised_share=0.4, gamma=0.6, **SMALL), []
-    agent.learn("probes/action-and-observation-compact-v0", {}, 1_600, seed=0, report=told.append, report_every=800)
+def test_the_agent_learns_acts_and_returns_from_a_file(tmp_path):
+    name = "probes/action-and-observation-compact-v0"
+    agent, steps = LargeModel(env=name, supervised_share=0.4, gamma=0.6, **SMALL), []
+    agent.learn(1_600, EveryNSteps(800, lambda agent: steps.append(agent.num_timesteps)))
     agent.save(tmp_path / "agent")
-    again = LargeModelAgent()
-    again.load(tmp_path / "agent")
     observations, rows, columns = first_compact_observations("action-and-observation")
     by_heart = np.array(PROBES["action-and-observation"].first_values(0.6))[rows]
+    env = ProbeCompactEnv(len(rows), probe="action-and-observation")
+    agent.set_env(env)
     actions = []
-    for each in (agent, again):
-        each.begin(ProbeCompactEnv(len(rows), probe="action-and-observation"))
-        actions.append(each.act(observations, np.ones(len(rows), np.bool_)))
+    for each in (agent, LargeModel.load(tmp_path / "agent", env)):
+        actions.append(each.predict(observations)[0])
         shown = np.take_along_axis(columns, actions[-1][:, None], 1)
         assert (np.take_along_axis(by_heart, shown, 1) == 3.0).all()
     np.testing.assert_array_equal(*actions)
-    assert told == [0, 832, 1_600]  # whole iterations of 64 sessions
+    assert steps == [0, 832, 1_600]  # whole iterations of 64 sessions
 
 
 def weights_of(training: Training) -> dict[str, bytes]:
-    return {name: weight.numpy().tobytes() for name, weight in training.model.state_dict().items()}
+    return {name: weight.numpy().tobytes() for name, weight in training.network.state_dict().items()}
 
 
 STAGES = {"supervised": 128, "reinforcement": 256}
@@ -168,7 +170,7 @@ def test_the_same_seed_gives_the_same_weights_to_the_bit_and_another_one_others(
 
 def lines_of(folder: Path) -> list[dict[str, Any]]:
     """Metrics without what the clock says."""
-    clock = {"steps_per_s", "tokens_per_s", "mfu", "share_env", "share_playing", "share_learning"}
+    clock = {"steps_per_s", "tokens_per_s", "mfu", "share_env", "share_rollout", "share_update"}
     lines = read_metrics(folder / "metrics.jsonl")
     return [{name: value for name, value in line.items() if name not in clock} for line in lines]
 
@@ -177,22 +179,22 @@ class Killed(BaseException):
     """What nobody catches."""
 
 
-def run(folder: Path, stops_after: int | None = None, **options: Any) -> Training:
-    """A run that is over, or killed after so many iterations."""
+def run(folder: Path, stops_after: int | None = None, scale: int = 1) -> Training:
+    """A run to its end, or killed after so many iterations; `scale` times as many steps."""
     folder.mkdir(exist_ok=True)
-    training = Training(config_of("now-or-later", **STAGES), HERE)
+    stages = {name: scale * number for name, number in STAGES.items()}
+    training = Training(config_of("now-or-later", **stages), HERE)
 
-    def show(progress: Any) -> None:
+    def show(metrics: Any) -> None:
         if training.iteration == stops_after:
             raise Killed
 
-    settings = {"checkpoint_minutes": 0.0, "evaluation_steps": 200, "num_evaluation_sessions": 4, **options}
-    going = TrainingRun(folder=folder, show=show, **settings)
+    config = RunConfig(checkpoint_minutes=0.0, evaluate_every=200, evaluation_sessions=4)
     if stops_after is None:
-        going.run(training, HERE)
+        run_training(training, folder, config, show=show)
     else:
         with pytest.raises(Killed):
-            going.run(training, HERE)
+            run_training(training, folder, config, show=show)
     return training
 
 
@@ -206,7 +208,32 @@ def test_a_training_that_is_killed_again_and_again_ends_as_one_that_was_not(tmp_
     assert lines_of(tmp_path / "killed") == lines
     assert [line["iteration"] for line in lines] == list(range(1, whole.iteration + 1))
     assert 1 < sum("evaluation" in line for line in lines) < len(lines)
-    assert len(checkpoints_in(tmp_path / "killed" / CHECKPOINTS)) == 2
+    assert len(checkpoints_in(tmp_path / "killed" / FOLDER)) == 2
+
+
+def test_a_finished_training_continues_with_more_steps(tmp_path):
+    first = run(tmp_path)
+    before = weights_of(first)
+    longer = run(tmp_path, scale=2)
+    assert longer.num_steps == 2 * first.num_steps
+    assert weights_of(longer) != before
+    iterations = [line["iteration"] for line in lines_of(tmp_path)]
+    assert iterations == list(range(1, longer.iteration + 1))
+
+
+def test_temporary_files_of_killed_processes_are_removed(tmp_path):
+    (tmp_path / FOLDER / ".steps-000000000001.abc.tmp").mkdir(parents=True)
+    (tmp_path / ".metrics.jsonl.abc.tmp").write_bytes(b"half")
+    run(tmp_path)
+    assert not [path for path in tmp_path.rglob(".*.tmp")]
+
+
+def test_a_diverging_training_stops_in_one_line(tmp_path):
+    training = Training(config_of("constant", **STAGES), HERE)
+    with torch.no_grad():
+        training.network.profile.weight.fill_(torch.nan)
+    with pytest.raises(ValueError, match=r"^training diverged after 0 steps"):
+        training.iterate()
 
 
 def test_metrics_behind_the_checkpoint_are_dropped_and_so_is_a_line_that_was_cut_off(tmp_path):
@@ -222,11 +249,14 @@ def test_metrics_behind_the_checkpoint_are_dropped_and_so_is_a_line_that_was_cut
 
 def test_a_checkpoint_of_another_training_is_refused_in_one_line_and_changes_nothing(tmp_path):
     run(tmp_path)
-    found = load_latest(tmp_path / CHECKPOINTS, pytest.fail, lambda checkpoint: checkpoint, has_optimizer=True)
+    found = load_latest(tmp_path / FOLDER, pytest.fail, lambda checkpoint: checkpoint, has_optimizer=True)
     for other, name in (
         (config_of("now-or-later", gamma=0.7, **STAGES), "gamma=0.6"),
         (config_of("later", **STAGES), "env_ids="),
-        (dataclasses.replace(config_of("now-or-later", **STAGES), sizes={**SIZES, "num_layers": 2}), "sizes="),
+        (
+            dataclasses.replace(config_of("now-or-later", **STAGES), model_overrides={**SIZES, "num_layers": 2}),
+            "model_overrides=",
+        ),
     ):
         training = Training(other, HERE)
         before = weights_of(training)
@@ -241,7 +271,7 @@ def test_a_checkpoint_of_foreign_weights_or_inputs_is_refused_and_changes_nothin
     run(tmp_path)
 
     def restored(change) -> str:
-        found = load_latest(tmp_path / CHECKPOINTS, pytest.fail, lambda checkpoint: checkpoint, has_optimizer=True)
+        found = load_latest(tmp_path / FOLDER, pytest.fail, lambda checkpoint: checkpoint, has_optimizer=True)
         change(found)
         training = Training(config_of("now-or-later", **STAGES), HERE)
         before = weights_of(training)
@@ -254,117 +284,110 @@ def test_a_checkpoint_of_foreign_weights_or_inputs_is_refused_and_changes_nothin
     assert f"{name} has shape [1, 2]" in restored(lambda found: found.model.update({name: torch.zeros(1, 2)}))
     part = f"{name}.exp_avg"
     assert part in restored(lambda found: found.optimizer.update({part: torch.zeros(1, 2)}))
-    assert "inputs of version 1" in restored(lambda found: found.state.pop("inputs"))
+    assert "inputs of version 1" in restored(lambda found: found.state.pop("input_version"))
 
 
 def test_a_checkpoint_of_a_preset_that_has_changed_since_is_refused_in_one_line(tmp_path):
     run(tmp_path)
-    found = load_latest(tmp_path / CHECKPOINTS, pytest.fail, lambda checkpoint: checkpoint, has_optimizer=True)
-    found.state["sizes"]["hidden_width"] = 40
+    found = load_latest(tmp_path / FOLDER, pytest.fail, lambda checkpoint: checkpoint, has_optimizer=True)
+    found.state["model"]["hidden_width"] = 40
     with pytest.raises(CheckpointError, match="hidden_width=40") as raised:
         Training(config_of("now-or-later", **STAGES), HERE).restore(found)
     assert "\n" not in str(raised.value)
 
 
-NO_STAGE = {"supervised_steps": 1, "distillation_steps": 0, "reinforcement_steps": 0}
-
-
 def test_each_gradient_step_learns_from_all_scenarios(monkeypatch):
     ids = ("recsim_env/Video-v0", "recsim_env/Ecommerce-v0", "recsim_env/News-v0")
-    config = TrainingConfig(env_ids=ids, preset="micro", num_envs=20, batch_sessions=6, num_catalogs=2, **NO_STAGE)
-    training = Training(dataclasses.replace(config, supervised_steps=1_000, unknown_domain_share=0.0), HERE)
+    config = TrainingConfig(env_ids=ids, preset="micro", num_envs=20, batch_sessions=6, num_catalogs=2, num_steps=1_000)
+    training = Training(dataclasses.replace(config, supervised_share=1.0, unknown_domain_share=0.0), HERE)
     learnt, forward, step = [], training.loss.forward, training.optimizer.step
     monkeypatch.setattr(training.loss, "forward", lambda *taken: (learnt.append(taken[1].domain), forward(*taken))[1])
     monkeypatch.setattr(training.optimizer, "step", lambda: (learnt.append("step"), step()))
-    line = training.iterate().line
+    line = training.iterate()
     assert learnt == [1, 2, 3, "step"] * (len(learnt) // 4)
     assert len(learnt) // 4 == 2 * 3  # epochs, batches of 2 of each scenario's 6 sessions
     means = [line[f"return/{env_id}"] for env_id in ids]
     assert len(set(means)) == 3
     assert line["return"] == pytest.approx(np.mean(means), rel=1e-5)
-    training.worlds.close()
 
 
 def test_a_scenario_that_is_not_told_is_played_so_too():
     """Or else ratios would not be 1 before anything has been learnt."""
-    overrides = {"reinforcement": {"num_epochs": 1}}
-    config = TrainingConfig(preset="micro", num_envs=12, batch_sessions=12, num_catalogs=1, **NO_STAGE)
-    config = dataclasses.replace(
-        config, supervised_steps=0, reinforcement_steps=100, unknown_domain_share=1.0, overrides=overrides
-    )
+    changes = {"reinforcement": {"num_epochs": 1}}
+    config = TrainingConfig(preset="micro", num_envs=12, batch_sessions=12, num_catalogs=1, num_steps=100)
+    config = dataclasses.replace(config, supervised_share=0.0, unknown_domain_share=1.0, stage_overrides=changes)
     training = Training(config, HERE)
     with torch.no_grad():
-        training.model.domain.weight.normal_()
-        for weight in training.model.parameters():
+        training.network.domain.weight.normal_()
+        for weight in training.network.parameters():
             if weight.ndim > 1:
                 weight += 0.1 * torch.randn(weight.shape)
-    line = training.iterate().line
-    assert line["moved"] < 1e-6
-    assert line["share_clipped"] == 0.0
-    training.worlds.close()
+    line = training.iterate()
+    assert line["approx_kl"] < 1e-6
+    assert line["clip_fraction"] == 0.0
 
 
-def test_sessions_judged_anew_in_full_precision_are_as_they_were():
+def test_sessions_reevaluated_in_full_precision_are_as_they_were():
     training = Training(config_of("now-or-later", **STAGES), HERE)
-    stage, _ = training.plan.at(10**6)
-    (world,) = training.worlds.turn(0, training.model)
+    stage, _ = training.schedule.at(10**6)
+    (world,) = training.worlds.at(0, training.network)
     sessions = training._play(stage, 0.0, world, world.content)
-    anew = training._judged_anew(sessions, world.content)
+    anew = training._reevaluated(sessions, world.content)
     torch.testing.assert_close(anew.steps.log_probabilities, sessions.steps.log_probabilities, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(anew.steps.values, sessions.steps.values, atol=1e-4, rtol=1e-4)
     wrong = dataclasses.replace(sessions, log_probabilities=sessions.log_probabilities - 1.0)
-    assert (training._judged_anew(wrong, world.content).steps.log_probabilities == anew.steps.log_probabilities).all()
+    assert (training._reevaluated(wrong, world.content).steps.log_probabilities == anew.steps.log_probabilities).all()
 
 
-def test_in_half_precision_roll_out_and_training_differ_by_little_and_not_at_all_once_judged_anew():
+def test_in_half_precision_roll_out_and_training_differ_by_little_and_not_at_all_once_reevaluated():
     """bfloat16 keeps three digits, and a step at a time they are not rounded as in one pass: .012 nats on average and
     .22 at most, in Video with a trained model of preset tiny."""
     config = TrainingConfig(
-        preset="micro", supervised_steps=0, reinforcement_steps=1_000, num_envs=12, batch_sessions=12, num_catalogs=1
+        preset="micro", supervised_share=0.0, num_steps=1_000, num_envs=12, batch_sessions=12, num_catalogs=1
     )
     training = Training(config, HERE)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for weight in training.model.parameters():
+        for weight in training.network.parameters():
             if weight.ndim > 1:  # what each block adds is 0 at first: nothing would be rounded
                 weight += 0.15 * torch.randn(weight.shape, generator=generator)
     training.has_autocast = True
-    stage, progress = training.plan.at(0)
-    (world,) = training.worlds.turn(0, training.model)
-    with training.playing():
+    stage, progress = training.schedule.at(0)
+    (world,) = training.worlds.at(0, training.network)
+    with training.acting():
         sessions = training._play(stage, progress, world, world.content)
     assert sessions.log_probabilities.dtype == sessions.values.dtype == torch.float32
-    anew = training._judged_anew(sessions, world.content)
+    anew = training._reevaluated(sessions, world.content)
     gap = (anew.steps.log_probabilities - sessions.steps.log_probabilities).abs()
     assert 0.0 < gap.mean() < 0.05
     assert gap.max() < 0.6
     nothing = torch.zeros_like(anew.steps.rewards)
     with training.autocast(), torch.no_grad():
         _, parts = training.loss(anew, world.content, Targets(advantages=nothing, returns=nothing), stage.weights)
-    assert parts["share_clipped"] == 0.0
-    assert parts["moved"].abs() < 1e-6
+    assert parts["clip_fraction"] == 0.0
+    assert parts["approx_kl"].abs() < 1e-6
 
 
 @pytest.mark.parametrize(
-    "overrides",
+    "changes",
     [
-        {"distillation_steps": 500},
-        {"reinforcement_steps": 500, "sizes": {"num_candidate_layers": 1, "num_key_heads": 1}, "has_pictures": True},
-        {"reinforcement_steps": 500, "overrides": {"reinforcement": {"weights": {"q_value": 1.0}}}},
-        {"reinforcement_steps": 500, "env_ids": ("recsim_env/VideoSlate-v0",)},
+        {"distillation_share": 1.0},
+        {"model_overrides": {"num_candidate_layers": 1, "num_key_heads": 1}, "has_images": True},
+        {"stage_overrides": {"reinforcement": {"weights": {"q_value": 1.0}}}},
+        {"env_ids": ("recsim_env/VideoSlate-v0",)},
     ],
     ids=["distillation", "candidate layers and pictures", "q", "slates"],
 )
-def test_all_that_can_be_learnt_can_be_learnt_in_half_precision(overrides):
+def test_all_that_can_be_learnt_can_be_learnt_in_half_precision(changes):
     small = {"preset": "micro", "num_envs": 8, "batch_sessions": 4, "num_catalogs": 1}
-    steps = {"supervised_steps": 0, "reinforcement_steps": 0}
-    training = Training(TrainingConfig(**{**small, **steps, **overrides}), HERE)
+    steps = {"num_steps": 500, "supervised_share": 0.0}
+    training = Training(TrainingConfig(**{**small, **steps, **changes}), HERE)
     training.has_autocast = True
-    before = {name: weight.clone() for name, weight in training.model.named_parameters()}
-    line = training.iterate().line
+    before = {name: weight.clone() for name, weight in training.network.named_parameters()}
+    line = training.iterate()
     assert np.isfinite([value for value in line.values() if isinstance(value, float)]).all()
-    assert any(not torch.equal(weight, before[name]) for name, weight in training.model.named_parameters())
-    assert all(weight.dtype == torch.float32 for weight in training.model.parameters())
+    assert any(not torch.equal(weight, before[name]) for name, weight in training.network.named_parameters())
+    assert all(weight.dtype == torch.float32 for weight in training.network.parameters())
 
 
 def test_advantages_have_mean_zero_and_deviation_one_over_the_steps_that_took_place():

@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from small_large_models import env_of, small_sizes
+from small_large_models import env_of, small_config
 
 from agents.large_model.agent import LargeModelAgent
 from agents.large_model.model import LargeModel
@@ -72,7 +72,7 @@ def test_all_policies_play_the_same_sessions_and_the_claims_are_written(tmp_path
     )
     monkeypatch.setattr(first_steps, "BayesFilterObserved", partial(filter_, num_particles=16))
     agent = LargeModelAgent()
-    agent.model = LargeModel(small_sizes(), Schema.of([env_of("single items", 1).simulator], False, False))
+    agent.model = LargeModel(small_config(), Schema.of([env_of("single items", 1).simulator], False, False))
     agent.save(tmp_path / "kept")
     out = tmp_path / "out"
     assert first_steps.main(["--model", str(tmp_path / "kept"), "--out", str(out), "--sessions", "40"]) == 0

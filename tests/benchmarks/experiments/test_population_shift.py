@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from small_large_models import env_of, small_sizes
+from small_large_models import env_of, small_config
 
 from agents.large_model.agent import LargeModelAgent
 from agents.large_model.model import LargeModel
@@ -19,7 +19,7 @@ SMALL = ["--rounds", "2", "--sessions", "4", "--evaluate-every", "1", "--evaluat
 @pytest.fixture
 def kept(tmp_path):
     agent = LargeModelAgent()
-    agent.model = LargeModel(small_sizes(), Schema.of([env_of("single items", 1).simulator], False, False))
+    agent.model = LargeModel(small_config(), Schema.of([env_of("single items", 1).simulator], False, False))
     agent.save(tmp_path / "kept.safetensors")
     return tmp_path / "kept.safetensors"
 

@@ -1,4 +1,4 @@
-"""A language model as trunk: a tiny one is made and saved here, so that what loads it is what loads any."""
+"""A language model as backbone: a tiny one is made and saved here, so that what loads it is what loads any."""
 
 import shutil
 import subprocess
@@ -10,29 +10,33 @@ import pytest
 import safetensors.torch
 import torch
 import transformers
-from agents.large_model.factory import learnt_weights, new_model, remade, settings_of
-from agents.large_model.language_backbone import LanguageTrunk
-from agents.large_model.language_settings import LanguageSettings
-from agents.large_model.plackett_luce import slate_log_probabilities
-from agents.large_model.sizes import sizes_named
-from agents.networks.item_descriptions import NUM_NAMED, description
 from conftest import CHECKOUT
 from small_language_models import WIDTH, raised, save_language_model
 
 from agents.large_model.__main__ import main
-from agents.large_model.agent import LargeModelAgent
-from agents.large_model.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from agents.large_model.config import TrainingConfig
-from agents.large_model.distributed import Processes
-from agents.large_model.model import LargeModel
+from agents.large_model.agent import LargeModel
+from agents.large_model.checkpoint import (
+    CheckpointError,
+    load_checkpoint,
+    make_network,
+    network_settings,
+    rebuild,
+    save_checkpoint,
+)
+from agents.large_model.config import LanguageConfig, TrainingConfig, preset_named
+from agents.large_model.distributed import ProcessGroup
+from agents.large_model.language import LanguageBackbone
+from agents.large_model.model import LargeModelNetwork
 from agents.large_model.online import learn_online
 from agents.large_model.training import Training
 from agents.large_model.worlds import make_env
+from agents.networks.item_content import NUM_DESCRIBED_FEATURES, description
+from agents.networks.plackett_luce import slate_log_probabilities
 from agents.networks.schema import Schema
 
 CPU = torch.device("cpu")
 LENGTH = 9
-ENV = {"split": "train", "session_length": 6, "overrides": {"catalog": {"num_items": 300}}}
+ENV = {"split": "train", "session_length": 6, "changes": {"catalog": {"num_items": 300}}}
 SMALL = {"item_width": 16, "candidate_width": 16}
 
 
@@ -51,31 +55,31 @@ def gpt2(tmp_path_factory) -> str:
     return save_language_model(tmp_path_factory.mktemp("gpt2"), "gpt2")
 
 
-def trunk_of(name: str, **settings) -> LanguageTrunk:
+def backbone_of(name: str, **settings) -> LanguageBackbone:
     """With adapters that say something: they say nothing at the start."""
     torch.manual_seed(0)
-    trunk = LanguageTrunk(LanguageSettings(name=name, **settings))
+    backbone = LanguageBackbone(LanguageConfig(name=name, **settings))
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for weight in trunk.parameters():
+        for weight in backbone.parameters():
             if weight.requires_grad:
                 weight.add_(0.1 * torch.randn(weight.shape, generator=generator))
-    return trunk
+    return backbone
 
 
-def config_of(name: str, **overrides) -> TrainingConfig:
+def config_of(name: str, **changes) -> TrainingConfig:
     small = {"num_envs": 8, "num_catalogs": 2, "batch_sessions": 4, "supervised_steps": 150, "reinforcement_steps": 150}
-    return TrainingConfig(**{"language_model": name, "env_options": ENV, "sizes": SMALL, **small, **overrides})
+    return TrainingConfig(**{"language_model": name, "env_arguments": ENV, "sizes": SMALL, **small, **changes})
 
 
-def training_of(name: str, **overrides) -> Training:
-    return Training(config_of(name, **overrides), Processes(device=CPU))
+def training_of(name: str, **changes) -> Training:
+    return Training(config_of(name, **changes), ProcessGroup(device=CPU))
 
 
-def model_on(name: str, env) -> LargeModel:
-    sizes = replace(sizes_named("tiny"), **SMALL)
+def model_on(name: str, env) -> LargeModelNetwork:
+    sizes = replace(preset_named("tiny"), **SMALL)
     torch.manual_seed(0)
-    return new_model(sizes, Schema.of([env.simulator]), LanguageSettings(name=name))
+    return make_network(sizes, Schema.of([env.simulator]), LanguageConfig(name=name))
 
 
 def tokens_of(num_sessions: int = 3, length: int = LENGTH, seed: int = 0) -> torch.Tensor:
@@ -84,17 +88,17 @@ def tokens_of(num_sessions: int = 3, length: int = LENGTH, seed: int = 0) -> tor
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])
 def test_what_goes_on_equals_the_whole_pass_with_sessions_of_different_lengths(kind, request):
-    trunk, tokens = trunk_of(request.getfixturevalue(kind)).eval(), tokens_of()
+    backbone, tokens = backbone_of(request.getfixturevalue(kind)).eval(), tokens_of()
     with torch.no_grad():
-        whole = trunk(tokens)
-        cache = trunk.make_cache(3, LENGTH + 3, CPU, torch.float32)
+        whole = backbone(tokens)
+        cache = backbone.make_cache(3, LENGTH + 3, CPU, torch.float32)
         found, read = torch.zeros_like(whole), torch.zeros(3, dtype=torch.int64)
         for numbers in ([4, 1, 2], [1, 3, 0], [2, 2, 2], [1, 1, 1], [1, 2, 4]):
             begins, ends = read.clone(), read + torch.tensor(numbers)
             padded = torch.full((3, max(numbers), WIDTH), 7.0)  # what does not count must not show
             for lane in range(3):
                 padded[lane, : numbers[lane]] = tokens[lane, begins[lane] : ends[lane]]
-            states = trunk.extend(padded, torch.tensor(numbers), cache)
+            states = backbone.decode(padded, torch.tensor(numbers), cache)
             for lane in range(3):
                 found[lane, begins[lane] : ends[lane]] = states[lane, : numbers[lane]]
             read = ends
@@ -103,63 +107,63 @@ def test_what_goes_on_equals_the_whole_pass_with_sessions_of_different_lengths(k
 
 
 def test_some_sessions_go_on_begin_anew_and_are_dropped_while_others_wait(llama):
-    trunk, tokens, others = trunk_of(llama), tokens_of(), tokens_of(seed=1)
+    backbone, tokens, others = backbone_of(llama), tokens_of(), tokens_of(seed=1)
     with torch.no_grad():
-        whole, anew = trunk(tokens), trunk(others)
-        cache = trunk.make_cache(3, LENGTH, CPU, torch.float32)
-        trunk.extend(tokens[:, :3], torch.tensor([3, 3, 3]), cache)
-        some = trunk.extend(tokens[[2, 0], 3:5], torch.tensor([2, 2]), cache, torch.tensor([2, 0]))
+        whole, anew = backbone(tokens), backbone(others)
+        cache = backbone.make_cache(3, LENGTH, CPU, torch.float32)
+        backbone.decode(tokens[:, :3], torch.tensor([3, 3, 3]), cache)
+        some = backbone.decode(tokens[[2, 0], 3:5], torch.tensor([2, 2]), cache, torch.tensor([2, 0]))
         torch.testing.assert_close(some, whole[[2, 0], 3:5], rtol=1e-4, atol=1e-4)
         cache.lengths[torch.tensor([0])] = 0
-        first = trunk.extend(others[:1, :4], torch.tensor([4]), cache, torch.tensor([0]))
+        first = backbone.decode(others[:1, :4], torch.tensor([4]), cache, torch.tensor([0]))
         torch.testing.assert_close(first, anew[:1, :4], rtol=1e-4, atol=1e-4)
-        cache.keep(torch.tensor([2, 0]))
+        cache.select(torch.tensor([2, 0]))
         assert cache.lengths.tolist() == [5, 4]
-        last = trunk.extend(torch.stack([tokens[2, 5:7], others[0, 4:6]]), torch.tensor([2, 2]), cache)
+        last = backbone.decode(torch.stack([tokens[2, 5:7], others[0, 4:6]]), torch.tensor([2, 2]), cache)
         torch.testing.assert_close(last, torch.stack([whole[2, 5:7], anew[0, 4:6]]), rtol=1e-4, atol=1e-4)
 
 
 def test_states_know_of_nothing_later_and_adapters_count(llama):
-    trunk, tokens = trunk_of(llama), tokens_of()
+    backbone, tokens = backbone_of(llama), tokens_of()
     with torch.no_grad():
-        torch.testing.assert_close(trunk(tokens)[:, :5], trunk(tokens[:, :5]), rtol=1e-4, atol=1e-4)
-        without = LanguageTrunk(LanguageSettings(name=llama))(tokens)
-        assert (trunk(tokens) - without).abs().max() > 0.01
+        torch.testing.assert_close(backbone(tokens)[:, :5], backbone(tokens[:, :5]), rtol=1e-4, atol=1e-4)
+        without = LanguageBackbone(LanguageConfig(name=llama))(tokens)
+        assert (backbone(tokens) - without).abs().max() > 0.01
 
 
 def test_dropout_stays_off_so_that_what_is_learnt_from_is_what_was_played(gpt2):
-    trunk, tokens = trunk_of(gpt2), tokens_of()
+    backbone, tokens = backbone_of(gpt2), tokens_of()
     with torch.no_grad():
-        assert torch.equal(trunk.train()(tokens), trunk.eval()(tokens))
+        assert torch.equal(backbone.train()(tokens), backbone.eval()(tokens))
 
 
 def test_sizes_are_the_language_models_and_only_adapters_and_heads_are_learnt(llama):
     env = make_env("recsim_env/Video-v0", 4, **ENV)
     model = model_on(llama, env)
-    assert model.sizes.width == WIDTH
-    assert model.sizes.max_tokens == transformers.LlamaConfig().max_position_embeddings
+    assert model.config.width == WIDTH
+    assert model.config.max_tokens == transformers.LlamaConfig().max_position_embeddings
     learnt = [name for name, weight in model.named_parameters() if weight.requires_grad]
-    assert {name for name in learnt if name.startswith("trunk.base")} == {
+    assert {name for name in learnt if name.startswith("backbone.base")} == {
         name for name, _ in model.named_parameters() if ".lora_" in name
     }
     assert sum("lora_A" in name for name in learnt) == 2 * 7  # all linear layers of two blocks
     assert model.num_parameters == sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
-    assert set(learnt_weights(model)) == set(learnt)
+    assert set(model.trained_weights()) == set(learnt)
 
 
 def test_adapters_go_where_they_are_asked_to(llama):
-    learnt = {name for name, x in trunk_of(llama, lora_targets=("q_proj",)).named_parameters() if x.requires_grad}
+    learnt = {name for name, x in backbone_of(llama, lora_targets=("q_proj",)).named_parameters() if x.requires_grad}
     assert sum(".q_proj." in name for name in learnt) == 4
     assert not any("v_proj" in name for name in learnt)
 
 
 def test_followed_sessions_get_the_scores_of_the_whole_pass(llama):
     training = training_of(llama)
-    stage, _ = training.plan.at(0)
-    (world,) = training.worlds.turn(0, training.model)
+    stage, _ = training.schedule.at(0)
+    (world,) = training.worlds.at(0, training.network)
     sessions = training._play(stage, 0.5, world, world.content)
     with torch.no_grad():
-        scores = training.model(sessions, world.content)
+        scores = training.network(sessions, world.content)
     steps = sessions.steps
     found = slate_log_probabilities(scores.logits, steps.slates)
     torch.testing.assert_close(found, steps.log_probabilities, rtol=1e-4, atol=1e-4)
@@ -170,12 +174,12 @@ def test_training_changes_adapters_and_heads_not_the_language_model_and_goes_on_
     llama, other_llama, tmp_path
 ):
     training = training_of(llama)
-    before = {name: weight.clone() for name, weight in training.model.named_parameters()}
+    before = {name: weight.clone() for name, weight in training.network.named_parameters()}
     while training.num_steps < 200:
         progress = training.iterate()
     assert progress.line["stage"] == "reinforcement"
-    for name, weight in training.model.named_parameters():
-        is_base = name.startswith("trunk.base") and ".lora_" not in name
+    for name, weight in training.network.named_parameters():
+        is_base = name.startswith("backbone.base") and ".lora_" not in name
         assert weight.requires_grad != is_base
         if is_base:
             assert torch.equal(weight, before[name])
@@ -184,7 +188,7 @@ def test_training_changes_adapters_and_heads_not_the_language_model_and_goes_on_
 
     path = save_checkpoint(tmp_path / "checkpoints", training.checkpoint())
     saved = safetensors.torch.load_file(path / "model.safetensors")
-    assert set(saved) == set(learnt_weights(training.model))
+    assert set(saved) == set(training.network.trained_weights())
     assert not any("embed_tokens" in name or "base_layer" in name for name in saved)
     checkpoint = load_checkpoint(path, has_optimizer=True)
     assert checkpoint.state["language_model"]["name"] == llama
@@ -196,7 +200,7 @@ def test_training_changes_adapters_and_heads_not_the_language_model_and_goes_on_
     for each in (training, again):
         each.iterate()
     assert again.num_steps == training.num_steps
-    for (name, weight), other in zip(training.model.named_parameters(), again.model.parameters(), strict=True):
+    for (name, weight), other in zip(training.network.named_parameters(), again.model.parameters(), strict=True):
         assert torch.equal(weight, other), name
 
     foreign = training_of(other_llama)
@@ -207,27 +211,27 @@ def test_training_changes_adapters_and_heads_not_the_language_model_and_goes_on_
         each.worlds.close()
     with torch.no_grad():
         tokens = tokens_of()
-        restored = remade(checkpoint.state, checkpoint.model, str(elsewhere))
+        restored = rebuild(checkpoint.state, checkpoint.model, str(elsewhere))
         again.restore(checkpoint)
-        assert torch.equal(restored.trunk(tokens), again.model.trunk(tokens))
+        assert torch.equal(restored.backbone(tokens), again.model.backbone(tokens))
 
 
 def test_an_agent_keeps_what_it_has_learnt_in_a_file_without_the_language_model(llama, other_llama, tmp_path):
     settings = {"language_model": llama, "num_envs": 8, "sizes": SMALL}
-    agent = LargeModelAgent(**settings)
+    agent = LargeModel(**settings)
     agent.learn("recsim_env/Video-v0", ENV, num_steps=100, seed=0)
     agent.save(tmp_path / "agent")
     assert not any("embed_tokens" in name for name in safetensors.torch.load_file(tmp_path / "agent"))
-    loaded = LargeModelAgent()
+    loaded = LargeModel()
     loaded.load(tmp_path / "agent")
     env = make_env("recsim_env/Video-v0", 4, **ENV)
     observations, _ = env.reset(seed=5)
     shown = []
     for each in (agent, loaded):
-        each.begin(env)
+        each.start(env)
         shown.append(each.act(observations, np.ones(4, np.bool_)))
     np.testing.assert_array_equal(*shown)
-    words = raised(ValueError, LargeModelAgent(language_model=other_llama).load, tmp_path / "agent")
+    words = raised(ValueError, LargeModel(language_model=other_llama).load, tmp_path / "agent")
     assert "another one" in words
 
 
@@ -235,26 +239,26 @@ def test_a_description_names_the_title_and_the_strongest_features():
     names = ("topic: space", "topic: football", "quality cue", "appeal cue", "price")
     said = description("Amazing: football and league, in depth", names, np.array([0.1, 0.8, 0.0, -0.6, 0.2]))
     assert said == "Amazing: football and league, in depth. topic: football 0.8; appeal cue -0.6; price 0.2"
-    assert said.count(";") == NUM_NAMED - 1
+    assert said.count(";") == NUM_DESCRIBED_FEATURES - 1
     assert description("Film 1", names, np.zeros(5)) == "Film 1."
 
 
 def test_items_described_alike_are_near_and_are_so_whatever_is_described_beside_them(llama):
-    trunk = trunk_of(llama)
+    backbone = backbone_of(llama)
     texts = [
         "amazing football. topic: football 0.8",
         "football in depth. topic: football 0.7",
         "kitchen garden travel.",
     ]
-    vectors = trunk.describe(texts)
+    vectors = backbone.describe(texts)
     assert vectors.shape == (3, WIDTH)
     torch.testing.assert_close(vectors.square().mean(1), torch.ones(3), rtol=1e-3, atol=0.0)
     products = vectors @ vectors.T / WIDTH
     assert products[0, 1] > products[0, 2] + 0.2
-    torch.testing.assert_close(trunk.describe(texts[1:])[0], vectors[1])
+    torch.testing.assert_close(backbone.describe(texts[1:])[0], vectors[1])
     with torch.no_grad():
-        trunk.base.get_input_embeddings().weight.add_(1.0)  # what all words have in common says nothing of an item
-    torch.testing.assert_close(trunk.describe(texts), vectors, rtol=1e-3, atol=1e-3)
+        backbone.base.get_input_embeddings().weight.add_(1.0)  # what all words have in common says nothing of an item
+    torch.testing.assert_close(backbone.describe(texts), vectors, rtol=1e-3, atol=1e-3)
 
 
 def test_descriptions_are_a_part_of_items_with_this_trunk_alone(llama):
@@ -266,25 +270,27 @@ def test_descriptions_are_a_part_of_items_with_this_trunk_alone(llama):
     with torch.no_grad():
         said = model.encoder(content)
         assert not torch.equal(said, model.encoder(replace(content, descriptions=None)))
-    own = LargeModel(replace(sizes_named("tiny"), **SMALL), model.schema)
+    own = LargeModelNetwork(replace(preset_named("tiny"), **SMALL), model.schema)
     assert own.content_of(env).descriptions is None
     assert not any("description" in name for name in own.state_dict())
 
 
 def test_what_cannot_be_used_is_said_in_one_line(gpt2):
-    words = raised(ValueError, LanguageTrunk, LanguageSettings(name=gpt2, lora_targets=("nowhere",)))
+    words = raised(ValueError, LanguageBackbone, LanguageConfig(name=gpt2, lora_targets=("nowhere",)))
     assert words.startswith("lora_targets=('nowhere',): must be names of linear layers")
-    trunk = trunk_of(gpt2)
-    assert "reads 64 tokens at most" in raised(ValueError, trunk.make_cache, 2, 65, CPU, torch.float32)
+    backbone = backbone_of(gpt2)
+    assert "reads 64 tokens at most" in raised(ValueError, backbone.make_cache, 2, 65, CPU, torch.float32)
     assert "width=64" in raised(ValueError, TrainingConfig, language_model=gpt2, sizes={"width": 64})
     assert "lora_rank=0" in raised(ValueError, TrainingConfig, language_model=gpt2, lora_rank=0)
 
 
 def test_weights_of_another_model_are_refused_in_one_line(llama):
     model = model_on(llama, make_env("recsim_env/Video-v0", 4, **ENV))
-    weights = learnt_weights(model)
-    assert "they lack" in raised(ValueError, remade, settings_of(model), dict(list(weights.items())[1:]))
-    assert "they have, unlike it, more" in raised(ValueError, remade, settings_of(model), {**weights, "more": CPU})
+    weights = model.trained_weights()
+    assert "they lack" in raised(ValueError, rebuild, network_settings(model), dict(list(weights.items())[1:]))
+    assert "they have, unlike it, more" in raised(
+        ValueError, rebuild, network_settings(model), {**weights, "more": CPU}
+    )
 
 
 def test_commands_train_on_a_language_model_and_find_it_where_it_was_moved(llama, tmp_path, capsys):
@@ -305,7 +311,7 @@ def test_commands_train_on_a_language_model_and_find_it_where_it_was_moved(llama
     assert main([*train, str(tmp_path / "nowhere")]) == 2
     assert "no such folder" in capsys.readouterr().err
     assert main([*train, str(first)]) == 0
-    moved = shutil.move(first, tmp_path / "moved")
+    moved = shutil.move(first, tmp_path / "approx_kl")
     evaluate = ["evaluate", "--model", str(tmp_path / "run"), "--sessions", "2"]
     assert main(evaluate) == 2
     words = capsys.readouterr().err
@@ -321,11 +327,11 @@ def test_a_model_goes_on_learning_on_line_with_its_language_model_as_it_was(llam
     learn_online(model, env, 90, seed=0)
     changed = {name for name, weight in model.named_parameters() if not torch.equal(weight, before[name])}
     assert any(".lora_" in name for name in changed)
-    assert changed <= set(learnt_weights(model))
+    assert changed <= set(model.trained_weights())
 
 
 def test_a_missing_package_is_named_with_what_installs_it(llama, monkeypatch):
-    for name in ("agents.large_model.language_backbone", "agents.large_model.language_model"):
+    for name in ("agents.large_model.language", "agents.large_model.language"):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "peft", None)
     words = raised(ValueError, training_of, llama)
@@ -336,7 +342,7 @@ def test_a_config_with_a_language_model_survives_json(llama):
     config = config_of(llama, lora_rank=4, lora_targets=("q_proj", "v_proj"))
     assert TrainingConfig.from_settings(config.as_settings()) == config
     settings = config.language()
-    assert LanguageSettings.from_settings(settings.as_settings()) == settings
+    assert LanguageConfig.from_settings(settings.as_settings()) == settings
     assert TrainingConfig().language() is None
 
 

@@ -1,13 +1,14 @@
 """Sessions as tensors: returns by hand, and what belongs together stays together."""
 
 from dataclasses import fields, replace
-from typing import Any
 
 import pytest
 import torch
-from agents.large_model.sessions import Sessions, Steps, lambda_returns
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from agents.large_model.losses import lambda_returns
+from agents.large_model.rollout import Sessions, Steps
 
 NUM_SLOTS, NUM_CANDIDATES, NUM_BEFORE = 2, 4, 3
 
@@ -22,23 +23,23 @@ def numbered_sessions(lengths: list[int], num_steps: int | None = None, has_teac
     ends = torch.tensor(lengths)[:, None] * NUM_SLOTS + NUM_BEFORE
     is_row = torch.arange(most_rows) < ends
 
-    def told(*sizes: int) -> torch.Tensor:
+    def coded(*sizes: int) -> torch.Tensor:
         return code.reshape(num_sessions, num_steps, *[1] * len(sizes)).expand(-1, -1, *sizes).clone()
 
     return Sessions(
-        users=told(5),
+        users=coded(5),
         row_items=rows.where(is_row, -1),
-        row_answers=rows[:, :, None].expand(-1, -1, 13).float(),
+        row_feedback=rows[:, :, None].expand(-1, -1, 13).float(),
         num_rows=num_rows.clone(),
-        candidates=told(NUM_CANDIDATES).long(),
-        dynamics=told(NUM_CANDIDATES, 6),
-        slates=told(NUM_SLOTS).long(),
-        log_probabilities=told(NUM_SLOTS),
-        values=told(),
-        rewards=told(),
-        clicked=told(NUM_SLOTS) % 2 == 0,
+        candidates=coded(NUM_CANDIDATES).long(),
+        dynamics=coded(NUM_CANDIDATES, 6),
+        slates=coded(NUM_SLOTS).long(),
+        log_probabilities=coded(NUM_SLOTS),
+        values=coded(),
+        rewards=coded(),
+        clicked=coded(NUM_SLOTS) % 2 == 0,
         lengths=torch.tensor(lengths),
-        teacher=told(NUM_CANDIDATES) if has_teacher else None,
+        teacher=coded(NUM_CANDIDATES) if has_teacher else None,
     )
 
 
@@ -48,7 +49,7 @@ def returns_of(rewards: list[float], values: list[float], **numbers: float) -> l
 
 
 def test_lambda_returns_equal_those_computed_by_hand():
-    found = returns_of([1.0, 2.0, 4.0], [10.0, 20.0, 40.0], gamma=0.5, trace=0.25)
+    found = returns_of([1.0, 2.0, 4.0], [10.0, 20.0, 40.0], gamma=0.5, gae_lambda=0.25)
     last = 4.0
     middle = 2 + 0.5 * (0.75 * 40 + 0.25 * last)
     assert found == pytest.approx([1 + 0.5 * (0.75 * 20 + 0.25 * middle), middle, last])
@@ -57,44 +58,46 @@ def test_lambda_returns_equal_those_computed_by_hand():
 REWARDS = st.lists(st.tuples(st.floats(-5.0, 5.0), st.floats(-50.0, 50.0)), min_size=1, max_size=8)
 
 
-@given(steps=REWARDS, gamma=st.floats(0.0, 1.0), trace=st.sampled_from([0.0, 1.0]))
+@given(steps=REWARDS, gamma=st.floats(0.0, 1.0), gae_lambda=st.sampled_from([0.0, 1.0]))
 @settings(max_examples=100, deadline=None)
-def test_a_trace_of_zero_bootstraps_from_the_next_value_and_of_one_adds_up_all_rewards(steps, gamma, trace):
+def test_a_trace_of_zero_bootstraps_from_the_next_value_and_one_sums_all_rewards(steps, gamma, gae_lambda):
     rewards, values = (list(each) for each in zip(*steps, strict=True))
-    found = returns_of(rewards, values, gamma=gamma, trace=trace)
+    found = returns_of(rewards, values, gamma=gamma, gae_lambda=gae_lambda)
     for step in range(len(steps)):
         at_once = rewards[step] + gamma * (values[step + 1] if step + 1 < len(steps) else 0.0)
         in_the_end = sum(gamma**n * reward for n, reward in enumerate(rewards[step:]))
-        assert found[step] == pytest.approx(in_the_end if trace else at_once, abs=1e-3)
+        assert found[step] == pytest.approx(in_the_end if gae_lambda else at_once, abs=1e-3)
 
 
-@given(steps=REWARDS, trace=st.floats(0.0, 1.0))
+@given(steps=REWARDS, gae_lambda=st.floats(0.0, 1.0))
 @settings(max_examples=50, deadline=None)
-def test_without_a_future_a_return_is_its_reward(steps, trace):
+def test_without_a_future_a_return_is_its_reward(steps, gae_lambda):
     rewards, values = (list(each) for each in zip(*steps, strict=True))
-    assert returns_of(rewards, values, gamma=0.0, trace=trace) == pytest.approx(rewards)
+    assert returns_of(rewards, values, gamma=0.0, gae_lambda=gae_lambda) == pytest.approx(rewards)
 
 
-@given(steps=REWARDS, gamma=st.floats(0.0, 1.0), trace=st.floats(0.0, 1.0))
+@given(steps=REWARDS, gamma=st.floats(0.0, 1.0), gae_lambda=st.floats(0.0, 1.0))
 @settings(max_examples=50, deadline=None)
-def test_the_advantage_is_the_sum_of_discounted_errors_of_one_step(steps, gamma, trace):
+def test_the_advantage_is_the_sum_of_discounted_errors_of_one_step(steps, gamma, gae_lambda):
     rewards, values = (list(each) for each in zip(*steps, strict=True))
-    found = returns_of(rewards, values, gamma=gamma, trace=trace)
+    found = returns_of(rewards, values, gamma=gamma, gae_lambda=gae_lambda)
     following = [*values[1:], 0.0]
     errors = [r + gamma * v - own for r, v, own in zip(rewards, following, values, strict=True)]
     for step in range(len(steps)):
-        generalised = sum((gamma * trace) ** n * error for n, error in enumerate(errors[step:]))
+        generalised = sum((gamma * gae_lambda) ** n * error for n, error in enumerate(errors[step:]))
         assert found[step] - values[step] == pytest.approx(generalised, abs=1e-3)
 
 
-@given(length=st.integers(1, 5), gamma=st.floats(0.0, 1.0), trace=st.floats(0.0, 1.0))
+@given(length=st.integers(1, 5), gamma=st.floats(0.0, 1.0), gae_lambda=st.floats(0.0, 1.0))
 @settings(max_examples=50, deadline=None)
-def test_what_stands_behind_the_end_of_a_session_counts_for_nothing(length, gamma, trace):
+def test_what_stands_behind_the_end_of_a_session_counts_for_nothing(length, gamma, gae_lambda):
     generator = torch.Generator().manual_seed(length)
     rewards, values = torch.randn(2, 1, 6, generator=generator)
     is_step = (torch.arange(6) < length)[None]
-    found = lambda_returns(rewards, values, is_step, gamma=gamma, trace=trace)
-    alone = lambda_returns(rewards[:, :length], values[:, :length], is_step[:, :length], gamma=gamma, trace=trace)
+    found = lambda_returns(rewards, values, is_step, gamma=gamma, gae_lambda=gae_lambda)
+    alone = lambda_returns(
+        rewards[:, :length], values[:, :length], is_step[:, :length], gamma=gamma, gae_lambda=gae_lambda
+    )
     torch.testing.assert_close(found[:, :length], alone)
     assert (found[:, length:] == 0.0).all()
     assert found[0, length - 1] == rewards[0, length - 1]
@@ -131,7 +134,7 @@ def _spread(codes: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 def test_a_part_has_the_chosen_sessions_as_they_were_and_no_steps_or_rows_that_none_of_them_has(lengths, data):
     chosen = data.draw(st.lists(st.integers(0, len(lengths) - 1), min_size=1, unique=True))
     sessions = numbered_sessions(lengths, num_steps=6, has_teacher=True)
-    part, index = sessions.part(torch.tensor(chosen)), torch.tensor(chosen)
+    part, index = sessions.select(torch.tensor(chosen)), torch.tensor(chosen)
     longest = max(lengths[each] for each in chosen)
     assert part.lengths.tolist() == [lengths[each] for each in chosen]
     assert part.rewards.shape[1] == longest
@@ -153,11 +156,3 @@ def test_returns_add_up_the_rewards_of_the_steps_that_took_place():
     assert sessions.returns.tolist() == [2.0, 3.0]
     assert sessions.is_step.tolist() == [[True, True, False, False, False], [True, True, True, False, False]]
     assert len(sessions) == 2
-
-
-def test_sessions_go_to_another_device_whole():
-    sessions = numbered_sessions([2, 3], has_teacher=False)
-    moved: Any = sessions.to(torch.device("meta"))
-    devices = {getattr(moved, each.name).device.type for each in fields(Sessions) if each.name != "teacher"}
-    assert devices == {"meta"}
-    assert moved.teacher is None

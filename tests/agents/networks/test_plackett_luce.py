@@ -6,12 +6,12 @@ from collections import Counter
 
 import pytest
 import torch
-from agents.large_model.plackett_luce import best_slates, draw_slates, entropy, slate_log_probabilities
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from recsim_env.envs.sb3.candidate_scorer import MISSING
+from agents.networks.plackett_luce import best_slates, draw_slates, entropy, slate_log_probabilities
+from recsim_env.envs.candidate_scorer import MISSING
 
 LOGITS = torch.tensor([0.5, -1.0, 1.5, 0.0])
 NUMBERS = st.floats(-4.0, 4.0, width=32)
