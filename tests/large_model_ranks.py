@@ -30,20 +30,20 @@ NUM_STEPS = 4
 CONFIG = TrainingConfig(
     env_arguments={
         "session_length": NUM_STEPS,
-        "overrides": {  # some leave early: one process has more steps than the other, and each step counts alike
+        "changes": {  # some leave early: one process has more steps than the other, and each step counts alike
             "population": {"patience_mean": 1.5},
             "behaviour": {"patience_skip": 1.0},
         },
         "split": "train",
     },
-    sizes={"width": 16, "num_layers": 2, "hidden_width": 24, "item_width": 16, "candidate_width": 16},
-    supervised_steps=5 * NUM_STEPS,
-    reinforcement_steps=5 * NUM_STEPS,
+    model_overrides={"width": 16, "num_layers": 2, "hidden_width": 24, "item_width": 16, "candidate_width": 16},
+    num_steps=10 * NUM_STEPS,
+    supervised_share=0.5,
     num_envs=8,
     batch_sessions=8,
     num_catalogs=1,
     warm_up_updates=0,
-    overrides={  # what is shown is no matter of chance
+    stage_overrides={  # slates are not random
         "supervised": {"first_exploration": 0.0, "last_exploration": 0.0, "num_epochs": 1},
         "reinforcement": {"selection": "greedy", "num_epochs": 1, "weights": {"policy": 1.0, "q_value": 0.1}},
     },
@@ -53,7 +53,7 @@ IMPATIENT = replace(
     CONFIG,
     env_arguments={
         "session_length": 12,
-        "overrides": {"population": {"patience_mean": 0.5}, "behaviour": {"patience_skip": 1.0}},
+        "changes": {"population": {"patience_mean": 0.5}, "behaviour": {"patience_skip": 1.0}},
         "split": "train",
     },
 )
@@ -64,9 +64,9 @@ def whole(tensor: Any) -> torch.Tensor:
     return (tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor).detach().clone()
 
 
-def train(folder: Path, processes: ProcessGroup, is_sharded: bool = False) -> Training:
+def train(folder: Path, group: ProcessGroup, is_sharded: bool = False) -> Training:
     """Train, and write down what it comes to."""
-    training = Training(CONFIG, processes, is_sharded=is_sharded)
+    training = Training(CONFIG, group, is_sharded=is_sharded)
     lines = [training.iterate()]
     learnt = {name: weight for name, weight in training.network.named_parameters() if weight.grad is not None}
     gradients = {name: whole(weight.grad) for name, weight in learnt.items()}
@@ -81,11 +81,11 @@ def train(folder: Path, processes: ProcessGroup, is_sharded: bool = False) -> Tr
     return training
 
 
-def check_restores(folder: Path, processes: ProcessGroup, is_sharded: bool) -> None:
+def check_restores(folder: Path, group: ProcessGroup, is_sharded: bool) -> None:
     """What one process has saved comes back in these."""
     found = load_latest(folder / "checkpoints", print, lambda checkpoint: checkpoint, has_optimizer=True)
     assert found is not None
-    training = Training(CONFIG, processes, is_sharded=is_sharded)
+    training = Training(CONFIG, group, is_sharded=is_sharded)
     training.restore(found)
     again = training.checkpoint()
     if group.is_first:
@@ -95,28 +95,28 @@ def check_restores(folder: Path, processes: ProcessGroup, is_sharded: bool) -> N
     assert training.is_over
 
 
-def check_goes_on_while_sessions_differ(processes: ProcessGroup, is_sharded: bool) -> None:
+def check_goes_on_while_sessions_differ(group: ProcessGroup, is_sharded: bool) -> None:
     """Whichever process has the longest session, all of them come to the same weights."""
-    training = Training(IMPATIENT, processes, is_sharded=is_sharded)
+    training = Training(IMPATIENT, group, is_sharded=is_sharded)
     for _ in range(2):
         (world,) = training.worlds.at(0, training.network)
         with training.acting():
             sessions = training._play(training.schedule.stages[0][0], 0.0, world, world.content)
-        lengths = processes.summed(torch.eye(processes.number)[processes.rank] * sessions.rewards.shape[1])
+        lengths = group.sum(torch.eye(group.size)[group.rank] * sessions.rewards.shape[1])
         training.iterate()
     assert lengths[0] != lengths[1], lengths  # or else this shows nothing
     for weight in training.network.parameters():
         own = whole(weight).double()
-        torch.testing.assert_close(processes.summed(own) / processes.number, own)
+        torch.testing.assert_close(group.sum(own) / group.size, own)
 
 
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
-    with process_group("cpu") as processes:
+    with process_group("cpu") as group:
         for kind, is_sharded in KINDS.items():
-            train(folder / kind, processes, is_sharded)
-            check_restores(folder / "one", processes, is_sharded)
-            check_goes_on_while_sessions_differ(processes, is_sharded)
+            train(folder / kind, group, is_sharded)
+            check_restores(folder / "one", group, is_sharded)
+            check_goes_on_while_sessions_differ(group, is_sharded)
 
 
 def begin(folder: Path, number: int) -> list[subprocess.Popen]:

@@ -118,10 +118,10 @@ def test_an_error_while_saving_leaves_the_former_ones_and_nothing_else(tmp_path,
     assert latest(tmp_path, pytest.fail).state["num_steps"] == 2
 
 
-_SAVES_FOR_EVER = """
+_SAVES_FOREVER = """
 import itertools, sys
 from pathlib import Path
-sys.path.insert(0, "tests")
+sys.path += ["tests", "tests/agents/large_model"]
 from test_checkpoint import checkpoint_of
 from agents.large_model.checkpoint import save_checkpoint
 for num_steps in itertools.count(1):
@@ -132,7 +132,7 @@ for num_steps in itertools.count(1):
 
 def test_savers_killed_at_any_instant_leave_a_checkpoint_that_is_whole(tmp_path):
     saver = subprocess.Popen(
-        [sys.executable, "-c", _SAVES_FOR_EVER, str(tmp_path)], cwd=CHECKOUT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", _SAVES_FOREVER, str(tmp_path)], cwd=CHECKOUT, stdout=subprocess.PIPE, text=True
     )
     finished = 0
     try:
@@ -189,7 +189,7 @@ def test_what_is_damaged_is_refused_and_the_one_before_is_used(tmp_path, name, d
     assert len(told) == 1
     assert "\n" not in told[0]
     assert told[0].startswith(str(path))
-    assert told[0].endswith("going back to the one before")
+    assert told[0].endswith("using the checkpoint before it")
 
 
 def rewrite(path: Path, name: str, content: bytes) -> None:
@@ -199,14 +199,14 @@ def rewrite(path: Path, name: str, content: bytes) -> None:
     (path / "manifest.json").write_text(json.dumps(sums))
 
 
-@pytest.mark.parametrize("number", [0, 2, None, "1"])
+@pytest.mark.parametrize("number", [0, 1, None, "2"])
 def test_another_format_is_refused(tmp_path, number):
     path = save_checkpoint(tmp_path, checkpoint_of(1))
     rewrite(path, "state.json", json.dumps({"format": number, "num_steps": 1}).encode())
-    assert refused(path) == f"of format {number!r}, must be 1"
+    assert refused(path) == f"has format {number!r}, must be 2"
 
 
-@pytest.mark.parametrize("content", [b"[]", b"7", b"{", b"\xff"])
+@pytest.mark.parametrize("content", [b"[]", b"7", b"{", b"\xff", b"[" * 100_000])
 def test_a_state_that_is_none_is_refused(tmp_path, content):
     path = save_checkpoint(tmp_path, checkpoint_of(1))
     rewrite(path, "state.json", content)
@@ -219,13 +219,13 @@ def test_if_none_can_be_used_nothing_is_begun_anew_in_silence(tmp_path):
     with pytest.raises(CheckpointError) as raised:
         latest(tmp_path, pytest.fail)
     assert str(raised.value).startswith(f"{tmp_path / 'steps-000000000002'}: damaged")
-    assert str(raised.value).endswith("(nor can the 1 before it)")
+    assert str(raised.value).endswith("(and 1 older ones cannot be used either)")
 
 
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (KeyError("sizes"), "not of this program ('sizes' is missing)"),
+        (KeyError("sizes"), "not of this version ('sizes' is missing)"),
         (RuntimeError("sizes do not match:\n weight"), "sizes do not match: weight"),
         (TypeError("unknown argument"), "unknown argument"),
         (ValueError("of another training"), "of another training"),
@@ -242,7 +242,7 @@ def test_what_is_foreign_is_refused_with_its_reason_and_the_one_before_is_used(t
 
     told: list[str] = []
     assert load_latest(tmp_path, told.append, use) == 1
-    assert told == [f"{tmp_path / 'steps-000000000002'}: {reason}: going back to the one before"]
+    assert told == [f"{tmp_path / 'steps-000000000002'}: {reason}: using the checkpoint before it"]
 
 
 def test_what_was_refused_does_not_push_out_what_can_be_used(tmp_path):

@@ -68,8 +68,8 @@ def test_a_checkpoint_of_two_processes_goes_on_in_one(folder, kind):
 
 
 def test_what_cannot_be_shared_out_is_refused():
-    processes = ProcessGroup(device=torch.device("cpu"), rank=1, number=3)
-    assert processes.share(12, "num_envs") == 4
+    group = ProcessGroup(device=torch.device("cpu"), rank=1, size=3)
+    assert group.share(12, "num_envs") == 4
     assert not group.is_first
     with pytest.raises(ValueError, match=r"^num_envs=8: must be a multiple of the number of processes, 3$"):
-        processes.share(8, "num_envs")
+        group.share(8, "num_envs")

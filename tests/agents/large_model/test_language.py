@@ -4,7 +4,9 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
+import huggingface_hub
 import numpy as np
 import pytest
 import safetensors.torch
@@ -68,8 +70,10 @@ def backbone_of(name: str, **settings) -> LanguageBackbone:
 
 
 def config_of(name: str, **changes) -> TrainingConfig:
-    small = {"num_envs": 8, "num_catalogs": 2, "batch_sessions": 4, "supervised_steps": 150, "reinforcement_steps": 150}
-    return TrainingConfig(**{"language_model": name, "env_arguments": ENV, "sizes": SMALL, **small, **changes})
+    small = {"num_envs": 8, "num_catalogs": 2, "batch_sessions": 4, "num_steps": 300, "supervised_share": 0.5}
+    return TrainingConfig(
+        **{"language_model": name, "env_arguments": ENV, "model_overrides": SMALL, **small, **changes}
+    )
 
 
 def training_of(name: str, **changes) -> Training:
@@ -167,7 +171,6 @@ def test_followed_sessions_get_the_scores_of_the_whole_pass(llama):
     steps = sessions.steps
     found = slate_log_probabilities(scores.logits, steps.slates)
     torch.testing.assert_close(found, steps.log_probabilities, rtol=1e-4, atol=1e-4)
-    training.worlds.close()
 
 
 def test_training_changes_adapters_and_heads_not_the_language_model_and_goes_on_from_its_checkpoint(
@@ -176,8 +179,8 @@ def test_training_changes_adapters_and_heads_not_the_language_model_and_goes_on_
     training = training_of(llama)
     before = {name: weight.clone() for name, weight in training.network.named_parameters()}
     while training.num_steps < 200:
-        progress = training.iterate()
-    assert progress.line["stage"] == "reinforcement"
+        metrics = training.iterate()
+    assert metrics["stage"] == "reinforcement"
     for name, weight in training.network.named_parameters():
         is_base = name.startswith("backbone.base") and ".lora_" not in name
         assert weight.requires_grad != is_base
@@ -200,39 +203,31 @@ def test_training_changes_adapters_and_heads_not_the_language_model_and_goes_on_
     for each in (training, again):
         each.iterate()
     assert again.num_steps == training.num_steps
-    for (name, weight), other in zip(training.network.named_parameters(), again.model.parameters(), strict=True):
+    for (name, weight), other in zip(training.network.named_parameters(), again.network.parameters(), strict=True):
         assert torch.equal(weight, other), name
 
     foreign = training_of(other_llama)
     words = raised(CheckpointError, foreign.restore, checkpoint)
-    assert "is another one" in words
+    assert "differs" in words
     assert llama in words
-    for each in (training, again, foreign):
-        each.worlds.close()
     with torch.no_grad():
         tokens = tokens_of()
         restored = rebuild(checkpoint.state, checkpoint.model, str(elsewhere))
         again.restore(checkpoint)
-        assert torch.equal(restored.backbone(tokens), again.model.backbone(tokens))
+        assert torch.equal(restored.backbone(tokens), again.network.backbone(tokens))
 
 
-def test_an_agent_keeps_what_it_has_learnt_in_a_file_without_the_language_model(llama, other_llama, tmp_path):
-    settings = {"language_model": llama, "num_envs": 8, "sizes": SMALL}
-    agent = LargeModel(**settings)
-    agent.learn("recsim_env/Video-v0", ENV, num_steps=100, seed=0)
+def test_a_saved_agent_does_not_hold_the_language_model(llama, other_llama, tmp_path):
+    train_env, env = (make_env("recsim_env/Video-v0", lanes, **ENV) for lanes in (8, 4))
+    agent = LargeModel("tiny", train_env, language_model=llama, model_overrides=SMALL).learn(100)
     agent.save(tmp_path / "agent")
     assert not any("embed_tokens" in name for name in safetensors.torch.load_file(tmp_path / "agent"))
-    loaded = LargeModel()
-    loaded.load(tmp_path / "agent")
-    env = make_env("recsim_env/Video-v0", 4, **ENV)
+    agent.set_env(env)
     observations, _ = env.reset(seed=5)
-    shown = []
-    for each in (agent, loaded):
-        each.start(env)
-        shown.append(each.act(observations, np.ones(4, np.bool_)))
+    shown = [each.predict(observations)[0] for each in (agent, LargeModel.load(tmp_path / "agent", env))]
     np.testing.assert_array_equal(*shown)
-    words = raised(ValueError, LargeModel(language_model=other_llama).load, tmp_path / "agent")
-    assert "another one" in words
+    words = raised(ValueError, LargeModel.load, tmp_path / "agent", env, language_model=other_llama)
+    assert "differs" in words
 
 
 def test_a_description_names_the_title_and_the_strongest_features():
@@ -279,18 +274,16 @@ def test_what_cannot_be_used_is_said_in_one_line(gpt2):
     words = raised(ValueError, LanguageBackbone, LanguageConfig(name=gpt2, lora_targets=("nowhere",)))
     assert words.startswith("lora_targets=('nowhere',): must be names of linear layers")
     backbone = backbone_of(gpt2)
-    assert "reads 64 tokens at most" in raised(ValueError, backbone.make_cache, 2, 65, CPU, torch.float32)
-    assert "width=64" in raised(ValueError, TrainingConfig, language_model=gpt2, sizes={"width": 64})
+    assert "reads at most 64 tokens" in raised(ValueError, backbone.make_cache, 2, 65, CPU, torch.float32)
+    assert "width=64" in raised(ValueError, TrainingConfig, language_model=gpt2, model_overrides={"width": 64})
     assert "lora_rank=0" in raised(ValueError, TrainingConfig, language_model=gpt2, lora_rank=0)
 
 
 def test_weights_of_another_model_are_refused_in_one_line(llama):
     model = model_on(llama, make_env("recsim_env/Video-v0", 4, **ENV))
     weights = model.trained_weights()
-    assert "they lack" in raised(ValueError, rebuild, network_settings(model), dict(list(weights.items())[1:]))
-    assert "they have, unlike it, more" in raised(
-        ValueError, rebuild, network_settings(model), {**weights, "more": CPU}
-    )
+    assert "is missing" in raised(ValueError, rebuild, network_settings(model), dict(list(weights.items())[1:]))
+    assert "more is unknown" in raised(ValueError, rebuild, network_settings(model), {**weights, "more": CPU})
 
 
 def test_commands_train_on_a_language_model_and_find_it_where_it_was_moved(llama, tmp_path, capsys):
@@ -331,19 +324,10 @@ def test_a_model_goes_on_learning_on_line_with_its_language_model_as_it_was(llam
 
 
 def test_a_missing_package_is_named_with_what_installs_it(llama, monkeypatch):
-    for name in ("agents.large_model.language", "agents.large_model.language"):
-        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, "agents.large_model.language")
     monkeypatch.setitem(sys.modules, "peft", None)
     words = raised(ValueError, training_of, llama)
     assert words == f"language_model={llama!r}: needs the package peft: pip install 'recsim-env[llm]'"
-
-
-def test_a_config_with_a_language_model_survives_json(llama):
-    config = config_of(llama, lora_rank=4, lora_targets=("q_proj", "v_proj"))
-    assert TrainingConfig.from_settings(config.as_settings()) == config
-    settings = config.language()
-    assert LanguageConfig.from_settings(settings.as_settings()) == settings
-    assert TrainingConfig().language() is None
 
 
 def test_without_a_language_model_its_packages_are_not_loaded():
@@ -352,3 +336,40 @@ def test_without_a_language_model_its_packages_are_not_loaded():
     loaded = set(ran.stdout.split())
     assert "torch" in loaded
     assert not loaded & {"transformers", "peft", "tokenizers"}
+
+
+def test_what_cannot_be_loaded_is_said_in_one_line(tmp_path, monkeypatch):
+    def load(name, **settings):
+        return raised(ValueError, LanguageBackbone, LanguageConfig(name=str(name), **settings))
+
+    missing = load(tmp_path / "nowhere")
+    assert missing.startswith(f"language_model={str(tmp_path / 'nowhere')!r}: no such folder; must be a folder with")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    assert "not found on the hub" in load("nobody/nothing")
+    (tmp_path / "empty").mkdir()
+    assert "cannot be loaded from that folder" in load(tmp_path / "empty")
+    whole = Path(save_language_model(tmp_path / "whole"))
+    weights = safetensors.torch.load_file(whole / "model.safetensors")
+    del weights["model.norm.weight"]
+    safetensors.torch.save_file(weights, whole / "model.safetensors", {"format": "pt"})
+    assert "1 weights are missing" in load(whole)
+    (whole / "model.safetensors").write_bytes(b"damaged")
+    assert "cannot be loaded from that folder" in load(whole)
+    assert "is not causal" in load(save_language_model(tmp_path / "bert", "bert"))
+    assert "bloom cannot decode sessions" in load(save_language_model(tmp_path / "bloom", "bloom"))
+
+
+def test_a_model_of_the_hub_is_found_without_a_network_once_it_is_downloaded(llama, tmp_path, monkeypatch):
+    downloaded = tmp_path / "models--owner--small"
+    shutil.copytree(llama, downloaded / "snapshots" / "1a2b3c")
+    (downloaded / "refs").mkdir()
+    (downloaded / "refs" / "main").write_text("1a2b3c")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    found = LanguageBackbone(LanguageConfig(name="owner/small"))
+    assert found.config.fingerprint == LanguageBackbone(LanguageConfig(name=llama)).config.fingerprint
+    asked = []
+    monkeypatch.setattr(huggingface_hub, "model_info", lambda name, timeout: asked.append(name))
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, allow_patterns: llama)
+    LanguageBackbone(LanguageConfig(name="owner/small"))
+    assert asked == ["owner/small"]

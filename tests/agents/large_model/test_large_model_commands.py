@@ -10,9 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import CHECKOUT
 
 from agents.large_model.__main__ import main
+from agents.large_model.agent import LargeModel
 from agents.large_model.checkpoint import checkpoints_in
 from agents.large_model.training_run import read_metrics
 from agents.locked_folder import locked
@@ -59,10 +61,17 @@ def test_a_finished_training_is_not_trained_again(trained):
     assert (trained / "metrics.jsonl").read_bytes() == before
 
 
+def test_a_finished_training_continues_with_more_steps(trained, tmp_path, capsys):
+    out = shutil.copytree(trained, tmp_path / "longer")
+    assert train(out, "--steps", "9000") == 0
+    assert "continuing after" in capsys.readouterr().out
+    assert read_metrics(out / "metrics.jsonl")[-1]["num_steps"] >= 9_000
+
+
 def test_a_folder_of_another_training_is_refused_in_one_line(trained, capsys):
-    assert main(["train", *SMALL, "--steps", "9000", "--out", str(trained)]) == 2
+    assert train(trained, "--gamma", "0.5") == 2
     error = capsys.readouterr().err
-    assert "steps" in error
+    assert "gamma=0.99" in error
     assert error.count("\n") == 1
 
 
@@ -91,7 +100,7 @@ def test_a_training_that_is_killed_goes_on_as_if_nothing_had_happened(tmp_path):
 def test_evaluation_compares_with_random_and_popularity(trained, capsys):
     assert main(["evaluate", "--model", str(trained), "--sessions", "8"]) == 0
     said = capsys.readouterr().out
-    for name in ("large model", "its supervised part alone", "popularity", "random"):
+    for name in ("large model", "supervised heads alone", "popularity", "random"):
         assert name in said
 
 
@@ -127,24 +136,24 @@ def test_history_matters_and_an_empty_one_will_do(trained, person, capsys):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("{", "not JSON"),
-        ([], "must be an object"),
-        ({}, "history: missing"),
-        ({"history": [], "colour": 1}, "'colour': unknown"),
-        ({"history": [{"click": 1}]}, "history[0]"),
+        ("{", "Invalid JSON"),
+        ([], "Input should be an object"),
+        ({}, "history: Field required"),
+        ({"history": [], "colour": 1}, "colour: unknown, must be one of history"),
+        ({"history": [{"click": 1}]}, "history[0].item: Field required"),
         ({"history": [{"item": 99_999}]}, "history[0].item=99999"),
-        ({"history": [{"item": 1, "rating": 6}]}, "history[0].rating=6"),
+        ({"history": [{"item": 1, "rating": 6}]}, "history[0].rating: Input should be less than or equal to 5"),
         ({"history": [{"item": 1, "liked": 1}]}, "history[0].liked: unknown"),
-        ({"history": [], "profile": {"age": 3}}, "profile['age']: unknown"),
+        ({"history": [], "profile": {"age": 3}}, "profile.age"),
         ({"history": [], "candidates": []}, "candidates"),
-        ({"history": [], "candidates": ["x"]}, "candidates[0]='x'"),
-        ({"history": [], "time": -1}, "time=-1"),
-        ({"history": [], "candidates": [4, 9, 4]}, "candidates[2]=4"),
-        ({"history": [], "profile": {"elapsed": 0.5}}, "profile['elapsed']: unknown"),
-        ("[" * 100_000, "nested too deeply"),
+        ({"history": [], "candidates": ["x"]}, "candidates[0]: Input should be a valid integer"),
+        ({"history": [], "time": -1}, "time: Input should be greater than or equal to 0"),
+        ({"history": [], "candidates": [4, 9, 4]}, "candidates: 4 occurs more than once"),
+        ({"history": [], "profile": {"elapsed": 0.5}}, "profile.elapsed: unknown"),
+        ("[" * 100_000, "recursion limit exceeded"),
     ],
 )
-def test_what_is_wrong_with_a_person_is_said_in_one_line(trained, person, capsys, content, words):
+def test_a_wrong_person_is_refused_in_one_line(trained, person, capsys, content, words):
     assert main(["recommend", "--model", str(trained), person(content)]) == 2
     error = capsys.readouterr().err
     assert words in error
@@ -163,14 +172,14 @@ def test_what_is_told_of_a_damaged_checkpoint_is_not_in_the_way_of_json(trained,
     assert len(json.loads(captured.out)) == 2
     assert captured.err.count("\n") == 1
     assert str(model) in captured.err
-    assert captured.err.endswith("going back to the one before\n")
+    assert captured.err.endswith("using the checkpoint before it\n")
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (("--env", "recsim_env/Vdeo-v0"), "Did you mean: `Video`"),
-        (("--env", "CartPole-v1"), "env 'CartPole-v1': is none that this model can play"),
+        (("--env", "CartPole-v1"), "env 'CartPole-v1': not an env for the large model"),
         (("--device", "tpu"), "device='tpu': must be cpu, cuda or cuda:NUMBER"),
     ],
 )
@@ -178,6 +187,28 @@ def test_a_scenario_or_device_that_is_not_there_is_refused_in_one_line(tmp_path,
     assert train(tmp_path, *arguments) == 2
     error = capsys.readouterr().err
     assert words in error
+    assert error.count("\n") == 1
+
+
+def test_help_needs_no_pytorch():
+    program = "import sys; from agents.large_model.__main__ import main; main(['train', '--help'])"
+    ran = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", program], capture_output=True, text=True, cwd=CHECKOUT
+    )
+    assert "--supervised-share" in ran.stdout
+    assert "None" not in ran.stdout
+    assert "torch" not in ran.stderr
+
+
+def test_weights_that_are_not_finite_are_refused_in_one_line(trained, tmp_path, person, capsys):
+    agent = LargeModel.load(trained, "recsim_env/Video-v0")
+    with torch.no_grad():
+        for weight in agent.network.parameters():
+            weight.fill_(torch.nan)
+    agent.save(tmp_path / "agent")
+    assert main(["recommend", "--model", str(tmp_path / "agent"), person({"history": []})]) == 2
+    error = capsys.readouterr().err
+    assert "not finite" in error
     assert error.count("\n") == 1
 
 
@@ -200,24 +231,22 @@ def test_a_folder_without_a_model_is_refused_in_one_line(tmp_path, person, capsy
 def test_profiling_says_where_the_time_goes(capsys):
     assert main(["profile", *SMALL[:6], "--threads", "1", "--iterations", "1", "--operations", "3"]) == 0
     said = capsys.readouterr().out
-    assert "roll-out" in said
+    assert "rollout" in said
     assert "aten::" in said
 
 
 def test_latency_is_told_with_and_without_the_cache_and_for_a_history_that_fits(trained, capsys):
     assert main(["latency", "--model", str(trained), "--history", "12", "--recommendations", "3"]) == 0
     said = capsys.readouterr().out
-    assert all(words in said for words in ("with the cache", "history read anew", "median", "history 12", " ms"))
+    assert all(words in said for words in ("with the cache", "whole history", "median", "history 12", " ms"))
     assert main(["latency", "--history", "5000"]) == 2
     assert capsys.readouterr().err.strip() == "large_model: --history=5000: must be a whole number in [1, 1022]"
 
 
 def test_a_gpu_that_is_not_there_is_refused_in_one_line(tmp_path, capsys):
-    import torch
-
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
     for said in (train(tmp_path, "--device", "cuda"), main(["latency", "--device", "cuda"])):
         assert said == 2
     error = capsys.readouterr().err
-    assert error.count("sees no GPU") == error.count("\n") == 2
+    assert error.count("finds no GPU") == error.count("\n") == 2

@@ -1,4 +1,4 @@
-"""Learning on line: it follows people who change, in steps that stay near the deployed policy."""
+"""Online learning: it follows users who change, in steps that stay near the deployed policy."""
 
 import copy
 import dataclasses
@@ -12,12 +12,11 @@ from agents.large_model.distributed import ProcessGroup
 from agents.large_model.online import OnlineConfig, OnlineLearner, Round, learn_online
 from agents.large_model.rollout import Behaviour, play
 from agents.large_model.training import Training
-from agents.networks.item_content import ItemContent
 from recsim_env.envs.vector import RecommenderVectorEnv
 from recsim_env.scenarios import VIDEO
 
 ELSEWHERE = dataclasses.replace(VIDEO, name="Elsewhere")
-"""The same rules, other people: clusters, tastes and what a profile says of them are drawn anew for each name."""
+"""The same rules, other users: clusters, tastes and profiles are drawn for each name."""
 
 
 def env_of(scenario, num_envs: int, split: str) -> RecommenderVectorEnv:
@@ -27,7 +26,7 @@ def env_of(scenario, num_envs: int, split: str) -> RecommenderVectorEnv:
 @pytest.fixture(scope="module")
 def deployed():
     config = TrainingConfig(
-        supervised_steps=40_000, distillation_steps=60_000, reinforcement_steps=0, num_envs=128, num_catalogs=1
+        num_steps=100_000, supervised_share=0.4, distillation_share=0.6, num_envs=128, num_catalogs=1
     )
     training = Training(config, ProcessGroup(device=torch.device("cpu")))
     while not training.is_over:
@@ -37,14 +36,14 @@ def deployed():
 
 def mean_return(model, scenario) -> float:
     env = env_of(scenario, 200, "test")
-    content = ItemContent.of(env, model.schema, model.config.num_word_buckets, torch.device("cpu"))
+    content = model.content_of(env)
     generator = torch.Generator().manual_seed(0)
     return float(
         play(model, env, content, seed=9, generator=generator, behaviour=Behaviour(selection="greedy")).returns.mean()
     )
 
 
-def test_after_the_people_have_changed_it_recovers_and_a_frozen_copy_does_not(deployed):
+def test_it_recovers_after_users_have_changed(deployed):
     model, rounds = copy.deepcopy(deployed), []
     at_home, abroad = mean_return(deployed, VIDEO), mean_return(deployed, ELSEWHERE)
     assert abroad < at_home - 3.0
@@ -57,7 +56,7 @@ def served(deployed, scenario):
     """A copy of the model, the catalogue as it sees it, and sessions that it has played there."""
     model = copy.deepcopy(deployed)
     env = env_of(scenario, 32, "train")
-    content = ItemContent.of(env, model.schema, model.config.num_word_buckets, torch.device("cpu"))
+    content = model.content_of(env)
     return model, content, play(model, env, content, seed=0, generator=torch.Generator().manual_seed(0))
 
 
@@ -66,7 +65,7 @@ def is_unchanged(model, deployed) -> bool:
     return all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
 
 
-def test_a_round_that_leads_too_far_is_undone(deployed):
+def test_a_round_that_moves_the_policy_too_far_is_reverted(deployed):
     model, content, sessions = served(deployed, ELSEWHERE)
     learner = OnlineLearner(model, content, OnlineConfig(learning_rate=0.05, anchor=0.0, max_divergence=0.01))
     found = learner.learn(sessions)
@@ -76,7 +75,7 @@ def test_a_round_that_leads_too_far_is_undone(deployed):
     assert is_unchanged(model, deployed)
 
 
-def test_rewards_that_are_no_numbers_are_refused_and_nothing_is_learnt(deployed):
+def test_rewards_that_are_not_finite_are_refused(deployed):
     model, content, sessions = served(deployed, VIDEO)
     sessions.rewards[0, 0] = torch.nan
     with pytest.raises(ValueError, match="not finite"):
@@ -84,10 +83,10 @@ def test_rewards_that_are_no_numbers_are_refused_and_nothing_is_learnt(deployed)
     assert is_unchanged(model, deployed)
 
 
-def test_a_step_so_large_that_nothing_is_a_number_any_more_is_undone(deployed):
+def test_a_round_that_ends_in_nan_is_reverted(deployed):
     model, content, sessions = served(deployed, VIDEO)
     learner = OnlineLearner(model, content, OnlineConfig(anchor=0.0))
-    learner._optimizer.param_groups[0]["lr"] = 1e30  # more than a config may say
+    learner._optimizer.param_groups[0]["lr"] = 1e30  # beyond the limits of the config
     assert learner.learn(sessions).is_reverted
     assert is_unchanged(model, deployed)
 
@@ -103,10 +102,10 @@ def test_the_anchor_keeps_it_nearer_to_the_deployed_policy(deployed):
     assert moved[1] < 0.5 * moved[0]
 
 
-def test_what_is_deployed_stands_still_between_deployments(deployed):
+def test_the_deployed_policy_is_constant_between_deployments(deployed):
     model = copy.deepcopy(deployed)
     env = env_of(ELSEWHERE, 16, "train")
-    content = ItemContent.of(env, model.schema, model.config.num_word_buckets, torch.device("cpu"))
+    content = model.content_of(env)
     learner = OnlineLearner(model, content, OnlineConfig(deploy_every=2))
     first = copy.deepcopy(learner.deployed.state_dict())
     for number, is_same in ((0, True), (1, False)):

@@ -225,7 +225,7 @@ def test_temporary_files_of_killed_processes_are_removed(tmp_path):
     (tmp_path / FOLDER / ".steps-000000000001.abc.tmp").mkdir(parents=True)
     (tmp_path / ".metrics.jsonl.abc.tmp").write_bytes(b"half")
     run(tmp_path)
-    assert not [path for path in tmp_path.rglob(".*.tmp")]
+    assert not list(tmp_path.rglob(".*.tmp"))
 
 
 def test_a_diverging_training_stops_in_one_line(tmp_path):
