@@ -84,14 +84,15 @@ def _of_log(path: str) -> Entry:
 
 
 def _of_large_model(family: str, **settings: Any) -> Entry:
-    """Small batches, each learnt from several times, make something of few steps."""
+    """Small batches and several epochs, for budgets of few steps."""
     epochs = {"supervised": {"num_epochs": 6}, "distillation": {"num_epochs": 6}}
     reinforcement = {"num_epochs": 4, "learning_rate": 1e-3}
-    small = {"num_envs": 32, "batch_sessions": 4, "warm_up_updates": 20}
+    small = {"batch_sessions": 4, "warm_up_updates": 20}
     return Entry(
-        path="agents.large_model.agent:LargeModelAgent",
+        path="agents.large_model.agent:LargeModel",
         family=family,
-        settings={**small, "overrides": {**epochs, "reinforcement": reinforcement}, **settings},
+        num_envs=32,
+        settings={**small, "stage_overrides": {**epochs, "reinforcement": reinforcement}, **settings},
     )
 
 
@@ -142,7 +143,7 @@ REGISTRY: dict[str, Entry] = {
     "reinforce": Entry(path="agents.reinforcement.reinforce_top_k:ReinforceTopK", family="reinforcement"),
     "large-model": _of_large_model("reinforcement", supervised_share=0.3),
     "large-model-distilled": _of_large_model("reinforcement", supervised_share=0.2, distillation_share=0.6),
-    "large-model-supervised": _of_large_model("supervised", supervised_share=1.0, play="expected"),
+    "large-model-supervised": _of_large_model("supervised", supervised_share=1.0, ranking="supervised"),
     "ppo": _of_library("PPO", **_PPO),
     "ppo-multi-input": _of_library("PPO", policy="MultiInputPolicy", **_PPO),
     "ppo-mlp": _of_library("PPO", policy="MlpPolicy", **_PPO),

@@ -128,7 +128,7 @@ _LONG_MODEL: dict[str, Any] = {
     "batch_sessions": 32,
     "num_catalogs": 16,
     "warm_up_updates": 100,
-    "overrides": {},
+    "stage_overrides": {},
 }
 LONG: dict[str, dict[str, Any]] = {
     "ppo": {
@@ -144,7 +144,7 @@ LONG: dict[str, dict[str, Any]] = {
     "large-model": {
         **_LONG_MODEL,
         "supervised_share": 0.03,
-        "overrides": {"reinforcement": {"learning_rate": 6e-4}},
+        "stage_overrides": {"reinforcement": {"learning_rate": 6e-4}},
     },
     "large-model-distilled": {**_LONG_MODEL, "supervised_share": 0.03, "distillation_share": 0.33},
     "large-model-supervised": _LONG_MODEL,

@@ -30,7 +30,7 @@ NUM_STEPS = 4
 CONFIG = TrainingConfig(
     env_arguments={
         "session_length": NUM_STEPS,
-        "changes": {  # some leave early: one process has more steps than the other, and each step counts alike
+        "overrides": {  # some leave early: one process has more steps than the other, and each step counts alike
             "population": {"patience_mean": 1.5},
             "behaviour": {"patience_skip": 1.0},
         },
@@ -53,7 +53,7 @@ IMPATIENT = replace(
     CONFIG,
     env_arguments={
         "session_length": 12,
-        "changes": {"population": {"patience_mean": 0.5}, "behaviour": {"patience_skip": 1.0}},
+        "overrides": {"population": {"patience_mean": 0.5}, "behaviour": {"patience_skip": 1.0}},
         "split": "train",
     },
 )

@@ -28,7 +28,7 @@ def options_of(world: str) -> tuple[str, dict[str, Any]]:
     """The env id and the other arguments of `gymnasium.make_vec`."""
     env_id, population = WORLDS[world]
     overrides = {"population": {**population, "patience_mean": 1.0}, "behaviour": {"patience_skip": 0.6}}
-    return env_id, {"session_length": LENGTH, "changes": overrides}
+    return env_id, {"session_length": LENGTH, "overrides": overrides}
 
 
 def env_of(world: str, num_envs: int = NUM_LANES) -> Any:

@@ -17,6 +17,7 @@ from agents.large_model.model import LargeModelNetwork, Scores
 from agents.large_model.session_state import ObservationReader, SessionState
 from agents.networks.item_content import ItemContent
 from agents.networks.plackett_luce import best_slates, draw_slates, slate_log_probabilities
+from recsim_env.envs.vector import last_observations
 
 Teacher = Callable[[], np.ndarray]
 """Scores [N, M] of the present candidates of an env's sessions, in units of reward; called before each step."""
@@ -218,17 +219,6 @@ def play(
             state.select(on_device)
             observation = observation.select(on_device)
     return recorder.sessions()
-
-
-def last_observations(observations: dict[str, np.ndarray], infos: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Observations right after a step: in lanes that have started the next session, the last one of the old session."""
-    if "final_obs" not in infos:
-        return observations
-    last = {name: part.copy() for name, part in observations.items()}
-    for lane in np.flatnonzero(infos["_final_obs"]):
-        for name, value in infos["final_obs"][lane].items():
-            last[name][lane] = value
-    return last
 
 
 class _Recorder:

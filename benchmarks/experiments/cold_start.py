@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from agents.large_model.trained_model import load_model
 
 from agents.agent import Agent
-from agents.large_model.agent import LargeModelAgent
+from agents.large_model.agent import LargeModel
+from agents.large_model.checkpoint import load_network
 from agents.large_model.worlds import make_env
 from agents.references.bayes_filter_observed import BayesFilterObserved
 from agents.references.lookahead import HistoryBlindPolicy
@@ -62,7 +62,7 @@ def main(arguments: list[str]) -> int:
     on, origin = console(), provenance(arguments, "benchmarks.experiments.cold_start")
     try:
         check_number("--sessions", parsed.sessions, LEAST_SESSIONS, 1_000_000, int)
-        models = [load_model(path, "cpu", warn) for path in parsed.model]
+        models = [load_network(path, "cpu", warn) for path in parsed.model]
         parsed.out.mkdir(parents=True, exist_ok=True)
         rows: list[Row] = []
         for seed, model in enumerate(models):
@@ -127,12 +127,13 @@ def _row(policy: str, seed: int, found: Evaluation) -> Row:
 
 def _played(model: Any, seed: int, num_sessions: int) -> dict[str, Evaluation]:
     """Sessions of each policy."""
-    reads, blind = LargeModelAgent(), LargeModelAgent(reads_history=False)
-    reads.model = blind.model = model
+    reads, blind = (LargeModel.from_network(model, reads_history=reads) for reads in (True, False))
     rivals = dict(zip(RIVALS, (BayesFilterObserved(reads_history=False), HistoryBlindPolicy()), strict=True))
     train = {"split": "train", "catalog_seed": HELD_OUT.training_catalog_seed + seed, "overrides": _PEOPLE["new"]}
     for player in rivals.values():
-        player.learn(_ENV_ID, train, 0, seed)
+        player.set_env(make_env(_ENV_ID, player.num_envs, observation=player.observation, **train))
+        player.set_random_seed(seed)
+        player.learn(0)
     policies: dict[str, tuple[Agent, str]] = {
         "new people": (reads, "new"),
         "known people": (reads, "known"),

@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 
 import torch
-from agents.large_model.sizes import PRESETS
 
-from agents.large_model.distributed import joined
+from agents.large_model.config import PRESETS
+from agents.large_model.distributed import process_group
 from agents.terminal import console, not_negative, positive
 from benchmarks.experiments.gpu_runs import large_model_cell
 from benchmarks.experiments.preset_speed import measured
@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> int:
     started = time.perf_counter()
     on, origin = console(), provenance(arguments, "benchmarks.experiments.gpu_headline")
     try:
-        with joined(parsed.device) as processes:
+        with process_group(parsed.device) as processes:
             if processes.device.type == "cuda":
                 origin["machine"] += f", {torch.cuda.get_device_name(processes.device)}"
             parsed.out.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,7 @@ def large_model_cell(
     seed: int = 0,
     num_evaluations: int = 6,
     num_sessions: int = 500,
+    num_envs: int | None = None,
     **settings: Any,
 ) -> Cell:
     """One training and its evaluations on the benchmark's held-out users and catalogue of that seed."""
@@ -31,9 +32,10 @@ def large_model_cell(
         device=device,
     )
     entry = Entry(
-        path="agents.large_model.agent:LargeModelAgent",
-        family="learner",
+        path="agents.large_model.agent:LargeModel",
+        family="reinforcement",
         settings={"preset": preset, **settings},
+        num_envs=num_envs,
     )
     return Cell(
         suite_name=suite_name,

@@ -14,10 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from agents.large_model.trained_model import load_model
 
-from agents.large_model.agent import LargeModelAgent
-from agents.large_model.model import LargeModel
+from agents.large_model.agent import LargeModel
+from agents.large_model.checkpoint import load_network
+from agents.large_model.model import LargeModelNetwork
 from agents.large_model.online import OnlineConfig, OnlineLearner
 from agents.large_model.rollout import play
 from agents.rollouts.evaluation import evaluate
@@ -53,9 +53,8 @@ class _Stage:
             catalog_seed=_CATALOG_SEED,
         )
 
-    def row(self, model: LargeModel) -> Row:
-        agent = LargeModelAgent()
-        agent.model = model
+    def row(self, model: LargeModelNetwork) -> Row:
+        agent = LargeModel.from_network(model)
         found = evaluate(agent, self.evaluated, _EVALUATION_SEED).returns
         return {
             "return_mean": float(found.mean()),
@@ -84,7 +83,7 @@ def main(arguments: list[str]) -> int:
     on, origin = console(), provenance(arguments, "benchmarks.experiments.population_shift")
     try:
         check_number("--evaluation-sessions", parsed.evaluation_sessions, 2, 1_000_000, int)
-        model = load_model(parsed.model, "cpu", warn)
+        model = load_network(parsed.model, "cpu", warn)
         parsed.out.mkdir(parents=True, exist_ok=True)
         rows, shift_at = _served(model, parsed, on.print)
         write_rows(parsed.out / "population_shift.jsonl", [{**row, **origin} for row in rows])
@@ -95,7 +94,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _served(model: LargeModel, parsed: argparse.Namespace, tell: Callable[[str], None]) -> tuple[list[Row], int]:
+def _served(model: LargeModelNetwork, parsed: argparse.Namespace, tell: Callable[[str], None]) -> tuple[list[Row], int]:
     """Rows of both policies, and the number of live steps before the change."""
     frozen, config = copy.deepcopy(model), OnlineConfig()
     rows: list[Row] = []

@@ -9,11 +9,10 @@ import sys
 from pathlib import Path
 
 import torch
-from agents.large_model.flops import forward_operations
-from agents.large_model.sizes import PRESETS, sizes_named
 
-from agents.large_model.distributed import joined
-from agents.large_model.model import LargeModel
+from agents.large_model.config import PRESETS, preset_named
+from agents.large_model.distributed import forward_flops, process_group
+from agents.large_model.model import LargeModelNetwork
 from agents.large_model.worlds import make_env
 from agents.networks.schema import Schema
 from agents.terminal import console, not_negative, positive
@@ -37,8 +36,8 @@ def operations_a_step(preset: str) -> float:
     """Of a forward pass, for one item a step of Video."""
     env = make_env(f"recsim_env/{SCENARIO}-v0", 1)
     with torch.device("meta"):
-        model = LargeModel(sizes_named(preset), Schema.of([env.simulator], False, False))
-    return forward_operations(model, 1, 1, env.simulator.config.num_candidates, env.simulator.config.session_length)
+        model = LargeModelNetwork(preset_named(preset), Schema.of([env.simulator], False, False))
+    return forward_flops(model, 1, 1, env.simulator.config.num_candidates, env.simulator.config.session_length)
 
 
 def main(arguments: list[str]) -> int:
@@ -60,7 +59,7 @@ def main(arguments: list[str]) -> int:
     parsed = parser.parse_args(arguments)
     on, origin = console(), provenance(arguments, "benchmarks.experiments.scaling")
     try:
-        with joined(parsed.device) as processes:
+        with process_group(parsed.device) as processes:
             if processes.device.type == "cuda":
                 origin["machine"] += f", {torch.cuda.get_device_name(processes.device)}"
         parsed.out.mkdir(parents=True, exist_ok=True)

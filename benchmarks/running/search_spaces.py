@@ -39,7 +39,7 @@ _LARGE_MODEL: Space = {
     "num_envs": (16, 32, 64),
     "batch_sessions": (4, 8),
     "gamma": (0.9, 0.95, 0.99),
-    "trace": (0.8, 0.9, 0.95),
+    "gae_lambda": (0.8, 0.9, 0.95),
 }
 
 SPACES: dict[str, Space] = {

@@ -38,7 +38,7 @@ from agents.networks.schema import Schema
 
 CPU = torch.device("cpu")
 LENGTH = 9
-ENV = {"split": "train", "session_length": 6, "changes": {"catalog": {"num_items": 300}}}
+ENV = {"split": "train", "session_length": 6, "overrides": {"catalog": {"num_items": 300}}}
 SMALL = {"item_width": 16, "candidate_width": 16}
 
 

@@ -26,7 +26,7 @@ from agents.large_model.session_state import Observation, ObservationReader, Ses
 from agents.large_model.worlds import make_env
 from agents.networks.item_content import DYNAMICS, ITEM_STATE, ItemContent
 from agents.networks.plackett_luce import slate_log_probabilities
-from recsim_env.envs.network_units import with_network_units
+from recsim_env.envs.sb3.network_units import with_network_units
 from recsim_env.simulation.observation import CANDIDATE_COLUMNS, FEEDBACK, STATISTICS
 
 SEED = 3
@@ -247,7 +247,7 @@ def test_a_session_that_is_met_in_its_middle_is_read_as_if_it_had_been_followed(
 
 
 def test_a_session_with_moods_that_is_met_in_its_middle_is_read_as_if_it_had_been_followed():
-    env = make_env("recsim_env/Music-v0", 8, changes={"population": {"warm_share": 0.0, "patience_mean": 1e5}})
+    env = make_env("recsim_env/Music-v0", 8, overrides={"population": {"warm_share": 0.0, "patience_mean": 1e5}})
     model = network_for(env)
     read = ObservationReader(env.simulator, model.schema, CPU)
     memories = [memory_of(env, model, content_for(env, model), 8) for _ in range(2)]

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from small_large_models import env_of, small_config
 
-from agents.large_model.agent import LargeModelAgent
-from agents.large_model.model import LargeModel
+from agents.large_model.agent import LargeModel
+from agents.large_model.model import LargeModelNetwork
 from agents.networks.schema import Schema
 from agents.references.bayes_filter_observed import BayesFilterObserved
 from agents.references.lookahead import HistoryBlindPolicy
@@ -71,8 +71,8 @@ def test_all_policies_play_the_same_sessions_and_the_claims_are_written(tmp_path
         BayesFilterObserved, weight_candidates=(2.0,), num_tuning_sessions=8, num_catalogs=2, num_epochs=2
     )
     monkeypatch.setattr(first_steps, "BayesFilterObserved", partial(filter_, num_particles=16))
-    agent = LargeModelAgent()
-    agent.model = LargeModel(small_config(), Schema.of([env_of("single items", 1).simulator], False, False))
+    schema = Schema.of([env_of("single items", 1).simulator], False, False)
+    agent = LargeModel.from_network(LargeModelNetwork(small_config(), schema))
     agent.save(tmp_path / "kept")
     out = tmp_path / "out"
     assert first_steps.main(["--model", str(tmp_path / "kept"), "--out", str(out), "--sessions", "40"]) == 0

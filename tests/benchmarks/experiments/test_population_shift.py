@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from small_large_models import env_of, small_config
 
-from agents.large_model.agent import LargeModelAgent
-from agents.large_model.model import LargeModel
+from agents.large_model.agent import LargeModel
+from agents.large_model.model import LargeModelNetwork
 from agents.networks.schema import Schema
 from agents.saved_tensors import save_tensors
 from benchmarks.experiments import population_shift
@@ -18,8 +18,8 @@ SMALL = ["--rounds", "2", "--sessions", "4", "--evaluate-every", "1", "--evaluat
 
 @pytest.fixture
 def kept(tmp_path):
-    agent = LargeModelAgent()
-    agent.model = LargeModel(small_config(), Schema.of([env_of("single items", 1).simulator], False, False))
+    schema = Schema.of([env_of("single items", 1).simulator], False, False)
+    agent = LargeModel.from_network(LargeModelNetwork(small_config(), schema))
     agent.save(tmp_path / "kept.safetensors")
     return tmp_path / "kept.safetensors"
 
@@ -67,7 +67,7 @@ def test_a_file_in_which_another_agent_was_kept_is_said_in_one_line(tmp_path, ca
     save_tensors(tmp_path / "kept", "LinUCB", {"weights": np.zeros(3, np.float32)}, {})
     assert population_shift.main(["--model", str(tmp_path / "kept"), "--out", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err
-    assert "was written by 'LinUCB', must be 'LargeModelAgent'" in said
+    assert "was written by 'LinUCB', must be 'agents.large_model.agent:LargeModel'" in said
     assert len(said.splitlines()) == 1
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from agents import registry as roster
-from agents.large_model.agent import LargeModelAgent
+from agents.large_model.agent import LargeModel
 from agents.large_model.config import TrainingConfig
 from agents.registry import REGISTRY, Entry, entry_named
 from agents.reinforcement.sb3 import SB3Learner
@@ -76,7 +76,7 @@ def test_what_is_tuned_is_an_argument_of_the_agent(agent):
     if issubclass(made, SB3Learner):
         algorithm = made.algorithms()[REGISTRY[agent].settings["algorithm"]]
         known |= set(inspect.signature(algorithm.__init__).parameters)
-    if issubclass(made, LargeModelAgent):
+    if issubclass(made, LargeModel):
         known |= {each.name for each in dataclasses.fields(TrainingConfig)}
     assert set(SPACES[agent]) <= known
 
