@@ -42,8 +42,16 @@ _NUMBERS: dict[str, tuple[str, type, float, float]] = {
 _MAX_BYTES = 2**31
 """Limit for all arrays of a file together; enough for a few million users."""
 
-_DAMAGE = (ValueError, TypeError, AttributeError, KeyError, RuntimeError, OSError, EOFError, MemoryError)
-_DAMAGE += (RecursionError, zipfile.BadZipFile, zlib.error)
+_DAMAGE: tuple[type[Exception], ...] = (
+    ValueError,
+    TypeError,
+    AttributeError,
+    KeyError,
+    RuntimeError,
+    OSError,
+    EOFError,
+)
+_DAMAGE += (MemoryError, RecursionError, zipfile.BadZipFile, zlib.error)
 """What NumPy, json and zipfile raise for a file that is not an archive, or is damaged."""
 
 _NAMES = {

@@ -46,14 +46,14 @@ class GaussianCopula:
     def __post_init__(self) -> None:
         num_columns, num_categories = len(self.names), len(self.category_names)
         lengths = {INDICATOR: 1, GENRE: 1, NUMBER: len(_LEVELS)}
-        is_whole = (
+        is_consistent = (
             len(self.kinds) == len(self.parameters) == num_columns
             and all(len(each) == lengths.get(kind) for kind, each in zip(self.kinds, self.parameters, strict=True))
             and self.category_shares.shape == (num_categories,)
             and self.category_means.shape == (num_categories, num_columns)
             and self.covariance.shape == (num_columns, num_columns)
         )
-        if not is_whole:
+        if not is_consistent:
             raise ValueError("columns, categories, means and covariance have inconsistent shapes")
         arrays = [self.category_shares, self.category_means, self.covariance]
         if not all(np.isfinite(each).all() for each in (*map(np.asarray, self.parameters), *arrays)):

@@ -13,7 +13,7 @@ class BatchThreads:
     Args:
         batch_size: number of rows.
         num_threads: threads; with one thread the function gets the whole batch, in the thread of the caller.
-        slices_per_thread: slices are handed out one by one; several for each thread even out unequal work.
+        slices_per_thread: several slices for each thread balance unequal work.
     """
 
     def __init__(self, batch_size: int, num_threads: int, slices_per_thread: int = 1) -> None:

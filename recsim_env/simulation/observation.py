@@ -11,6 +11,7 @@ I items, A refreshes, G = F + 6 features of a candidate, T = F + 7 features of a
 import math
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
@@ -105,7 +106,7 @@ class ObservationLayout:
         """The four parts of one flat vector, or of a batch of them, as views."""
         return {name: flat[..., part] for name, part in self.slices.items()}
 
-    def space(self, kind: str) -> spaces.Space:
+    def space(self, kind: str) -> spaces.Space[Any]:
         """Space of one session's observation of that kind; boxes are one-dimensional, as Stable-Baselines3 requires."""
         if kind == "flat":
             return spaces.Box(-1.0, 1.0, (self.size,), np.float32)

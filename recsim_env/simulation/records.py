@@ -6,6 +6,7 @@ consumed items, X numbers of a custom user model.
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numba import config as numba_config
@@ -28,7 +29,7 @@ HISTORY_FEEDBACK = ("slot", "click", "consumption", "rating", "purchase", "follo
 outcome_dtype = np.dtype(
     [
         ("reward", "f8"),  # weighted sum of the five terms below
-        ("rating", "f8"),  # mean over slots, 0 for what was not consumed; 0..5
+        ("rating", "f8"),  # mean over slots, 0 without consumption; 0..5
         ("click", "f8"),  # share of slots clicked; 0..1
         ("consumption", "f8"),  # mean consumed fraction over slots; 0..1
         ("purchase", "f8"),  # share of slots bought; 0..1
@@ -150,7 +151,7 @@ def make_parameters(scenario: Scenario, moods: np.ndarray, **frame: int) -> np.n
 def parameter_dtype(num_moods: int, num_topics: int) -> np.dtype:
     """Record of the coefficients; see `make_parameters`."""
     kinds = {bool: "?", int: "i8", float: "f8"}
-    fields: list[tuple] = [("rating_cuts", "f8", (4,)), ("moods", "f8", (num_moods, num_topics))]
+    fields: list[tuple[Any, ...]] = [("rating_cuts", "f8", (4,)), ("moods", "f8", (num_moods, num_topics))]
     for config, prefix in ((BehaviourConfig, ""), (RewardConfig, "reward_")):
         fields += [
             (prefix + each.name, kinds[each.metadata["kind"]])
