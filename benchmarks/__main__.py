@@ -1,18 +1,16 @@
-"""The benchmark's commands: `run`, `report`, `tune`, `agents`, `throughput`; `COMMAND --help` says more."""
+"""The benchmark's commands: `run`, `report`, `tune`, `agents`, `watch`, `throughput`; see `COMMAND --help`."""
 
 import sys
 
-from agents.registry import UnknownAgentError
 from agents.terminal import run_command
-from benchmarks.commands import agents, report, run, throughput, tune
-from benchmarks.running.rows import ResultsError
+from benchmarks.commands import agents, report, run, throughput, tune, watch
 
-_COMMANDS = (run, report, tune, agents, throughput)
+_COMMANDS = (run, report, tune, agents, watch, throughput)
 
 
 def main(arguments: list[str]) -> int:
     return run_command(
-        "benchmarks", "Compare agents that recommend.", _COMMANDS, arguments, (ResultsError, UnknownAgentError, OSError)
+        "benchmarks", "Compare agents on held-out users and catalogues.", _COMMANDS, arguments
     )
 
 

@@ -186,7 +186,7 @@ def read_rows(path: Path, log: Callable[[str], None] | None = None) -> list[Row]
             if number < len(lines):
                 raise ResultsError(f"{path}:{number}: {error}") from None
             if line and log:
-                log(f"{path}:{number}: the last line is incomplete and skipped")
+                log(f"{path}:{number}: the last line is incomplete, and skipped")
         except ResultsError as error:
             raise ResultsError(f"{path}:{number}: {error}") from None
     if not rows:

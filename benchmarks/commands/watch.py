@@ -1,0 +1,102 @@
+"""`watch`: an agent plays one session, as text in the terminal or as an animated picture."""
+
+import argparse
+from typing import Any
+
+from agents.terminal import add_command, console, not_negative, path, positive
+from benchmarks.commands.progress import log_to
+from benchmarks.running.rows import ResultsError
+from benchmarks.running.suite_runner import model_entries
+from benchmarks.suites import HELD_OUT, tuned_settings, with_settings
+
+
+def add_to(commands: Any) -> None:
+    parser = add_command(
+        commands,
+        "watch",
+        watch,
+        "watch an agent play a session",
+        "Play one session with a held-out user and a held-out catalogue, and print it or write an animated GIF. The GIF "
+        "shows the user's latent state as well, which only oracles observe. An agent that learns is loaded by --load, "
+        "or trained first for --train-steps.",
+    )
+    parser.add_argument("--agent", default="popularity", metavar="NAME", help="name, MODULE:CLASS or sb3:ALGORITHM")
+    parser.add_argument("--env", default="recsim_env/Video-v0", metavar="ID", help="id of the env")
+    parser.add_argument("--load", type=path, metavar="FILE", help="a trained agent, instead of --agent")
+    parser.add_argument("--train-steps", type=not_negative, default=0, metavar="N", help="user-steps of training")
+    parser.add_argument("--steps", type=positive, default=50, metavar="N", help="largest number of steps to show")
+    parser.add_argument("--seed", type=not_negative, default=0, metavar="S", help="seed of the session and the agent")
+    parser.add_argument("--gif", type=path, metavar="FILE", help="write an animated GIF instead of text")
+
+
+def watch(parsed: argparse.Namespace) -> int:
+    log = log_to(console())
+    env, agent = _env_and_agent(parsed)
+    observation, _ = env.reset(seed=HELD_OUT.sessions_seed + parsed.seed)
+    frames, state, total, is_over = [], None, 0.0, False
+    for _ in range(parsed.steps):
+        if parsed.gif:
+            frames.append(env.render())
+        action, state = agent.predict(observation, state)
+        observation, reward, terminated, truncated, _ = env.step(action)
+        total += float(reward)
+        if is_over := terminated or truncated:
+            break
+    last = env.render()
+    if parsed.gif:
+        _write_gif(parsed.gif, [*frames, last])
+        log(f"{len(frames) + 1} frames in {parsed.gif}")
+    else:
+        log(last)
+    log(f"return {total:.2f}{' when the user left or the session ended' if is_over else ' so far'}")
+    return 0
+
+
+def _env_and_agent(parsed: argparse.Namespace) -> tuple[Any, Any]:
+    """The env with a render mode, and an agent that is ready to act in it."""
+    import gymnasium
+
+    import recsim_env  # noqa: F401  (registers the ids)
+    from agents.agent import Learner
+    from agents.registry import entry_named
+
+    if parsed.load:
+        ((entry, _),) = model_entries([parsed.load], [parsed.agent]).values()
+    else:
+        entry = with_settings(entry_named(parsed.agent), tuned_settings(parsed.agent))
+    agent_class = entry.agent_class()
+    if agent_class.env_variant not in parsed.env:
+        raise ResultsError(f"--env {parsed.env}: {agent_class.__name__} plays ids with {agent_class.env_variant!r}")
+    worlds = {"split": HELD_OUT.split, "catalog_seed": HELD_OUT.catalog_seed, "observation": agent_class.observation}
+    try:
+        env = gymnasium.make(parsed.env, render_mode="rgb_array" if parsed.gif else "ansi", **worlds)
+    except gymnasium.error.Error as error:
+        raise ResultsError(f"--env {parsed.env}: {error}") from None
+    if parsed.load:
+        return env, agent_class.load(parsed.load, env)
+    if not issubclass(agent_class, Learner):
+        return env, agent_class(env=env, seed=parsed.seed, **entry.settings)
+    if agent_class.uses_budget and not parsed.train_steps:
+        raise ResultsError(f"agent {parsed.agent!r}: is not trained; give --load FILE or --train-steps N")
+    training = {**worlds, "split": "train", "catalog_seed": HELD_OUT.training_catalog_seed}
+    if agent_class.reads_evaluation_catalog:
+        training = {**worlds, "user_split": "train"}
+    lanes = entry.num_envs or agent_class.num_envs
+    training_env = gymnasium.make_vec(parsed.env, lanes, vectorization_mode="vector_entry_point", **training)
+    agent = agent_class(env=training_env, seed=parsed.seed, **entry.settings)
+    agent.learn(parsed.train_steps, progress_bar=True)
+    agent.set_env(env)
+    return env, agent
+
+
+def _write_gif(target: Any, frames: list[Any]) -> None:
+    import io
+
+    from PIL import Image
+
+    from recsim_env.atomic_file import write_atomically
+
+    first, *others = (Image.fromarray(frame).quantize(128) for frame in frames)
+    content = io.BytesIO()
+    first.save(content, "GIF", save_all=True, append_images=others, duration=700, loop=0)
+    write_atomically(target, content.getvalue())

@@ -1,0 +1,73 @@
+"""Agents that a user might add to the leaderboard with `--agent`: two that work, and some that do not."""
+
+import os
+import time
+from typing import ClassVar
+
+import numpy as np
+
+from agents.agent import Agent, Learner
+
+
+class Slow(Agent):
+    """Shows the first candidate after a pause."""
+
+    def act(self, observations, state, episode_start, deterministic):
+        time.sleep(0.02)
+        return np.zeros(len(episode_start), np.int64)
+
+
+class Counts(Learner):
+    """Learns the number of steps, and shows the first candidate."""
+
+    def train(self, total_timesteps, update):
+        for step in range(1_000, total_timesteps + 1, 1_000):
+            update(step)
+
+    def act(self, observations, state, episode_start, deterministic):
+        return np.zeros(len(episode_start), np.int64)
+
+    def learned(self):
+        return {}, {"num_timesteps": self.num_timesteps}
+
+
+class Raises(Agent):
+    """Fails in the middle of a session, with a message that UTF-8 cannot hold."""
+
+    def act(self, observations, state, episode_start, deterministic):
+        if not episode_start.all():
+            raise ValueError("no idea\nwhat to show \ud800")
+        return np.zeros(len(episode_start), np.int64)
+
+
+class Exits(Raises):
+    """Ends its process politely."""
+
+    def act(self, observations, state, episode_start, deterministic):
+        raise SystemExit("enough")
+
+
+class Dies(Agent):
+    """Kills its process."""
+
+    def act(self, observations, state, episode_start, deterministic):
+        os._exit(9)
+
+
+class ReportsFloat32(Slow):
+    """Works, and reports parameters that JSON cannot hold."""
+
+    rate: ClassVar[float] = np.float32(0.5)
+
+    def best_params(self):
+        return {"rate": self.rate}
+
+
+class ReportsNaN(ReportsFloat32):
+    """Likewise."""
+
+    rate = float("nan")
+
+
+class NoAgent:
+    """Does not extend Agent."""
