@@ -1,42 +1,49 @@
-"""`agents`: list who can be compared, and the suites."""
+"""`agents`: list the agents and the suites."""
 
 import argparse
 from typing import Any
 
-from rich.table import Table
-
-from agents.registry import FAMILIES, REGISTRY, entry_named
-from agents.terminal import console
-from benchmarks.suites import SUITES
+from agents.terminal import add_command, console
 
 
 def add_to(commands: Any) -> None:
-    parser = commands.add_parser(
-        "agents", help="list the agents and the suites", description="List every agent with its settings, and suites."
+    add_command(
+        commands, "agents", agents, "list the agents and the suites", "List the agents with their settings, and suites."
     )
-    parser.set_defaults(command=agents)
 
 
 def agents(parsed: argparse.Namespace) -> int:
-    on = console()
+    from rich.table import Table
+
+    from agents.registry import FAMILIES, REGISTRY
+    from benchmarks.suites import SUITES, tuned_settings, with_settings
+
+    screen = console()
     table = Table(title="Agents")
-    for heading in ("name", "kind", "what it is", "settings"):
+    for heading in ("name", "family", "description", "settings"):
         table.add_column(heading, overflow="fold")
     for name in REGISTRY:
-        entry = entry_named(name)
-        settings = ", ".join(f"{key}={value}" for key, value in entry.settings.items())
-        table.add_row(name, FAMILIES[entry.family], what_it_is(entry.agent_class()), settings)
-    on.print(table)
+        entry = with_settings(REGISTRY[name], tuned_settings(name))
+        lanes = {"num_envs": entry.num_envs} if entry.num_envs else {}
+        settings = ", ".join(f"{key}={value}" for key, value in {**entry.settings, **lanes}.items())
+        table.add_row(name, f"{entry.family}: {FAMILIES[entry.family]}", _description(entry), settings)
+    screen.print(table)
     table = Table(title="Suites")
-    for heading in ("name", "what for", "scenarios", "agents", "seeds", "steps"):
+    for heading in ("name", "purpose", "scenarios", "agents", "seeds", "steps"):
         table.add_column(heading, overflow="fold")
     for name, suite in SUITES.items():
         tasks, sizes = ", ".join(suite.tasks()), (str(suite.num_seeds), f"{suite.num_steps:,}")
         table.add_row(name, suite.about, tasks, str(len(suite.agents)), *sizes)
-    on.print(table)
+    screen.print(table)
     return 0
 
 
-def what_it_is(agent_class: type) -> str:
-    """The first sentence of its docstring."""
-    return " ".join((agent_class.__doc__ or "").split("\n\n")[0].split())
+def _description(entry: Any) -> str:
+    """The first paragraph of the agent's docstring; the reason where it cannot be imported."""
+    from agents.registry import UnknownAgentError
+
+    try:
+        documentation = entry.agent_class().__doc__ or ""
+    except UnknownAgentError as error:
+        return f"not available: {error}"
+    return " ".join(documentation.split("\n\n")[0].split())

@@ -160,7 +160,10 @@ def test_rows_survive_writing_and_reading(tmp_path: Path, runs):
 
 
 def test_a_changed_source_makes_a_commit_dirty_and_a_changed_result_does_not(tmp_path: Path, monkeypatch):
-    source, result = tmp_path / "benchmarks" / "running" / "rows.py", tmp_path / "benchmarks" / "results" / "quick" / RESULTS
+    source, result = (
+        tmp_path / "benchmarks" / "running" / "rows.py",
+        tmp_path / "benchmarks" / "results" / "quick" / RESULTS,
+    )
     for folder in (source.parent, result.parent):
         folder.mkdir(parents=True)
     for path in (source, result):

@@ -1,4 +1,4 @@
-"""Runs: what a cell leaves, that a killed run goes on, and that an agent that fails stops nobody else."""
+"""Suites: the rows of a run, resuming after kills, failing agents, and the arguments of `run`."""
 
 import dataclasses
 import json
@@ -10,56 +10,54 @@ import time
 from pathlib import Path
 
 import pytest
-from benchmarks.running.resuming import ResultFolder
 from conftest import CHECKOUT, SCENARIO_NAMES
 
-from agents.registry import FAMILIES, REGISTRY, Entry, entry_named
-from agents.terminal import console
+from agents.registry import FAMILIES, REGISTRY
 from benchmarks.__main__ import main
 from benchmarks.analysis.metrics import BIN_STARTS
 from benchmarks.commands.run import with_ratings_log
-from benchmarks.running.rows import REQUIRED, read_rows
-from benchmarks.running.run import Cell, make_agent, run_cell, takes_device
-from benchmarks.running.suite_runner import cells
+from benchmarks.running.result_folder import ResultFolder
+from benchmarks.running.rows import read_rows
+from benchmarks.running.run import Run
+from benchmarks.running.suite_runner import suite_runs
 from benchmarks.suites import HELD_OUT, LADDER, ONE, SUITES, TUNING, ZERO, Suite
 
 TINY = Suite(
     scenarios=("Video",), agents=(ZERO, "ppo"), num_seeds=2, num_steps=4_096, num_evaluations=1, num_sessions=16
 )
-TIMINGS = {"wall_s", "cell_s", "steps_per_s", "peak_memory_mib", "command", "date"}
-"""What may differ between two runs with one seed."""
+TIMINGS = {"wall_s", "evaluation_s", "run_s", "steps_per_s", "peak_memory_mib", "command", "date"}
+"""Fields that differ between two runs with the same seed."""
 
 
 def timeless(rows: list[dict]) -> list[dict]:
     return [{key: value for key, value in row.items() if key not in TIMINGS} for row in rows]
 
 
-def cell_of(agent: str, **others) -> Cell:
-    return next(cell for cell in cells("tiny", dataclasses.replace(TINY, **others)) if cell.agent == agent)
+def run_of(agent: str, **others) -> Run:
+    return next(run for run in suite_runs("tiny", dataclasses.replace(TINY, **others)) if run.agent == agent)
 
 
-def test_a_cell_gives_the_rows_that_are_promised_and_the_same_ones_again():
-    cell = cell_of("ppo")
-    rows, again = run_cell(cell), run_cell(cell)
+def test_a_run_gives_a_row_for_each_evaluation_and_the_same_rows_again():
+    run = run_of("eb-linucb", agents=("eb-linucb",))
+    rows, again = run.execute(), run.execute()
     assert [row["env_steps"] for row in rows] == [0, 4_096]
     assert [row["is_final"] for row in rows] == [False, True]
     assert rows[-1]["wall_s"] > 0.0
     assert timeless(rows) == timeless(again)
-    for row in rows:
-        assert set(REQUIRED) <= set(row)
     last = rows[-1]
     assert sum(last["returns"]) / 16 == pytest.approx(last["return_mean"])
     assert last["steps_per_s"] > 0.0
     assert last["peak_memory_mib"] > 50.0
+    assert last["run_s"] >= last["wall_s"] + last["evaluation_s"]
     assert last["metrics"]["churn"] == last["churn"]
-    assert len(last["ramps"]["by_item_age"]["reward"]) == len(BIN_STARTS)
+    assert len(last["curves"]["by_item_age"]["reward"]) == len(BIN_STARTS)
     assert json.loads(json.dumps(last, allow_nan=False)) == last
 
 
 def test_evaluation_is_paired_and_moves_with_the_seed():
     agents = (ZERO, "popularity", "linucb")
-    of = {(cell.agent, cell.seed): cell for cell in cells("tiny", dataclasses.replace(TINY, agents=agents))}
-    envs = {key: cell.evaluation_env(make_agent(cell.entry)) for key, cell in of.items()}
+    of = {(run.agent, run.seed): run for run in suite_runs("tiny", dataclasses.replace(TINY, agents=agents))}
+    envs = {key: run.evaluation_env(run.agent_class) for key, run in of.items()}
     first = {key: env.reset(seed=of[key].sessions_seed)[0]["user"].tobytes() for key, env in envs.items()}
     assert len({first[agent, 0] for agent in agents}) == 1
     assert first[ZERO, 0] != first[ZERO, 1]
@@ -92,28 +90,41 @@ def test_suites_name_agents_that_exist_and_set_the_scale():
 
 
 @pytest.mark.parametrize("name", REGISTRY)
-def test_every_agent_of_the_roster_can_be_made_with_its_settings(name):
-    entry = entry_named(name)
-    if "contrib" in entry.path:
+def test_every_agent_of_the_registry_is_constructed_with_its_settings(name):
+    run = run_of(name, agents=(name,), num_seeds=1)
+    if "contrib" in run.entry.path:
         pytest.importorskip("sb3_contrib")
-    agent = make_agent(entry)
-    assert entry.family in FAMILIES
-    assert entry.reads_evaluation_catalog == getattr(agent, "reads_evaluation_catalog", False)
+    agent, env = run._agent_and_evaluation_env()
+    assert run.entry.family in FAMILIES
+    assert run.entry.reads_evaluation_catalog == getattr(agent, "reads_evaluation_catalog", False)
     assert type(agent).__doc__
-    assert takes_device(type(agent)) == hasattr(agent, "device")
+    env.close()
 
 
-def test_a_cell_of_another_setting_version_or_size_is_another_cell():
-    cell = cell_of("ppo")
+def test_another_setting_size_or_world_is_another_run():
+    run = run_of("eb-linucb", agents=("eb-linucb",))
     others = [
-        dataclasses.replace(cell, seed=1),
-        dataclasses.replace(cell, entry=Entry(path=cell.entry.path, family="library", settings={})),
-        dataclasses.replace(cell, suite=dataclasses.replace(TINY, num_steps=8_192)),
-        dataclasses.replace(cell, overrides={"catalog": {"new_item_share": 0.5}}),
-        dataclasses.replace(cell, suite=dataclasses.replace(TINY, worlds=TUNING)),
+        dataclasses.replace(run, seed=1),
+        dataclasses.replace(run, entry=dataclasses.replace(run.entry, settings={"alpha": 9.0})),
+        dataclasses.replace(run, suite=dataclasses.replace(run.suite, num_steps=8_192)),
+        dataclasses.replace(run, overrides={"catalog": {"new_item_share": 0.5}}),
+        dataclasses.replace(run, suite=dataclasses.replace(run.suite, worlds=TUNING)),
     ]
-    assert len({cell.digest, *(other.digest for other in others)}) == 6
-    assert dataclasses.replace(cell).digest == cell.digest
+    assert len({run.digest, *(other.digest for other in others)}) == 6
+    assert dataclasses.replace(run, suite_name="other").digest == run.digest
+
+
+def test_the_steps_of_training_do_not_concern_agents_that_do_not_learn():
+    run = run_of("linucb", agents=("linucb",))
+    assert dataclasses.replace(run, suite=dataclasses.replace(run.suite, num_steps=8_192)).digest == run.digest
+
+
+def test_a_committed_result_is_the_run_of_the_same_seed():
+    rows = read_rows(CHECKOUT / "benchmarks" / "results" / "standard" / "results.jsonl")
+    suite = dataclasses.replace(SUITES["standard"], scenarios=("Video",), agents=("linucb",), num_seeds=1)
+    (run,) = suite_runs("standard", suite)
+    (committed,) = (row for row in rows if row["run"] == run.digest)
+    assert run.execute()[-1]["returns"] == committed["returns"]
 
 
 def test_results_of_one_ratings_log_are_not_taken_for_those_of_another(tmp_path: Path, monkeypatch):
@@ -122,24 +133,35 @@ def test_results_of_one_ratings_log_are_not_taken_for_those_of_another(tmp_path:
         path.parent.mkdir()
         path.write_text(f"user,item,rating,timestamp\n1,1,{rating},1\n")
     suite = dataclasses.replace(TINY, scenarios=("MovieLens", "Video"), agents=(ZERO,), num_seeds=1)
-    first, copy, other = (cells("tiny", suite, str(path)) for path in paths)
+    first, copy, other = (suite_runs("tiny", suite, str(path)) for path in paths)
     assert first[0].digest == copy[0].digest != other[0].digest
     assert first[0].identity()["log"] != other[0].identity()["log"]
     assert first[1].digest == other[1].digest
     assert "log" not in first[1].identity()
     monkeypatch.setenv("RECSIM_DATA", str(paths[2]))
-    assert cells("tiny", suite)[0].digest == other[0].digest
+    assert suite_runs("tiny", suite)[0].digest == other[0].digest
 
 
 @pytest.mark.skipif("MovieLens" not in SCENARIO_NAMES, reason="no ratings log")
 def test_rows_of_movielens_100k_need_not_name_their_log():
-    (cell,) = cells("tiny", dataclasses.replace(TINY, scenarios=("MovieLens",), agents=(ZERO,), num_seeds=1))
-    assert "log" not in cell.identity()
+    (run,) = suite_runs("tiny", dataclasses.replace(TINY, scenarios=("MovieLens",), agents=(ZERO,), num_seeds=1))
+    assert "log" not in run.identity()
 
 
 def run_as_process(out: Path, *arguments: str) -> subprocess.Popen:
     paths = os.pathsep.join([str(CHECKOUT), str(CHECKOUT / "tests")])
-    command = [sys.executable, "-m", "benchmarks", "run", "--suite", "smoke", "--out", str(out), "--no-report"]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks",
+        "run",
+        "--suite",
+        "smoke",
+        "--out",
+        str(out),
+        "--no-report",
+        "--no-reuse",
+    ]
     return subprocess.Popen(
         [*command, *arguments],
         cwd=CHECKOUT,
@@ -154,8 +176,8 @@ def num_lines(path: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
-def test_a_run_killed_twice_and_resumed_gives_the_rows_of_an_undisturbed_one(tmp_path: Path):
-    arguments = ("--only", "random", "--agent", "agents_of_ones_own:Slow", "--seeds", "3")
+def test_a_command_killed_twice_and_resumed_gives_the_same_rows(tmp_path: Path):
+    arguments = ("--only", "random", "--agent", "own_agents:Slow", "--seeds", "3")
     whole = run_as_process(tmp_path / "whole", *arguments, "--workers", "2")
     results = tmp_path / "killed" / "results.jsonl"
     for num_finished in (1, 3):
@@ -168,56 +190,65 @@ def test_a_run_killed_twice_and_resumed_gives_the_rows_of_an_undisturbed_one(tmp
         assert num_finished <= num_lines(results) < 6
     with results.open("ab") as file:
         file.write(b'{"suite": "smoke", "agent": "ra')  # the machine stopped in the middle of a line
-    said = run_as_process(tmp_path / "killed", *arguments, "--workers", "1").communicate()[0]
-    assert "the last line is cut off" in said
-    assert "3 of 6 cells are finished already" in said or "4 of 6 cells are finished already" in said
+    output = run_as_process(tmp_path / "killed", *arguments, "--workers", "1").communicate()[0]
+    assert "the last line is incomplete" in output
+    assert "3 of 6 runs are finished already" in output or "4 of 6 runs are finished already" in output
     assert whole.wait() == 0
     rows, undisturbed = read_rows(results), read_rows(tmp_path / "whole" / "results.jsonl")
     assert len(rows) == 6
     assert timeless(rows) == timeless(undisturbed)
 
 
-def test_a_learner_that_was_kept_is_evaluated_elsewhere_as_it_is_and_not_trained_again(tmp_path: Path):
-    kept, only = tmp_path / "kept", ("--only", "pqn", "--seeds", "1")
-    first = run_as_process(tmp_path / "first", *only, "--keep", str(kept))
+def test_saved_models_are_evaluated_without_training(tmp_path: Path):
+    models, only = tmp_path / "models", ("--only", "eb-linucb", "--seeds", "1")
+    first = run_as_process(tmp_path / "first", *only, "--save-models", str(models))
     assert first.wait() == 0, first.communicate()[0]
-    assert [path.name for path in kept.iterdir()] == ["pqn-Video-seed0.learnt"]
-    again = run_as_process(tmp_path / "again", *only, "--trained", str(kept))
+    (file,) = models.iterdir()
+    assert file.name == "eb-linucb-Video-seed0.safetensors"
+    again = run_as_process(tmp_path / "again", *only, "--load-models", str(models))
     assert again.wait() == 0, again.communicate()[0]
-    trained, loaded = (read_rows(tmp_path / name / "results.jsonl") for name in ("first", "again"))
+    single = run_as_process(tmp_path / "single", "--only", "random", "--seeds", "1", "--model", str(file))
+    assert single.wait() == 0, single.communicate()[0]
+    trained, loaded, model = (read_rows(tmp_path / name / "results.jsonl") for name in ("first", "again", "single"))
     assert len(loaded) == 1
-    assert loaded[0]["returns"] == trained[-1]["returns"]
-    assert (loaded[0]["env_steps"], loaded[0]["trained"]) == (0, str(kept / "pqn-Video-seed0.learnt"))
-    assert loaded[0]["cell"] != trained[-1]["cell"]
-    missing = run_as_process(tmp_path / "missing", *only, "--trained", str(tmp_path / "nowhere"))
-    said = missing.communicate()[0]
-    assert (missing.returncode, len(said.splitlines())) == (2, 1)
-    assert "nowhere: no such folder" in said.replace("\n", "")
+    assert loaded[0]["returns"] == trained[-1]["returns"] == model[-1]["returns"]
+    assert (loaded[0]["env_steps"], loaded[0]["loaded_from"]) == (0, str(file))
+    assert loaded[0]["run"] != trained[-1]["run"]
+    assert (model[-1]["agent"], model[-1]["family"]) == (file.stem, "own")
 
 
-def test_an_agent_that_fails_is_a_row_and_the_others_go_on(tmp_path: Path):
-    own = [f"--agent=agents_of_ones_own:{name}" for name in ("Raises", "Dies", "SaysFloat32", "SaysNaN", "Slow")]
-    done = run_as_process(tmp_path, "--only", "random", *own, "--seeds", "1", "--workers", "1")
-    said = done.communicate()[0]
-    assert done.returncode == 1, said
+def test_a_failing_agent_is_a_row_with_a_traceback_and_the_others_go_on(tmp_path: Path):
+    own = ["Raises", "Exits", "Dies", "ReportsFloat32", "ReportsNaN", "Slow", "Counts"]
+    arguments = [f"--agent=own_agents:{name}" for name in own]
+    command = run_as_process(tmp_path, "--only", "random", *arguments, "--seeds", "1", "--workers", "1")
+    output = command.communicate()[0]
+    assert command.returncode == 1, output
     rows = {row["agent"].split(":")[-1]: row for row in read_rows(tmp_path / "results.jsonl")}
-    assert {name: row["status"] for name, row in rows.items()} == {
-        "random": "ok",
-        "Raises": "failed",
-        "Dies": "failed",
-        "SaysFloat32": "failed",
-        "SaysNaN": "failed",
-        "Slow": "ok",
-    }
-    assert rows["Raises"]["error"] == "ValueError: no idea what to show"
+    assert {name for name, row in rows.items() if row["status"] == "ok"} == {"random", "Slow", "Counts"}
+    assert rows["Raises"]["error"] == "ValueError: no idea what to show ?"
+    assert "own_agents.py" in rows["Raises"]["traceback"]
+    assert rows["Exits"]["error"] == "SystemExit: enough"
     assert "ended without a result" in rows["Dies"]["error"]
-    assert "float32 is not JSON serializable" in rows["SaysFloat32"]["error"]
-    assert "not JSON compliant" in rows["SaysNaN"]["error"]
-    assert "failed: ValueError" in said
-    assert said.splitlines()[-1] == "4 of 6 cells failed; --retry-failed tries them again"
-    assert "Traceback" not in said
+    assert "float32 is not JSON serializable" in rows["ReportsFloat32"]["error"]
+    assert "not JSON compliant" in rows["ReportsNaN"]["error"]
+    assert "failed: ValueError" in output
+    assert output.splitlines()[-1].startswith("5 of 8 runs failed (traceback in results.jsonl)")
+    assert "Traceback" not in output
     again = run_as_process(tmp_path, "--only", "random", "--seeds", "1")
-    assert again.wait() == 0, again.communicate()[0]  # of what it was asked for nothing has failed
+    assert again.wait() == 0, again.communicate()[0]  # no requested run has failed
+
+
+def test_finished_runs_of_the_suite_are_reused_when_an_agent_is_added(tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.setattr("benchmarks.commands.run.COMMITTED", tmp_path / "committed")
+    arguments = ["run", "--suite", "smoke", "--only", "random", "--seeds", "1", "--no-report"]
+    assert main([*arguments, "--out", str(tmp_path / "committed" / "first")]) == 0
+    assert "next: python -m benchmarks report" in capsys.readouterr().out
+    assert main([*arguments, "--agent", "linucb", "--out", str(tmp_path / "mine")]) == 0
+    assert "1 of 2 runs are reused" in capsys.readouterr().out
+    first, mine = (read_rows(tmp_path / name / "results.jsonl") for name in ("committed/first", "mine"))
+    assert mine[0] == first[0]
+    assert main([*arguments, "--no-reuse", "--out", str(tmp_path / "other")]) == 0
+    assert "reused" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -229,13 +260,17 @@ def test_an_agent_that_fails_is_a_row_and_the_others_go_on(tmp_path: Path):
         (["--suite", "smoke", "--only", "PPO"], "agent 'PPO': unknown; did you mean ppo or"),
         (["--suite", "smoke", "--only", "popularty"], "agent 'popularty': unknown; did you mean popularity"),
         (["--suite", "smoke", "--agent", "nowhere:Agent"], "agent 'nowhere:Agent': cannot be imported"),
-        (["--suite", "smoke", "--agent", "agents_of_ones_own:NoAgent"], "is not a class that extends"),
+        (["--suite", "smoke", "--agent", "own_agents:NoAgent"], "is not a class that extends"),
         (["--suite", "smoke", "--agent", "..x:Agent"], "agent '..x:Agent': cannot be imported (TypeError"),
         (["--suite", "quick", "--world", "nothing.npz", "--scenario", "MovieLens"], "nothing.npz"),
         (["--suite", "quick", "--world", "nothing.npz"], "--world: none of the scenarios is MovieLens"),
+        (["--suite", "smoke", "--load-models", "nowhere"], "nowhere: no such folder"),
+        (["--suite", "smoke", "--reuse", "nowhere"], "nowhere: no such folder"),
+        (["--suite", "smoke", "--model", "nothing.safetensors"], "--model nothing.safetensors: no such file"),
+        (["--suite", "smoke", "--model", __file__], "not a file of saved tensors"),
     ],
 )
-def test_what_is_unknown_is_refused_in_one_line_and_nothing_is_written(arguments, message, tmp_path: Path, capsys):
+def test_unknown_names_are_refused_in_one_line_and_nothing_is_written(arguments, message, tmp_path: Path, capsys):
     assert main(["run", *arguments, "--out", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err.strip()
     assert message in error
@@ -245,7 +280,7 @@ def test_what_is_unknown_is_refused_in_one_line_and_nothing_is_written(arguments
 
 def test_an_agent_whose_module_fails_is_refused_in_one_line(tmp_path: Path, monkeypatch, capsys):
     monkeypatch.syspath_prepend(tmp_path)
-    for name, content in (("syntax_of_ones_own", "def ("), ("zero_of_ones_own", "1 / 0")):
+    for name, content in (("wrong_syntax", "def ("), ("divides_by_zero", "1 / 0"), ("exits", "raise SystemExit(0)")):
         (tmp_path / f"{name}.py").write_text(content)
         assert main(["run", "--suite", "smoke", "--agent", f"{name}:Agent", "--out", str(tmp_path / "out")]) == 2
         error = capsys.readouterr().err.strip()
@@ -253,27 +288,16 @@ def test_an_agent_whose_module_fails_is_refused_in_one_line(tmp_path: Path, monk
         assert "\n" not in error
 
 
-def test_what_a_run_reports_is_of_one_version_and_the_rest_is_said_to_be_kept_apart(tmp_path: Path, capsys):
-    agents = ("linucb", "random")  # the first is not in the suite, so that its present settings are not known
-    old, new = cells("smoke", dataclasses.replace(SUITES["smoke"], agents=agents, num_seeds=1))
+def test_the_report_leaves_out_rows_of_other_versions(tmp_path: Path, capsys):
+    agents = ("linucb", "random")  # the first is not in the suite, so that its present digest is unknown
+    old, new = suite_runs("smoke", dataclasses.replace(SUITES["smoke"], agents=agents, num_seeds=1))
     with ResultFolder(tmp_path, "smoke", SUITES["smoke"], print) as folder:
-        folder.add([{**row, "date": "2026-01-01", "version": "0.0.1", "cell": "old"} for row in run_cell(old)])
-        folder.add([{**row, "date": "2026-01-02"} for row in run_cell(new)])
+        folder.add([{**row, "date": "2026-01-01", "version": "0.0.1", "run": "old"} for row in old.execute()])
+        folder.add([{**row, "date": "2026-01-02"} for row in new.execute()])
     assert main(["run", "--suite", "smoke", "--only", "random", "--seeds", "1", "--out", str(tmp_path)]) == 0
-    said = " ".join(capsys.readouterr().out.split())
-    assert "rows of another version (0.0.1) are kept apart" in said
+    assert "rows of another version (0.0.1) are left out" in " ".join(capsys.readouterr().out.split())
     assert "| linucb |" not in (tmp_path / "report.md").read_text()
     assert "linucb" in (tmp_path / "results.jsonl").read_text()
-
-
-def test_rows_of_other_settings_leave_the_board_although_nobody_asks_for_their_cells(tmp_path: Path, capsys):
-    old, new = cells("smoke", dataclasses.replace(SUITES["smoke"], agents=("popularity", "random"), num_seeds=1))
-    with ResultFolder(tmp_path, "smoke", SUITES["smoke"], print) as folder:
-        folder.add([{**row, "cell": "old"} for row in run_cell(old)] + run_cell(new))
-    assert main(["run", "--suite", "smoke", "--only", "random", "--seeds", "1", "--out", str(tmp_path)]) == 0
-    assert "1 rows of another version or other settings are kept apart" in capsys.readouterr().out
-    assert "| popularity |" not in (tmp_path / "report.md").read_text()
-    assert "popularity" in (tmp_path / "kept_apart.jsonl").read_text()
 
 
 @pytest.mark.parametrize(
@@ -288,17 +312,18 @@ def test_wrong_arguments_end_with_a_message_and_status_2(arguments, capsys, tmp_
     assert not list(tmp_path.iterdir())
 
 
-def test_the_agents_are_listed_with_what_they_are(capsys):
+def test_agents_and_suites_are_listed(capsys):
     assert main(["agents"]) == 0
-    said = capsys.readouterr().out
-    assert all(name in said for name in (*REGISTRY, *SUITES))
+    output = capsys.readouterr().out
+    assert all(name in output for name in (*REGISTRY, *SUITES))
 
 
-def test_without_a_ratings_log_ratings_takes_the_place_of_movielens(tmp_path: Path, monkeypatch, capsys):
+def test_without_a_ratings_log_ratings_takes_the_place_of_movielens(tmp_path: Path, monkeypatch):
     monkeypatch.setenv("RECSIM_DATA", str(tmp_path))
     monkeypatch.setattr("recsim_env.logs.find_log", lambda: None)
     monkeypatch.setattr("benchmarks.commands.run.find_log", lambda: None)
-    suite, world = with_ratings_log(dataclasses.replace(TINY, scenarios=("Video", "MovieLens")), None, console())
+    messages: list[str] = []
+    suite, world = with_ratings_log(dataclasses.replace(TINY, scenarios=("Video", "MovieLens")), None, messages.append)
     assert suite.scenarios == ("Video", "Ratings")
     assert world is None
-    assert "Ratings takes its place" in " ".join(capsys.readouterr().out.split())
+    assert "Ratings takes its place" in messages[0]
