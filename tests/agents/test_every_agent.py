@@ -1,105 +1,136 @@
-"""What every agent of the board can do: learn, be saved and loaded, and recommend for one observation."""
+"""Every agent of the registry: trains, plays under Stable-Baselines3, and survives saving, by the same calls."""
 
-import dataclasses
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import gymnasium
 import numpy as np
 import pytest
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.vec_env import VecMonitor
 
-import recsim_env  # noqa: F401
-from agents.agent import Learner, NotFittedError
+from agents import registry
+from agents.agent import Agent, NotFittedError
+from agents.callbacks import EveryNSteps
 from agents.references.value_weights import ModelBasedReference
-from agents.registry import REGISTRY, entry_named
+from agents.registry import REGISTRY
 from agents.rollouts.evaluation import evaluate
-from benchmarks.running.run import make_agent
+from recsim_env.envs.sb3.vec_env import make_sb3_vec_env
 
+NUM_STEPS, NUM_ENVS = 512, 8
+OFF_POLICY = {"learning_starts": 100, "batch_size": 32}
 SMALL = {
-    "history-blind": {"num_people": 16, "temperatures": (0.3,)},
+    "history-blind": {"num_users": 16, "temperatures": (0.3,)},
     "bayes-filter": {"num_particles": 32},
     "bayes-filter-observed": {"num_particles": 32, "num_catalogs": 1, "num_epochs": 1},
     "planning-oracle": {"num_futures": 2, "num_options": 2},
+    "sequence-model": {"num_epochs": 1, "width": 16},
+    "neural-linear": {"num_epochs": 1, "width": 16},
     "trpo": {"n_steps": 8},
     "recurrent-ppo": {"n_steps": 16, "n_epochs": 2},
+    **{name: {"preset": "micro"} for name in REGISTRY if name.startswith("large-model")},
+    **{name: {"n_steps": 32, "n_epochs": 1} for name in ("ppo", "ppo-multi-input", "ppo-mlp", "maskable-ppo")},
+    **{
+        name: OFF_POLICY
+        for name in ("dqn", "qr-dqn", "sac", "td3", "ddpg", "wolpertinger-sac", "wolpertinger-td3")
+        if name in REGISTRY
+    },
 }
-"""What makes the slowest of them learn and act in a second or two."""
-SEARCH = {"weight_candidates": (2.0,), "num_tuning_sessions": 16}
-NUM_STEPS = 2_048
-
-LEARNERS = [name for name, entry in REGISTRY.items() if entry.is_learner]
+"""Settings with which the slower ones train in a second or two."""
+UNTRAINED = ("random", "popularity", "content-match", "linucb", "thompson", "myopic-oracle")
+LEARNERS = [name for name in REGISTRY if name not in UNTRAINED]
 
 
-def made(name: str):
-    entry = entry_named(name)
+def new_agent(name: str) -> Agent:
+    entry = REGISTRY[name]
     if "contrib" in entry.path:
         pytest.importorskip("sb3_contrib")
-    search = SEARCH if issubclass(entry.agent_class(), ModelBasedReference) else {}
-    return make_agent(dataclasses.replace(entry, settings=entry.settings | search | SMALL.get(name, {})))
+    search = {"weight_candidates": (2.0,), "num_tuning_sessions": 8}
+    is_reference = issubclass(entry.agent_class(), ModelBasedReference)
+    return registry.make(name, None, **(search if is_reference else {}), **SMALL.get(name, {}))
 
 
-def env_of(agent, num_envs: int = 0, **options):
-    env_id = f"recsim_env/Video{agent.env_variant}-v0"
-    options = {"observation": agent.observation, "split": "test", "catalog_seed": 9, **options}
-    return gymnasium.make_vec(env_id, num_envs, **options) if num_envs else gymnasium.make(env_id, **options)
+def arguments_for(agent: Agent, split: str = "test") -> tuple[str, dict]:
+    """The id and the arguments of an env that fits the agent."""
+    users = {"user_split": "train"} if split == "train" and getattr(agent, "reads_evaluation_catalog", False) else {}
+    arguments = {"split": "test" if users else split, **users, "catalog_seed": 9, "session_length": 8}
+    return f"recsim_env/Video{agent.env_variant}-v0", {"observation": agent.observation, **arguments}
+
+
+def env_for(agent: Agent, num_envs: int, split: str = "test"):
+    env_id, arguments = arguments_for(agent, split)
+    return gymnasium.make_vec(env_id, num_envs, **arguments)
+
+
+def trained(name: str, callback=None) -> Agent:
+    agent = new_agent(name)
+    agent.set_env(env_for(agent, NUM_ENVS, "train"))
+    return agent.learn(NUM_STEPS, callback)
+
+
+def items_shown(agent: Agent) -> np.ndarray:
+    return evaluate(agent, env_for(agent, 4), seed=7).items
+
+
+def items_shown_by_file(path: Path) -> np.ndarray:
+    assert multiprocessing.parent_process() is not None
+    return items_shown(registry.load(path))
+
+
+@pytest.fixture(scope="module")
+def other_process():
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield pool
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+def test_an_agent_plays_under_sb3_and_plays_the_same_from_its_file(name, other_process, tmp_path: Path):
+    agent = trained(name)
+    items = items_shown(agent)
+    agent.save(tmp_path / "agent")
+    np.testing.assert_array_equal(other_process.submit(items_shown_by_file, tmp_path / "agent").result(), items)
+
+    env_id, arguments = arguments_for(agent)
+    vec_env = VecMonitor(make_sb3_vec_env(env_id, 4, **arguments))
+    agent.set_env(vec_env)
+    mean, _ = evaluate_policy(agent, vec_env, n_eval_episodes=4)
+    assert np.isfinite(mean)
+
+    single = gymnasium.make(env_id, **arguments)
+    agent.set_env(single)
+    observation, _ = single.reset(seed=3)
+    for _ in range(3):
+        action, _ = agent.predict(observation)
+        assert np.asarray(action).astype(single.action_space.dtype) in single.action_space
+        observation, *_ = single.step(action)
 
 
 @pytest.mark.parametrize("name", LEARNERS)
-def test_a_learner_learns_is_saved_and_comes_back_the_same(name, tmp_path: Path):
-    agent, env_id = made(name), f"recsim_env/Video{made(name).env_variant}-v0"
-    assert isinstance(agent, Learner)
-    with pytest.raises(NotFittedError):
+def test_evaluations_do_not_change_what_a_learner_learns(name):
+    calls = []
+
+    def evaluate_elsewhere(agent: Agent) -> None:
+        calls.append(agent.num_timesteps)
+        items_shown(agent)
+
+    evaluated = trained(name, EveryNSteps(NUM_STEPS // 2, evaluate_elsewhere))
+    assert calls[0] == 0
+    assert calls == sorted(set(calls))
+    assert calls[-1] >= NUM_STEPS or not evaluated.uses_budget
+    np.testing.assert_array_equal(items_shown(evaluated), items_shown(trained(name)))
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_an_untrained_learner_and_a_damaged_file_are_refused_in_one_line(name, tmp_path: Path):
+    agent = new_agent(name)
+    with pytest.raises(NotFittedError, match="call learn"):
         agent.save(tmp_path / "too early")
     assert not (tmp_path / "too early").exists()
-    reported = []
-    catalog = {"split": "test", "user_split": "train"} if agent.reads_evaluation_catalog else {"split": "train"}
-    options = {**catalog, "catalog_seed": 9}
-    # The learner is evaluated while it learns, which must not disturb it.
-    test = env_of(agent, 4)
-    agent.learn(
-        env_id,
-        options,
-        NUM_STEPS,
-        0,
-        lambda steps: reported.append((steps, evaluate(agent, test, 7).returns.tolist())),
-        NUM_STEPS // 2,
-    )
-    assert reported[-1][0] >= NUM_STEPS or reported[-1][0] == 0
-    assert [steps for steps, _ in reported] == sorted(steps for steps, _ in reported)
-    agent.save(tmp_path / "learnt")
-    again = made(name)
-    again.load(tmp_path / "learnt")
-    assert evaluate(again, test, 7).returns.tolist() == reported[-1][1]
-    unevaluated = made(name)
-    unevaluated.learn(env_id, options, NUM_STEPS, 0)
-    assert evaluate(unevaluated, test, 7).returns.tolist() == reported[-1][1]
-    assert_recommends(again)
-
-
-@pytest.mark.parametrize("name", [name for name in REGISTRY if name not in LEARNERS])
-def test_an_agent_that_need_not_learn_recommends_at_once(name):
-    assert_recommends(made(name))
-
-
-def assert_recommends(agent) -> None:
-    """One observation is enough, at the start of a session and later, and it says the same each time."""
-    env = env_of(agent)
-    agent.begin(env, 3)
-    observation, _ = env.reset(seed=3)
-    for step in range(4):
-        shown = agent.recommend(observation)
-        assert np.asarray(shown).astype(env.action_space.dtype) in env.action_space
-        if step == 3:
-            break
-        observation, *_ = env.step(shown)
-    env.close()
-
-
-@pytest.mark.parametrize("name", LEARNERS)
-def test_a_file_of_another_agent_or_none_is_refused_in_one_line(name, tmp_path: Path):
-    agent, path = made(name), tmp_path / "file"
-    path.write_bytes(b"not what it wrote")
-    with pytest.raises(ValueError, match="file") as refusal:
-        agent.load(path)
-    assert "\n" not in str(refusal.value)
-    with pytest.raises(ValueError, match="nothing here"):
-        agent.load(tmp_path / "nothing here")
+    (tmp_path / "file").write_bytes(b"not a file of tensors")
+    for path in ("file", "nothing here"):
+        with pytest.raises(ValueError, match=path) as error:
+            type(agent).load(tmp_path / path)
+        assert "\n" not in str(error.value)

@@ -165,6 +165,26 @@ def test_a_fitted_prior_has_the_slopes_of_the_profile():
     np.testing.assert_allclose(blind.covariance, np.diag([4.25, 1.25]), atol=0.2)
 
 
+def test_a_fitted_prior_is_the_one_that_users_were_drawn_from():
+    generator = np.random.default_rng(0)
+    mean, root = np.array([1.0, -2.0, 0.5]), np.array([[1.0, 0.0, 0.0], [0.6, 0.5, 0.0], [0.0, 0.3, 0.2]])
+    contents = generator.standard_normal((3_000, 8, 3))
+    thetas = mean + generator.standard_normal((3_000, 3)) @ root.T
+    ratings = np.einsum("ntd,nd->nt", contents, thetas) + 0.7 * generator.standard_normal((3_000, 8))
+    grams = np.einsum("ntd,nte->nde", contents, contents)
+    targets = np.einsum("ntd,nt->nd", contents, ratings)
+    prior = fit_prior(grams, targets, (ratings**2).sum(1), np.full(3_000, 8.0))
+    np.testing.assert_allclose(prior.mean, mean, atol=0.06)
+    np.testing.assert_allclose(prior.covariance, root @ root.T, atol=0.08)
+    assert prior.noise_variance == pytest.approx(0.49, abs=0.02)
+
+
+def test_an_isotropic_prior_is_ridge_regression():
+    env, plain, with_prior = make(8), LinUCB(alpha=0.8, ridge=2.0), LinUCB(alpha=0.8)
+    with_prior.prior = LinearPrior.isotropic(env.unwrapped.simulator.layout.num_content_features + 1, 2.0)
+    np.testing.assert_array_equal(*(evaluate(agent, env, seed=3).returns for agent in (plain, with_prior)))
+
+
 def test_the_weight_of_statistics_grows_with_impressions():
     env = make(1)
     agent = EmpiricalBayesLinUCB(env, prior_impressions=20.0)
