@@ -1,4 +1,4 @@
-"""The sequence model: what it logs, the windows it learns on, what its states may see, and its choices."""
+"""The sequence model: its log, its training windows, its causal encoder, and its training."""
 
 import gymnasium
 import numpy as np
@@ -8,16 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import recsim_env  # noqa: F401  (registers the ids)
-from agents.networks.history_encoder import HistoryTransformer
+from agents.callbacks import EveryNSteps
+from agents.networks.history_encoder import HistoryEncoder
 from agents.rollouts.evaluation import evaluate
 from agents.rollouts.logged_sessions import LoggedSession, Windows, log_sessions, windows_of
 from agents.rules.popularity import PopularityAgent
-from agents.supervised.sequence_model import SequenceModel, SequenceSizes, StarsPredictor, learning_rate_factor, loss
+from agents.supervised.sequence_model import RatingPredictor, SequenceModel, SequenceSizes, learning_rate_factor, loss
 from recsim_env.envs.sb3.candidate_scorer import MISSING
 from recsim_env.simulation.observation import FEEDBACK
 
 TRAIN = {"split": "train", "catalog_seed": 0}
-SMALL = {"num_envs": 8, "width": 16, "num_epochs": 1}
+SMALL = {"width": 16, "num_epochs": 1}
 
 
 def small_env(num_envs: int = 4, **options):
@@ -25,26 +26,26 @@ def small_env(num_envs: int = 4, **options):
 
 
 def first_slots(slate_size: int):
-    """A policy that shows the first candidates, whatever they are."""
+    """A policy that always shows the first candidates."""
     return lambda observations: np.tile(np.arange(slate_size), (len(observations["user"]), 1))
 
 
-def network_for(env, seed: int = 0) -> StarsPredictor:
+def network_for(env, seed: int = 0) -> RatingPredictor:
     layout = env.simulator.layout
     torch.manual_seed(seed)
     sizes = SequenceSizes.of(
         layout, width=16, profile=layout.num_profile_features, history_length=layout.history_length
     )
-    return StarsPredictor(sizes)
+    return RatingPredictor(sizes)
 
 
 def windows_from(sessions, history_length: int, slate_size: int) -> Windows:
-    found = [window for session in sessions for window in windows_of(session, history_length, slate_size)]
-    return Windows(**{name: torch.as_tensor(np.stack([each[name] for each in found])) for name in found[0]})
+    windows = [window for session in sessions for window in windows_of(session, history_length, slate_size)]
+    return Windows(**{name: torch.as_tensor(np.stack([each[name] for each in windows])) for name in windows[0]})
 
 
 @pytest.mark.parametrize("slate_size", [1, 5])
-def test_the_log_holds_what_was_shown_when_to_whom_and_what_came_of_it(slate_size):
+def test_the_log_holds_the_items_users_and_ratings_of_each_step(slate_size):
     env = small_env(slate_size=slate_size)
     sessions = list(log_sessions(env, first_slots(slate_size), 14, seed=3))
     again = small_env(slate_size=slate_size)
@@ -52,7 +53,7 @@ def test_the_log_holds_what_was_shown_when_to_whom_and_what_came_of_it(slate_siz
     observations, _ = again.reset(seed=3)
     actions = np.zeros(4, np.int64) if slate_size == 1 else np.tile(np.arange(slate_size), (4, 1))
     expected = [[] for _ in range(4)]
-    rewards, begins = [[] for _ in range(4)], [[True] for _ in range(4)]
+    rewards, is_start = [[] for _ in range(4)], [[True] for _ in range(4)]
     for _ in range(14):
         candidates = observations["candidates"].reshape(4, *layout.candidates_shape)[:, :slate_size]
         users = observations["user"]
@@ -60,93 +61,91 @@ def test_the_log_holds_what_was_shown_when_to_whom_and_what_came_of_it(slate_siz
         for lane in range(4):
             expected[lane].append((users[lane], candidates[lane]))
             rewards[lane].append(reward[lane])
-            begins[lane].append(bool(terminated[lane] or truncated[lane]))
+            is_start[lane].append(bool(terminated[lane] or truncated[lane]))
     logged = iter(sessions)
     for lane in range(4):
-        starts = [n for n in range(14) if begins[lane][n]]
+        starts = [n for n in range(14) if is_start[lane][n]]
         for start, end in zip(starts, [*starts[1:], 14], strict=True):
             session = next(logged)
             steps = expected[lane][start:end]
             np.testing.assert_array_equal(session.items, np.concatenate([items for _, items in steps]))
             np.testing.assert_array_equal(session.users, np.repeat([user for user, _ in steps], slate_size, 0))
-            stars = session.stars.reshape(-1, slate_size)
-            assert stars.sum(1) == pytest.approx(slate_size * np.array(rewards[lane][start:end]), rel=1e-5)
-            assert ((stars != 0).sum(1) <= 1).all()  # of a slate one item at most is chosen
-            num_known = len(session.rows) - len(session.items)
+            ratings = session.ratings.reshape(-1, slate_size)
+            assert ratings.sum(1) == pytest.approx(slate_size * np.array(rewards[lane][start:end]), rel=1e-5)
+            assert ((ratings != 0).sum(1) <= 1).all()  # at most one item of a slate is chosen
+            num_before = len(session.rows) - len(session.items)
             assert (
                 session.num_seen.tolist()
-                == np.repeat(num_known + slate_size * np.arange(len(steps)), slate_size).tolist()
+                == np.repeat(num_before + slate_size * np.arange(len(steps)), slate_size).tolist()
             )
             num_content = layout.num_content_features
-            np.testing.assert_allclose(session.rows[num_known:, :num_content], session.items[:, :num_content])
-            clicks = session.rows[num_known:, num_content + FEEDBACK.index("click")]
-            assert (clicks == 0)[session.stars != 0].sum() == 0
+            np.testing.assert_allclose(session.rows[num_before:, :num_content], session.items[:, :num_content])
+            clicks = session.rows[num_before:, num_content + FEEDBACK.index("click")]
+            assert (clicks == 0)[session.ratings != 0].sum() == 0
     assert next(logged, None) is None
 
 
 @given(
-    num_known=st.integers(0, 12),
+    num_before=st.integers(0, 12),
     num_slates=st.integers(1, 12),
     slate_size=st.integers(1, 3),
     history_length=st.integers(2, 7),
 )
-def test_every_item_is_asked_for_once_behind_the_very_rows_that_came_before_it(
-    num_known, num_slates, slate_size, history_length
-):
+def test_every_item_is_a_target_once_after_the_rows_before_it(num_before, num_slates, slate_size, history_length):
     num_items = num_slates * slate_size
-    rows = np.arange(1, num_known + num_items + 1, dtype=np.float32)[:, None]
+    rows = np.arange(1, num_before + num_items + 1, dtype=np.float32)[:, None]
     session = LoggedSession(
         rows=rows,
-        num_seen=np.repeat(num_known + slate_size * np.arange(num_slates), slate_size),
+        num_seen=np.repeat(num_before + slate_size * np.arange(num_slates), slate_size),
         users=np.zeros((num_items, 1), np.float32),
         items=np.arange(num_items, dtype=np.float32)[:, None],
-        stars=np.arange(num_items, dtype=np.float32),
+        ratings=np.arange(num_items, dtype=np.float32),
     )
-    asked = []
+    targets = []
     for window in windows_of(session, history_length, slate_size):
-        seen, is_asked = window["num_seen"], window["is_asked"]
+        seen, is_target = window["num_seen"], window["is_target"]
         assert window["rows"].shape == (history_length, 1)
-        assert (seen[is_asked] <= history_length).all()
-        for item, count, stars in zip(
-            window["items"][is_asked, 0], seen[is_asked], window["stars"][is_asked], strict=True
+        assert (seen[is_target] <= history_length).all()
+        for item, count, rating in zip(
+            window["items"][is_target, 0], seen[is_target], window["ratings"][is_target], strict=True
         ):
             before = session.num_seen[int(item)]
-            expected = rows[before - count : before, 0]  # the latest ones; all there are, or more than half a window
+            expected = rows[before - count : before, 0]  # the latest rows: all of them, or more than half a window
             assert window["rows"][:count, 0].tolist() == expected.tolist()
             assert count == before or count > history_length // 2
-            assert stars == item
-            asked.append(int(item))
-    assert sorted(asked) == list(range(num_items))
+            assert rating == item
+            targets.append(int(item))
+    assert sorted(targets) == list(range(num_items))
 
 
 def test_a_state_sees_no_later_row():
     torch.manual_seed(0)
-    trunk = HistoryTransformer(profile=3, row=4, width=8, num_layers=2, num_heads=2, max_rows=6)
+    encoder = HistoryEncoder(profile=3, row=4, width=8, num_layers=2, num_heads=2, max_rows=6)
     profile, rows = torch.randn(2, 3), torch.randn(2, 6, 4)
     changed = rows.clone()
     changed[:, 3:] += 1.0
-    before, after = trunk(profile, rows), trunk(profile, changed)
+    before, after = encoder(profile, rows), encoder(profile, changed)
     assert torch.allclose(before[:, :4], after[:, :4], atol=1e-6)
     assert (before[:, 4:] - after[:, 4:]).abs().amax((0, 2)).min() > 1e-3
 
 
-def test_it_judges_an_item_in_play_as_in_training():
-    """What the network says of what was shown, all places at once, is what it said of that candidate at the time."""
+def test_scores_in_play_equal_those_in_training():
+    """Expected ratings at all positions of a window at once are those of the candidates at that time."""
     env = small_env(num_envs=3, slate_size=2)
-    network, said = network_for(env), []
+    network, scores = network_for(env), []
 
-    def play(observations):
+    def policy(observations):
         with torch.no_grad():
-            said.append(network({name: torch.as_tensor(part) for name, part in observations.items()})[:, :2].numpy())
+            scores.append(network({name: torch.as_tensor(part) for name, part in observations.items()})[:, :2].numpy())
         return first_slots(2)(observations)
 
-    sessions = list(log_sessions(env, play, 6, seed=0))
+    sessions = list(log_sessions(env, policy, 6, seed=0))
     windows = windows_from(sessions, env.simulator.layout.history_length, 2)
     with torch.no_grad():
         states = network.states(windows.users[:, 0], windows.rows)
-        chosen, stars = network.outcomes(states, windows.num_seen, windows.users, windows.items)
-    in_training = (torch.sigmoid(chosen) * stars)[windows.is_asked].numpy()
-    in_play = np.stack(said)  # [steps, N, 2]
+        chosen, ratings = network.outcomes(states, windows.num_seen, windows.users, windows.items)
+    in_training = (torch.sigmoid(chosen) * ratings)[windows.is_target].numpy()
+    in_play = np.stack(scores)  # [steps, N, 2]
     np.testing.assert_allclose(in_training, in_play.transpose(1, 0, 2).ravel(), atol=1e-4)
 
 
@@ -169,52 +168,51 @@ def test_permuting_candidates_permutes_scores_and_missing_ones_come_last():
     assert (scores.argmin(1) == 2).all()
 
 
-def test_the_loss_is_that_of_the_answers_alone():
+def test_the_loss_ignores_padding():
     env = small_env()
     sessions = list(log_sessions(env, first_slots(1), 5, seed=1))
     windows = windows_from(sessions, env.simulator.layout.history_length, 1)
     network = network_for(env)
     with torch.no_grad():
-        chosen, stars = network.outcomes(
+        chosen, ratings = network.outcomes(
             network.states(windows.users[:, 0], windows.rows), windows.num_seen, windows.users, windows.items
         )
         value = float(loss(network, windows))
     total, count = 0.0, 0
-    for w, q in windows.is_asked.nonzero().tolist():
-        answer, logit = float(windows.stars[w, q]), float(chosen[w, q])
+    for w, q in windows.is_target.nonzero().tolist():
+        rating, logit = float(windows.ratings[w, q]), float(chosen[w, q])
         probability = 1.0 / (1.0 + np.exp(-logit))
-        total -= np.log(probability) if answer else np.log(1.0 - probability)
-        total += 0.5 * (float(stars[w, q]) - answer) ** 2 if answer else 0.0
+        total -= np.log(probability) if rating else np.log(1.0 - probability)
+        total += 0.5 * (float(ratings[w, q]) - rating) ** 2 if rating else 0.0
         count += 1
     assert value == pytest.approx(total / count, rel=1e-4)
-    windows.stars[~windows.is_asked] = 99.0
+    windows.ratings[~windows.is_target] = 99.0
     with torch.no_grad():
         assert float(loss(network, windows)) == pytest.approx(value)
 
 
-def test_the_learning_rate_rises_in_a_line_and_falls_with_half_a_cosine():
+def test_the_learning_rate_warms_up_linearly_and_falls_with_a_cosine():
     assert [learning_rate_factor(progress) for progress in (0.0, 0.025, 0.5, 1.0)] == pytest.approx(
         [0.0, 0.5 * 0.5 * (1 + np.cos(np.pi * 0.025)), 0.5, 0.0]
     )
 
 
-def test_it_takes_no_more_steps_than_it_may_and_reports_after_each_round():
-    agent, reported = SequenceModel(**SMALL, num_rounds=2), []
-    agent.learn("recsim_env/Video-v0", TRAIN, 80, 0, reported.append, 1)
-    assert reported == [0, 40, 64, 80]
-    one_step = SequenceModel(**SMALL, num_rounds=4)
-    one_step.learn("recsim_env/Video-v0", TRAIN, 8, 0)
+def train(num_steps: int, callback=None, **settings) -> SequenceModel:
+    env = gymnasium.make_vec("recsim_env/Video-v0", 8, **TRAIN)
+    return SequenceModel(env, **SMALL, **settings).learn(num_steps, callback)
 
 
-def test_the_same_seed_learns_the_same_weights_and_another_seed_others():
-    def weights(seed: int) -> list[np.ndarray]:
-        agent = SequenceModel(**SMALL)
-        agent.learn("recsim_env/Video-v0", TRAIN, 64, seed)
-        return [weight.numpy() for weight in agent.network.state_dict().values()]
+def test_training_takes_the_budget_and_calls_back_after_each_round():
+    steps = []
+    train(80, EveryNSteps(1, lambda agent: steps.append(agent.num_timesteps)), num_rounds=2)
+    assert steps == [0, 40, 64, 80]
+    assert train(8, num_rounds=4).num_timesteps == 8
 
-    first, second, other = weights(0), weights(0), weights(1)
-    assert all((a == b).all() for a, b in zip(first, second, strict=True))
-    assert any((a != b).any() for a, b in zip(first, other, strict=True))
+
+def test_training_is_reproducible_and_depends_on_the_seed():
+    first, second, other = (train(64, seed=seed).network.state_dict() for seed in (0, 0, 1))
+    assert all(torch.equal(weight, second[name]) for name, weight in first.items())
+    assert any(not torch.equal(weight, other[name]) for name, weight in first.items())
 
 
 @pytest.mark.parametrize(
@@ -233,10 +231,10 @@ def test_impossible_settings_are_refused_by_name(settings, field):
         SequenceModel(**settings)
 
 
-def test_it_learns_to_please_people_better_than_popularity():
-    agent = SequenceModel(num_epochs=3, width=32)
-    agent.learn("recsim_env/Music-v0", TRAIN, 16_000, 0)
-    env = gymnasium.make_vec("recsim_env/Music-v0", 64, split="test", catalog_seed=1)
-    learnt, popular = (evaluate(each, env, 5).returns for each in (agent, PopularityAgent()))
-    gain = learnt - popular
+def test_it_beats_popularity_in_music():
+    env = gymnasium.make_vec("recsim_env/Music-v0", 64, **TRAIN)
+    agent = SequenceModel(env, num_epochs=3, width=32).learn(16_000)
+    held_out = gymnasium.make_vec("recsim_env/Music-v0", 64, split="test", catalog_seed=1)
+    trained, popular = (evaluate(each, held_out, 5).returns for each in (agent, PopularityAgent()))
+    gain = trained - popular
     assert gain.mean() > 2.0 * gain.std() / np.sqrt(len(gain))
