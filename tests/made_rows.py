@@ -168,7 +168,7 @@ def _final(level: float, returns: np.ndarray, generator: np.random.Generator) ->
         "curves": {
             "by_step": {"reward": ramp, **num_sessions},
             "by_step_cold": {"reward": ramp, **num_sessions},
-            "by_item_age": {"starts": starts, "reward": [None, *ages[1:]], "num_showings": showings},
+            "by_item_age": {"starts": starts, "reward": [None, *ages[1:]], "num_exposures": showings},
             "by_tenure": {
                 "starts": starts,
                 "reward": tenures,

@@ -1,9 +1,8 @@
-"""Scores of runs drawn again: what other seeds, and other evaluation sessions, would have given.
+"""Bootstrap of scores over seeds, or over evaluation sessions where a scenario has one seed.
 
-A bootstrap over the seeds of a scenario: the spread of runs with several seeds holds the noise of their evaluation
-sessions already, so to draw those again, too, would count it twice. With one seed its sessions are drawn again instead.
-Runs with one seed share their catalogue and their sessions, so either is drawn alike for every agent, and for the
-references that set the scale of the scores: differences between agents stay paired.
+The spread of runs over seeds includes the noise of their evaluation sessions, so resampling sessions as well would count
+it twice. Runs of one seed share their catalogue and their sessions. Every agent, and the references that set the scale
+of the scores, is resampled alike: differences between agents stay paired.
 
 Shape legend: R runs of an agent in a scenario, S seeds of the scenario, N evaluation sessions of a run, D bootstrap
 draws.
@@ -23,7 +22,7 @@ NUM_DRAWS = 1_000
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A figure with its 95% interval."""
+    """A value with its 95% interval."""
 
     value: float
     low: float
@@ -41,79 +40,78 @@ def decimals(value: float, digits: int = 2) -> str:
 
 
 def estimate(value: float | np.ndarray, draws: np.ndarray) -> Estimate:
-    """The percentile interval over [D] draws beside the figure that was measured."""
+    """The measured value with the percentile interval of [D] draws."""
     low, high = np.quantile(draws, (0.025, 0.975))
     return Estimate(value=float(value), low=float(low), high=float(high))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Runs:
-    """One agent's runs in one scenario."""
+    """Runs of one agent in one scenario."""
 
     seeds: list[int]
-    """[R], rising."""
+    """[R], ascending."""
     values: np.ndarray
-    """[R] as measured."""
-    same_sessions: np.ndarray
-    """[D, R]: what was measured, on the scale that each draw has."""
-    other_sessions: np.ndarray
-    """[D, R]: the same runs with their sessions drawn again."""
+    """[R] measured."""
+    rescaled: np.ndarray
+    """[D, R] the measured values on the scale of each draw."""
+    resampled_sessions: np.ndarray
+    """[D, R] the same runs with resampled sessions."""
     all_seeds: list[int]
-    """[S] of all agents in the scenario, rising."""
+    """[S] of all agents in the scenario, ascending."""
     picks: np.ndarray
-    """[D, S] in [0, S): which of all the seeds a draw takes; the same numbers for every agent of the scenario."""
+    """[D, S] in [0, S): position of the seed that a draw takes; the same numbers for every agent of the scenario."""
 
-    def drawn(self) -> np.ndarray:
-        """[D, R]: with several seeds the runs drawn again, by their seeds; with one seed its sessions."""
+    def resampled(self) -> np.ndarray:
+        """[D, R] resampled by seed, or by session where there is one seed."""
         num_runs = len(self.seeds)
         if num_runs == 1:
-            return self.other_sessions
+            return self.resampled_sessions
         position = {seed: n for n, seed in enumerate(self.seeds)}
         own = np.array([position.get(seed, -1) for seed in self.all_seeds])
         picks = self.picks[:, :num_runs]
         chosen = own[picks.astype(np.int64)]
-        # Who lacks a seed that is picked takes, by what the pick leaves over, one of its own: all are as likely.
-        in_its_place = (picks % 1.0 * num_runs).astype(np.int64)
-        return np.take_along_axis(self.same_sessions, np.where(chosen < 0, in_its_place, chosen), 1)
+        # Where the agent has no run of the picked seed, the fraction of the pick chooses uniformly among its runs.
+        substitute = (picks % 1.0 * num_runs).astype(np.int64)
+        return np.take_along_axis(self.rescaled, np.where(chosen < 0, substitute, chosen), 1)
 
     def of_seeds(self, seeds: Collection[int]) -> "Runs":
-        """Those of some of its seeds; picks are then among these."""
+        """The runs of some of the seeds."""
         kept = [n for n, seed in enumerate(self.seeds) if seed in seeds]
         return replace(
             self,
             seeds=[self.seeds[n] for n in kept],
             values=self.values[kept],
-            same_sessions=self.same_sessions[:, kept],
-            other_sessions=self.other_sessions[:, kept],
+            rescaled=self.rescaled[:, kept],
+            resampled_sessions=self.resampled_sessions[:, kept],
         )
 
     def scaled(self, zero: float, one: float, drawn_zero: np.ndarray, drawn_one: np.ndarray) -> "Runs":
-        """On the scale on which `zero` is 0 and `one` is 1; in the draws, what they are there, [D, 1] each."""
-        # Where the oracle is hardly above random, some draws turn them round: still numbers, if wild ones.
+        """On the scale where `zero` is 0 and `one` is 1; `drawn_zero` and `drawn_one` [D, 1] are those of the draws."""
+        # An oracle that is barely above random may be below it in some draws: the score then stays finite.
         width = np.maximum(drawn_one - drawn_zero, 1e-9)
         return replace(
             self,
             values=(self.values - zero) / (one - zero),
-            same_sessions=(self.same_sessions - drawn_zero) / width,
-            other_sessions=(self.other_sessions - drawn_zero) / width,
+            rescaled=(self.rescaled - drawn_zero) / width,
+            resampled_sessions=(self.resampled_sessions - drawn_zero) / width,
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class AgentRuns:
-    """All final runs of one agent, by scenario."""
+    """Final runs of one agent, by scenario."""
 
     returns: dict[str, Runs] = field(default_factory=dict)
     scores: dict[str, Runs] = field(default_factory=dict)
-    """Only in scenarios, and of seeds, that have scores."""
+    """Only scenarios and seeds with scores."""
 
 
-def draw_runs(
+def bootstrap_runs(
     rows: list[Row], seeds: Seeds | None = None, seed: int = 0, num_draws: int = NUM_DRAWS
 ) -> dict[str, AgentRuns]:
-    """For each agent its final runs, and `num_draws` bootstrap draws of them; keyed by `seed`.
-
-    Runs of `seeds` are scored, by default of `reference_seeds`.
+    """Final runs of each agent with `num_draws` bootstrap draws. Runs of `seeds` are scored, by default those of
+    `reference_seeds`; `seed` seeds the bootstrap.
     """
     seeds = reference_seeds(rows) if seeds is None else seeds
     scale = scales(rows, seeds)
@@ -121,18 +119,18 @@ def draw_runs(
     by_scenario: dict[str, list[Row]] = {}
     for row in final_rows(rows):
         by_scenario.setdefault(row["scenario"], []).append(row)
-    found: dict[str, AgentRuns] = {}
+    runs_of: dict[str, AgentRuns] = {}
     for scenario, final in by_scenario.items():
         returns = _runs(final, generator, num_draws)
         for agent, runs in returns.items():
-            found.setdefault(agent, AgentRuns()).returns[scenario] = runs
+            runs_of.setdefault(agent, AgentRuns()).returns[scenario] = runs
         if scenario in scale:
             compared = {agent: runs.of_seeds(seeds[scenario]) for agent, runs in returns.items()}
-            ends = [compared[agent].drawn().mean(1, keepdims=True) for agent in (ZERO, ONE)]
+            ends = [compared[agent].resampled().mean(1, keepdims=True) for agent in (ZERO, ONE)]
             for agent, runs in compared.items():
                 if runs.seeds:
-                    found[agent].scores[scenario] = runs.scaled(*scale[scenario], *ends)
-    return found
+                    runs_of[agent].scores[scenario] = runs.scaled(*scale[scenario], *ends)
+    return runs_of
 
 
 def _runs(final: list[Row], generator: np.random.Generator, num_draws: int) -> dict[str, Runs]:
@@ -144,14 +142,14 @@ def _runs(final: list[Row], generator: np.random.Generator, num_draws: int) -> d
     measured: dict[str, list[tuple[int, float, np.ndarray]]] = {}
     for seed in sorted(by_seed):
         rows = by_seed[seed]
-        for row, means in zip(rows, _other_sessions(rows, generator, num_draws), strict=True):
+        for row, means in zip(rows, _resampled_sessions(rows, generator, num_draws), strict=True):
             measured.setdefault(row["agent"], []).append((seed, row["return_mean"], means))
     return {
         agent: Runs(
             seeds=[seed for seed, _, _ in runs],
             values=np.array([value for _, value, _ in runs]),
-            same_sessions=np.tile([value for _, value, _ in runs], (num_draws, 1)),
-            other_sessions=np.stack([means for _, _, means in runs], 1),
+            rescaled=np.tile([value for _, value, _ in runs], (num_draws, 1)),
+            resampled_sessions=np.stack([means for _, _, means in runs], 1),
             all_seeds=sorted(by_seed),
             picks=picks,
         )
@@ -159,10 +157,10 @@ def _runs(final: list[Row], generator: np.random.Generator, num_draws: int) -> d
     }
 
 
-def _other_sessions(rows: list[Row], generator: np.random.Generator, num_draws: int) -> list[np.ndarray]:
-    """For each of the rows, which share their sessions, [D] mean returns over sessions drawn again, alike for all."""
+def _resampled_sessions(rows: list[Row], generator: np.random.Generator, num_draws: int) -> list[np.ndarray]:
+    """[D] mean returns over resampled sessions for each row; rows of one seed share their sessions, and the draws."""
     num_sessions = {len(row["returns"]) for row in rows}
-    if len(num_sessions) > 1:  # not the same sessions, so not pairs: then only the runs are drawn again
+    if len(num_sessions) > 1:  # not paired: only runs are resampled
         return [np.full(num_draws, row["return_mean"]) for row in rows]
     n = num_sessions.pop()
     weights = generator.multinomial(n, np.full(n, 1.0 / n), size=num_draws) / n

@@ -1,41 +1,55 @@
-"""What metrics are called in pictures and tables, and what their figures mean."""
+"""Titles, units and definitions of the metrics beyond reward."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
 class MetricName:
-    """How to speak of a metric."""
+    """A metric in figures and tables."""
 
-    words: str
-    unit: str
-    digits: int = 2
-    about: str = ""
+    title: str
+    unit: str = ""
+    num_digits: int = 2
+    definition: str = ""
+
+    @property
+    def label(self) -> str:
+        """Title with unit."""
+        return f"{self.title} ({self.unit})" if self.unit else self.title
 
 
 _NAMES = {
     "catalog_coverage": MetricName(
-        words="coverage", unit="share of items", about="available items that were shown to anybody"
+        title="coverage", unit="share of items", definition="available items that were shown at all"
     ),
     "exposure_gini": MetricName(
-        words="exposure Gini", unit="0 to 1", about="how unequally items are shown; 0: equally"
+        title="exposure Gini", unit="0 to 1", definition="inequality of exposure over available items; 0: equal"
     ),
     "intra_list_diversity": MetricName(
-        words="diversity", unit="0 to 2", about="mean of 1 - cosine over all pairs of items that a session was shown"
+        title="diversity", unit="0 to 2", definition="mean of 1 − cosine over all pairs of items shown in a session"
     ),
-    "novelty": MetricName(words="novelty", unit="bits", digits=1, about="how little known the shown items are"),
+    "novelty": MetricName(
+        title="novelty", unit="bits", num_digits=1, definition="mean self-information of the shown items"
+    ),
     "new_item_exposure": MetricName(
-        words="new items", unit="share of showings", about="showings of items that were released lately"
+        title="new items", unit="share of exposures", definition="exposures of recently released items"
     ),
-    "share_discovered": MetricName(words="discovered", unit="share of arrivals", about="new items shown to anybody"),
+    "share_discovered": MetricName(
+        title="discovered", unit="share of arrivals", definition="newly released items that were shown at all"
+    ),
     "steps_to_discovery": MetricName(
-        words="time to discovery", unit="steps", digits=0, about="median over the arrivals that were shown"
+        title="time to discovery",
+        unit="steps",
+        num_digits=0,
+        definition="median time from release to first exposure, over discovered items",
     ),
-    "session_length": MetricName(words="session length", unit="steps", digits=1),
-    "churn": MetricName(words="left", unit="share of users", about="users who left before the session was over"),
+    "session_length": MetricName(title="session length", unit="steps", num_digits=1),
+    "churn": MetricName(
+        title="churn", unit="share of users", definition="users who left before the session's time limit"
+    ),
 }
 
 
 def name_of_metric(key: str) -> MetricName:
-    """A metric that has no name here is called by its key."""
-    return _NAMES.get(key, MetricName(words=key.replace("_", " "), unit=""))
+    """The metric's name, by default its key."""
+    return _NAMES.get(key, MetricName(title=key.replace("_", " ")))

@@ -1,12 +1,12 @@
-"""What an evaluation says besides reward: who stayed, what was shown, to what variety, how new, and where reward came.
+"""Metrics beyond reward: retention, coverage, diversity, novelty, discovery, and reward by step, item age and tenure.
 
-Every metric is a pure function of an `Evaluation` and of `CatalogFacts`; `summary` takes them all. A *showing* is one
-item in one slot at one step of a session that was running; its *age* is the platform's time less the item's release.
-A metric that nothing defines (no showings, no arrivals) is None, never a number. Coverage, Gini and discovery depend
-on how many sessions there were: compare agents over the same sessions.
+Every metric is a pure function of an `Evaluation` and of `CatalogFacts`; `summary` computes all of them. An *exposure*
+is one item in one slot at one step of a running session; its *age* is the platform's time minus the item's release. An
+undefined metric (no exposures, no arrivals) is None. Coverage, Gini and discovery depend on the number of sessions:
+compare agents over the same sessions.
 
 Shape legend: N sessions, T steps of the longest, S slots of a slate, I items, F content features, A refreshes of the
-background statistics, K showings, B bins.
+background statistics, K exposures, B bins.
 """
 
 from dataclasses import dataclass
@@ -21,28 +21,28 @@ from recsim_env.simulation.observation import MAX_AGE, NUM_REFRESHES, REFRESH_AT
 from recsim_env.simulation.records import NO_ITEM
 
 BIN_STARTS = np.concatenate([[0], 2 ** np.arange(NUM_REFRESHES - 1)])
-"""[B] int64: first value of each bin of ages and of tenures: 0, 1, 2, 4, ... 2**14; each ends where the next begins,
-the last one never. They are the ages at which statistics are refreshed, too, so that B = A."""
+"""[B] int64: first value of each bin of ages and tenures: 0, 1, 2, 4, ... 2**14; the last bin is open. Statistics are
+refreshed at the same ages: B = A."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CatalogFacts:
-    """What metrics need to know of a catalogue."""
+    """Facts about a catalogue that metrics need."""
 
     content: np.ndarray
-    """[I, F] float: the content features of every item."""
+    """[I, F] float: content features."""
     release_steps: np.ndarray
-    """[I] int64: platform time from which an item is on the shelf."""
+    """[I] int64: platform time from which an item is available."""
     retire_steps: np.ndarray
-    """[I] int64: platform time from which it no longer is."""
+    """[I] int64: platform time from which it is no longer available."""
     clicks: np.ndarray
-    """[A, I] float64: how often the rest of the platform has clicked an item, by the bin of the item's age."""
+    """[A, I] float64: clicks on the rest of the platform, by the bin of the item's age."""
     new_item_age: int
     """An item is new while its age is below this."""
 
     @classmethod
     def of(cls, env: RecommenderVectorEnv) -> "CatalogFacts":
-        """The facts of an env's catalogue. On a live platform what its own visitors were shown is not counted."""
+        """The facts of an env's catalogue. Exposures to the env's own users on a live platform are not counted."""
         world = env.simulator.world
         scaled_impressions, click_rates = (env.catalog_statistics[:, :, n].astype(np.float64) for n in (0, 1))
         return cls(
@@ -55,30 +55,30 @@ class CatalogFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Showings:
-    """All showings of an evaluation, step after step."""
+class _Exposures:
+    """All exposures of an evaluation, by step."""
 
     items: np.ndarray  # [K] int64
     sessions: np.ndarray  # [K] int64
-    times: np.ndarray  # [K] int64, the platform's
+    times: np.ndarray  # [K] int64, platform time
     ages: np.ndarray  # [K] int64
     rewards: np.ndarray  # [K] float64, of the whole slate
 
 
-def _showings(evaluation: Evaluation, facts: CatalogFacts) -> _Showings:
+def _exposures(evaluation: Evaluation, facts: CatalogFacts) -> _Exposures:
     is_shown = (evaluation.items != NO_ITEM) & evaluation.is_running[:, :, None]
     steps, sessions, _ = np.nonzero(is_shown)
     items = evaluation.items[is_shown].astype(np.int64)
     times = evaluation.start_times[sessions] + steps
     ages, rewards = times - facts.release_steps[items], evaluation.rewards[steps, sessions]
-    return _Showings(items=items, sessions=sessions, times=times, ages=ages, rewards=rewards)
+    return _Exposures(items=items, sessions=sessions, times=times, ages=ages, rewards=rewards)
 
 
 def regrets(returns: np.ndarray, oracle_returns: np.ndarray) -> np.ndarray:
-    """[N] float64: what an oracle returned in each session more than the agent did; `ValueError` if not paired.
+    """[N] float64: oracle's return minus the agent's in each session; `ValueError` if they are not paired.
 
-    It is the regret of a policy against a better one (Lattimore and Szepesvari, *Bandit Algorithms*, 2020, ch. 4),
-    with that one's sessions in the place of its expectation.
+    The regret of a policy against a better one (Lattimore and Szepesvari, *Bandit Algorithms*, 2020, ch. 4), estimated
+    on sampled sessions.
     """
     if returns.shape != oracle_returns.shape:
         raise ValueError(f"oracle_returns: of {len(oracle_returns)} sessions, must be of the agent's {len(returns)}")
@@ -86,9 +86,8 @@ def regrets(returns: np.ndarray, oracle_returns: np.ndarray) -> np.ndarray:
 
 
 def is_available(evaluation: Evaluation, facts: CatalogFacts) -> np.ndarray:
-    """[I] bool: whether an item was on the shelf at any step of any session.
-
-    That is, whether a session ended after its release and began before its retirement.
+    """[I] bool: whether an item was available at any step of any session (one that ended after its release and began
+    before its retirement).
     """
     ends = evaluation.start_times + evaluation.lengths
     by_end = np.argsort(ends)
@@ -105,29 +104,29 @@ def catalog_coverage(evaluation: Evaluation, facts: CatalogFacts) -> float | Non
     serendipity", RecSys 2010.
     """
     num_available = int(is_available(evaluation, facts).sum())
-    return len(np.unique(_showings(evaluation, facts).items)) / num_available if num_available else None
+    return len(np.unique(_exposures(evaluation, facts).items)) / num_available if num_available else None
 
 
 def exposure_gini(evaluation: Evaluation, facts: CatalogFacts) -> float | None:
-    """How unequally showings fall on the n available items: 0 if all have as many, 1 - 1/n if one has them all.
+    """Inequality of exposure over the n available items: 0 if all have as many, 1 - 1/n if one item has all of it.
 
-    G = sum_k (2k - n - 1) x_k / (n sum_k x_k) with x_1 <= ... <= x_n the items' showings, those of 0 included (Fleder
+    G = sum_k (2k - n - 1) x_k / (n sum_k x_k) with x_1 <= ... <= x_n the exposures of the items, zeros included (Fleder
     and Hosanagar, "Blockbuster culture's next rise or fall", Management Science 55, 2009).
     """
-    showings = np.bincount(_showings(evaluation, facts).items, minlength=len(facts.release_steps))
-    counts = showings[is_available(evaluation, facts)]
+    exposures = np.bincount(_exposures(evaluation, facts).items, minlength=len(facts.release_steps))
+    counts = exposures[is_available(evaluation, facts)]
     return gini(counts) if counts.sum() else None
 
 
 def intra_list_diversity(evaluation: Evaluation, facts: CatalogFacts) -> float | None:
-    """Mean of 1 - cosine of content over all pairs of showings of a session, then over sessions: 0..2.
+    """Mean of 1 - cosine of content over all pairs of exposures of a session, then over sessions: 0..2.
 
-    The list is all that a session was shown, be it by slates or one by one, so that slate sizes can be compared; an
-    item shown twice is a pair at distance 0. Sessions with one showing are left out. (Ziegler, McNee, Konstan and
+    The list is all exposures of a session, whatever the slate size, so that slate sizes can be compared; an item shown
+    twice is a pair at distance 0. Sessions with one exposure are left out. (Ziegler, McNee, Konstan and
     Lausen, "Improving recommendation lists through topic diversification", WWW 2005.) With unit vectors u the
     cosines of all pairs add up to (|sum_k u_k|^2 - sum_k |u_k|^2) / 2; content of zeros has cosine 0 to all.
     """
-    shown = _showings(evaluation, facts)
+    shown = _exposures(evaluation, facts)
     content = facts.content.astype(np.float64)
     lengths = np.linalg.norm(content, axis=1, keepdims=True)
     units = (content / np.where(lengths > 0.0, lengths, 1.0))[shown.items]
@@ -141,23 +140,23 @@ def intra_list_diversity(evaluation: Evaluation, facts: CatalogFacts) -> float |
 
 
 def novelty(evaluation: Evaluation, facts: CatalogFacts) -> float | None:
-    """Mean over showings of -log2 p(i, t), in bits: how little known on the rest of the platform is what is shown.
+    """Mean over exposures of -log2 p(i, t), in bits: self-information of the shown items.
 
     p(i, t) = (n_it + 1) / sum_j (n_jt + 1) with n_jt the background clicks of item j up to platform time t, and
-    j over the items on the shelf at t (Castells, Vargas and Wang, "Novelty and diversity metrics for recommender
+    j over the items available at t (Castells, Vargas and Wang, "Novelty and diversity metrics for recommender
     systems: choice, discovery and relevance", DDR 2011; add-one smoothing).
     """
-    shown = _showings(evaluation, facts)
+    shown = _exposures(evaluation, facts)
     if len(shown.items) == 0:
         return None
     counts = facts.clicks[REFRESH_AT[np.minimum(shown.ages, MAX_AGE)], shown.items] + 1.0
-    return float(np.mean(np.log2(_totals_on_shelf(facts, shown.times) / counts)))
+    return float(np.mean(np.log2(_available_totals(facts, shown.times) / counts)))
 
 
-def _totals_on_shelf(facts: CatalogFacts, times: np.ndarray) -> np.ndarray:
-    """For each platform time the sum of clicks + 1 over the items on the shelf then.
+def _available_totals(facts: CatalogFacts, times: np.ndarray) -> np.ndarray:
+    """Sum of clicks + 1 over the available items, at each of the platform times.
 
-    It is a sum of changes: an item adds its new clicks at each refresh, and takes all of them away in the end.
+    A cumulative sum of changes: an item adds its new clicks at each refresh and removes all of them at retirement.
     """
     gains = np.diff(facts.clicks + 1.0, axis=0, prepend=0.0)
     at = np.minimum(facts.release_steps + BIN_STARTS[:, None], facts.retire_steps)
@@ -168,20 +167,18 @@ def _totals_on_shelf(facts: CatalogFacts, times: np.ndarray) -> np.ndarray:
 
 
 def new_item_exposure(evaluation: Evaluation, facts: CatalogFacts) -> float | None:
-    """Share of the showings whose item was new, that is of an age below `facts.new_item_age`: 0..1."""
-    ages = _showings(evaluation, facts).ages
+    """Share of the exposures of new items, those with an age below `facts.new_item_age`: 0..1."""
+    ages = _exposures(evaluation, facts).ages
     return float((ages < facts.new_item_age).mean()) if len(ages) else None
 
 
 def discovery(evaluation: Evaluation, facts: CatalogFacts) -> tuple[float | None, float | None]:
-    """(share, steps): how many of the arrivals were shown at all, and how soon.
+    """(share, steps): share of the arrivals that were shown at all, and their median time to the first exposure.
 
-    Arrivals are the available items that were released after the first session began. The share is that of those
-    which any session was shown before they retired or the last session was over; the steps are the median, over the
-    arrivals that were shown, of the platform time from release to the first showing in any session. Arrivals never
-    shown are in the share alone, so the two have to be read together: a small share makes the median too short.
+    Arrivals are the available items released after the first session began. Steps are platform time from release to the
+    first exposure in any session, over the discovered arrivals only: a small share biases the median downwards.
     """
-    shown = _showings(evaluation, facts)
+    shown = _exposures(evaluation, facts)
     is_arrival = is_available(evaluation, facts) & (facts.release_steps > evaluation.start_times.min())
     first_ages = np.full(len(facts.release_steps), np.iinfo(np.int64).max)
     np.minimum.at(first_ages, shown.items, shown.ages)
@@ -191,10 +188,10 @@ def discovery(evaluation: Evaluation, facts: CatalogFacts) -> tuple[float | None
 
 
 def reward_by_step(evaluation: Evaluation, is_included: np.ndarray | None = None) -> dict[str, list]:
-    """Mean reward at each step of a session, over the sessions (of those in `is_included` [N] bool) that got there.
+    """Mean reward at each step, over the sessions (of those in `is_included` [N] bool) that reach it.
 
-    Lists of length T: `reward`, None where no session got there, and `num_sessions`. Users who are pleased stay, so
-    later steps are of other users than earlier ones.
+    Lists of length T: `reward`, None where no session reaches the step, and `num_sessions`. Satisfied users stay, so
+    later steps are of a different mix of users.
     """
     is_counted = evaluation.is_running if is_included is None else evaluation.is_running & is_included
     num_sessions = is_counted.sum(1)
@@ -205,24 +202,24 @@ def reward_by_step(evaluation: Evaluation, is_included: np.ndarray | None = None
 
 
 def reward_by_item_age(evaluation: Evaluation, facts: CatalogFacts) -> dict[str, list]:
-    """Mean reward of showings by the age of the item; each slot counts with the reward of its whole slate.
+    """Mean reward of exposures by the age of the item; each slot counts with the reward of its whole slate.
 
-    Lists of length B: `starts` (`BIN_STARTS`), `reward`, None for an empty bin, and `num_showings`.
+    Lists of length B: `starts` (`BIN_STARTS`), `reward`, None for an empty bin, and `num_exposures`.
     """
-    shown = _showings(evaluation, facts)
+    shown = _exposures(evaluation, facts)
     bins = _bins(shown.ages)
-    num_showings = np.bincount(bins, minlength=len(BIN_STARTS))
+    num_exposures = np.bincount(bins, minlength=len(BIN_STARTS))
     return {
         "starts": BIN_STARTS.tolist(),
-        "reward": _means(np.bincount(bins, shown.rewards, len(BIN_STARTS)), num_showings),
-        "num_showings": num_showings.tolist(),
+        "reward": _means(np.bincount(bins, shown.rewards, len(BIN_STARTS)), num_exposures),
+        "num_exposures": num_exposures.tolist(),
     }
 
 
 def reward_by_tenure(evaluation: Evaluation) -> dict[str, list]:
-    """Mean reward of a step, and mean return of a session, by the steps of logged history that the user brought.
+    """Mean reward of a step, and mean return of a session, by the logged steps of the user's history.
 
-    Lists of length B: `starts` (`BIN_STARTS`; bin 0 is the cold users), `reward` and `return`, None for an empty
+    Lists of length B: `starts` (`BIN_STARTS`; bin 0: cold-start users), `reward` and `return`, None for an empty
     bin, and `num_sessions`.
     """
     bins, size = _bins(evaluation.tenures), len(BIN_STARTS)
@@ -244,10 +241,10 @@ def _means(sums: np.ndarray, counts: np.ndarray) -> list[float | None]:
 
 
 def summary(evaluation: Evaluation, facts: CatalogFacts, oracle_returns: np.ndarray | None = None) -> dict[str, Any]:
-    """All metrics, ready for JSON: numbers, None where undefined, and the ramps as dicts of lists.
+    """All metrics as JSON values: numbers, None where undefined, and the curves as dicts of lists.
 
     `regret` is the mean of `regrets`, None without `oracle_returns` [N]; `session_length` is in steps, `churn` the
-    share of the users who left. `by_step_cold` is `by_step` over the users who brought no history.
+    share of the users who left. `by_step_cold` is `by_step` over cold-start users.
     """
     share_discovered, steps_to_discovery = discovery(evaluation, facts)
     return {

@@ -1,4 +1,4 @@
-"""Scores: returns on the scale from random, 0, to the planning oracle, 1, so that scenarios can be averaged."""
+"""Scores: returns on a scale where random is 0 and the planning oracle is 1, so that scenarios can be averaged."""
 
 from collections.abc import Collection, Iterable, Mapping
 
@@ -8,11 +8,11 @@ from benchmarks.running.rows import Row
 from benchmarks.suites import ONE, ZERO
 
 Seeds = Mapping[str, Collection[int]]
-"""By scenario, the seeds whose runs are scored, the references' runs of the same seeds being the ends of the scale."""
+"""By scenario, the seeds whose runs are scored; the scale is set by the references' runs of the same seeds."""
 
 
 def final_rows(rows: Iterable[Row]) -> list[Row]:
-    """The last evaluation of each agent x scenario x seed that did not fail; of a run made twice, the later one."""
+    """The last evaluation of each agent x scenario x seed that did not fail; of a repeated run, the later one."""
     last: dict[tuple[str, str, int], Row] = {}
     for row in rows:
         if row["status"] == "ok" and row["is_final"]:
@@ -21,17 +21,18 @@ def final_rows(rows: Iterable[Row]) -> list[Row]:
 
 
 def reference_seeds(rows: Iterable[Row]) -> dict[str, list[int]]:
-    """For each scenario, in the order of the rows, the seeds, rising, with final runs of both references."""
-    found: dict[str, dict[str, set[int]]] = {}
+    """For each scenario, in the order of the rows, the seeds, ascending, with final runs of both references."""
+    seeds: dict[str, dict[str, set[int]]] = {}
     for row in final_rows(rows):
-        found.setdefault(row["scenario"], {ZERO: set(), ONE: set()}).setdefault(row["agent"], set()).add(row["seed"])
-    return {scenario: sorted(of[ZERO] & of[ONE]) for scenario, of in found.items()}
+        seeds.setdefault(row["scenario"], {ZERO: set(), ONE: set()}).setdefault(row["agent"], set()).add(row["seed"])
+    return {scenario: sorted(of[ZERO] & of[ONE]) for scenario, of in seeds.items()}
 
 
 def compared_seeds(rows: Iterable[Row]) -> dict[str, list[int]]:
-    """For each scored scenario, the seeds of the references that everybody has who has runs in all scored scenarios.
+    """For each scored scenario, the seeds of the references that all ranked agents (with runs in every scored scenario)
+    share.
 
-    All seeds of the references where none is everybody's, or where the oracle is not above random with those that are.
+    All seeds of the references where no seed is shared, or where the oracle is not above random with the shared ones.
     """
     rows = list(rows)
     of_references = reference_seeds(rows)
@@ -49,8 +50,8 @@ def compared_seeds(rows: Iterable[Row]) -> dict[str, list[int]]:
 def scales(rows: Iterable[Row], seeds: Seeds | None = None) -> dict[str, tuple[float, float]]:
     """For each scenario, in the order of the rows, the mean final returns of random and of the planning oracle.
 
-    Both means are over `seeds`, by default those of `reference_seeds`. A scenario that has none of them, or where the
-    oracle is not above random, has no scale and so no scores.
+    Both means are over `seeds`, by default those of `reference_seeds`. A scenario without them, or where the oracle is
+    not above random, has no scale and no scores.
     """
     rows = list(rows)
     seeds = reference_seeds(rows) if seeds is None else seeds
@@ -58,30 +59,30 @@ def scales(rows: Iterable[Row], seeds: Seeds | None = None) -> dict[str, tuple[f
     for row in final_rows(rows):
         if row["seed"] in seeds.get(row["scenario"], ()):
             returns.setdefault(row["scenario"], {}).setdefault(row["agent"], []).append(row["return_mean"])
-    found = {}
+    by_scenario = {}
     for scenario, by_agent in returns.items():
         if ZERO in by_agent and ONE in by_agent:
             zero, one = float(np.mean(by_agent[ZERO])), float(np.mean(by_agent[ONE]))
             if zero < one:
-                found[scenario] = (zero, one)
-    return found
+                by_scenario[scenario] = (zero, one)
+    return by_scenario
 
 
 def scored(rows: Iterable[Row], seeds: Seeds | None = None) -> list[Row]:
     """Rows with `score` = (return_mean - random) / (planning oracle - random) and `score_sem` on the same scale.
 
-    Failed rows, rows of a scenario without a scale, and those of other seeds than `seeds` (by default those of
-    `reference_seeds`), come back as they are.
+    Failed rows, rows of scenarios without a scale, and rows of seeds outside `seeds` (by default `reference_seeds`) are
+    returned unchanged.
     """
     rows = list(rows)
     seeds = reference_seeds(rows) if seeds is None else seeds
     by_scenario = scales(rows, seeds)
-    found = []
+    result = []
     for row in rows:
         scenario = row["scenario"]
         if row["status"] == "ok" and scenario in by_scenario and row["seed"] in seeds[scenario]:
             zero, one = by_scenario[scenario]
             score, error = (row["return_mean"] - zero) / (one - zero), row["return_sem"] / (one - zero)
             row = {**row, "score": score, "score_sem": error}
-        found.append(row)
-    return found
+        result.append(row)
+    return result

@@ -28,7 +28,8 @@ from agents.references.bayes_filter_observed import BayesFilterObserved
 from agents.references.lookahead import HistoryBlindPolicy
 from agents.rollouts.evaluation import Evaluation, evaluate
 from agents.terminal import console, positive, warn
-from benchmarks.report.figures.cold_start_steps import LEAST_SESSIONS, draw_first_steps, step_rewards
+from benchmarks.report.figures.first_steps import MIN_SESSIONS, first_steps, step_rewards
+from benchmarks.report.figures.style import write_figure
 from benchmarks.running.rows import Row, provenance, write_rows
 from benchmarks.suites import HELD_OUT
 from recsim_env.atomic_file import write_atomically
@@ -46,7 +47,7 @@ def main(arguments: list[str]) -> int:
         prog="python -m benchmarks.experiments.cold_start",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         description="Play with trained models of Video, with new people, with people who bring a history, and without "
-        "reading any history. Writes first_steps.jsonl, first_steps.json (what is claimed) and first_steps.svg.",
+        "reading any history. Writes first_steps.jsonl, first_steps.json (what is claimed) and first_steps.png, .pdf, .svg.",
     )
     parser.add_argument(
         "--model",
@@ -61,7 +62,7 @@ def main(arguments: list[str]) -> int:
     parsed = parser.parse_args(arguments)
     on, origin = console(), provenance(arguments, "benchmarks.experiments.cold_start")
     try:
-        check_number("--sessions", parsed.sessions, LEAST_SESSIONS, 1_000_000, int)
+        check_number("--sessions", parsed.sessions, MIN_SESSIONS, 1_000_000, int)
         models = [load_network(path, "cpu", warn) for path in parsed.model]
         parsed.out.mkdir(parents=True, exist_ok=True)
         rows: list[Row] = []
@@ -74,7 +75,7 @@ def main(arguments: list[str]) -> int:
         write_atomically(
             parsed.out / "first_steps.json", (json.dumps({**found_out, **origin}, indent=1) + "\n").encode()
         )
-        write_atomically(parsed.out / "first_steps.svg", draw_first_steps(rows).encode())
+        write_figure(parsed.out / "first_steps", lambda: first_steps(rows))
         for rival, (difference, low, high) in found_out["without_history_minus"].items():
             on.print(
                 f"without history: {difference:+.1f} ({low:+.1f} to {high:+.1f}) against the {rival}", highlight=False

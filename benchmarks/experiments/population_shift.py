@@ -22,7 +22,8 @@ from agents.large_model.online import OnlineConfig, OnlineLearner
 from agents.large_model.rollout import play
 from agents.rollouts.evaluation import evaluate
 from agents.terminal import console, not_negative, positive, warn
-from benchmarks.report.figures.population_shift import draw_population_shift
+from benchmarks.report.figures.population_shift import population_shift as population_shift_figure
+from benchmarks.report.figures.style import write_figure
 from benchmarks.running.rows import Row, provenance, write_rows
 from recsim_env.atomic_file import write_atomically
 from recsim_env.config import Scenario, check_number
@@ -68,7 +69,7 @@ def main(arguments: list[str]) -> int:
         prog="python -m benchmarks.experiments.population_shift",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         description="Let a trained model of Video serve live sessions and go on learning from them, beside a frozen "
-        "copy; half-way other people come. Writes population_shift.jsonl and population_shift.svg.",
+        "copy; half-way other people come. Writes population_shift.jsonl and population_shift.png, .pdf, .svg.",
     )
     parser.add_argument(
         "--model", type=Path, required=True, metavar="PATH", help="what `run --keep` or `train --out` wrote"
@@ -87,7 +88,7 @@ def main(arguments: list[str]) -> int:
         parsed.out.mkdir(parents=True, exist_ok=True)
         rows, shift_at = _served(model, parsed, on.print)
         write_rows(parsed.out / "population_shift.jsonl", [{**row, **origin} for row in rows])
-        write_atomically(parsed.out / "population_shift.svg", draw_population_shift(rows, shift_at).encode())
+        write_figure(parsed.out / "population_shift", lambda: population_shift_figure(rows, shift_at))
     except (ValueError, OSError) as error:
         print(f"population_shift: {error}", file=sys.stderr)
         return 2
@@ -102,7 +103,7 @@ def _served(model: LargeModelNetwork, parsed: argparse.Namespace, tell: Callable
 
     def add(people: str, stage: _Stage) -> None:
         for policy, each in (("learning", model), ("frozen", frozen)):
-            where = {"policy": policy, "people": people, "live_steps": live_steps, "seed": parsed.seed}
+            where = {"policy": policy, "population": people, "live_steps": live_steps, "seed": parsed.seed}
             rows.append({**where, **stage.row(each)})
             tell(f"{live_steps:>9,} live steps  {people:<5}  {policy:<8}  return {rows[-1]['return_mean']:6.1f}")
 

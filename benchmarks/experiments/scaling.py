@@ -18,7 +18,8 @@ from agents.networks.schema import Schema
 from agents.terminal import console, not_negative, positive
 from benchmarks.experiments.gpu_runs import SCENARIO, large_model_cell
 from benchmarks.experiments.sigmoid_fit import Sigmoid, forecast
-from benchmarks.report.figures.scaling import draw_scaling
+from benchmarks.report.figures.scaling import scaling as scaling_figure
+from benchmarks.report.figures.style import write_figure
 from benchmarks.running.rows import Row, append_rows, provenance, read_rows
 from benchmarks.running.run import run_cell
 from recsim_env.atomic_file import write_atomically
@@ -46,7 +47,7 @@ def main(arguments: list[str]) -> int:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         description="Train presets for the same number of user-steps, fit a sigmoid of return over compute through all "
         "but the largest, and say how well it foretells the largest. Writes results.jsonl, forecast.json and "
-        "scaling.svg; presets that have rows already are not trained again.",
+        "scaling.png, .pdf, .svg; presets that have rows already are not trained again.",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder; made if missing")
     parser.add_argument("--preset", action="append", choices=PRESETS, help="repeat (default: tiny 1m 10m 30m 100m)")
@@ -88,9 +89,7 @@ def main(arguments: list[str]) -> int:
             on.print(f"{preset}: return {found[-1]['return_mean']:.1f} in {found[-1]['wall_s']:.0f} s", highlight=False)
         foretold = forecast(rows)
         write_atomically(parsed.out / "forecast.json", (json.dumps(foretold, indent=1) + "\n").encode())
-        write_atomically(
-            parsed.out / "scaling.svg", draw_scaling(rows, Sigmoid(**foretold["curve"]), foretold).encode()
-        )
+        write_figure(parsed.out / "scaling", lambda: scaling_figure(rows, Sigmoid(**foretold["curve"]), foretold))
         on.print(
             f"{foretold['held_out']}: foretold {foretold['foretold']:.1f}, found {foretold['found']:.1f}",
             highlight=False,

@@ -1,1 +1,1 @@
-"""Pictures of a board, a kind in each file; each is some small panels: side by side, or, on a phone, in a column."""
+"""Figures of a report: one kind a file, each a function of results that returns a Matplotlib figure."""

@@ -1,45 +1,34 @@
-"""Return over live steps of a policy that goes on learning and of a frozen one, when the people change half-way."""
+"""Return of a policy that keeps learning and of a frozen copy, when the population changes half-way."""
 
-import matplotlib
 import numpy as np
+from matplotlib.figure import Figure
 
-from benchmarks.report.figures.palette import FAINT, FAMILY_TONES
-from benchmarks.report.figures.panel import STYLE, TEXT, label_ends, margin_for, new_panel, svg_of
+from benchmarks.analysis.statistics import Z_95
+from benchmarks.report.figures.style import OTHERS, panels
 from benchmarks.running.rows import Row
 
-POLICIES = {"learning": "goes on learning", "frozen": "frozen"}
-_TITLE = "Other people come half-way"
 
-
-def draw_population_shift(rows: list[Row], shift_at: int) -> str:
-    """An SVG: mean return of evaluation sessions with its 95% interval, for each policy, and where the people change.
+def population_shift(rows: list[Row], shift_at: int) -> Figure:
+    """Mean return of evaluation sessions with its 95% interval, for each policy, and the time of the change.
 
     Args:
-        rows: with `policy`, `people`, `live_steps`, `return_mean`, `return_sem`.
+        rows: with `policy`, `population`, `live_steps`, `return_mean`, `return_sem`.
         shift_at: live steps before the change.
     """
-    with matplotlib.rc_context(STYLE):
-        figure, axes = new_panel(
-            _TITLE,
-            "live user-steps, thousands",
-            "return of a session, stars",
-            right=margin_for(POLICIES.values()),
-            width=420.0,
-            height=230.0,
-        )
-        ends = []
-        for policy, words in POLICIES.items():
-            own = sorted((row for row in rows if row["policy"] == policy), key=lambda row: row["live_steps"])
+    figure, (axes,) = panels(1, 1, (6.5, 3.4))
+    for policy, colour in (("learning", "C0"), ("frozen", "C1")):
+        label: str | None = policy
+        for population in dict.fromkeys(row["population"] for row in rows):
+            own = [row for row in rows if (row["policy"], row["population"]) == (policy, population)]
+            own.sort(key=lambda row: row["live_steps"])
             x, y, error = (np.array([row[key] for row in own]) for key in ("live_steps", "return_mean", "return_sem"))
-            x, half = x / 1e3, 1.96 * error
-            colour = FAMILY_TONES["learner"][0].light if policy == "learning" else FAMILY_TONES["reference"][0].light
-            people = np.array([row["people"] for row in own])
-            for part in (people == each for each in dict.fromkeys(people)):
-                axes.plot(x[part], y[part], color=colour, lw=1.4, marker="o", ms=2.5)
-                axes.fill_between(x[part], (y - half)[part], (y + half)[part], color=colour, alpha=0.14, lw=0)
-            ends.append((float(x[-1]), float(y[-1]), words, colour))
-        axes.axvline(shift_at / 1e3, color=FAINT.light, lw=0.9, ls=(0, (4, 2)))
-        axes.text(shift_at / 1e3, axes.get_ylim()[1], "  other people", size=TEXT - 0.5, color=FAINT.light, va="top")
-        axes.set_xlim(0.0, max(row["live_steps"] for row in rows) / 1e3)
-        label_ends(axes, ends)
-        return svg_of(figure, _TITLE)
+            axes.plot(x / 1e3, y, color=colour, marker="o", ms=3.0, label=label)
+            axes.fill_between(x / 1e3, y - Z_95 * error, y + Z_95 * error, color=colour, alpha=0.15, lw=0)
+            label = None
+    axes.axvline(shift_at / 1e3, color=OTHERS, ls="--", label="population changes")
+    axes.set_title("Change of population")
+    axes.set_xlabel("live user-steps (thousands)")
+    axes.set_ylabel("return (rating points per session)")
+    axes.margins(x=0.01)
+    axes.legend()
+    return figure

@@ -1,56 +1,38 @@
-"""Return over compute for models of several sizes, with the curve that foretells the largest."""
+"""Return against training compute for models of several sizes, with the curve that predicts the largest."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from matplotlib.ticker import LogLocator, NullLocator
+from matplotlib.figure import Figure
 
-from benchmarks.report.figures.palette import FAINT, FAMILY_TONES
-from benchmarks.report.figures.panel import label_ends, margin_for, new_panel, svg_of
+from benchmarks.analysis.statistics import Z_95
+from benchmarks.report.figures.style import OTHERS, panels
 from benchmarks.running.rows import Row
 
 
-def _as_power_of_ten(value: float, _: object) -> str:
-    """A mark of a logarithmic axis in plain text, which every viewer of an SVG can draw."""
-    return "10" + str(round(np.log10(value))).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-
-
-def draw_scaling(rows: list[Row], curve: Any, forecast: dict[str, Any]) -> str:
-    """An SVG: every evaluation with its 95% interval over sessions, a line for each size, the curve, the forecast.
+def scaling(rows: list[Row], curve: Callable[[np.ndarray], np.ndarray], forecast: dict[str, Any]) -> Figure:
+    """Every evaluation with its 95% interval over sessions, a line for each size, and the fitted curve.
 
     Args:
         rows: with `operations`, `return_mean`, `return_sem`.
-        curve: from operations [n] to returns [n].
-        forecast: as `benchmarks.experiments.sigmoid_fit.forecast` has it.
+        curve: maps operations [n] to returns [n].
+        forecast: from `benchmarks.experiments.sigmoid_fit.forecast`.
     """
     points = [row for row in rows if row["status"] == "ok" and row["env_steps"] > 0]
-    agents = list(dict.fromkeys(row["agent"] for row in points))
-    presets = {agent: agent.removeprefix("large-model-") for agent in agents}
-    names = [f"{name} (held out)" if agent == forecast["held_out"] else name for agent, name in presets.items()]
-    title = "Return over compute"
-    figure, axes = new_panel(
-        title,
-        "floating-point operations of training",
-        "return of a session, stars",
-        right=margin_for([*names, "sigmoid"]),
-        width=420.0,
-        height=240.0,
-    )
+    figure, (axes,) = panels(1, 1, (6.5, 3.6))
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator())
-    axes.xaxis.set_major_formatter(_as_power_of_ten)
-    axes.xaxis.set_minor_locator(NullLocator())
-    tones, ends = FAMILY_TONES["learner"], []
-    for number, (agent, name) in enumerate(zip(agents, names, strict=True)):
+    for agent in dict.fromkeys(row["agent"] for row in points):
         own = sorted((row for row in points if row["agent"] == agent), key=lambda row: row["operations"])
-        x, y, half = (np.array([row[key] for row in own]) for key in ("operations", "return_mean", "return_sem"))
-        colour = tones[number % len(tones)].light
-        axes.errorbar(x, y, 1.96 * half, color=colour, lw=1.2, marker="o", ms=2.5, elinewidth=0.7)
-        ends.append((float(x[-1]), float(y[-1]), name, colour))
-    every = np.array([row["operations"] for row in points])
-    x = np.geomspace(every.min(), every.max(), 200)
-    axes.plot(x, curve(x), color=FAINT.light, lw=1.0, ls=(0, (4, 2)), zorder=1.5)
-    ends.append((float(x[-1]), float(curve(x)[-1]), "sigmoid", FAINT.light))
-    axes.set_xlim(every.min() / 1.3, every.max() * 1.3)
-    label_ends(axes, ends)
-    return svg_of(figure, title)
+        x, y, error = (np.array([row[key] for row in own]) for key in ("operations", "return_mean", "return_sem"))
+        label = agent.removeprefix("large-model-") + (" (held out)" if agent == forecast["held_out"] else "")
+        axes.errorbar(x, y, Z_95 * error, marker="o", ms=3.0, elinewidth=0.8, label=label)
+    operations = np.array([row["operations"] for row in points])
+    x = np.geomspace(operations.min(), operations.max(), 200)
+    axes.plot(x, curve(x), color=OTHERS, ls="--", zorder=1.5, label="fitted sigmoid")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0e}".replace("e+", "e"))
+    axes.set_title("Return against compute")
+    axes.set_xlabel("floating-point operations of training")
+    axes.set_ylabel("return (rating points per session)")
+    axes.legend()
+    return figure

@@ -186,7 +186,7 @@ def test_reward_by_item_age_has_bins_of_powers_of_two():
     found = reward_by_item_age(make_evaluation(), make_facts())
     assert found["starts"][:6] == [0, 1, 2, 4, 8, 16]
     assert found["reward"][:6] == [None, 3.0, 2.0, None, pytest.approx(16 / 6), None]
-    assert found["num_showings"] == [0, 1, 1, 0, 6] + [0] * (NUM_BINS - 5)
+    assert found["num_exposures"] == [0, 1, 1, 0, 6] + [0] * (NUM_BINS - 5)
 
 
 def test_every_slot_counts_with_the_reward_of_its_slate():
@@ -194,7 +194,7 @@ def test_every_slot_counts_with_the_reward_of_its_slate():
     slates = dataclasses.replace(slates, start_times=np.array([12, 12]), rewards=np.array([[2.0, 5.0]]))
     found = reward_by_item_age(slates, make_facts())
     assert (found["reward"][0], found["reward"][4]) == (2.0, 3.5)
-    assert sum(found["num_showings"]) == 3
+    assert sum(found["num_exposures"]) == 3
 
 
 def test_reward_by_tenure_keeps_cold_users_apart():
@@ -238,9 +238,9 @@ def test_summaries_of_a_real_world_are_json_in_their_ranges(slate_size):
         assert 0.0 < found[name] < 1.0
     assert 0.0 < found["intra_list_diversity"] < 2.0
     assert 0.0 <= found["steps_to_discovery"] < 25.0  # the life of an item in News
-    assert 7.0 < found["novelty"] < 10.0  # log2 of the 200 items on the shelf is 7.6
+    assert 7.0 < found["novelty"] < 10.0  # log2 of the 200 items available is 7.6
     by_step, by_age, by_tenure = found["by_step"], found["by_item_age"], found["by_tenure"]
     assert sum(by_step["num_sessions"]) == evaluation.lengths.sum()
-    assert sum(by_age["num_showings"]) == evaluation.lengths.sum() * slate_size
+    assert sum(by_age["num_exposures"]) == evaluation.lengths.sum() * slate_size
     assert sum(by_tenure["num_sessions"]) == 24
     assert by_tenure["return"][0] == pytest.approx(evaluation.returns.mean())

@@ -11,7 +11,7 @@ from agents.large_model.model import LargeModelNetwork
 from agents.networks.schema import Schema
 from agents.saved_tensors import save_tensors
 from benchmarks.experiments import population_shift
-from benchmarks.report.figures.population_shift import draw_population_shift
+from benchmarks.report.figures.population_shift import population_shift as population_shift_figure
 
 SMALL = ["--rounds", "2", "--sessions", "4", "--evaluate-every", "1", "--evaluation-sessions", "6"]
 
@@ -28,9 +28,9 @@ def test_both_policies_are_evaluated_in_the_same_sessions_before_and_after_the_c
     out = tmp_path / "out"
     assert population_shift.main(["--model", str(kept), "--out", str(out), *SMALL]) == 0
     rows = [json.loads(line) for line in (out / "population_shift.jsonl").read_text().splitlines()]
-    found = {(row["policy"], row["people"]): [] for row in rows}
+    found = {(row["policy"], row["population"]): [] for row in rows}
     for row in rows:
-        found[row["policy"], row["people"]].append(row)
+        found[row["policy"], row["population"]].append(row)
     assert {key: len(own) for key, own in found.items()} == {
         (policy, people): 3 for policy in ("learning", "frozen") for people in ("home", "other")
     }
@@ -40,7 +40,7 @@ def test_both_policies_are_evaluated_in_the_same_sessions_before_and_after_the_c
         assert len({row["return_mean"] for row in frozen}) == 1  # the same policy in the same sessions
     first = [found[policy, "home"][0]["return_mean"] for policy in ("learning", "frozen")]
     assert first[0] == first[1]
-    assert (out / "population_shift.svg").read_text().startswith("<svg")
+    assert (out / "population_shift.svg").exists()
     assert {"command", "commit", "machine", "date"} <= set(rows[0])
 
 
@@ -55,12 +55,12 @@ def test_a_second_run_gives_the_same_rows_in_the_place_of_the_first(kept, tmp_pa
 
 def test_the_picture_names_both_policies_and_the_change():
     rows = [
-        {"policy": policy, "people": people, "live_steps": steps, "return_mean": 50.0, "return_sem": 2.0}
+        {"policy": policy, "population": people, "live_steps": steps, "return_mean": 50.0, "return_sem": 2.0}
         for policy in ("learning", "frozen")
         for people, steps in (("home", 0), ("home", 1_000), ("other", 1_000), ("other", 2_000))
     ]
-    svg = draw_population_shift(rows, 1_000)
-    assert all(words in svg for words in ("goes on learning", "frozen", "other people", "user-steps"))
+    axes = population_shift_figure(rows, 1_000).axes[0]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["learning", "frozen", "population changes"]
 
 
 def test_a_file_in_which_another_agent_was_kept_is_said_in_one_line(tmp_path, capsys):

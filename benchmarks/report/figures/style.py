@@ -1,0 +1,141 @@
+"""Style of all figures: colours, light and dark scheme, a grid of panels, and files."""
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from PIL import Image
+
+from benchmarks.analysis.leaderboard import REFERENCES, Leaderboard
+from recsim_env.atomic_file import write_atomically
+
+CYCLE = (
+    *("#2878c8", "#d9651a", "#26905a", "#9a5cc4", "#c9427c"),
+    *("#96800d", "#1893a5", "#96694a", "#5d6dd1", "#b8524b"),
+)
+"""Colours of agents, legible on white and on dark paper."""
+FAMILY_COLOURS = dict(
+    zip(("reinforcement", "library", "bandit", "supervised", "own", "rule"), CYCLE, strict=False), reference="#7d8690"
+)
+OTHERS = "#9aa1a9"
+"""Of agents without a name in the figure."""
+
+_REFERENCE_DASHES: Sequence[Any] = ((0, (1, 2)), (0, (5, 2, 1, 2)), (0, (5, 2)), "-")
+"""Of `REFERENCES`."""
+
+
+def scheme(*, paper: str, ink: str, grid: str) -> dict[str, Any]:
+    """Matplotlib settings of figures on a paper of that colour."""
+    inked = ("text.color", "axes.labelcolor", "axes.titlecolor", "xtick.labelcolor", "ytick.labelcolor")
+    lines = ("axes.edgecolor", "grid.color", "xtick.color", "ytick.color")
+    return {
+        **dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), paper),
+        **dict.fromkeys(inked, ink),
+        **dict.fromkeys(lines, grid),
+        "font.family": "DejaVu Sans",
+        "font.size": 9.0,
+        "axes.titlesize": 10.0,
+        "axes.titleweight": "bold",
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.prop_cycle": matplotlib.cycler(color=CYCLE),
+        "grid.linewidth": 0.6,
+        "legend.frameon": False,
+        "lines.linewidth": 1.5,
+        "text.parse_math": False,
+        "svg.fonttype": "path",  # readable without the font, in every viewer
+        "svg.hashsalt": "recsim-env",
+        "pdf.fonttype": 42,
+    }
+
+
+LIGHT = scheme(paper="#ffffff", ink="#22272d", grid="#d5dade")
+DARK = scheme(paper="#15181c", ink="#dfe3e8", grid="#3d444d")
+
+_DPI = 90
+_UNDATED: dict[str, Any] = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
+
+
+def panels(num_panels: int, num_columns: int, size: tuple[float, float], **options: Any) -> tuple[Figure, list[Axes]]:
+    """A figure with a grid of panels, each of `size` in inches; `options` are those of `Figure.subplots`."""
+    num_columns = min(num_panels, num_columns)
+    num_rows = -(-num_panels // num_columns)
+    figure = Figure(figsize=(size[0] * num_columns, size[1] * num_rows), layout="constrained")
+    grid = figure.subplots(num_rows, num_columns, squeeze=False, **options).ravel()
+    for unused in grid[num_panels:]:
+        unused.set_visible(False)
+    for above in grid[max(0, num_panels - num_columns) : num_panels]:
+        above.tick_params(labelbottom=True)
+    return figure, list(grid[:num_panels])
+
+
+def short(name: str) -> str:
+    """The end of a name that is too long for a figure."""
+    return name if len(name) <= 26 else f"…{name[-25:]}"
+
+
+def line_styles(leaderboard: Leaderboard) -> dict[str, dict[str, Any]]:
+    """Line properties of each agent, the same in every figure; references are grey, untrained agents dashed."""
+    trained = {standing.agent for standing in leaderboard.learners}
+    first = leaderboard.highlights(len(CYCLE))
+    rest = [each.agent for each in leaderboard.standings if each.is_deployable and each.agent not in first]
+    styles: dict[str, dict[str, Any]] = {
+        name: {"color": CYCLE[n % len(CYCLE)], "ls": "-" if name in trained else (0, (4, 1.5))}
+        for n, name in enumerate([*first, *rest])
+    }
+    dashes = dict(zip(REFERENCES, _REFERENCE_DASHES, strict=True))
+    for name in [name for name in leaderboard.by_agent if name not in styles]:
+        styles[name] = {"color": FAMILY_COLOURS["reference"], "ls": dashes.get(name, "-"), "lw": 1.1}
+    return styles
+
+
+def legend(figure: Figure, styles: Mapping[str, Mapping[str, Any]]) -> None:
+    """A legend below the panels: a line or marker for each name."""
+    handles: list[Artist] = [Line2D([], [], label=short(name), **style) for name, style in styles.items()]
+    width = 0.65 + 0.085 * max(len(short(name)) for name in styles)
+    num_columns = max(1, min(len(handles), int(figure.get_figwidth() / width)))
+    figure.legend(handles=handles, loc="outside lower center", ncols=num_columns)
+
+
+def family_legend(figure: Figure, families: Sequence[str]) -> None:
+    """A legend below the panels: a dot for each family of agents."""
+    colours = {family: colour for family, colour in FAMILY_COLOURS.items() if family in families}
+    legend(figure, {family: {"color": colour, "ls": "", "marker": "o"} for family, colour in colours.items()})
+
+
+def write_figure(path: Path, draw: Callable[[], Figure | None]) -> tuple[bytes, bytes] | None:
+    """Write a figure as PNG, PDF and SVG to `path` with these suffixes.
+
+    Returns:
+        SVG in the light and in the dark scheme; None if there is nothing to draw.
+    """
+    with matplotlib.rc_context(LIGHT):
+        figure = draw()
+        if figure is None:
+            return None
+        files = {suffix: _file(figure, suffix) for suffix in ("png", "pdf", "svg")}
+    for suffix, content in files.items():
+        write_atomically(path.with_suffix(f".{suffix}"), content)
+    with matplotlib.rc_context(DARK):
+        dark = draw()
+        return files["svg"], _file(dark, "svg") if dark else b""
+
+
+def _file(figure: Figure, suffix: str) -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, format=suffix, dpi=_DPI, metadata=_UNDATED[suffix])
+    if suffix != "png":
+        return file.getvalue()
+    small = io.BytesIO()
+    Image.open(file).convert("RGB").quantize(64, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(
+        small, "PNG", optimize=True
+    )
+    return small.getvalue()
