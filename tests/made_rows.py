@@ -178,3 +178,21 @@ def _final(level: float, returns: np.ndarray, generator: np.random.Generator) ->
         },
         "settings": {"learning_rate": 3e-4, "width": 64} if level not in _LEVELS.values() else {},
     }
+
+
+ENDS = (("random", 20.0), ("planning-oracle", 60.0))
+"""Returns of the references in `with_references`."""
+
+
+def final_row(agent: str, value: float, scenario: str = "Video", seed: int = 0, **others: Any) -> dict[str, Any]:
+    """A final row with ten sessions of the same return."""
+    family = {"random": "reference", "planning-oracle": "reference", "popularity": "rule"}.get(agent, "reinforcement")
+    row = {"suite": "small", "agent": agent, "family": family, "scenario": scenario, "seed": seed, "env_steps": 0}
+    row |= {"run": f"{agent} {scenario} {seed}", "version": "0.1.0", "is_final": True, "status": "ok", "wall_s": 0.0}
+    row |= {"return_mean": value, "return_sem": 1.0, "returns": [value] * 10, "settings": {}}
+    return {**row, "session_length_mean": 40.0, "churn": 0.1, **_ORIGIN, **others}
+
+
+def with_references(*rows: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows and those of both references in Video with seed 0."""
+    return [*(final_row(agent, value) for agent, value in ENDS), *rows]

@@ -1,8 +1,8 @@
 """Bootstrap of scores over seeds, or over evaluation sessions where a scenario has one seed.
 
-The spread of runs over seeds includes the noise of their evaluation sessions, so resampling sessions as well would count
-it twice. Runs of one seed share their catalogue and their sessions. Every agent, and the references that set the scale
-of the scores, is resampled alike: differences between agents stay paired.
+The spread of runs over seeds includes the noise of their evaluation sessions, so resampling sessions as well would
+count it twice. Runs of one seed share their catalogue and their sessions. Every agent, and the references that set the
+scale of the scores, is resampled alike: differences between agents stay paired.
 
 Shape legend: R runs of an agent in a scenario, S seeds of the scenario, N evaluation sessions of a run, D bootstrap
 draws.

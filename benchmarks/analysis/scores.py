@@ -83,6 +83,6 @@ def scored(rows: Iterable[Row], seeds: Seeds | None = None) -> list[Row]:
         if row["status"] == "ok" and scenario in by_scenario and row["seed"] in seeds[scenario]:
             zero, one = by_scenario[scenario]
             score, error = (row["return_mean"] - zero) / (one - zero), row["return_sem"] / (one - zero)
-            row = {**row, "score": score, "score_sem": error}
+            row = {**row, "score": score, "score_sem": error}  # type: ignore[typeddict-unknown-key]
         result.append(row)
     return result

@@ -48,7 +48,7 @@ def performance_profile(scores: Scores, thresholds: Sequence[float] | np.ndarray
 
 
 def probability_of_improvement(x: Scores, y: Scores) -> np.ndarray:
-    """[*] mean over tasks of P(X > Y) + P(X = Y) / 2, with X and Y runs of `x` and `y` that share a seed (a position)."""
+    """[*] mean over tasks of P(X > Y) + P(X = Y) / 2, X and Y being runs of the same seed."""
     first, second = _checked(x), _checked(y)
     if first.keys() != second.keys():
         raise ValueError(f"y: has the tasks {', '.join(second)}, must have those of x: {', '.join(first)}")

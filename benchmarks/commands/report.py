@@ -50,7 +50,6 @@ def write_and_show(
     """Write the report and print its summary. `expected`: as for `report.write_report`."""
     from benchmarks.report.report import write_report  # Matplotlib takes a second
 
-    report = write_report(directory, rows, expected)
-    screen.print(Markdown(report.answer))
+    screen.print(Markdown(write_report(directory, rows, expected)))
     screen.print(f"{directory / 'report.html'}\n{directory / 'report.md'}", highlight=False)
     return 0

@@ -14,7 +14,7 @@ from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 from markupsafe import Markup
 
-from agents.registry import reads_evaluation_catalog
+from agents.registry import UnknownAgentError, entry_named
 from benchmarks.analysis.leaderboard import Leaderboard
 from benchmarks.analysis.scores import reference_seeds
 from benchmarks.report import tables
@@ -74,7 +74,7 @@ def write_report(directory: Path, rows: Iterable[Row], expected: Iterable[tables
         "figures": figures,
         "missing": tables.missing_runs(leaderboard, expected),
         "reference_seeds": reference_seeds(leaderboard.rows),
-        "readers": [agent for agent in leaderboard.family_of if reads_evaluation_catalog(agent)],
+        "readers": [agent for agent in leaderboard.family_of if _reads_evaluation_catalog(agent)],
     }
     report = environment.get_template("report.md.j2").render(content)
     report = re.sub(r"\n{3,}", "\n\n", report).strip() + "\n"
@@ -82,6 +82,17 @@ def write_report(directory: Path, rows: Iterable[Row], expected: Iterable[tables
     page = html(report, figures)
     write_atomically(directory / "report.html", page.encode(errors="replace"))
     return report.split("\n## ", 1)[0]
+
+
+def _reads_evaluation_catalog(agent: str) -> bool:
+    """Whether it was trained on feedback about the evaluation's items; False if its class is not installed here."""
+    try:
+        entry = entry_named(agent)
+        return entry.reads_evaluation_catalog or getattr(
+            entry.agent_class() if entry.family == "own" else None, "reads_evaluation_catalog", False
+        )
+    except UnknownAgentError:
+        return False
 
 
 def markdown_text(value: Any) -> Any:

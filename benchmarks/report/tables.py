@@ -46,7 +46,7 @@ def summary_table(leaderboard: Leaderboard, missing: list[RunKey]) -> Table:
         ["failed runs", str(failed)],
         ["missing runs", f"{len(missing):,}"],
     ]
-    best, runner_up = (leaderboard.deployable + [None, None])[:2]  # type: ignore[list-item, operator]
+    best, runner_up = (*leaderboard.deployable, None, None)[:2]
     if best:
         rows.append(["best agent", f"{best.agent}: score {text_of(best.score)}"])
     if best and runner_up:
@@ -78,7 +78,14 @@ def score_table(leaderboard: Leaderboard) -> Table:
         values = [standing.gap, *(standing.scores.get(scenario) for scenario in scenarios)]
         cells = [NONE if each is None else decimals(each.value) for each in values]
         rows.append(
-            [str(rank) if is_ranked else "", standing.agent, standing.family, text_of(standing.score), *cells, _seeds(standing)]
+            [
+                str(rank) if is_ranked else "",
+                standing.agent,
+                standing.family,
+                text_of(standing.score),
+                *cells,
+                _seeds(standing),
+            ]
         )
     columns = ["rank", "agent", "family", "score (95% interval)", "optimality gap", *scenarios, "seeds"]
     return Table(columns=columns, rows=rows, num_text_columns=3)
@@ -229,9 +236,7 @@ def provenance_table(leaderboard: Leaderboard) -> Table:
         versions = ", ".join(f"{name} {number}" for name, number in row.get("versions", {}).items())
         origin = (row.get("command", "?"), row.get("commit", "?"), row.get("machine", "?"), versions)
         dates.setdefault(origin, []).append(row.get("date", "?")[:10])
-    rows = [
-        [*origin, " to ".join(sorted({min(days), max(days)})), f"{len(days):,}"] for origin, days in dates.items()
-    ]
+    rows = [[*origin, " to ".join(sorted({min(days), max(days)})), f"{len(days):,}"] for origin, days in dates.items()]
     columns = ["command", "commit", "machine", "versions", "date", "rows"]
     return Table(columns=columns, rows=rows, num_text_columns=5)
 

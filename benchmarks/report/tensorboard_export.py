@@ -13,11 +13,11 @@ _CURVES = {
     "churn": "churn",
     "seconds_of_learning": "wall_s",
 }
-"""Tag of each curve against user-steps, and the key of the rows that it shows."""
+"""Tag of each curve against user-steps, with its key in rows."""
 
 
 def write_events(directory: Path, rows: Iterable[Row]) -> None:
-    """Write `<scenario>/<agent>/seed-<seed>/` below `directory`; what a row lacks is left out.
+    """Write `<scenario>/<agent>/seed-<seed>/` in `directory`; missing values are left out.
 
     Raises:
         ResultsError: TensorBoard is not installed.
@@ -38,7 +38,7 @@ def write_events(directory: Path, rows: Iterable[Row]) -> None:
 
 
 def scalars(row: Row) -> dict[str, float]:
-    """What a row has to show, by tag; the metrics of a final row below `metrics/`."""
-    found = {tag: row[key] for tag, key in _CURVES.items() if key in row}
+    """Values of a row by tag; metrics of a final row under `metrics/`."""
+    curves = {tag: row[key] for tag, key in _CURVES.items() if key in row}  # type: ignore[literal-required]
     metrics = row.get("metrics") or {}
-    return found | {f"metrics/{name}": value for name, value in metrics.items() if value is not None}
+    return curves | {f"metrics/{name}": value for name, value in metrics.items() if value is not None}

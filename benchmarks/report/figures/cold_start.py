@@ -56,7 +56,7 @@ def cold_start(leaderboard: Leaderboard) -> Figure | None:
         labels = [1 + n if starts is None else starts[n] for n in bins]
         every = -(-len(bins) // 6)
         axis.set_xticks(range(0, len(bins), every), [f"{_short(label)}" for label in labels][::every])
-    axes[0].set_ylabel("reward (rating points per step)", size=8)
+    axes[0].set_ylabel("reward (rating points)", size=8)
     legend(figure, {name: styles[name] for name in shown})
     return figure
 
@@ -67,7 +67,9 @@ def curve_values(rows: list[Row], kind: str) -> np.ndarray:
     values = np.full((_length(rows, kind), len(curves)), np.nan)
     for n, each in enumerate(curves):
         counts = each.get("num_exposures") or each["num_sessions"]
-        rewards = [np.nan if r is None or k < MIN_COUNT else r for r, k in zip(each["reward"], counts, strict=True)]
+        rewards = [
+            np.nan if r is None or (k or 0) < MIN_COUNT else r for r, k in zip(each["reward"], counts, strict=True)
+        ]
         values[: len(rewards), n] = rewards
     return values
 

@@ -3,18 +3,19 @@
 Shape legend: T steps of a session.
 """
 
+from typing import Any
+
 import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.analysis.statistics import Z_95
 from benchmarks.report.figures.style import panels
-from benchmarks.running.rows import Row
 
 MIN_SESSIONS = 30
 """Means of fewer sessions are not drawn."""
 
 
-def first_steps(rows: list[Row]) -> Figure:
+def first_steps(rows: list[dict[str, Any]]) -> Figure:
     """Mean reward of each step with its 95% interval over the sessions that are still running, for each policy.
 
     Args:
@@ -30,13 +31,13 @@ def first_steps(rows: list[Row]) -> Figure:
         axes.fill_between(x, mean - half, mean + half, color=line.get_color(), alpha=0.15, lw=0)
     axes.set_title("Reward by step of the session")
     axes.set_xlabel("step of the session")
-    axes.set_ylabel("reward (rating points per step)")
+    axes.set_ylabel("reward (rating points)")
     axes.margins(x=0.0)
     axes.legend()
     return figure
 
 
-def step_rewards(rows: list[Row]) -> tuple[np.ndarray, np.ndarray]:
+def step_rewards(rows: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
     """[T] mean reward of each step over the running sessions of all seeds, and its standard error."""
     sums, squares, number = (np.sum([row[name] for row in rows], 0) for name in ("rewards", "squares", "num_running"))
     mean = sums / np.maximum(number, 1)

@@ -43,9 +43,9 @@ def curve(rows: list[Row], along: str, value: str = "return_mean", error: str = 
         group = [runs[n] for runs in by_seed.values() if len(runs) > n]
         values = np.array([row[value] for row in group])  # type: ignore[literal-required]
         over_seeds = values.std(ddof=1) if len(values) > 1 else 0.0
-        spread = max(over_seeds, np.mean([row[error] for row in group]))  # type: ignore[literal-required]
-        x = np.mean([row[along] for row in group])  # type: ignore[literal-required]
-        points.append((x, values.mean(), Z_95 * spread / np.sqrt(len(values))))
+        spread = max(float(over_seeds), float(np.mean([row[error] for row in group])))  # type: ignore[literal-required]
+        position = np.mean([row[along] for row in group])  # type: ignore[literal-required]
+        points.append((position, values.mean(), Z_95 * spread / np.sqrt(len(values))))
     x, mean, half = np.array(points, np.float64).reshape(-1, 3).T
     return Curve(x=x, mean=mean, half=half)
 
@@ -83,7 +83,7 @@ def learning_curves(leaderboard: Leaderboard, along: str = STEPS) -> Figure | No
             axis.xaxis.set_minor_formatter("")
         axis.margins(x=0.02)
         axis.set_xlabel("user-steps of training" if along == STEPS else "seconds of training")
-    axes[0].set_ylabel("return (rating points per session)")
+    axes[0].set_ylabel("return (rating points)")
     others = {"other learners": {"color": OTHERS, "lw": 0.8, "alpha": 0.6}} if len(agents) > _NUM_HIGHLIGHTS else {}
     legend(figure, {name: styles[name] for name in shown if name in styles} | others)
     return figure

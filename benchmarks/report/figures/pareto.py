@@ -1,5 +1,7 @@
 """Score against diversity, coverage and exposure of new items, with the Pareto front."""
 
+from typing import Any
+
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -57,7 +59,7 @@ def pareto(leaderboard: Leaderboard) -> Figure | None:
     return figure
 
 
-def _marker_styles(leaderboard: Leaderboard, named: list[str]) -> dict[str, dict[str, object]]:
+def _marker_styles(leaderboard: Leaderboard, named: list[str]) -> dict[str, dict[str, Any]]:
     """Coloured dots for deployable agents; grey shapes for references."""
     shapes = dict(zip(REFERENCES, ("v", "s", "D", "^"), strict=True))
     lines = line_styles(leaderboard)

@@ -1,14 +1,15 @@
 """Return of a policy that keeps learning and of a frozen copy, when the population changes half-way."""
 
+from typing import Any
+
 import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.analysis.statistics import Z_95
 from benchmarks.report.figures.style import OTHERS, panels
-from benchmarks.running.rows import Row
 
 
-def population_shift(rows: list[Row], shift_at: int) -> Figure:
+def population_shift(rows: list[dict[str, Any]], shift_at: int) -> Figure:
     """Mean return of evaluation sessions with its 95% interval, for each policy, and the time of the change.
 
     Args:
@@ -28,7 +29,7 @@ def population_shift(rows: list[Row], shift_at: int) -> Figure:
     axes.axvline(shift_at / 1e3, color=OTHERS, ls="--", label="population changes")
     axes.set_title("Change of population")
     axes.set_xlabel("live user-steps (thousands)")
-    axes.set_ylabel("return (rating points per session)")
+    axes.set_ylabel("return (rating points)")
     axes.margins(x=0.01)
     axes.legend()
     return figure

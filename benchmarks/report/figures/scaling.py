@@ -33,6 +33,6 @@ def scaling(rows: list[Row], curve: Callable[[np.ndarray], np.ndarray], forecast
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0e}".replace("e+", "e"))
     axes.set_title("Return against compute")
     axes.set_xlabel("floating-point operations of training")
-    axes.set_ylabel("return (rating points per session)")
+    axes.set_ylabel("return (rating points)")
     axes.legend()
     return figure

@@ -47,7 +47,7 @@ def headroom_figure(leaderboard: Leaderboard) -> Figure | None:
         }
         for scenario in leaderboard.scenarios
     }
-    return _dot_panels(leaderboard, agents, returns, "return (rating points per session)", sharex=False)
+    return _dot_panels(leaderboard, agents, returns, "return (rating points)", sharex=False)
 
 
 def _dot_panels(
@@ -61,6 +61,6 @@ def _dot_panels(
     for axis, (title, by_agent) in zip(axes, estimates.items(), strict=True):
         dots(axis, agents, by_agent, leaderboard.family_of)
         axis.set_title(title)
-        axis.set_xlabel(label if len(label) < 10 or len(estimates) == 1 else "return")
+        axis.set_xlabel(label)
     family_legend(figure, [leaderboard.family_of[agent] for agent in agents])
     return figure

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+from cycler import cycler
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -30,7 +31,7 @@ _REFERENCE_DASHES: Sequence[Any] = ((0, (1, 2)), (0, (5, 2, 1, 2)), (0, (5, 2)),
 """Of `REFERENCES`."""
 
 
-def scheme(*, paper: str, ink: str, grid: str) -> dict[str, Any]:
+def scheme(*, paper: str, ink: str, grid: str) -> dict[Any, Any]:
     """Matplotlib settings of figures on a paper of that colour."""
     inked = ("text.color", "axes.labelcolor", "axes.titlecolor", "xtick.labelcolor", "ytick.labelcolor")
     lines = ("axes.edgecolor", "grid.color", "xtick.color", "ytick.color")
@@ -46,7 +47,7 @@ def scheme(*, paper: str, ink: str, grid: str) -> dict[str, Any]:
         "axes.axisbelow": True,
         "axes.spines.top": False,
         "axes.spines.right": False,
-        "axes.prop_cycle": matplotlib.cycler(color=CYCLE),
+        "axes.prop_cycle": cycler(color=CYCLE),
         "grid.linewidth": 0.6,
         "legend.frameon": False,
         "lines.linewidth": 1.5,
