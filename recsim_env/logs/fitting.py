@@ -64,23 +64,17 @@ def fit_ratings(log: RatingsLog, *, num_factors: int = 16, seed: int = 0) -> Fit
     factorization = fit_factors(*ratings, num_users, num_items, num_factors, start)
     covariates = np.c_[np.ones(num_items), appeal, log.item_features]
     model = draw_ordinal_model(*ratings, factorization, covariates, posterior)
+    descriptions = ("item_ids", "titles", "item_topics", "topic_names", "item_features", "feature_names")
+    descriptions += ("user_ids", "user_profiles", "profile_names")
     return FittedWorld(
-        item_ids=log.item_ids,
-        titles=log.titles,
+        **{name: getattr(log, name) for name in descriptions},
         item_factors=model.factors,
-        item_topics=log.item_topics,
-        topic_names=log.topic_names,
         quality=model.quality,
         appeal=appeal,
-        item_features=log.item_features,
-        feature_names=log.feature_names,
         num_item_ratings=num_item_ratings,
-        user_ids=log.user_ids,
         interests=model.interests,
         rating_bias=model.bias,
         rating_scale=model.scale,
-        user_profiles=log.user_profiles,
-        profile_names=log.profile_names,
         num_user_ratings=np.bincount(log.users, minlength=num_users),
         rating_cuts=model.cuts,
         fit_facts={

@@ -9,11 +9,9 @@ Shape legend: R rows, C columns, G categories.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
-from recsim_env.logs.json_arrays import rounded, symmetric, triangle
 from recsim_env.logs.normal_distribution import normal_cdf, normal_density, normal_quantile
 
 INDICATOR, GENRE, NUMBER = "indicator", "genre", "number"
@@ -148,37 +146,6 @@ class GaussianCopula:
                 ),
             )
         return columns
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON values, rounded; the lower triangle of the covariance."""
-        return {
-            "columns": [
-                {"name": name, "kind": kind, "parameters": rounded(parameters)}
-                for name, kind, parameters in zip(self.names, self.kinds, self.parameters, strict=True)
-            ],
-            "categories": [
-                {"name": name, "share": rounded(share), "means": rounded(means)}
-                for name, share, means in zip(
-                    self.category_names, self.category_shares, self.category_means, strict=True
-                )
-            ],
-            "covariance": triangle(self.covariance),
-        }
-
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> "GaussianCopula":
-        """The inverse of `to_json`; `ValueError`, `KeyError` or `TypeError` for other content."""
-        columns, categories = content["columns"], content["categories"]
-        means = [each["means"] for each in categories]
-        return cls(
-            names=tuple(each["name"] for each in columns),
-            kinds=tuple(each["kind"] for each in columns),
-            parameters=tuple(tuple(map(float, each["parameters"])) for each in columns),
-            category_names=tuple(each["name"] for each in categories),
-            category_shares=np.array([each["share"] for each in categories], float),
-            category_means=np.array(means, float).reshape(len(categories), len(columns)),
-            covariance=symmetric(content["covariance"]),
-        )
 
 
 def _normal_scores(column: np.ndarray) -> np.ndarray:

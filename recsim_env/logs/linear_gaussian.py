@@ -4,11 +4,8 @@ Shape legend: R rows, X observed columns, L latent columns.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-
-from recsim_env.logs.json_arrays import rounded, symmetric, triangle
 
 _RIDGE = 20.0
 """An indicator with 20 rows gets half of its unregularised coefficient."""
@@ -55,23 +52,3 @@ class LinearGaussian:
         root = directions * np.sqrt(np.maximum(strengths, 0.0))
         deviations = generator.standard_normal((len(observed), len(self.names))) @ root.T
         return self.intercept + observed @ self.coefficients + deviations
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON values, rounded; the lower triangle of the covariance."""
-        return {
-            "names": list(self.names),
-            "intercept": rounded(self.intercept),
-            "coefficients": rounded(self.coefficients),
-            "covariance": triangle(self.covariance),
-        }
-
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> "LinearGaussian":
-        """The inverse of `to_json`; `ValueError`, `KeyError` or `TypeError` for other content."""
-        names = tuple(content["names"])
-        return cls(
-            names=names,
-            intercept=np.array(content["intercept"], float),
-            coefficients=np.array(content["coefficients"], float).reshape(-1, len(names)),
-            covariance=symmetric(content["covariance"]),
-        )

@@ -15,7 +15,7 @@ Shape legend: N ratings, U users, I items, D factors, X covariates of an item (t
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,12 +25,8 @@ from recsim_env.logs.normal_distribution import normal_cdf, normal_density, norm
 _LOG_SCALES = np.linspace(-1.25, 1.25, 51)
 
 _PSEUDO_OBSERVATIONS = 4.0
-_PRIOR_BIAS_VARIANCE, _PRIOR_QUALITY_VARIANCE, _PRIOR_LOG_SCALE_VARIANCE, _PRIOR_INTERACTION_VARIANCE = (
-    0.25,
-    0.40,
-    0.07,
-    0.30,
-)
+_PRIOR_BIAS_VARIANCE, _PRIOR_QUALITY_VARIANCE = 0.25, 0.40
+_PRIOR_LOG_SCALE_VARIANCE, _PRIOR_INTERACTION_VARIANCE = 0.07, 0.30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,9 +107,9 @@ def centred(model: OrdinalModel, num_item_ratings: np.ndarray) -> OrdinalModel:
     bias = model.bias + model.scale * (model.interests @ mean_factor + mean_quality)
     mean_bias = float(bias.mean())
     interests, factors = _canonical(interests, factors)
-    return OrdinalModel(
+    return replace(
+        model,
         bias=bias - mean_bias,
-        scale=model.scale,
         interests=interests,
         quality=quality - mean_quality,
         factors=factors,
@@ -234,12 +230,4 @@ def draw_ordinal_model(
     )
     value = np.einsum("nd,nd->n", model.interests[users], model.factors[items]) + model.quality[items]
     mean = model.bias[users] + model.scale[users] * value
-    cuts = matching_cuts(mean, model.scale[users], shares, model.cuts)
-    return OrdinalModel(
-        bias=model.bias,
-        scale=model.scale,
-        interests=model.interests,
-        quality=model.quality,
-        factors=model.factors,
-        cuts=cuts,
-    )
+    return replace(model, cuts=matching_cuts(mean, model.scale[users], shares, model.cuts))

@@ -12,10 +12,10 @@ import numpy as np
 from recsim_env.atomic_file import write_atomically
 from recsim_env.logs.fitted_world import FittedWorld
 from recsim_env.logs.gaussian_copula import GENRE, INDICATOR, NUMBER, GaussianCopula
-from recsim_env.logs.json_arrays import one_line_each, rounded
+from recsim_env.logs.json_dataclasses import as_text, from_content
 from recsim_env.logs.linear_gaussian import LinearGaussian
 
-STATISTICS_VERSION = 1
+STATISTICS_VERSION = 2
 """Version of the JSON; other versions are rejected."""
 
 MOVIELENS_STATISTICS = Path(__file__).parent.parent / "data" / "movielens_statistics.json"
@@ -26,6 +26,7 @@ MOVIELENS_STATISTICS = Path(__file__).parent.parent / "data" / "movielens_statis
 class PopulationStatistics:
     """Distributions of items and of users, and the rating scale."""
 
+    version: int = STATISTICS_VERSION
     source: str
     """Name of the log."""
     num_factors: int
@@ -52,16 +53,11 @@ class DrawnItems:
     """Items drawn from the statistics; fields as in `FittedWorld`."""
 
     item_factors: np.ndarray
-    """[I, D] float64."""
     item_topics: np.ndarray
-    """[I, K] float64 on the simplex."""
     topic_names: tuple[str, ...]
     quality: np.ndarray
-    """[I] float64."""
     appeal: np.ndarray
-    """[I] float64."""
     item_features: np.ndarray
-    """[I, F] float32 in [-1, 1]."""
     feature_names: tuple[str, ...]
 
 
@@ -70,13 +66,9 @@ class DrawnUsers:
     """Users drawn from the statistics; fields as in `FittedWorld`."""
 
     interests: np.ndarray
-    """[U, D] float64."""
     rating_bias: np.ndarray
-    """[U] float64."""
     rating_scale: np.ndarray
-    """[U] float64, positive."""
     user_profiles: np.ndarray
-    """[U, P] float32 in [-1, 1]."""
     profile_names: tuple[str, ...]
 
 
@@ -195,21 +187,7 @@ def save_statistics(statistics: PopulationStatistics, path: Path | str) -> None:
     Raises:
         OSError: `path` cannot be written.
     """
-    content = {
-        "version": STATISTICS_VERSION,
-        "source": statistics.source,
-        "num_factors": statistics.num_factors,
-        "topic_names": statistics.topic_names,
-        "feature_names": statistics.feature_names,
-        "profile_names": statistics.profile_names,
-        "rating_cuts": rounded(statistics.rating_cuts),
-        "summary": {name: rounded(value) for name, value in statistics.summary.items()},
-        "item_features": statistics.item_features.to_json(),
-        "item_latents": statistics.item_latents.to_json(),
-        "user_profiles": statistics.user_profiles.to_json(),
-        "user_latents": statistics.user_latents.to_json(),
-    }
-    write_atomically(Path(path), (one_line_each(content) + "\n").encode())
+    write_atomically(Path(path), as_text(statistics).encode())
 
 
 def load_statistics(path: Path | str = MOVIELENS_STATISTICS) -> PopulationStatistics:
@@ -223,19 +201,7 @@ def load_statistics(path: Path | str = MOVIELENS_STATISTICS) -> PopulationStatis
         content = json.loads(Path(path).read_text(encoding="utf-8"))
         if content["version"] != STATISTICS_VERSION:
             raise ValueError(f"version {content['version']}, expected {STATISTICS_VERSION}")
-        statistics = PopulationStatistics(
-            source=content["source"],
-            num_factors=int(content["num_factors"]),
-            topic_names=tuple(content["topic_names"]),
-            feature_names=tuple(content["feature_names"]),
-            profile_names=tuple(content["profile_names"]),
-            rating_cuts=np.array(content["rating_cuts"], float),
-            item_features=GaussianCopula.from_json(content["item_features"]),
-            item_latents=LinearGaussian.from_json(content["item_latents"]),
-            user_profiles=GaussianCopula.from_json(content["user_profiles"]),
-            user_latents=LinearGaussian.from_json(content["user_latents"]),
-            summary={name: float(value) for name, value in content["summary"].items()},
-        )
+        statistics = from_content(PopulationStatistics, content)
         _check(statistics)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path}: not population statistics ({type(error).__name__}: {error})") from error

@@ -203,8 +203,8 @@ def test_statistics_survive_the_file_to_six_digits_and_take_no_titles_along(
         lambda content: content["feature_names"].append("more"),
         lambda content: content["user_profiles"]["covariance"].pop(),
         lambda content: content["item_latents"]["coefficients"].pop(),
-        lambda content: content["item_features"]["columns"][0].update(kind="odd"),
-        lambda content: content["item_features"]["columns"][0].update(parameters=[float("nan")]),
+        lambda content: content["item_features"].update(kinds=["odd"]),
+        lambda content: content["item_features"]["parameters"].__setitem__(0, [float("nan")]),
     ],
 )
 def test_damaged_statistics_are_refused_in_one_line(
@@ -253,7 +253,7 @@ def test_the_packaged_statistics_are_small_and_hold_no_rows_titles_or_paths() ->
     assert "/" not in text.replace("/ ", "")
     content = json.loads(text)
     assert content["source"] == "ml-100k"
-    longest = max(len(each["parameters"]) for each in content["item_features"]["columns"])
+    longest = max(len(each) for each in content["item_features"]["parameters"])
     assert longest == 33
 
 
