@@ -64,10 +64,10 @@ def fit_ratings(log: RatingsLog, *, num_factors: int = 16, seed: int = 0) -> Fit
     factorization = fit_factors(*ratings, num_users, num_items, num_factors, start)
     covariates = np.c_[np.ones(num_items), appeal, log.item_features]
     model = draw_ordinal_model(*ratings, factorization, covariates, posterior)
-    descriptions = ("item_ids", "titles", "item_topics", "topic_names", "item_features", "feature_names")
-    descriptions += ("user_ids", "user_profiles", "profile_names")
+    item_names = ("item_ids", "titles", "item_topics", "topic_names", "item_features", "feature_names")
+    user_names = ("user_ids", "user_profiles", "profile_names")
     return FittedWorld(
-        **{name: getattr(log, name) for name in descriptions},
+        **{name: getattr(log, name) for name in (*item_names, *user_names)},
         item_factors=model.factors,
         quality=model.quality,
         appeal=appeal,
