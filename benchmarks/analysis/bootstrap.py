@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from benchmarks.analysis.scores import Seeds, final_rows, reference_seeds, scales
-from benchmarks.running.rows import Row
+from benchmarks.rows import Row
 from benchmarks.suites import ONE, ZERO
 
 NUM_DRAWS = 1_000

@@ -7,7 +7,7 @@ import numpy as np
 
 from benchmarks.analysis.bootstrap import Estimate, estimate
 from benchmarks.analysis.scores import final_rows
-from benchmarks.running.rows import Row
+from benchmarks.rows import Row
 from benchmarks.suites import LADDER, ZERO
 
 GAINS = {

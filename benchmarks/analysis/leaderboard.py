@@ -17,7 +17,7 @@ from benchmarks.analysis.statistics import (
     performance_profile,
     probability_of_improvement,
 )
-from benchmarks.running.rows import Row
+from benchmarks.rows import Row
 from benchmarks.suites import ONE, ZERO
 
 LEARNING_FAMILIES = ("supervised", "reinforcement", "library", "own")

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 
-from benchmarks.running.rows import Row
+from benchmarks.rows import Row
 from benchmarks.suites import ONE, ZERO
 
 Seeds = Mapping[str, Collection[int]]

@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.progress import ProgressColumn, Task
 
 from agents.terminal import progress_bar
+from benchmarks.rows import Row
 from benchmarks.running.result_folder import ResultFolder, key_of
-from benchmarks.running.rows import Row
 from benchmarks.running.run import Run
 from benchmarks.running.suite_runner import Costs, run_suite
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from agents.terminal import add_command, console, path, positive, warn
 from benchmarks.commands.progress import Log, execute, log_to
+from benchmarks.rows import ResultsError, Row, of_newest_version, provenance
 from benchmarks.running.result_folder import ResultFolder, reusable_rows
-from benchmarks.running.rows import ResultsError, Row, of_newest_version, provenance
 from benchmarks.running.suite_runner import model_entries, selected, suite_named, suite_runs
 from benchmarks.suites import Suite
 from recsim_env.logs import find_log, load_or_fit

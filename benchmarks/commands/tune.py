@@ -10,8 +10,8 @@ from rich.table import Table
 
 from agents.terminal import add_command, console, path, positive
 from benchmarks.commands.progress import execute, log_to
+from benchmarks.rows import provenance, read_rows
 from benchmarks.running.result_folder import RESULTS, ResultFolder
-from benchmarks.running.rows import provenance, read_rows
 from benchmarks.running.search_spaces import SPACES
 from benchmarks.running.suite_runner import checked_scenarios
 from benchmarks.suites import TUNED

@@ -5,7 +5,7 @@ from typing import Any
 
 from agents.terminal import add_command, console, not_negative, path, positive
 from benchmarks.commands.progress import log_to
-from benchmarks.running.rows import ResultsError
+from benchmarks.rows import ResultsError
 from benchmarks.running.suite_runner import model_entries
 from benchmarks.suites import HELD_OUT, tuned_settings, with_settings
 

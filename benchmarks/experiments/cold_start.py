@@ -30,7 +30,7 @@ from agents.rollouts.evaluation import Evaluation, evaluate
 from agents.terminal import console, positive, warn
 from benchmarks.report.figures.first_steps import MIN_SESSIONS, first_steps, step_rewards
 from benchmarks.report.figures.style import write_figure
-from benchmarks.running.rows import Row, provenance, write_rows
+from benchmarks.rows import Row, provenance, write_rows
 from benchmarks.suites import HELD_OUT
 from recsim_env.atomic_file import write_atomically
 from recsim_env.config import check_number

@@ -17,7 +17,7 @@ from agents.large_model.distributed import process_group
 from agents.terminal import console, not_negative, positive
 from benchmarks.experiments.gpu_runs import large_model_cell
 from benchmarks.experiments.preset_speed import measured
-from benchmarks.running.rows import append_rows, provenance
+from benchmarks.rows import append_rows, provenance
 from benchmarks.running.run import run_cell
 
 _LARGE = [name for name in PRESETS if name[0].isdigit()]

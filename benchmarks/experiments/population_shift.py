@@ -24,7 +24,7 @@ from agents.rollouts.evaluation import evaluate
 from agents.terminal import console, not_negative, positive, warn
 from benchmarks.report.figures.population_shift import population_shift as population_shift_figure
 from benchmarks.report.figures.style import write_figure
-from benchmarks.running.rows import Row, provenance, write_rows
+from benchmarks.rows import Row, provenance, write_rows
 from recsim_env.atomic_file import write_atomically
 from recsim_env.config import Scenario, check_number
 from recsim_env.envs.vector import RecommenderVectorEnv

@@ -20,7 +20,7 @@ from benchmarks.experiments.gpu_runs import SCENARIO, large_model_cell
 from benchmarks.experiments.sigmoid_fit import Sigmoid, forecast
 from benchmarks.report.figures.scaling import scaling as scaling_figure
 from benchmarks.report.figures.style import write_figure
-from benchmarks.running.rows import Row, append_rows, provenance, read_rows
+from benchmarks.rows import Row, append_rows, provenance, read_rows
 from benchmarks.running.run import run_cell
 from recsim_env.atomic_file import write_atomically
 

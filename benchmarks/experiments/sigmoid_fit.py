@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import curve_fit
 
-from benchmarks.running.rows import ResultsError, Row
+from benchmarks.rows import ResultsError, Row
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ from benchmarks.report.figures.pareto import pareto
 from benchmarks.report.figures.profiles import improvement, performance_profiles
 from benchmarks.report.figures.scores import headroom_figure, leaderboard_figure
 from benchmarks.report.figures.style import write_figure
-from benchmarks.running.rows import Row
+from benchmarks.rows import Row
 from recsim_env.atomic_file import write_atomically
 
 FIGURES = {

@@ -10,7 +10,7 @@ from benchmarks.analysis.bootstrap import Estimate, decimals
 from benchmarks.analysis.headroom import GAINS, gains, ladder_returns
 from benchmarks.analysis.leaderboard import LEARNING_FAMILIES, POPULARITY, REFERENCES, Leaderboard, Standing
 from benchmarks.analysis.metric_names import name_of_metric
-from benchmarks.running.rows import Row
+from benchmarks.rows import Row
 from benchmarks.suites import ONE
 
 NONE = "–"

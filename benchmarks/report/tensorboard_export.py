@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from benchmarks.analysis.scores import scored
-from benchmarks.running.rows import ResultsError, Row
+from benchmarks.rows import ResultsError, Row
 
 _CURVES = {
     "return": "return_mean",

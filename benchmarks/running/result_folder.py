@@ -9,7 +9,7 @@ from typing import Any
 
 from agents.locked_folder import FolderInUseError, locked
 from agents.registry import UnknownAgentError
-from benchmarks.running.rows import ResultsError, Row, append_rows, read_rows, write_rows
+from benchmarks.rows import ResultsError, Row, append_rows, read_rows, write_rows
 from benchmarks.running.run import Run
 from benchmarks.suites import SUITES, Suite
 from recsim_env.atomic_file import write_atomically

@@ -23,7 +23,7 @@ from agents.callbacks import EveryNSteps
 from agents.registry import Entry
 from agents.rollouts.evaluation import Evaluation, evaluate
 from benchmarks.analysis.metrics import CatalogFacts, summary
-from benchmarks.running.rows import Row, checked
+from benchmarks.rows import Row, checked
 from benchmarks.suites import Suite
 from recsim_env.logs import MOVIELENS_100K, find_log, fingerprint
 

@@ -12,8 +12,8 @@ import numpy as np
 from agents.agent import Learner
 from agents.registry import REGISTRY, Entry, entry_named, nearest
 from agents.saved_tensors import saved_by
+from benchmarks.rows import ResultsError, Row, checked
 from benchmarks.running.result_folder import ResultFolder
-from benchmarks.running.rows import ResultsError, Row, checked
 from benchmarks.running.run import Run
 from benchmarks.running.workers import Failure, run_in_processes
 from benchmarks.suites import SUITES, Suite

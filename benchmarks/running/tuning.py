@@ -16,7 +16,7 @@ import numpy as np
 import optuna
 
 from agents.registry import REGISTRY, nearest
-from benchmarks.running.rows import ResultsError, Row
+from benchmarks.rows import ResultsError, Row
 from benchmarks.running.run import Run
 from benchmarks.running.search_spaces import SPACES
 from benchmarks.suites import TUNING, Suite, with_settings

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from benchmarks.analysis.leaderboard import REFERENCES, Leaderboard
 from benchmarks.analysis.statistics import Z_95
 from benchmarks.report.figures.style import legend, line_styles, panels
-from benchmarks.running.rows import Row
+from benchmarks.rows import Row
 
 _NUM_HIGHLIGHTS = 5
 MIN_COUNT = 5

@@ -13,7 +13,7 @@ from matplotlib.ticker import EngFormatter, LogFormatter
 from benchmarks.analysis.leaderboard import POPULARITY, REFERENCES, Leaderboard
 from benchmarks.analysis.statistics import Z_95
 from benchmarks.report.figures.style import OTHERS, legend, line_styles, panels, short
-from benchmarks.running.rows import Row
+from benchmarks.rows import Row
 
 STEPS, SECONDS = "env_steps", "wall_s"
 _NUM_HIGHLIGHTS = 6

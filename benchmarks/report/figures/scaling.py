@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.analysis.statistics import Z_95
 from benchmarks.report.figures.style import OTHERS, panels
-from benchmarks.running.rows import Row
+from benchmarks.rows import Row
 
 
 def scaling(rows: list[Row], curve: Callable[[np.ndarray], np.ndarray], forecast: dict[str, Any]) -> Figure:

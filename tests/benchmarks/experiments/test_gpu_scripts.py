@@ -8,7 +8,7 @@ import pytest
 from benchmarks.experiments import gpu_headline as headline
 from benchmarks.experiments import scaling
 from benchmarks.experiments.sigmoid_fit import Sigmoid, fitted, forecast
-from benchmarks.running.rows import ResultsError, read_rows
+from benchmarks.rows import ResultsError, read_rows
 
 TRUTH = Sigmoid(low=30.0, high=130.0, middle=1e14, slope=0.6)
 

@@ -16,7 +16,7 @@ from benchmarks.analysis.scores import scored
 from benchmarks.report.report import html, markdown_text, write_report
 from benchmarks.report.tables import missing_runs, popularity_table, score_table, summary_table
 from benchmarks.report.tensorboard_export import write_events
-from benchmarks.running.rows import ResultsError
+from benchmarks.rows import ResultsError
 
 ROWS = made_rows(TEN, ("Video", "News"), 3, num_sessions=40)
 VOID = {"meta", "link", "br", "img", "source"}

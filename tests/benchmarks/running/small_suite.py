@@ -1,6 +1,6 @@
 """A small suite and rows of its runs, made without playing."""
 
-from benchmarks.running.rows import provenance
+from benchmarks.rows import provenance
 from benchmarks.running.run import Run
 from benchmarks.suites import Suite
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from small_suite import SUITE, row
 
+from benchmarks.rows import ResultsError, provenance, read_rows
 from benchmarks.running.result_folder import RESULTS, STALE, ResultFolder, reusable_rows
-from benchmarks.running.rows import ResultsError, provenance, read_rows
 from benchmarks.running.run import Run
 from benchmarks.running.suite_runner import suite_runs
 from benchmarks.suites import SUITES, Suite

@@ -16,8 +16,8 @@ from agents.registry import FAMILIES, REGISTRY
 from benchmarks.__main__ import main
 from benchmarks.analysis.metrics import BIN_STARTS
 from benchmarks.commands.run import with_ratings_log
+from benchmarks.rows import read_rows
 from benchmarks.running.result_folder import ResultFolder
-from benchmarks.running.rows import read_rows
 from benchmarks.running.run import Run
 from benchmarks.running.suite_runner import suite_runs
 from benchmarks.suites import HELD_OUT, LADDER, ONE, SUITES, TUNING, ZERO, Suite

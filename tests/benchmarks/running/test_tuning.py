@@ -15,8 +15,8 @@ from agents.large_model.config import TrainingConfig
 from agents.registry import REGISTRY, Entry, entry_named
 from agents.reinforcement.sb3 import SB3Learner
 from benchmarks.__main__ import main
+from benchmarks.rows import ResultsError
 from benchmarks.running import tuning
-from benchmarks.running.rows import ResultsError
 from benchmarks.running.search_spaces import SPACES
 from benchmarks.running.tuning import ONE, ZERO, trial_scores, trial_settings, trials, tuning_suite, write_tuned
 from benchmarks.suites import TUNING

@@ -106,7 +106,7 @@ def provenance(arguments: list[str], module: str = "benchmarks") -> dict[str, An
 
 def _commit() -> str:
     """The commit of the checkout, "-dirty" if a file other than a result differs from it; "unknown" without Git."""
-    here = Path(__file__).resolve().parents[2]
+    here = Path(__file__).resolve().parents[1]
 
     def git(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from small_suite import SUITE, row
 
-from benchmarks.running import rows as rows_module
+from benchmarks import rows as rows_module
+from benchmarks.rows import ResultsError, append_rows, of_newest_version, provenance, read_rows, write_rows
 from benchmarks.running.result_folder import RESULTS
-from benchmarks.running.rows import ResultsError, append_rows, of_newest_version, provenance, read_rows, write_rows
 from benchmarks.running.run import Run
 from benchmarks.running.suite_runner import suite_runs
 
@@ -161,11 +161,10 @@ def test_rows_survive_writing_and_reading(tmp_path: Path, runs):
 
 def test_a_changed_source_makes_a_commit_dirty_and_a_changed_result_does_not(tmp_path: Path, monkeypatch):
     source, result = (
-        tmp_path / "benchmarks" / "running" / "rows.py",
+        tmp_path / "benchmarks" / "rows.py",
         tmp_path / "benchmarks" / "results" / "quick" / RESULTS,
     )
-    for folder in (source.parent, result.parent):
-        folder.mkdir(parents=True)
+    result.parent.mkdir(parents=True)
     for path in (source, result):
         path.write_text("1\n")
     for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "first"]):
