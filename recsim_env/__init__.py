@@ -1,15 +1,26 @@
-"""A Gymnasium world of users whose interests nobody can see, and a catalogue that changes while they watch.
+"""Gymnasium environments that simulate recommender users.
 
-Importing this package registers, for each scenario, `recsim_env/<Name>-v0` (one item a step),
-`recsim_env/<Name>Slate-v0` (five items a step), `recsim_env/<Name>Content-v0` (a point in content space, for the
-nearest candidate) and `recsim_env/<Name>Catalog-v0` (the same, for the nearest item of all that there are).
+Importing this package registers four ids for each scenario: `recsim_env/<Name>-v0` (one item per step),
+`recsim_env/<Name>Slate-v0` (five items), `recsim_env/<Name>Content-v0` (a point in content space, for the nearest
+candidate) and `recsim_env/<Name>Catalog-v0` (the same, for the nearest available item). It imports neither PyTorch nor
+Stable-Baselines3 until a name that needs them is used.
 """
 
+import importlib
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 
-from recsim_env.scenarios import SCENARIOS
+from recsim_env.config import (
+    BehaviourConfig,
+    CatalogConfig,
+    PopulationConfig,
+    RewardConfig,
+    Scenario,
+    SessionConfig,
+)
+from recsim_env.scenarios import SCENARIOS, scenario_named
 from recsim_env.simulation.compiled_cache import (
     drop_stale_cache,
     key_files_by_signature,
@@ -17,7 +28,51 @@ from recsim_env.simulation.compiled_cache import (
     report_compilation,
 )
 
+if TYPE_CHECKING:
+    from recsim_env.envs.sb3 import CandidatePolicy, CandidateQPolicy, RecommenderSB3VecEnv, make_sb3_vec_env
+    from recsim_env.envs.single import RecommenderEnv
+    from recsim_env.envs.vector import RecommenderVectorEnv, last_observations
+    from recsim_env.logs import FittedWorld, RatingsLog, fit_log, load_or_fit, read_log
+    from recsim_env.simulation.custom_user_model import UserModel
+    from recsim_env.simulation.observation import CANDIDATE_COLUMNS, FEEDBACK
+
+__all__ = [
+    "CANDIDATE_COLUMNS",
+    "FEEDBACK",
+    "SCENARIOS",
+    "BehaviourConfig",
+    "CandidatePolicy",
+    "CandidateQPolicy",
+    "CatalogConfig",
+    "FittedWorld",
+    "PopulationConfig",
+    "RatingsLog",
+    "RecommenderEnv",
+    "RecommenderSB3VecEnv",
+    "RecommenderVectorEnv",
+    "RewardConfig",
+    "Scenario",
+    "SessionConfig",
+    "UserModel",
+    "fit_log",
+    "last_observations",
+    "load_or_fit",
+    "make_sb3_vec_env",
+    "read_log",
+    "scenario_named",
+]
+
 __version__ = "0.1.0"
+
+_MODULES = {
+    "recsim_env.envs.sb3": ("CandidatePolicy", "CandidateQPolicy", "RecommenderSB3VecEnv", "make_sb3_vec_env"),
+    "recsim_env.envs.single": ("RecommenderEnv",),
+    "recsim_env.envs.vector": ("RecommenderVectorEnv", "last_observations"),
+    "recsim_env.logs": ("FittedWorld", "RatingsLog", "fit_log", "load_or_fit", "read_log"),
+    "recsim_env.simulation.custom_user_model": ("UserModel",),
+    "recsim_env.simulation.observation": ("CANDIDATE_COLUMNS", "FEEDBACK"),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 make_names_unique()
 key_files_by_signature()
@@ -32,10 +87,20 @@ _VARIANTS: dict[str, dict[str, object]] = {
 }
 
 for _name in SCENARIOS:
-    for _variant, _options in _VARIANTS.items():
+    for _variant, _arguments in _VARIANTS.items():
         gymnasium.register(
             id=f"recsim_env/{_name}{_variant}-v0",
             entry_point="recsim_env.envs.single:RecommenderEnv",
             vector_entry_point="recsim_env.envs.vector:RecommenderVectorEnv",
-            kwargs={"scenario": _name, **_options},
+            kwargs={"scenario": _name, **_arguments},
         )
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_MODULE_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(globals() | _MODULE_OF)

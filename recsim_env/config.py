@@ -1,13 +1,14 @@
-"""Every number of a scenario: frozen keyword-only dataclasses that check themselves when they are made.
+"""Configuration of a scenario: frozen keyword-only dataclasses that validate their fields.
 
-A field states its range in its own definition (`number(...)`, `count(...)`), so that the check, the error
-message and the documentation cannot drift apart.
+A field states its range in its own definition (`number(...)`, `count(...)`), so that validation, error messages and
+documentation agree.
 """
 
 import dataclasses
+import difflib
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,29 +24,36 @@ def number(default: float, low: float, high: float) -> Any:
 
 
 def count(default: int, low: int, high: int) -> Any:
-    """A whole-number field in the closed range [low, high]."""
+    """An integer field in the closed range [low, high]."""
     return field(default=default, metadata={"low": low, "high": high, "kind": int})
 
 
 def flag(default: bool) -> Any:
-    """A yes-or-no field."""
+    """A boolean field."""
     return field(default=default, metadata={"kind": bool})
 
 
 def check_number(name: str, value: Any, low: float, high: float, kind: type = float) -> None:
-    """Raise `ValueError` naming `name`, `value` and the allowed range unless low <= value <= high."""
+    """Raise `ValueError` with the name, the value and the allowed range unless low <= value <= high."""
     noun = "a whole number" if kind is int else "a number"
     types = (int, np.integer) if kind is int else (int, float, np.integer, np.floating)
-    if not isinstance(value, types) or isinstance(value, bool) or not low <= value <= high:  # NaN is not in it either
+    if not isinstance(value, types) or isinstance(value, bool) or not low <= value <= high:  # NaN included
         raise ValueError(f"{name}={value!r}: must be {noun} in [{low}, {high}]")
 
 
+def unknown_name(name: str, known: Iterable[str]) -> str:
+    """The end of an error about an unknown name: `"unknown; did you mean 'action'? Must be one of action, world"`."""
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    return f"unknown; {f'did you mean {close[0]!r}? M' if close else 'm'}ust be one of {', '.join(names)}"
+
+
 class Checked:
-    """Base of the configs: checks each field against the range in its definition."""
+    """Base class of configurations: validates each field against the range in its definition."""
 
     def __post_init__(self) -> None:
-        for each in dataclasses.fields(self):  # type: ignore[arg-type]
-            name, value, limits = f"{type(self).__name__}.{each.name}", getattr(self, each.name), each.metadata
+        for spec in dataclasses.fields(self):  # type: ignore[arg-type]
+            name, value, limits = f"{type(self).__name__}.{spec.name}", getattr(self, spec.name), spec.metadata
             if limits.get("kind") is bool and not isinstance(value, bool):
                 raise ValueError(f"{name}={value!r}: must be True or False")
             if "low" in limits:
@@ -54,170 +62,170 @@ class Checked:
 
 @dataclass(frozen=True, kw_only=True)
 class CatalogConfig(Checked):
-    """How the items of a catalogue are drawn, arrive and retire."""
+    """Items: how they are drawn, released and retired."""
 
     num_items: int = count(2_000, 2, 50_000_000)
-    """Persistent items of one catalogue, over its whole life."""
+    """Number of items of a catalogue over its whole life."""
     num_topics: int = count(8, 2, 256)
-    """Topics K; a synthetic item is a mixture of them."""
+    """Number of topics K; a synthetic item is a mixture of them."""
     topic_concentration: float = number(0.25, 0.01, 100.0)
-    """Dirichlet concentration of an item's topics: small is one topic an item, large is all of them."""
+    """Dirichlet concentration of an item's topics: a small value gives one topic per item, a large value mixes all."""
     quality_sd: float = number(1.0, 0.0, 10.0)
     """Standard deviation of quality, in units of rating noise."""
     appeal_sd: float = number(1.0, 0.0, 10.0)
-    """Standard deviation of appeal, in logits of the choice."""
+    """Standard deviation of appeal, in choice logits."""
     appeal_quality_correlation: float = number(0.0, -1.0, 1.0)
-    """Correlation of appeal and quality; negative means that clickbait is common."""
+    """Correlation of appeal and quality; if it is negative, clickbait is common."""
     feature_noise: float = number(0.1, 0.0, 10.0)
     """Standard deviation of the noise on each content feature."""
     quality_cue: float = number(0.5, 0.0, 10.0)
-    """How strongly quality shows in the content features, relative to `cue_noise`."""
+    """Strength of quality in the content features, relative to `cue_noise`."""
     appeal_cue: float = number(1.0, 0.0, 10.0)
-    """How strongly appeal shows in the content features, relative to `cue_noise`."""
+    """Strength of appeal in the content features, relative to `cue_noise`."""
     cue_noise: float = number(0.5, 0.0, 10.0)
-    """Standard deviation of the noise on the quality and appeal features, before they are squashed."""
+    """Standard deviation of the noise on the quality and appeal features, before squashing."""
     arrivals_per_step: float = number(1.0, 0.0, 1e6)
-    """Mean number of items released in a step (Poisson process); 0 is a catalogue that never changes."""
+    """Mean number of items released per step (Poisson process); 0 makes a static catalogue."""
     item_lifetime: int = count(800, 1, 10**9)
     """Steps from an item's release to its retirement."""
     impressions_per_step: float = number(0.5, 0.0, 1e6)
-    """Background traffic: mean number of times in a step that the rest of the platform is shown an item."""
+    """Background traffic: mean impressions of an item per step by the rest of the platform."""
     new_item_share: float = number(0.0, 0.0, 1.0)
-    """Share of the candidates that are drawn among new items; 0 draws all of them from the whole shelf."""
+    """Share of candidates drawn from new items; 0 draws every candidate from all available items."""
     new_item_age: int = count(20, 1, 10**9)
-    """Steps after its release for which an item is called new."""
+    """Age in steps up to which an item counts as new."""
     repeat_share: float = number(0.0, 0.0, 1.0)
-    """Share of the candidates that are drawn among what the user has consumed of late, if there is enough of it."""
+    """Share of candidates drawn from the recently consumed items, as far as there are enough."""
     num_creators: int = count(1, 1, 4_096)
-    """Creators, whom users can follow; each item has one."""
+    """Number of creators, whom users can follow; each item has one."""
     creator_share: float = number(0.0, 0.0, 1.0)
-    """Share of an item's topics, and of the variance of its quality, that it has from its creator."""
+    """Share of an item's topics, and of the variance of its quality, that comes from its creator."""
     price_mean: float = number(0.0, 0.0, 1e6)
-    """Mean price of an item; 0 where nothing is for sale."""
+    """Mean price of an item; 0 without a shop."""
     price_sd: float = number(0.5, 0.0, 3.0)
     """Standard deviation of the logarithm of the price."""
     has_audio: bool = flag(False)
-    """Whether items can be heard."""
+    """Whether items have audio."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PopulationConfig(Checked):
-    """How users are drawn: taste clusters, and how they differ within one."""
+    """Users: taste clusters, and the variation within a cluster."""
 
     num_users: int = count(20_000, 1, 10_000_000)
-    """People in one population; a session is a visit of one of them."""
+    """Number of users in a population; each session draws one of them."""
     num_clusters: int = count(8, 1, 1_000)
-    """Taste clusters."""
+    """Number of taste clusters."""
     cluster_scale: float = number(1.0, 0.0, 10.0)
-    """Standard deviation of the clusters' mean interests."""
+    """Standard deviation of the mean interests of clusters."""
     interest_sd: float = number(0.6, 0.0, 10.0)
     """Standard deviation of interests within a cluster."""
     rating_bias_sd: float = number(0.4, 0.0, 10.0)
-    """Standard deviation of a user's leniency, in units of rating noise."""
+    """Standard deviation of the rating bias of users, in units of rating noise."""
     rating_scale_sd: float = number(0.2, 0.0, 2.0)
-    """Standard deviation of the logarithm of a user's rating scale."""
+    """Standard deviation of the logarithm of the rating scale of users."""
     patience_mean: float = number(5.0, 0.01, 1e6)
-    """Mean patience at the start of a session, in units of patience, before `patience_limit` caps it."""
+    """Mean patience at the start of a session, before it is capped at `patience_limit`."""
     patience_sd: float = number(1.0, 0.0, 1e6)
-    """Standard deviation of patience at the start of a session; at least 1 unit is kept."""
+    """Standard deviation of patience at the start of a session; patience starts at 1 or more."""
     receptiveness_mean: float = number(0.05, 0.0, 1.0)
-    """Mean share of an item's topics that a fully satisfied user takes over into the interests, before a cap at 1."""
+    """Mean share of an item's topics that a fully satisfied user adopts as interests, before it is capped at 1."""
     profile_noise: float = number(1.0, 0.0, 100.0)
-    """Standard deviation of the noise on the observable profile, relative to the interests' spread."""
+    """Standard deviation of the noise on the observed profile, relative to the spread of interests."""
     warm_share: float = number(0.0, 0.0, 1.0)
-    """Share of the users who bring a logged history; the others are cold."""
+    """Share of users with a logged history; the others are cold-start users."""
     warm_steps: int = count(20, 1, 10_000)
-    """Most steps of a logged history; a warm user has 1 to this many, all equally likely."""
+    """Maximum length of a logged history; the length is uniform from 1 to this value."""
     budget_mean: float = number(0.0, 0.0, 1e6)
-    """Mean budget of a session, in units of price."""
+    """Mean budget for a session, in units of price."""
     budget_sd: float = number(0.3, 0.0, 3.0)
     """Standard deviation of the logarithm of the budget."""
     num_moods: int = count(1, 1, 64)
-    """Moods, of which a user is in one at a time; 1 is none at all."""
+    """Number of moods; a user is in one at a time, and 1 turns moods off."""
     mood_scale: float = number(0.0, 0.0, 10.0)
-    """Standard deviation of what a mood adds to the affinity with a topic."""
+    """Standard deviation of the effect of a mood on the affinity with a topic."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BehaviourConfig(Checked):
-    """How a user examines, chooses, rates, changes and leaves: the coefficients of `user_model`."""
+    """Behaviour: the coefficients of examination, choice, response, change and leaving in `user_model`."""
 
     continue_probability: float = number(0.85, 0.0, 1.0)
-    """Examination: chance to look at the next slot after having looked at one."""
+    """Examination: probability of looking at the next slot after a slot."""
     choice_intercept: float = number(0.0, -50.0, 50.0)
-    """Choice: utility of an item without affinity, appeal or distrust; not choosing has utility 0."""
+    """Choice: utility of an item without affinity, appeal and distrust; no choice has utility 0."""
     choice_affinity: float = number(1.0, 0.0, 50.0)
-    """Choice: logits for one unit of effective affinity."""
+    """Choice: logits per unit of effective affinity."""
     choice_appeal: float = number(1.0, 0.0, 50.0)
-    """Choice: logits for one unit of appeal."""
+    """Choice: logits per unit of appeal."""
     choice_distrust: float = number(2.0, 0.0, 50.0)
-    """Choice: logits lost when trust falls from 1 to 0."""
+    """Choice: logits lost as trust falls from 1 to 0."""
     choice_freshness: float = number(0.0, 0.0, 50.0)
-    """Choice: logits that an item has at its release and loses with age."""
+    """Choice: logits of an item at its release, which decay with age."""
     freshness_half_life: float = number(10.0, 0.1, 1e9)
-    """Choice: steps in which freshness falls to a half."""
+    """Choice: half-life of freshness in steps."""
     choice_follow: float = number(0.0, 0.0, 50.0)
-    """Choice: logits that an item gains if the user follows its creator."""
+    """Choice: additional logits of an item whose creator the user follows."""
     rating_affinity: float = number(1.0, 0.0, 50.0)
-    """Rating: opinion for one unit of effective affinity, in units of rating noise."""
+    """Rating: opinion per unit of effective affinity, in units of rating noise."""
     rating_quality: float = number(1.0, 0.0, 50.0)
-    """Rating: opinion for one unit of quality, in units of rating noise."""
+    """Rating: opinion per unit of quality, in units of rating noise."""
     rating_noise: float = number(1.0, 0.01, 50.0)
-    """Rating: standard deviation of the noise of an opinion."""
+    """Rating: standard deviation of the noise on an opinion."""
     expectation_appeal: float = number(1.0, 0.0, 50.0)
-    """Expectation: opinion that one unit of appeal promises before the item is consumed."""
+    """Expectation: opinion expected per unit of appeal before consumption."""
     rating_cuts: tuple[float, float, float, float] = (-1.5, -0.5, 0.5, 1.5)
-    """Rating: the four ascending opinions that divide 1 from 2, 2 from 3, 3 from 4 and 4 from 5."""
+    """Rating: the four ascending opinions that separate the ratings 1 to 5."""
     rating_probability: float = number(0.8, 0.0, 1.0)
-    """Rating: chance that a consumed item's rating is also submitted, and so is seen in the history."""
+    """Rating: probability that a rating is submitted, and thus observed in the history."""
     is_shop: bool = flag(False)
-    """Purchase: items are for sale; a click is a look at the item, and only what is bought is rated."""
+    """Purchase: whether items are for sale; then a click opens the item, and only purchases are rated."""
     purchase_intercept: float = number(0.0, -50.0, 50.0)
-    """Purchase: logit of buying a free item without affinity and quality, once it is looked at."""
+    """Purchase: logit of buying a free item without affinity and quality, after a click."""
     purchase_affinity: float = number(1.0, 0.0, 50.0)
-    """Purchase: logits for one unit of effective affinity."""
+    """Purchase: logits per unit of effective affinity."""
     purchase_quality: float = number(1.0, 0.0, 50.0)
-    """Purchase: logits for one unit of quality."""
+    """Purchase: logits per unit of quality."""
     purchase_price: float = number(1.0, 0.0, 50.0)
-    """Purchase: logits lost for one unit of price."""
+    """Purchase: logits lost per unit of price."""
     consumption_intercept: float = number(0.0, -50.0, 50.0)
     """Consumption: logit of the consumed fraction without affinity and quality."""
     consumption_affinity: float = number(1.0, 0.0, 50.0)
-    """Consumption: logits for one unit of effective affinity."""
+    """Consumption: logits per unit of effective affinity."""
     consumption_quality: float = number(1.0, 0.0, 50.0)
-    """Consumption: logits for one unit of quality."""
+    """Consumption: logits per unit of quality."""
     consumption_noise: float = number(0.5, 0.0, 50.0)
     """Consumption: standard deviation of the noise on the logit."""
     interest_limit: float = number(4.0, 0.1, 100.0)
-    """Change: no interest moves beyond plus or minus this."""
+    """Change: bound on the absolute value of an interest."""
     satiation_gain: float = number(0.4, 0.0, 10.0)
-    """Change: satiation gained by an item's topics when it is wholly consumed."""
+    """Change: satiation with an item's topics after its full consumption."""
     satiation_purchase: float = number(0.0, 0.0, 10.0)
-    """Change: satiation gained by an item's topics when it is bought: the need for them is met."""
+    """Change: satiation with an item's topics after its purchase."""
     satiation_decay: float = number(0.9, 0.0, 0.9999)
-    """Change: share of satiation that is left after a step."""
+    """Change: share of satiation that remains after a step."""
     repeat_gain: float = number(0.0, 0.0, 10.0)
-    """Change: affinity gained by an item for each time it is among what the user consumed of late."""
+    """Change: affinity gained per occurrence of an item among the recently consumed items."""
     repeat_boredom: float = number(0.0, 0.0, 10.0)
-    """Change: affinity lost for the square of that number, so that a repeat is welcome first and then a bore."""
+    """Change: affinity lost per squared number of occurrences, so that repeats are first welcome, then boring."""
     follow_probability: float = number(0.0, 0.0, 1.0)
-    """Change: chance to follow an item's creator after rating it 5; after a 4 it is half of that."""
+    """Change: probability of following an item's creator after a rating of 5; half of it after a 4."""
     unfollow_probability: float = number(0.0, 0.0, 1.0)
-    """Change: chance to unfollow an item's creator after rating it 1; after a 2 it is half of that."""
+    """Change: probability of unfollowing an item's creator after a rating of 1; half of it after a 2."""
     mood_change: float = number(0.0, 0.0, 1.0)
-    """Change: chance in a step to fall into a mood, any of them."""
+    """Change: probability per step of drawing a new mood, uniformly."""
     mood_delay: int = count(5, 0, 10_000)
-    """Change: steps after which a mood that lasts shows in the observation."""
+    """Change: steps until a mood becomes visible in the observation."""
     trust_gain: float = number(0.05, 0.0, 1.0)
-    """Change: trust gained for each star above expectation."""
+    """Change: trust gained per rating point above expectation."""
     trust_loss: float = number(0.1, 0.0, 1.0)
-    """Change: trust lost for each star below expectation."""
+    """Change: trust lost per rating point below expectation."""
     patience_gain: float = number(0.3, 0.0, 1e3)
-    """Change: patience gained (lost) for each star above (below) 3."""
+    """Change: patience gained (lost) per rating point above (below) 3."""
     patience_skip: float = number(0.3, 0.0, 1e3)
-    """Change: patience lost when nothing on the slate is chosen."""
+    """Change: patience lost when the user chooses nothing."""
     patience_limit: float = number(8.0, 0.01, 1e6)
-    """Change: the most patience that delight can build up."""
+    """Change: upper bound of patience."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -229,32 +237,32 @@ class BehaviourConfig(Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class RewardConfig(Checked):
-    """Weights of the reward's named terms; each term is the mean over the slate's slots."""
+    """Weights of the reward's terms; each term is a mean over the slots of the slate, except `retention`."""
 
     rating: float = number(1.0, -1e3, 1e3)
-    """Weight of the rating: 1 to 5 stars for what was consumed (in a shop: bought), and 0 for what was not."""
+    """Weight of the rating, 1 to 5 for a consumed (in a shop: purchased) item and 0 for any other slot."""
     click: float = number(0.0, -1e3, 1e3)
-    """Weight of the clicks, 0 or 1."""
+    """Weight of clicks, 0 or 1."""
     consumption: float = number(0.0, -1e3, 1e3)
     """Weight of the consumed fraction, 0 to 1."""
     purchase: float = number(0.0, -1e3, 1e3)
-    """Weight of the purchases, 0 or 1."""
+    """Weight of purchases, 0 or 1."""
     retention: float = number(0.0, -1e3, 1e3)
-    """Weight of staying: 1 for each step after which the user is still there (not a mean over slots)."""
+    """Weight of retention, 1 for each step after which the user stays (not a mean over slots)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SessionConfig(Checked):
-    """The size of a session and of what an agent sees and does in a step."""
+    """Sizes of a session, a slate and an observation."""
 
     session_length: int = count(50, 2, MAX_SESSION_LENGTH)
     """Steps after which a session is truncated."""
     num_candidates: int = count(20, 2, 1_000_000)
-    """Items M among which an agent chooses in a step."""
+    """Number of candidates M in a step."""
     slate_size: int = count(1, 1, MAX_SLATE_SIZE)
-    """Items S shown in a step."""
+    """Number of slots S in a slate."""
     history_length: int = count(20, 1, 100_000)
-    """Most recent shown items H that an observation holds."""
+    """Number of recently shown items H in an observation."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -264,12 +272,16 @@ class SessionConfig(Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """A preset of the one simulator: where its world comes from, and every number in it."""
+    """A preset of the simulator: the source of items and users, and every coefficient.
+
+    `recsim_env.SCENARIOS` has the seven presets; `override` derives a variant:
+    `SCENARIOS["Video"].override({"population": {"warm_share": 0.5}})`.
+    """
 
     name: str
-    """Name in the env id: `recsim_env/<name>-v0`."""
+    """Name in the id of the env: `recsim_env/<name>-v0`."""
     source: str
-    """`synthetic`, `ratings_log` (a fitted log) or `statistics` (drawn from a fitted log's statistics)."""
+    """`synthetic`, `ratings_log` (fitted to a log) or `statistics` (drawn from the statistics of a fitted log)."""
     catalog: CatalogConfig = CatalogConfig()
     population: PopulationConfig = PopulationConfig()
     behaviour: BehaviourConfig = BehaviourConfig()
@@ -285,23 +297,21 @@ class Scenario:
                 raise ValueError(f"Scenario.{name}={section!r}: must be a {kind.__name__}")
 
     def override(self, overrides: Mapping[str, Mapping[str, Any]]) -> "Scenario":
-        """The scenario with other numbers, such as `{"population": {"warm_share": 0.5}}`.
+        """A copy with other values of some fields, such as `{"population": {"warm_share": 0.5}}`.
 
         Raises:
-            ValueError: an unknown section or field, or a value out of its range; the message says what is allowed.
+            ValueError: an unknown section or field, or a value out of its range.
         """
         sections = {}
         for name, values in overrides.items():
             if name not in SECTIONS:
-                raise ValueError(f"overrides[{name!r}]: unknown; must be one of {', '.join(SECTIONS)}")
+                raise ValueError(f"overrides[{name!r}]: {unknown_name(name, SECTIONS)}")
             if not isinstance(values, Mapping):
                 raise ValueError(f"overrides[{name!r}]={values!r}: must be a dict of field names and values")
             fields = [field.name for field in dataclasses.fields(SECTIONS[name])]
             for field_name in values:
                 if field_name not in fields:
-                    raise ValueError(
-                        f"overrides[{name!r}][{field_name!r}]: unknown; {SECTIONS[name].__name__} has {', '.join(fields)}"
-                    )
+                    raise ValueError(f"overrides[{name!r}][{field_name!r}]: {unknown_name(field_name, fields)}")
             sections[name] = dataclasses.replace(getattr(self, name), **values)
         return dataclasses.replace(self, **sections)
 
@@ -313,4 +323,4 @@ SECTIONS: dict[str, type] = {
     "reward": RewardConfig,
     "session": SessionConfig,
 }
-"""The parts of a scenario."""
+"""Sections of a scenario."""

@@ -1,6 +1,6 @@
-"""The presets: one simulator, different worlds. A value that is not given here is the default in `config`."""
+"""The seven presets. Values that are not given here are the defaults of `config`."""
 
-from recsim_env.config import BehaviourConfig, CatalogConfig, PopulationConfig, Scenario
+from recsim_env.config import BehaviourConfig, CatalogConfig, PopulationConfig, Scenario, unknown_name
 
 ECOMMERCE = Scenario(
     name="Ecommerce",
@@ -33,7 +33,7 @@ ECOMMERCE = Scenario(
         patience_skip=0.15,
     ),
 )
-"""Prices, budgets, and purchases that meet the need for a category for a while."""
+"""Prices, budgets, and purchases that satisfy the demand for a category for a while."""
 
 SOCIAL = Scenario(
     name="Social",
@@ -63,7 +63,7 @@ SOCIAL = Scenario(
         patience_skip=0.2,
     ),
 )
-"""Creators whom users follow and unfollow, and posts that fade within the session."""
+"""Creators whom users follow and unfollow, and posts that fade within a session."""
 
 MUSIC = Scenario(
     name="Music",
@@ -95,7 +95,7 @@ MUSIC = Scenario(
         patience_skip=0.4,
     ),
 )
-"""Repeats that are wanted, then tire; satiation; and moods that show late."""
+"""Repeats that are first welcome, then boring; satiation; moods that become visible late."""
 
 VIDEO = Scenario(
     name="Video",
@@ -111,7 +111,7 @@ VIDEO = Scenario(
     population=PopulationConfig(cluster_scale=2.0, interest_sd=1.4, patience_mean=4.0),
     behaviour=BehaviourConfig(choice_intercept=0.5, choice_appeal=1.5, choice_distrust=4.3, interest_limit=8.0),
 )
-"""Appeal against quality, trust that is spent quickly and earned slowly, and viewers who leave."""
+"""Appeal against quality, trust that is lost quickly and earned slowly, and users who leave."""
 
 NEWS = Scenario(
     name="News",
@@ -135,7 +135,7 @@ NEWS = Scenario(
         interest_limit=8.0,
     ),
 )
-"""Items that arrive and die within the session: cold start everywhere, and headlines that promise too much."""
+"""Items that arrive and expire within a session: cold start for every item, and clickbait."""
 
 _RATINGS_CATALOG = CatalogConfig(num_items=1_600, arrivals_per_step=1.0, item_lifetime=600, impressions_per_step=0.5)
 _RATINGS_BEHAVIOUR = BehaviourConfig(
@@ -150,7 +150,7 @@ _RATINGS_BEHAVIOUR = BehaviourConfig(
 )
 
 MOVIELENS = Scenario(name="MovieLens", source="ratings_log", catalog=_RATINGS_CATALOG, behaviour=_RATINGS_BEHAVIOUR)
-"""Films and users of a real ratings log: levels and tastes are measured, the course of a session is assumed."""
+"""Films and users of a real ratings log: ratings and tastes are fitted, the dynamics of a session are assumed."""
 
 RATINGS = Scenario(name="Ratings", source="statistics", catalog=_RATINGS_CATALOG, behaviour=_RATINGS_BEHAVIOUR)
 """Films and users drawn from the statistics of a real ratings log; needs no data."""
@@ -159,7 +159,7 @@ SCENARIOS = {scenario.name: scenario for scenario in (ECOMMERCE, SOCIAL, MUSIC, 
 
 
 def scenario_named(name: str) -> Scenario:
-    """The preset of that name; `ValueError` naming the known ones if there is none."""
+    """The preset of that name; `ValueError` with the known names if there is none."""
     if name not in SCENARIOS:
-        raise ValueError(f"scenario={name!r}: must be one of {', '.join(SCENARIOS)}")
+        raise ValueError(f"scenario={name!r}: {unknown_name(name, SCENARIOS)}")
     return SCENARIOS[name]

@@ -19,7 +19,7 @@ from recsim_env.envs.sb3.candidate_scorer import CandidateScorer
 from recsim_env.envs.sb3.network_units import with_network_units
 from recsim_env.envs.sb3.policies import (
     CandidateActorCritic,
-    CandidateActorCriticPolicy,
+    CandidatePolicy,
     StateAndScores,
     check_shows_one_item,
     sizes_of,
@@ -138,7 +138,7 @@ class CandidateQuantilePolicy(QRDQNPolicy):
 
 
 CONTRIB_POLICIES: dict[str, type[BasePolicy]] = {
-    "TRPO": CandidateActorCriticPolicy,
+    "TRPO": CandidatePolicy,
     "RecurrentPPO": CandidateRecurrentPolicy,
     "MaskablePPO": CandidateMaskablePolicy,
     "QRDQN": CandidateQuantilePolicy,

@@ -1,15 +1,18 @@
 """One session as a `gymnasium.Env`: the simulator with a batch of one."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Never
 
 import gymnasium
 import numpy as np
 
 from recsim_env.config import Scenario
-from recsim_env.envs.session_recording import SessionTrace
+from recsim_env.envs.session_recording import SessionRecording
 from recsim_env.envs.session_text import session_as_text
-from recsim_env.envs.spaces_and_actions import REWARD_INFO_KEYS, Adapter, BehindAdapter
+from recsim_env.envs.spaces_and_actions import REWARD_INFO_KEYS, SimulatorAccess
 from recsim_env.envs.vector import RecommenderVectorEnv
+from recsim_env.simulation.custom_user_model import DEFAULT_USER_MODEL, UserModel
 
 if TYPE_CHECKING:
     from recsim_env.envs.session_figure import SessionWindow
@@ -17,83 +20,104 @@ if TYPE_CHECKING:
 _FIRST = np.zeros(1, np.int64)
 
 
-class RecommenderEnv(BehindAdapter, gymnasium.Env):
+class RecommenderEnv(SimulatorAccess, gymnasium.Env[Any, Any]):
     """
     ## Description
-    One episode is one session of one person who visits a recommender. In each step the agent shows one item, or a
-    slate, out of M candidates; the person looks, clicks or not, consumes, rates, and is changed by it. Interests,
-    satiation, trust, patience and budget are latent. Items are released and retired while the session runs. What a
-    scenario has besides (purchases, creators, moods, repeats) is in `docs/scenarios`.
+    An episode is one session of one user. In each step the agent shows one item, or a slate of S items, from M
+    candidates. The user examines the slate, clicks an item or none, consumes and rates it, and changes: interests,
+    satiation, trust, patience and budget are latent. Items are released and retired during the session. The pages of
+    the scenarios describe further mechanisms: purchases, creators, moods and repeats.
 
     ## Action Space
-    `action="candidate"`: `Discrete(M)`, the index of a candidate; with `slate_size` S > 1 `MultiDiscrete([M] * S)`,
-    top slot first. A repeated or missing candidate leaves its slot empty, which rates 0. `action="content"`:
-    `Box(-1, 1, (S * F,))`, a point in content space for each slot, matched to the nearest candidate;
-    `action="catalog"`: the same, matched to the nearest of all items that are there.
+    * `action="candidate"`: `Discrete(M)`, the index of a candidate; `MultiDiscrete([M] * S)` for `slate_size` S > 1, top
+      slot first. A missing candidate, or one that is already in a higher slot, leaves its slot empty.
+    * `action="content"`: `Box(-1, 1, (S * F,))`, a point in content space for each slot; it shows the nearest candidate.
+    * `action="catalog"`: the same, for the nearest available item.
 
     ## Observation Space
-    `observation="dict"`: float32 vectors in [-1, 1].
+    `observation="dict"` is a `Dict` of float32 vectors in [-1, 1]:
 
     | key | length | content |
     |---|---|---|
-    | `user` | P + 2 + Q | noisy profile, `observation.CONTEXT`, the mood that shows (where there are Q > 1 moods) |
-    | `history` | H * (F + 7) | most recent first: content, then `observation.FEEDBACK` |
+    | `user` | P + 2 + Q | noisy profile, `observation.CONTEXT`, the visible mood (in scenarios with Q > 1 moods) |
+    | `history` | H * (F + 7) | items shown, most recent first: content, then `observation.FEEDBACK` |
     | `candidates` | M * (F + 6) | content, then `observation.CANDIDATE_COLUMNS` |
-    | `candidate_mask` | M | 1 where there is a candidate |
+    | `candidate_mask` | M | 1 for each candidate that exists |
 
-    `"flat"` is one vector of the four in this order. `"compact"` holds `user`, item ids, feedback and the platform's
-    time, for learners that keep the catalogue (`catalog_features`, `catalog_statistics`, `catalog_release_steps`) on
-    their device.
+    `"flat"` concatenates the four in this order. `"compact"` holds `user`, item ids, feedback and the platform's time,
+    for agents that keep the catalogue (`catalog_features`, `catalog_statistics`, `catalog_release_steps`).
 
     ## Rewards
-    The weighted sum of the terms in `RewardConfig`, by default the mean rating over the slate: 1 to 5 stars for
-    what was consumed, 0 for what was not. `info` holds each term by its name.
+    The weighted sum of the terms in `RewardConfig`, by default the mean rating over the slate: 1 to 5 for a rated item,
+    0 for every other slot. `info` holds each unweighted term: `reward_rating`, `reward_click`, `reward_consumption`,
+    `reward_purchase`, `reward_retention`. `reward_rating` includes ratings that the user did not submit.
 
     ## Starting State
-    A person drawn from the population at a random time of the catalogue's life; a warm one brings a logged history.
-    `reset(seed=s)` fixes everything; `options={"user_seed": .., "noise_seed": .., "world_seed": ..}` replaces one of
-    the three seeds.
+    A user drawn from the population at a random time of the catalogue's life; a warm user has a logged history.
+    `reset(seed=s)` determines the session, given the actions; `options={"user_seed": .., "noise_seed": ..,
+    "world_seed": ..}` replaces one of its three seeds.
 
     ## Episode End
-    `terminated` when patience is used up (the person left), `truncated` after `session_length` steps.
+    `terminated` when the user leaves, `truncated` after `session_length` steps.
 
     ## Arguments
-    `scenario`: a name in `scenarios.SCENARIOS` or a `Scenario`; `overrides`: other numbers for it, such as
-    `{"population": {"warm_share": 1.0}, "reward": {"purchase": 5.0}}`; `observation`; `action`; `slate_size`;
-    `num_candidates`; `session_length`; `history_length`; `catalog_seed`; `split`: `"all"`, `"train"` or `"test"`,
-    parts that share no item and no user; `user_split`: another part for the users; `world`: a fitted world (.npz) or
-    a ratings log, for scenarios that need one; `user_model`: functions of your own in place of the user model's
-    (`custom_user_model.UserModel`); `live_platform`: item statistics go on from session to session and grow by their feedback
-    (see `RecommenderVectorEnv`); `num_threads`;
-    `render_mode`: `None`, `"ansi"` for the session in words, `"rgb_array"` for a picture of it, an image of
-    `session_figure.HEIGHT` by `WIDTH` pixels, or `"human"` for the picture in a window. A picture shows latent truth
-    beside what came of each slate, and needs Matplotlib: `pip install 'recsim-env[render]'`.
+    * `scenario`: a name in `recsim_env.SCENARIOS`, or a `Scenario`.
+    * `observation`: `"dict"`, `"flat"` or `"compact"`; `action`: `"candidate"`, `"content"` or `"catalog"`.
+    * `slate_size`, `num_candidates`, `session_length`, `history_length`: by default the scenario's.
+    * `catalog_seed`: draws the catalogue. `split`: `"all"`, `"train"` or `"test"`; the last two share no item and no
+      user. `user_split`: another split for the users.
+    * `world`: for the scenario `MovieLens`, a fitted world (.npz), a MovieLens-100K folder or a CSV file.
+    * `overrides`: other values of the scenario, such as `{"population": {"warm_share": 1.0}}`.
+    * `user_model`: a `UserModel` that replaces functions of the user model.
+    * `live_platform`: item statistics grow with feedback and persist across sessions; see `RecommenderVectorEnv`.
+    * `num_threads`: threads that share a step; results do not depend on it.
+    * `render_mode`: `"ansi"` describes the session in text; `"rgb_array"` returns a picture of it, with latent state,
+      and `"human"` shows that picture in a window. Pictures need Matplotlib: `pip install 'recsim-env[render]'`.
+
+    ```python
+    env = gymnasium.make("recsim_env/Video-v0", num_candidates=50, overrides={"reward": {"click": 0.5}})
+    ```
 
     ## Version History
     * v0: first release.
     """
 
-    metadata = {"render_modes": ["human", "rgb_array", "ansi"], "render_fps": 1}  # noqa: RUF012
+    metadata: dict[str, Any] = {"render_modes": ["human", "rgb_array", "ansi"], "render_fps": 1}  # noqa: RUF012
 
-    def __init__(self, scenario: str | Scenario = "Video", *, render_mode: str | None = None, **options: Any):
-        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
-            raise ValueError(f"render_mode={render_mode!r}: must be None, 'human', 'rgb_array' or 'ansi'")
-        self._adapter = Adapter(1, scenario=scenario, **options)
-        self._arguments = {"scenario": scenario, **options}
+    def __init__(
+        self,
+        scenario: str | Scenario = "Video",
+        *,
+        observation: str = "dict",
+        action: str = "candidate",
+        slate_size: int | None = None,
+        num_candidates: int | None = None,
+        session_length: int | None = None,
+        history_length: int | None = None,
+        catalog_seed: int = 0,
+        split: str = "all",
+        user_split: str | None = None,
+        world: str | Path | None = None,
+        overrides: Mapping[str, Mapping[str, Any]] | None = None,
+        user_model: UserModel = DEFAULT_USER_MODEL,
+        live_platform: bool = False,
+        num_threads: int = 1,
+        render_mode: str | None = None,
+        **unknown: Never,
+    ) -> None:
+        self._set_up(1, locals())
         self.observation_space = self._adapter.observation_space
         self.action_space = self._adapter.action_space
-        self.render_mode = render_mode
-        self.trace: SessionTrace | None = None
-        """The session so far, for `session_figure`; kept from `reset` on, with the render modes that draw pictures."""
+        self.recording: SessionRecording | None = None
+        """The session so far, for `session_figure`; kept in the render modes that draw pictures."""
         self._window: SessionWindow | None = None
-        self._is_over = self.simulator.sessions["is_over"]  # a view, which `restore` writes to as well
 
     def remake(self, **arguments: Any) -> RecommenderVectorEnv:
-        """A vector env with this env's arguments, except for those given: `env.remake(num_envs=64)`."""
-        return RecommenderVectorEnv(**{"num_envs": 1, **self._arguments, **arguments})
+        """A vector env with the arguments of this env, except for the given ones: `env.remake(num_envs=64)`."""
+        return RecommenderVectorEnv(**{**self._arguments, "render_mode": None, **arguments})
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
-        """Begin a session; see Starting State. Without a seed, the next episode of the seed given before."""
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Start a session; see Starting State. Without a seed: the next episode of the last seed."""
         super().reset(seed=seed)
         self._adapter.check_options(options)
         if seed is None and (options or not self.simulator.has_started):
@@ -102,67 +126,66 @@ class RecommenderEnv(BehindAdapter, gymnasium.Env):
             self.simulator.start(_FIRST)
         else:
             self.simulator.start(_FIRST, self._adapter.session_seeds([seed], options))
-        self.trace = SessionTrace(self.simulator) if self.render_mode in ("human", "rgb_array") else None
+        self.recording = SessionRecording(self.simulator) if self.render_mode in ("human", "rgb_array") else None
         if self.render_mode == "human":
             self.render()
         return self._observation(), {}
 
-    def step(self, action: Any):
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Show an item or a slate; `ValueError` for an action outside the action space."""
-        if self._is_over[0]:
-            raise gymnasium.error.ResetNeeded("the session is over, or has not begun: call reset()")
+        if self.simulator.sessions["is_over"][0]:
+            raise gymnasium.error.ResetNeeded("the session is over, or none has started: call reset()")
         outcome = self.simulator.step(self._adapter.slate(action))[0].item()
         reward, *terms, terminated, truncated = outcome
         info = dict(zip(REWARD_INFO_KEYS, terms, strict=True))
-        if self.trace is not None:
-            self.trace.record(reward, info, terminated)
+        if self.recording is not None:
+            self.recording.record(reward, info, terminated)
             if self.render_mode == "human":
                 self.render()
         return self._observation(), reward, terminated, truncated, info
 
-    def _observation(self):
-        kind, simulator = self._adapter.observation, self.simulator
+    def _observation(self) -> Any:
+        kind = self._adapter.observation
+        batch: Any = self.simulator.observe("compact" if kind == "compact" else "flat")
         if kind == "compact":
-            return {name: values[0] for name, values in simulator.observe(kind).items()}
-        flat = simulator.observe("flat")[0]
-        return simulator.layout.parts(flat) if kind == "dict" else flat
+            return {name: values[0] for name, values in batch.items()}
+        return self.simulator.layout.parts(batch[0]) if kind == "dict" else batch[0]
 
     def action_masks(self) -> np.ndarray:
-        """[S * M] bool: which candidates are there, once for each slot."""
-        return self._adapter.action_masks()[0]
+        """[S * M] bool: which candidates exist, once for each slot."""
+        masks: np.ndarray = self._adapter.action_masks()[0]
+        return masks
 
     def latent_state(self) -> dict[str, np.ndarray]:
-        """Privileged: `Simulator.latent_state` of this one session."""
+        """Privileged: `Simulator.latent_state` of this session."""
         return {name: values[0] for name, values in self.simulator.latent_state().items()}
 
-    def render(self) -> str | np.ndarray | None:  # type: ignore[override]
-        """The session so far.
+    def render(self) -> Any:
+        """The session so far, in text or as a picture.
 
-        `"ansi"`: in words, only what an agent may see too. `"rgb_array"`: a picture, [H, W, 3] uint8, latent truth
-        included. `"human"`: that picture in a window, which `reset` and `step` draw anew as well.
+        `"ansi"` returns a string without latent state, `"rgb_array"` a picture [H, W, 3] uint8 with latent state, and
+        `"human"` shows that picture in a window, as `reset` and `step` do.
 
         Raises:
-            gymnasium.error.DependencyNotInstalled: a picture without Matplotlib.
+            gymnasium.error.DependencyNotInstalled: a picture without Matplotlib, or a window without a display.
         """
         if self.render_mode is None:
             gymnasium.logger.warn("render() needs a render mode: gymnasium.make(..., render_mode='ansi')")
             return None
         if self.render_mode == "ansi":
             return session_as_text(self.simulator, 0)
-        if self.trace is None:
-            raise gymnasium.error.ResetNeeded("no session has begun: call reset()")
+        if self.recording is None:
+            raise gymnasium.error.ResetNeeded("no session has started: call reset()")
+        from recsim_env.envs.session_figure import SessionWindow, session_pixels  # here, as it imports Matplotlib
+
         if self.render_mode == "rgb_array":
-            from recsim_env.envs.session_figure import session_pixels  # here, as it loads Matplotlib
-
-            return session_pixels(self.trace)
-        if self._window is None:
-            from recsim_env.envs.session_figure import SessionWindow
-
-            self._window = SessionWindow()
-        self._window.show(self.trace, 1.0 / self.metadata["render_fps"])
+            return session_pixels(self.recording)
+        self._window = self._window or SessionWindow()
+        self._window.show(self.recording, 1.0 / self.metadata["render_fps"])
         return None
 
     def close(self) -> None:
+        """Close the window and end the threads, if there are any."""
         if self._window is not None:
             self._window.close()
         self.simulator.close()

@@ -1,86 +1,95 @@
-"""What the Gymnasium adapters share: from keyword arguments to a simulator, its spaces, and actions to slates.
+"""Shared by the single and the vector env: arguments to a simulator, spaces, and actions to slates.
 
 Shape legend: N sessions, S slots of a slate, M candidates, F content features.
 """
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, TypedDict
 
 import numpy as np
 from gymnasium import spaces
 
-from recsim_env.config import RewardConfig, Scenario, SessionConfig
+from recsim_env.config import RewardConfig, Scenario, SessionConfig, unknown_name
 from recsim_env.scenarios import scenario_named
-from recsim_env.simulation.custom_user_model import DEFAULT_USER_MODEL, UserModel
+from recsim_env.simulation.custom_user_model import UserModel
 from recsim_env.simulation.observation import OBSERVATION_KINDS, STATISTICS
 from recsim_env.simulation.records import NO_ITEM
 from recsim_env.simulation.simulator import Simulator
 from recsim_env.world.world import build_world
 
 ACTION_KINDS = ("candidate", "content", "catalog")
-"""`candidate`: indices of candidates (`Discrete`, or `MultiDiscrete` for slates). `content`: points in content
-space (`Box`), each matched to the nearest candidate; `catalog`: each matched to the nearest item on the shelf."""
+"""`candidate`: indices of candidates (`Discrete`, or `MultiDiscrete` for slates). `content`: points in content space
+(`Box`), each matched to the nearest candidate; `catalog`: each matched to the nearest available item."""
 
 REWARD_TERMS = tuple(field.name for field in dataclasses.fields(RewardConfig))
 
 REWARD_INFO_KEYS = tuple(f"reward_{term}" for term in REWARD_TERMS)
-"""Keys of `info`: the reward's terms in this step, unweighted, each a mean over the slate's slots. `reward_rating` counts
-ratings that the user did not submit as well, so it is not what the recommender observes; that is in the history."""
+"""Keys of `info`: the unweighted terms of the reward in this step. `reward_rating` includes ratings that the user did
+not submit; the history holds only submitted ones."""
 
 SEED_OPTIONS = ("world_seed", "user_seed", "noise_seed")
 
 
-class Adapter:
-    """A simulator, and how observations and actions look from outside. Arguments: see `RecommenderEnv`."""
+class EnvArguments(TypedDict, total=False):
+    """Keyword arguments of `RecommenderEnv`, which describes them."""
 
-    def __init__(
-        self,
-        num_sessions: int,
-        *,
-        scenario: str | Scenario,
-        observation: str = "dict",
-        action: str = "candidate",
-        slate_size: int | None = None,
-        num_candidates: int | None = None,
-        session_length: int | None = None,
-        history_length: int | None = None,
-        catalog_seed: int = 0,
-        split: str = "all",
-        user_split: str | None = None,
-        world: str | None = None,
-        overrides: Mapping[str, Mapping[str, Any]] | None = None,
-        user_model: UserModel = DEFAULT_USER_MODEL,
-        live_platform: bool = False,
-        num_threads: int = 1,
-    ) -> None:
-        if observation not in OBSERVATION_KINDS:
-            raise ValueError(f"observation={observation!r}: must be one of {', '.join(OBSERVATION_KINDS)}")
-        if action not in ACTION_KINDS:
-            raise ValueError(f"action={action!r}: must be one of {', '.join(ACTION_KINDS)}")
-        preset = (scenario if isinstance(scenario, Scenario) else scenario_named(scenario)).override(overrides or {})
-        given = {
-            "slate_size": slate_size,
-            "num_candidates": num_candidates,
-            "session_length": session_length,
-            "history_length": history_length,
-        }
+    scenario: str | Scenario
+    observation: str
+    action: str
+    slate_size: int | None
+    num_candidates: int | None
+    session_length: int | None
+    history_length: int | None
+    catalog_seed: int
+    split: str
+    user_split: str | None
+    world: str | Path | None
+    overrides: Mapping[str, Mapping[str, Any]] | None
+    user_model: UserModel
+    live_platform: bool
+    num_threads: int
+    render_mode: str | None
+
+
+class Adapter:
+    """A simulator with Gymnasium's spaces around it."""
+
+    def __init__(self, num_sessions: int, arguments: EnvArguments) -> None:
+        for name, kinds in (("observation", OBSERVATION_KINDS), ("action", ACTION_KINDS)):
+            if arguments[name] not in kinds:  # type: ignore[literal-required]
+                raise ValueError(f"{name}={arguments[name]!r}: must be one of {', '.join(kinds)}")  # type: ignore[literal-required]
+        scenario, world = arguments["scenario"], arguments["world"]
+        preset = scenario if isinstance(scenario, Scenario) else scenario_named(scenario)
+        preset = preset.override(arguments["overrides"] or {})
+        sizes = {field.name: arguments[field.name] for field in dataclasses.fields(SessionConfig)}  # type: ignore[literal-required]
         session: SessionConfig = dataclasses.replace(
-            preset.session, **{name: value for name, value in given.items() if value is not None}
+            preset.session, **{name: value for name, value in sizes.items() if value is not None}
         )
-        path = None if world is None else str(world)
-        drawn = build_world(preset, catalog_seed, split, path, user_model, user_split)
         self.simulator = Simulator(
-            drawn, session, num_sessions, catalog_seed=catalog_seed, num_threads=num_threads, is_live=live_platform
+            build_world(
+                preset,
+                arguments["catalog_seed"],
+                arguments["split"],
+                None if world is None else str(world),
+                arguments["user_model"],
+                arguments["user_split"],
+            ),
+            session,
+            num_sessions,
+            catalog_seed=arguments["catalog_seed"],
+            num_threads=arguments["num_threads"],
+            is_live=arguments["live_platform"],
         )
-        self.observation, self.action, self.session = observation, action, session
-        self.observation_space = self.simulator.layout.space(observation)
+        self.observation, self.action, self.session = arguments["observation"], arguments["action"], session
+        self.observation_space = self.simulator.layout.space(self.observation)
         self.action_space = self._action_space()
         self._is_index = isinstance(self.action_space, spaces.Discrete)
         self._single_slate = np.zeros((1, 1), np.int64)
         self._action_shape = (num_sessions, *(self.action_space.shape or ()))
 
-    def _action_space(self) -> spaces.Space:
+    def _action_space(self) -> spaces.Space[Any]:
         num_slots, num_candidates = self.session.slate_size, self.session.num_candidates
         if self.action != "candidate":
             size = num_slots * self.simulator.layout.num_content_features
@@ -90,48 +99,49 @@ class Adapter:
         return spaces.MultiDiscrete(np.full(num_slots, num_candidates))
 
     def slate(self, action: Any) -> np.ndarray:
-        """[1, S] int64: the slate of one action, as `slates` says."""
+        """[1, S] int64: the slate of one action, as for `slates`."""
         if self._is_index and isinstance(action, int | np.integer) and 0 <= action < self.session.num_candidates:
-            self._single_slate[0, 0] = action  # the common case, at a tenth of the cost of the general one
+            self._single_slate[0, 0] = action  # the common case, at a tenth of the cost
             return self._single_slate
         return self.slates([action])
 
     def slates(self, actions: Any) -> np.ndarray:
-        """[N, S] int64 indices of candidates from a batch of actions; `ValueError` saying what is wrong with it."""
+        """[N, S] int64: indices of candidates from a batch of actions; `ValueError` for an invalid batch."""
         num_sessions, num_slots = len(self.simulator), self.session.slate_size
         try:
-            given = np.asarray(actions)
+            values = np.asarray(actions)
         except ValueError:
             shape = self._action_shape
             raise ValueError(f"action of uneven shape: must be of shape {shape} (sessions first)") from None
-        if given.shape != self._action_shape:
-            raise ValueError(f"action of shape {given.shape}: must be of shape {self._action_shape} (sessions first)")
+        if values.shape != self._action_shape:
+            raise ValueError(f"action of shape {values.shape}: must be of shape {self._action_shape} (sessions first)")
         if self.action != "candidate":
-            if given.dtype.kind not in "fiu":
-                raise ValueError(f"action of type {given.dtype}: must be numbers in [-1, 1]")
-            is_wrong = ~((given >= -1.0) & (given <= 1.0))  # NaN too
-            if is_wrong.any():
-                raise ValueError(f"action={given[is_wrong].flat[0]}: must be a number in [-1, 1]")
-            points = given.astype(np.float64).reshape(num_sessions, num_slots, -1)
-            is_whole = self.action == "catalog"
-            return self.simulator.show_nearest_items(points) if is_whole else self.simulator.nearest_candidates(points)
-        if given.dtype.kind not in "iu":
-            raise ValueError(f"action of type {given.dtype}: must be whole numbers (indices of candidates)")
+            if values.dtype.kind not in "fiu":
+                raise ValueError(f"action of type {values.dtype}: must be numbers in [-1, 1]")
+            is_invalid = ~((values >= -1.0) & (values <= 1.0))  # NaN included
+            if is_invalid.any():
+                raise ValueError(f"action={values[is_invalid].flat[0]}: must be a number in [-1, 1]")
+            points = values.astype(np.float64).reshape(num_sessions, num_slots, -1)
+            from_catalog = self.action == "catalog"
+            return (
+                self.simulator.show_nearest_items(points) if from_catalog else self.simulator.nearest_candidates(points)
+            )
+        if values.dtype.kind not in "iu":
+            raise ValueError(f"action of type {values.dtype}: must be whole numbers (indices of candidates)")
         last = self.session.num_candidates - 1
-        is_wrong = (given < 0) | (given > last)
-        if is_wrong.any():
-            wrong = given[is_wrong].flat[0]
-            raise ValueError(f"action={wrong}: must be a candidate in [0, {last}]")
-        return given.astype(np.int64, copy=False).reshape(num_sessions, num_slots)
+        is_invalid = (values < 0) | (values > last)
+        if is_invalid.any():
+            raise ValueError(f"action={values[is_invalid].flat[0]}: must be a candidate in [0, {last}]")
+        return values.astype(np.int64, copy=False).reshape(num_sessions, num_slots)
 
     def action_masks(self) -> np.ndarray:
-        """[N, S * M] bool: which candidates are there, once for each slot (the layout of `sb3_contrib`)."""
-        is_there = np.asarray(self.simulator.sessions["candidates"]) != NO_ITEM
-        return np.tile(is_there, (1, self.session.slate_size))
+        """[N, S * M] bool: which candidates exist, once for each slot (the layout of `sb3_contrib`)."""
+        exists = np.asarray(self.simulator.sessions["candidates"]) != NO_ITEM
+        return np.tile(exists, (1, self.session.slate_size))
 
     @staticmethod
     def session_seeds(seeds: list[int], options: dict[str, Any] | None) -> np.ndarray:
-        """[n, 3] uint64 seeds of the world, user and noise keys; an option replaces one of them in every session
+        """[n, 3] uint64: seeds of the world, user and noise keys. An option replaces one of them in every session
         (counting up from one session to the next)."""
         columns = []
         for name in SEED_OPTIONS:
@@ -142,24 +152,31 @@ class Adapter:
 
     @staticmethod
     def check_options(options: dict[str, Any] | None, allowed: tuple[str, ...] = SEED_OPTIONS) -> None:
-        """Refuse unknown reset options, and seeds that are not whole numbers from 0."""
+        """`ValueError` for unknown reset options, and for seeds that are not whole numbers of at least 0."""
         for name, value in (options or {}).items():
             if name not in allowed:
-                raise ValueError(f"options[{name!r}]: unknown; must be one of {', '.join(allowed)}")
+                raise ValueError(f"options[{name!r}]: {unknown_name(name, allowed)}")
             if name in SEED_OPTIONS and (not isinstance(value, int | np.integer) or value < 0):
                 raise ValueError(f"options[{name!r}]={value!r}: must be a whole number of at least 0")
 
 
-class BehindAdapter:
-    """What both envs show besides observations: the simulator, and the catalogue that compact observations refer to."""
+class SimulatorAccess:
+    """Shared by both envs: the simulator, and the catalogue that compact observations refer to."""
 
+    metadata: dict[str, Any]
+    render_mode: str | None
     _adapter: Adapter
     _arguments: dict[str, Any]
 
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """The keyword arguments that this env was made with."""
-        return dict(self._arguments)
+    def _set_up(self, num_sessions: int, local_variables: dict[str, Any]) -> None:
+        """Build the simulator from the arguments of `__init__`; `TypeError` for a misspelt one."""
+        for name in local_variables["unknown"]:
+            raise TypeError(f"argument {name!r}: {unknown_name(name, EnvArguments.__annotations__)}")
+        self.render_mode, modes = local_variables["render_mode"], self.metadata["render_modes"]
+        if self.render_mode not in (None, *modes):
+            raise ValueError(f"render_mode={self.render_mode!r}: must be None or one of {', '.join(modes)}")
+        self._arguments = {name: local_variables[name] for name in EnvArguments.__annotations__}
+        self._adapter = Adapter(num_sessions, self._arguments)  # type: ignore[arg-type]
 
     @property
     def observation_kind(self) -> str:
@@ -168,12 +185,12 @@ class BehindAdapter:
 
     @property
     def simulator(self) -> Simulator:
-        """The simulator behind this env; its `state` and `restore` save and bring back its sessions."""
+        """The simulator of this env; its `state` and `restore` save and restore its sessions."""
         return self._adapter.simulator
 
     @property
     def catalog_features(self) -> np.ndarray:
-        """[I, F] float32, read-only: the content features of every item."""
+        """[I, F] float32, read-only: content features of all items."""
         return read_only(self.simulator.world.items.features)
 
     @property
@@ -183,18 +200,18 @@ class BehindAdapter:
 
     @property
     def catalog_release_steps(self) -> np.ndarray:
-        """[I] int64, read-only: when each item is released; its age is the platform's `time` less this."""
+        """[I] int64, read-only: release of each item; its age is the platform's `time` minus this."""
         return read_only(self.simulator.world.item_records["release_step"])
 
     @property
     def catalog_creators(self) -> np.ndarray:
-        """[I] int64, read-only: who made each item; all 0 where there is but one creator."""
+        """[I] int64, read-only: the creator of each item; 0 where there is only one."""
         return read_only(self.simulator.world.item_records["creator"])
 
 
 def read_only(array: np.ndarray) -> np.ndarray:
-    """A view that cannot be written to. (Compiled code is called with the array itself: Numba needs ten times as
-    long to recognise a read-only one.)"""
+    """A read-only view. (Compiled code is called with the array itself: Numba dispatches read-only arrays ten times
+    as slowly.)"""
     view = array.view()
     view.flags.writeable = False
     return view

@@ -1,10 +1,11 @@
-"""Many sessions as a native `gymnasium.vector.VectorEnv`: the simulator with a batch of N.
+"""N sessions as a native `gymnasium.vector.VectorEnv`: the simulator with a batch of N.
 
 Shape legend: N sessions (`num_envs`).
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Never
 
 import gymnasium
 import numpy as np
@@ -13,53 +14,73 @@ from gymnasium.vector.utils import batch_space
 
 from recsim_env.config import Scenario
 from recsim_env.envs.session_text import session_as_text
-from recsim_env.envs.spaces_and_actions import REWARD_INFO_KEYS, REWARD_TERMS, SEED_OPTIONS, Adapter, BehindAdapter
+from recsim_env.envs.spaces_and_actions import REWARD_INFO_KEYS, REWARD_TERMS, SEED_OPTIONS, SimulatorAccess
+from recsim_env.simulation.custom_user_model import DEFAULT_USER_MODEL, UserModel
 
 
-class RecommenderVectorEnv(BehindAdapter, VectorEnv):
-    """N sessions of `RecommenderEnv`, stepped together; lane i seeded s + i equals the single env seeded so.
+class RecommenderVectorEnv(SimulatorAccess, VectorEnv[Any, Any, Any]):
+    """N sessions of `RecommenderEnv`, stepped together; lane i seeded s + i equals the single env seeded s + i.
 
-    A session that ends is followed by the lane's next one in the same step (`AutoresetMode.SAME_STEP`): the returned
-    observation is the new session's first, `infos["final_obs"]` and `infos["final_info"]` hold the old one's last.
-    Every array is handed out fresh. `num_threads` shares a step among threads and changes no number.
+    Arguments, spaces and rewards are those of `RecommenderEnv`. A session that ends is followed by the lane's next one
+    in the same step (`AutoresetMode.SAME_STEP`): the returned observation is the first of the new session,
+    `infos["final_obs"]` and `infos["final_info"]` hold the last of the old one, and `last_observations` merges them.
+    Every returned array is new. `num_threads` shares a step among threads; results do not depend on it.
 
-    With `live_platform=True` the lanes are simultaneous visitors of one platform: the one mode in which they are not
-    independent. They share a clock, and item statistics grow by what all of them answer, session after session. When
-    no more items arrive, all sessions are truncated and the platform begins anew, as it does after `reset(seed=...)`.
+    With `live_platform=True` the lanes are simultaneous users of one platform: they share a clock, and item statistics
+    also grow with the feedback of all lanes. When no more items arrive, all sessions are truncated and the platform
+    restarts, as it does after `reset(seed=...)`.
+
+    ```python
+    envs = gymnasium.make_vec("recsim_env/Video-v0", num_envs=1_000)
+    ```
     """
 
-    metadata = {"render_modes": ["ansi"], "render_fps": 1, "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
+    metadata: dict[str, Any] = {  # noqa: RUF012
+        "render_modes": ["ansi"],
+        "render_fps": 1,
+        "autoreset_mode": AutoresetMode.SAME_STEP,
+    }
 
     def __init__(
         self,
         num_envs: int = 1,
         scenario: str | Scenario = "Video",
         *,
+        observation: str = "dict",
+        action: str = "candidate",
+        slate_size: int | None = None,
+        num_candidates: int | None = None,
+        session_length: int | None = None,
+        history_length: int | None = None,
+        catalog_seed: int = 0,
+        split: str = "all",
+        user_split: str | None = None,
+        world: str | Path | None = None,
+        overrides: Mapping[str, Mapping[str, Any]] | None = None,
+        user_model: UserModel = DEFAULT_USER_MODEL,
+        live_platform: bool = False,
+        num_threads: int = 1,
         render_mode: str | None = None,
-        **options: Any,
-    ):
-        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
-            raise ValueError(f"render_mode={render_mode!r}: must be None or 'ansi'")
-        self._adapter = Adapter(num_envs, scenario=scenario, **options)
-        self._arguments = {"num_envs": num_envs, "scenario": scenario, "render_mode": render_mode, **options}
+        **unknown: Never,
+    ) -> None:
+        self._set_up(num_envs, locals())
         self.num_envs = num_envs
-        self.render_mode = render_mode
         self.single_observation_space = self._adapter.observation_space
         self.single_action_space = self._adapter.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
 
     def remake(self, **arguments: Any) -> "RecommenderVectorEnv":
-        """A new env with this one's arguments, except for those given: `env.remake(catalog_seed=7, num_envs=1)`."""
-        return RecommenderVectorEnv(**{**self._arguments, **arguments})
+        """A new env with the arguments of this one, except for the given ones: `env.remake(catalog_seed=7)`."""
+        return RecommenderVectorEnv(**{"num_envs": self.num_envs, **self._arguments, **arguments})
 
-    def reset(  # type: ignore[override]
+    def reset(
         self, *, seed: int | Sequence[int] | None = None, options: dict[str, Any] | None = None
-    ):
-        """Begin N sessions; a whole number s seeds lane i with s + i. Without a seed: each lane's next episode.
+    ) -> tuple[Any, dict[str, Any]]:
+        """Start N sessions; an integer s seeds lane i with s + i. Without a seed: the next episode of each lane.
 
         `options`: `world_seed`, `user_seed`, `noise_seed` as for the single env (counting up over the lanes);
-        `reset_mask` [N] bool begins only those lanes.
+        `reset_mask` [N] bool restarts only those lanes.
         """
         self._adapter.check_options(options, (*SEED_OPTIONS, "reset_mask"))
         lanes = self._lanes((options or {}).get("reset_mask"))
@@ -91,15 +112,15 @@ class RecommenderVectorEnv(BehindAdapter, VectorEnv):
             return np.arange(self.num_envs)
         mask = np.asarray(reset_mask)
         if mask.dtype != np.bool_ or mask.shape != (self.num_envs,) or not mask.any():
-            raise ValueError(f"options['reset_mask']: must be {self.num_envs} booleans, at least one of them true")
+            raise ValueError(f"options['reset_mask']: must be {self.num_envs} booleans, at least one of them True")
         if (self.simulator.episodes[~mask] < 0).any():
-            raise gymnasium.error.ResetNeeded("options['reset_mask']: no session has begun in the other lanes")
+            raise gymnasium.error.ResetNeeded("options['reset_mask']: no session has started in the other lanes")
         return np.flatnonzero(mask)
 
-    def step(self, actions: Any):
-        """Show each session its item or slate; `ValueError` for an action outside the action space."""
+    def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Show an item or a slate in each session; `ValueError` for an action outside the action space."""
         if not self.simulator.has_started:
-            raise gymnasium.error.ResetNeeded("no session has begun: call reset()")
+            raise gymnasium.error.ResetNeeded("no session has started: call reset()")
         outcomes = self.simulator.step(self._adapter.slates(actions))
         rewards = np.array(outcomes["reward"])
         terminated, truncated = np.array(outcomes["terminated"]), np.array(outcomes["truncated"])
@@ -120,10 +141,10 @@ class RecommenderVectorEnv(BehindAdapter, VectorEnv):
         return self.simulator.observe(self._adapter.observation), rewards, terminated, truncated, infos
 
     def _final_observations(self, lanes: np.ndarray) -> np.ndarray:
-        """[N] objects: the last observation of each lane that has ended, None for the others."""
+        """[N] objects: the last observation of each session that ended, None for the others."""
         last = self.simulator.observe(self._adapter.observation, lanes)
         observations = np.full(self.num_envs, None, dtype=object)
-        if isinstance(last, dict):  # rows by iteration: indexing each takes twice as long
+        if isinstance(last, dict):  # rows by iteration: indexing takes twice as long
             rows = zip(*(list(values) for values in last.values()), strict=True)
             observations[lanes] = [dict(zip(last, row, strict=True)) for row in rows]
         else:
@@ -132,11 +153,11 @@ class RecommenderVectorEnv(BehindAdapter, VectorEnv):
         return observations
 
     def action_masks(self) -> np.ndarray:
-        """[N, S * M] bool: which candidates are there, once for each slot."""
+        """[N, S * M] bool: which candidates exist, once for each slot."""
         return self._adapter.action_masks()
 
     def shown_items(self, actions: Any) -> np.ndarray:
-        """[N, S] int32: ids of the items that these actions would show now, top slot first."""
+        """[N, S] int32: ids of the items that these actions would show, top slot first."""
         slates = self._adapter.slates(actions)
         return np.take_along_axis(np.asarray(self.simulator.sessions["candidates"]), slates, 1)
 
@@ -144,39 +165,39 @@ class RecommenderVectorEnv(BehindAdapter, VectorEnv):
         """Privileged: see `Simulator.latent_state`."""
         return self.simulator.latent_state()
 
-    def render(self) -> tuple[str, ...] | None:  # type: ignore[override]
-        """With `render_mode="ansi"` each session so far, in words."""
+    def render(self) -> Any:
+        """With `render_mode="ansi"`, a tuple with a description of each session so far."""
         if self.render_mode is None:
             gymnasium.logger.warn("render() needs a render mode: gymnasium.make_vec(..., render_mode='ansi')")
             return None
         return tuple(session_as_text(self.simulator, lane) for lane in range(self.num_envs))
 
     def close_extras(self, **kwargs: Any) -> None:
+        """End the threads, if there are any."""
         self.simulator.close()
 
 
 def _with_masks(terms: dict[str, np.ndarray], mask: np.ndarray) -> dict[str, Any]:
-    """Gymnasium's form of batched infos: each array beside a mask of the lanes in which it counts."""
+    """Batched infos as in Gymnasium: each array with a mask of the lanes for which it is set."""
     infos: dict[str, Any] = dict(terms)
     infos.update({f"_{name}": mask.copy() for name in terms})
     return infos
 
 
 def last_observations(observations: Any, infos: dict[str, Any], part: str | None = None) -> Any:
-    """The observations right after a step, in lanes that have gone on to their next session those of the old one.
+    """The observations after a step before any lane was reset: `final_obs` in lanes whose session ended.
 
     Args:
-        observations: [N, ...] as `step` returned them; left as they are.
-        infos: of the same step.
-        part: key of a dict observation, for that part alone.
+        observations: returned by `step`; not modified.
+        infos: returned by the same `step`.
+        part: a key of dict observations, to get that part alone.
     """
-    if isinstance(observations, dict) and part is None:
+    if part is None and isinstance(observations, dict):
         return {name: last_observations(observations, infos, name) for name in observations}
-    batch = observations if part is None else observations[part]
-    if "final_obs" not in infos:
-        return batch
-    batch = batch.copy()
-    for lane in np.flatnonzero(infos["_final_obs"]):
-        final = infos["final_obs"][lane]
-        batch[lane] = final if part is None else final[part]
-    return batch
+    last = observations if part is None else observations[part]
+    if "final_obs" in infos:
+        last = last.copy()
+        for lane in np.flatnonzero(infos["_final_obs"]):
+            final = infos["final_obs"][lane]
+            last[lane] = final if part is None else final[part]
+    return last

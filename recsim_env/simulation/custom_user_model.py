@@ -1,7 +1,7 @@
-"""Users of your own: functions that take the place of those in `user_model`, compiled like them.
+"""Custom user models: functions that replace those in `user_model`, compiled like them.
 
-A function of yours has the name of the one that it replaces, and its arguments. Every compiled function that comes to
-call it is compiled anew, in this process; all others stay as they are.
+A function has the name and the arguments of the one that it replaces. Every compiled function that calls it, directly
+or not, is compiled again in this process; all others are shared.
 """
 
 import inspect
@@ -12,6 +12,7 @@ from typing import Any
 from numba import config as numba_config
 from numba import njit
 
+from recsim_env.config import unknown_name
 from recsim_env.simulation import user_model
 
 REPLACEABLE = tuple(
@@ -25,46 +26,46 @@ REPLACEABLE = tuple(
 
 
 class UserModel:
-    """Functions of your own in place of some of `user_model`'s, given by name: `UserModel(effective_affinity=mine)`.
+    """The user model with some functions replaced, by name: `UserModel(effective_affinity=my_function)`.
 
-    Write them in plain Python that Numba compiles; what they call of `user_model` is the package's version. What a user
-    of yours has to remember goes into `session.custom`, numbers that are 0 when a user comes for the first time.
-    Observations must stay in their spaces: ratings in 0..5, consumption, clicks and purchases in 0..1.
+    Functions are plain Python that Numba can compile; calls to `user_model` from them run the package's version. State
+    of a user goes into `session.custom`, numbers that are 0 before the user's first session. Observations must stay in
+    their spaces: ratings in [0, 5], consumption, clicks and purchases in [0, 1].
 
     Raises:
-        ValueError: a name that `user_model` does not have, or a function with other arguments than the one it replaces.
+        ValueError: an unknown name, or a function with other arguments than the one it replaces.
     """
 
     def __init__(self, **functions: Callable[..., Any]) -> None:
-        self._given = functions
+        self._replacements = functions
         self._functions: dict[Callable[..., Any], Callable[..., Any]] = {}
-        for name, own in functions.items():
+        for name, function in functions.items():
             if name not in REPLACEABLE:
-                raise ValueError(f"UserModel({name}=...): unknown; must be one of {', '.join(REPLACEABLE)}")
+                raise ValueError(f"UserModel({name}=...): {unknown_name(name, REPLACEABLE)}")
             original = getattr(user_model, name)
-            wanted = _arguments(original)
-            if not inspect.isfunction(_plain(own)) or _arguments(own) != wanted:
-                raise ValueError(f"UserModel({name}={own!r}): must be a function of {wanted}")
-            self._functions[original] = _compiled(own)
+            arguments = _arguments(original)
+            if not inspect.isfunction(_plain(function)) or _arguments(function) != arguments:
+                raise ValueError(f"UserModel({name}={function!r}): must be a function of {arguments}")
+            self._functions[original] = _compiled(function)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "UserModel":
-        """Itself, as it never changes: `gymnasium.make(env.spec)` then finds what has been drawn and compiled."""
+        """Itself, as it is immutable: `gymnasium.make(env.spec)` then reuses the world and the compiled functions."""
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Another process has compiled functions of its own to replace."""
-        return _user_model, (self._given,)
+        """The replacements only: another process compiles its own functions."""
+        return _user_model, (self._replacements,)
 
     def adapted(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The compiled function with your functions in it, however deep down; itself if none of them is called."""
+        """The compiled function with the replacements in it, at any depth; itself if it calls none of them."""
         if function not in self._functions:
-            self._functions[function] = self._made_anew(function)
+            self._functions[function] = self._with_replacements(function)
         return self._functions[function]
 
-    def _made_anew(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def _with_replacements(self, function: Callable[..., Any]) -> Callable[..., Any]:
         plain = _plain(function)
         called = {name: plain.__globals__.get(name) for name in plain.__code__.co_names}
-        adapted = {name: self.adapted(each) for name, each in called.items() if _is_compiled(each)}
+        adapted = {name: self.adapted(callee) for name, callee in called.items() if _is_compiled(callee)}
         if all(adapted[name] is called[name] for name in adapted):
             return function
         names = {**plain.__globals__, **adapted}
@@ -74,11 +75,11 @@ class UserModel:
 
 
 DEFAULT_USER_MODEL = UserModel()
-"""Nothing of your own: the users of the package."""
+"""The user model of the package."""
 
 
 def _is_compiled(value: Any) -> bool:
-    """Whether it is one of the functions that Numba compiles (all plain functions, when the compiler is off)."""
+    """Whether it is a function compiled by Numba (any plain function if the compiler is off)."""
     return isinstance(value, types.FunctionType) if numba_config.DISABLE_JIT else hasattr(value, "py_func")
 
 
@@ -91,9 +92,9 @@ def _plain(function: Any) -> Any:
 
 
 def _arguments(function: Any) -> str:
-    """Its arguments as they are written, less annotations and defaults: `(session, p)`."""
+    """Its arguments without annotations and defaults: `(session, p)`."""
     parameters = inspect.signature(_plain(function)).parameters.values()
-    return str(inspect.Signature([each.replace(annotation=each.empty, default=each.empty) for each in parameters]))
+    return str(inspect.Signature([one.replace(annotation=one.empty, default=one.empty) for one in parameters]))
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,6 +1,6 @@
-"""Stable-Baselines3: the native vector env as a `VecEnv`, and policies that score every candidate with one network."""
+"""Stable-Baselines3: the native vector env as a `VecEnv`, and policies that score all candidates with one network."""
 
-from recsim_env.envs.sb3.policies import CandidateActorCriticPolicy, CandidateQPolicy
+from recsim_env.envs.sb3.policies import CandidatePolicy, CandidateQPolicy
 from recsim_env.envs.sb3.vec_env import RecommenderSB3VecEnv, make_sb3_vec_env
 
-__all__ = ["CandidateActorCriticPolicy", "CandidateQPolicy", "RecommenderSB3VecEnv", "make_sb3_vec_env"]
+__all__ = ["CandidatePolicy", "CandidateQPolicy", "RecommenderSB3VecEnv", "make_sb3_vec_env"]

@@ -1,9 +1,8 @@
-"""One network that scores all candidates: from a person's history and a candidate's features to a score.
+"""A network that scores candidates from a user's history and each candidate's features.
 
-A plain network over flattened candidates has to learn the same thing once for each slot, and knows nothing of a
-candidate that moves to another. Here a candidate's score depends on its own features, on the person's state, and on
-what the person answered to items like it (target attention, as in Zhou et al., "Deep interest network for
-click-through rate prediction", KDD 2018).
+A plain network over flattened candidates has to learn the same function for each position. Here the score of a candidate
+depends on its own features, on the user's state, and on the feedback on similar items (target attention, as in Zhou et
+al., "Deep interest network for click-through rate prediction", KDD 2018).
 
 Shape legend: B batch, M candidates, G features of a candidate, H rows of the history, T features of a row, P features
 of the user, E width of the embeddings, D width of the attention.
@@ -19,12 +18,12 @@ from recsim_env.envs.sb3.network_units import with_network_units
 from recsim_env.simulation.observation import FEEDBACK, ObservationLayout
 
 MISSING = -1e9
-"""Score of a missing candidate: far below any other, and finite so that entropies and gradients stay so."""
+"""Score of a missing candidate: far below any other, and finite, so that entropies and gradients are finite."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScorerSizes:
-    """The sizes of the observations that a scorer reads, and its width."""
+    """Sizes of the observations that a scorer reads, and its width."""
 
     user: int
     """P."""
@@ -35,7 +34,7 @@ class ScorerSizes:
     width: int = 64
     """E, a multiple of 4."""
     has_layer_norm: bool = False
-    """Whether layers are normalised (Ba, Kiros and Hinton 2016), which steadies Q-learning without a target network."""
+    """Whether to use layer normalisation (Ba, Kiros and Hinton, 2016), which stabilises Q-learning without a target."""
 
     @classmethod
     def of(cls, layout: ObservationLayout, **others: Any) -> "ScorerSizes":
@@ -43,16 +42,16 @@ class ScorerSizes:
         return cls(user=layout.user_size, row=layout.history_shape[1], candidate=layout.candidates_shape[1], **others)
 
     def as_settings(self) -> dict[str, Any]:
-        """As JSON can hold them; `ScorerSizes(**settings)` brings them back."""
+        """For JSON; `ScorerSizes(**settings)` is the inverse."""
         return asdict(self)
 
 
 class CandidateScorer(nn.Module):
-    """`"dict"` observations to the person's state [B, E] and a score for each candidate [B, M].
+    """`"dict"` observations to the user's state [B, E] and a score for each candidate [B, M].
 
-    The history is a set: each row goes through one network, the mean over rows is the memory, and each candidate
-    attends to the rows. With state h, candidate c and what it attends to a, its score is
-    w' relu(U h + V c + A a) + (P h)'(Q c), divided by sqrt(D).
+    The history is a set: one network embeds each row, the mean over rows is the memory, and each candidate attends to
+    the rows. With state h, candidate c and attended feedback a, the score is
+    (w' relu(U h + V c + A a) + (P h)'(Q c)) / sqrt(D).
     """
 
     def __init__(self, sizes: ScorerSizes) -> None:
@@ -77,20 +76,20 @@ class CandidateScorer(nn.Module):
 
     def forward(self, observations: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         mask = observations["candidate_mask"]
-        rows = observations["history"].unflatten(1, (-1, self.sizes.row))  # [B, H, T]
+        rows = observations["history"].reshape(len(mask), -1, self.sizes.row)  # [B, H, T]
         is_shown = rows[:, :, -len(FEEDBACK)].unsqueeze(2)  # [B, H, 1]
         num_shown = is_shown.sum(1)  # [B, 1]
         embedded = self.rows(rows) * is_shown  # [B, H, E]
         memory = embedded.sum(1) / num_shown.clamp(min=1.0)  # [B, E]
         state = self.state(torch.cat([observations["user"], memory, num_shown / rows.shape[1]], 1))  # [B, E]
-        observed = observations["candidates"].unflatten(1, (mask.shape[1], self.sizes.candidate))  # [B, M, G]
+        observed = observations["candidates"].reshape(*mask.shape, self.sizes.candidate)  # [B, M, G]
         candidates = with_network_units(observed)
-        likeness = torch.sigmoid(self.query(candidates) @ self.key(embedded).transpose(1, 2) / 2.0)  # [B, M, H]
-        answers = likeness @ (self.answer(embedded) * is_shown) / 4.0  # [B, M, D]
+        similarity = torch.sigmoid(self.query(candidates) @ self.key(embedded).transpose(1, 2) / 2.0)  # [B, M, H]
+        attended = similarity @ (self.answer(embedded) * is_shown) / 4.0  # [B, M, D]
         hidden = torch.relu(
             self.hidden_of_state(state).unsqueeze(1)
             + self.hidden_of_candidate(candidates)
-            + self.hidden_of_answers(answers)
+            + self.hidden_of_answers(attended)
         )  # [B, M, E]
         match = (self.match_of_candidate(candidates) * self.match_of_state(state).unsqueeze(1)).sum(2)  # [B, M]
         scores = (self.score(hidden).squeeze(2) + match) / self.query.out_features**0.5

@@ -1,11 +1,10 @@
-"""Stable-Baselines3's policies for one item a step, with one scorer that all candidates share.
+"""Policies for Stable-Baselines3 that score all candidates with one network, for one item a step.
 
 Shape legend: B batch, M candidates, G features of a candidate, E width of the embeddings.
 """
 
 from typing import Any
 
-import gymnasium
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
@@ -17,24 +16,24 @@ from recsim_env.envs.sb3.candidate_scorer import CandidateScorer, ScorerSizes
 from recsim_env.simulation.observation import CANDIDATE_COLUMNS, FEEDBACK
 
 
-def sizes_of(observation_space: gymnasium.Space, width: int) -> ScorerSizes:
-    """What a scorer has to know of `"dict"` observations; `ValueError` for any others."""
+def sizes_of(observation_space: spaces.Space[Any], width: int) -> ScorerSizes:
+    """Sizes of a scorer for `"dict"` observations; `ValueError` for other spaces."""
     parts = getattr(observation_space, "spaces", None)
     if not isinstance(parts, dict) or set(parts) != {"user", "history", "candidates", "candidate_mask"}:
-        raise ValueError(f'observation space {observation_space}: a candidate-wise policy needs observation="dict"')
+        raise ValueError(f'observation space {observation_space}: candidate policies need observation="dict"')
     candidate = parts["candidates"].shape[0] // parts["candidate_mask"].shape[0]
-    row = candidate - len(CANDIDATE_COLUMNS) + len(FEEDBACK)  # content, then what belongs to each
+    row = candidate - len(CANDIDATE_COLUMNS) + len(FEEDBACK)  # content, then feedback
     return ScorerSizes(user=parts["user"].shape[0], row=row, candidate=candidate, width=width)
 
 
-def check_shows_one_item(action_space: gymnasium.Space) -> None:
-    """`ValueError` if actions are not candidates, one a step."""
+def check_shows_one_item(action_space: spaces.Space[Any]) -> None:
+    """`ValueError` if an action is not the index of one candidate."""
     if not isinstance(action_space, spaces.Discrete):
-        raise ValueError(f"action space {action_space}: a candidate-wise policy needs Discrete, one item a step")
+        raise ValueError(f"action space {action_space}: candidate policies need Discrete, one item a step")
 
 
 class StateAndScores(BaseFeaturesExtractor):
-    """`"dict"` observations to [B, E + M]: the person's state, then a score for each candidate."""
+    """`"dict"` observations to [B, E + M]: the user's state, then a score for each candidate."""
 
     def __init__(self, observation_space: spaces.Dict, width: int = 64) -> None:
         sizes = sizes_of(observation_space, width)
@@ -47,7 +46,7 @@ class StateAndScores(BaseFeaturesExtractor):
 
 
 class _ScoresAndState(nn.Module):
-    """Stands where SB3 has its MLP: hands the scores to the policy and the state to the value."""
+    """In place of SB3's MLP: the scores for the policy, the state for the value."""
 
     def __init__(self, width: int, num_candidates: int) -> None:
         super().__init__()
@@ -65,8 +64,8 @@ class _ScoresAndState(nn.Module):
 
 
 class CandidateActorCritic:
-    """Makes an actor-critic policy of SB3 or sb3-contrib candidate-wise: the policy is the softmax of the scores, the
-    value a linear function of the state. To be named before the policy in a class's bases.
+    """Mixin for actor-critic policies of SB3 and sb3-contrib, before the policy in the bases of a class: the policy is
+    the softmax of the scores, the value a linear function of the state.
 
     Args:
         width: E.
@@ -93,12 +92,24 @@ class CandidateActorCritic:
         policy.optimizer = policy.optimizer_class(policy.parameters(), lr=lr_schedule(1), **policy.optimizer_kwargs)
 
 
-class CandidateActorCriticPolicy(CandidateActorCritic, ActorCriticPolicy):
-    """For PPO, A2C and TRPO."""
+class CandidatePolicy(CandidateActorCritic, ActorCriticPolicy):
+    """For PPO, A2C and TRPO: the softmax of one score per candidate, from its features and the user's state.
+
+    ```python
+    env = make_sb3_vec_env("recsim_env/Video-v0", num_envs=32, overrides={"reward": {"rating": 0.03}})
+    model = PPO(CandidatePolicy, env, n_steps=64, learning_rate=1e-3, gamma=0.9).learn(33_000)
+    ```
+
+    Small rewards matter: SB3 clips the gradients of policy and value together, and the value's dominates for ratings of
+    1 to 5.
+
+    Args:
+        width: E, width of the embeddings; give it as `policy_kwargs={"width": 64}`.
+    """
 
 
 class _CandidateQNetwork(QNetwork):
-    """Q is the score, raised by a value of the state that all candidates share."""
+    """Q is the score plus a value of the state."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -107,14 +118,19 @@ class _CandidateQNetwork(QNetwork):
     def forward(self, obs: Any) -> torch.Tensor:
         features = self.extract_features(obs, self.features_extractor)
         width = self.features_extractor.width
-        return features[:, width:] + self.q_net(features[:, :width])
+        values: torch.Tensor = features[:, width:] + self.q_net(features[:, :width])
+        return values
 
 
 class CandidateQPolicy(DQNPolicy):
-    """For DQN: the Q-value of a candidate from its own features and the person's state.
+    """For DQN: the Q-value of each candidate from its features and the user's state.
+
+    ```python
+    model = DQN(CandidateQPolicy, make_sb3_vec_env("recsim_env/Video-v0", num_envs=8))
+    ```
 
     Args:
-        width: E.
+        width: E, width of the embeddings; give it as `policy_kwargs={"width": 64}`.
     """
 
     def __init__(
@@ -130,8 +146,8 @@ class CandidateQPolicy(DQNPolicy):
 
 
 CANDIDATE_POLICIES: dict[str, type[BasePolicy]] = {
-    "PPO": CandidateActorCriticPolicy,
-    "A2C": CandidateActorCriticPolicy,
+    "PPO": CandidatePolicy,
+    "A2C": CandidatePolicy,
     "DQN": CandidateQPolicy,
 }
-"""The candidate-wise policy for each algorithm of SB3 that shows one of the candidates."""
+"""The candidate policy for each algorithm of SB3 with discrete actions."""

@@ -1,18 +1,18 @@
-"""The native vector env as a Stable-Baselines3 `VecEnv`: the only file of the package that imports SB3."""
+"""The native vector env as a Stable-Baselines3 `VecEnv`."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import gymnasium
 import numpy as np
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvIndices, VecEnvStepReturn
 
-from recsim_env.envs.spaces_and_actions import REWARD_INFO_KEYS
+from recsim_env.envs.spaces_and_actions import REWARD_INFO_KEYS, EnvArguments
 from recsim_env.envs.vector import RecommenderVectorEnv
 
 
 class RecommenderSB3VecEnv(VecEnv):
-    """Renames what `RecommenderVectorEnv` returns into what SB3 expects, and adds nothing."""
+    """A `RecommenderVectorEnv` with the interface of Stable-Baselines3; `make_sb3_vec_env` constructs one."""
 
     def __init__(self, vector_env: RecommenderVectorEnv) -> None:
         self.vector_env = vector_env
@@ -20,8 +20,8 @@ class RecommenderSB3VecEnv(VecEnv):
         super().__init__(vector_env.num_envs, vector_env.single_observation_space, vector_env.single_action_space)
 
     def reset(self) -> Any:
-        """Observations of new sessions; uses what `seed()` and `set_options()` were given since the last reset."""
-        seeds = None if all(seed is None for seed in self._seeds) else [int(s) for s in self._seeds]  # type: ignore[arg-type]
+        """Observations of new sessions, with the seeds and options set since the last reset."""
+        seeds = None if all(seed is None for seed in self._seeds) else [int(s) for s in self._seeds]
         if any(options != self._options[0] for options in self._options):
             raise ValueError("set_options: lanes share one env, give one dict for all of them")
         observations, _ = self.vector_env.reset(seed=seeds, options=self._options[0] or None)
@@ -51,12 +51,12 @@ class RecommenderSB3VecEnv(VecEnv):
         self.vector_env.close()
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
-        """The attribute of the vector env, once for each lane asked for; the spaces are those of one lane."""
+        """An attribute of the vector env, once for each of the lanes; the spaces are those of one lane."""
         owner = self if attr_name in ("observation_space", "action_space") else self.vector_env
         return [getattr(owner, attr_name) for _ in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
-        """Set an attribute of the vector env; it is shared, so it cannot be set for some lanes only."""
+        """Set an attribute of the vector env, which all lanes share."""
         if len(list(self._get_indices(indices))) != self.num_envs:
             raise ValueError(f"set_attr({attr_name!r}): lanes share one env, set it for all of them")
         setattr(self.vector_env, attr_name, value)
@@ -64,7 +64,7 @@ class RecommenderSB3VecEnv(VecEnv):
     def env_method(
         self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any
     ) -> list[Any]:
-        """Call a method of the vector env once; results with a row for each lane are dealt out to the lanes."""
+        """Call a method of the vector env once; a result with a row per lane is distributed over the lanes."""
         lanes = list(self._get_indices(indices))
         result = getattr(self.vector_env, method_name)(*method_args, **method_kwargs)
         if isinstance(result, dict):
@@ -73,7 +73,7 @@ class RecommenderSB3VecEnv(VecEnv):
         return [result[lane] if is_per_lane else result for lane in lanes]
 
     def env_is_wrapped(self, wrapper_class: type[gymnasium.Wrapper], indices: VecEnvIndices = None) -> list[bool]:
-        """No lane is wrapped."""
+        """False: lanes are not wrapped."""
         return [False for _ in self._get_indices(indices)]
 
     def get_images(self) -> Sequence[np.ndarray | None]:
@@ -84,11 +84,24 @@ class RecommenderSB3VecEnv(VecEnv):
 
 
 def make_sb3_vec_env(
-    env_id: str, num_envs: int = 1, *, seed: int | None = None, **options: Any
+    env_id: str, num_envs: int = 1, *, seed: int | None = None, **arguments: Unpack[EnvArguments]
 ) -> RecommenderSB3VecEnv:
-    """N sessions for Stable-Baselines3; `options` are those of `gymnasium.make_vec(env_id, ...)`."""
-    vector_env = gymnasium.make_vec(env_id, num_envs, vectorization_mode="vector_entry_point", **options)
-    env = RecommenderSB3VecEnv(vector_env)  # type: ignore[arg-type]
+    """N sessions for Stable-Baselines3, which needs no further `make_vec_env` or `Monitor`.
+
+    ```python
+    env = make_sb3_vec_env("recsim_env/Video-v0", num_envs=32, split="train")
+    model = PPO(CandidatePolicy, env)
+    ```
+
+    Args:
+        env_id: such as `recsim_env/Video-v0`.
+        num_envs: N.
+        seed: seeds lane i with seed + i.
+        arguments: those of `RecommenderEnv`.
+    """
+    env = RecommenderSB3VecEnv(
+        gymnasium.make_vec(env_id, num_envs, vectorization_mode="vector_entry_point", **arguments)  # type: ignore[arg-type]
+    )
     if seed is not None:
         env.seed(seed)
     return env

@@ -17,7 +17,7 @@ from agents.reinforcement.content_policies import ItemCritic, Shelf, StateAndAim
 from agents.reinforcement.sb3 import ALGORITHMS, SB3Learner
 from agents.rollouts.evaluation import evaluate
 from agents.rules.random_agent import RandomAgent
-from recsim_env.envs.sb3.policies import CandidateActorCriticPolicy
+from recsim_env.envs.sb3.policies import CandidatePolicy
 from recsim_env.simulation.observation import CANDIDATE_COLUMNS
 
 TRAIN = {"split": "train", "catalog_seed": 0}
@@ -242,7 +242,7 @@ def test_wrong_use_of_a_learner_is_refused_in_one_line():
     with pytest.raises(ValueError, match="needs a Box of 10 content features, one point a step"):
         SB3Learner("SAC").learn("recsim_env/VideoContent-v0", {"slate_size": 3}, 64, seed=0)
     with pytest.raises(ValueError, match='needs observation="dict"'):
-        CandidateActorCriticPolicy(spaces.Box(-1.0, 1.0, (7,)), spaces.Discrete(3), lambda _: 1e-3)
+        CandidatePolicy(spaces.Box(-1.0, 1.0, (7,)), spaces.Discrete(3), lambda _: 1e-3)
     assert issubclass(SB3Learner, Learner)
 
 

@@ -3,7 +3,7 @@
 import inspect
 
 from benchmarks.experiments import throughput
-from recsim_env.envs.spaces_and_actions import Adapter
+from recsim_env.envs.single import RecommenderEnv
 from recsim_env.scenarios import VIDEO
 
 
@@ -25,5 +25,5 @@ def test_throughput_measures_every_way_beside_cartpole(monkeypatch):
 def test_the_ways_that_are_measured_are_ways_to_make_a_vector_env():
     for lanes, options in throughput.WAYS.values():
         assert lanes >= 1
-        assert set(options) <= set(inspect.signature(Adapter.__init__).parameters)
+        assert set(options) <= set(inspect.signature(RecommenderEnv.__init__).parameters)
         VIDEO.override(options.get("overrides", {}))

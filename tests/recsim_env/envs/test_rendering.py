@@ -17,7 +17,7 @@ from stable_baselines3.common.env_checker import check_env as check_for_sb3
 
 from recsim_env.envs import session_figure as figures
 from recsim_env.envs.session_figure import estimated_stars, session_figure
-from recsim_env.envs.session_recording import SessionTrace, ShownItem
+from recsim_env.envs.session_recording import SessionRecording, ShownItem
 from recsim_env.envs.session_text import session_as_text
 from recsim_env.simulation.records import NO_ITEM
 
@@ -209,7 +209,7 @@ def test_nothing_written_overlaps_or_leaves_the_picture(scenario, slate_size, nu
     env = env_of(scenario, slate_size=slate_size)
     play(env, num_steps)
     long_title = "Wolfgang Amadeus Mozart, $300 & $Motörhead " * 4
-    monkeypatch.setattr(env.trace, "world", with_titles(env.trace.world, long_title))
+    monkeypatch.setattr(env.recording, "world", with_titles(env.recording.world, long_title))
     drawn, draw = [], Text.draw
 
     def draw_and_note(text, renderer, *args, **kwargs):
@@ -218,7 +218,7 @@ def test_nothing_written_overlaps_or_leaves_the_picture(scenario, slate_size, nu
             drawn.append((text.get_text(), text.get_tightbbox(renderer)))
 
     monkeypatch.setattr(Text, "draw", draw_and_note)
-    figure = session_figure(env.trace)
+    figure = session_figure(env.recording)
     FigureCanvasAgg(figure).draw()
     assert len(drawn) > 50
     assert sum(long_title in text for text, _ in drawn) == (0 if num_steps == 0 else {1: 12, 5: 10, 10: 10}[slate_size])
@@ -245,9 +245,9 @@ def test_a_picture_says_so_when_the_user_has_left():
     is_over = False
     while not is_over:
         env.simulator.sessions["patience"], env.simulator.sessions["trust"] = 0.01, 0.0
-        assert "has left" not in session_figure(env.trace).texts[0].get_text()
+        assert "has left" not in session_figure(env.recording).texts[0].get_text()
         is_over = env.step(0)[2]
-    assert "has left" in session_figure(env.trace).texts[0].get_text()
+    assert "has left" in session_figure(env.recording).texts[0].get_text()
 
 
 def test_a_trace_tells_what_was_shown_and_what_came_of_it():
@@ -257,34 +257,34 @@ def test_a_trace_tells_what_was_shown_and_what_came_of_it():
         env.simulator.sessions["patience"], env.simulator.sessions["trust"] = 8.0, float(step < 10)
         candidates = np.array(env.simulator.sessions["candidates"][0])
         _, reward, _, _, info = env.step(np.array([3, 1, 3, 0, 2]))
-        slate = env.trace.slates[step]
+        slate = env.recording.slates[step]
         assert [(shown.slot, shown.item) for shown in slate] == [
             (slot, candidates[place]) for slot, place in ((0, 3), (1, 1), (3, 0), (4, 2))
         ]
         chosen = [shown for shown in slate if shown.is_chosen]
         assert len(chosen) == 5 * info["reward_click"]
         assert sum(shown.consumption for shown in slate) == pytest.approx(5 * info["reward_consumption"], abs=1e-6)
-        assert env.trace.stars[step] == pytest.approx(5 * info["reward_rating"])
-        assert all(shown.rating in (0.0, env.trace.stars[step]) for shown in chosen)
-        assert env.trace.rewards[step] == reward
-        assert env.trace.states[step + 1]["trust"] == env.latent_state()["trust"]
-    assert len(env.trace.states) == 21
-    assert {len([shown for shown in slate if shown.is_chosen]) for slate in env.trace.slates} == {0, 1}
+        assert env.recording.stars[step] == pytest.approx(5 * info["reward_rating"])
+        assert all(shown.rating in (0.0, env.recording.stars[step]) for shown in chosen)
+        assert env.recording.rewards[step] == reward
+        assert env.recording.states[step + 1]["trust"] == env.latent_state()["trust"]
+    assert len(env.recording.states) == 21
+    assert {len([shown for shown in slate if shown.is_chosen]) for slate in env.recording.slates} == {0, 1}
 
 
 @pytest.mark.parametrize("render_mode", [None, "ansi"])
 def test_no_trace_is_kept_without_pictures(render_mode):
     env = env_of("Video", render_mode)
     play(env, 2)
-    assert env.trace is None
+    assert env.recording is None
 
 
 def test_each_session_has_a_trace_of_its_own():
     env = env_of("Video")
     play(env, 3)
-    before = env.trace
+    before = env.recording
     env.reset()
-    assert (len(before.slates), len(env.trace.slates)) == (3, 0)
+    assert (len(before.slates), len(env.recording.slates)) == (3, 0)
 
 
 def test_pictures_change_nothing():
@@ -298,11 +298,11 @@ def test_pictures_change_nothing():
 def test_nothing_is_estimated_before_there_are_answers_and_what_was_liked_afterwards():
     env = env_of("Video")
     env.reset(seed=5)
-    items, trace = env.simulator.world.items, SessionTrace(env.simulator)
-    assert estimated_stars(trace) is None
+    items, recording = env.simulator.world.items, SessionRecording(env.simulator)
+    assert estimated_stars(recording) is None
     liked = items.topics[:, 2] > 0.5
     for item in range(100):
-        trace.slates.append(
+        recording.slates.append(
             [
                 ShownItem(
                     item=item,
@@ -314,12 +314,12 @@ def test_nothing_is_estimated_before_there_are_answers_and_what_was_liked_afterw
                 )
             ]
         )
-    estimated = estimated_stars(trace)
+    estimated = estimated_stars(recording)
     assert estimated.shape == (len(items),)
     assert estimated[liked].mean() > estimated[~liked].mean() + 0.5
     unrated = ShownItem(item=200, slot=0, is_chosen=True, consumption=0.5, is_bought=False, rating=0.0)
-    trace.slates.append([unrated])
-    np.testing.assert_array_equal(estimated_stars(trace), estimated)
+    recording.slates.append([unrated])
+    np.testing.assert_array_equal(estimated_stars(recording), estimated)
 
 
 def test_an_item_that_is_looked_at_and_not_bought_is_an_answer_in_a_shop_alone():
@@ -327,8 +327,8 @@ def test_an_item_that_is_looked_at_and_not_bought_is_an_answer_in_a_shop_alone()
     for scenario_name, is_answer in (("Ecommerce", True), ("Video", False)):
         env = env_of(scenario_name)
         env.reset(seed=5)
-        env.trace.logged, env.trace.slates = [], [[refused]]
-        assert (estimated_stars(env.trace) is not None) == is_answer
+        env.recording.logged, env.recording.slates = [], [[refused]]
+        assert (estimated_stars(env.recording) is not None) == is_answer
 
 
 def test_items_of_a_logged_history_are_shown_and_learned_from():
@@ -338,17 +338,17 @@ def test_items_of_a_logged_history_are_shown_and_learned_from():
     while not 5 < session["num_shown"] < 20:
         env.reset(seed=seed)
         seed += 1
-    assert [shown.item for shown in env.trace.logged] == session["history_items"][: session["num_shown"]].tolist()
-    assert estimated_stars(env.trace) is not None
-    assert "log" in [text.get_text() for text in session_figure(env.trace).axes[0].texts]
-    env.trace.logged = []
-    assert estimated_stars(env.trace) is None
+    assert [shown.item for shown in env.recording.logged] == session["history_items"][: session["num_shown"]].tolist()
+    assert estimated_stars(env.recording) is not None
+    assert "log" in [text.get_text() for text in session_figure(env.recording).axes[0].texts]
+    env.recording.logged = []
+    assert estimated_stars(env.recording) is None
 
 
 def test_a_figure_is_written_to_a_file(tmp_path):
     env = env_of("VideoSlate")
     play(env, 3)
-    session_figure(env.trace).savefig(tmp_path / "session.png")
+    session_figure(env.recording).savefig(tmp_path / "session.png")
     assert plt.imread(tmp_path / "session.png").shape[:2] == (figures.HEIGHT, figures.WIDTH)
     assert plt.get_fignums() == []
 
