@@ -44,8 +44,9 @@ def check_number(name: str, value: Any, low: float, high: float, kind: type = fl
 def unknown_name(name: str, known: Iterable[str]) -> str:
     """The end of an error about an unknown name: `"unknown; did you mean 'action'? Must be one of action, world"`."""
     names = list(known)
-    close = difflib.get_close_matches(name, names, n=1)
-    return f"unknown; {f'did you mean {close[0]!r}? M' if close else 'm'}ust be one of {', '.join(names)}"
+    close = difflib.get_close_matches(str(name), names, n=1)
+    suggestion = f"did you mean {close[0]!r}? Must" if close else "must"
+    return f"unknown; {suggestion} be one of {', '.join(names)}"
 
 
 class Checked:

@@ -61,22 +61,23 @@ class SessionWindow:
     def __init__(self) -> None:
         import matplotlib.pyplot as plt  # here, as it selects a backend for the whole process
 
+        self._figure: Any = None
         try:
-            canvas: Any = plt.figure(**_SIZE).canvas
-            plt.close(canvas.figure)
-        except ImportError:  # the backend that was asked for cannot be loaded
-            canvas = None
-        if canvas is None or canvas.required_interactive_framework is None:
-            raise DependencyNotInstalled(
-                f"render_mode='human': no window can be opened (Matplotlib backend {plt.get_backend()}, no display or no "
-                "GUI toolkit); use render_mode='rgb_array' or 'ansi'"
-            )
+            self._figure = plt.figure(**_SIZE)
+            has_windows = self._figure.canvas.required_interactive_framework is not None
+        except ImportError:  # the selected backend cannot be loaded
+            has_windows = False
         self._pyplot = plt
-        self._figure: Figure | None = None
+        if not has_windows:
+            self.close()
+            raise DependencyNotInstalled(
+                f"render_mode='human': no display, or no GUI toolkit for Matplotlib (backend {plt.get_backend()}); "
+                "use render_mode='rgb_array' or 'ansi'"
+            )
 
     def show(self, recording: SessionRecording, seconds: float) -> None:
         """Draw the session and show it for so many seconds; a closed window is opened again."""
-        if self._figure is None or not self._pyplot.fignum_exists(self._figure.number):
+        if not self._pyplot.fignum_exists(self._figure.number):
             self._figure = self._pyplot.figure(**_SIZE)
         draw_session(recording, self._figure)
         canvas = self._figure.canvas
@@ -88,7 +89,6 @@ class SessionWindow:
         """Close the window, if there is one."""
         if self._figure is not None:
             self._pyplot.close(self._figure)
-            self._figure = None
 
 
 def draw_session(recording: SessionRecording, figure: Figure) -> None:
@@ -194,7 +194,7 @@ def _draw_state(axis: Axes, recording: SessionRecording) -> None:
         lines.append(("budget", float(recording.states[0]["budget"]), _GREEN, ":"))
     for name, most, colour, style in lines:
         shares = np.array([state[name].sum() for state in recording.states]) / (most or 1.0)
-        axis.plot(shares, color=colour, ls=style, lw=1.8, label=name if most == 1.0 else f"{name} (max. {most:.3g})")
+        axis.plot(shares, color=colour, ls=style, lw=1.8, label=name if most == 1.0 else f"{name} (of {most:.3g})")
         axis.plot(len(shares) - 1, shares[-1], "o", color=colour, ms=4.0)  # visible before there is a line
     axis.set(ylabel="share of maximum", yticks=(0.0, 0.5, 1.0), xlabel="step")
     axis.set_ylim(-0.06, max(1.06, axis.get_ylim()[1]))
@@ -217,7 +217,7 @@ def _draw_interests(latent: Axes, estimated: Axes, recording: SessionRecording) 
     """The user's interest in each topic, latent and estimated from feedback.
 
     Interests multiply factors, which need not be topics. Both panels therefore show means over the catalogue, weighted
-    by the items' share of the topic: of the affinity, and of `estimated_ratings`. A bar starts at the mean of all items.
+    by the items' share of the topic: of affinity, and of `estimated_ratings`. A bar starts at the mean of all items.
     (The topics of items are latent, too; the estimate does not use them.)
     """
     items = recording.world.items
@@ -225,7 +225,8 @@ def _draw_interests(latent: Axes, estimated: Axes, recording: SessionRecording) 
     first, now = (items.factors @ recording.states[n]["interests"] for n in (0, -1))
     mood = recording.world.moods[recording.states[-1]["mood"]]
     effective = now - items.topics @ (recording.states[-1]["satiation"] - mood)
-    mood_label = f" and in mood {recording.states[-1]['mood'] + 1}" if len(recording.world.moods) > 1 else ""
+    mood_number = recording.states[-1]["mood"] + 1
+    label = "now, less satiation" if len(recording.world.moods) == 1 else f"now, sated, in mood {mood_number}"
     by_topic, topics = of_topic @ now, np.arange(len(of_topic))
     latent.barh(topics, by_topic - now.mean(), 0.7, now.mean(), color=_GREEN, label="now")
     latent.plot(of_topic @ first, topics, "|", c="black", ms=11.0, label="at the start")
@@ -237,7 +238,7 @@ def _draw_interests(latent: Axes, estimated: Axes, recording: SessionRecording) 
         mec="black",
         mew=0.5,
         ms=4.0,
-        label=f"now, less satiation{mood_label}",
+        label=label,
     )
     latent.axvline(now.mean(), color="black", lw=0.8, label="mean of all items")
     latent.set(xlabel="mean affinity of its items", yticks=topics, yticklabels=items.topic_names)

@@ -29,9 +29,9 @@ class RecommenderEnv(SimulatorAccess, gymnasium.Env[Any, Any]):
     the scenarios describe further mechanisms: purchases, creators, moods and repeats.
 
     ## Action Space
-    * `action="candidate"`: `Discrete(M)`, the index of a candidate; `MultiDiscrete([M] * S)` for `slate_size` S > 1, top
-      slot first. A missing candidate, or one that is already in a higher slot, leaves its slot empty.
-    * `action="content"`: `Box(-1, 1, (S * F,))`, a point in content space for each slot; it shows the nearest candidate.
+    * `action="candidate"`: `Discrete(M)`, the index of a candidate; `MultiDiscrete([M] * S)` for `slate_size` S > 1,
+      top slot first. A missing candidate, or one that is already in a higher slot, leaves its slot empty.
+    * `action="content"`: `Box(-1, 1, (S * F,))`, a point in content space per slot; it shows the nearest candidate.
     * `action="catalog"`: the same, for the nearest available item.
 
     ## Observation Space

@@ -180,13 +180,15 @@ def test_a_section_of_a_scenario_is_a_config_of_its_kind(name):
     [
         (
             {"populace": {}},
-            "overrides['populace']: unknown; must be one of catalog, population, behaviour, reward, session",
+            "overrides['populace']: unknown; did you mean 'population'? Must be one of catalog, population, behaviour, "
+            "reward, session",
         ),
         ({"reward": 3}, "overrides['reward']=3: must be a dict of field names and values"),
         ({"reward": None}, "overrides['reward']=None: must be a dict of field names and values"),
         (
-            {"reward": {"stars": 1.0}},
-            "overrides['reward']['stars']: unknown; RewardConfig has rating, click, consumption, purchase, retention",
+            {"reward": {"ratings": 1.0}},
+            "overrides['reward']['ratings']: unknown; did you mean 'rating'? Must be one of rating, click, "
+            "consumption, purchase, retention",
         ),
         ({"catalog": {"item_lifetime": 0}}, "CatalogConfig.item_lifetime=0: must be a whole number in [1, 1000000000]"),
         ({"population": {"warm_share": 1.5}}, "PopulationConfig.warm_share=1.5: must be a number in [0.0, 1.0]"),
@@ -194,7 +196,7 @@ def test_a_section_of_a_scenario_is_a_config_of_its_kind(name):
         ({"session": {"slate_size": 9, "num_candidates": 5}}, "slate_size=9: must be at most num_candidates=5"),
     ],
 )
-def test_wrong_changes_are_refused_by_section_and_field(overrides, message):
+def test_wrong_overrides_are_refused_by_section_and_field(overrides, message):
     with pytest.raises(ValueError, match=r"^[^\n]*$") as refused:
         VIDEO.override(overrides)
     assert str(refused.value) == message

@@ -1,8 +1,8 @@
 """A network that scores candidates from a user's history and each candidate's features.
 
-A plain network over flattened candidates has to learn the same function for each position. Here the score of a candidate
-depends on its own features, on the user's state, and on the feedback on similar items (target attention, as in Zhou et
-al., "Deep interest network for click-through rate prediction", KDD 2018).
+A plain network over flattened candidates has to learn the same function for each position. Here the score of a
+candidate depends on its own features, on the user's state, and on the feedback on similar items (target attention, as
+in Zhou et al., "Deep interest network for click-through rate prediction", KDD 2018).
 
 Shape legend: B batch, M candidates, G features of a candidate, H rows of the history, T features of a row, P features
 of the user, E width of the embeddings, D width of the attention.

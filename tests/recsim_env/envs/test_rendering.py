@@ -11,24 +11,25 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env as check_for_gymnasium
+from matplotlib.backend_bases import FigureManagerBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 from stable_baselines3.common.env_checker import check_env as check_for_sb3
 
 from recsim_env.envs import session_figure as figures
-from recsim_env.envs.session_figure import estimated_stars, session_figure
+from recsim_env.envs.session_figure import estimated_ratings, session_figure
 from recsim_env.envs.session_recording import SessionRecording, ShownItem
 from recsim_env.envs.session_text import session_as_text
 from recsim_env.simulation.records import NO_ITEM
 
 SHOWN = re.compile(r"^ +(\d+)\. (.+?) {2,}(?:slot (\d+): )?(skipped|consumed +\d+%, (?:[★☆]{5}|not rated|not bought))$")
-OFFERED = re.compile(r"^  \[ *(\d+)\] (.+?) {2,}(?:( *\d+)% click, (\d\.\d) stars|new, nothing known)$")
+OFFERED = re.compile(r"^  \[ *(\d+)\] (.+?) {2,}(?:click rate ( *\d+)%, mean rating (\d\.\d)|no ratings yet)$")
 
 
 def parse(text: str) -> tuple[str, list[re.Match], list[re.Match], str]:
     """Heading, lines of items shown, lines of items on offer, and the last line; no line is left over."""
     heading, *lines = text.splitlines()
-    cut = lines.index("  could be shown next:")
+    cut = lines.index("  candidates:")
     shown, (*offered, rest) = [SHOWN.match(line) for line in lines[:cut]], lines[cut + 1 :]
     offered = [OFFERED.match(line) for line in offered]
     assert None not in shown
@@ -53,16 +54,16 @@ def test_a_session_is_rendered_one_line_for_each_item(scenario_name):
         for place, line in enumerate(offered):
             assert titles(int(session["candidates"][place])).startswith(line[2].rstrip("…").rstrip())
         assert rest == "        and 10 more"
-        env.simulator.sessions["patience"] = 8.0  # nobody leaves
+        env.simulator.sessions["patience"] = 8.0  # no user leaves
         env.step(step % 20)
 
 
-def test_answers_are_rendered_as_they_were_given():
+def test_feedback_is_rendered():
     env = gymnasium.make("recsim_env/Video-v0", render_mode="ansi").unwrapped
     env.reset(seed=5)
     kinds = set()
     for step in range(40):
-        env.simulator.sessions["patience"] = 8.0  # nobody leaves
+        env.simulator.sessions["patience"] = 8.0  # no user leaves
         *_, info = env.step(step % 20)
         answer = parse(env.render())[1][-1][4]
         if not info["reward_click"]:
@@ -160,13 +161,28 @@ def play(env, num_steps: int, seed: int = 5) -> list[float]:
 
 
 @pytest.fixture
-def without_windows():
-    """Pyplot draws, and has no windows to show."""
+def without_display():
+    """A backend of Matplotlib without windows."""
     before = matplotlib.get_backend()
     plt.switch_backend("Agg")
     yield
-    assert plt.get_fignums() == []  # nobody leaves figures behind
+    assert plt.get_fignums() == []
     plt.switch_backend(before)
+
+
+@pytest.fixture
+def windows(without_display, monkeypatch):
+    """Invisible windows, which take no time."""
+    monkeypatch.setattr(FigureCanvasAgg, "required_interactive_framework", "test")
+    monkeypatch.setattr(FigureCanvasAgg, "start_event_loop", lambda canvas, seconds: None)
+    monkeypatch.setattr(FigureManagerBase, "show", lambda manager: None)
+
+
+def test_human_without_a_display_is_refused_in_one_line(without_display):
+    env = env_of("Video", "human")
+    with pytest.raises(gymnasium.error.DependencyNotInstalled, match=r"^render_mode='human': no display[^\n]*$"):
+        env.reset()
+    env.close()
 
 
 def test_a_picture_is_of_one_size_and_changes_with_each_step(scenario_name):
@@ -264,8 +280,8 @@ def test_a_trace_tells_what_was_shown_and_what_came_of_it():
         chosen = [shown for shown in slate if shown.is_chosen]
         assert len(chosen) == 5 * info["reward_click"]
         assert sum(shown.consumption for shown in slate) == pytest.approx(5 * info["reward_consumption"], abs=1e-6)
-        assert env.recording.stars[step] == pytest.approx(5 * info["reward_rating"])
-        assert all(shown.rating in (0.0, env.recording.stars[step]) for shown in chosen)
+        assert env.recording.ratings[step] == pytest.approx(5 * info["reward_rating"])
+        assert all(shown.rating in (0.0, env.recording.ratings[step]) for shown in chosen)
         assert env.recording.rewards[step] == reward
         assert env.recording.states[step + 1]["trust"] == env.latent_state()["trust"]
     assert len(env.recording.states) == 21
@@ -299,7 +315,7 @@ def test_nothing_is_estimated_before_there_are_answers_and_what_was_liked_afterw
     env = env_of("Video")
     env.reset(seed=5)
     items, recording = env.simulator.world.items, SessionRecording(env.simulator)
-    assert estimated_stars(recording) is None
+    assert estimated_ratings(recording) is None
     liked = items.topics[:, 2] > 0.5
     for item in range(100):
         recording.slates.append(
@@ -314,12 +330,12 @@ def test_nothing_is_estimated_before_there_are_answers_and_what_was_liked_afterw
                 )
             ]
         )
-    estimated = estimated_stars(recording)
+    estimated = estimated_ratings(recording)
     assert estimated.shape == (len(items),)
     assert estimated[liked].mean() > estimated[~liked].mean() + 0.5
     unrated = ShownItem(item=200, slot=0, is_chosen=True, consumption=0.5, is_bought=False, rating=0.0)
     recording.slates.append([unrated])
-    np.testing.assert_array_equal(estimated_stars(recording), estimated)
+    np.testing.assert_array_equal(estimated_ratings(recording), estimated)
 
 
 def test_an_item_that_is_looked_at_and_not_bought_is_an_answer_in_a_shop_alone():
@@ -328,7 +344,7 @@ def test_an_item_that_is_looked_at_and_not_bought_is_an_answer_in_a_shop_alone()
         env = env_of(scenario_name)
         env.reset(seed=5)
         env.recording.logged, env.recording.slates = [], [[refused]]
-        assert (estimated_stars(env.recording) is not None) == is_answer
+        assert (estimated_ratings(env.recording) is not None) == is_answer
 
 
 def test_items_of_a_logged_history_are_shown_and_learned_from():
@@ -339,10 +355,10 @@ def test_items_of_a_logged_history_are_shown_and_learned_from():
         env.reset(seed=seed)
         seed += 1
     assert [shown.item for shown in env.recording.logged] == session["history_items"][: session["num_shown"]].tolist()
-    assert estimated_stars(env.recording) is not None
+    assert estimated_ratings(env.recording) is not None
     assert "log" in [text.get_text() for text in session_figure(env.recording).axes[0].texts]
     env.recording.logged = []
-    assert estimated_stars(env.recording) is None
+    assert estimated_ratings(env.recording) is None
 
 
 def test_a_figure_is_written_to_a_file(tmp_path):
@@ -353,7 +369,7 @@ def test_a_figure_is_written_to_a_file(tmp_path):
     assert plt.get_fignums() == []
 
 
-def test_a_window_is_drawn_anew_at_each_reset_and_step_and_closed_with_the_env(without_windows, monkeypatch):
+def test_a_window_is_drawn_at_each_reset_and_step_and_closed_with_the_env(windows, monkeypatch):
     drawn, draw = [], figures.draw_session
     monkeypatch.setattr(figures, "draw_session", lambda *args: drawn.append(args) or draw(*args))
     env = gymnasium.make("recsim_env/Video-v0", render_mode="human")
@@ -372,7 +388,7 @@ def test_a_window_is_drawn_anew_at_each_reset_and_step_and_closed_with_the_env(w
 
 
 @pytest.mark.parametrize("name", ["Video", "VideoSlate"])
-def test_the_checkers_accept_every_way_of_rendering(name, without_windows, recwarn):
+def test_the_checkers_accept_every_way_of_rendering(name, windows, recwarn):
     env = env_of(name)
     check_for_gymnasium(env)  # in each render mode
     check_for_sb3(env, skip_render_check=False)
@@ -408,12 +424,12 @@ def test_without_matplotlib_one_line_says_what_to_install(render_mode, monkeypat
 def test_an_unknown_render_mode_is_refused():
     with (
         pytest.warns(UserWarning, match="render_mode"),
-        pytest.raises(ValueError, match=r"^render_mode='gif': must be None, 'human', 'rgb_array' or 'ansi'$"),
+        pytest.raises(ValueError, match=r"^render_mode='gif': must be None or one of human, rgb_array, ansi$"),
     ):
         env_of("Video", "gif")
 
 
 @pytest.mark.parametrize("render_mode", ["human", "rgb_array"])
 def test_a_vector_env_draws_no_pictures(render_mode):
-    with pytest.raises(ValueError, match=r"must be None or 'ansi'$"):
+    with pytest.raises(ValueError, match=r"must be None or one of ansi$"):
         gymnasium.make_vec("recsim_env/Video-v0", 2, render_mode=render_mode)

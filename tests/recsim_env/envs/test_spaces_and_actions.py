@@ -41,8 +41,11 @@ def refusal_of(call) -> str:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"scenario": "Radio"}, "scenario='Radio': must be one of " + ", ".join(SCENARIOS)),
-        ({"scenario": 3}, "scenario=3: must be one of " + ", ".join(SCENARIOS)),
+        (
+            {"scenario": "Vidoe"},
+            "scenario='Vidoe': unknown; did you mean 'Video'? Must be one of " + ", ".join(SCENARIOS),
+        ),
+        ({"scenario": 3}, "scenario=3: unknown; must be one of " + ", ".join(SCENARIOS)),
         ({"observation": "pixels"}, "observation='pixels': must be one of dict, flat, compact"),
         ({"observation": None}, "observation=None: must be one of dict, flat, compact"),
         ({"action": "click"}, "action='click': must be one of candidate, content, catalog"),
@@ -66,8 +69,13 @@ def test_wrong_arguments_are_refused_by_name_value_and_what_is_allowed(make, opt
 @pytest.mark.filterwarnings("ignore:.*render_mode:UserWarning", "ignore:.*pixels:UserWarning")
 def test_an_unknown_render_mode_is_refused(make):
     message = refusal_of(lambda: make("recsim_env/Video-v0", render_mode="pixels"))
-    assert message.startswith("render_mode='pixels': must be None")
-    assert "'ansi'" in message
+    assert message.startswith("render_mode='pixels': must be None or one of ")
+    assert message.endswith("ansi")
+
+
+def test_a_misspelt_argument_is_refused_with_the_near_name(make):
+    with pytest.raises(TypeError, match=r"^argument 'num_candidate': unknown; did you mean 'num_candidates'\? Must be"):
+        make("recsim_env/Video-v0", num_candidate=5)
 
 
 def test_an_env_of_no_lanes_is_refused():
@@ -79,7 +87,10 @@ def test_an_env_of_no_lanes_is_refused():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"user": 1}, "options['user']: unknown; must be one of world_seed, user_seed, noise_seed"),
+        (
+            {"user": 1},
+            "options['user']: unknown; did you mean 'user_seed'? Must be one of world_seed, user_seed, noise_seed",
+        ),
         ({"user_seed": -1}, "options['user_seed']=-1: must be a whole number of at least 0"),
         ({"noise_seed": 0.5}, "options['noise_seed']=0.5: must be a whole number of at least 0"),
         ({"world_seed": None}, "options['world_seed']=None: must be a whole number of at least 0"),

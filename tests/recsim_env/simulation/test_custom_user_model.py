@@ -184,7 +184,7 @@ def test_an_own_response_is_the_one_that_is_given(wholes):
 
 
 def message_of(**functions) -> str:
-    with pytest.raises(ValueError, match=r"must be") as caught:
+    with pytest.raises(ValueError, match=r"[mM]ust be") as caught:
         UserModel(**functions)
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -192,9 +192,9 @@ def message_of(**functions) -> str:
 
 @pytest.mark.parametrize("name", ["leaves", "_utility", "normal", "stars", "math", "NUM_RECENT_ITEMS"])
 def test_an_unknown_name_is_refused_with_the_names_that_there_are(name):
-    assert message_of(**{name: dialled_leaving}) == (
-        f"UserModel({name}=...): unknown; must be one of {', '.join(REPLACEABLE)}"
-    )
+    message = message_of(**{name: dialled_leaving})
+    assert message.startswith(f"UserModel({name}=...): unknown; ")
+    assert message.endswith(f"ust be one of {', '.join(REPLACEABLE)}")
 
 
 @pytest.mark.parametrize(
@@ -229,8 +229,8 @@ def test_annotations_and_defaults_are_no_other_arguments():
     assert UserModel(has_left=annotated).adapted(user_model.has_left).py_func is annotated
 
 
-def test_wrong_custom_users_are_refused_by_the_env_in_one_line():
-    with pytest.raises(ValueError, match=r"^UserModel\(has_gone=...\): unknown; must be one of .*has_left.*$"):
+def test_a_misspelt_function_is_refused_with_the_near_name():
+    with pytest.raises(ValueError, match=r"^UserModel\(has_gone=...\): unknown; did you mean 'has_left'\? .*$"):
         gymnasium.make(VIDEO_ID, user_model=UserModel(has_gone=dialled_leaving))
 
 
