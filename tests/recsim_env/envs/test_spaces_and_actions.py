@@ -59,7 +59,7 @@ def refusal_of(call) -> str:
         ({"slate_size": 5, "num_candidates": 4}, "slate_size=5: must be at most num_candidates=4"),
         ({"session_length": math.nan}, "SessionConfig.session_length=nan: must be a whole number in [2, 100000]"),
         ({"history_length": "20"}, "SessionConfig.history_length='20': must be a whole number in [1, 100000]"),
-        ({"world": "ratings.csv"}, "world='ratings.csv': Video is not a world from a log, leave it out"),
+        ({"world": "ratings.csv"}, "world='ratings.csv': Video does not use a ratings log; omit it"),
     ],
 )
 def test_wrong_arguments_are_refused_by_name_value_and_what_is_allowed(make, options, message):
