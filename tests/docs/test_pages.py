@@ -91,9 +91,8 @@ def test_a_link_of_the_readme_leads_to_a_file(link):
     assert (CHECKOUT / link).exists()
 
 
-def test_the_citation_and_the_readme_have_the_version_of_the_package():
+def test_the_citation_has_the_version_of_the_package():
     assert f"version: {recsim_env.__version__}\n" in (CHECKOUT / "CITATION.cff").read_text("utf-8")
-    assert f"version = {{{recsim_env.__version__}}}" in README
 
 
 def test_the_lock_has_every_pin_except_torch():
