@@ -46,10 +46,10 @@ class Agent(ABC):
         seed: seeds whatever the agent draws, in training and in play.
     """
 
-    observation: ClassVar[str] = "dict"
+    observation: str = "dict"
     """The kind of observation that the agent reads."""
 
-    env_variant: ClassVar[str] = ""
+    env_variant: str = ""
     """Which of a scenario's ids it plays: `recsim_env/{scenario}{env_variant}-v0`."""
 
     num_envs: ClassVar[int] = 64
@@ -77,6 +77,11 @@ class Agent(ABC):
         self.set_random_seed(seed)
         if env is not None:
             self.set_env(env)
+
+    @classmethod
+    def env_requirements(cls, **settings: Any) -> tuple[str, str]:
+        """`observation` and `env_variant` of an agent with these settings."""
+        return cls.observation, cls.env_variant
 
     @property
     def env(self) -> Any:

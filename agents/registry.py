@@ -63,15 +63,9 @@ class Entry:
         return issubclass(self.agent_class(), Learner)
 
 
-def _of_library(algorithm: str, **settings: Any) -> Entry:
-    return Entry(
-        path="agents.reinforcement.sb3:SB3Learner", family="library", settings={"algorithm": algorithm, **settings}
-    )
-
-
-def _of_contrib(algorithm: str, **settings: Any) -> Entry:
-    path = "agents.reinforcement.sb3_contrib:SB3ContribLearner"
-    return Entry(path=path, family="library", settings={"algorithm": algorithm, **settings})
+def _of_library(algorithm: str, num_envs: int | None = None, **settings: Any) -> Entry:
+    path, settings = "agents.reinforcement.sb3:SB3Learner", {"algorithm": algorithm, **settings}
+    return Entry(path=path, family="library", settings=settings, num_envs=num_envs)
 
 
 def _of_wolpertinger(algorithm: str, **settings: Any) -> Entry:
@@ -126,6 +120,8 @@ _NEAREST: dict[str, Any] = {
 _SAC: dict[str, Any] = {**_NEAREST, "ent_coef": 0.001}
 _TD3: dict[str, Any] = {**_NEAREST, "action_noise": 0.3}
 
+_SB3_DEFAULTS = {"policy": "MultiInputPolicy", "reward_scale": 1.0, "has_fixed_horizon": False}
+
 REGISTRY: dict[str, Entry] = {
     "random": Entry(path="agents.rules.random_agent:RandomAgent", family="reference"),
     "popularity": Entry(path="agents.rules.popularity:PopularityAgent", family="rule"),
@@ -164,7 +160,7 @@ REGISTRY: dict[str, Entry] = {
     "ddpg": _of_library("DDPG", **_NEAREST, action_noise=0.2),
     "wolpertinger-sac": _of_wolpertinger("SAC", **_SAC, num_neighbours=20),
     "wolpertinger-td3": _of_wolpertinger("TD3", **_TD3, num_neighbours=5),
-    "trpo": _of_contrib(
+    "trpo": _of_library(
         "TRPO",
         num_envs=16,
         n_steps=64,
@@ -175,9 +171,9 @@ REGISTRY: dict[str, Entry] = {
         cg_max_steps=5,
         n_critic_updates=5,
     ),
-    "recurrent-ppo": _of_contrib("RecurrentPPO", **{**_PPO, "n_epochs": 5}),  # its epochs take five times as long
-    "maskable-ppo": _of_contrib("MaskablePPO", **_PPO),
-    "qr-dqn": _of_contrib("QRDQN", **_DQN, policy_kwargs={"n_quantiles": 25}),  # 200 take 15 times as long
+    "recurrent-ppo": _of_library("RecurrentPPO", **{**_PPO, "n_epochs": 5}),  # its epochs take five times as long
+    "maskable-ppo": _of_library("MaskablePPO", **_PPO),
+    "qr-dqn": _of_library("QRDQN", **_DQN, policy_kwargs={"n_quantiles": 25}),  # 200 take 15 times as long
     "history-blind": Entry(path="agents.references.lookahead:HistoryBlindPolicy", family="reference"),
     "bayes-filter": Entry(
         path="agents.references.bayes_filter:BayesFilter", family="reference", settings={"num_threads": 1}
@@ -231,12 +227,20 @@ def load(path: Path | str, env: Env | str | None = None, **settings: Any) -> Age
 
 
 def entry_named(name: str) -> Entry:
-    """The entry of that name, or one for `package.module:Class`.
+    """The entry of that name, or one for `package.module:Class`, or for `sb3:ALGORITHM` with the library's defaults.
 
     Raises:
         UnknownAgentError: there is none; the message has the nearest names.
     """
-    if ":" in name:
+    prefix, is_path, rest = name.partition(":")
+    if prefix == "sb3" and is_path:
+        return Entry(
+            path="agents.reinforcement.sb3:SB3Learner",
+            family="own",
+            settings={**_SB3_DEFAULTS, "algorithm": rest},
+            num_envs=8,
+        )
+    if is_path:
         return Entry(path=name, family="own")
     if name not in REGISTRY:
         raise UnknownAgentError(f"agent {name!r}: unknown{nearest(name, REGISTRY)}; or give package.module:Class")

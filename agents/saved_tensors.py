@@ -41,8 +41,17 @@ def load_tensors(path: Path, agent: str) -> tuple[dict[str, np.ndarray], dict[st
 
 def saved_by(path: Path) -> str:
     """Which agent wrote a file of saved tensors; `ValueError` if it is missing or damaged."""
+    return _metadata(path).get("agent", "")
+
+
+def saved_settings(path: Path) -> dict[str, Any]:
+    """The keyword arguments of the agent that wrote a file; `ValueError` if it is missing or damaged."""
+    return json.loads(_metadata(path).get("settings", "{}")).get("settings", {})
+
+
+def _metadata(path: Path) -> dict[str, str]:
     try:
         with safetensors.safe_open(str(path), framework="np") as file:
-            return (file.metadata() or {}).get("agent", "")
+            return file.metadata() or {}
     except (OSError, safetensors.SafetensorError) as error:
         raise ValueError(f"{path}: not a file of saved tensors ({error})") from None

@@ -1,8 +1,8 @@
-"""Stable-Baselines3's policies for points in content space, each of which stands for the candidate nearest to it.
+"""Stable-Baselines3 policies for points in content space, each of which selects the candidate nearest to it.
 
-An actor that has to find the point from all candidates' features at once, and a critic that has to find out which of
-them a point stands for, learn next to nothing in 100,000 steps. Here the actor is told where the candidates lie that
-suit the person, and the critic judges the item that a point leads to.
+An actor that reads the flattened features of all candidates, and a critic that has to learn which of them a point
+selects, learn next to nothing in 100,000 steps. Here the actor sees where the candidates with high scores lie, and the
+critic values the item that a point selects.
 
 Shape legend: B batch, M candidates, F content features, G = F + 6 features of a candidate, E width of the embeddings.
 """
@@ -24,7 +24,7 @@ from recsim_env.envs.sb3.policies import sizes_of
 from recsim_env.simulation.observation import CANDIDATE_COLUMNS
 
 FAR = 1e9
-"""Squared distance of a candidate that no point leads to: far above any other, and finite."""
+"""Squared distance of a candidate that no point selects: larger than any other, and finite."""
 
 Tensors = dict[str, torch.Tensor]
 """A batch of `"dict"` observations."""
@@ -39,11 +39,10 @@ def check_shows_one_point(action_space: gymnasium.Space, num_content_features: i
         )
 
 
-class Shelf:
-    """Where the candidates of a batch of observations lie.
+class AvailableItems:
+    """The candidates of a batch of observations in content space.
 
-    Of candidates with equal content the env shows the first, whatever point is asked for, so the others count as
-    missing.
+    Of candidates with equal content the env always shows the first, so the others count as missing.
     """
 
     def __init__(self, observations: Tensors) -> None:
@@ -54,13 +53,13 @@ class Shelf:
         """[B, M, F]."""
         apart = torch.cdist(self.contents, self.contents, compute_mode="donot_use_mm_for_euclid_dist")
         is_repeated = torch.tril((apart == 0.0) & (mask > 0).unsqueeze(1), -1).any(2)
-        self.is_there = (mask > 0) & ~is_repeated
+        self.is_available = (mask > 0) & ~is_repeated
         """[B, M] bool."""
 
     def squared_distances(self, points: torch.Tensor) -> torch.Tensor:
         """[B, M] from points [B, F]."""
         apart = (self.contents - points.unsqueeze(1)).square().sum(2)
-        return apart.masked_fill(~self.is_there, FAR)
+        return apart.masked_fill(~self.is_available, FAR)
 
     def nearest(self, points: torch.Tensor, num_nearest: int) -> torch.Tensor:
         """[B, k] int64: the candidates nearest to points [B, F], the nearest first."""
@@ -80,7 +79,7 @@ class Shelf:
 
 
 class StateAndAim(BaseFeaturesExtractor):
-    """`"dict"` observations to [B, E + F]: the person's state, and the mean content of the candidates, weighted by the
+    """`"dict"` observations to [B, E + F]: the user's state, and the mean content of the candidates, weighted by the
     softmax of their scores."""
 
     def __init__(self, observation_space: spaces.Dict, width: int = 64) -> None:
@@ -90,19 +89,19 @@ class StateAndAim(BaseFeaturesExtractor):
 
     def forward(self, observations: Tensors) -> torch.Tensor:
         state, scores = self.scorer(observations)
-        contents = Shelf(observations).contents
+        contents = AvailableItems(observations).contents
         return torch.cat([state, (torch.softmax(scores, 1).unsqueeze(1) @ contents).squeeze(1)], 1)
 
 
 class ItemCritic(BaseModel):
-    """Q(s, a) of the item that point a leads to, as several estimates.
+    """Q(s, a) of the item that point a selects, as several estimates.
 
-    All estimates share the person's state h and the score of the item x; each is w' relu(W [h, score, x]).
+    All estimates share the user's state h and the score of the item x; each is w' relu(W [h, score, x]).
 
     Args:
         num_estimates: 2 for the smaller of two (Fujimoto, van Hoof and Meger, "Addressing function approximation
             error in actor-critic methods", 2018), or 1.
-        reach: of `Shelf.item_at`, in content space, where neighbours are about .7 apart.
+        reach: of `AvailableItems.item_at`, in content space, where neighbours are about 0.7 apart.
     """
 
     def __init__(
@@ -133,21 +132,21 @@ class ItemCritic(BaseModel):
         return self.estimates[0](self._judged(observations, actions))
 
     def of_candidates(self, observations: Tensors) -> torch.Tensor:
-        """[B, M]: the smallest estimate of each candidate, whether it is there or not."""
+        """[B, M]: the smallest estimate of each candidate, available or not."""
         state, scores = self.scorer({**observations, "candidate_mask": torch.ones_like(observations["candidate_mask"])})
-        items = with_network_units(Shelf(observations).items)
+        items = with_network_units(AvailableItems(observations).items)
         judged = torch.cat([state.unsqueeze(1).expand(-1, items.shape[1], -1), scores.unsqueeze(2), items], 2)
         return torch.stack([estimate(judged).squeeze(2) for estimate in self.estimates]).amin(0)
 
     def _judged(self, observations: Tensors, actions: torch.Tensor) -> torch.Tensor:
-        item = Shelf(observations).item_at(actions, self.reach)
+        item = AvailableItems(observations).item_at(actions, self.reach)
         alone = {**observations, "candidates": item, "candidate_mask": torch.ones_like(item[:, :1])}
         state, score = self.scorer(alone)
         return torch.cat([state, score, with_network_units(item)], 1)
 
 
 class ContentWise:
-    """Makes a policy of SB3's SAC or TD3 content-wise. To be named before the policy in a class's bases.
+    """Makes a policy of SB3's SAC or TD3 content-wise. Comes before the policy among the bases of a class.
 
     Args:
         width: E.
@@ -190,4 +189,4 @@ CONTENT_POLICIES: dict[str, type[BasePolicy]] = {
     "TD3": ContentTD3Policy,
     "DDPG": ContentTD3Policy,
 }
-"""The content-wise policy for each algorithm of SB3 that shows what is nearest to a point."""
+"""The content-wise policy for each algorithm of SB3 with points in content space as actions."""

@@ -1,162 +1,311 @@
-"""Stable-Baselines3's algorithms behind the protocol: PPO, A2C and DQN show one of the candidates, SAC, TD3 and DDPG
-the candidate nearest to a point in content space."""
+"""Algorithms of Stable-Baselines3 and sb3-contrib as agents, and models that were trained with them elsewhere.
+
+PPO, A2C, DQN, TRPO, RecurrentPPO, MaskablePPO and QR-DQN show one of the candidates; SAC, TD3 and DDPG show the
+candidate nearest to a point in content space.
+"""
 
 import copy
+import importlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
+import stable_baselines3
+import torch
+from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
-from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
-from agents.agent import Learner, NotFittedError, Observations
-from agents.callbacks import Milestones
+from agents.agent import Agent, Env, Learner, NotFittedError, Observations
 from agents.reinforcement.content_policies import CONTENT_POLICIES
-from recsim_env.atomic_file import write_atomically
-from recsim_env.envs.sb3 import make_sb3_vec_env
+from recsim_env.envs.sb3 import RecommenderSB3VecEnv
 from recsim_env.envs.sb3.policies import CANDIDATE_POLICIES
 
-ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"PPO": PPO, "A2C": A2C, "DQN": DQN, "SAC": SAC, "TD3": TD3, "DDPG": DDPG}
+CONTRIB_ALGORITHMS = ("TRPO", "RecurrentPPO", "MaskablePPO", "QRDQN")
+ALGORITHMS = (*CANDIDATE_POLICIES, *CONTENT_POLICIES, *CONTRIB_ALGORITHMS)
+"""Names of algorithms; those of `CONTRIB_ALGORITHMS` need sb3-contrib."""
 
 POLICIES = ("candidate", "MultiInputPolicy", "MlpPolicy")
-"""`candidate` is ours, with one scorer for all candidates (`recsim_env.envs.sb3.policies`, and `agents.reinforcement.content_policies` for
-points in content space); the other two are SB3's own, over flattened candidates."""
+"""`candidate` scores all candidates with one network (`recsim_env.envs.sb3`, and `content_policies` for points in
+content space); the others are the library's own, over flattened candidates."""
+
+_ZIP_ALGORITHMS = ("PPO", "A2C", "DQN", "SAC", "TD3", "RecurrentPPO", "MaskablePPO", "QRDQN", "TQC", "CrossQ", "ARS")
 
 
-class SB3Learner(Learner):
-    """An SB3 algorithm with a candidate-wise policy, or with one of SB3's own.
+@dataclass
+class RecurrentState:
+    """The LSTM states of the sessions being played, as RecurrentPPO's `predict` returns them; None at first."""
 
-    A session's length is fixed and the time that is over is in the observation, so truncation is an end like any
-    other: nothing is bootstrapped beyond it, as nothing beyond it counts.
+    lstm: Any = None
 
-    Args:
-        algorithm: a name in `ALGORITHMS`. SAC, TD3 and DDPG play `recsim_env/{scenario}Content-v0`.
-        policy: one of `POLICIES`; `MlpPolicy` sees flat observations, the others dicts.
-        num_envs: sessions that run side by side while learning.
-        reward_scale: what rewards are multiplied by while learning. SB3 clips the gradients of policy and value
-            together: with sums of stars the value's would leave nothing to the policy's.
-        device: where the networks compute: "cpu", "cuda".
-        settings: keyword arguments of the algorithm's constructor. `action_noise` may be a number: the standard
-            deviation of normal noise on each content feature. `buffer_size` is by default the number of steps.
-    """
 
-    def __init__(
-        self,
-        algorithm: str,
-        policy: str = "candidate",
-        num_envs: int = 64,
-        reward_scale: float = 0.03,
-        device: str = "cpu",
-        **settings: Any,
-    ) -> None:
-        if algorithm not in self.algorithms():
-            raise ValueError(f"algorithm={algorithm!r}: must be one of {', '.join(self.algorithms())}")
-        if policy not in POLICIES:
-            raise ValueError(f"policy={policy!r}: must be one of {', '.join(POLICIES)}")
-        self.algorithm, self.policy, self.num_envs, self.settings = algorithm, policy, num_envs, settings
-        self.reward_scale, self.device = reward_scale, device
-        self.observation = "flat" if policy == "MlpPolicy" else "dict"
-        self.env_variant = "Content" if algorithm in CONTENT_POLICIES else ""
-        self._model: Any = None
+class _SB3Agent(Agent):
+    """Acts by a model of Stable-Baselines3 or sb3-contrib."""
 
-    @staticmethod
-    def algorithms() -> dict[str, type[BaseAlgorithm]]:
-        """Those that this class offers, by name."""
-        return ALGORITHMS
+    _model: Any = None
 
-    @staticmethod
-    def candidate_policies() -> dict[str, type[BasePolicy]]:
-        """The policy of ours for each of them."""
-        return CANDIDATE_POLICIES | CONTENT_POLICIES
-
-    def library_policy(self) -> str:
-        """The name that the library itself gives to its policy."""
-        return self.policy
-
-    def learn(
-        self,
-        env_id: str,
-        env_options: dict[str, Any],
-        num_steps: int,
-        seed: int,
-        report: Callable[[int], None] | None = None,
-        report_every: int = 0,
-    ) -> None:
-        sessions = make_sb3_vec_env(env_id, self.num_envs, observation=self.observation, **env_options)
-        env = _FixedHorizon(sessions, self.reward_scale)
-        made = self.algorithms()[self.algorithm]
-        settings = copy.deepcopy(self.settings)  # SB3 writes into what it is given
-        if issubclass(made, OffPolicyAlgorithm):
-            settings.setdefault("buffer_size", num_steps)  # SB3's own million would take gigabytes
-        if isinstance(settings.get("action_noise"), int | float):
-            scale = np.full(env.action_space.shape, settings["action_noise"])
-            settings["action_noise"] = NormalActionNoise(np.zeros_like(scale), scale)
-        policy = self.candidate_policies()[self.algorithm] if self.policy == "candidate" else self.library_policy()
-        self._model = made(policy, env, seed=seed, device=self.device, **settings)
-        self._model.set_logger(Logger(folder=None, output_formats=[]))  # SB3's own leaves a folder behind each time
-        milestones = Milestones(report, report_every, num_steps)
-        milestones.begin()
-        self._model.learn(num_steps, callback=_Reports(milestones))
-        env.close()
-        milestones.end(self._model.num_timesteps)
-
-    def act(self, observations: Observations, is_first: np.ndarray) -> np.ndarray:
-        return self._learnt().predict(observations, deterministic=True)[0]
-
-    def save(self, path: Path) -> None:
-        content = io.BytesIO()
-        self._learnt().save(content)
-        write_atomically(Path(path), content.getvalue())
-
-    def load(self, path: Path) -> None:
-        """Read a model of one's own: an SB3 file can run code when it is loaded, so never load a stranger's.
-
-        Raises:
-            ValueError: the file is missing, damaged, or another algorithm's; one line that says which.
-        """
-        try:
-            content = io.BytesIO(Path(path).read_bytes())
-            self._model = self.algorithms()[self.algorithm].load(content, device=self.device)
-        except Exception as error:  # SB3 raises whatever the wrong content happens to break
-            reason = " ".join(str(error).split())
-            raise ValueError(f"{path}: not a file of {self.algorithm} ({reason})") from None
-
-    def _learnt(self) -> Any:
+    @property
+    def model(self) -> Any:
+        """The model of the library; `NotFittedError` before training."""
         if self._model is None:
             raise NotFittedError
         return self._model
 
+    def initial_state(self, num_sessions: int) -> RecurrentState | None:
+        return RecurrentState() if hasattr(self.model.policy, "lstm_actor") else None
 
-class _FixedHorizon(VecEnvWrapper):
-    """Scales rewards, and hides from SB3 that a session was truncated, so that it bootstraps nothing."""
+    def act(
+        self,
+        observations: Observations,
+        state: RecurrentState | None,
+        episode_start: np.ndarray,
+        deterministic: bool,
+    ) -> np.ndarray:
+        if state is not None:
+            actions, state.lstm = self.model.predict(observations, state.lstm, episode_start, deterministic)
+            return actions
+        masks = {"action_masks": self._action_masks(observations)} if self._is_maskable() else {}
+        return self.model.predict(observations, deterministic=deterministic, **masks)[0]
 
-    def __init__(self, env: VecEnv, reward_scale: float) -> None:
+    @torch.no_grad()
+    def log_probabilities(
+        self,
+        observations: Observations,
+        actions: np.ndarray,
+        state: RecurrentState | None = None,
+        episode_start: np.ndarray | None = None,
+    ) -> np.ndarray:
+        policy = self.model.policy
+        if not (isinstance(policy, ActorCriticPolicy) or self._is_maskable()):
+            return super().log_probabilities(observations, actions, state, episode_start)
+        tensors, _ = policy.obs_to_tensor(observations)
+        tensors_of_actions = torch.as_tensor(actions, device=policy.device)
+        if self._is_maskable():
+            masks = self._action_masks(observations)
+            log_probabilities = policy.evaluate_actions(tensors, tensors_of_actions, action_masks=masks)[1]
+        elif hasattr(policy, "lstm_actor"):
+            zeros = np.zeros((policy.lstm_actor.num_layers, len(actions), policy.lstm_actor.hidden_size))
+            lstm = state.lstm if state and state.lstm else (zeros, zeros)
+            starts = np.zeros(len(actions)) if episode_start is None else episode_start
+            hidden, cell, starts = (torch.as_tensor(part, device=policy.device).float() for part in (*lstm, starts))
+            distribution, _ = policy.get_distribution(tensors, (hidden, cell), starts)
+            log_probabilities = distribution.log_prob(tensors_of_actions)
+        else:
+            log_probabilities = policy.evaluate_actions(tensors, tensors_of_actions)[1]
+        return log_probabilities.cpu().numpy().astype(np.float64)
+
+    def _is_maskable(self) -> bool:
+        return type(self.model).__name__ == "MaskablePPO"
+
+    def _action_masks(self, observations: Observations) -> np.ndarray:
+        """[N, S * M] bool: which candidates are available, once for each slot."""
+        is_dict = isinstance(observations, dict)
+        mask = observations["candidate_mask"] if is_dict else observations[:, self.layout.slices["candidate_mask"]]
+        return np.tile(mask > 0, (1, self.slate_size))
+
+
+class SB3Learner(_SB3Agent, Learner):
+    """An algorithm with the candidate-wise policy, or with one of the library's own.
+
+    Args:
+        env: see `Agent`. SAC, TD3 and DDPG play `recsim_env/{scenario}Content-v0`.
+        algorithm: one of `ALGORITHMS`.
+        policy: one of `POLICIES`; `MlpPolicy` reads flat observations, the others dicts.
+        reward_scale: factor on rewards during training. Stable-Baselines3 clips the gradients of policy and value
+            together: with unscaled ratings the value's would dominate.
+        has_fixed_horizon: treats truncation like termination: sessions have a fixed length, and observations contain
+            the elapsed time. False bootstraps at truncation, as Stable-Baselines3 does.
+        device: where the networks compute: "cpu", "cuda".
+        seed: see `Agent`.
+        settings: keyword arguments of the algorithm's constructor. `action_noise` may be a number: the standard
+            deviation of normal noise on each content feature. `buffer_size` defaults to the number of training steps.
+
+    Raises:
+        ValueError: an unknown algorithm or policy.
+        ImportError: sb3-contrib is needed and not installed.
+    """
+
+    algorithms: tuple[str, ...] = ALGORITHMS
+
+    def __init__(
+        self,
+        env: Env | str | None = None,
+        *,
+        algorithm: str,
+        policy: str = "candidate",
+        reward_scale: float = 0.03,
+        has_fixed_horizon: bool = True,
+        device: str = "cpu",
+        seed: int = 0,
+        **settings: Any,
+    ) -> None:
+        if algorithm not in self.algorithms:
+            raise ValueError(f"algorithm={algorithm!r}: must be one of {', '.join(self.algorithms)}")
+        if policy not in POLICIES:
+            raise ValueError(f"policy={policy!r}: must be one of {', '.join(POLICIES)}")
+        self.algorithm, self.policy, self.algorithm_settings = algorithm, policy, settings
+        self.reward_scale, self.has_fixed_horizon, self.device = reward_scale, has_fixed_horizon, device
+        self.observation, self.env_variant = self.env_requirements(algorithm=algorithm, policy=policy)
+        super().__init__(env, seed=seed)
+
+    @classmethod
+    def env_requirements(cls, *, algorithm: str = "", policy: str = "candidate", **settings: Any) -> tuple[str, str]:
+        return "flat" if policy == "MlpPolicy" else "dict", "Content" if algorithm in CONTENT_POLICIES else ""
+
+    def algorithm_class(self) -> type[BaseAlgorithm]:
+        """The class of the algorithm."""
+        return algorithm_named(self.algorithm)
+
+    def policy_class(self) -> type[BasePolicy] | str:
+        """The policy, as the constructor of the algorithm takes it."""
+        if self.policy != "candidate":
+            return self.policy.replace("Policy", "LstmPolicy") if self.algorithm == "RecurrentPPO" else self.policy
+        if self.algorithm in CONTRIB_ALGORITHMS:
+            from agents.reinforcement.sb3_contrib_policies import CONTRIB_POLICIES
+
+            return CONTRIB_POLICIES[self.algorithm]
+        return (CANDIDATE_POLICIES | CONTENT_POLICIES)[self.algorithm]
+
+    def train(self, total_timesteps: int, update: Callable[[int], bool]) -> None:
+        env: VecEnv = RecommenderSB3VecEnv(self.training_env(total_timesteps))
+        env = _TrainingRewards(env, self.reward_scale, self.has_fixed_horizon)
+        restored, seed = self._model, self.seed + self.num_timesteps
+        settings = copy.deepcopy(self.algorithm_settings)  # SB3 modifies what it is given
+        if issubclass(self.algorithm_class(), OffPolicyAlgorithm):
+            settings.setdefault("buffer_size", total_timesteps)  # the library's own default takes gigabytes
+        if isinstance(settings.get("action_noise"), int | float):
+            scale = np.full(env.action_space.shape or (), settings["action_noise"])
+            settings["action_noise"] = NormalActionNoise(np.zeros_like(scale), scale)
+        self._model = self.algorithm_class()(self.policy_class(), env, seed=seed, device=self.device, **settings)
+        if restored is not None:
+            self._model.policy.load_state_dict(restored.policy.state_dict())
+        self._model.set_logger(Logger(folder=None, output_formats=[]))  # the default makes a folder for each training
+        if update(0):
+            self._model.learn(total_timesteps, callback=_UpdateCallback(update))
+
+    def learned(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        weights = self.model.policy.state_dict()
+        return {name: weight.cpu().numpy() for name, weight in weights.items()}, {}
+
+    def restore(self, tensors: Mapping[str, np.ndarray], learned: Mapping[str, Any]) -> None:
+        settings = copy.deepcopy(self.algorithm_settings)
+        if issubclass(self.algorithm_class(), OffPolicyAlgorithm):
+            settings["buffer_size"] = 1
+        settings.pop("action_noise", None)
+        model: Any = self.algorithm_class()(
+            self.policy_class(), None, device=self.device, seed=None, _init_setup_model=False, **settings
+        )
+        model.observation_space, model.action_space = self.layout.space(self.observation), self._action_space()
+        model.n_envs, model.env = 1, SimpleNamespace(action_space=model.action_space)  # of which SAC reads the size
+        with torch.random.fork_rng():
+            model._setup_model()
+        model.env = None
+        model.policy.load_state_dict({name: torch.as_tensor(weight) for name, weight in tensors.items()})
+        self._model = model
+
+    def _action_space(self) -> spaces.Space:
+        if self.env_variant:
+            return spaces.Box(-1.0, 1.0, (self.slate_size * self.layout.num_content_features,), np.float32)
+        if self.slate_size == 1:
+            return spaces.Discrete(self.layout.num_candidates)
+        return spaces.MultiDiscrete(np.full(self.slate_size, self.layout.num_candidates))
+
+
+class SB3Model(_SB3Agent):
+    """A model that was trained and saved with Stable-Baselines3 or sb3-contrib; it is not trained any further.
+
+    It reads flat observations if its observation space is a Box, and dicts otherwise; it plays the id with points in
+    content space if its action space is a Box.
+
+    Args:
+        model: of the library.
+        env: see `Agent`.
+        seed: see `Agent`.
+    """
+
+    def __init__(self, model: BaseAlgorithm, env: Env | str | None = None, *, seed: int = 0) -> None:
+        self._model = model
+        self.observation = "dict" if isinstance(model.observation_space, spaces.Dict) else "flat"
+        self.env_variant = "Content" if isinstance(model.action_space, spaces.Box) else ""
+        super().__init__(env, seed=seed)
+        self.settings = {}
+
+    @classmethod
+    def from_zip(cls, path: Path | str, env: Env | str | None = None, device: str = "cpu") -> "SB3Model":
+        """The model in a `.zip` that `model.save` wrote, of any algorithm.
+
+        Reading such a file executes code in it: never read one from an untrusted source.
+
+        Raises:
+            ValueError: the file is missing or holds no model; one line that says which.
+        """
+        try:
+            content = Path(path).read_bytes()
+        except OSError as error:
+            raise ValueError(f"{path}: cannot be read ({error.strerror})") from None
+        reasons = []
+        for name in _ZIP_ALGORITHMS:
+            try:
+                return cls(algorithm_named(name).load(io.BytesIO(content), device=device), env)
+            except Exception as error:  # a file of another algorithm can fail in any way
+                reasons.append(" ".join(str(error).split()))
+        raise ValueError(f"{path}: not a model of Stable-Baselines3 or sb3-contrib ({reasons[0]})")
+
+    def learned(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        raise NotImplementedError("SB3Model: save the model itself, by model.save(path)")
+
+
+def algorithm_named(name: str) -> type[BaseAlgorithm]:
+    """The class of an algorithm of Stable-Baselines3 or sb3-contrib.
+
+    Raises:
+        ValueError: neither has it.
+        ImportError: sb3-contrib is needed and not installed.
+    """
+    if hasattr(stable_baselines3, name):
+        return getattr(stable_baselines3, name)
+    try:
+        contrib = importlib.import_module("sb3_contrib")
+    except ImportError:
+        raise ImportError(f"algorithm {name!r}: needs sb3-contrib: pip install 'sb3-contrib>=2.7'") from None
+    if not hasattr(contrib, name):
+        raise ValueError(f"algorithm {name!r}: neither Stable-Baselines3 nor sb3-contrib has it")
+    return getattr(contrib, name)
+
+
+class _TrainingRewards(VecEnvWrapper):
+    """Scales rewards and, with a fixed horizon, hides truncation, so that no value is bootstrapped there."""
+
+    def __init__(self, env: VecEnv, reward_scale: float, has_fixed_horizon: bool) -> None:
         super().__init__(env)
-        self._scale = np.float32(reward_scale)
+        self._scale, self._has_fixed_horizon = np.float32(reward_scale), has_fixed_horizon
 
     def reset(self) -> Any:
         return self.venv.reset()
 
     def step_wait(self) -> Any:
         observations, rewards, dones, infos = self.venv.step_wait()
-        for info in infos:
-            info["TimeLimit.truncated"] = False
+        if self._has_fixed_horizon:
+            for info in infos:
+                info["TimeLimit.truncated"] = False
         return observations, rewards * self._scale, dones, infos
 
 
-class _Reports(BaseCallback):
-    def __init__(self, milestones: Milestones) -> None:
+class _UpdateCallback(BaseCallback):
+    """Passes the steps taken to `update`, and ends the training when it returns False."""
+
+    def __init__(self, update: Callable[[int], bool]) -> None:
         super().__init__()
-        self._milestones = milestones
+        self._update = update
 
     def _on_step(self) -> bool:
-        self._milestones.reach(self.num_timesteps)
-        return True
+        return self._update(self.num_timesteps)

@@ -17,17 +17,19 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.sac.policies import SACPolicy
 from stable_baselines3.td3.policies import TD3Policy
 
-from agents.reinforcement.content_policies import ContentWise, ItemCritic, Shelf, Tensors
+from agents.agent import Env
+from agents.reinforcement.content_policies import AvailableItems, ContentWise, ItemCritic, Tensors
 from agents.reinforcement.sb3 import SB3Learner
+from recsim_env.config import check_number
 
 
 def refined(critic: ItemCritic, observations: Tensors, points: torch.Tensor, num_neighbours: int) -> torch.Tensor:
     """[B, F]: the content of that item of the `num_neighbours` nearest to points [B, F] which `critic` likes best."""
-    shelf = Shelf(observations)
-    values = critic.of_candidates(observations).masked_fill(~shelf.is_there, -torch.inf)
-    near = shelf.nearest(points, min(num_neighbours, values.shape[1]))
+    available = AvailableItems(observations)
+    values = critic.of_candidates(observations).masked_fill(~available.is_available, -torch.inf)
+    near = available.nearest(points, min(num_neighbours, values.shape[1]))
     best = near.gather(1, values.gather(1, near).argmax(1, keepdim=True))
-    return shelf.contents.gather(1, best.unsqueeze(2).expand(-1, 1, shelf.contents.shape[2])).squeeze(1)
+    return available.contents.gather(1, best.unsqueeze(2).expand(-1, 1, available.contents.shape[2])).squeeze(1)
 
 
 class _TargetCritic(ItemCritic):
@@ -105,32 +107,28 @@ class WolpertingerTD3(_Refines, TD3):
 class Wolpertinger(SB3Learner):
     """SAC or TD3 that shows the best of the items near the actor's point.
 
-    What is stored is the content of the item shown, the target's action is picked likewise by the target critic, and
-    the actor climbs the critic at its own point, all as in the paper. While `learning_starts` lasts, points are
-    uniform in content space.
+    As in the paper, the content of the item shown is stored, the target critic picks the target's action in the same
+    way, and the actor ascends the critic at its own point. During `learning_starts`, points are uniform in content
+    space.
 
     Args:
+        env: see `Agent`.
         algorithm: "SAC" or "TD3".
-        num_neighbours: k, at least 1; more than there are candidates means all of them.
-        settings: as for `SB3Learner`, whose other arguments it has too.
+        num_neighbours: k, at least 1; if there are fewer candidates, all of them.
+        settings: see `SB3Learner`.
     """
 
+    algorithms = ("SAC", "TD3")
+
     def __init__(
-        self,
-        algorithm: str = "SAC",
-        num_neighbours: int = 5,
-        **settings: Any,
+        self, env: Env | str | None = None, *, algorithm: str = "SAC", num_neighbours: int = 5, **settings: Any
     ) -> None:
-        if isinstance(num_neighbours, bool) or not isinstance(num_neighbours, int) or num_neighbours < 1:
-            raise ValueError(f"num_neighbours={num_neighbours!r}: must be a whole number of at least 1")
+        check_number("num_neighbours", num_neighbours, 1, 1_000_000, int)
         policy_settings = {**settings.pop("policy_kwargs", {}), "num_neighbours": num_neighbours}
-        super().__init__(algorithm, policy_kwargs=policy_settings, **settings)
-        self.env_variant = "Content"
+        super().__init__(env, algorithm=algorithm, policy_kwargs=policy_settings, **settings)
 
-    @staticmethod
-    def algorithms() -> dict[str, type[BaseAlgorithm]]:
-        return {"SAC": WolpertingerSAC, "TD3": WolpertingerTD3}
+    def algorithm_class(self) -> type[BaseAlgorithm]:
+        return {"SAC": WolpertingerSAC, "TD3": WolpertingerTD3}[self.algorithm]
 
-    @staticmethod
-    def candidate_policies() -> dict[str, type[BasePolicy]]:
-        return {"SAC": WolpertingerSACPolicy, "TD3": WolpertingerTD3Policy}
+    def policy_class(self) -> type[BasePolicy] | str:
+        return {"SAC": WolpertingerSACPolicy, "TD3": WolpertingerTD3Policy}[self.algorithm]

@@ -91,21 +91,26 @@ class Run:
             split = {"split": worlds.split, "user_split": "train", "catalog_seed": worlds.catalog_seed + self.seed}
         else:
             split = {"split": "train", "catalog_seed": worlds.training_catalog_seed + self.seed}
-        return self._env(self.agent_class, self.entry.num_envs or self.agent_class.num_envs, split)
+        return self._env(self._env_requirements(), self.entry.num_envs or self.agent_class.num_envs, split)
 
-    def evaluation_env(self, agent: Agent | type[Agent]) -> Any:
+    def evaluation_env(self, agent: Agent | None = None) -> Any:
+        requirements = (agent.observation, agent.env_variant) if agent else self._env_requirements()
         worlds = self.suite.worlds
         split = {"split": worlds.split, "catalog_seed": worlds.catalog_seed + self.seed}
-        return self._env(agent, self.suite.num_sessions, split)
+        return self._env(requirements, self.suite.num_sessions, split)
 
-    def _env(self, agent: Agent | type[Agent], num_envs: int, split: dict[str, Any]) -> Any:
+    def _env_requirements(self) -> tuple[str, str]:
+        return self.agent_class.env_requirements(**self.entry.settings)
+
+    def _env(self, requirements: tuple[str, str], num_envs: int, split: dict[str, Any]) -> Any:
+        observation, variant = requirements
         overrides = {"overrides": self.overrides} if self.overrides else {}
         world = {"world": self.world} if self.scenario == "MovieLens" and self.world else {}
         return gymnasium.make_vec(
-            f"recsim_env/{self.scenario}{agent.env_variant}-v0",
+            f"recsim_env/{self.scenario}{variant}-v0",
             num_envs,
             vectorization_mode="vector_entry_point",
-            observation=agent.observation,
+            observation=observation,
             **split,
             **overrides,
             **world,
@@ -198,7 +203,7 @@ class Run:
         settings = dict(self.entry.settings)
         if takes_device(self.agent_class):
             settings.setdefault("device", self.suite.device)
-        env = self.evaluation_env(self.agent_class)
+        env = self.evaluation_env()
         if self.load_from:
             return self.agent_class.load(self.load_from, env), env
         return self.agent_class(env=self.training_env() if self.is_trained else env, seed=self.seed, **settings), env

@@ -11,7 +11,7 @@ import numpy as np
 
 from agents.agent import Learner
 from agents.registry import REGISTRY, Entry, entry_named, nearest
-from agents.saved_tensors import saved_by
+from agents.saved_tensors import saved_by, saved_settings
 from benchmarks.rows import ResultsError, Row, checked
 from benchmarks.running.result_folder import ResultFolder
 from benchmarks.running.run import Run
@@ -128,7 +128,8 @@ def model_entries(files: Iterable[Path], own_agents: Sequence[str] = ()) -> dict
             raise ResultsError(f"--model {error}") from None
         if path not in (_SB3_MODEL, *(entry.path for entry in REGISTRY.values()), *own_agents):
             raise ResultsError(f"--model {file}: was written by {path}; add --agent {path} if you trust that module")
-        models[f"{file.stem}"] = Entry(path=path, family="own"), file
+        settings = {} if path in (_SB3_MODEL, _LARGE_MODEL) else saved_settings(file)
+        models[f"{file.stem}"] = Entry(path=path, family="own", settings=settings), file
     return models
 
 
