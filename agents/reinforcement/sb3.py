@@ -95,7 +95,7 @@ class _SB3Agent(Agent):
         elif hasattr(policy, "lstm_actor"):
             zeros = np.zeros((policy.lstm_actor.num_layers, len(actions), policy.lstm_actor.hidden_size))
             lstm = state.lstm if state and state.lstm else (zeros, zeros)
-            starts = np.zeros(len(actions)) if episode_start is None else episode_start
+            starts: Any = np.zeros(len(actions)) if episode_start is None else episode_start
             hidden, cell, starts = (torch.as_tensor(part, device=policy.device).float() for part in (*lstm, starts))
             distribution, _ = policy.get_distribution(tensors, (hidden, cell), starts)
             log_probabilities = distribution.log_prob(tensors_of_actions)

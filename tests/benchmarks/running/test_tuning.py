@@ -13,7 +13,7 @@ from agents import registry as roster
 from agents.large_model.agent import LargeModel
 from agents.large_model.config import TrainingConfig
 from agents.registry import REGISTRY, Entry, entry_named
-from agents.reinforcement.sb3 import SB3Learner
+from agents.reinforcement.sb3 import SB3Learner, algorithm_named
 from benchmarks.__main__ import main
 from benchmarks.rows import ResultsError
 from benchmarks.running import tuning
@@ -74,7 +74,7 @@ def test_what_is_tuned_is_an_argument_of_the_agent(agent):
     made = REGISTRY[agent].agent_class()
     known = {name for each in made.__mro__[:-1] for name in inspect.signature(each.__init__).parameters}
     if issubclass(made, SB3Learner):
-        algorithm = made.algorithms()[REGISTRY[agent].settings["algorithm"]]
+        algorithm = algorithm_named(REGISTRY[agent].settings["algorithm"])
         known |= set(inspect.signature(algorithm.__init__).parameters)
     if issubclass(made, LargeModel):
         known |= {each.name for each in dataclasses.fields(TrainingConfig)}
