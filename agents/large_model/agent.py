@@ -94,7 +94,7 @@ class LargeModel(Learner):
         """Sessions are played to their end, so that up to one session in each lane goes beyond `total_timesteps`."""
         before = self.num_timesteps if self.network is not None else 0
         lanes = sum(getattr(env, "num_envs", self.num_envs) for env in self._training_envs)
-        overrides = {"num_steps": before + total_timesteps, "seed": self.seed}
+        overrides: dict[str, Any] = {"num_steps": before + total_timesteps, "seed": self.seed}
         if "num_envs" not in self.settings:
             overrides["num_envs"] = lanes
         training = Training(
@@ -126,8 +126,10 @@ class LargeModel(Learner):
         self, observations: Observations, state: LargeModelState, episode_start: np.ndarray, deterministic: bool
     ) -> np.ndarray:
         logits = self._logits(state.runner.scores(observations, episode_start), observations)
-        select = best_slates if deterministic else lambda *each: draw_slates(*each, state.generator)
-        slates = select(logits, self.slate_size).cpu().numpy()
+        if deterministic:
+            slates = best_slates(logits, self.slate_size).cpu().numpy()
+        else:
+            slates = draw_slates(logits, self.slate_size, state.generator).cpu().numpy()
         return slates[:, 0] if self.slate_size == 1 else slates
 
     def log_probabilities(

@@ -83,11 +83,10 @@ class Sessions:
     def steps(self) -> "Steps":
         """All steps that took place, session by session."""
         sessions, steps = self.is_step.nonzero(as_tuple=True)
-        values = {each.name: getattr(self, each.name) for each in fields(Steps)[1:]}
-        return Steps(
-            sessions=sessions,
-            **{name: None if value is None else value[sessions, steps] for name, value in values.items()},
-        )
+        values: dict[str, Any] = {each.name: getattr(self, each.name) for each in fields(Steps)[1:]}
+        for name, value in values.items():
+            values[name] = None if value is None else value[sessions, steps]
+        return Steps(sessions=sessions, **values)
 
     def select(self, index: torch.Tensor) -> "Sessions":
         """Some of the sessions, without the padding that none of them needs."""

@@ -101,10 +101,10 @@ class ItemContent:
 
     def to(self, device: torch.device) -> "ItemContent":
         """The same on another device."""
-        values = {each.name: getattr(self, each.name) for each in fields(self)}
-        return ItemContent(
-            **{name: value.to(device) if isinstance(value, torch.Tensor) else value for name, value in values.items()}
-        )
+        values: dict[str, Any] = {each.name: getattr(self, each.name) for each in fields(self)}
+        for name, value in values.items():
+            values[name] = value.to(device) if isinstance(value, torch.Tensor) else value
+        return ItemContent(**values)
 
     def item_state(self, items: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
         """[n, k, 4]: `ITEM_STATE` of items [n, k] at platform times [n, k] or [n, 1]."""
