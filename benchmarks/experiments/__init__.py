@@ -1,5 +1,5 @@
-"""What a GPU is wanted for: `python -m benchmarks.experiments.gpu_headline` and `python -m benchmarks.experiments.scaling`.
+"""Experiments beyond the suites, one script each: `python -m benchmarks.experiments.NAME --help`.
 
-Each ends within its `--minutes` on one 80 GB data-centre GPU, needs no network, and appends result rows. With
-`--device cpu` and small sizes the same code runs anywhere.
+`gpu_headline` and `scaling` fit on one 80 GB data-centre GPU and need no network; with `--device cpu` and small sizes
+the same code runs anywhere.
 """

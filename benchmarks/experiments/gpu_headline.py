@@ -1,93 +1,142 @@
-"""Measures each preset of the large model, then trains one for most of the time and evaluates it.
+"""Measures the speed of each preset of the large model, then trains one for the rest of the time and evaluates it.
 
 `python -m benchmarks.experiments.gpu_headline --out DIR` ends within `--minutes` on one 80 GB data-centre GPU. DIR gets
 `speed.jsonl` (a line for each preset) and `results.jsonl` (result rows, which `python -m benchmarks report` reads).
 """
 
 import argparse
+import gc
 import json
 import sys
 import time
-from pathlib import Path
+from typing import Any
 
 import torch
 
-from agents.large_model.config import PRESETS
-from agents.large_model.distributed import process_group
-from agents.terminal import console, not_negative, positive
-from benchmarks.experiments.gpu_runs import large_model_cell
-from benchmarks.experiments.preset_speed import measured
-from benchmarks.rows import append_rows, provenance
-from benchmarks.running.run import run_cell
+from agents.large_model.config import PRESETS, TrainingConfig
+from agents.large_model.distributed import ProcessGroup, device_named
+from agents.large_model.training import Training
+from agents.terminal import console, not_negative, number_in, path, positive
+from benchmarks.commands.progress import log_to
+from benchmarks.experiments.large_model_run import large_model_run, with_gpu_name
+from benchmarks.experiments.script import make_parser, run_script
+from benchmarks.rows import append_rows
 
-_LARGE = [name for name in PRESETS if name[0].isdigit()]
-_FOR_EVALUATIONS = 0.85  # share of what is left that learning itself may take
+_LARGE = tuple(name for name in PRESETS if name[0].isdigit())
+_NUM_ENVS = {"10m": 1_024, "30m": 1_024, "100m": 512, "300m": 256, "1b": 128}
+_MAX_ENVS = 2_048
+_TRAINING_SHARE = 0.85  # of the remaining time; the evaluations take the rest
 
 
-def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.experiments.gpu_headline",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        description="Measure training MFU, roll-out speed and peak memory of presets, then train one on Video for the "
-        "rest of the time, evaluate it on the benchmark's held-out users and catalogue, and write result rows.",
+def main(arguments: list[str] | None = None) -> int:
+    parser = make_parser(
+        "gpu_headline",
+        "Measure training MFU, rollout speed and peak memory of presets, then train one in Video for the rest of the "
+        "time, evaluate it on the benchmark's held-out users and catalogue, and write result rows.",
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder; made if missing")
-    parser.add_argument("--minutes", type=float, default=9.0, metavar="M", help="that all of it may take")
-    parser.add_argument("--measure", action="append", choices=PRESETS, help="repeat (default: those named by a number)")
-    parser.add_argument("--seconds", type=float, default=8.0, metavar="S", help="that a preset is measured for")
-    parser.add_argument("--train", default="10m", choices=PRESETS, help="preset that is trained")
-    parser.add_argument("--sessions", type=positive, default=1_024, metavar="N", help="side by side, in training")
-    parser.add_argument("--seed", type=not_negative, default=0, metavar="S", help="of the training and its worlds")
+    parser.add_argument("--out", type=path, required=True, metavar="DIR", help="folder for the results")
+    parser.add_argument("--minutes", type=number_in(float, 0.0), default=9.0, metavar="M", help="time limit")
+    parser.add_argument(
+        "--measure",
+        action="append",
+        choices=PRESETS,
+        help=f"preset to measure; repeat for several (default: {', '.join(_LARGE)})",
+    )
+    parser.add_argument(
+        "--seconds", type=number_in(float, 0.0), default=8.0, metavar="S", help="measuring time of a preset"
+    )
+    parser.add_argument("--train", default="10m", choices=PRESETS, help="preset to train")
+    parser.add_argument("--sessions", type=positive, default=1_024, metavar="N", help="parallel sessions in training")
+    parser.add_argument("--seed", type=not_negative, default=0, metavar="S", help="seed of the training and its worlds")
     parser.add_argument("--device", default="cuda", help="cuda or cpu")
-    parser.add_argument("--compile", action="store_true", help="compile the trunk (torch.compile)")
-    parsed = parser.parse_args(arguments)
+    parser.add_argument("--compile", action="store_true", help="compile the network (torch.compile)")
+    return run_script(parser, _run, arguments)
+
+
+def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
+    started, log = time.perf_counter(), log_to(console())
+    origin, device = with_gpu_name(origin, parsed.device), device_named(parsed.device)
+    parsed.out.mkdir(parents=True, exist_ok=True)
+    steps_per_s = 0.0
+    for preset in dict.fromkeys([*(parsed.measure or _LARGE), parsed.train]):
+        num_envs = parsed.sessions if preset == parsed.train else _NUM_ENVS.get(preset, _MAX_ENVS)
+        log(f"measuring {preset}" + (", compiled first" if parsed.compile else ""))
+        try:
+            speed = measured(preset, device, parsed.seconds, parsed.compile, num_envs)
+        except torch.OutOfMemoryError as error:
+            log(f"{preset}: does not fit ({error})")
+            continue
+        if preset == parsed.train:
+            steps_per_s = speed["steps_per_s"]
+        log(json.dumps(speed))
+        append_rows(parsed.out / "speed.jsonl", [{**speed, **origin}])
+    left = 60.0 * parsed.minutes - (time.perf_counter() - started)
+    num_steps = int(steps_per_s * left * _TRAINING_SHARE)
+    if num_steps < parsed.sessions:
+        raise ValueError(f"--minutes {parsed.minutes}: too few, no time is left for the training")
+    log(f"training {parsed.train} for {num_steps:,} user-steps, {left * _TRAINING_SHARE / 60.0:.1f} minutes")
+    run = large_model_run(
+        "gpu-headline",
+        parsed.train,
+        num_steps=num_steps,
+        device=parsed.device,
+        seed=parsed.seed,
+        num_envs=parsed.sessions,
+        supervised_share=0.03,
+        distillation_share=0.33,
+        is_compiled=parsed.compile,
+    )
+    rows = run.execute()
+    append_rows(parsed.out / "results.jsonl", [{**row, **origin} for row in rows])
+    for row in rows:
+        log(f"{row['env_steps']:>12,} steps  {row['wall_s']:>6.0f} s  return {row['return_mean']:.1f}")
+
+
+def measured(preset: str, device: torch.device, seconds: float, is_compiled: bool, num_envs: int) -> dict[str, Any]:
+    """Speed and memory of reinforcement learning in Video for about `seconds`, without the first iteration."""
+    config = TrainingConfig(
+        preset=preset,
+        num_steps=10**9,
+        supervised_share=0.0,
+        num_envs=num_envs,
+        batch_sessions=max(num_envs // 4, 1),
+        num_catalogs=1,
+    )
+    is_cuda = device.type == "cuda"
+    training = Training(config, ProcessGroup(device=device), is_compiled=is_compiled)
+    training.iterate()
+    if is_cuda:
+        torch.cuda.reset_peak_memory_stats()
+    iterations: list[dict[str, Any]] = []
     started = time.perf_counter()
-    on, origin = console(), provenance(arguments, "benchmarks.experiments.gpu_headline")
-    try:
-        with process_group(parsed.device) as processes:
-            if processes.device.type == "cuda":
-                origin["machine"] += f", {torch.cuda.get_device_name(processes.device)}"
-            parsed.out.mkdir(parents=True, exist_ok=True)
-            speed = 0.0
-            for preset in dict.fromkeys([*(parsed.measure or _LARGE), parsed.train]):
-                sessions = parsed.sessions if preset == parsed.train else 0
-                try:
-                    found = measured(preset, processes, parsed.seconds, parsed.compile, sessions)
-                except torch.OutOfMemoryError as error:
-                    on.print(f"{preset}: does not fit ({error})", highlight=False, markup=False)
-                    continue
-                if preset == parsed.train:
-                    speed = found["steps_per_s"]
-                on.print(json.dumps(found), highlight=False, markup=False, soft_wrap=True)
-                append_rows(parsed.out / "speed.jsonl", [{**found, **origin}])
-            left = 60.0 * parsed.minutes - (time.perf_counter() - started)
-            num_steps = int(speed * left * _FOR_EVALUATIONS)
-            if num_steps < parsed.sessions:
-                raise ValueError(f"--minutes {parsed.minutes}: too few, nothing is left for the training")
-            on.print(f"training {parsed.train} for {num_steps:,} user-steps", highlight=False)
-            cell = large_model_cell(
-                "gpu-headline",
-                parsed.train,
-                num_steps,
-                device=parsed.device,
-                seed=parsed.seed,
-                num_envs=parsed.sessions,
-                batch_sessions=max(parsed.sessions // 8, 1),
-                num_catalogs=16,
-                supervised_share=0.03,
-                distillation_share=0.33,
-                is_compiled=parsed.compile,
-            )
-            rows = [{**row, **origin} for row in run_cell(cell)]
-            append_rows(parsed.out / "results.jsonl", rows)
-            for row in rows:
-                says = f"{row['env_steps']:>12,} steps  {row['wall_s']:>6.0f} s  return {row['return_mean']:.1f}"
-                on.print(says, highlight=False)
-    except (ValueError, OSError) as error:
-        print(f"headline: {error}", file=sys.stderr)
-        return 2
-    return 0
+    while not iterations or time.perf_counter() - started < seconds:
+        iterations.append(training.iterate())
+    spent = time.perf_counter() - started
+
+    def mean(name: str) -> float:
+        return sum(iteration[name] for iteration in iterations) / len(iterations)
+
+    speed = mean("steps_per_s")
+    result = {
+        "preset": preset,
+        "num_parameters": training.network.num_parameters,
+        "num_envs": num_envs,
+        "num_iterations": len(iterations),
+        "seconds": round(spent, 2),
+        "steps_per_s": round(speed, 1),
+        "tokens_per_s": round(mean("tokens_per_s"), 1),
+        "rollout_steps_per_s": round(speed / max(mean("share_rollout") + mean("share_env"), 1e-9), 1),
+        "update_steps_per_s": round(speed / max(mean("share_update"), 1e-9), 1),
+        "share_env": round(mean("share_env"), 4),
+        "training_mfu": round(mean("mfu"), 4) if iterations[0]["mfu"] is not None else None,
+        "peak_memory_gib": round(torch.cuda.max_memory_allocated() / 2**30, 3) if is_cuda else None,
+    }
+    del training
+    gc.collect()
+    if is_cuda:
+        torch.cuda.empty_cache()
+    return result
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -1,9 +1,8 @@
-"""Lets a trained model go on learning from live sessions while the people change half-way, beside a frozen copy.
+"""Online learning of the large model while the population changes, beside a frozen copy.
 
-`python -m benchmarks.experiments.population_shift --model FILE --out DIR`. The first half is played in Video. In the second,
-tastes, what a profile says of them, and the catalogue are drawn anew by the same rules: what had been learnt about
-Video's people no longer holds. Both policies are evaluated in the same sessions, by arg-max, of users that live
-sessions never see.
+`python -m benchmarks.experiments.population_shift --model FILE --out DIR`. The first half is played in Video. In the
+second half tastes, profiles and catalogue are drawn again by the same rules: what the model knows about Video's users
+no longer holds. Both policies are evaluated greedily in the same sessions, of users that live sessions never contain.
 """
 
 import argparse
@@ -11,7 +10,7 @@ import copy
 import dataclasses
 import sys
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -21,108 +20,102 @@ from agents.large_model.model import LargeModelNetwork
 from agents.large_model.online import OnlineConfig, OnlineLearner
 from agents.large_model.rollout import play
 from agents.rollouts.evaluation import evaluate
-from agents.terminal import console, not_negative, positive, warn
-from benchmarks.report.figures.population_shift import population_shift as population_shift_figure
+from agents.terminal import console, not_negative, number_in, path, positive, warn
+from benchmarks.experiments.script import make_parser, run_script
+from benchmarks.report.figures.population_shift import population_shift
 from benchmarks.report.figures.style import write_figure
-from benchmarks.rows import Row, provenance, write_rows
-from recsim_env.atomic_file import write_atomically
-from recsim_env.config import Scenario, check_number
+from benchmarks.rows import write_rows
+from benchmarks.running.run import means
+from benchmarks.suites import HELD_OUT
+from recsim_env.config import Scenario
 from recsim_env.envs.vector import RecommenderVectorEnv
 from recsim_env.scenarios import VIDEO
 
-PEOPLE = {"home": VIDEO, "other": dataclasses.replace(VIDEO, name="Elsewhere")}
-"""Everything that is drawn of a scenario is keyed by its name."""
-
-_CATALOG_SEED, _LIVE_SEED, _EVALUATION_SEED = 1_000_003, 5_000_011, 2_000_003
-
-
-class _Stage:
-    """One half: where live sessions are played, and where policies are evaluated."""
-
-    def __init__(self, scenario: Scenario, num_live: int, num_evaluated: int) -> None:
-        self.live = self._env(scenario, num_live, "train")
-        self.evaluated = self._env(scenario, num_evaluated, "test")
-
-    @staticmethod
-    def _env(scenario: Scenario, num_envs: int, user_split: str) -> RecommenderVectorEnv:
-        return RecommenderVectorEnv(
-            num_envs,
-            scenario,
-            observation="compact",
-            split="test",
-            user_split=user_split,
-            catalog_seed=_CATALOG_SEED,
-        )
-
-    def row(self, model: LargeModelNetwork) -> Row:
-        agent = LargeModel.from_network(model)
-        found = evaluate(agent, self.evaluated, _EVALUATION_SEED).returns
-        return {
-            "return_mean": float(found.mean()),
-            "return_sem": float(found.std(ddof=1) / len(found) ** 0.5),
-            "num_sessions": len(found),
-        }
+POPULATIONS = {"home": VIDEO, "other": dataclasses.replace(VIDEO, name="Elsewhere")}
+"""All draws of a scenario are keyed by its name."""
+_LIVE_SEED = 5_000_011
 
 
-def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.experiments.population_shift",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        description="Let a trained model of Video serve live sessions and go on learning from them, beside a frozen "
-        "copy; half-way other people come. Writes population_shift.jsonl and population_shift.png, .pdf, .svg.",
+def main(arguments: list[str] | None = None) -> int:
+    parser = make_parser(
+        "population_shift",
+        "Let a trained model of Video serve live sessions and learn from them, beside a frozen copy; half-way the "
+        "population changes. Writes population_shift.jsonl and the figure population_shift.",
     )
     parser.add_argument(
-        "--model", type=Path, required=True, metavar="PATH", help="what `run --keep` or `train --out` wrote"
+        "--model",
+        type=path,
+        required=True,
+        metavar="PATH",
+        help="file of `run --save-models`, or folder of a training",
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder; made if missing")
-    parser.add_argument("--rounds", type=positive, default=24, metavar="N", help="of live sessions, in each half")
-    parser.add_argument("--sessions", type=positive, default=96, metavar="N", help="live ones, in each round")
-    parser.add_argument("--evaluate-every", type=positive, default=4, metavar="N", help="rounds")
-    parser.add_argument("--evaluation-sessions", type=positive, default=400, metavar="N", help="of each evaluation")
-    parser.add_argument("--seed", type=not_negative, default=0, metavar="S", help="of live sessions and draws")
-    parsed = parser.parse_args(arguments)
-    on, origin = console(), provenance(arguments, "benchmarks.experiments.population_shift")
-    try:
-        check_number("--evaluation-sessions", parsed.evaluation_sessions, 2, 1_000_000, int)
-        model = load_network(parsed.model, "cpu", warn)
-        parsed.out.mkdir(parents=True, exist_ok=True)
-        rows, shift_at = _served(model, parsed, on.print)
-        write_rows(parsed.out / "population_shift.jsonl", [{**row, **origin} for row in rows])
-        write_figure(parsed.out / "population_shift", lambda: population_shift_figure(rows, shift_at))
-    except (ValueError, OSError) as error:
-        print(f"population_shift: {error}", file=sys.stderr)
-        return 2
-    return 0
+    parser.add_argument("--out", type=path, required=True, metavar="DIR", help="folder for the results")
+    parser.add_argument("--rounds", type=positive, default=24, metavar="N", help="rounds of live sessions in each half")
+    parser.add_argument("--sessions", type=positive, default=96, metavar="N", help="live sessions of each round")
+    parser.add_argument("--evaluate-every", type=positive, default=4, metavar="N", help="rounds between evaluations")
+    parser.add_argument(
+        "--evaluation-sessions",
+        type=number_in(int, 2, 1_000_000),
+        default=400,
+        metavar="N",
+        help="sessions of each evaluation",
+    )
+    parser.add_argument("--seed", type=not_negative, default=0, metavar="S", help="seed of live sessions and draws")
+    return run_script(parser, _run, arguments)
 
 
-def _served(model: LargeModelNetwork, parsed: argparse.Namespace, tell: Callable[[str], None]) -> tuple[list[Row], int]:
+def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
+    network = load_network(parsed.model, "cpu", warn)
+    parsed.out.mkdir(parents=True, exist_ok=True)
+    rows, shift_at = _rows(network, parsed, console().print)
+    write_rows(parsed.out / "population_shift.jsonl", [{**row, **origin} for row in rows])
+    write_figure(parsed.out / "population_shift", lambda: population_shift(rows, shift_at))
+
+
+def _env(scenario: Scenario, num_envs: int, user_split: str) -> RecommenderVectorEnv:
+    return RecommenderVectorEnv(
+        num_envs,
+        scenario=scenario,
+        observation="compact",
+        split="test",
+        user_split=user_split,
+        catalog_seed=HELD_OUT.catalog_seed,
+    )
+
+
+def _rows(
+    network: LargeModelNetwork, parsed: argparse.Namespace, log: Callable[[str], None]
+) -> tuple[list[dict[str, Any]], int]:
     """Rows of both policies, and the number of live steps before the change."""
-    frozen, config = copy.deepcopy(model), OnlineConfig()
-    rows: list[Row] = []
+    policies = {"learning": network, "frozen": copy.deepcopy(network)}
+    rows: list[dict[str, Any]] = []
     live_steps = shift_at = 0
 
-    def add(people: str, stage: _Stage) -> None:
-        for policy, each in (("learning", model), ("frozen", frozen)):
-            where = {"policy": policy, "population": people, "live_steps": live_steps, "seed": parsed.seed}
-            rows.append({**where, **stage.row(each)})
-            tell(f"{live_steps:>9,} live steps  {people:<5}  {policy:<8}  return {rows[-1]['return_mean']:6.1f}")
+    def record(population: str, env: RecommenderVectorEnv) -> None:
+        for policy, each in policies.items():
+            summary = means(evaluate(LargeModel.from_network(each), env, HELD_OUT.sessions_seed))
+            values = {name: summary[name] for name in ("return_mean", "return_sem", "num_sessions")}
+            place = {"policy": policy, "population": population, "live_steps": live_steps, "seed": parsed.seed}
+            rows.append({**place, **values})
+            log(f"{live_steps:>9,} live steps  {population:<5}  {policy:<8}  return {values['return_mean']:6.1f}")
 
-    for half, (people, scenario) in enumerate(PEOPLE.items()):
-        stage = _Stage(scenario, parsed.sessions, parsed.evaluation_sessions)
+    for half, (population, scenario) in enumerate(POPULATIONS.items()):
+        live = _env(scenario, parsed.sessions, "train")
+        evaluation = _env(scenario, parsed.evaluation_sessions, "test")
         shift_at = live_steps
-        learner = OnlineLearner(model, model.content_of(stage.live), config, parsed.seed)
-        add(people, stage)
+        learner = OnlineLearner(network, network.content_of(live), OnlineConfig(), parsed.seed)
+        record(population, evaluation)
         for number in range(parsed.rounds):
             place = (parsed.seed * 2 + half) * 2**12 + number
             generator = torch.Generator().manual_seed(place)
             seed = _LIVE_SEED + place * parsed.sessions
-            sessions = play(model, stage.live, learner.content, seed=seed, generator=generator)
+            sessions = play(network, live, learner.content, seed=seed, generator=generator)
             learner.learn(sessions)
             live_steps += sessions.num_steps
             if (number + 1) % parsed.evaluate_every == 0:
-                add(people, stage)
+                record(population, evaluation)
     return rows, shift_at
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -1,4 +1,4 @@
-"""A curve of return over compute, and how well it foretells what it was not made of.
+"""A curve of return over compute, and its error on a larger model.
 
 Loss may be a power law in compute; return is bounded, so the curve is a sigmoid in the logarithm of compute:
 R(C) = low + (high - low) / (1 + (middle / C)^slope).
@@ -17,12 +17,12 @@ from benchmarks.rows import ResultsError, Row
 
 @dataclass(frozen=True, kw_only=True)
 class Sigmoid:
-    """The curve, and how well it foretells what it was not made of."""
+    """The curve."""
 
     low: float
     high: float
     middle: float
-    """Operations at which half of the way is gone."""
+    """Operations at which the return is half-way between low and high."""
     slope: float
 
     def __call__(self, operations: np.ndarray) -> np.ndarray:
@@ -31,10 +31,10 @@ class Sigmoid:
 
 
 def fitted(operations: np.ndarray, returns: np.ndarray) -> Sigmoid:
-    """The sigmoid of least squares through points [n].
+    """The least-squares sigmoid through points [n].
 
     Raises:
-        ResultsError: fewer than five points, which four numbers would go through whatever they are.
+        ResultsError: fewer than five points; a sigmoid with four parameters would fit them exactly.
     """
     if len(operations) < 5:
         raise ResultsError(f"{len(operations)} points: a sigmoid needs at least 5")
@@ -50,26 +50,24 @@ def fitted(operations: np.ndarray, returns: np.ndarray) -> Sigmoid:
 
 
 def forecast(rows: list[Row]) -> dict[str, Any]:
-    """The curve through the trainings of all agents but that of most operations, and its error there."""
+    """The curve through all trainings but the one with the most operations per step, and its error on that one."""
     points = [row for row in rows if row["status"] == "ok" and row["env_steps"] > 0]
-    most: dict[str, float] = {}
-    for row in points:
-        most[row["agent"]] = max(most.get(row["agent"], 0.0), row["operations"] / row["env_steps"])
-    largest = max(most, key=lambda agent: most[agent])
-    known = [row for row in points if row["agent"] != largest]
-    curve = fitted(*(np.array([row[name] for row in known]) for name in ("operations", "return_mean")))
+    per_step = {row["agent"]: row["operations"] / row["env_steps"] for row in points}
+    largest = max(per_step, key=lambda agent: per_step[agent])
+    fit = [row for row in points if row["agent"] != largest]
     held_out = [row for row in points if row["agent"] == largest and row["is_final"]]
-    foretold = curve(np.array([row["operations"] for row in held_out]))
-    found = np.array([row["return_mean"] for row in held_out])
+
+    def columns(rows: list[Row]) -> tuple[np.ndarray, np.ndarray]:
+        return np.array([row["operations"] for row in rows]), np.array([row["return_mean"] for row in rows])
+
+    curve = fitted(*columns(fit))
+    residuals = curve(columns(fit)[0]) - columns(fit)[1]
+    predicted, measured = curve(columns(held_out)[0]), columns(held_out)[1]
     return {
         "curve": vars(curve),
         "held_out": largest,
-        "foretold": float(foretold.mean()),
-        "found": float(found.mean()),
-        "error": float((foretold - found).mean()),
-        "root_mean_square_of_the_fit": float(
-            np.sqrt(
-                np.mean([(float(curve(np.array([row["operations"]]))[0]) - row["return_mean"]) ** 2 for row in known])
-            )
-        ),
+        "predicted": float(predicted.mean()),
+        "measured": float(measured.mean()),
+        "error": float((predicted - measured).mean()),
+        "root_mean_square_residual": float(np.sqrt(np.mean(residuals**2))),
     }

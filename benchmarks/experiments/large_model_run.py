@@ -1,0 +1,58 @@
+"""A run of the large model that a GPU script executes: one preset, number of steps and seed in Video."""
+
+from typing import Any
+
+import torch
+
+from agents.large_model.distributed import device_named
+from agents.registry import Entry
+from benchmarks.running.run import Run
+from benchmarks.suites import Suite
+
+SCENARIO = "Video"
+
+
+def large_model_run(
+    suite_name: str,
+    preset: str,
+    *,
+    num_steps: int,
+    device: str,
+    seed: int,
+    num_envs: int,
+    num_evaluations: int = 6,
+    num_sessions: int = 500,
+    **settings: Any,
+) -> Run:
+    """One training and its evaluations on the benchmark's held-out users and catalogue of that seed."""
+    agent = f"large-model-{preset}"
+    suite = Suite(
+        scenarios=(SCENARIO,),
+        agents=(agent,),
+        num_seeds=seed + 1,
+        num_steps=num_steps,
+        num_evaluations=num_evaluations,
+        num_sessions=num_sessions,
+        device=device,
+    )
+    entry = Entry(
+        path="agents.large_model.agent:LargeModel",
+        family="reinforcement",
+        settings={
+            "preset": preset,
+            "batch_sessions": max(num_envs // 8, 1),
+            "num_catalogs": 16,
+            **settings,
+        },
+        num_envs=num_envs,
+    )
+    return Run(
+        suite_name=suite_name, suite=suite, agent=agent, entry=entry, task=SCENARIO, scenario=SCENARIO, seed=seed
+    )
+
+
+def with_gpu_name(origin: dict[str, Any], device: str) -> dict[str, Any]:
+    """Provenance with the name of the GPU; `ValueError` if the device does not exist."""
+    if device_named(device).type == "cpu":
+        return origin
+    return {**origin, "machine": f"{origin['machine']}, {torch.cuda.get_device_name(device_named(device))}"}

@@ -1,0 +1,31 @@
+"""The command line of an experiment: its parser, its provenance, and errors in one line."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from agents.terminal import HelpFormatter, one_line, warn
+from benchmarks.rows import provenance
+
+
+def make_parser(name: str, description: str) -> argparse.ArgumentParser:
+    """The parser of `python -m benchmarks.experiments.NAME`."""
+    program = f"python -m benchmarks.experiments.{name}"
+    return argparse.ArgumentParser(prog=program, description=description, formatter_class=HelpFormatter)
+
+
+def run_script(
+    parser: argparse.ArgumentParser,
+    run: Callable[[argparse.Namespace, dict[str, Any]], None],
+    arguments: list[str] | None = None,
+) -> int:
+    """Call `run` with the parsed arguments and the provenance of its rows; the exit status is 2 after an error."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parsed, module = parser.parse_args(arguments), parser.prog.removeprefix("python -m ")
+    try:
+        run(parsed, provenance(arguments, module))
+    except (ValueError, OSError) as error:
+        warn(f"{module.rpartition('.')[2]}: {one_line(error)}")
+        return 2
+    return 0
