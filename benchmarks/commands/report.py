@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from agents.terminal import add_command, console, path
-from benchmarks.commands.progress import log_to
 from benchmarks.rows import Row, of_newest_version, read_rows
+from benchmarks.running.progress import log_to
 from benchmarks.suites import SUITES
 
 

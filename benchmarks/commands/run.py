@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from agents.terminal import add_command, console, path, positive, warn
-from benchmarks.commands.progress import Log, execute, log_to
 from benchmarks.rows import ResultsError, Row, of_newest_version, provenance
+from benchmarks.running.progress import Log, execute, log_to
 from benchmarks.running.result_folder import ResultFolder, reusable_rows
 from benchmarks.running.suite_runner import model_entries, selected, suite_named, suite_runs
 from benchmarks.suites import Suite

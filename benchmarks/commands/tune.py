@@ -9,8 +9,8 @@ from typing import Any
 from rich.table import Table
 
 from agents.terminal import add_command, console, path, positive
-from benchmarks.commands.progress import execute, log_to
 from benchmarks.rows import provenance, read_rows
+from benchmarks.running.progress import execute, log_to
 from benchmarks.running.result_folder import RESULTS, ResultFolder
 from benchmarks.running.search_spaces import SPACES
 from benchmarks.running.suite_runner import checked_scenarios

@@ -4,8 +4,8 @@ import argparse
 from typing import Any
 
 from agents.terminal import add_command, console, not_negative, path, positive
-from benchmarks.commands.progress import log_to
 from benchmarks.rows import ResultsError
+from benchmarks.running.progress import log_to
 from benchmarks.running.suite_runner import model_entries
 from benchmarks.suites import HELD_OUT, tuned_settings, with_settings
 
@@ -16,8 +16,8 @@ def add_to(commands: Any) -> None:
         "watch",
         watch,
         "watch an agent play a session",
-        "Play one session with a held-out user and a held-out catalogue, and print it or write an animated GIF. The GIF "
-        "shows the user's latent state as well, which only oracles observe. An agent that learns is loaded by --load, "
+        "Play one session with a held-out user and a held-out catalogue, and print it or write an animated GIF. The "
+        "GIF also shows the user's latent state, which only oracles observe. An agent that learns is loaded by --load "
         "or trained first for --train-steps.",
     )
     parser.add_argument("--agent", default="popularity", metavar="NAME", help="name, MODULE:CLASS or sb3:ALGORITHM")

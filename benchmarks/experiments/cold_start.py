@@ -1,7 +1,7 @@
 """The large model with cold-start users: reward by step of the session, and the value of the history.
 
-`python -m benchmarks.experiments.cold_start --model FILE --out DIR`, `--model` once for each training seed. All policies
-play the same sessions with held-out users and catalogues. Two questions are answered:
+`python -m benchmarks.experiments.cold_start --model FILE --out DIR`, `--model` once for each training seed. All
+policies play the same sessions with held-out users and catalogues. Two questions are answered:
 
 * What is the model worth without history? It acts at each step as if it were the first, by the profile alone. So does
   the observed Bayes filter beside it, which knows the user model and observes of items what an agent observes. The

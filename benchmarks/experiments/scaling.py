@@ -16,13 +16,13 @@ from agents.large_model.model import LargeModelNetwork
 from agents.large_model.worlds import make_env
 from agents.networks.schema import Schema
 from agents.terminal import console, not_negative, path, positive
-from benchmarks.commands.progress import log_to
 from benchmarks.experiments.large_model_run import SCENARIO, large_model_run, with_gpu_name
 from benchmarks.experiments.script import make_parser, run_script
 from benchmarks.experiments.sigmoid_fit import Sigmoid, forecast
 from benchmarks.report.figures.scaling import scaling
 from benchmarks.report.figures.style import write_figure
 from benchmarks.rows import append_rows, checked, read_rows
+from benchmarks.running.progress import log_to
 from recsim_env.atomic_file import write_atomically
 
 _NUM_EPOCHS = 2

@@ -1,4 +1,4 @@
-"""What is said of a model's first steps with people it knows nothing of."""
+"""The cold-start experiment: its claims, and the same sessions for all policies."""
 
 import json
 from functools import partial
@@ -12,7 +12,7 @@ from agents.large_model.model import LargeModelNetwork
 from agents.networks.schema import Schema
 from agents.references.bayes_filter_observed import BayesFilterObserved
 from agents.references.lookahead import HistoryBlindPolicy
-from benchmarks.experiments import cold_start as first_steps
+from benchmarks.experiments import cold_start
 from benchmarks.experiments.cold_start import RIVALS, claims
 from benchmarks.report.figures.first_steps import first_steps as first_steps_figure
 from benchmarks.report.figures.first_steps import step_rewards
@@ -28,30 +28,30 @@ def row(policy: str, returns: list[float], rewards: list[float], seed: int = 0, 
 
 def rows_of(new: list[float], known: list[float]) -> list[dict]:
     return [
-        row("new people", [1.0, 2.0], new),
-        row("known people", [1.0, 2.0], known),
+        row("cold-start users", [1.0, 2.0], new),
+        row("warm users", [1.0, 2.0], known),
         row("without history", [5.0, 7.0, 9.0], new),
-        row("profile player", [6.0, 6.0, 9.0], new),
-        row("history-blind player", [4.0, 4.0, 4.0], new),
+        row(RIVALS[0], [6.0, 6.0, 9.0], new),
+        row(RIVALS[1], [4.0, 4.0, 4.0], new),
     ]
 
 
-def test_differences_are_paired_and_the_model_has_caught_up_when_it_no_longer_falls_behind():
+def test_differences_are_paired_and_caught_up_means_not_behind_any_more():
     known = [2.0] * 12
     found = claims(rows_of([1.0, 1.9, 1.7, *[1.9] * 8, 0.1], known))
     half = 1.96 * 2.0 / np.sqrt(3.0)
     minus = found["without_history_minus"]
-    assert minus["history-blind player"] == pytest.approx([3.0, 3.0 - half, 3.0 + half], abs=1e-4)
+    assert minus[RIVALS[1]] == pytest.approx([3.0, 3.0 - half, 3.0 + half], abs=1e-4)
     half = 1.96 * 1.0 / np.sqrt(3.0)  # -1, 1, 0
-    assert minus["profile player"] == pytest.approx([0.0, -half, half], abs=1e-4)
-    assert found["share_of_reward_with_known_people_by_step"][:3] == [0.5, 0.95, 0.85]
+    assert minus[RIVALS[0]] == pytest.approx([0.0, -half, half], abs=1e-4)
+    assert found["share_of_warm_reward_by_step"][:3] == [0.5, 0.95, 0.85]
     assert found["caught_up_at_step"] == 4
     assert claims(rows_of(known, known))["caught_up_at_step"] == 1
     assert claims(rows_of([*[2.0] * 9, 1.0, 2.0, 2.0], known))["caught_up_at_step"] is None
 
 
-def test_rewards_of_a_step_are_means_over_the_sessions_of_all_seeds_that_still_run():
-    first, second = row("new people", [], [1.0, 3.0]), row("new people", [], [2.0, 3.0], seed=1)
+def test_rewards_of_a_step_are_means_over_running_sessions_of_all_seeds():
+    first, second = row("cold-start users", [], [1.0, 3.0]), row("cold-start users", [], [2.0, 3.0], seed=1)
     second["num_running"][1], second["rewards"][1], second["squares"][1] = 0, 0.0, 0.0
     mean, error = step_rewards([first, second])
     assert mean.tolist() == [1.5, 3.0]
@@ -61,27 +61,27 @@ def test_rewards_of_a_step_are_means_over_the_sessions_of_all_seeds_that_still_r
 def test_the_picture_names_all_policies():
     axes = first_steps_figure(rows_of([1.0, 1.5], [2.0, 2.0])).axes[0]
     labels = {text.get_text() for text in axes.get_legend().get_texts()}
-    assert labels == {"new people", "known people", "without history", *RIVALS}
+    assert labels == {"cold-start users", "warm users", "without history", *RIVALS}
 
 
 def test_all_policies_play_the_same_sessions_and_the_claims_are_written(tmp_path, monkeypatch):
     quick = partial(
-        HistoryBlindPolicy, weight_candidates=(2.0,), num_tuning_sessions=8, temperatures=(0.3,), num_people=8
+        HistoryBlindPolicy, weight_candidates=(2.0,), num_tuning_sessions=8, temperatures=(0.3,), num_users=8
     )
-    monkeypatch.setattr(first_steps, "HistoryBlindPolicy", quick)
+    monkeypatch.setattr(cold_start, "HistoryBlindPolicy", quick)
     filter_ = partial(
         BayesFilterObserved, weight_candidates=(2.0,), num_tuning_sessions=8, num_catalogs=2, num_epochs=2
     )
-    monkeypatch.setattr(first_steps, "BayesFilterObserved", partial(filter_, num_particles=16))
+    monkeypatch.setattr(cold_start, "BayesFilterObserved", partial(filter_, num_particles=16))
     schema = Schema.of([env_of("single items", 1).simulator], False, False)
     agent = LargeModel.from_network(LargeModelNetwork(small_config(), schema))
     agent.save(tmp_path / "kept")
     out = tmp_path / "out"
-    assert first_steps.main(["--model", str(tmp_path / "kept"), "--out", str(out), "--sessions", "40"]) == 0
+    assert cold_start.main(["--model", str(tmp_path / "kept"), "--out", str(out), "--sessions", "40"]) == 0
     rows = [json.loads(line) for line in (out / "first_steps.jsonl").read_text().splitlines()]
     assert [each["policy"] for each in rows] == [
-        "new people",
-        "known people",
+        "cold-start users",
+        "warm users",
         "without history",
         *RIVALS,
     ]
@@ -92,8 +92,8 @@ def test_all_policies_play_the_same_sessions_and_the_claims_are_written(tmp_path
     assert (out / "first_steps.svg").exists()
 
 
-def test_a_model_that_is_not_there_is_said_in_one_line(tmp_path, capsys):
-    assert first_steps.main(["--model", str(tmp_path / "none"), "--out", str(tmp_path / "out")]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("first_steps: ")
-    assert len(said.splitlines()) == 1
+def test_a_missing_model_is_refused_in_one_line(tmp_path, capsys):
+    assert cold_start.main(["--model", str(tmp_path / "none"), "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("cold_start: ")
+    assert len(error.splitlines()) == 1

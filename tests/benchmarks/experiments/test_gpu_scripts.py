@@ -1,4 +1,4 @@
-"""The GPU scripts, at a size that a CPU can do: the curve through returns, its forecast, and that they run at all."""
+"""The GPU scripts at a size for a CPU: the curve through returns, its forecast, and whole runs."""
 
 import json
 
@@ -31,7 +31,7 @@ def test_too_few_points_for_a_curve_are_refused():
         fitted(np.array([1.0, 2.0, 3.0, 4.0]), np.array([1.0, 2.0, 3.0, 4.0]))
 
 
-def test_the_forecast_is_made_without_the_largest_and_says_how_wrong_it_was():
+def test_the_forecast_is_fitted_without_the_largest_model():
     rows = []
     for agent, factor in (("small", 1.0), ("middle", 10.0), ("large", 100.0)):
         for n, operations in enumerate(factor * np.geomspace(1e12, 1e13, 4)):
@@ -46,9 +46,9 @@ def test_the_forecast_is_made_without_the_largest_and_says_how_wrong_it_was():
 
 
 def test_operations_grow_with_the_preset():
-    steps = [scaling.operations_a_step(preset) for preset in ("tiny", "1m", "10m")]
+    steps = [scaling.training_flops(preset) for preset in ("tiny", "1m", "10m")]
     assert steps[0] < steps[1] < steps[2]
-    assert steps[2] == pytest.approx(2.0 * 10e6, rel=0.3)
+    assert steps[2] == pytest.approx(7.0 * 2.0 * 10e6, rel=0.3)
 
 
 def test_the_headline_script_measures_trains_and_writes_rows(tmp_path):
@@ -62,12 +62,12 @@ def test_the_headline_script_measures_trains_and_writes_rows(tmp_path):
     assert rows[-1]["agent"] == "large-model-tiny"
 
 
-def test_the_scaling_script_goes_on_where_it_was_stopped(tmp_path):
+def test_the_scaling_script_resumes(tmp_path):
     sizes = ["--preset", "tiny", "--preset", "1m", "--device", "cpu", "--steps", "7200", "--sessions", "24"]
     arguments = ["--out", str(tmp_path), *sizes, "--evaluations", "6", "--evaluation-sessions", "8"]
     assert scaling.main(arguments) == 0
-    foretold = json.loads((tmp_path / "forecast.json").read_text())
-    assert foretold["held_out"] == "large-model-1m"
+    forecast_ = json.loads((tmp_path / "forecast.json").read_text())
+    assert forecast_["held_out"] == "large-model-1m"
     drawn = (tmp_path / "scaling.svg").read_text()
     assert drawn.startswith("<svg")
     assert "$" not in drawn  # marks in TeX would be shown as they stand
@@ -76,7 +76,7 @@ def test_the_scaling_script_goes_on_where_it_was_stopped(tmp_path):
     assert (tmp_path / "results.jsonl").read_bytes() == rows
 
 
-def test_a_gpu_that_is_not_there_is_refused_in_one_line(tmp_path, capsys):
+def test_a_missing_gpu_is_refused_in_one_line(tmp_path, capsys):
     import torch
 
     if torch.cuda.is_available():
@@ -84,5 +84,5 @@ def test_a_gpu_that_is_not_there_is_refused_in_one_line(tmp_path, capsys):
     for script in (headline, scaling):
         assert script.main(["--out", str(tmp_path)]) == 2
         error = capsys.readouterr().err
-        assert "sees no GPU" in error
+        assert "finds no GPU" in error
         assert error.count("\n") == 1

@@ -1,4 +1,4 @@
-"""The script that lets other people come half-way: its rows, its picture, and what it says of a bad path."""
+"""The change of population: its rows, its figure, and its errors."""
 
 import json
 
@@ -24,7 +24,7 @@ def kept(tmp_path):
     return tmp_path / "kept.safetensors"
 
 
-def test_both_policies_are_evaluated_in_the_same_sessions_before_and_after_the_change(kept, tmp_path):
+def test_both_policies_play_the_same_sessions_before_and_after_the_change(kept, tmp_path):
     out = tmp_path / "out"
     assert population_shift.main(["--model", str(kept), "--out", str(out), *SMALL]) == 0
     rows = [json.loads(line) for line in (out / "population_shift.jsonl").read_text().splitlines()]
@@ -44,7 +44,7 @@ def test_both_policies_are_evaluated_in_the_same_sessions_before_and_after_the_c
     assert {"command", "commit", "machine", "date"} <= set(rows[0])
 
 
-def test_a_second_run_gives_the_same_rows_in_the_place_of_the_first(kept, tmp_path):
+def test_a_second_run_replaces_the_rows_by_the_same_rows(kept, tmp_path):
     texts = []
     for _ in range(2):
         assert population_shift.main(["--model", str(kept), "--out", str(tmp_path), *SMALL]) == 0
@@ -63,17 +63,17 @@ def test_the_picture_names_both_policies_and_the_change():
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["learning", "frozen", "population changes"]
 
 
-def test_a_file_in_which_another_agent_was_kept_is_said_in_one_line(tmp_path, capsys):
+def test_a_file_of_another_agent_is_refused_in_one_line(tmp_path, capsys):
     save_tensors(tmp_path / "kept", "LinUCB", {"weights": np.zeros(3, np.float32)}, {})
     assert population_shift.main(["--model", str(tmp_path / "kept"), "--out", str(tmp_path / "out")]) == 2
-    said = capsys.readouterr().err
-    assert "was written by 'LinUCB', must be 'agents.large_model.agent:LargeModel'" in said
-    assert len(said.splitlines()) == 1
+    error = capsys.readouterr().err
+    assert "was written by 'LinUCB', must be 'agents.large_model.agent:LargeModel'" in error
+    assert len(error.splitlines()) == 1
 
 
-def test_a_model_that_is_not_there_is_said_in_one_line(tmp_path, capsys):
+def test_a_missing_model_is_refused_in_one_line(tmp_path, capsys):
     assert population_shift.main(["--model", str(tmp_path / "none"), "--out", str(tmp_path / "out")]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("population_shift: ")
-    assert len(said.splitlines()) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("population_shift: ")
+    assert len(error.splitlines()) == 1
     assert not (tmp_path / "out").exists()
