@@ -18,7 +18,7 @@ README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
 
 
 def rows_of(text: str, pattern: str) -> dict[str, str]:
-    """First cell -> rest of the line, of the table rows whose first cell matches."""
+    """First cell -> the other cells of the line, of the table rows whose first cell matches."""
     return dict(re.findall(rf"^\| ({pattern}) \| (.*) \|$", text, re.MULTILINE))
 
 
@@ -31,8 +31,8 @@ def value_in(cell: str) -> float | bool:
 def test_a_page_lists_exactly_the_fields_that_a_preset_changes(name):
     page = (DOCS / "environments" / f"{name.lower()}.md").read_text(encoding="utf-8")
     stated = {
-        field.strip("`"): tuple(value_in(cell) for cell in rest.split(" | ")[:2])
-        for field, rest in rows_of(page, r"`\w+\.\w+`").items()
+        field.strip("`"): tuple(value_in(cell) for cell in columns.split(" | ")[:2])
+        for field, columns in rows_of(page, r"`\w+\.\w+`").items()
     }
     changed = {
         f"{section}.{field.name}": (getattr(getattr(SCENARIOS[name], section), field.name), field.default)
@@ -53,7 +53,7 @@ def test_pages_and_readme_name_exactly_the_registered_ids():
 
 def test_the_table_of_arguments_has_each_argument_with_its_default():
     page = (DOCS / "environments" / "index.md").read_text(encoding="utf-8").split("## Arguments")[1].split("\n## ")[0]
-    stated = {name.strip("`"): rest.split(" | ")[0] for name, rest in rows_of(page, r"`\w+`").items()}
+    stated = {name.strip("`"): columns.split(" | ")[0] for name, columns in rows_of(page, r"`\w+`").items()}
     parameters = dict(inspect.signature(recsim_env.RecommenderEnv.__init__).parameters)
     assert set(stated) == set(parameters) - {"self", "scenario"}
     sizes = {field.name: field.default for field in dataclasses.fields(SessionConfig)}
@@ -81,7 +81,7 @@ def test_scores_in_the_readme_are_those_of_the_committed_reports(suite):
         scores.setdefault(agent, score)
     column = ["standard", "headline"].index(suite)
     table = rows_of(README.split("## Results")[1], r"[a-z-]+")
-    stated = {agent: rest.split(" | ")[column].strip() for agent, rest in table.items() if agent != "agent"}
+    stated = {agent: columns.split(" | ")[column].strip() for agent, columns in table.items() if agent != "agent"}
     assert stated
     assert stated == {agent: scores[agent] for agent in stated}
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from small_large_models import steps_of
-from test_training import HERE, SMALL, config_of
+from small_trainings import HERE, SMALL, config_of
 
 from agents.large_model.config import REFERENCE_WIDTH, STAGES, LossWeights, Schedule, Stage, TrainingConfig, stage_named
 from agents.large_model.training import Training
