@@ -179,6 +179,11 @@ class SimulatorAccess:
         self._adapter = Adapter(num_sessions, self._arguments)  # type: ignore[arg-type]
 
     @property
+    def arguments(self) -> dict[str, Any]:
+        """The keyword arguments of this env."""
+        return dict(self._arguments)
+
+    @property
     def observation_kind(self) -> str:
         """ "dict", "flat" or "compact"."""
         return self._adapter.observation
