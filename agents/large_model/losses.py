@@ -13,6 +13,7 @@ from agents.large_model.config import LossWeights
 from agents.large_model.model import LargeModelNetwork, q_values
 from agents.large_model.rollout import Sessions, Steps
 from agents.networks.item_content import ItemContent
+from agents.networks.lambda_returns import lambda_returns
 from agents.networks.plackett_luce import entropy, slate_log_probabilities
 
 
@@ -109,19 +110,14 @@ def teacher_loss(scores: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor
     return centred.square().sum(1) / number[:, 0]
 
 
-def lambda_returns(
+def session_returns(
     rewards: torch.Tensor, values: torch.Tensor, is_step: torch.Tensor, *, gamma: float, gae_lambda: float
 ) -> torch.Tensor:
-    """[B, T]: G_t = r_t + gamma ((1 - lambda) V_t+1 + lambda G_t+1), with nothing after a session's last step.
+    """[B, T]: lambda-returns of whole sessions, with nothing after a session's last step.
 
     The length of sessions is fixed and the elapsed share is observed, so truncation counts as an end like any other.
-    G_t - V_t is the generalised advantage estimate (Schulman et al. 2016).
+    Returns less values are generalised advantage estimates (Schulman et al. 2016).
     """
     is_over = pad(~is_step[:, 1:], (0, 1), value=True)
     next_values = pad(values[:, 1:], (0, 1))
-    returns, following = torch.empty_like(rewards), next_values[:, -1]
-    for step in reversed(range(rewards.shape[1])):
-        beyond = (1.0 - gae_lambda) * next_values[:, step] + gae_lambda * following
-        following = rewards[:, step] + gamma * torch.where(is_over[:, step], 0.0, beyond)
-        returns[:, step] = following
-    return returns * is_step
+    return lambda_returns(rewards.T, is_over.T, next_values.T, gamma=gamma, lambda_=gae_lambda).T * is_step

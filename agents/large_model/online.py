@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from agents.large_model.config import LossWeights
-from agents.large_model.losses import SessionLoss, Targets, divergence, lambda_returns
+from agents.large_model.losses import SessionLoss, Targets, divergence, session_returns
 from agents.large_model.model import LargeModelNetwork
 from agents.large_model.rollout import Sessions, play
 from agents.networks.item_content import ItemContent
@@ -101,7 +101,7 @@ class OnlineLearner:
             raise ValueError("rewards: some are not finite, all must be")
         before = copy.deepcopy((self.network.state_dict(), self._optimizer.state_dict()))
         numbers = {"gamma": config.gamma, "gae_lambda": config.gae_lambda}
-        returns = lambda_returns(sessions.rewards, sessions.values, sessions.is_step, **numbers)
+        returns = session_returns(sessions.rewards, sessions.values, sessions.is_step, **numbers)
         advantages = returns - sessions.values
         taken = advantages[sessions.is_step]
         advantages = (advantages - taken.mean()) / taken.std(correction=0).clamp(min=1e-6)

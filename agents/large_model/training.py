@@ -36,7 +36,7 @@ from agents.large_model.checkpoint import (
 )
 from agents.large_model.config import REFERENCE_WIDTH, Stage, TrainingConfig
 from agents.large_model.distributed import ProcessGroup, Timer, distributed, forward_flops, gathered, peak_flops
-from agents.large_model.losses import SessionLoss, Targets, lambda_returns
+from agents.large_model.losses import SessionLoss, Targets, session_returns
 from agents.large_model.model import LargeModelNetwork
 from agents.large_model.rollout import Behaviour, Sessions, play
 from agents.large_model.worlds import TrainingWorld, TrainingWorlds, make_env
@@ -227,7 +227,7 @@ class Training:
     def _targets(self, sessions: Sessions) -> tuple[torch.Tensor, torch.Tensor]:
         """[B, T] normalised advantages, and [B, T] returns."""
         numbers = {"gamma": self.config.gamma, "gae_lambda": self.config.gae_lambda}
-        returns = lambda_returns(sessions.rewards, sessions.values, sessions.is_step, **numbers)
+        returns = session_returns(sessions.rewards, sessions.values, sessions.is_step, **numbers)
         return self._normalised(returns - sessions.values, sessions.is_step), returns
 
     def _share_of_steps(self, part: Sessions) -> float:

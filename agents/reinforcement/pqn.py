@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from agents.agent import Env
+from agents.networks.lambda_returns import lambda_returns
 from agents.networks.torch_learner import Tensors, TorchLearner
 from agents.rollouts.feedback import clicked_slots
 from recsim_env.config import check_number
@@ -205,20 +206,3 @@ class PQN(TorchLearner):
             targets=targets.flatten(),
         )
         return steps, observations
-
-
-def lambda_returns(
-    rewards: torch.Tensor, is_over: torch.Tensor, next_values: torch.Tensor, *, gamma: float, lambda_: float
-) -> torch.Tensor:
-    """[T, N]: G_t = r_t + gamma ((1 - lambda) V_t+1 + lambda G_t+1), with V for G after the rollout's last step.
-
-    `rewards`, `is_over` and `next_values` are [T, N]; V_t+1 is the value of the state after step t, and counts as 0
-    (as G_t+1 does) where step t ended the session.
-    """
-    returns = torch.empty_like(rewards)
-    following = next_values[-1]
-    for step in reversed(range(len(rewards))):
-        beyond = (1.0 - lambda_) * next_values[step] + lambda_ * following
-        following = rewards[step] + gamma * torch.where(is_over[step], 0.0, beyond)
-        returns[step] = following
-    return returns

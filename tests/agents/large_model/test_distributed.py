@@ -53,7 +53,7 @@ def test_losses_and_returns_of_two_processes_are_those_of_one(folder, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_checkpoint_of_two_processes_goes_on_in_one(folder, kind):
+def test_one_process_resumes_the_checkpoint_of_two(folder, kind):
     found = load_latest(folder / kind / "checkpoints", pytest.fail, lambda checkpoint: checkpoint, has_optimizer=True)
     alone = load_latest(folder / "one" / "checkpoints", pytest.fail, lambda checkpoint: checkpoint, has_optimizer=True)
     assert set(found.model) == set(alone.model)
@@ -67,7 +67,7 @@ def test_a_checkpoint_of_two_processes_goes_on_in_one(folder, kind):
     assert training.iterate()["gradient_norm"] > 0.0
 
 
-def test_what_cannot_be_shared_out_is_refused():
+def test_totals_that_cannot_be_divided_are_refused():
     group = ProcessGroup(device=torch.device("cpu"), rank=1, size=3)
     assert group.share(12, "num_envs") == 4
     assert not group.is_first

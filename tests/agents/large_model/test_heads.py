@@ -32,7 +32,7 @@ def histograms(draw) -> ReturnDistribution:
 
 @given(head=histograms(), shares=st.lists(st.floats(-0.5, 1.5), min_size=1, max_size=10))
 @settings(max_examples=100, deadline=None)
-def test_a_target_has_mass_one_and_the_mean_of_the_return_between_the_bounds(head, shares):
+def test_a_target_has_mass_one_and_the_mean_of_its_return(head, shares):
     low, high = head.low, head.high
     returns = low + torch.tensor(shares) * (high - low)
     target = head.target(returns)
@@ -60,7 +60,7 @@ def test_the_loss_is_the_cross_entropy_with_the_target():
 
 
 @pytest.mark.parametrize("returns", [[1.0, 5.0, 6.0], [0.0, 0.0], [10.0, 10.0, 10.0], [0.0, 10.0]])
-def test_a_histogram_that_has_learnt_has_the_mean_of_the_returns_at_the_ends_as_well(returns):
+def test_a_trained_histogram_has_the_mean_of_the_returns(returns):
     torch.manual_seed(0)
     head, states = ReturnDistribution(2, 0.0, 10.0, 21), torch.ones(len(returns), 2)
     optimizer = torch.optim.LBFGS(head.parameters(), max_iter=100, line_search_fn="strong_wolfe")
@@ -75,7 +75,7 @@ def test_a_histogram_that_has_learnt_has_the_mean_of_the_returns_at_the_ends_as_
     assert head.mean(head(states[0])).item() == pytest.approx(sum(returns) / len(returns), abs=0.05)
 
 
-def test_before_learning_all_bins_are_alike_whatever_the_state():
+def test_an_untrained_histogram_is_uniform():
     head = ReturnDistribution(4, 0.0, 10.0, 21)
     torch.nn.init.zeros_(head.logits.bias)
     states = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
@@ -98,7 +98,7 @@ def test_the_policy_is_the_softmax_of_q_and_its_mean_of_q_is_the_value(given_can
 
 @given(given_candidates=candidates(), temperature=TEMPERATURES)
 @settings(max_examples=100, deadline=None)
-def test_the_policy_is_that_of_boltzmann_over_the_candidates_that_are_there(given_candidates, temperature):
+def test_the_policy_is_a_softmax_over_available_candidates(given_candidates, temperature):
     worths, mask = given_candidates
     logits = policy_logits(worths, torch.tensor(temperature), mask)
     there = worths[mask].double() / temperature

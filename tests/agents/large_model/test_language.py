@@ -91,7 +91,7 @@ def tokens_of(num_sessions: int = 3, length: int = LENGTH, seed: int = 0) -> tor
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])
-def test_what_goes_on_equals_the_whole_pass_with_sessions_of_different_lengths(kind, request):
+def test_decoding_equals_one_pass_for_sessions_of_different_lengths(kind, request):
     backbone, tokens = backbone_of(request.getfixturevalue(kind)).eval(), tokens_of()
     with torch.no_grad():
         whole = backbone(tokens)
@@ -110,7 +110,7 @@ def test_what_goes_on_equals_the_whole_pass_with_sessions_of_different_lengths(k
     torch.testing.assert_close(found, whole, rtol=1e-4, atol=1e-4)
 
 
-def test_some_sessions_go_on_begin_anew_and_are_dropped_while_others_wait(llama):
+def test_some_sessions_continue_restart_or_are_dropped_while_others_wait(llama):
     backbone, tokens, others = backbone_of(llama), tokens_of(), tokens_of(seed=1)
     with torch.no_grad():
         whole, anew = backbone(tokens), backbone(others)
@@ -127,7 +127,7 @@ def test_some_sessions_go_on_begin_anew_and_are_dropped_while_others_wait(llama)
         torch.testing.assert_close(last, torch.stack([whole[2, 5:7], anew[0, 4:6]]), rtol=1e-4, atol=1e-4)
 
 
-def test_states_know_of_nothing_later_and_adapters_count(llama):
+def test_states_depend_on_earlier_tokens_and_on_adapters(llama):
     backbone, tokens = backbone_of(llama), tokens_of()
     with torch.no_grad():
         torch.testing.assert_close(backbone(tokens)[:, :5], backbone(tokens[:, :5]), rtol=1e-4, atol=1e-4)
@@ -135,13 +135,13 @@ def test_states_know_of_nothing_later_and_adapters_count(llama):
         assert (backbone(tokens) - without).abs().max() > 0.01
 
 
-def test_dropout_stays_off_so_that_what_is_learnt_from_is_what_was_played(gpt2):
+def test_dropout_is_off_in_training(gpt2):
     backbone, tokens = backbone_of(gpt2), tokens_of()
     with torch.no_grad():
         assert torch.equal(backbone.train()(tokens), backbone.eval()(tokens))
 
 
-def test_sizes_are_the_language_models_and_only_adapters_and_heads_are_learnt(llama):
+def test_only_adapters_and_heads_are_trained(llama):
     env = make_env("recsim_env/Video-v0", 4, **ENV)
     model = model_on(llama, env)
     assert model.config.width == WIDTH
@@ -155,13 +155,13 @@ def test_sizes_are_the_language_models_and_only_adapters_and_heads_are_learnt(ll
     assert set(model.trained_weights()) == set(learnt)
 
 
-def test_adapters_go_where_they_are_asked_to(llama):
+def test_adapters_are_added_to_the_named_layers(llama):
     learnt = {name for name, x in backbone_of(llama, lora_targets=("q_proj",)).named_parameters() if x.requires_grad}
     assert sum(".q_proj." in name for name in learnt) == 4
     assert not any("v_proj" in name for name in learnt)
 
 
-def test_followed_sessions_get_the_scores_of_the_whole_pass(llama):
+def test_scores_in_play_equal_those_of_one_pass(llama):
     training = training_of(llama)
     stage, _ = training.schedule.at(0)
     (world,) = training.worlds.at(0, training.network)
@@ -173,9 +173,7 @@ def test_followed_sessions_get_the_scores_of_the_whole_pass(llama):
     torch.testing.assert_close(found, steps.log_probabilities, rtol=1e-4, atol=1e-4)
 
 
-def test_training_changes_adapters_and_heads_not_the_language_model_and_goes_on_from_its_checkpoint(
-    llama, other_llama, tmp_path
-):
+def test_training_leaves_the_language_model_unchanged_and_resumes(llama, other_llama, tmp_path):
     training = training_of(llama)
     before = {name: weight.clone() for name, weight in training.network.named_parameters()}
     while training.num_steps < 200:
@@ -238,7 +236,7 @@ def test_a_description_names_the_title_and_the_strongest_features():
     assert description("Film 1", names, np.zeros(5)) == "Film 1."
 
 
-def test_items_described_alike_are_near_and_are_so_whatever_is_described_beside_them(llama):
+def test_similar_descriptions_have_similar_vectors(llama):
     backbone = backbone_of(llama)
     texts = [
         "amazing football. topic: football 0.8",
@@ -256,7 +254,7 @@ def test_items_described_alike_are_near_and_are_so_whatever_is_described_beside_
     torch.testing.assert_close(backbone.describe(texts), vectors, rtol=1e-3, atol=1e-3)
 
 
-def test_descriptions_are_a_part_of_items_with_this_trunk_alone(llama):
+def test_only_a_language_model_reads_descriptions(llama):
     env = make_env("recsim_env/Video-v0", 4, **ENV)
     model = model_on(llama, env)
     content = model.content_of(env)
@@ -270,7 +268,7 @@ def test_descriptions_are_a_part_of_items_with_this_trunk_alone(llama):
     assert not any("description" in name for name in own.state_dict())
 
 
-def test_what_cannot_be_used_is_said_in_one_line(gpt2):
+def test_unusable_settings_are_refused_in_one_line(gpt2):
     words = raised(ValueError, LanguageBackbone, LanguageConfig(name=gpt2, lora_targets=("nowhere",)))
     assert words.startswith("lora_targets=('nowhere',): must be names of linear layers")
     backbone = backbone_of(gpt2)
@@ -286,7 +284,7 @@ def test_weights_of_another_model_are_refused_in_one_line(llama):
     assert "more is unknown" in raised(ValueError, rebuild, network_settings(model), {**weights, "more": CPU})
 
 
-def test_commands_train_on_a_language_model_and_find_it_where_it_was_moved(llama, tmp_path, capsys):
+def test_commands_find_a_language_model_that_was_moved(llama, tmp_path, capsys):
     first = shutil.copytree(llama, tmp_path / "first")
     small = [
         "--steps",
@@ -313,7 +311,7 @@ def test_commands_train_on_a_language_model_and_find_it_where_it_was_moved(llama
     assert main([*evaluate, "--language-model", str(moved)]) == 0
 
 
-def test_a_model_goes_on_learning_on_line_with_its_language_model_as_it_was(llama):
+def test_online_learning_leaves_the_language_model_unchanged(llama):
     env = make_env("recsim_env/Video-v0", 8, **ENV)
     model = model_on(llama, env)
     before = {name: weight.clone() for name, weight in model.named_parameters()}
@@ -323,7 +321,7 @@ def test_a_model_goes_on_learning_on_line_with_its_language_model_as_it_was(llam
     assert changed <= set(model.trained_weights())
 
 
-def test_a_missing_package_is_named_with_what_installs_it(llama, monkeypatch):
+def test_a_missing_package_is_named_with_its_installation(llama, monkeypatch):
     monkeypatch.delitem(sys.modules, "agents.large_model.language")
     monkeypatch.setitem(sys.modules, "peft", None)
     words = raised(ValueError, training_of, llama)
@@ -338,7 +336,7 @@ def test_without_a_language_model_its_packages_are_not_loaded():
     assert not loaded & {"transformers", "peft", "tokenizers"}
 
 
-def test_what_cannot_be_loaded_is_said_in_one_line(tmp_path, monkeypatch):
+def test_unusable_language_models_are_refused_in_one_line(tmp_path, monkeypatch):
     def load(name, **settings):
         return raised(ValueError, LanguageBackbone, LanguageConfig(name=str(name), **settings))
 
@@ -359,7 +357,7 @@ def test_what_cannot_be_loaded_is_said_in_one_line(tmp_path, monkeypatch):
     assert "bloom cannot decode sessions" in load(save_language_model(tmp_path / "bloom", "bloom"))
 
 
-def test_a_model_of_the_hub_is_found_without_a_network_once_it_is_downloaded(llama, tmp_path, monkeypatch):
+def test_a_downloaded_model_is_found_without_a_network(llama, tmp_path, monkeypatch):
     downloaded = tmp_path / "models--owner--small"
     shutil.copytree(llama, downloaded / "snapshots" / "1a2b3c")
     (downloaded / "refs").mkdir()

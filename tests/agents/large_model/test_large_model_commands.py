@@ -75,7 +75,7 @@ def test_a_folder_of_another_training_is_refused_in_one_line(trained, capsys):
     assert error.count("\n") == 1
 
 
-def test_a_training_that_is_killed_goes_on_as_if_nothing_had_happened(tmp_path):
+def test_a_killed_training_resumes_to_the_same_result(tmp_path):
     command = [sys.executable, "-m", "agents.large_model", "train", *SMALL, "--steps", "12000"]
     command += ["--checkpoint-minutes", "0", "--out"]
     ends = {}
@@ -114,7 +114,7 @@ def person(tmp_path):
     return write
 
 
-def test_recommending_ranks_all_that_is_asked_for(trained, person, capsys):
+def test_recommend_ranks_the_given_candidates(trained, person, capsys):
     said = {"history": [{"item": 7, "click": 1, "rating": 5}, {"item": 12}], "candidates": [3, 700, 41]}
     assert main(["recommend", "--model", str(trained), person(said), "--json"]) == 0
     ranked = json.loads(capsys.readouterr().out)
@@ -124,7 +124,7 @@ def test_recommending_ranks_all_that_is_asked_for(trained, person, capsys):
     assert all(row["title"] for row in ranked)
 
 
-def test_history_matters_and_an_empty_one_will_do(trained, person, capsys):
+def test_recommendations_depend_on_the_history_which_may_be_empty(trained, person, capsys):
     scores = []
     for history in ([], [{"item": 3, "click": 1, "consumption": 1.0, "rating": 1}] * 5):
         said = {"history": history, "candidates": [3, 700, 41]}
@@ -160,7 +160,7 @@ def test_a_wrong_person_is_refused_in_one_line(trained, person, capsys, content,
     assert error.count("\n") == 1
 
 
-def test_what_is_told_of_a_damaged_checkpoint_is_not_in_the_way_of_json(trained, person, tmp_path, capsys):
+def test_warnings_about_a_checkpoint_are_not_in_the_json(trained, person, tmp_path, capsys):
     model = tmp_path / "model[/red]"  # a name that looks like markup
     shutil.copytree(trained, model)
     last = checkpoints_in(model / "checkpoints")[-1]
@@ -183,7 +183,7 @@ def test_what_is_told_of_a_damaged_checkpoint_is_not_in_the_way_of_json(trained,
         (("--device", "tpu"), "device='tpu': must be cpu, cuda or cuda:NUMBER"),
     ],
 )
-def test_a_scenario_or_device_that_is_not_there_is_refused_in_one_line(tmp_path, capsys, arguments, words):
+def test_an_unknown_scenario_or_device_is_refused_in_one_line(tmp_path, capsys, arguments, words):
     assert train(tmp_path, *arguments) == 2
     error = capsys.readouterr().err
     assert words in error
@@ -228,14 +228,14 @@ def test_a_folder_without_a_model_is_refused_in_one_line(tmp_path, person, capsy
         assert error.count("\n") == 1
 
 
-def test_profiling_says_where_the_time_goes(capsys):
+def test_profile_prints_shares_of_time(capsys):
     assert main(["profile", *SMALL[:6], "--threads", "1", "--iterations", "1", "--operations", "3"]) == 0
     said = capsys.readouterr().out
     assert "rollout" in said
     assert "aten::" in said
 
 
-def test_latency_is_told_with_and_without_the_cache_and_for_a_history_that_fits(trained, capsys):
+def test_latency_with_and_without_the_cache(trained, capsys):
     assert main(["latency", "--model", str(trained), "--history", "12", "--recommendations", "3"]) == 0
     said = capsys.readouterr().out
     assert all(words in said for words in ("with the cache", "whole history", "median", "history 12", " ms"))
@@ -243,7 +243,7 @@ def test_latency_is_told_with_and_without_the_cache_and_for_a_history_that_fits(
     assert capsys.readouterr().err.strip() == "large_model: --history=5000: must be a whole number in [1, 1022]"
 
 
-def test_a_gpu_that_is_not_there_is_refused_in_one_line(tmp_path, capsys):
+def test_a_missing_gpu_is_refused_in_one_line(tmp_path, capsys):
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
     for said in (train(tmp_path, "--device", "cuda"), main(["latency", "--device", "cuda"])):

@@ -109,7 +109,7 @@ def test_feedback_by_hand():
 ONE_LEFT = one_step_sessions([[0, 2]], [[True, False]], [0.5], [[True, False, False]])
 
 
-def test_no_answer_is_learnt_of_slots_that_no_candidate_was_left_for():
+def test_empty_slots_have_no_feedback_loss():
     steps = ONE_LEFT.steps
     clicks, rewards = (torch.tensor([[0.5, 3.0]], requires_grad=True) for _ in range(2))
     found = feedback_loss(clicks, rewards, steps)
@@ -118,7 +118,7 @@ def test_no_answer_is_learnt_of_slots_that_no_candidate_was_left_for():
     assert clicks.grad[0, 1] == rewards.grad[0, 1] == 0.0
 
 
-def test_slots_that_no_candidate_was_left_for_have_no_part_in_q_and_policy():
+def test_empty_slots_have_no_part_in_q_and_policy():
     model = FixedNetwork(ONE_LEFT.steps.candidates >= 0)
     targets = Targets(advantages=torch.tensor([1.0]), returns=torch.tensor([3.0]))
     value = model.value(model.values)[0].item()
@@ -138,7 +138,7 @@ def test_the_value_is_learnt_by_cross_entropy_with_the_return():
     torch.testing.assert_close(parts["value"], by_hand.detach())
 
 
-def test_entropy_is_a_bonus_in_units_of_that_of_a_random_choice():
+def test_the_entropy_bonus_is_relative_to_a_uniform_policy():
     model = fixed_network()
     with torch.no_grad():
         model.scores.zero_()
@@ -148,7 +148,7 @@ def test_entropy_is_a_bonus_in_units_of_that_of_a_random_choice():
     assert loss_of(model, entropy=0.3)[0].item() == pytest.approx(-0.15)
 
 
-def test_q_of_what_was_shown_is_compared_with_the_return():
+def test_q_of_the_items_shown_is_compared_with_the_return():
     model = fixed_network()
     total, _ = loss_of(model, q_value=1.0)
     mask = SESSIONS.steps.candidates >= 0
@@ -174,9 +174,7 @@ def test_the_policy_loss_by_hand():
     ],
 )
 @pytest.mark.parametrize("slot", [0, 1])
-def test_a_slot_that_has_moved_far_enough_is_pushed_no_further_and_the_other_slot_is(
-    advantage, ratio, is_clipped, slot
-):
+def test_clipping_stops_one_slot_and_not_the_other(advantage, ratio, is_clipped, slot):
     model = fixed_network()
     ratios = [[1.0, 1.0], [1.0, 1.0]]
     ratios[0][slot] = ratio
@@ -192,7 +190,7 @@ def test_a_slot_that_has_moved_far_enough_is_pushed_no_further_and_the_other_slo
     assert found.abs().max() > 1e-3
 
 
-def test_the_policy_goes_up_the_advantage():
+def test_the_policy_follows_the_advantage():
     model = fixed_network()
     total, _ = loss_of(model, sessions=with_ratios(model, [[1.0, 1.0], [1.0, 1.0]]), policy=1.0)
     total.backward()
@@ -210,7 +208,7 @@ MASKS = st.lists(st.booleans(), min_size=5, max_size=5)
 
 @given(worths=ROWS, teacher=ROWS, mask=MASKS, constant=st.floats(-20.0, 20.0))
 @settings(max_examples=100, deadline=None)
-def test_what_a_teacher_says_counts_up_to_a_constant_for_candidates_that_are_there(worths, teacher, mask, constant):
+def test_a_teachers_scores_count_up_to_a_constant(worths, teacher, mask, constant):
     own, theirs, is_there = torch.tensor([worths]), torch.tensor([teacher]), torch.tensor([mask])
     own = own.masked_fill(~is_there, MISSING)
     found = teacher_loss(own, theirs, is_there)
@@ -224,7 +222,7 @@ def test_what_a_teacher_says_counts_up_to_a_constant_for_candidates_that_are_the
     assert found.item() == pytest.approx(by_hand, abs=1e-3)
 
 
-def test_a_teacher_that_is_agreed_with_teaches_nothing_and_one_that_is_not_teaches_the_worths():
+def test_only_disagreement_with_a_teacher_has_a_gradient():
     model = fixed_network()
     with torch.no_grad():
         model.scores[:] = torch.arange(4.0) + 3.0
@@ -241,14 +239,14 @@ def test_a_teacher_that_is_agreed_with_teaches_nothing_and_one_that_is_not_teach
     assert loss_of(model, sessions=replace(SESSIONS, teacher=None), teacher=1.0)[0] == 0.0
 
 
-def test_divergence_by_hand_and_none_from_itself():
+def test_divergence_by_hand():
     anchor, policy = torch.tensor([[math.log(3.0), 0.0, MISSING]]), torch.tensor([[0.0, 0.0, MISSING]])
     by_hand = 0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5)
     assert divergence(anchor, policy).tolist() == pytest.approx([by_hand])
     assert divergence(anchor, anchor + 2.0).tolist() == pytest.approx([0.0], abs=1e-6)
 
 
-def test_the_anchor_costs_nothing_where_it_lies_and_draws_back_what_has_left_it():
+def test_the_anchor_draws_the_policy_back():
     model = fixed_network()
     anchored = replace(TARGETS, anchor_logits=model.logits.detach())
     total, _ = loss_of(model, anchored, anchor=1.0)
@@ -274,7 +272,7 @@ TEACHES = {
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_part_teaches_what_it_is_about_and_nothing_else(name):
+def test_each_loss_term_trains_its_own_outputs_only(name):
     model = fixed_network()
     total, _ = loss_of(model, **{name: 1.0})
     total.backward()
@@ -288,7 +286,7 @@ def test_each_part_teaches_what_it_is_about_and_nothing_else(name):
 
 @given(weights=st.fixed_dictionaries({name: st.sampled_from([0.0, 0.5, 2.0]) for name in NAMES}))
 @settings(max_examples=50, deadline=None)
-def test_the_total_is_the_weighted_sum_of_the_parts_and_zero_leaves_one_out(weights):
+def test_the_loss_is_the_weighted_sum_of_its_terms(weights):
     model = fixed_network()
     total, parts = loss_of(model, **weights)
     expected = sum(weight * parts[name].item() for name, weight in weights.items() if weight > 0.0)

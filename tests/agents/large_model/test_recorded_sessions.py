@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.large_model.losses import lambda_returns
+from agents.large_model.losses import session_returns
 from agents.large_model.rollout import Sessions, Steps
 
 NUM_SLOTS, NUM_CANDIDATES, NUM_BEFORE = 2, 4, 3
@@ -45,7 +45,7 @@ def numbered_sessions(lengths: list[int], num_steps: int | None = None, has_teac
 
 def returns_of(rewards: list[float], values: list[float], **numbers: float) -> list[float]:
     is_step = torch.ones(1, len(rewards), dtype=torch.bool)
-    return lambda_returns(torch.tensor([rewards]), torch.tensor([values]), is_step, **numbers)[0].tolist()
+    return session_returns(torch.tensor([rewards]), torch.tensor([values]), is_step, **numbers)[0].tolist()
 
 
 def test_lambda_returns_equal_those_computed_by_hand():
@@ -60,7 +60,7 @@ REWARDS = st.lists(st.tuples(st.floats(-5.0, 5.0), st.floats(-50.0, 50.0)), min_
 
 @given(steps=REWARDS, gamma=st.floats(0.0, 1.0), gae_lambda=st.sampled_from([0.0, 1.0]))
 @settings(max_examples=100, deadline=None)
-def test_a_trace_of_zero_bootstraps_from_the_next_value_and_one_sums_all_rewards(steps, gamma, gae_lambda):
+def test_lambda_zero_bootstraps_and_one_sums_all_rewards(steps, gamma, gae_lambda):
     rewards, values = (list(each) for each in zip(*steps, strict=True))
     found = returns_of(rewards, values, gamma=gamma, gae_lambda=gae_lambda)
     for step in range(len(steps)):
@@ -71,7 +71,7 @@ def test_a_trace_of_zero_bootstraps_from_the_next_value_and_one_sums_all_rewards
 
 @given(steps=REWARDS, gae_lambda=st.floats(0.0, 1.0))
 @settings(max_examples=50, deadline=None)
-def test_without_a_future_a_return_is_its_reward(steps, gae_lambda):
+def test_with_gamma_zero_a_return_is_its_reward(steps, gae_lambda):
     rewards, values = (list(each) for each in zip(*steps, strict=True))
     assert returns_of(rewards, values, gamma=0.0, gae_lambda=gae_lambda) == pytest.approx(rewards)
 
@@ -90,12 +90,12 @@ def test_the_advantage_is_the_sum_of_discounted_errors_of_one_step(steps, gamma,
 
 @given(length=st.integers(1, 5), gamma=st.floats(0.0, 1.0), gae_lambda=st.floats(0.0, 1.0))
 @settings(max_examples=50, deadline=None)
-def test_what_stands_behind_the_end_of_a_session_counts_for_nothing(length, gamma, gae_lambda):
+def test_padding_after_a_session_has_no_effect(length, gamma, gae_lambda):
     generator = torch.Generator().manual_seed(length)
     rewards, values = torch.randn(2, 1, 6, generator=generator)
     is_step = (torch.arange(6) < length)[None]
-    found = lambda_returns(rewards, values, is_step, gamma=gamma, gae_lambda=gae_lambda)
-    alone = lambda_returns(
+    found = session_returns(rewards, values, is_step, gamma=gamma, gae_lambda=gae_lambda)
+    alone = session_returns(
         rewards[:, :length], values[:, :length], is_step[:, :length], gamma=gamma, gae_lambda=gae_lambda
     )
     torch.testing.assert_close(found[:, :length], alone)
@@ -108,7 +108,7 @@ LENGTHS = st.lists(st.integers(1, 6), min_size=1, max_size=5)
 
 @given(lengths=LENGTHS, has_teacher=st.booleans())
 @settings(max_examples=50, deadline=None)
-def test_steps_are_those_that_took_place_session_after_session_with_all_that_belongs_to_them(lengths, has_teacher):
+def test_steps_are_those_that_took_place_session_by_session(lengths, has_teacher):
     sessions = numbered_sessions(lengths, num_steps=6, has_teacher=has_teacher)
     steps = sessions.steps
     expected = [(session, step) for session, length in enumerate(lengths) for step in range(length)]
@@ -131,7 +131,7 @@ def _spread(codes: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 
 @given(lengths=LENGTHS, data=st.data())
 @settings(max_examples=50, deadline=None)
-def test_a_part_has_the_chosen_sessions_as_they_were_and_no_steps_or_rows_that_none_of_them_has(lengths, data):
+def test_selected_sessions_are_unchanged_and_without_needless_padding(lengths, data):
     chosen = data.draw(st.lists(st.integers(0, len(lengths) - 1), min_size=1, unique=True))
     sessions = numbered_sessions(lengths, num_steps=6, has_teacher=True)
     part, index = sessions.select(torch.tensor(chosen)), torch.tensor(chosen)
@@ -151,7 +151,7 @@ def test_a_part_has_the_chosen_sessions_as_they_were_and_no_steps_or_rows_that_n
         assert (whole_steps.users[before] == part_steps.users[after]).all()
 
 
-def test_returns_add_up_the_rewards_of_the_steps_that_took_place():
+def test_returns_sum_the_rewards_of_the_steps():
     sessions = replace(numbered_sessions([2, 3], num_steps=5), rewards=torch.ones(2, 5))
     assert sessions.returns.tolist() == [2.0, 3.0]
     assert sessions.is_step.tolist() == [[True, True, False, False, False], [True, True, True, False, False]]

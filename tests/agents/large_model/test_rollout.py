@@ -52,7 +52,7 @@ def world(request) -> Played:
     return Played(env, model, content, sessions)
 
 
-def test_scores_while_playing_are_those_of_one_pass_over_what_was_kept(world):
+def test_scores_in_play_equal_those_of_one_pass_over_the_record(world):
     with torch.no_grad():
         scores = world.model(world.sessions, world.content)
     steps = world.sessions.steps
@@ -63,7 +63,7 @@ def test_scores_while_playing_are_those_of_one_pass_over_what_was_kept(world):
     assert steps.values.std() > 0.1
 
 
-def test_a_batch_of_some_of_the_sessions_is_scored_as_in_the_whole(world):
+def test_a_part_of_the_sessions_is_scored_as_in_the_whole(world):
     chosen = torch.tensor([7, 2, 4])
     part = world.sessions.select(chosen)
     with torch.no_grad():
@@ -113,7 +113,7 @@ def test_users_candidates_rows_and_rewards_are_those_of_the_env(world):
             assert is_before.tolist() == [1.0] * num_before + [0.0] * (end - num_before)
 
 
-def test_what_was_shown_and_clicked_stands_in_the_rows_that_follow_and_nothing_stands_behind_the_end(world):
+def test_rows_hold_what_was_shown_and_clicked_and_end_with_the_session(world):
     sessions, num_slots = world.sessions, world.sessions.slates.shape[2]
     for lane, length in enumerate(sessions.lengths.tolist()):
         for step in range(length):
@@ -131,7 +131,7 @@ def test_what_was_shown_and_clicked_stands_in_the_rows_that_follow_and_nothing_s
     assert sessions.num_tokens == NUM_LANES + sum(rows)
 
 
-def test_what_changes_of_candidates_is_what_the_dict_observation_says(world):
+def test_dynamics_equal_those_of_the_dict_observation(world):
     sessions, layout = world.sessions, world.env.simulator.layout
     named = {name: place for place, name in enumerate(DYNAMICS)}
     columns = {name: layout.num_content_features + place for place, name in enumerate(CANDIDATE_COLUMNS)}
@@ -160,7 +160,7 @@ def test_what_changes_of_candidates_is_what_the_dict_observation_says(world):
         assert sessions.dynamics[:, :, :, named["followed"]].sum() > 0.0
 
 
-def test_a_creator_who_was_followed_before_and_dropped_and_followed_again_is_followed():
+def test_the_last_change_of_following_a_creator_counts():
     env = env_of("creators", 1)
     content = content_for(env, network_for(env))
     creators = env.catalog_creators
@@ -194,7 +194,7 @@ def memory_of(env: Any, model: LargeModelNetwork, content: ItemContent, num_sess
 
 
 @pytest.mark.parametrize("name", ["single items", "slates"])
-def test_a_follower_says_of_sessions_that_follow_each_other_what_it_says_of_each_alone(name):
+def test_consecutive_sessions_are_scored_like_each_alone(name):
     env = env_of(name, 5)
     model = network_for(env)
     content, config = content_for(env, model), env.simulator.config
@@ -227,7 +227,7 @@ def test_a_follower_says_of_sessions_that_follow_each_other_what_it_says_of_each
             torch.testing.assert_close(found, logits, atol=2e-4, rtol=1e-4)
 
 
-def test_a_session_that_is_met_in_its_middle_is_read_as_if_it_had_been_followed():
+def test_a_session_read_from_its_middle_equals_a_followed_one():
     env = env_of("slates", 3)
     model = network_for(env)
     content, config = content_for(env, model), env.simulator.config
@@ -246,7 +246,7 @@ def test_a_session_that_is_met_in_its_middle_is_read_as_if_it_had_been_followed(
     torch.testing.assert_close(found, expected, atol=2e-4, rtol=1e-4)
 
 
-def test_a_session_with_moods_that_is_met_in_its_middle_is_read_as_if_it_had_been_followed():
+def test_a_session_with_moods_read_from_its_middle_equals_a_followed_one():
     env = make_env("recsim_env/Music-v0", 8, overrides={"population": {"warm_share": 0.0, "patience_mean": 1e5}})
     model = network_for(env)
     read = ObservationReader(env.simulator, model.schema, CPU)
@@ -265,7 +265,7 @@ def test_a_session_with_moods_that_is_met_in_its_middle_is_read_as_if_it_had_bee
     torch.testing.assert_close(found, expected, atol=2e-4, rtol=1e-4)
 
 
-def test_a_follower_that_reads_no_history_says_the_same_whatever_was_answered():
+def test_without_history_feedback_changes_no_score():
     env = env_of("single items", 4)
     model = network_for(env)
     reads, reads_not = (runner_of(model, env, 4, reads) for reads in (True, False))
@@ -285,7 +285,7 @@ def test_a_follower_that_reads_no_history_says_the_same_whatever_was_answered():
     assert not torch.allclose(informed, expected)
 
 
-def test_a_step_in_which_nothing_could_be_shown_leaves_the_state_as_it_was():
+def test_a_step_without_items_leaves_the_state_unchanged():
     env = env_of("single items", 2)
     model = network_for(env)
     content = content_for(env, model)
@@ -300,7 +300,7 @@ def test_a_step_in_which_nothing_could_be_shown_leaves_the_state_as_it_was():
     assert memory.num_rows.tolist() == [0, 0]
 
 
-def test_the_same_seed_plays_the_same_sessions_and_the_best_needs_none(world):
+def test_the_same_seed_plays_the_same_sessions(world):
     again = played(world.model, world.env, world.content, SEED, exploration=0.3)
     assert (again.slates == world.sessions.slates).all()
     assert (again.rewards == world.sessions.rewards).all()
@@ -311,7 +311,7 @@ def test_the_same_seed_plays_the_same_sessions_and_the_best_needs_none(world):
     torch.testing.assert_close(logits.gather(1, best.steps.slates), largest, atol=1e-3, rtol=1e-4)
 
 
-def test_what_supervision_expects_most_of_is_shown_on_request(world):
+def test_the_supervised_selection_has_the_highest_expected_rewards(world):
     sessions = played(world.model, world.env, world.content, SEED, selection="supervised")
     with torch.no_grad():
         worths = world.model(sessions, world.content).expected_rewards
@@ -319,7 +319,7 @@ def test_what_supervision_expects_most_of_is_shown_on_request(world):
     torch.testing.assert_close(worths.gather(1, sessions.steps.slates), largest, atol=1e-3, rtol=1e-4)
 
 
-def test_as_many_slates_are_drawn_at_random_as_exploration_says():
+def test_exploration_is_the_share_of_random_slates():
     logits = torch.tensor([9.0, 0.0, 0.0, 0.0, -1e9]).expand(4_000, -1)
     nothing = torch.zeros(4_000, 5)
     scores = Scores(logits=logits, clicks=nothing, rewards=nothing, values=nothing, temperature=torch.tensor(1.0))
@@ -330,7 +330,7 @@ def test_as_many_slates_are_drawn_at_random_as_exploration_says():
     torch.testing.assert_close(shares, torch.tensor([0.7, 0.1, 0.1, 0.1, 0.0]), atol=0.03, rtol=0.0)
 
 
-def test_an_env_that_forgets_a_step_before_it_can_be_read_is_refused_in_one_line():
+def test_an_env_with_too_short_a_history_is_refused_in_one_line():
     env = gymnasium.make_vec(
         "recsim_env/VideoSlate-v0", 1, vectorization_mode="vector_entry_point", history_length=4, slate_size=5
     )

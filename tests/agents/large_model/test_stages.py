@@ -22,7 +22,7 @@ PLAN = Schedule(stages=((STAGES["supervised"], 100), (STAGES["reinforcement"], 3
         (999, "reinforcement", 1.0),
     ],
 )
-def test_a_stage_is_on_for_its_steps_one_after_the_other(num_taken, name, progress):
+def test_stages_follow_each_other_after_their_steps(num_taken, name, progress):
     stage, share = PLAN.at(num_taken)
     assert (stage.name, share) == (name, pytest.approx(progress))
     assert PLAN.num_steps == 400
@@ -65,7 +65,7 @@ def test_unknown_names_and_trainings_without_steps_are_refused():
         TrainingConfig(stage_overrides={"supervised": {"epochs": 2}})
 
 
-def test_the_learning_rate_rises_at_first_and_falls_in_the_last_stage():
+def test_the_learning_rate_warms_up_and_decays_in_the_last_stage():
     sessions = {"supervised": 128, "reinforcement": 640}
     training = Training(replace(config_of("constant", **sessions), warm_up_updates=6, last_learning_rate=0.5), HERE)
     height, rates = SMALL["stage_overrides"]["reinforcement"]["learning_rate"], []
@@ -76,7 +76,7 @@ def test_the_learning_rate_rises_at_first_and_falls_in_the_last_stage():
     assert rates == pytest.approx(expected)
 
 
-def test_models_wider_than_the_stages_are_for_learn_more_slowly_by_as_much():
+def test_the_learning_rate_falls_with_the_width():
     config = config_of("constant", reinforcement=64)
     rates = []
     for width in (REFERENCE_WIDTH // 2, REFERENCE_WIDTH, 2 * REFERENCE_WIDTH):

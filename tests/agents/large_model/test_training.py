@@ -51,11 +51,11 @@ def check_by_heart(model: Any, probe: str, gamma: float = 0.6, is_of_expected: b
 
 
 @pytest.mark.parametrize("probe", ["constant", "observation"])
-def test_supervision_learns_what_a_state_is_worth(probe):
+def test_supervision_learns_the_value_of_a_state(probe):
     check_by_heart(trained(config_of(probe, supervised=640)).network, probe)
 
 
-def test_supervision_learns_what_each_candidate_is_worth_to_each_person():
+def test_supervision_learns_the_expected_reward_of_each_candidate():
     model = trained(config_of("action-and-observation", supervised=640)).network
     check_by_heart(model, "action-and-observation", is_of_expected=True)
 
@@ -71,12 +71,12 @@ def test_reinforcement_finds_values_and_the_best_candidate(probe, gamma):
     check_by_heart(trained(config_of(probe, gamma, reinforcement=1_600)).network, probe, gamma)
 
 
-def test_reinforcement_goes_on_from_what_supervision_has_learnt():
+def test_reinforcement_continues_after_supervision():
     training = trained(config_of("action-and-observation", supervised=640, reinforcement=960))
     check_by_heart(training.network, "action-and-observation")
 
 
-def test_distillation_takes_over_what_a_teacher_prefers_though_it_is_worth_nothing_here():
+def test_distillation_adopts_the_preferences_of_a_teacher():
     config = config_of("constant", distillation=960)
     weights = {"feedback": 0.0, "value": 0.1, "teacher": 1.0}
     overrides = {**config.stage_overrides, "distillation": {**FAST, "weights": weights}}
@@ -92,7 +92,7 @@ def test_distillation_takes_over_what_a_teacher_prefers_though_it_is_worth_nothi
     assert (np.take_along_axis(columns, shown, 1) == 1).all()
 
 
-def test_slates_are_learnt_by_reinforcement_too():
+def test_reinforcement_learns_slates():
     config = config_of("choice", reinforcement=2_560)
     training = trained(dataclasses.replace(config, env_arguments={"slate_size": 2}))
     observations, rows, columns = first_compact_observations("choice", slate_size=2)
@@ -127,7 +127,7 @@ def weights_of(training: Training) -> dict[str, bytes]:
 STAGES = {"supervised": 128, "reinforcement": 256}
 
 
-def test_the_same_seed_gives_the_same_weights_to_the_bit_and_another_one_others():
+def test_a_seed_determines_the_weights_to_the_bit():
     torch.manual_seed(1)
     first = trained(config_of("now-or-later", **STAGES))
     torch.manual_seed(2)
@@ -165,7 +165,7 @@ def run(folder: Path, stops_after: int | None = None, scale: int = 1) -> Trainin
     return training
 
 
-def test_a_training_that_is_killed_again_and_again_ends_as_one_that_was_not(tmp_path):
+def test_a_training_killed_several_times_ends_like_an_uninterrupted_one(tmp_path):
     whole = run(tmp_path / "whole")
     for stops_after in (1, 3, 5):  # before their checkpoints
         run(tmp_path / "killed", stops_after)
@@ -203,7 +203,7 @@ def test_a_diverging_training_stops_in_one_line(tmp_path):
         training.iterate()
 
 
-def test_metrics_behind_the_checkpoint_are_dropped_and_so_is_a_line_that_was_cut_off(tmp_path):
+def test_metrics_after_the_checkpoint_and_incomplete_lines_are_dropped(tmp_path):
     lines = [{"num_steps": steps, "x": steps / 3.0} for steps in (10, 20, 30)]
     stray = b'7\n{"a": 1}\n\xff\xfe\n'  # of an editor, or a disk that was full
     written = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
@@ -214,7 +214,7 @@ def test_metrics_behind_the_checkpoint_are_dropped_and_so_is_a_line_that_was_cut
     assert read_metrics(tmp_path / "metrics.jsonl") == [*lines[:2], {"num_steps": 31, "x": None}]
 
 
-def test_a_checkpoint_of_another_training_is_refused_in_one_line_and_changes_nothing(tmp_path):
+def test_a_checkpoint_of_another_training_is_refused(tmp_path):
     run(tmp_path)
     found = load_latest(tmp_path / FOLDER, pytest.fail, lambda checkpoint: checkpoint, has_optimizer=True)
     for other, name in (
@@ -234,7 +234,7 @@ def test_a_checkpoint_of_another_training_is_refused_in_one_line_and_changes_not
         assert weights_of(training) == before
 
 
-def test_a_checkpoint_of_foreign_weights_or_inputs_is_refused_and_changes_nothing(tmp_path):
+def test_a_checkpoint_with_other_weights_or_inputs_is_refused(tmp_path):
     run(tmp_path)
 
     def restored(change) -> str:
@@ -254,7 +254,7 @@ def test_a_checkpoint_of_foreign_weights_or_inputs_is_refused_and_changes_nothin
     assert "inputs of version 1" in restored(lambda found: found.state.pop("input_version"))
 
 
-def test_a_checkpoint_of_a_preset_that_has_changed_since_is_refused_in_one_line(tmp_path):
+def test_a_checkpoint_of_a_preset_that_has_changed_is_refused(tmp_path):
     run(tmp_path)
     found = load_latest(tmp_path / FOLDER, pytest.fail, lambda checkpoint: checkpoint, has_optimizer=True)
     found.state["model"]["hidden_width"] = 40
@@ -263,7 +263,7 @@ def test_a_checkpoint_of_a_preset_that_has_changed_since_is_refused_in_one_line(
     assert "\n" not in str(raised.value)
 
 
-def test_each_gradient_step_learns_from_all_scenarios(monkeypatch):
+def test_each_gradient_step_uses_all_scenarios(monkeypatch):
     ids = ("recsim_env/Video-v0", "recsim_env/Ecommerce-v0", "recsim_env/News-v0")
     config = TrainingConfig(env_ids=ids, preset="micro", num_envs=20, batch_sessions=6, num_catalogs=2, num_steps=1_000)
     training = Training(dataclasses.replace(config, supervised_share=1.0, unknown_domain_share=0.0), HERE)
@@ -278,7 +278,7 @@ def test_each_gradient_step_learns_from_all_scenarios(monkeypatch):
     assert line["return"] == pytest.approx(np.mean(means), rel=1e-5)
 
 
-def test_a_scenario_that_is_not_told_is_played_so_too():
+def test_a_hidden_domain_is_hidden_in_play_as_well():
     """Or else ratios would not be 1 before anything has been learnt."""
     changes = {"reinforcement": {"num_epochs": 1}}
     config = TrainingConfig(preset="micro", num_envs=12, batch_sessions=12, num_catalogs=1, num_steps=100)
@@ -294,7 +294,7 @@ def test_a_scenario_that_is_not_told_is_played_so_too():
     assert line["clip_fraction"] == 0.0
 
 
-def test_sessions_reevaluated_in_full_precision_are_as_they_were():
+def test_reevaluation_in_full_precision_changes_nothing():
     training = Training(config_of("now-or-later", **STAGES), HERE)
     stage, _ = training.schedule.at(10**6)
     (world,) = training.worlds.at(0, training.network)
@@ -306,7 +306,7 @@ def test_sessions_reevaluated_in_full_precision_are_as_they_were():
     assert (training._reevaluated(wrong, world.content).steps.log_probabilities == anew.steps.log_probabilities).all()
 
 
-def test_in_half_precision_roll_out_and_training_differ_by_little_and_not_at_all_once_reevaluated():
+def test_in_half_precision_ratios_are_one_after_reevaluation():
     """bfloat16 keeps three digits, and a step at a time they are not rounded as in one pass: .012 nats on average and
     .22 at most, in Video with a trained model of preset tiny."""
     config = TrainingConfig(
@@ -345,7 +345,7 @@ def test_in_half_precision_roll_out_and_training_differ_by_little_and_not_at_all
     ],
     ids=["distillation", "candidate layers and pictures", "q", "slates"],
 )
-def test_all_that_can_be_learnt_can_be_learnt_in_half_precision(changes):
+def test_all_losses_can_be_trained_in_half_precision(changes):
     small = {"preset": "micro", "num_envs": 8, "batch_sessions": 4, "num_catalogs": 1}
     steps = {"num_steps": 500, "supervised_share": 0.0}
     training = Training(TrainingConfig(**{**small, **steps, **changes}), HERE)
@@ -357,7 +357,7 @@ def test_all_that_can_be_learnt_can_be_learnt_in_half_precision(changes):
     assert all(weight.dtype == torch.float32 for weight in training.network.parameters())
 
 
-def test_advantages_have_mean_zero_and_deviation_one_over_the_steps_that_took_place():
+def test_advantages_are_normalised_over_the_steps():
     training = Training(config_of("constant", **STAGES), HERE)
     is_step = torch.arange(4) < torch.tensor([[4], [2], [3]])
     advantages = torch.randn(3, 4, generator=torch.Generator().manual_seed(0)) * 5.0 + 2.0

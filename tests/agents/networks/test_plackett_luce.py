@@ -38,7 +38,7 @@ def probabilities(logits: torch.Tensor, slates: list[tuple[int, ...]]) -> torch.
 
 @given(logits=st.lists(NUMBERS, min_size=4, max_size=4), num_slots=st.integers(1, 4))
 @settings(max_examples=50, deadline=None)
-def test_probabilities_are_those_by_hand_and_sum_to_one_over_all_slates(logits, num_slots):
+def test_probabilities_by_hand_sum_to_one_over_all_slates(logits, num_slots):
     slates = list(itertools.permutations(range(4), num_slots))
     found = probabilities(torch.tensor(logits), slates)
     by_hand = torch.tensor([probability_by_hand(logits, slate) for slate in slates])
@@ -47,7 +47,7 @@ def test_probabilities_are_those_by_hand_and_sum_to_one_over_all_slates(logits, 
 
 
 @pytest.mark.parametrize("num_slots", [1, 2, 3])
-def test_slates_are_drawn_as_often_as_their_probabilities_say(num_slots):
+def test_slates_are_drawn_with_their_probabilities(num_slots):
     slates = list(itertools.permutations(range(4), num_slots))
     drawn = draw_slates(LOGITS.expand(20_000, -1), num_slots, generator())
     counts = Counter(map(tuple, drawn.tolist()))
@@ -57,7 +57,7 @@ def test_slates_are_drawn_as_often_as_their_probabilities_say(num_slots):
     assert chisquare(observed, (expected / expected.sum() * 20_000).numpy()).pvalue > 0.01
 
 
-def test_draws_of_slates_that_go_by_other_probabilities_would_be_noticed():
+def test_draws_with_other_probabilities_are_detected():
     slates = list(itertools.permutations(range(4), 2))
     drawn = Counter(map(tuple, draw_slates(1.1 * LOGITS.expand(20_000, -1), 2, generator()).tolist()))
     expected = 20_000 * probabilities(LOGITS, slates).double()
@@ -71,7 +71,7 @@ def test_draws_of_slates_that_go_by_other_probabilities_would_be_noticed():
     seed=st.integers(0, 1_000),
 )
 @settings(max_examples=100, deadline=None)
-def test_nothing_is_shown_twice_and_missing_candidates_only_when_nothing_else_is_left(logits, mask, num_slots, seed):
+def test_no_candidate_is_shown_twice_and_missing_ones_come_last(logits, mask, num_slots, seed):
     is_there = torch.tensor(mask)
     masked = torch.tensor(logits).masked_fill(~is_there, MISSING).expand(16, -1)
     for slates in (draw_slates(masked, num_slots, generator(seed)), best_slates(masked, num_slots)):
@@ -82,7 +82,7 @@ def test_nothing_is_shown_twice_and_missing_candidates_only_when_nothing_else_is
         assert not is_there[slates[:, num_real:]].any()
 
 
-def test_slots_that_nothing_is_left_for_are_no_choice_and_teach_nothing():
+def test_empty_slots_have_no_gradient():
     masked = torch.tensor([[0.3, MISSING, 1.2, MISSING, MISSING]], requires_grad=True)
     slates = torch.tensor([[2, 0, 1, 4]])
     found = slate_log_probabilities(masked, slates)
@@ -100,7 +100,7 @@ def test_a_slate_of_one_is_a_draw_of_the_softmax():
     assert best_slates(LOGITS[None], 1).tolist() == [[2]]
 
 
-def test_the_best_slate_is_in_the_order_of_the_logits_whatever_the_leading_dimensions():
+def test_the_best_slate_is_in_the_order_of_the_logits():
     logits = torch.stack([LOGITS, -LOGITS]).expand(3, 2, 4)
     assert best_slates(logits, 4)[1].tolist() == [[2, 0, 3, 1], [1, 3, 0, 2]]
     assert draw_slates(logits, 2, generator()).shape == (3, 2, 2)
@@ -113,6 +113,6 @@ def test_the_same_seed_draws_the_same_slates():
     assert (first != other).any()
 
 
-def test_entropy_is_the_logarithm_of_as_many_as_are_equally_likely():
+def test_entropy_of_uniform_distributions():
     logits = torch.tensor([[1.0, 1.0, 1.0, 1.0], [2.0, MISSING, 2.0, MISSING], [0.0, MISSING, MISSING, MISSING]])
     torch.testing.assert_close(entropy(logits), torch.tensor([4.0, 2.0, 1.0]).log())

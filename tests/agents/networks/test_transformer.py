@@ -80,7 +80,7 @@ PIECES = st.lists(
 @pytest.mark.parametrize("num_key_heads", [1, 2, 4])
 @given(pieces=PIECES, seed=st.integers(0, 1_000))
 @settings(max_examples=40, deadline=None)
-def test_reading_piece_by_piece_gives_the_states_of_one_pass_over_the_whole(num_key_heads, pieces, seed):
+def test_decoding_in_parts_equals_one_pass(num_key_heads, pieces, seed):
     reading = Decoding(small_transformer(num_key_heads), tokens_of(seed))
     with torch.no_grad():
         for num_new, which in pieces:
@@ -89,7 +89,7 @@ def test_reading_piece_by_piece_gives_the_states_of_one_pass_over_the_whole(num_
 
 @given(before=PIECES, kept=st.lists(st.integers(0, NUM_SESSIONS - 1), min_size=1, unique=True), seed=st.integers(0, 99))
 @settings(max_examples=40, deadline=None)
-def test_sessions_that_are_kept_go_on_as_if_the_others_were_still_there(before, kept, seed):
+def test_selected_sessions_continue_unchanged(before, kept, seed):
     reading = Decoding(small_transformer(), tokens_of(seed))
     with torch.no_grad():
         for num_new, which in before:
@@ -100,14 +100,14 @@ def test_sessions_that_are_kept_go_on_as_if_the_others_were_still_there(before, 
         reading.read([1], [len(kept) - 1])
 
 
-def test_sessions_level_with_each_other_are_read_token_by_token_as_well():
+def test_aligned_sessions_are_decoded_token_by_token():
     reading = Decoding(small_transformer(), tokens_of(0))
     with torch.no_grad():
         for _ in range(LENGTH):
             reading.read([1] * NUM_SESSIONS, None)
 
 
-def test_a_session_that_begins_anew_sees_nothing_of_the_one_before():
+def test_a_restarted_session_does_not_attend_to_the_old_one():
     transformer, old, new = small_transformer(), tokens_of(0), tokens_of(1)
     cache = cache_of(transformer)
     with torch.no_grad():
@@ -119,7 +119,7 @@ def test_a_session_that_begins_anew_sees_nothing_of_the_one_before():
 
 @given(place=st.integers(0, LENGTH - 1), seed=st.integers(0, 1_000))
 @settings(max_examples=30, deadline=None)
-def test_another_token_changes_its_own_state_and_later_ones_and_none_before(place, seed):
+def test_a_token_changes_its_own_and_later_states_only(place, seed):
     transformer, tokens = small_transformer(), tokens_of(seed)
     changed = tokens.clone()
     changed[:, place] += 1.0
@@ -129,7 +129,7 @@ def test_another_token_changes_its_own_state_and_later_ones_and_none_before(plac
     assert (difference[:, place:] > 1e-6).all()
 
 
-def test_the_order_of_earlier_tokens_matters_and_other_sessions_do_not():
+def test_the_order_of_tokens_matters_and_other_sessions_do_not():
     transformer, tokens = small_transformer(num_layers=1), tokens_of(3)  # in one layer only rope can tell it
     with torch.no_grad():
         states = transformer(tokens)
@@ -141,7 +141,7 @@ def test_the_order_of_earlier_tokens_matters_and_other_sessions_do_not():
 
 @given(first=st.integers(0, 20), second=st.integers(0, 20), shift=st.integers(0, 40), seed=st.integers(0, 1_000))
 @settings(max_examples=50, deadline=None)
-def test_the_product_of_two_turned_vectors_depends_on_their_distance_only(first, second, shift, seed):
+def test_rotated_products_depend_on_the_distance_only(first, second, shift, seed):
     rope = small_transformer().rope[None].double()
     vectors = torch.randn(2, 4, generator=torch.Generator().manual_seed(seed)).double()
 
@@ -155,7 +155,7 @@ def test_the_product_of_two_turned_vectors_depends_on_their_distance_only(first,
     torch.testing.assert_close(product(first, second), product(first + shift, second + shift), atol=1e-5, rtol=1e-5)
 
 
-def test_turning_by_hand_and_keeping_lengths():
+def test_rotation_by_hand():
     rope = small_transformer().rope[None]
     x = torch.tensor([1.0, 2.0, 3.0, 4.0])[None, None, None]  # pairs (1, 3) and (2, 4), turned by 1 and by .01 a place
     first, second = torch.tensor(2.0), torch.tensor(0.02)
@@ -169,7 +169,7 @@ def test_turning_by_hand_and_keeping_lengths():
     assert_close(apply_rope(x, rope[:, 9:10]).norm(), x.norm())
 
 
-def test_what_each_part_adds_is_zero_at_the_start_and_still_learns():
+def test_output_projections_start_at_zero_and_are_trained():
     torch.manual_seed(0)
     transformer = Transformer(width=16, num_layers=2, num_heads=2, num_key_heads=1, hidden_width=24, max_tokens=64)
     tokens = tokens_of(0)

@@ -1,0 +1,73 @@
+"""The large model as an agent: probabilities, several scenarios, and continued training."""
+
+import numpy as np
+import pytest
+import torch
+from small_large_models import LENGTH, env_of, network_for
+
+from agents.agent import NotFittedError
+from agents.large_model.agent import LargeModel
+from agents.large_model.worlds import make_env
+
+SMALL = {"batch_sessions": 8, "model_overrides": {"width": 16, "num_heads": 2, "num_key_heads": 2}}
+
+
+@pytest.mark.parametrize("ranking", ["policy", "supervised"])
+def test_log_probabilities_are_those_of_sampled_actions(ranking):
+    env = env_of("single items", 1)
+    agent = LargeModel.from_network(network_for(env), env, ranking=ranking)
+    observations, _ = env.reset(seed=3)
+    number = observations["candidate_items"].shape[1]
+    repeated = {name: np.repeat(part, number, 0) for name, part in observations.items()}
+    probabilities = np.exp(agent.log_probabilities(repeated, np.arange(number)))
+    assert probabilities.sum() == pytest.approx(1.0)
+    many = {name: np.repeat(part, 4_000, 0) for name, part in observations.items()}
+    actions, _ = agent.predict(many, deterministic=False)
+    shares = np.bincount(actions, minlength=number) / len(actions)
+    np.testing.assert_allclose(shares, probabilities, atol=0.03)
+    best, _ = agent.predict(observations)
+    assert best[0] == probabilities.argmax()
+
+
+def test_log_probabilities_may_be_asked_for_before_or_after_acting():
+    env = env_of("slates", 3)
+    agent = LargeModel.from_network(network_for(env), env)
+    observations, _ = env.reset(seed=3)
+    state = None
+    for _ in range(3):
+        actions, state = agent.predict(observations, state, deterministic=False)
+        after = agent.log_probabilities(observations, actions, state)
+        np.testing.assert_array_equal(agent.log_probabilities(observations, actions, state), after)
+        observations, *_ = env.step(actions)
+        before = agent.log_probabilities(observations, actions, state)
+        _, state = agent.predict(observations, state)
+        np.testing.assert_array_equal(agent.log_probabilities(observations, actions, state), before)
+
+
+def test_several_scenarios_are_trained_side_by_side():
+    envs = [env_of(name, 4) for name in ("single items", "warm users")]
+    agent = LargeModel("micro", envs, **SMALL).learn(4 * LENGTH)
+    assert agent.network.schema.domains == ("Video", "Music")
+    assert agent.env is envs[0]
+
+
+def test_learning_again_continues_the_training():
+    agent = LargeModel("micro", env_of("single items", 4), **SMALL).learn(4 * LENGTH)
+    network, steps = agent.network, agent.num_timesteps
+    before = {name: weight.clone() for name, weight in network.named_parameters()}
+    agent.learn(4 * LENGTH)
+    assert agent.network is network
+    assert agent.num_timesteps >= steps + 4 * LENGTH
+    assert any(not torch.equal(weight, before[name]) for name, weight in network.named_parameters())
+
+
+def test_an_untrained_agent_and_unknown_settings_are_refused():
+    env = make_env("recsim_env/Video-v0", 2)
+    with pytest.raises(NotFittedError):
+        LargeModel("tiny", env).predict(env.reset(seed=0)[0])
+    with pytest.raises(ValueError, match="colour"):
+        LargeModel("tiny", env, colour=1)
+    with pytest.raises(ValueError, match="preset='huge': must be one of"):
+        LargeModel("huge", env)
+    with pytest.raises(ValueError, match="ranking='best': must be one of"):
+        LargeModel("tiny", env, ranking="best")
