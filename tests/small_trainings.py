@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import probe_compact_env  # noqa: F401  (registers the ids)
 import torch
 from probe_environments import PROBES
 from small_large_models import steps_of
