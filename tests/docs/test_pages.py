@@ -76,9 +76,7 @@ def test_the_guide_to_user_models_lists_every_function_that_can_be_replaced():
 @pytest.mark.parametrize("suite", ["standard", "headline"])
 def test_scores_in_the_readme_are_those_of_the_committed_reports(suite):
     report = (CHECKOUT / "benchmarks" / "results" / suite / "report.md").read_text("utf-8")
-    scores: dict[str, str] = {}  # of each agent, in the first table that has it
-    for agent, score in re.findall(r"^\| (?:\d+\. )?([\w-]+) \|(?: [a-z]+ \|)? (-?\d\.\d\d)\b", report, re.MULTILINE):
-        scores.setdefault(agent, score)
+    scores = dict(re.findall(r"^\| +\d* \| ([\w-]+) \| [a-z]+ \| (-?\d\.\d\d)\b", report, re.MULTILINE))
     column = ["standard", "headline"].index(suite)
     table = rows_of(README.split("## Results")[1], r"[a-z-]+")
     stated = {agent: columns.split(" | ")[column].strip() for agent, columns in table.items() if agent != "agent"}
