@@ -1,6 +1,6 @@
 """A world small enough to compute by hand: three candidates, three interest factors, two topics, creators and moods.
 
-All tests share these sizes, because each new set of sizes is compiled anew.
+All tests share these sizes, because each new set of sizes is compiled again.
 """
 
 import numpy as np

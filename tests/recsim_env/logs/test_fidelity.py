@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 def made_log(
     num_users: int = 300, num_items: int = 200, taste: float = 0.8, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A log in stars that are hardly rounded: sd .4 of user bias, .6 of item bias, taste of two factors."""
+    """A log with sd 0.4 of user bias, 0.6 of item bias, and two factors of taste."""
     generator = np.random.default_rng(seed)
     popularity = np.linspace(0.05, 0.5, num_items)
     users, items = np.nonzero(generator.random((num_users, num_items)) < popularity)
@@ -39,13 +39,13 @@ def made() -> LogStatistics:
 # Closed forms
 
 
-def test_the_gini_of_equal_counts_is_zero_and_of_one_winner_nearly_one() -> None:
+def test_the_gini_coefficient_of_equal_counts_is_0_and_of_one_winner_nearly_1() -> None:
     assert fidelity.gini(np.full(10, 7)) == pytest.approx(0)
     assert fidelity.gini(np.array([0, 0, 0, 12])) == pytest.approx(3 / 4)
     assert fidelity.gini(np.array([1, 3])) == pytest.approx(1 / 4)
 
 
-def test_jensen_shannon_is_zero_for_equals_and_one_bit_for_strangers() -> None:
+def test_jensen_shannon_is_0_for_equal_and_1_bit_for_disjoint_distributions() -> None:
     p = np.array([0.2, 0.3, 0.5])
     assert fidelity.jensen_shannon(p, p) == pytest.approx(0)
     assert fidelity.jensen_shannon(np.array([1.0, 0.0]), np.array([0.0, 1.0])) == pytest.approx(1)
@@ -68,7 +68,7 @@ def test_the_kolmogorov_smirnov_distance_is_the_largest_gap() -> None:
 # Statistics of made logs
 
 
-def test_variance_components_recover_the_spreads_that_made_a_log() -> None:
+def test_variance_components_recover_the_parameters_of_a_synthetic_log() -> None:
     generator = np.random.default_rng(2)
     num_users, num_items = 1_000, 800
     density = np.outer(np.linspace(0.02, 0.3, num_users), np.linspace(0.02, 1.0, num_items))
@@ -93,7 +93,7 @@ def test_user_means_and_deviations_are_those_of_each_user() -> None:
     assert measured.ratings_per_user.tolist() == [2, 3, 1]
 
 
-def test_taste_shows_in_the_spectrum_and_in_the_gain_of_factors_and_noise_does_not(
+def test_tastes_raise_the_spectrum_and_the_gain_of_factors_and_noise_does_not(
     made: LogStatistics,
 ) -> None:
     without = log_statistics(*made_log(taste=0.0))
@@ -103,7 +103,7 @@ def test_taste_shows_in_the_spectrum_and_in_the_gain_of_factors_and_noise_does_n
     assert abs(without.factorization_gain) < 0.015
 
 
-def test_users_who_keep_to_one_genre_have_more_alike_items_than_chance() -> None:
+def test_users_of_one_genre_have_more_similar_items_than_chance() -> None:
     users, items = (each.ravel() for each in np.indices((40, 20)))
     topics = np.eye(2)[np.arange(20) % 2]
     generator = np.random.default_rng(0)
@@ -136,7 +136,7 @@ def test_statistics_depend_on_neither_the_names_nor_the_order_of_the_rows(made: 
         assert getattr(other, name) == pytest.approx(getattr(made, name), rel=0.2)
 
 
-def test_ratings_that_are_none_are_refused() -> None:
+def test_invalid_ratings_are_refused() -> None:
     with pytest.raises(ValueError, match="from 0 to 5"):
         log_statistics(np.array([0, 1]), np.array([0, 1]), np.array([0, 5]))
     with pytest.raises(ValueError, match="2 users, 1 items, 2 ratings"):
@@ -241,7 +241,7 @@ def real_world(real_log: RatingsLog) -> FittedWorld:
     return fit_ratings(real_log)
 
 
-def test_the_statistics_of_movielens_are_those_found_before(real_statistics: LogStatistics) -> None:
+def test_the_statistics_of_movielens_are_the_published_ones(real_statistics: LogStatistics) -> None:
     """Against figures measured by another program; the standard deviations by another estimator."""
     real = real_statistics
     np.testing.assert_allclose(real.rating_shares, [0.061, 0.114, 0.272, 0.342, 0.212], atol=0.0006)
@@ -275,7 +275,7 @@ def test_ratings_simulated_on_the_pairs_of_movielens_are_like_the_real_ones(
     assert all(each.is_close for each in comparisons), table(comparisons)
 
 
-def test_films_shown_at_random_are_rated_below_those_people_chose(real_world: FittedWorld) -> None:
+def test_films_shown_at_random_are_rated_below_chosen_ones(real_world: FittedWorld) -> None:
     generator = np.random.default_rng(0)
     users, items = (generator.integers(len(ids), size=100_000) for ids in (real_world.user_ids, real_world.item_ids))
     assert real_world.rate(users, items, generator).mean() == pytest.approx(3.53 - 0.35, abs=0.1)

@@ -146,7 +146,7 @@ def test_ridge_by_group_is_the_posterior_of_each_group_alone() -> None:
         covariance = np.linalg.inv(design[own].T @ design[own] + np.diag(precision))
         mean = covariance @ (design[own].T @ target[own] + precision * prior[group])
         np.testing.assert_allclose(found[group], mean)
-    np.testing.assert_allclose(found[2], prior[2])  # nobody's rows: the prior
+    np.testing.assert_allclose(found[2], prior[2])  # a group without rows: the prior
     draws = np.array([ridge_by_group(grouping, design, target, precision, prior, generator)[1] for _ in range(4_000)])
     np.testing.assert_allclose(draws.mean(0), found[1], atol=0.05)
     np.testing.assert_allclose(np.cov(draws.T), covariance, atol=0.05)

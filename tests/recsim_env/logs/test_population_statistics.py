@@ -94,7 +94,7 @@ def test_taste_quality_and_bias_keep_their_spread_and_appeal_its_correlation(
     np.testing.assert_allclose(spectrum, expected, rtol=0.1)
 
 
-def test_content_tells_of_drawn_items_what_it_tells_of_real_ones(
+def test_content_predicts_drawn_items_as_well_as_real_ones(
     world: FittedWorld, statistics: PopulationStatistics
 ) -> None:
     items = draw_items(statistics, MANY, np.random.default_rng(2))
@@ -108,7 +108,7 @@ def test_content_tells_of_drawn_items_what_it_tells_of_real_ones(
         np.testing.assert_allclose(correlations(items.item_features, drawn), expected, atol=0.07)
 
 
-def test_genres_keep_their_shares_their_company_and_every_item_has_one(
+def test_genres_keep_shares_and_correlations_and_every_item_has_one(
     world: FittedWorld, statistics: PopulationStatistics
 ) -> None:
     items = draw_items(statistics, MANY, np.random.default_rng(3))
@@ -141,7 +141,7 @@ def test_numbers_keep_their_distribution_however_skewed(world: FittedWorld, stat
     assert np.abs(items.item_features).max() <= 1.0
 
 
-def test_users_have_one_category_each_with_its_own_people_and_tastes(
+def test_users_have_one_category_with_its_profiles_and_interests(
     world: FittedWorld, statistics: PopulationStatistics
 ) -> None:
     users = draw_users(statistics, MANY, np.random.default_rng(5))
@@ -173,9 +173,7 @@ def test_the_same_generator_gives_the_same_draw_and_another_another(
     assert draw_items(statistics, 1, np.random.default_rng(0)).quality.shape == (1,)
 
 
-def test_statistics_survive_the_file_to_six_digits_and_take_no_titles_along(
-    tmp_path: Path, statistics: PopulationStatistics
-) -> None:
+def test_saved_statistics_keep_six_digits_and_hold_no_titles(tmp_path: Path, statistics: PopulationStatistics) -> None:
     path = tmp_path / "statistics.json"
     save_statistics(statistics, path)
     text = path.read_text()
@@ -221,7 +219,7 @@ def test_damaged_statistics_are_refused_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_text_that_is_no_json_and_a_missing_file_are_told_apart(tmp_path: Path) -> None:
+def test_invalid_json_and_a_missing_file_have_different_errors(tmp_path: Path) -> None:
     for text in ("half of {", "[" * 100_000):
         (tmp_path / "a.json").write_text(text)
         with pytest.raises(ValueError, match="not population statistics"):

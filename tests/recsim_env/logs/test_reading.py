@@ -18,7 +18,7 @@ def write(path: Path, text: str) -> Path:
 
 
 def write_movielens(folder: Path) -> Path:
-    """A folder in the form of MovieLens-100K, with invented films and people."""
+    """A folder in the form of MovieLens-100K, with invented films and users."""
     folder.mkdir()
     (folder / "u.data").write_text("2\t10\t5\t100\n1\t9\t3\t200\n1\t10\t1\t300\n2\t3\t4\t300\n")
     flags = {"3": [1], "9": [0], "10": [5, 8]}  # 0 is `unknown`
@@ -86,7 +86,7 @@ def test_item_descriptions_become_topics_and_scaled_features(tmp_path: Path) -> 
     np.testing.assert_allclose(log.item_features, expected)
 
 
-def test_a_movielens_folder_is_read_with_genres_years_and_people(tmp_path: Path) -> None:
+def test_a_movielens_folder_is_read_with_genres_years_and_users(tmp_path: Path) -> None:
     log = read_log(write_movielens(tmp_path / "ml-100k"))
     assert log.source == "ml-100k"
     assert log.item_ids.tolist() == ["10", "9", "3"]
@@ -123,7 +123,7 @@ def test_a_movielens_folder_is_read_with_genres_years_and_people(tmp_path: Path)
         (HEADER + "ann,x,5,10\nbob,x,4,20\n", "2 users and 1 items"),
     ],
 )
-def test_a_log_that_is_not_as_it_must_be_is_refused_with_its_line(tmp_path: Path, text: str, message: str) -> None:
+def test_an_invalid_log_is_refused_with_its_line(tmp_path: Path, text: str, message: str) -> None:
     path = write(tmp_path / "log.csv", text)
     with pytest.raises(ValueError, match=message) as caught:
         read_log(path)
@@ -147,7 +147,7 @@ def test_text_in_another_encoding_is_refused_with_its_line(tmp_path: Path) -> No
         ("item,price\nother,1\n", "describes none of the items"),
     ],
 )
-def test_item_descriptions_that_are_not_as_they_must_be_are_refused(tmp_path: Path, items: str, message: str) -> None:
+def test_invalid_item_descriptions_are_refused(tmp_path: Path, items: str, message: str) -> None:
     log = write(tmp_path / "log.csv", HEADER + GOOD_ROWS)
     with pytest.raises(ValueError, match=message):
         read_log(log, write(tmp_path / "items.csv", items))
@@ -168,7 +168,7 @@ def test_a_rated_item_that_movielens_does_not_list_is_refused(tmp_path: Path) ->
         read_log(folder)
 
 
-def test_reading_needs_nothing_but_the_three_files(tmp_path: Path) -> None:
+def test_reading_needs_only_the_three_files(tmp_path: Path) -> None:
     folder = write_movielens(tmp_path / "ml-100k")
     shutil.copytree(folder, tmp_path / "copy")
     (tmp_path / "copy" / "extra").write_text("ignored")
@@ -197,7 +197,7 @@ def test_a_log_is_fitted_once_and_again_when_it_changes(tmp_path: Path, monkeypa
     assert len(load_or_fit(path).user_ids) == 3
 
 
-def test_the_log_is_looked_for_where_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_log_is_searched_where_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)

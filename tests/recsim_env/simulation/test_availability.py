@@ -1,4 +1,4 @@
-"""Items that come and go, and what is drawn from the shelf."""
+"""Items that come and go, and which candidates are drawn."""
 
 import gymnasium
 import numpy as np
@@ -12,7 +12,7 @@ from recsim_env.simulation.records import NO_ITEM
 UNLIKELY = 1e-4  # seeds are fixed: a test that passes once passes always
 
 
-def test_candidates_are_always_on_the_shelf_and_so_was_all_that_was_shown(scenario_name):
+def test_candidates_and_shown_items_are_available(scenario_name):
     envs = gymnasium.make_vec(f"recsim_env/{scenario_name}Slate-v0", 50)
     envs.reset(seed=4)
     items, simulator = envs.simulator.world.item_records, envs.simulator
@@ -45,7 +45,7 @@ def test_items_arrive_and_retire_while_the_session_runs():
         patience_gain=0.0,
         patience_skip=0.0,
     )
-    simulator.sessions["start_step"] = 0  # platform time 0, before the shelf is full
+    simulator.sessions["start_step"] = 0  # platform time 0, before the first items retire
     simulator.sessions["first_item"], simulator.sessions["end_item"] = 0, 2
     available = []
     for _ in range(5):
@@ -55,8 +55,8 @@ def test_items_arrive_and_retire_while_the_session_runs():
     assert available == [[1], [1, 2], [1, 2, 3], [1, 2, 3], [1, 2, 3]]
 
 
-def draw_anew(num_items: int, num_sessions: int, **options):
-    """Sessions in which each has drawn its candidates of `num_items` items on the shelf by a world seed of its own."""
+def candidates_of(num_items: int, num_sessions: int, **options):
+    """Sessions in which each has drawn its candidates of `num_items` available items by a world seed of its own."""
     simulator = make_simulator(
         num_sessions=num_sessions,
         quality=[0.0] * num_items,
@@ -70,8 +70,8 @@ def draw_anew(num_items: int, num_sessions: int, **options):
 
 
 @pytest.mark.parametrize("num_items", [1, 2, 3, 4, 5, 7, 50])
-def test_candidates_are_distinct_and_every_item_is_equally_likely_in_every_place(num_items):
-    simulator = draw_anew(num_items, 30_000)
+def test_candidates_are_distinct_and_uniform_in_every_position(num_items):
+    simulator = candidates_of(num_items, 30_000)
     for _ in range(2):  # at the beginning and after a step
         drawn = np.sort(simulator.sessions["candidates"], 1)
         assert ((np.diff(drawn, axis=1) > 0) | (drawn[:, 1:] == NO_ITEM)).all()
@@ -86,7 +86,7 @@ def test_candidates_are_distinct_and_every_item_is_equally_likely_in_every_place
         simulator.step(np.zeros((len(simulator), 1), np.int64))
 
 
-def test_every_item_of_a_long_shelf_is_equally_likely_among_many_candidates():
+def test_many_candidates_of_many_available_items_are_uniform():
     overrides = {"catalog": {"num_items": 90, "arrivals_per_step": 0.0}}
     envs = gymnasium.make_vec("recsim_env/Video-v0", 20_000, overrides=overrides)
     envs.reset(seed=0)
@@ -123,13 +123,13 @@ def test_a_share_of_the_candidates_is_new_when_enough_new_items_are_there(share,
         released = items["release_step"][sessions["candidates"]]
         num_new = (now - released < 60).sum(1)
         all_numbers.append(num_new)
-        on_shelf = (items["release_step"] <= now) & (now - items["release_step"] < 60)
+        available = (items["release_step"] <= now) & (now - items["release_step"] < 60)
         if expected is not None:
-            assert (num_new == np.minimum(expected, on_shelf.sum(1))).all()
+            assert (num_new == np.minimum(expected, available.sum(1))).all()
         assert (sessions["candidates"] != NO_ITEM).all()
         assert all(len(set(row)) == 20 for row in sessions["candidates"].tolist())
         envs.step(actions)
-    if expected is None:  # as many as there are on the shelf of 800 steps
+    if expected is None:  # as many as there are in the catalogue, with a lifetime of 800 steps
         assert np.mean(all_numbers) == pytest.approx(20 * 60 / 800, abs=0.2)
 
 
@@ -143,9 +143,9 @@ def test_a_share_of_the_candidates_is_new_when_enough_new_items_are_there(share,
         ((1, 1, 1, 1, 1, 1), 0.0, 3),
     ],
 )
-def test_new_and_old_items_stand_in_for_each_other_and_are_equally_likely_among_their_own(ages, share, num_new):
+def test_new_and_old_items_replace_missing_ones_of_the_other_kind_uniformly(ages, share, num_new):
     ages = np.array(ages)
-    simulator = draw_anew(6, 30_000, release=10 - ages, new_item_share=share, new_item_age=5)
+    simulator = candidates_of(6, 30_000, release=10 - ages, new_item_share=share, new_item_age=5)
     sessions = simulator.sessions
     assert (sessions["start_step"] + sessions["step"] <= 10).all()
     sessions["start_step"] = 9
@@ -162,18 +162,19 @@ def test_new_and_old_items_stand_in_for_each_other_and_are_equally_likely_among_
             assert stats.chisquare(kind).pvalue > UNLIKELY
 
 
-def test_repeats_are_drawn_from_what_was_consumed_and_is_still_on_the_shelf():
-    simulator = draw_anew(40, 20_000, repeat_share=0.67, choice_intercept=-CERTAIN)  # two of three
-    library = np.full(16, NO_ITEM)
-    library[:6] = [3, 9, 3, 14, 20, 31]
-    simulator.sessions["recent_items"], simulator.sessions["first_item"] = library, 5  # 3 is no more on the shelf
+def test_repeats_are_recently_consumed_items_that_are_still_available():
+    simulator = candidates_of(40, 20_000, repeat_share=0.67, choice_intercept=-CERTAIN)  # two of three
+    recent_items = np.full(16, NO_ITEM)
+    recent_items[:6] = [3, 9, 3, 14, 20, 31]
+    simulator.sessions["recent_items"] = recent_items
+    simulator.sessions["first_item"] = 5  # item 3 is not available any more
     simulator.step(np.zeros((20_000, 1), np.int64))
     drawn = simulator.sessions["candidates"]
     assert (np.diff(np.sort(drawn, 1), axis=1) > 0).all()
     assert drawn.min() >= 5
     is_repeat = np.isin(drawn, [9, 14, 20, 31])
     assert (is_repeat.sum(1) >= 2).all()
-    assert is_repeat.mean() < 0.75  # the rest is drawn from the shelf as ever
+    assert is_repeat.mean() < 0.75  # the rest is drawn from all available items
     for place in range(3):
         assert is_repeat[:, place].mean() == pytest.approx(is_repeat.mean(), abs=0.015)
     other = drawn[~is_repeat]
@@ -182,13 +183,13 @@ def test_repeats_are_drawn_from_what_was_consumed_and_is_still_on_the_shelf():
     assert (counts > 0).sum() == 31
 
 
-def test_without_a_library_there_are_no_repeats_to_draw():
-    simulator = draw_anew(40, 5_000, repeat_share=1.0)
+def test_without_consumed_items_there_are_no_repeats():
+    simulator = candidates_of(40, 5_000, repeat_share=1.0)
     counts = np.bincount(simulator.sessions["candidates"].ravel(), minlength=40)
     assert stats.chisquare(counts).pvalue > UNLIKELY
 
 
-def test_people_and_moments_are_drawn_uniformly():
+def test_users_and_start_times_are_uniform():
     envs = gymnasium.make_vec("recsim_env/Video-v0", 30_000)
     envs.reset(seed=0)
     sessions, world = envs.simulator.sessions, envs.simulator.world

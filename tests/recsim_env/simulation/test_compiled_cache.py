@@ -1,4 +1,4 @@
-"""Compiled code on the disk: what is stale is thrown away, and nobody runs what was compiled for something else."""
+"""Compiled code on the disk: stale entries are deleted, and no process runs code compiled for other records."""
 
 import os
 import subprocess
@@ -24,7 +24,7 @@ def compiled_in(folder) -> set[str]:
     return {path.stem for path in (folder / "__pycache__").glob("*.nbi")}
 
 
-def test_what_was_compiled_before_the_last_change_of_any_source_is_dropped(tmp_path):
+def test_cache_entries_older_than_any_source_file_are_dropped(tmp_path):
     make_package(tmp_path, source_a=50, source_b=20, stale=30, fresh=10)
     drop_stale_cache(tmp_path)
     assert compiled_in(tmp_path) == {"fresh"}

@@ -114,20 +114,20 @@ def step_with_dial(user_model: UserModel, dial: int, value: float, **world):
 
 
 @pytest.mark.parametrize(("value", "expected"), [(CERTAIN, 1.0), (-CERTAIN, 0.0)])
-def test_an_own_affinity_is_what_users_choose_by(parts, value, expected):
+def test_users_choose_by_a_custom_affinity(parts, value, expected):
     (outcomes, _), (plain, _) = step_with_dial(parts, AFFINITY, value)
     assert (outcomes["click"] * 3 == expected).all()
     assert 0.3 < plain["click"].mean() * 3 < 0.95
 
 
-def test_an_own_affinity_is_what_users_consume_and_rate_by(parts):
+def test_users_consume_and_rate_by_a_custom_affinity(parts):
     (outcomes, _), _ = step_with_dial(parts, AFFINITY, CERTAIN)
     assert outcomes["rating"] * 3 == pytest.approx(5.0)
     assert outcomes["consumption"] * 3 == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(("value", "expected"), [(CERTAIN, 1.0), (-CERTAIN, 0.0)])
-def test_an_own_choice_utility_decides_whether_something_is_chosen_and_nothing_else(parts, value, expected):
+def test_a_custom_choice_utility_affects_choices_only(parts, value, expected):
     (outcomes, _), _ = step_with_dial(parts, UTILITY, value)
     assert (outcomes["click"] * 3 == expected).all()
     if expected:
@@ -135,7 +135,7 @@ def test_an_own_choice_utility_decides_whether_something_is_chosen_and_nothing_e
         assert outcomes["consumption"].max() * 3 < 0.95
 
 
-def test_an_own_rating_is_rewarded_and_remembered(parts):
+def test_a_custom_rating_is_rewarded_and_part_of_the_history(parts):
     (outcomes, sessions), (plain, _) = step_with_dial(parts, STARS, 2.5, rating_probability=1.0)
     assert (outcomes["click"] == plain["click"]).all()
     assert outcomes["rating"] * 3 == pytest.approx(2.5 * 3 * np.array(plain["click"]))
@@ -143,7 +143,7 @@ def test_an_own_rating_is_rewarded_and_remembered(parts):
     assert set(np.unique(sessions["history_feedback"][:, :, 3])) == {0.0, 2.5}
 
 
-def test_an_own_change_of_the_user_is_the_one_that_happens(parts):
+def test_a_custom_change_replaces_the_default(parts):
     (outcomes, sessions), (_, plain) = step_with_dial(parts, TRUST, 0.375)
     is_chosen = outcomes["click"] > 0.0
     assert 20 < is_chosen.sum() < HALF
@@ -152,7 +152,7 @@ def test_an_own_change_of_the_user_is_the_one_that_happens(parts):
     assert sessions["interests"].tobytes() == plain["interests"].tobytes()  # the package's version, called inside
 
 
-def test_users_leave_when_an_own_function_says_so_and_not_before(parts):
+def test_users_leave_exactly_when_a_custom_function_says_so(parts):
     plain = make_simulator(num_sessions=2, patience=0.1, patience_skip=1.0, choice_intercept=-CERTAIN)
     mine = with_custom_user_models(plain, parts)
     mine.sessions["custom"][1, LAST_STEP] = 4.0
@@ -167,7 +167,7 @@ def test_users_leave_when_an_own_function_says_so_and_not_before(parts):
 
 
 @pytest.mark.parametrize("slot", [0, 1, 2])
-def test_an_own_choice_is_the_one_that_is_made(wholes, slot):
+def test_a_custom_choice_replaces_the_default(wholes, slot):
     (outcomes, sessions), _ = step_with_dial(wholes, SLOT, slot + 1.0)
     assert (outcomes["click"] * 3 == 1.0).all()
     clicks = sessions["history_feedback"][:, :3, 1]
@@ -175,7 +175,7 @@ def test_an_own_choice_is_the_one_that_is_made(wholes, slot):
     assert (outcomes["rating"] > 0.0).all()
 
 
-def test_an_own_response_is_the_one_that_is_given(wholes):
+def test_a_custom_response_replaces_the_default(wholes):
     (outcomes, _), (plain, _) = step_with_dial(wholes, STARS, 4.5)
     is_chosen = np.array(plain["click"]) > 0.0
     assert 20 < is_chosen.sum() < HALF
@@ -191,7 +191,7 @@ def message_of(**functions) -> str:
 
 
 @pytest.mark.parametrize("name", ["leaves", "_utility", "normal", "stars", "math", "NUM_RECENT_ITEMS"])
-def test_an_unknown_name_is_refused_with_the_names_that_there_are(name):
+def test_an_unknown_function_name_is_refused_with_the_valid_names(name):
     message = message_of(**{name: dialled_leaving})
     assert message.startswith(f"UserModel({name}=...): unknown; ")
     assert message.endswith(f"ust be one of {', '.join(REPLACEABLE)}")
@@ -217,12 +217,12 @@ def test_an_unknown_name_is_refused_with_the_names_that_there_are(name):
     ],
     ids=lambda wrong: getattr(wrong, "__name__", type(wrong).__name__),  # no addresses
 )
-def test_what_is_no_function_of_the_same_arguments_is_refused_with_these(wrong):
+def test_a_function_with_other_arguments_is_refused(wrong):
     assert message_of(has_left=wrong).endswith(": must be a function of (session, p)")
     assert message_of(draw_rating=wrong).endswith(": must be a function of (session, item, affinity, p)")
 
 
-def test_annotations_and_defaults_are_no_other_arguments():
+def test_annotations_and_defaults_of_arguments_do_not_matter():
     def annotated(session: np.void, p: np.void = None) -> bool:
         return False
 
@@ -257,6 +257,6 @@ def test_the_example_of_the_page_runs_as_it_stands_and_is_short(tmp_path):
     assert 0.0 < left < 0.2
 
 
-def test_the_page_says_how_many_own_numbers_there_are():
+def test_the_page_gives_the_number_of_custom_numbers():
     assert NUM_CUSTOM == 8
     assert "eight numbers" in PAGE

@@ -103,7 +103,7 @@ def test_each_lane_of_a_vector_env_is_the_single_env_with_its_seed():
             assert same(observation, lane_of(rows[step + 1], lane))
 
 
-def test_a_single_env_goes_on_as_long_as_custom_users_stay():
+def test_a_single_env_lasts_as_long_as_custom_users_stay():
     env = gymnasium.make(VIDEO_ID, user_model=LOVERS, session_length=40).unwrapped
     env.reset(seed=0)
     env.simulator.sessions["patience"] = -1.0  # which means nothing to these users
@@ -124,7 +124,7 @@ def test_two_threads_do_what_one_does():
     assert one.simulator.sessions.tobytes() == two.simulator.sessions.tobytes()
 
 
-def test_own_numbers_begin_at_0_keep_what_is_written_and_begin_anew_with_the_next_user():
+def test_custom_numbers_start_at_0_for_each_user_and_keep_their_values():
     envs = make(64)
     envs.reset(seed=0)
     own = envs.simulator.sessions["custom"]
@@ -145,7 +145,7 @@ def test_own_numbers_begin_at_0_keep_what_is_written_and_begin_anew_with_the_nex
     assert num_chosen.max() > 3.0
 
 
-def test_own_numbers_are_part_of_the_state_that_is_saved_and_restored():
+def test_custom_numbers_are_part_of_a_saved_state():
     envs = make(8)
     envs.reset(seed=0)
     actions = random_actions(envs.action_space, np.random.default_rng(3), 40)
@@ -161,7 +161,7 @@ def test_own_numbers_are_part_of_the_state_that_is_saved_and_restored():
     assert same([envs.step(action) for action in actions[10:]], first)
 
 
-def test_the_platform_has_seen_of_each_item_what_custom_users_make_of_it():
+def test_item_statistics_follow_the_custom_user_model():
     simulator = make(1).simulator
     topic = simulator.world.item_records["topics"][:, 0]
     oldest = simulator.world.item_statistics[-1].astype(float)
@@ -175,7 +175,7 @@ def test_the_platform_has_seen_of_each_item_what_custom_users_make_of_it():
     assert 0.9 < error.std() < 1.1
 
 
-def test_the_latent_state_and_the_myopic_oracle_expect_what_custom_users_do():
+def test_latent_state_and_myopic_oracle_follow_the_custom_user_model():
     envs = make(50)
     observations, _ = envs.reset(seed=4)
     latent = envs.latent_state()
@@ -187,7 +187,7 @@ def test_the_latent_state_and_the_myopic_oracle_expect_what_custom_users_do():
     assert (oracle.act(observations, np.ones(50, bool)) == expected.argmax(1)).all()
 
 
-def test_the_foresight_oracle_looks_through_custom_user_models():
+def test_the_lookahead_oracle_uses_a_custom_user_model():
     envs = make(50)
     observations, _ = envs.reset(seed=5)
     topic = envs.latent_state()["candidate_factors"][:, :, 0]
@@ -196,7 +196,7 @@ def test_the_foresight_oracle_looks_through_custom_user_models():
     assert (oracle.act(observations, np.ones(50, bool)) == topic.argmax(1)).all()
 
 
-def test_the_planning_oracle_foresees_that_custom_users_leave_after_what_they_love_most():
+def test_the_planning_oracle_predicts_that_custom_users_leave():
     envs = make(12, session_length=12)
     planner = PlanningOracle(num_futures=6, num_options=1_000)  # foresight, which knows our users alone, ranks badly
     myopic, planned = (evaluate(agent, envs, seed=6) for agent in (LookaheadOracle(), planner))
@@ -205,7 +205,7 @@ def test_the_planning_oracle_foresees_that_custom_users_leave_after_what_they_lo
     assert planned.returns.mean() > 2.0 * myopic.returns.mean()
 
 
-def test_the_logged_visit_of_a_warm_user_is_one_of_custom_user_models():
+def test_logged_visits_follow_the_custom_user_model():
     envs = make(100, overrides={"population": {"warm_share": 1.0}, "behaviour": {"rating_probability": 1.0}})
     envs.reset(seed=7)
     sessions, topics = envs.simulator.sessions, envs.simulator.world.item_records["topics"]

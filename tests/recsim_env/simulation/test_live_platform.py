@@ -10,7 +10,7 @@ from recsim_env.simulation.observation import CANDIDATE_COLUMNS, FEEDBACK
 
 VIDEO_ID = "recsim_env/Video-v0"
 SHORT_ERA = {"catalog": {"num_items": 120, "item_lifetime": 30}}
-"""Changes that leave an era of some ninety steps."""
+"""Overrides with about ninety steps until the restart."""
 
 
 def make_vec(num_envs: int, env_id: str = VIDEO_ID, **options):
@@ -30,7 +30,7 @@ def test_lanes_share_a_clock_that_goes_on_when_sessions_end():
             assert infos["final_obs"][lane]["time"] == began + step + 1
         num_ends += is_over.sum()
         starts = envs.simulator.sessions["start_step"]
-        assert (starts[is_over] == began + step + 1).all()  # the next visitor comes now
+        assert (starts[is_over] == began + step + 1).all()  # the next user comes now
     assert num_ends > 40
 
 
@@ -71,7 +71,7 @@ def test_counts_are_those_of_what_was_shown_and_answered_by_all(env_id):
 
 
 def statistics_of(simulator, lane: int, item: int) -> list[float]:
-    """Impressions, click rate and mean rating in stars of a candidate, as a lane sees them."""
+    """Impressions, click rate and mean rating of a candidate, as a lane sees them."""
     rows = simulator.observe("dict")["candidates"][lane].reshape(simulator.layout.candidates_shape)
     row = rows[simulator.sessions["candidates"][lane].tolist().index(item)].astype(np.float64)
     known = dict(zip(CANDIDATE_COLUMNS, row[-len(CANDIDATE_COLUMNS) :], strict=True))
@@ -114,7 +114,7 @@ def test_sessions_that_are_not_live_see_nothing_of_each_other():
 # Eras
 
 
-def test_the_end_of_an_era_cuts_all_sessions_off_and_the_next_begins_with_nothing_counted():
+def test_the_last_step_truncates_all_sessions_and_a_restart_has_no_counts():
     envs = make_vec(12, overrides=SHORT_ERA, observation="compact")
     observations, _ = envs.reset(seed=0)
     world = envs.simulator.world
@@ -124,7 +124,7 @@ def test_the_end_of_an_era_cuts_all_sessions_off_and_the_next_begins_with_nothin
         clocks.append(int(observations["time"][0, 0]))
         counted = envs.simulator.live_platform.counts.sum()
         observations, _, terminated, truncated, infos = envs.step(actions)
-        if observations["time"][0, 0] != clocks[-1] + 1:  # an era is over
+        if observations["time"][0, 0] != clocks[-1] + 1:  # the platform has restarted
             assert (terminated ^ truncated).all()
             assert truncated.any()
             assert infos["_final_obs"].all()
@@ -139,7 +139,7 @@ def test_the_end_of_an_era_cuts_all_sessions_off_and_the_next_begins_with_nothin
     assert np.diff(eras).tolist() == [first + number - 1 + 50 - first] * (len(eras) - 1)
 
 
-def test_a_single_env_on_a_live_platform_is_cut_off_at_the_end_of_an_era():
+def test_a_single_env_on_a_live_platform_is_truncated_at_the_last_step():
     env = gymnasium.make(VIDEO_ID, live_platform=True, overrides=SHORT_ERA, observation="compact").unwrapped
     observation, _ = env.reset(seed=0)
     first = int(observation["time"][0])
@@ -159,7 +159,7 @@ def test_a_single_env_on_a_live_platform_is_cut_off_at_the_end_of_an_era():
     assert not env.simulator.live_platform.counts.any()
 
 
-def test_seeds_for_all_lanes_begin_a_new_era_and_other_resets_do_not():
+def test_seeds_for_all_lanes_restart_the_platform_and_other_resets_do_not():
     envs = make_vec(4, observation="compact")
     first, _ = envs.reset(seed=0)
     for _ in range(7):

@@ -1,4 +1,4 @@
-"""Points in content space: matched to the nearest candidate, or to the nearest of all items on the shelf."""
+"""Points in content space: matched to the nearest candidate, or to the nearest available item."""
 
 import time
 
@@ -48,23 +48,23 @@ def test_the_content_of_a_candidate_picks_that_candidate(scenario_name, variant)
     assert same(by_content.step(features[candidates[place]]), by_index.step(place))
 
 
-# On the whole shelf
+# Among all available items
 
 
-def on_shelf(simulator, n: int) -> np.ndarray:
+def available_in(simulator, n: int) -> np.ndarray:
     session, items = simulator.sessions[n], simulator.world.item_records
     now = session["start_step"] + session["step"]
     return np.flatnonzero((items["release_step"] <= now) & (now < items["retire_step"]))
 
 
 @pytest.mark.parametrize("slate_size", [1, 4])
-def test_each_point_shows_the_nearest_item_of_the_whole_shelf_not_shown_yet(scenario_name, slate_size):
+def test_each_point_shows_the_nearest_available_item_not_shown_yet(scenario_name, slate_size):
     envs = gymnasium.make_vec(f"recsim_env/{scenario_name}Catalog-v0", 20, slate_size=slate_size)
     envs.reset(seed=1)
     simulator, features, num_far = envs.simulator, envs.catalog_features, 0
     for actions in random_actions(envs.action_space, np.random.default_rng(0), 15):
         points = actions.reshape(20, slate_size, -1).astype(np.float64)
-        shelves = [on_shelf(simulator, n) for n in range(20)]
+        available_items = [available_in(simulator, n) for n in range(20)]
         offered = simulator.sessions["candidates"].copy()
         shown_before, episodes = simulator.sessions["num_shown"].copy(), simulator.episodes.copy()
         envs.step(actions)
@@ -73,9 +73,9 @@ def test_each_point_shows_the_nearest_item_of_the_whole_shelf_not_shown_yet(scen
             shown = simulator.sessions["history_items"][n, rows]
             assert simulator.sessions["num_shown"][n] == shown_before[n] + slate_size
             assert len(set(shown.tolist())) == slate_size
-            distance = distances(features[shelves[n]], points[n])
+            distance = distances(features[available_items[n]], points[n])
             for slot, item in enumerate(shown):
-                (place,) = np.flatnonzero(shelves[n] == item)
+                (place,) = np.flatnonzero(available_items[n] == item)
                 assert distance[slot, place] == pytest.approx(distance[slot].min(), abs=1e-12)
                 distance[:, place] = np.inf
             num_far += (~np.isin(shown, offered[n])).sum()
@@ -116,7 +116,7 @@ def test_no_item_is_twice_among_the_candidates_after_a_point():
         assert 17 <= len(there) <= 20
 
 
-def test_slots_stay_empty_where_the_shelf_is_too_short():
+def test_slots_stay_empty_where_too_few_items_are_available():
     simulator = make_simulator(
         quality=(0.0, 0.0),
         appeal=(0.0, 0.0),
@@ -138,7 +138,7 @@ def test_a_point_of_the_catalogue_depends_on_neither_the_batch_nor_its_threads()
     single = gymnasium.make("recsim_env/VideoCatalog-v0", **options).unwrapped
     observations, _ = wide.reset(seed=0)
     expected, _ = single.reset(seed=5)
-    assert len(on_shelf(wide.simulator, 5)) > 6_000
+    assert len(available_in(wide.simulator, 5)) > 6_000
     for actions in random_actions(wide.action_space, np.random.default_rng(0), 60):
         assert same({name: values[5] for name, values in observations.items()}, expected)
         observations, rewards, terminated, truncated, _ = wide.step(actions)

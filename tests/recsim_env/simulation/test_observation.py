@@ -124,7 +124,7 @@ def test_history_begins_with_what_was_shown_last():
     shown = []
     for step in range(30):
         shown.insert(0, observation["candidate_items"][step % 20])
-        env.simulator.sessions["patience"] = 8.0  # nobody leaves
+        env.simulator.sessions["patience"] = 8.0  # no user leaves
         observation, _, _, truncated, info = env.step(step % 20)
         kept = shown[:20]
         assert observation["history_items"][: len(kept)].tolist() == kept
@@ -150,7 +150,7 @@ def test_the_last_slot_of_a_slate_is_the_first_row_of_the_history():
 
 
 @pytest.mark.parametrize(("warm_share", "tenure"), [(0.0, 0), (1.0, 1)])
-def test_user_part_is_the_profile_the_share_of_the_session_that_is_over_and_the_tenure(warm_share, tenure):
+def test_the_user_part_is_profile_elapsed_share_and_tenure(warm_share, tenure):
     overrides = {"population": {"warm_share": warm_share, "warm_steps": 1}}
     env = gymnasium.make("recsim_env/Video-v0", session_length=4, overrides=overrides).unwrapped
     observation, _ = env.reset(seed=1)
@@ -158,7 +158,7 @@ def test_user_part_is_the_profile_the_share_of_the_session_that_is_over_and_the_
     for step in range(5):
         assert same(observation["user"], np.append(profile, np.float32([step / 4, tenure / 16])))
         if step < 4:
-            env.simulator.sessions["patience"] = 8.0  # nobody leaves
+            env.simulator.sessions["patience"] = 8.0  # no user leaves
             observation, *_ = env.step(0)
 
 
@@ -186,19 +186,19 @@ def test_items_just_released_have_no_statistics_and_older_ones_have(scenario_nam
 
 
 def statistics_of(simulator, item: int) -> list[float]:
-    """Impressions, click rate and mean rating in stars of an item among the candidates of the one session."""
+    """Impressions, click rate and mean rating of an item among the candidates of the one session."""
     rows = simulator.observe("dict")["candidates"].reshape(simulator.layout.candidates_shape)
     row = rows[simulator.sessions["candidates"][0].tolist().index(item)].astype(np.float64)
     known = dict(zip(CANDIDATE_COLUMNS, row[-len(CANDIDATE_COLUMNS) :], strict=True))
     return [2.0 ** (32.0 * known["impressions"]) - 1.0, known["click_rate"], 5.0 * known["mean_rating"]]
 
 
-def test_what_a_session_answers_is_added_to_the_statistics_that_it_sees():
+def test_feedback_of_a_session_is_part_of_its_item_statistics():
     four_stars = {"choice_intercept": CERTAIN, "rating_cuts": (-102.0, -101.0, -100.0, 100.0), "patience_gain": 0.0}
     simulator = make_simulator(**four_stars, rating_probability=1.0, num_ratings=10.0, receptiveness=0.0)
     simulator.sessions["start_step"] = 100
     background = statistics_of(simulator, 1)
-    # Of item 1 the platform knows .5 for each of the three: log2(1 + impressions) / 32, clicks, stars / 5.
+    # The background statistics of item 1 are 0.5 each: log2(1 + impressions) / 32, clicks, rating / 5.
     assert background == pytest.approx([2.0**16 - 1.0, 0.5, 2.5], rel=1e-5)
     others = statistics_of(simulator, 0), statistics_of(simulator, 2)
     show(simulator, 1)
@@ -217,7 +217,7 @@ def test_a_skip_and_a_rating_that_was_not_submitted_add_what_they_tell():
         assert statistics_of(simulator, 1) == pytest.approx([5.0, (0.5 * 4 + clicks) / 5, 2.5], rel=1e-5)
 
 
-def test_an_item_of_which_the_platform_knows_nothing_has_the_statistics_of_the_session_alone():
+def test_an_item_without_background_statistics_has_those_of_the_session():
     five_stars = {"choice_intercept": CERTAIN, "rating_cuts": (-103.0, -102.0, -101.0, -100.0), "patience_gain": 0.0}
     simulator = make_simulator(**five_stars, rating_probability=1.0)
     simulator.world.item_statistics[:] = 0.0
@@ -242,7 +242,7 @@ def test_statistics_are_refreshed_at_doubling_ages():
     assert pytest.approx(np.log2(1.0 + ages) / NUM_REFRESHES) == SCALED_AGE
 
 
-def test_ages_beyond_the_last_refresh_are_only_called_old():
+def test_ages_beyond_the_last_refresh_are_observed_as_the_largest_age():
     env = gymnasium.make("recsim_env/Video-v0", observation="compact").unwrapped
     env.reset(seed=0)
     env.simulator.sessions["start_step"] += 10 * MAX_AGE
@@ -251,7 +251,7 @@ def test_ages_beyond_the_last_refresh_are_only_called_old():
     assert (rows[:, -len(CANDIDATE_COLUMNS)] == SCALED_AGE[-1]).all()
 
 
-def test_time_of_the_platform_less_the_release_is_the_age_of_an_item():
+def test_platform_time_minus_release_step_is_the_age_of_an_item():
     env = gymnasium.make("recsim_env/Video-v0", observation="compact").unwrapped
     observation, _ = env.reset(seed=0)
     began = observation["time"][0]

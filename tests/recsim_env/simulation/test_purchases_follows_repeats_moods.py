@@ -30,7 +30,7 @@ def newest_feedback(simulator) -> np.ndarray:
 # Money
 
 
-def test_what_is_looked_at_is_bought_with_a_chance_of_affinity_quality_and_price():
+def test_purchases_depend_on_affinity_quality_and_price():
     simulator = make_simulator(
         **SHOP,
         num_sessions=40_000,
@@ -48,7 +48,7 @@ def test_what_is_looked_at_is_bought_with_a_chance_of_affinity_quality_and_price
     assert set(np.unique(outcomes["purchase"])) == {0.0, 1.0}
 
 
-def test_what_is_not_bought_is_not_rated_and_costs_patience_but_was_looked_at():
+def test_a_click_without_purchase_is_not_rated_and_costs_patience():
     simulator = make_simulator(**SHOP, num_sessions=50, purchase_intercept=-CERTAIN, patience_skip=0.25)
     outcomes = show(simulator, 0)
     assert (outcomes["click"] == 1.0).all()
@@ -63,7 +63,7 @@ def test_what_is_not_bought_is_not_rated_and_costs_patience_but_was_looked_at():
     assert (newest_feedback(simulator)[:, [1, 3, 4]] == [1.0, 0.0, 0.0]).all()
 
 
-def test_what_is_bought_is_paid_for_and_nothing_is_bought_beyond_the_budget():
+def test_purchases_are_paid_from_the_budget_and_never_exceed_it():
     simulator = make_simulator(**BUYS, **FIVE_STARS, prices=(2.0, 0.5, 0.4), budget=2.6)
     assert show(simulator, 0)[0]["purchase"] == 1.0
     assert simulator.sessions["budget"][0] == pytest.approx(0.6)
@@ -81,7 +81,7 @@ def test_a_price_of_the_whole_budget_can_be_paid():
     assert simulator.sessions["budget"][0] == 0.0
 
 
-def test_a_purchase_meets_the_need_for_its_topics_and_a_look_does_not():
+def test_a_purchase_satiates_its_topics_and_a_click_does_not():
     for intercept, need in ((CERTAIN, [0.9, 0.9]), (-CERTAIN, [0.0, 0.0])):
         behaviour = SHOP | {"purchase_intercept": intercept, "satiation_gain": 0.0, "satiation_purchase": 1.8}
         simulator = make_simulator(**behaviour)
@@ -97,7 +97,7 @@ def test_nothing_is_sold_where_there_is_no_shop():
     assert not simulator.sessions["budget"].any()
 
 
-def test_expected_reward_of_a_shop_is_the_mean_of_what_users_give():
+def test_the_expected_reward_of_a_shop_is_the_mean_reward():
     simulator = make_simulator(
         **SHOP | {"choice_intercept": 0.4},
         num_sessions=100_000,
@@ -170,7 +170,7 @@ def test_items_of_a_followed_creator_are_chosen_more_readily():
     assert clicks[20_000:].mean() == pytest.approx(logistic(-1.0 + 0.1), abs=0.015)
 
 
-def test_whom_a_user_follows_is_a_column_of_the_candidates():
+def test_followed_creators_are_a_column_of_the_candidates():
     simulator = make_simulator(
         **FIVE_STARS, creators=(1, 0, 1), choice_intercept=CERTAIN, follow_probability=1.0, num_sessions=3
     )
@@ -185,20 +185,20 @@ def test_whom_a_user_follows_is_a_column_of_the_candidates():
 
 
 @pytest.mark.parametrize("num_plays", [0, 1, 2, 5])
-def test_a_repeat_is_welcome_first_and_then_a_bore(num_plays):
+def test_repeats_are_liked_at_first_and_then_disliked(num_plays):
     simulator = make_simulator(num_sessions=40_000, repeat_gain=0.9, repeat_boredom=0.3, choice_intercept=-0.5)
     simulator.sessions["recent_items"][:, :num_plays] = 1
     clicks = show(simulator, 1)["click"].mean()
     assert clicks == pytest.approx(logistic(-0.5 + 0.2 + 0.9 * num_plays - 0.3 * num_plays**2), abs=0.01)
 
 
-def test_the_library_is_what_was_consumed_of_late():
+def test_recent_items_are_the_items_consumed_last():
     simulator = make_simulator(**FIVE_STARS, choice_intercept=CERTAIN, receptiveness=0.0, interests=(0.0, 0.0, 0.0))
     order = [step % 3 for step in range(NUM_RECENT_ITEMS + 4)]
     for item in order:
         show(simulator, item)
-    library = simulator.sessions["recent_items"][0]
-    assert sorted(library.tolist()) == sorted(order[-NUM_RECENT_ITEMS:])
+    recent_items = simulator.sessions["recent_items"][0]
+    assert sorted(recent_items.tolist()) == sorted(order[-NUM_RECENT_ITEMS:])
     assert simulator.sessions["num_consumed"][0] == len(order)
     skipping = make_simulator(choice_intercept=-CERTAIN)
     show(skipping, 0)
@@ -238,7 +238,7 @@ def test_moods_come_by_chance_and_are_equally_likely():
 
 
 @pytest.mark.parametrize("delay", [1, 3])
-def test_a_mood_shows_only_after_it_has_lasted(delay):
+def test_a_mood_is_observed_after_its_delay(delay):
     simulator = make_simulator(num_sessions=2_000, moods=MOODS, mood_change=0.2, mood_delay=delay, patience_skip=0.0)
     column = slice(-simulator.world.sizes.num_moods, None)
     history = [simulator.sessions["mood"].copy()]
@@ -254,7 +254,7 @@ def test_a_mood_shows_only_after_it_has_lasted(delay):
     np.testing.assert_array_equal(simulator.latent_state()["mood"], simulator.sessions["mood"])
 
 
-def test_a_mood_that_shows_at_once_shows_from_the_start():
+def test_a_mood_without_delay_is_observed_from_the_start():
     simulator = make_simulator(num_sessions=200, moods=MOODS, mood_change=0.3, mood_delay=0, patience_skip=0.0)
     for _ in range(5):
         shown = simulator.observe("dict")["user"][:, -simulator.world.sizes.num_moods :]

@@ -93,7 +93,7 @@ def test_the_golden_gamma_is_the_odd_number_next_to_two_to_the_64_over_phi():
     assert int(GOLDEN) == pytest.approx(2**64 / ((1 + 5**0.5) / 2), rel=1e-15)
 
 
-def test_purposes_have_numbers_of_their_own():
+def test_purposes_have_distinct_numbers():
     assert len({int(purpose) for purpose in Purpose}) == len(Purpose.__members__)
 
 
@@ -164,7 +164,7 @@ def test_a_key_may_be_a_plain_number():
 
 
 @pytest.mark.parametrize("bound", [1, 2, 7, 1_000])
-def test_whole_numbers_are_uniform_below_their_bound(bound):
+def test_integers_are_uniform_below_their_bound(bound):
     draws = integers(stream(np.uint64(9), 0, Purpose.CANDIDATES), 50_000, bound)
     assert draws.min() == 0
     assert draws.max() == bound - 1

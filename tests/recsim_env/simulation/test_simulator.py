@@ -40,14 +40,14 @@ def test_same_seed_gives_the_same_course_and_another_seed_another(some_env_id):
     assert digest(record(some_env_id, 2, 60)) == digests[2]
 
 
-def test_another_catalog_seed_gives_another_catalogue_to_the_same_people():
+def test_another_catalog_seed_gives_another_catalogue_to_the_same_users():
     first, second = (gymnasium.make(VIDEO_ID, catalog_seed=seed).unwrapped for seed in (0, 1))
     one, other = first.reset(seed=3)[0], second.reset(seed=3)[0]
     assert same(one["user"], other["user"])
     assert (first.catalog_features != second.catalog_features).mean() > 0.9
 
 
-def test_each_seed_option_replaces_one_source_of_chance():
+def test_each_seed_option_replaces_one_source_of_randomness():
     env = gymnasium.make(VIDEO_ID).unwrapped
 
     def course(**options):
@@ -73,7 +73,7 @@ def test_each_seed_option_replaces_one_source_of_chance():
     assert same(course(noise_seed=1, user_seed=1, world_seed=1)[3], answers)
 
 
-def test_each_episode_of_a_seed_brings_another_person_another_moment_and_other_answers():
+def test_each_episode_of_a_seed_has_another_user_start_time_and_noise():
     env = gymnasium.make(VIDEO_ID).unwrapped
     env.reset(seed=0)
     names = ("user", "start_step", "world_key", "user_key", "noise_key")
@@ -122,7 +122,7 @@ def test_a_state_saved_in_one_env_is_restored_in_a_fresh_one(env_id):
     assert same(env.reset(), fresh.reset())
 
 
-def test_a_state_saved_before_the_end_is_taken_up_after_the_end():
+def test_a_state_saved_before_the_end_can_be_restored_after_it():
     env = gymnasium.make(VIDEO_ID, session_length=3).unwrapped
     env.reset(seed=0)
     state = env.simulator.state()
@@ -148,7 +148,7 @@ def test_a_state_of_other_sizes_is_refused(options):
     assert same(before, simulator.state())
 
 
-def test_a_session_that_is_over_or_has_not_begun_takes_no_step():
+def test_a_session_that_is_over_or_not_started_cannot_step():
     env = gymnasium.make(VIDEO_ID, session_length=2).unwrapped
     with pytest.raises(gymnasium.error.ResetNeeded):
         env.step(0)

@@ -126,7 +126,7 @@ def test_ratings_follow_the_cuts():
 
 @given(opinion=st.floats(-6, 6), noise_sd=st.floats(0.05, 5))
 @settings(max_examples=40, deadline=None, derandomize=True)
-def test_expected_stars_are_the_mean_of_noisy_ratings(opinion, noise_sd):
+def test_the_expected_rating_is_the_mean_of_noisy_ratings(opinion, noise_sd):
     behaviour = BehaviourConfig(rating_cuts=(-1.0, 0.2, 0.9, 2.0))
     scenario = Scenario(name="Made", source="synthetic", behaviour=behaviour)
     parameters = make_parameters(scenario, np.zeros((2, 2)), session_length=10, first_start=0, num_starts=1)
@@ -175,7 +175,7 @@ def test_reward_is_the_weighted_sum_of_terms_that_are_means_over_slots():
         reward=weights,
         choice_intercept=CERTAIN,
         continue_probability=0.0,
-        rating_cuts=(-100.0, -99.0, -98.0, 99.0),  # 4 stars, whatever the opinion
+        rating_cuts=(-100.0, -99.0, -98.0, 99.0),  # always a rating of 4
         consumption_intercept=CERTAIN,
         consumption_noise=0.0,
         is_shop=True,
@@ -245,7 +245,7 @@ def test_satiation_rises_with_the_topics_consumed_and_decays():
 @pytest.mark.parametrize(
     ("outcome", "promise", "start_trust", "end_trust"),
     [
-        (FIVE_STARS, -50.0, 0.5, 0.5 + 0.05 * 4),  # expected 1 star, got 5
+        (FIVE_STARS, -50.0, 0.5, 0.5 + 0.05 * 4),  # anticipated 1, rated 5
         (ONE_STAR, 50.0, 0.5, 0.5 - 0.1 * 4),  # clickbait
         (FIVE_STARS, 50.0, 0.5, 0.5),  # as promised
         (FIVE_STARS, -50.0, 0.9, 1.0),

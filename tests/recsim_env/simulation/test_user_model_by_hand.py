@@ -22,7 +22,7 @@ def assert_state_is(session, state: dict) -> None:
 
 
 def assert_steps_are_those_by_hand(simulator, slates: np.ndarray) -> set[str]:
-    """Take each of the [T, N, S] slates in the simulator and by hand; sessions that end begin anew.
+    """Take each of the [T, N, S] slates in the simulator and by hand; sessions that end restart.
 
     Returns what has happened at least once.
     """

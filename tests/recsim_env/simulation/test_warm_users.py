@@ -49,7 +49,7 @@ def test_warm_users_have_a_row_for_each_logged_step_and_cold_ones_have_none():
     assert 0 < clicks < feedback[:, :, 0].sum()
 
 
-def test_what_was_logged_was_on_the_shelf_at_its_time():
+def test_logged_items_were_available_at_their_time():
     envs = make_vec(300, 1.0, observation="compact")
     observations, _ = envs.reset(seed=0)
     items = envs.simulator.world.item_records
@@ -60,7 +60,7 @@ def test_what_was_logged_was_on_the_shelf_at_its_time():
         assert (moments < items["retire_step"][logged]).all()
 
 
-def test_the_platform_showed_what_it_thought_would_be_chosen_and_did_not_always_guess_right():
+def test_the_logging_policy_shows_likely_choices_and_is_not_always_right():
     envs = make_vec(3_000, 1.0, warm_steps=1)
     observations, _ = envs.reset(seed=0)
     rows = observations["history"].reshape(3_000, *envs.simulator.layout.history_shape)
@@ -71,7 +71,7 @@ def test_the_platform_showed_what_it_thought_would_be_chosen_and_did_not_always_
     assert at_random + 0.05 < logged < 0.95
 
 
-def test_interests_library_and_following_stay_with_a_warm_user_and_the_rest_begins_anew():
+def test_interests_recent_items_and_follows_of_a_warm_user_persist():
     behaviour = {"follow_probability": 1.0, "satiation_gain": 1.0, "trust_gain": 0.0, "trust_loss": 0.0}
     behaviour |= {"is_shop": True, "purchase_intercept": CERTAIN, "patience_gain": 0.25, "mood_delay": 2}
     simulator = make_simulator(
@@ -107,11 +107,11 @@ def test_interests_library_and_following_stay_with_a_warm_user_and_the_rest_begi
     assert not sessions["mood_age"].any()
 
 
-def test_a_visit_that_was_logged_may_have_ended_badly_and_the_user_comes_again():
+def test_a_user_returns_even_after_a_bad_logged_visit():
     simulator = make_simulator(
         num_sessions=100,
         choice_intercept=CERTAIN,
-        rating_cuts=(500.0, 501.0, 502.0, 503.0),  # one star, where five were promised
+        rating_cuts=(500.0, 501.0, 502.0, 503.0),  # a rating of 1 where 5 was anticipated
         appeal=(900.0, 900.0, 900.0),
         patience=1.0,
         patience_gain=1.0,
@@ -126,7 +126,7 @@ def test_a_visit_that_was_logged_may_have_ended_badly_and_the_user_comes_again()
     assert simulator.sessions["trust"] == pytest.approx(np.full(100, 0.6))
 
 
-def test_a_warm_user_knows_what_a_cold_one_does_not_but_is_offered_the_same():
+def test_warm_and_cold_users_get_the_same_candidates():
     warm, cold = (make_vec(50, share, observation="compact") for share in (1.0, 0.0))
     first, second = warm.reset(seed=0)[0], cold.reset(seed=0)[0]
     assert same(first["candidate_items"], second["candidate_items"])
@@ -136,7 +136,7 @@ def test_a_warm_user_knows_what_a_cold_one_does_not_but_is_offered_the_same():
     assert not same(warm.simulator.sessions["interests"], cold.simulator.sessions["interests"])
 
 
-def test_who_is_warm_depends_on_the_user_seed_and_what_was_logged_on_all_three():
+def test_warm_users_depend_on_the_user_seed_and_their_history_on_all_seeds():
     env = gymnasium.make(VIDEO_ID, overrides={"population": {"warm_share": 0.5}}, observation="compact").unwrapped
 
     def course(**options):
@@ -153,7 +153,7 @@ def test_who_is_warm_depends_on_the_user_seed_and_what_was_logged_on_all_three()
 
 
 @pytest.mark.parametrize("name", ["Ecommerce", "Social", "Music"])
-def test_the_same_seed_brings_the_same_warm_user_whatever_the_number_of_threads(name):
+def test_warm_users_do_not_depend_on_the_number_of_threads(name):
     digests = {digest(record(f"recsim_env/{name}-v0", 4, 30, 6, num_threads=number)) for number in (1, 1, 2, 3)}
     assert len(digests) == 1
     recorded = record(f"recsim_env/{name}-v0", 4, 30, 6)
@@ -161,7 +161,7 @@ def test_the_same_seed_brings_the_same_warm_user_whatever_the_number_of_threads(
     assert recorded["observation history"][0].any()
 
 
-def test_presets_have_warm_users_where_they_say_so(scenario_name):
+def test_presets_have_their_share_of_warm_users(scenario_name):
     envs = gymnasium.make_vec(f"recsim_env/{scenario_name}-v0", 3_000)
     envs.reset(seed=0)
     share = envs.simulator.world.scenario.population.warm_share

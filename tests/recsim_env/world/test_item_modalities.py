@@ -103,24 +103,24 @@ def explained(columns: np.ndarray, latents: tuple[np.ndarray, ...]) -> dict[str,
         ("audio", "appeal", 0.12, 0.28),
     ],
 )
-def test_each_modality_tells_a_part_and_no_more(explained_by, modality, target, low, high):
+def test_each_modality_explains_a_part_of_topic_quality_and_appeal(explained_by, modality, target, low, high):
     assert low < explained_by[modality][target] < high
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_modalities_together_tell_more_than_any_alone(explained_by, target):
+def test_modalities_together_explain_more_than_each_alone(explained_by, target):
     alone = max(explained_by[name][target] for name in ("title", "image", "audio"))
     assert alone + 0.03 < explained_by["three"][target] < 0.9
     assert max(alone, explained_by["features"][target]) + 0.03 < explained_by["all"][target] < 0.95
 
 
-def test_title_tells_most_of_appeal_picture_of_topic_and_sound_of_quality(explained_by):
+def test_titles_show_appeal_best_images_topics_and_audio_quality(explained_by):
     best = {target: max(("title", "image", "audio"), key=lambda name: explained_by[name][target]) for target in TARGETS}
     assert best == {"topic": "image", "quality": "audio", "appeal": "title"}
 
 
 @pytest.mark.parametrize(("modality", "module"), [("image", images), ("audio", audio)])
-def test_nobody_reads_more_than_the_documented_noise_leaves(explained_by, modality, module):
+def test_no_modality_explains_more_than_its_noise_allows(explained_by, modality, module):
     for target, spread, noise in (
         ("quality", CONFIG.quality_sd, module.QUALITY_NOISE),
         ("appeal", CONFIG.appeal_sd, module.APPEAL_NOISE),
@@ -130,7 +130,7 @@ def test_nobody_reads_more_than_the_documented_noise_leaves(explained_by, modali
 
 
 @DRAWN
-def test_picture_of_an_item_does_not_depend_on_what_else_is_asked_for(draw):
+def test_an_image_does_not_depend_on_the_other_items_requested(draw):
     latents, items = draw_latents(600), np.arange(600) + 2**40
     together = draw(*latents, KEY, items)
     for chosen in (np.arange(599, -1, -1), np.arange(3, 600, 7), *np.arange(0, 600, 29)[:, None]):
@@ -139,7 +139,7 @@ def test_picture_of_an_item_does_not_depend_on_what_else_is_asked_for(draw):
 
 
 @DRAWN
-def test_another_key_and_another_item_are_drawn_otherwise(draw):
+def test_other_keys_and_other_items_are_drawn_differently(draw):
     latents = draw_latents(40)
     first, again = (draw(*latents, KEY, np.arange(40)) for _ in range(2))
     assert np.array_equal(first, again)
@@ -152,7 +152,7 @@ def test_another_key_and_another_item_are_drawn_otherwise(draw):
 @DRAWN
 @pytest.mark.parametrize("num_topics", [2, 17, 256])
 @pytest.mark.parametrize("scale", [0.0, 1.0, 1e3])
-def test_pictures_and_sounds_stay_in_range_whatever_the_item_is(draw, num_topics, scale):
+def test_images_and_audio_stay_in_range_for_extreme_items(draw, num_topics, scale):
     topics, quality, appeal = draw_latents(30, num_topics)
     drawn = draw(topics, scale * quality, scale * appeal, 0, np.arange(30))
     assert (drawn.dtype, drawn.shape) == (
@@ -164,7 +164,7 @@ def test_pictures_and_sounds_stay_in_range_whatever_the_item_is(draw, num_topics
 
 
 @pytest.mark.parametrize(("draw", "read"), [(draw_images, read_images), (draw_audio, read_audio)])
-def test_items_of_one_topic_alone_are_told_apart_by_it(draw, read):
+def test_items_of_a_single_topic_are_classified_by_it(draw, read):
     topic = np.arange(800) % NUM_TOPICS
     drawn = read(draw(np.eye(NUM_TOPICS)[topic], np.full(800, 0.5), np.zeros(800), KEY, np.arange(800)))
     drawn = drawn / (drawn[:400].std(0) + 1e-9)

@@ -48,7 +48,7 @@ def test_a_world_is_built_once_and_shared(scenario_name):
     assert build_world(scenario_named(scenario_name), 0) is build_world(scenario_named(scenario_name), 0)
 
 
-def test_catalog_seed_changes_items_or_their_course_and_no_person(scenario_name):
+def test_catalog_seed_changes_items_or_their_times_and_no_user(scenario_name):
     first, second = (build_world(scenario_named(scenario_name), seed) for seed in (0, 1))
     assert first.users.profiles.tobytes() == second.users.profiles.tobytes()
     assert first.user_records.tobytes() == second.user_records.tobytes()
@@ -56,7 +56,7 @@ def test_catalog_seed_changes_items_or_their_course_and_no_person(scenario_name)
     assert first.item_statistics.tobytes() != second.item_statistics.tobytes()
 
 
-def test_train_and_test_share_no_person_and_no_item(scenario_name):
+def test_train_and_test_share_no_user_and_no_item(scenario_name):
     train, test = (build_world(scenario_named(scenario_name), 0, split) for split in ("train", "test"))
     assert len(train.items) > 100
     assert len(test.users) > 100
@@ -98,7 +98,7 @@ def test_items_arrive_in_order_and_numbers_are_finite(scenario_name, split):
     np.testing.assert_array_equal(records["index"], np.arange(len(records)))
 
 
-def test_statistics_begin_at_nothing_and_settle_with_age(scenario_name):
+def test_statistics_start_at_0_and_converge_with_age(scenario_name):
     statistics = build_world(scenario_named(scenario_name)).item_statistics
     assert not statistics[0].any()
     assert statistics.min() >= 0.0
@@ -120,16 +120,16 @@ def test_click_rates_and_mean_ratings_show_appeal_and_quality():
     assert stats.spearmanr(oldest[:, 2], world.items.quality).statistic > 0.8
 
 
-def test_every_session_begins_and_ends_while_items_arrive(scenario_name):
+def test_every_session_starts_and_ends_while_items_arrive(scenario_name):
     world = build_world(scenario_named(scenario_name))
     first, number = world.session_starts(50)
     release = world.item_records["release_step"]
     assert number > 100
     assert first + number - 1 + 50 <= release[-1]
-    on_shelf = [
+    available = [
         ((release <= now) & (now < world.item_records["retire_step"])).sum() for now in (first, first + number - 1 + 50)
     ]
-    assert min(on_shelf) > 20  # as many as candidates are drawn
+    assert min(available) > 20  # as many as candidates are drawn
 
 
 @pytest.mark.filterwarnings("error")
@@ -160,7 +160,7 @@ def test_synthetic_populations_have_taste_clusters():
     assert (np.abs(gaps) > 0.05).any()  # a mixture, not one Gaussian
 
 
-def test_prices_and_budgets_have_the_mean_and_the_spread_that_they_are_given_and_prices_show():
+def test_prices_and_budgets_have_the_configured_mean_and_sd_and_prices_are_observed():
     world, config, population = build_world(ECOMMERCE), ECOMMERCE.catalog, ECOMMERCE.population
     for values, mean, sd in (
         (world.items.prices, config.price_mean, config.price_sd),
@@ -191,13 +191,13 @@ def test_a_share_of_topics_and_of_the_variance_of_quality_is_the_creators(share)
     assert means[items.creators].var() / first.var() == pytest.approx(expected, abs=0.05)
 
 
-def test_creators_are_equally_likely_and_one_creator_is_none_at_all():
+def test_creators_are_uniform_and_a_single_creator_has_no_effect():
     creators = build_world(SOCIAL).items.creators
     assert stats.chisquare(np.bincount(creators, minlength=SOCIAL.catalog.num_creators)).pvalue > UNLIKELY
     assert not build_world(VIDEO).items.creators.any()
 
 
-def test_moods_are_the_same_for_all_populations_of_a_scenario_and_one_mood_is_none_at_all():
+def test_moods_are_equal_for_all_populations_and_a_single_mood_has_no_effect():
     moods = [build_world(MUSIC, seed, split).moods for seed, split in ((0, "all"), (0, "train"), (1, "test"))]
     assert all(each.tobytes() == moods[0].tobytes() for each in moods)
     assert moods[0].std() == pytest.approx(MUSIC.population.mood_scale, rel=0.4)
@@ -225,7 +225,7 @@ def test_titles_are_words_and_persistent(scenario_name):
 
 
 @pytest.mark.parametrize("num_topics", [2, 16, 40])
-def test_topics_have_names_of_their_own(num_topics):
+def test_topics_have_distinct_names(num_topics):
     assert len(set(topic_names_of(num_topics))) == num_topics
 
 
@@ -250,7 +250,7 @@ def test_presets_are_found_by_name():
     assert all(scenario_named(name) is scenario and scenario.name == name for name, scenario in SCENARIOS.items())
 
 
-def test_a_log_that_is_named_later_is_found_later(tmp_path, monkeypatch):
+def test_a_log_configured_later_is_used_from_then_on(tmp_path, monkeypatch):
     monkeypatch.setenv("RECSIM_DATA", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match="MovieLens needs a ratings log"):
@@ -264,7 +264,7 @@ def test_a_log_that_is_named_later_is_found_later(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("scenario", [VIDEO, RATINGS], ids=lambda scenario: scenario.name)
-def test_users_of_one_part_can_meet_the_items_of_another(scenario):
+def test_users_of_one_part_can_be_combined_with_items_of_another(scenario):
     train, test = (build_world(scenario, 4, split) for split in ("train", "test"))
     mixed = build_world(scenario, 4, "test", user_split="train")
     np.testing.assert_array_equal(mixed.users.interests, train.users.interests)
