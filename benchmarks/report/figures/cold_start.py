@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.analysis.leaderboard import REFERENCES, Leaderboard
 from benchmarks.analysis.statistics import Z_95
-from benchmarks.report.figures.style import legend, line_styles, panels
+from benchmarks.report.figures.style import legend, line_styles, panels, set_title
 from benchmarks.rows import Row
 
 _NUM_HIGHLIGHTS = 5
@@ -47,7 +47,7 @@ def cold_start(leaderboard: Leaderboard) -> Figure | None:
         if not kind:
             axis.set_visible(False)
             continue
-        axis.set_title(scenario, size=9)
+        set_title(axis, scenario, size=9)
         axis.set_xlabel(_LABELS[kind], size=8)
         bins = _bins(runs, kind)
         for agent, rows in runs.items():

@@ -33,7 +33,7 @@ def first_steps(rows: list[dict[str, Any]]) -> Figure:
     axes.set_xlabel("step of the session")
     axes.set_ylabel("reward (rating points)")
     axes.margins(x=0.0)
-    axes.legend()
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3)
     return figure
 
 

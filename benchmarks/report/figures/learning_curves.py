@@ -12,7 +12,7 @@ from matplotlib.ticker import EngFormatter, LogFormatter
 
 from benchmarks.analysis.leaderboard import POPULARITY, REFERENCES, Leaderboard
 from benchmarks.analysis.statistics import Z_95
-from benchmarks.report.figures.style import OTHERS, legend, line_styles, panels, short
+from benchmarks.report.figures.style import OTHERS, legend, line_styles, panels, set_title, short
 from benchmarks.rows import Row
 
 STEPS, SECONDS = "env_steps", "wall_s"
@@ -74,7 +74,7 @@ def learning_curves(leaderboard: Leaderboard, along: str = STEPS) -> Figure | No
         for agent in [name for name in styles if name not in agents]:
             if (level := leaderboard.by_agent[agent].returns.get(scenario)) is not None:
                 axis.axhline(level.value, **styles[agent], zorder=1.8)
-        axis.set_title(scenario)
+        set_title(axis, scenario)
         if along == STEPS:
             axis.xaxis.set_major_formatter(EngFormatter(sep=""))
         else:

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.analysis.bootstrap import Estimate
 from benchmarks.analysis.leaderboard import Leaderboard
-from benchmarks.report.figures.style import FAMILY_COLOURS, OTHERS, family_legend, panels, short
+from benchmarks.report.figures.style import FAMILY_COLOURS, OTHERS, family_legend, panels, set_title, short
 
 
 def dots(axes: Axes, agents: Sequence[str], estimates: Mapping[str, Estimate], family_of: Mapping[str, str]) -> None:
@@ -60,7 +60,7 @@ def _dot_panels(
     figure, axes = panels(len(estimates), 4, (2.6 if len(estimates) > 1 else 6.5, height), sharey=True, sharex=sharex)
     for axis, (title, by_agent) in zip(axes, estimates.items(), strict=True):
         dots(axis, agents, by_agent, leaderboard.family_of)
-        axis.set_title(title)
+        set_title(axis, title)
         axis.set_xlabel(label)
     family_legend(figure, [leaderboard.family_of[agent] for agent in agents])
     return figure

@@ -1,6 +1,7 @@
 """Style of all figures: colours, light and dark scheme, a grid of panels, and files."""
 
 import io
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,14 @@ def panels(num_panels: int, num_columns: int, size: tuple[float, float], **optio
     for above in grid[max(0, num_panels - num_columns) : num_panels]:
         above.tick_params(labelbottom=True)
     return figure, list(grid[:num_panels])
+
+
+def set_title(axes: Axes, title: str, size: float | None = None) -> None:
+    """A title that is wrapped to the width of the panel."""
+    figure = axes.get_figure()
+    assert figure is not None, "axes belong to a figure"
+    width = figure.get_figwidth() / axes.get_subplotspec().get_gridspec().ncols  # type: ignore[union-attr]
+    axes.set_title(textwrap.fill(title, max(12, int(9.0 * width))), size=size)
 
 
 def short(name: str) -> str:

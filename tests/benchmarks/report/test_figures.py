@@ -24,6 +24,10 @@ THIRTY = tuple(FAMILY_OF)[:3] + tuple(FAMILY_OF)[4:31]
 LEADERBOARDS = {
     "10 agents x 5 scenarios": made_rows(TEN),
     "30 agents": made_rows(THIRTY, ("Video",), 2, num_sessions=20),
+    "long names": [
+        {**row, "scenario": f"{row['scenario']} cold users, known items"}
+        for row in made_rows(TEN, ("Video", "News", "Social"), 2, num_sessions=20)
+    ],
 }
 
 
