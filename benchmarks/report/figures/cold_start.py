@@ -42,7 +42,7 @@ def cold_start(leaderboard: Leaderboard) -> Figure | None:
     if not drawn:
         return None
     styles = {name: style for name, style in line_styles(leaderboard).items() if name in shown}
-    figure, axes = panels(len(drawn), len(columns), (3.5, 2.4))
+    figure, axes = panels(len(drawn), len(columns), (3.5, 2.3))
     for axis, (scenario, runs, kind) in zip(axes, drawn, strict=True):
         if not kind:
             axis.set_visible(False)

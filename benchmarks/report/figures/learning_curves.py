@@ -59,7 +59,7 @@ def learning_curves(leaderboard: Leaderboard, along: str = STEPS) -> Figure | No
     levels = {*REFERENCES, POPULARITY} | ({leaderboard.best_baseline.agent} if leaderboard.best_baseline else set())
     shown = [*agents[:_NUM_HIGHLIGHTS], *(name for name in leaderboard.by_agent if name in levels - set(agents))]
     styles = {name: style for name, style in line_styles(leaderboard).items() if name in shown}
-    figure, axes = panels(len(scenarios), 3, (3.5, 2.6) if len(scenarios) > 1 else (7.0, 4.0))
+    figure, axes = panels(len(scenarios), 3, (3.5, 2.4) if len(scenarios) > 1 else (7.0, 3.3))
     for axis, scenario in zip(axes, scenarios, strict=True):
         for agent in reversed(agents):  # the best on top
             line = curve(

@@ -37,7 +37,7 @@ def pareto(leaderboard: Leaderboard) -> Figure | None:
         return None
     named = [*leaderboard.highlights(_NUM_HIGHLIGHTS), *(name for name in REFERENCES if name in leaderboard.by_agent)]
     styles = _marker_styles(leaderboard, named)
-    figure, axes = panels(len(values), 3, (3.5, 3.7), sharey=True)
+    figure, axes = panels(len(values), 3, (3.5, 2.9), sharey=True)
     for axis, (metric, by_agent) in zip(axes, values.items(), strict=True):
         points = {}
         for agent, of_agent in by_agent.items():

@@ -27,7 +27,7 @@ def performance_profiles(leaderboard: Leaderboard) -> Figure | None:
     values = np.concatenate([each.values for each in runs])
     thresholds = np.linspace(min(-0.05, values.min()), max(1.0, values.max()), _NUM_THRESHOLDS)
     styles = {name: style | {"ls": "-"} for name, style in line_styles(leaderboard).items() if name in highlighted}
-    figure, (axes,) = panels(1, 1, (7.0, 3.8))
+    figure, (axes,) = panels(1, 1, (7.0, 3.3))
     for standing in reversed(leaderboard.deployable):
         share = leaderboard.profile(standing.agent, thresholds)
         if standing.agent not in styles:

@@ -56,7 +56,7 @@ def _dot_panels(
     estimates = {title: by_agent for title, by_agent in estimates.items() if by_agent}
     if not estimates:
         return None
-    height = 0.9 + 0.175 * len(agents)
+    height = 0.75 + 0.175 * len(agents)
     figure, axes = panels(len(estimates), 4, (2.6 if len(estimates) > 1 else 6.5, height), sharey=True, sharex=sharex)
     for axis, (title, by_agent) in zip(axes, estimates.items(), strict=True):
         dots(axis, agents, by_agent, leaderboard.family_of)

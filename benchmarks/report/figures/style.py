@@ -108,10 +108,11 @@ def line_styles(leaderboard: Leaderboard) -> dict[str, dict[str, Any]]:
 
 
 def legend(figure: Figure, styles: Mapping[str, Mapping[str, Any]]) -> None:
-    """A legend below the panels: a line or marker for each name."""
+    """A legend below the panels, which makes the figure higher: a line or marker for each name."""
     handles: list[Artist] = [Line2D([], [], label=short(name), **style) for name, style in styles.items()]
     width = 0.65 + 0.085 * max(len(short(name)) for name in styles)
     num_columns = max(1, min(len(handles), int(figure.get_figwidth() / width)))
+    figure.set_figheight(figure.get_figheight() + 0.15 - 0.2 * (-len(handles) // num_columns))
     figure.legend(handles=handles, loc="outside lower center", ncols=num_columns)
 
 
