@@ -34,7 +34,14 @@ class TorchLearner(Learner):
     def __init__(self, env: Env | str | None = None, *, width: int = 64, device: str = "cpu", seed: int = 0) -> None:
         super().__init__(env, seed=seed)
         self.width, self.device = width, torch.device(device)
-        self.network: Any = None
+        self._network: Any = None
+
+    @property
+    def network(self) -> Any:
+        """The network; `NotFittedError` before training."""
+        if self._network is None:
+            raise NotFittedError
+        return self._network
 
     @abstractmethod
     def make_network(self, sizes: ScorerSizes) -> nn.Module:
@@ -49,10 +56,10 @@ class TorchLearner(Learner):
         return self.sizes_class.of(self.layout, width=self.width, has_layer_norm=self.has_layer_norm)
 
     def init_network(self) -> None:
-        """Make `self.network` with weights from the agent's seed; torch's global generator is left as it was."""
+        """Make the network with weights from the agent's seed; torch's global generator is left as it was."""
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
-            self.network = self.make_network(self.sizes()).to(self.device)
+            self._network = self.make_network(self.sizes()).to(self.device)
 
     def start_training(self, total_timesteps: int) -> tuple[RecommenderVectorEnv, Any, int]:
         """The env to learn in, its first observations, and a seed for generators; makes the network if there is none.
@@ -60,7 +67,7 @@ class TorchLearner(Learner):
         A second training continues with the network, in sessions that no earlier training has seen.
         """
         env, seed = self.training_env(total_timesteps), self.seed + self.num_timesteps
-        if self.network is None:
+        if self._network is None:
             self.init_network()
         return env, env.reset(seed=seed)[0], seed
 
@@ -69,18 +76,14 @@ class TorchLearner(Learner):
         return {name: torch.as_tensor(part).to(self.device) for name, part in observations.items()}
 
     def act(self, observations: Observations, state: Any, episode_start: np.ndarray, deterministic: bool) -> np.ndarray:
-        if self.network is None:
-            raise NotFittedError
         with torch.no_grad():
             scores = self.scores(self.tensors(observations))
         return self.top_candidates(scores.cpu().numpy(), observations["candidate_mask"])
 
     def learned(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        if self.network is None:
-            raise NotFittedError
         weights = {name: weight.cpu().numpy() for name, weight in self.network.state_dict().items()}
         return weights, self.network.sizes.as_settings()
 
     def restore(self, tensors: dict[str, np.ndarray], learned: dict[str, Any]) -> None:
-        self.network = self.make_network(self.sizes_class(**learned)).to(self.device)
+        self._network = self.make_network(self.sizes_class(**learned)).to(self.device)
         self.network.load_state_dict({name: torch.as_tensor(weight) for name, weight in tensors.items()})
