@@ -9,9 +9,7 @@ _COMMANDS = (run, report, tune, agents, watch, throughput)
 
 
 def main(arguments: list[str]) -> int:
-    return run_command(
-        "benchmarks", "Compare agents on held-out users and catalogues.", _COMMANDS, arguments
-    )
+    return run_command("benchmarks", "Compare agents on held-out users and catalogues.", _COMMANDS, arguments)
 
 
 if __name__ == "__main__":

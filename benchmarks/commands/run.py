@@ -11,7 +11,7 @@ from agents.terminal import add_command, console, path, positive, warn
 from benchmarks.rows import ResultsError, Row, of_newest_version, provenance
 from benchmarks.running.progress import Log, execute, log_to
 from benchmarks.running.result_folder import ResultFolder, reusable_rows
-from benchmarks.running.suite_runner import model_entries, selected, suite_named, suite_runs
+from benchmarks.running.suite_runner import ZIP_WARNING, model_entries, selected, suite_named, suite_runs
 from benchmarks.suites import Suite
 from recsim_env.logs import find_log, load_or_fit
 
@@ -81,7 +81,7 @@ def run(parsed: argparse.Namespace) -> int:
     models = model_entries(parsed.model, parsed.agent)
     for file in parsed.model:
         if file.suffix == ".zip":
-            warn(f"--model {file}: loading a Stable-Baselines3 file can execute code; continue only if you trust it")
+            warn(f"--model {file}: {ZIP_WARNING}")
     suite = selected(
         suite_named(parsed.suite),
         scenarios=parsed.scenario,

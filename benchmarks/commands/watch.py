@@ -3,10 +3,10 @@
 import argparse
 from typing import Any
 
-from agents.terminal import add_command, console, not_negative, path, positive
+from agents.terminal import add_command, console, not_negative, path, positive, warn
 from benchmarks.rows import ResultsError
 from benchmarks.running.progress import log_to
-from benchmarks.running.suite_runner import model_entries
+from benchmarks.running.suite_runner import ZIP_WARNING, model_entries
 from benchmarks.suites import HELD_OUT, tuned_settings, with_settings
 
 
@@ -60,32 +60,46 @@ def _env_and_agent(parsed: argparse.Namespace) -> tuple[Any, Any]:
     from agents.agent import Learner
     from agents.registry import entry_named
 
-    if parsed.load:
-        ((entry, _),) = model_entries([parsed.load], [parsed.agent]).values()
+    agent: Any = None
+    if parsed.load and parsed.load.suffix == ".zip":
+        from agents.reinforcement.sb3 import SB3Model
+
+        warn(f"--load {parsed.load}: {ZIP_WARNING}")
+        agent = SB3Model.from_zip(parsed.load)
+        observation, variant = agent.observation, agent.env_variant
     else:
-        entry = with_settings(entry_named(parsed.agent), tuned_settings(parsed.agent))
-    agent_class = entry.agent_class()
-    if agent_class.env_variant not in parsed.env:
-        raise ResultsError(f"--env {parsed.env}: {agent_class.__name__} plays ids with {agent_class.env_variant!r}")
-    worlds = {"split": HELD_OUT.split, "catalog_seed": HELD_OUT.catalog_seed, "observation": agent_class.observation}
+        if parsed.load:
+            ((entry, _),) = model_entries([parsed.load], [parsed.agent]).values()
+        else:
+            entry = with_settings(entry_named(parsed.agent), tuned_settings(parsed.agent))
+        agent_class = entry.agent_class()
+        observation, variant = agent_class.env_requirements(**entry.settings)
+    if variant not in parsed.env:
+        raise ResultsError(
+            f"--env {parsed.env}: the agent plays ids with {variant}, such as recsim_env/Video{variant}-v0"
+        )
+    worlds = {"split": HELD_OUT.split, "catalog_seed": HELD_OUT.catalog_seed, "observation": observation}
     try:
-        env = gymnasium.make(parsed.env, render_mode="rgb_array" if parsed.gif else "ansi", **worlds)
+        env: Any = gymnasium.make(parsed.env, render_mode="rgb_array" if parsed.gif else "ansi", **worlds)
     except gymnasium.error.Error as error:
         raise ResultsError(f"--env {parsed.env}: {error}") from None
-    if parsed.load:
-        return env, agent_class.load(parsed.load, env)
-    if not issubclass(agent_class, Learner):
-        return env, agent_class(env=env, seed=parsed.seed, **entry.settings)
-    if agent_class.uses_budget and not parsed.train_steps:
-        raise ResultsError(f"agent {parsed.agent!r}: is not trained; give --load FILE or --train-steps N")
-    training = {**worlds, "split": "train", "catalog_seed": HELD_OUT.training_catalog_seed}
-    if agent_class.reads_evaluation_catalog:
-        training = {**worlds, "user_split": "train"}
-    lanes = entry.num_envs or agent_class.num_envs
-    training_env = gymnasium.make_vec(parsed.env, lanes, vectorization_mode="vector_entry_point", **training)
-    agent = agent_class(env=training_env, seed=parsed.seed, **entry.settings)
-    agent.learn(parsed.train_steps, progress_bar=True)
-    agent.set_env(env)
+    if agent:
+        agent.set_env(env)
+    elif parsed.load:
+        agent = agent_class.load(parsed.load, env)
+    elif not issubclass(agent_class, Learner):
+        agent = agent_class(env=env, seed=parsed.seed, **entry.settings)
+    else:
+        if agent_class.uses_budget and not parsed.train_steps:
+            raise ResultsError(f"agent {parsed.agent!r}: is not trained; give --load FILE or --train-steps N")
+        training = {**worlds, "split": "train", "catalog_seed": HELD_OUT.training_catalog_seed}
+        if agent_class.reads_evaluation_catalog:
+            training = {**worlds, "user_split": "train"}
+        lanes = entry.num_envs or agent_class.num_envs
+        training_env = gymnasium.make_vec(parsed.env, lanes, vectorization_mode="vector_entry_point", **training)
+        agent = agent_class(env=training_env, seed=parsed.seed, **entry.settings)
+        agent.learn(parsed.train_steps, progress_bar=True)
+        agent.set_env(env)
     return env, agent
 
 

@@ -104,16 +104,16 @@ class Run:
 
     def _env(self, requirements: tuple[str, str], num_envs: int, split: dict[str, Any]) -> Any:
         observation, variant = requirements
-        overrides = {"overrides": self.overrides} if self.overrides else {}
-        world = {"world": self.world} if self.scenario == "MovieLens" and self.world else {}
+        options: dict[str, Any] = {"overrides": self.overrides} if self.overrides else {}
+        if self.scenario == "MovieLens" and self.world:
+            options["world"] = self.world
         return gymnasium.make_vec(
             f"recsim_env/{self.scenario}{variant}-v0",
             num_envs,
             vectorization_mode="vector_entry_point",
             observation=observation,
             **split,
-            **overrides,
-            **world,
+            **options,
         )
 
     @property

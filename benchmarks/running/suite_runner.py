@@ -11,7 +11,7 @@ import numpy as np
 
 from agents.agent import Learner
 from agents.registry import REGISTRY, Entry, entry_named, nearest
-from agents.saved_tensors import saved_by, saved_settings
+from agents.saved_tensors import load_tensors, saved_by
 from benchmarks.rows import ResultsError, Row, checked
 from benchmarks.running.result_folder import ResultFolder
 from benchmarks.running.run import Run
@@ -20,6 +20,7 @@ from benchmarks.suites import SUITES, Suite
 from recsim_env.scenarios import SCENARIOS
 
 _SB3_MODEL, _LARGE_MODEL = "agents.reinforcement.sb3:SB3Model", "agents.large_model.agent:LargeModel"
+ZIP_WARNING = "loading a Stable-Baselines3 file can execute code; do not load files from untrusted sources"
 _LIKELY_SECONDS = {"rule": 2.0, "bandit": 5.0, "supervised": 20.0, "reference": 30.0}
 """Seconds of a run by family, for the time left, until a run of the same agent has been measured."""
 
@@ -122,14 +123,20 @@ def model_entries(files: Iterable[Path], own_agents: Sequence[str] = ()) -> dict
     for file in files:
         if not file.exists():
             raise ResultsError(f"--model {file}: no such file")
-        try:
-            path = _SB3_MODEL if file.suffix == ".zip" else _LARGE_MODEL if file.is_dir() else saved_by(file)
-        except ValueError as error:
-            raise ResultsError(f"--model {error}") from None
+        settings: dict[str, Any] = {}
+        if file.suffix == ".zip":
+            path = _SB3_MODEL
+        elif file.is_dir():
+            path = _LARGE_MODEL
+        else:
+            try:
+                path = saved_by(file)
+                settings = load_tensors(file, path)[1]["settings"]
+            except (ValueError, KeyError) as error:
+                raise ResultsError(f"--model {error}") from None
         if path not in (_SB3_MODEL, *(entry.path for entry in REGISTRY.values()), *own_agents):
             raise ResultsError(f"--model {file}: was written by {path}; add --agent {path} if you trust that module")
-        settings = {} if path in (_SB3_MODEL, _LARGE_MODEL) else saved_settings(file)
-        models[f"{file.stem}"] = Entry(path=path, family="own", settings=settings), file
+        models[file.stem] = Entry(path=path, family="own", settings=settings), file
     return models
 
 

@@ -63,7 +63,7 @@ def _default_settings(agent: str) -> Params:
     defaults = {
         name: parameter.default
         for each in reversed(entry.agent_class().__mro__[:-1])
-        for name, parameter in inspect.signature(each.__init__).parameters.items()
+        for name, parameter in inspect.signature(each).parameters.items()
     }
     return {**defaults, **entry.settings, "num_envs": entry.num_envs or entry.agent_class().num_envs}
 
