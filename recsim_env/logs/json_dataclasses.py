@@ -36,7 +36,7 @@ def _content(value: Any) -> Any:
 
 
 def _value(kind: Any, content: Any) -> Any:
-    if dataclasses.is_dataclass(kind):
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         return from_content(kind, content)
     if kind is np.ndarray:
         return np.array(content, float)

@@ -67,7 +67,7 @@ def test_the_logging_policy_shows_likely_choices_and_is_not_always_right():
     logged = rows[:, 0, -len(FEEDBACK) + FEEDBACK.index("click")].mean()
     cold = make_vec(3_000, 0.0)
     cold.reset(seed=0)
-    at_random = cold.step(np.zeros(3_000, int))[-1]["click"].mean()
+    at_random = cold.step(np.zeros(3_000, int))[-1]["reward_click"].mean()
     assert at_random + 0.05 < logged < 0.95
 
 
