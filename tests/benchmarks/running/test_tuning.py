@@ -1,7 +1,5 @@
-"""Tuning: equal trials for each agent, on worlds of its own, and settings that say how they were found."""
+"""Tuning: equal trials for each agent, on worlds of its own, and settings with their provenance."""
 
-import dataclasses
-import inspect
 import json
 import math
 from pathlib import Path
@@ -9,25 +7,30 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agents import registry as roster
-from agents.large_model.agent import LargeModel
-from agents.large_model.config import TrainingConfig
-from agents.registry import REGISTRY, Entry, entry_named
-from agents.reinforcement.sb3 import SB3Learner, algorithm_named
+from agents.registry import REGISTRY, Entry
+from benchmarks import suites
 from benchmarks.__main__ import main
 from benchmarks.rows import ResultsError
-from benchmarks.running import tuning
 from benchmarks.running.search_spaces import SPACES
-from benchmarks.running.tuning import ONE, ZERO, trial_scores, trial_settings, trials, tuning_suite, write_tuned
-from benchmarks.suites import TUNING
+from benchmarks.running.tuning import (
+    ONE,
+    ZERO,
+    trial_params,
+    trial_runs,
+    trial_scores,
+    tuning_result,
+    tuning_suite,
+    write_tuned,
+)
+from benchmarks.suites import SUITES, TUNING
 
 SUITE = tuning_suite(("linucb", "ppo"), ("Video", "News"), 1_000, 2)
 
 
 def made_row(agent: str, scenario: str, return_mean: float, **others) -> dict:
     origin = dict.fromkeys(("command", "commit", "version", "machine", "date"), "?")
-    made = {"agent": agent, "scenario": scenario, "return_mean": return_mean, "is_final": True, "status": "ok"}
-    return {**made, **origin, **others}
+    values = {"agent": agent, "scenario": scenario, "return_mean": return_mean, "is_final": True, "status": "ok"}
+    return {**values, **origin, **others}
 
 
 def scale() -> list[dict]:
@@ -38,47 +41,33 @@ def scale() -> list[dict]:
 
 
 def test_every_agent_has_the_same_number_of_trials_in_the_same_worlds():
-    every = trials(SUITE, 5)
+    runs = trial_runs(SUITE, 5)
     for agent in SUITE.agents:
-        for trial in range(5):
-            own = [cell for cell in every if cell.agent == f"{agent}#{trial}"]
-            assert [(cell.scenario, cell.seed) for cell in own] == [
+        for number in range(5):
+            own = [run for run in runs if run.agent == f"{agent}#{number}"]
+            assert [(run.scenario, run.seed) for run in own] == [
                 (scenario, seed) for scenario in ("Video", "News") for seed in (0, 1)
             ]
-    assert {cell.suite.worlds for cell in every} == {TUNING}
-    assert len({cell.digest for cell in every}) == len(every)
+    assert {run.suite.worlds for run in runs} == {TUNING}
+    assert len({run.digest for run in runs}) == len(runs)
 
 
-def test_trial_zero_is_what_the_roster_says_and_the_others_are_drawn_from_the_space():
-    first, *drawn = trial_settings("ppo", 40)
-    assert first == REGISTRY["ppo"].settings
-    assert [first, *drawn] == trial_settings("ppo", 40)
-    assert [first, *drawn[:9]] == trial_settings("ppo", 10)
+def test_trials_are_points_of_the_grid_and_the_same_ones_again():
+    first, *drawn = trial_params("ppo", 40)
+    assert first == {}
+    assert [first, *drawn] == trial_params("ppo", 40)
+    assert [first, *drawn[:9]] == trial_params("ppo", 10)
     for name, values in SPACES["ppo"].items():
-        assert {settings[name] for settings in drawn} == set(values)
-    fixed = set(REGISTRY["ppo"].settings) - set(SPACES["ppo"])
-    assert all(settings[name] == REGISTRY["ppo"].settings[name] for settings in drawn for name in fixed)
+        assert {params[name] for params in drawn} == set(values)
+    lanes = {run.entry.num_envs for run in trial_runs(SUITE, 40) if run.agent.startswith("ppo#")}
+    assert lanes == set(SPACES["ppo"]["num_envs"])
 
 
-def test_many_trials_of_few_settings_are_the_whole_grid_each_of_it_once():
+def test_many_trials_are_the_whole_grid_each_point_once():
     space = SPACES["content-match"]
-    drawn = trial_settings("content-match", 1_000)[1:]
-    assert len(drawn) == math.prod(len(values) for values in space.values()) - 1  # without what the roster says
-    assert len({tuple(sorted(settings.items())) for settings in drawn}) == len(drawn)
-    one = dataclasses.replace(SUITE, agents=("content-match",), num_seeds=1)
-    assert len(trials(one, 1_000)) == 2 * (2 + 1 + len(drawn))
-
-
-@pytest.mark.parametrize("agent", SPACES)
-def test_what_is_tuned_is_an_argument_of_the_agent(agent):
-    made = REGISTRY[agent].agent_class()
-    known = {name for each in made.__mro__[:-1] for name in inspect.signature(each.__init__).parameters}
-    if issubclass(made, SB3Learner):
-        algorithm = algorithm_named(REGISTRY[agent].settings["algorithm"])
-        known |= set(inspect.signature(algorithm.__init__).parameters)
-    if issubclass(made, LargeModel):
-        known |= {each.name for each in dataclasses.fields(TrainingConfig)}
-    assert set(SPACES[agent]) <= known
+    drawn = trial_params("content-match", 1_000)[1:]
+    assert len(drawn) == math.prod(len(values) for values in space.values()) - 1  # without the registry's settings
+    assert len({tuple(sorted(params.items())) for params in drawn}) == len(drawn)
 
 
 def test_scores_of_trials_are_means_over_scenarios_on_the_scale_of_the_two_references():
@@ -88,33 +77,36 @@ def test_scores_of_trials_are_means_over_scenarios_on_the_scale_of_the_two_refer
     assert trial_scores(rows)["linucb#1"] == -np.inf
 
 
-def test_the_best_settings_are_written_with_all_trials_and_the_roster_takes_them(tmp_path: Path, monkeypatch):
-    suite = dataclasses.replace(SUITE, agents=("linucb",), num_seeds=1)
+def test_the_best_settings_are_written_with_all_trials_and_suites_take_them(tmp_path: Path, monkeypatch):
+    suite = tuning_suite(("linucb",), ("Video", "News"), 1_000, 1)
     returns = {0: (11.0, 110.0), 1: (18.0, 280.0), 2: (12.0, 290.0)}
     rows = scale() + [
-        made_row(f"linucb#{trial}", scenario, each)
-        for trial, pair in returns.items()
+        made_row(f"linucb#{number}", scenario, each)
+        for number, pair in returns.items()
         for scenario, each in zip(("Video", "News"), pair, strict=True)
     ]
-    write_tuned("linucb", rows, suite, 3, tmp_path)
+    write_tuned(tmp_path, "linucb", tuning_result("linucb", rows, suite, 3))
     content = json.loads((tmp_path / "linucb.json").read_text())
-    assert content["settings"] == trial_settings("linucb", 2)[1]
-    assert [trial["score"] for trial in content["found"]["trials"]] == pytest.approx([0.075, 0.85, 0.575])
-    assert content["found"]["scenarios"] == ["Video", "News"]
-    monkeypatch.setattr(roster, "TUNED", tmp_path)
-    assert entry_named("linucb").settings == trial_settings("linucb", 2)[1]
+    assert content["settings"] == trial_params("linucb", 3)[1]
+    assert [trial["score"] for trial in content["search"]["trials"]] == pytest.approx([0.075, 0.85, 0.575])
+    assert content["search"]["scenarios"] == ["Video", "News"]
+    monkeypatch.setattr(suites, "TUNED", tmp_path)
+    assert SUITES["quick"].entry("linucb").settings == content["settings"]
 
 
-def test_the_command_leaves_settings_and_goes_on_where_it_was(tmp_path: Path, monkeypatch, capsys):
-    monkeypatch.setattr(tuning, "TUNED", tmp_path / "tuned")
-    monkeypatch.setattr(tuning.write_tuned, "__defaults__", (tmp_path / "tuned",))
+def test_the_command_resumes_and_changes_the_defaults_only_on_request(tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.setattr("benchmarks.commands.tune.TUNED", tmp_path / "tuned")
+    (tmp_path / "tuned").mkdir()
     monkeypatch.setitem(REGISTRY, "popularity", Entry(path="agents.rules.popularity:PopularityAgent", family="rule"))
     command = ["tune", "--agent", "popularity", "--trials", "2", "--scenario", "Video", "--workers", "1"]
-    for _ in range(2):
-        assert main([*command, "--out", str(tmp_path / "trials")]) == 0
-    assert "popularity" in capsys.readouterr().out
-    content = json.loads((tmp_path / "tuned" / "popularity.json").read_text())
-    assert len(content["found"]["trials"]) == 2
+    command += ["--out", str(tmp_path / "trials")]
+    assert main(command) == 0
+    assert "--install makes them the defaults" in " ".join(capsys.readouterr().out.split())
+    assert not list((tmp_path / "tuned").iterdir())
+    assert main([*command, "--install"]) == 0
+    for folder in ("trials", "tuned"):
+        content = json.loads((tmp_path / folder / "popularity.json").read_text())
+        assert len(content["search"]["trials"]) == 2
     assert (tmp_path / "trials" / "results.jsonl").read_text().count("\n") == 4
 
 
