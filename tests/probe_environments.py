@@ -1,8 +1,8 @@
-"""Tiny worlds whose values can be told by heart, each for one class of bugs that a learner can have.
+"""Tiny environments with known values, each of which reveals one class of faults in a learner.
 
-They speak as `RecommenderVectorEnv` does, so a learner meets them through its own `learn`. A session has one or two
-steps; a candidate has one content feature, and the candidates stand in another order each time; the user shows a
-signal of -1 or 1. The idea is that of the probes by which CleanRL and rejax check their learners.
+They have the interface of `RecommenderVectorEnv`. A session has one or two steps; a candidate has one content feature,
+and the order of candidates changes in each step; the user observes a signal of -1 or 1. CleanRL and rejax check their
+learners by such probe environments.
 
 Shape legend: N sessions, B rows of a batch, M candidates, S slots of a slate, H shown items in the history.
 """
@@ -22,17 +22,17 @@ from recsim_env.envs.spaces_and_actions import REWARD_INFO_KEYS
 from recsim_env.simulation.observation import CANDIDATE_COLUMNS, FEEDBACK, ObservationLayout
 
 SIGNALS = (-1.0, 1.0)
-"""What a user may show."""
+"""Signals of users."""
 
 NOTHING = -2.0
-"""In place of a content: nothing was chosen, or there was no step before."""
+"""In place of a content: nothing was chosen, or there is no previous step."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """A world: what is rated how, and what that makes each first choice worth."""
+    """Ratings of a probe environment, and the values of first actions."""
 
-    stars: Callable[[Any, Any, Any, Any], Any]
+    ratings: Callable[[Any, Any, Any, Any], Any]
     """From signal, step, content chosen and content chosen in the step before [N] each to the rating [N]."""
     first_values: Callable[[float], list[list[float]]]
     """From gamma to the value [signal, candidate] of showing it alone in the first step, and the best thereafter."""
@@ -48,57 +48,59 @@ def _always(value: float) -> list[list[float]]:
 
 PROBES = {
     "constant": Probe(
-        stars=lambda signal, step, chosen, before: 2.0 + 0.0 * signal,
+        ratings=lambda signal, step, chosen, before: 2.0 + 0.0 * signal,
         first_values=lambda gamma: _always(2.0),
     ),
     "observation": Probe(
-        stars=lambda signal, step, chosen, before: 2.0 + signal,
+        ratings=lambda signal, step, chosen, before: 2.0 + signal,
         first_values=lambda gamma: [[1.0, 1.0], [3.0, 3.0]],
     ),
     "two-steps": Probe(
         num_steps=2,
-        stars=lambda signal, step, chosen, before: 1.0 + step,
+        ratings=lambda signal, step, chosen, before: 1.0 + step,
         first_values=lambda gamma: _always(1.0 + gamma * 2.0),
     ),
     "later": Probe(
         num_steps=2,
-        stars=lambda signal, step, chosen, before: 3.0 * step,
+        ratings=lambda signal, step, chosen, before: 3.0 * step,
         first_values=lambda gamma: _always(gamma * 3.0),
     ),
     "now-or-later": Probe(
         num_steps=2,
-        stars=lambda signal, step, chosen, before: np.where(step == 0, 2.0 * (chosen < 0), 3.0 * (before > 0)),
+        ratings=lambda signal, step, chosen, before: np.where(step == 0, 2.0 * (chosen < 0), 3.0 * (before > 0)),
         first_values=lambda gamma: [[2.0, gamma * 3.0]] * 2,
     ),
     "action": Probe(
-        stars=lambda signal, step, chosen, before: 2.0 + chosen,
+        ratings=lambda signal, step, chosen, before: 2.0 + chosen,
         first_values=lambda gamma: [[1.0, 3.0]] * 2,
     ),
     "action-and-observation": Probe(
-        stars=lambda signal, step, chosen, before: 2.0 + chosen * signal,
+        ratings=lambda signal, step, chosen, before: 2.0 + chosen * signal,
         first_values=lambda gamma: [[3.0, 1.0], [1.0, 3.0]],
     ),
     "nothing-clicked": Probe(
         num_steps=2,
         weights=(1.0, 1.0),
-        stars=lambda signal, step, chosen, before: 3.0 * step,
+        ratings=lambda signal, step, chosen, before: 3.0 * step,
         first_values=lambda gamma: _always(gamma * 3.0),
     ),
     "choice": Probe(
         contents=(-1.0, 0.0, 1.0),
         weights=(4.0, 2.0, 1.0),
-        stars=lambda signal, step, chosen, before: np.select([chosen == -1.0, chosen == 0.0, chosen == 1.0], [1, 4, 2]),
+        ratings=lambda signal, step, chosen, before: np.select(
+            [chosen == -1.0, chosen == 0.0, chosen == 1.0], [1, 4, 2]
+        ),
         first_values=lambda gamma: [[0.8, 8 / 3, 1.0]] * 2,
     ),
 }
-"""`constant`: is the value the reward? `observation`: does it see the user? `two-steps`: are rewards added up?
-`later`: is the bootstrap that of the next state? `now-or-later`: is the future discounted, and who chose told apart?
+"""`constant`: is the value the reward? `observation`: does the value depend on the user? `two-steps`: are rewards added up?
+`later`: is the bootstrap that of the next state? `now-or-later`: is the future discounted?
 `action`: does it find the better candidate, wherever it stands? `action-and-observation`: for this user?
 `nothing-clicked`: does a session go on when nothing is chosen? `choice`: what is worth least is chosen most."""
 
 
 class _Simulator:
-    """What of a simulator an agent asks for."""
+    """The attributes of a simulator that agents read."""
 
     def __init__(self, num_sessions: int, layout: ObservationLayout, config: Any) -> None:
         self.num_sessions, self.layout, self.config = num_sessions, layout, config
@@ -118,6 +120,7 @@ class ProbeVectorEnv(VectorEnv):
     Sessions end by `terminated`, or with `is_truncated=True` by `truncated`. The reward is the rating divided by S.
     """
 
+    observation_kind = "dict"
     metadata = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
 
     def __init__(
@@ -157,6 +160,10 @@ class ProbeVectorEnv(VectorEnv):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
 
+    def remake(self, **arguments: Any) -> "ProbeVectorEnv":
+        """No learner of these tests needs another env."""
+        raise NotImplementedError
+
     def reset(self, *, seed: Any = None, options: Any = None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:  # type: ignore[override]
         if seed is not None or not hasattr(self, "_random"):
             self._random = np.random.default_rng(seed)
@@ -173,14 +180,14 @@ class ProbeVectorEnv(VectorEnv):
         slot = self._choose(shown)
         lanes = np.arange(self.num_envs)
         chosen = np.where(slot >= 0, shown[lanes, slot], NOTHING)
-        stars = np.asarray(self.probe.stars(self._signal, self._step, chosen, self._before), np.float64)
-        rewards = stars * np.ones(self.num_envs) / shown.shape[1]
+        ratings = np.asarray(self.probe.ratings(self._signal, self._step, chosen, self._before), np.float64)
+        rewards = ratings * np.ones(self.num_envs) / shown.shape[1]
         self._remember(shown, slot)
         self._before, self._step = chosen, self._step + 1
         is_over = self._step == self.probe.num_steps
         self._draw_order()
         terms = {name: np.zeros(self.num_envs) for name in REWARD_INFO_KEYS}
-        terms["rating"], terms["click"] = rewards.copy(), (slot >= 0) / shown.shape[1]
+        terms["reward_rating"], terms["reward_click"] = rewards.copy(), (slot >= 0) / shown.shape[1]
         infos: dict[str, Any] = {name: term * ~is_over for name, term in terms.items()}
         if is_over.any():
             last = self._observations()

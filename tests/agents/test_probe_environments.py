@@ -1,4 +1,4 @@
-"""Every kind of learner finds the values and the choices of the probes, through its own `learn`."""
+"""Every kind of learner finds the values and the best actions of the probe environments."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,7 +22,6 @@ TOLERANCE = 0.25
 SB3: dict[str, Any] = {"reward_scale": 1.0, "learning_rate": 1e-2, "gamma": GAMMA}
 REPLAY = {"learning_starts": 256, "batch_size": 64, "train_freq": 1, "gradient_steps": 1}
 OURS: dict[str, Any] = {
-    "num_envs": 32,
     "rollout_length": 4,
     "batch_size": 64,
     "learning_rate": 1e-2,
@@ -34,17 +33,17 @@ Tensors = dict[str, torch.Tensor]
 
 
 def q_of_dqn(learner: Any, observations: Tensors) -> torch.Tensor:
-    return learner._model.q_net(observations)
+    return learner.model.q_net(observations)
 
 
 def value_of_ppo(learner: Any, observations: Tensors) -> torch.Tensor:
-    return learner._model.policy.predict_values(observations)
+    return learner.model.policy.predict_values(observations)
 
 
 def q_of_sac(learner: Any, observations: Tensors) -> torch.Tensor:
     """Of showing each candidate: of the point where it lies."""
     contents = observations["candidates"].unflatten(1, (observations["candidate_mask"].shape[1], -1))[:, :, 0]
-    return torch.cat([learner._model.critic(observations, point[:, None])[0] for point in contents.T], 1)
+    return torch.cat([learner.model.critic(observations, point[:, None])[0] for point in contents.T], 1)
 
 
 def q_of_pqn(learner: Any, observations: Tensors) -> torch.Tensor:
@@ -58,33 +57,37 @@ def q_of_slate_q(learner: Any, observations: Tensors) -> torch.Tensor:
 
 Q = Callable[[Any, Tensors], torch.Tensor]
 
-LEARNERS: dict[str, tuple[Callable[[], Learner], Q, int]] = {
+LEARNERS: dict[str, tuple[Callable[[Any], Learner], Q, int, int]] = {
     "PPO": (
-        lambda: SB3Learner("PPO", num_envs=32, **SB3, n_steps=8, batch_size=64, n_epochs=4, gae_lambda=0.8),
+        lambda env: SB3Learner(env, algorithm="PPO", **SB3, n_steps=8, batch_size=64, n_epochs=4, gae_lambda=0.8),
         value_of_ppo,
+        32,
         1_792,
     ),
     "DQN": (
-        lambda: SB3Learner("DQN", num_envs=16, **SB3, **REPLAY, target_update_interval=200, exploration_fraction=0.5),
+        lambda env: SB3Learner(
+            env, algorithm="DQN", **SB3, **REPLAY, target_update_interval=200, exploration_fraction=0.5
+        ),
         q_of_dqn,
+        16,
         1_600,
     ),
     "SAC": (
-        lambda: SB3Learner("SAC", num_envs=16, **SB3, **REPLAY, ent_coef=0.01, tau=0.1),
+        lambda env: SB3Learner(env, algorithm="SAC", **SB3, **REPLAY, ent_coef=0.01, tau=0.1),
         q_of_sac,
+        16,
         1_600,
     ),
-    "PQN": (lambda: PQN(**OURS, num_epochs=4), q_of_pqn, 2_048),
-    "SlateQ": (lambda: SlateQ(**OURS, num_epochs=3), q_of_slate_q, 2_048),
+    "PQN": (lambda env: PQN(env, **OURS, num_epochs=4), q_of_pqn, 32, 2_048),
+    "SlateQ": (lambda env: SlateQ(env, **OURS, num_epochs=3), q_of_slate_q, 32, 2_048),
 }
-"""How each is made and asked what a first choice is worth, and for how many steps it learns."""
+"""Of each: its constructor, the values of first actions, sessions side by side, and steps of training."""
 
 
-def taught(learner: Any, num_steps: int, probe: str, **options: Any) -> Any:
-    if learner.env_variant == "Content":
-        options["action"] = "content"
-    learner.learn(f"probes/{probe}-v0", options, num_steps, seed=0)
-    return learner
+def trained(name: str, probe: str, **arguments: Any) -> tuple[Any, Q]:
+    make, values_of, num_envs, num_steps = LEARNERS[name]
+    env = ProbeVectorEnv(num_envs, probe=probe, action="content" if name == "SAC" else "candidate", **arguments)
+    return make(env).learn(num_steps), values_of
 
 
 def tensors(observations: dict[str, np.ndarray]) -> Tensors:
@@ -94,40 +97,37 @@ def tensors(observations: dict[str, np.ndarray]) -> Tensors:
 def shown(learner: Any, probe: str, slate_size: int = 1) -> np.ndarray:
     """[B, S]: columns of `first_values` that it shows in each of `first_observations`."""
     observations, _, columns = first_observations(probe, slate_size)
-    action = "content" if learner.env_variant == "Content" else "candidate"
-    learner.begin(ProbeVectorEnv(len(columns), probe=probe, action=action, slate_size=slate_size))
-    actions = learner.act(observations, np.ones(len(columns), np.bool_))
-    if action == "content":
+    actions, _ = learner.predict(observations)
+    if learner.env_variant == "Content":
         return np.abs(actions - np.array(PROBES[probe].contents)).argmin(1)[:, None]
     return np.take_along_axis(columns, actions.reshape(len(columns), slate_size), 1)
 
 
 @pytest.mark.parametrize("name", LEARNERS)
 @pytest.mark.parametrize("probe", [probe for probe in PROBES if probe != "choice"])
-def test_values_are_those_known_by_heart_and_the_best_candidate_is_shown(name, probe):
-    make, values_of, num_steps = LEARNERS[name]
-    learner = taught(make(), num_steps, probe)
+def test_the_values_are_learned_and_the_best_candidate_is_shown(name, probe):
+    learner, values_of = trained(name, probe)
     observations, rows, columns = first_observations(probe)
-    by_heart = np.array(PROBES[probe].first_values(GAMMA))[rows]
+    expected = np.array(PROBES[probe].first_values(GAMMA))[rows]
     with torch.no_grad():
-        found = values_of(learner, tensors(observations)).numpy()
-    is_of_state = found.shape[1] == 1  # worth what its best candidate is
-    known = by_heart.max(1, keepdims=True) if is_of_state else np.take_along_axis(by_heart, columns, 1)
-    np.testing.assert_allclose(found, known, atol=TOLERANCE)
-    np.testing.assert_array_equal(np.take_along_axis(by_heart, shown(learner, probe), 1)[:, 0], by_heart.max(1))
+        values = values_of(learner, tensors(observations)).numpy()
+    is_of_state = values.shape[1] == 1  # worth what its best candidate is
+    known = expected.max(1, keepdims=True) if is_of_state else np.take_along_axis(expected, columns, 1)
+    np.testing.assert_allclose(values, known, atol=TOLERANCE)
+    np.testing.assert_array_equal(np.take_along_axis(expected, shown(learner, probe), 1)[:, 0], expected.max(1))
 
 
 @pytest.mark.parametrize("name", ["PQN", "SlateQ"])
-def test_nothing_is_bootstrapped_beyond_a_truncation(name):
-    make, values_of, num_steps = LEARNERS[name]
-    learner = taught(make(), num_steps, "two-steps", is_truncated=True)
+def test_no_value_is_bootstrapped_at_a_truncation(name):
+    learner, values_of = trained(name, "two-steps", is_truncated=True)
     with torch.no_grad():
-        found = values_of(learner, tensors(first_observations("two-steps")[0]))
-    np.testing.assert_allclose(found, 1.0 + GAMMA * 2.0, atol=TOLERANCE)
+        values = values_of(learner, tensors(first_observations("two-steps")[0]))
+    np.testing.assert_allclose(values, 1.0 + GAMMA * 2.0, atol=TOLERANCE)
 
 
-def test_slate_q_learns_how_often_an_item_is_clicked_what_it_is_worth_then_and_which_slate_is_best():
-    learner = taught(SlateQ(**{**OURS, "final_epsilon": 0.5}, num_epochs=3), 4_096, "choice", slate_size=2)
+def test_slate_q_learns_click_probabilities_item_values_and_the_best_slate():
+    env = ProbeVectorEnv(32, probe="choice", slate_size=2)
+    learner = SlateQ(env, **{**OURS, "final_epsilon": 0.5}, num_epochs=3).learn(4_096)
     observations, _, columns = first_observations("choice", slate_size=2)
     with torch.no_grad():
         values = learner.choice_values(tensors(observations), 2)
@@ -138,12 +138,12 @@ def test_slate_q_learns_how_often_an_item_is_clicked_what_it_is_worth_then_and_w
     best = np.argsort(columns, 1)[:, 1:]
     np.testing.assert_allclose(values.of(torch.as_tensor(best)), (2 * 4.0 + 1 * 2.0) / (1 + 2 + 1) / 2, atol=TOLERANCE)
     assert (np.sort(shown(learner, "choice", 2), 1) == [1, 2]).all()
-    learner.optimizer = "top-k"  # takes the one that is clicked most for one of the best
+    learner.optimizer = "top-k"  # includes the item that is clicked most
     assert (np.sort(shown(learner, "choice", 2), 1) == [0, 1]).all()
 
 
 @pytest.mark.parametrize("slate_size", [1, 2])
-def test_a_probe_speaks_as_the_vector_env_does(slate_size):
+def test_a_probe_has_the_interface_of_the_vector_env(slate_size):
     probe = gymnasium.make_vec("probes/two-steps-v0", 3, vectorization_mode="vector_entry_point", slate_size=slate_size)
     real = gymnasium.make_vec("recsim_env/Video-v0", 3, slate_size=slate_size, session_length=2)
     for env in (probe, real):

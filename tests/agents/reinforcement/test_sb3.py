@@ -338,9 +338,9 @@ def test_wrong_use_is_refused_in_one_line():
         SB3Learner(algorithm="SAC").save(Path("nowhere"))
     with pytest.raises(ValueError, match="need Discrete, one item a step"):
         SB3Learner(gymnasium.make_vec("recsim_env/VideoSlate-v0", 4), algorithm="PPO").learn(64)
-    with pytest.raises(ValueError, match="needs? a Box of 10 content features, one point a step"):
+    with pytest.raises(ValueError, match=r"needs a Box of 10 content features, one point a step"):
         SB3Learner(gymnasium.make_vec("recsim_env/VideoContent-v0", 4, slate_size=3), algorithm="SAC").learn(64)
-    with pytest.raises(ValueError, match='needs? observation="dict"'):
+    with pytest.raises(ValueError, match='need observation="dict"'):
         CandidatePolicy(spaces.Box(-1.0, 1.0, (7,)), spaces.Discrete(3), lambda _: 1e-3)
 
 
