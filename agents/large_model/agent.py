@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from agents.agent import Env, Learner, NotFittedError, Observations
-from agents.large_model.checkpoint import load_network, network_settings, rebuild
+from agents.large_model.checkpoint import load_network, rebuild
 from agents.large_model.config import TrainingConfig
 from agents.large_model.distributed import ProcessGroup, device_named
 from agents.large_model.model import LargeModelNetwork, Scores, policy_logits
@@ -163,7 +163,7 @@ class LargeModel(Learner):
             raise NotFittedError
         weights = self.network.trained_weights()
         tensors = {name: weight.detach().cpu().numpy() for name, weight in weights.items()}
-        return tensors, {"network": network_settings(self.network), "iteration": self._iteration}
+        return tensors, {"network": self.network.settings(), "iteration": self._iteration}
 
     def restore(self, tensors: dict[str, np.ndarray], learned: dict[str, Any]) -> None:
         weights = {name: torch.as_tensor(weight) for name, weight in tensors.items()}

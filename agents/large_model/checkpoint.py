@@ -22,16 +22,13 @@ import torch
 
 from agents.large_model.config import LanguageConfig, ModelConfig
 from agents.large_model.distributed import device_named
-from agents.large_model.model import LargeModelNetwork
+from agents.large_model.model import INPUT_VERSION, LargeModelNetwork
 from agents.networks.schema import Schema
 from agents.saved_tensors import load_tensors
 from recsim_env.atomic_file import write_atomically
 
 FORMAT = 2
 """Version of this layout; other versions are refused."""
-
-INPUT_VERSION = 2
-"""Version of the network's inputs, raised when the meaning of an input changes: older weights are refused."""
 
 FOLDER = "checkpoints"
 """Where a training's folder holds its checkpoints."""
@@ -193,15 +190,10 @@ def make_network(config: ModelConfig, schema: Schema, language: LanguageConfig |
     return LargeModelNetwork(config, schema, LanguageBackbone(language))
 
 
-def network_settings(network: LargeModelNetwork) -> dict[str, Any]:
-    """What `rebuild` needs beside the weights, for JSON."""
-    return {"input_version": INPUT_VERSION, **network.settings()}
-
-
 def rebuild(
     settings: Mapping[str, Any], weights: Mapping[str, torch.Tensor], language_model: str = ""
 ) -> LargeModelNetwork:
-    """The network with these settings (`network_settings`) and weights (`trained_weights`).
+    """The network with these settings (`LargeModelNetwork.settings`) and weights (`trained_weights`).
 
     `language_model` is where its language model is now, if it has been moved.
 

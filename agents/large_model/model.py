@@ -33,6 +33,9 @@ ROW_COLUMNS = (*FEEDBACK, "time", "before", *ITEM_STATE)
 1 if it is from the user's history before the session; the item's state when it was shown, or at the start of the
 session if it is from before."""
 
+INPUT_VERSION = 2
+"""Version of the inputs, raised when the meaning of an input changes: older weights are refused."""
+
 _INITIAL_TEMPERATURE = 0.3
 _MIN_TEMPERATURE, _MAX_TEMPERATURE = 0.02, 10.0
 _SMOOTHNESS = 0.75  # standard deviation of a target, in bins
@@ -197,6 +200,7 @@ class LargeModelNetwork(nn.Module):
         """Everything beside the weights that `checkpoint.rebuild` needs, for JSON."""
         language = getattr(self.backbone, "config", None)
         return {
+            "input_version": INPUT_VERSION,
             "model": asdict(self.config),
             "schema": self.schema.as_settings(),
             **({} if language is None else {"language_model": asdict(language)}),

@@ -167,18 +167,10 @@ def play(
     timer = timer or Timer()
     config, device = env.simulator.config, content.features.device
     num_slots, num_sessions = config.slate_size, env.num_envs
-    read, tables = ObservationReader(env.simulator, network.schema, device), network.item_tables(content)
+    read = ObservationReader(env.simulator, network.schema, device)
     observations, _ = env.reset(seed=seed)
     observation = read(observations)
-    state = SessionState(
-        network,
-        content,
-        tables,
-        num_sessions=num_sessions,
-        num_slots=num_slots,
-        max_steps=config.session_length,
-        history_length=int(observation.num_rows.max()),
-    )
+    state = SessionState(network, config, content, num_sessions, int(observation.num_rows.max()))
     state.start(observation)
     recorder = _Recorder(num_sessions, config.session_length, device)
     lanes = torch.arange(num_sessions)  # of the sessions in the cache

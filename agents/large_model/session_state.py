@@ -16,6 +16,7 @@ import torch
 from agents.large_model.model import ROW_COLUMNS, LargeModelNetwork, Scores
 from agents.networks.item_content import ItemContent
 from agents.networks.schema import Schema, columns, user_names
+from recsim_env.config import SessionConfig
 from recsim_env.simulation.observation import CONTEXT, FEEDBACK
 
 _NUM_FEEDBACK = len(FEEDBACK)
@@ -105,29 +106,25 @@ class SessionState:
 
     Args:
         network: reads the sessions.
+        config: the env's, with the slate size and the length of sessions.
         content: of the catalogue.
-        tables: `LargeModelNetwork.item_tables` of the whole catalogue.
         num_sessions: N.
-        num_slots: S.
-        max_steps: most steps of a session.
         history_length: H.
     """
 
     def __init__(
         self,
         network: LargeModelNetwork,
+        config: SessionConfig,
         content: ItemContent,
-        tables: tuple[torch.Tensor, torch.Tensor],
-        *,
         num_sessions: int,
-        num_slots: int,
-        max_steps: int,
         history_length: int,
     ) -> None:
-        self.network, self.content, self.num_slots, self.max_steps = network, content, num_slots, max_steps
-        self._as_rows, self._as_candidates = tables
+        self.network, self.content = network, content
+        self.num_slots, self.max_steps = config.slate_size, config.session_length
+        self._as_rows, self._as_candidates = network.item_tables(content)
         device, dtype = self._as_rows.device, self._as_rows.dtype
-        num_rows = history_length + max_steps * num_slots
+        num_rows = history_length + self.max_steps * self.num_slots
         self.cache: Any = network.backbone.make_cache(num_sessions, 1 + num_rows, device, dtype)
         self.items = torch.full((num_sessions, num_rows), -1, dtype=torch.int64, device=device)
         self.feedback = torch.zeros(num_sessions, num_rows, len(ROW_COLUMNS), device=device)
@@ -247,16 +244,7 @@ class PolicyRunner:
         self.reads_history, self.num_slots = reads_history, config.slate_size
         self._read = ObservationReader(simulator, network.schema, network.device)
         with torch.no_grad():
-            tables = network.item_tables(content)
-        self._state = SessionState(
-            network,
-            content,
-            tables,
-            num_sessions=num_sessions,
-            num_slots=config.slate_size,
-            max_steps=config.session_length,
-            history_length=config.history_length,
-        )
+            self._state = SessionState(network, config, content, num_sessions, config.history_length)
         self._num_shown = torch.zeros(num_sessions, dtype=torch.int64, device=network.device)
         self._last: tuple[dict[str, np.ndarray], Scores] | None = None
 

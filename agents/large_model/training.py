@@ -32,7 +32,6 @@ from agents.large_model.checkpoint import (
     check_inputs,
     check_weights,
     make_network,
-    network_settings,
 )
 from agents.large_model.config import REFERENCE_WIDTH, Stage, TrainingConfig
 from agents.large_model.distributed import ProcessGroup, Timer, distributed, forward_flops, gathered, peak_flops
@@ -281,7 +280,7 @@ class Training:
             model=model,
             optimizer=tensors,
             state={
-                **network_settings(self.network),
+                **self.network.settings(),
                 "config": self.config.as_settings(),
                 "optimizer": optimizer.get("param_groups"),
                 **{name: getattr(self, name) for name in _COUNTERS},
@@ -307,7 +306,7 @@ class Training:
                     f"the checkpoint was trained with {name}={other!r}, not {value!r}: use the same settings, or "
                     "another folder"
                 )
-        settings = network_settings(self.network)
+        settings = self.network.settings()
         differing = [
             f"{name}={value}" for name, value in state["model"].items() if settings["model"].get(name) != value
         ]

@@ -11,7 +11,6 @@ from rich.table import Table
 from agents.large_model.config import PRESETS, preset_named
 from agents.terminal import console, positive, warn
 from recsim_env.config import check_number
-from recsim_env.simulation.observation import FEEDBACK
 
 _WARM_UP = 20
 
@@ -44,12 +43,12 @@ def latency(parsed: argparse.Namespace) -> int:
     from agents.networks.schema import Schema
 
     torch.set_num_threads(parsed.threads)
-    device, env = device_named(parsed.device), make_env("recsim_env/Video-v0", 1)
+    device, env = device_named(parsed.device), make_env("recsim_env/Video-v0", 1, session_length=2)
     if parsed.model:
         network = load_network(parsed.model, parsed.device, warn)
     else:
         network = make_network(preset_named(parsed.preset), Schema.of([env.simulator], False, False)).to(device).eval()
-    longest = network.config.max_tokens - 2  # the profile and the last item take a token each
+    longest = network.config.max_tokens - 3  # the profile and the items of the session take a token each
     check_number("--history", parsed.history, 1, longest, int)
     check_number("--candidates", parsed.candidates, 1, len(env.simulator.world.items), int)
     times = latencies(network, env, parsed.history, parsed.candidates, parsed.recommendations)
@@ -70,21 +69,19 @@ def latencies(network: Any, env: Any, history: int, num_candidates: int, number:
     """Seconds of each of `number` recommendations, with the cache and without it."""
     import torch
 
-    from agents.large_model.session_state import SessionState
+    from agents.large_model.session_state import ObservationReader, SessionState
     from agents.networks.plackett_luce import best_slates
 
     def synchronize() -> None:
         if network.device.type == "cuda":
             torch.cuda.synchronize(network.device)
 
-    content, generator = network.content_of(env), torch.Generator().manual_seed(0)
-    before, after = (_observation(network, content, history + n, num_candidates, generator) for n in (0, 1))
+    read = ObservationReader(env.simulator, network.schema, network.device)
+    before, after = (read(_observation(env.simulator, history + n, num_candidates)) for n in (0, 1))
     one = torch.ones(1, dtype=torch.int64, device=network.device)
     seconds: dict[str, list[float]] = {"with the cache": [], "whole history": []}
     with torch.no_grad():
-        tables = network.item_tables(content)
-        sizes = {"num_sessions": 1, "num_slots": 1, "max_steps": 1, "history_length": history}
-        state = SessionState(network, content, tables, **sizes)
+        state = SessionState(network, env.simulator.config, network.content_of(env), 1, history)
         for i in range(_WARM_UP + number):
             for name, measured in seconds.items():
                 state.start(before)
@@ -100,23 +97,16 @@ def latencies(network: Any, env: Any, history: int, num_candidates: int, number:
     return {name: np.array(measured) for name, measured in seconds.items()}
 
 
-def _observation(network: Any, content: Any, history: int, num_candidates: int, generator: Any) -> Any:
+def _observation(simulator: Any, history: int, num_candidates: int) -> dict[str, np.ndarray]:
     """A user with random items in the history, a third of which were clicked and rated."""
-    import torch
+    from agents.large_model.commands.person import Person, Shown, observation_of
 
-    from agents.large_model.session_state import Observation
-
-    items = torch.randint(len(content), (1, history), generator=generator)
-    clicked = (torch.rand(1, history, generator=generator) < 1 / 3).float()
-    ratings = torch.randint(1, 6, (1, history), generator=generator) / 5.0
-    columns = {"shown": torch.ones(1, history), "click": clicked, "rating": clicked * ratings}
-    observation = Observation(
-        users=torch.zeros(1, len(network.schema.user_names)),
-        items=items,
-        feedback=torch.stack([columns.get(name, torch.zeros(1, history)) for name in FEEDBACK], 2),
-        num_rows=torch.tensor([history]),
-        candidates=torch.randperm(len(content), generator=generator)[None, :num_candidates],
-        times=torch.tensor([int(content.release_steps.float().median())]),
-        elapsed=torch.zeros(1),
-    )
-    return Observation(**{name: part.to(network.device) for name, part in vars(observation).items()})
+    generator, num_items = np.random.default_rng(0), len(simulator.world.items)
+    clicks = generator.random(history) < 1 / 3
+    items, ratings = generator.integers(num_items, size=history), generator.integers(1, 6, size=history)
+    rows = [
+        Shown(item=int(item), click=float(click), rating=float(click * rating))
+        for item, click, rating in zip(items, clicks, ratings, strict=True)
+    ]
+    candidates = generator.permutation(num_items)[:num_candidates].tolist()
+    return observation_of(Person(history=rows, candidates=candidates), simulator)

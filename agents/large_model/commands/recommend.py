@@ -67,17 +67,9 @@ def rank(network: Any, env: Any, observation: dict[str, np.ndarray]) -> list[dic
 
     from agents.large_model.session_state import ObservationReader, SessionState
 
-    content, config = network.content_of(env), env.simulator.config
+    history_length = observation["history_items"].shape[1]
     with torch.no_grad():
-        state = SessionState(
-            network,
-            content,
-            network.item_tables(content),
-            num_sessions=1,
-            num_slots=config.slate_size,
-            max_steps=config.session_length,
-            history_length=observation["history_items"].shape[1],
-        )
+        state = SessionState(network, env.simulator.config, network.content_of(env), 1, history_length)
         batch = ObservationReader(env.simulator, network.schema, network.device)(observation)
         state.start(batch)
         scores = state.scores(batch)

@@ -21,7 +21,6 @@ from agents.large_model.checkpoint import (
     CheckpointError,
     load_checkpoint,
     make_network,
-    network_settings,
     rebuild,
     save_checkpoint,
 )
@@ -280,8 +279,8 @@ def test_unusable_settings_are_refused_in_one_line(gpt2):
 def test_weights_of_another_model_are_refused_in_one_line(llama):
     model = model_on(llama, make_env("recsim_env/Video-v0", 4, **ENV))
     weights = model.trained_weights()
-    assert "is missing" in raised(ValueError, rebuild, network_settings(model), dict(list(weights.items())[1:]))
-    assert "more is unknown" in raised(ValueError, rebuild, network_settings(model), {**weights, "more": CPU})
+    assert "is missing" in raised(ValueError, rebuild, model.settings(), dict(list(weights.items())[1:]))
+    assert "more is unknown" in raised(ValueError, rebuild, model.settings(), {**weights, "more": CPU})
 
 
 def test_commands_find_a_language_model_that_was_moved(llama, tmp_path, capsys):

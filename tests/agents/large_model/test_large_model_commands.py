@@ -240,7 +240,7 @@ def test_latency_with_and_without_the_cache(trained, capsys):
     said = capsys.readouterr().out
     assert all(words in said for words in ("with the cache", "whole history", "median", "history 12", " ms"))
     assert main(["latency", "--history", "5000"]) == 2
-    assert capsys.readouterr().err.strip() == "large_model: --history=5000: must be a whole number in [1, 1022]"
+    assert capsys.readouterr().err.strip() == "large_model: --history=5000: must be a whole number in [1, 1021]"
 
 
 def test_a_missing_gpu_is_refused_in_one_line(tmp_path, capsys):

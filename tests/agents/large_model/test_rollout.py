@@ -182,15 +182,7 @@ def test_the_last_change_of_following_a_creator_counts():
 
 def memory_of(env: Any, model: LargeModelNetwork, content: ItemContent, num_sessions: int) -> SessionState:
     config = env.simulator.config
-    return SessionState(
-        model,
-        content,
-        model.item_tables(content),
-        num_sessions=num_sessions,
-        num_slots=config.slate_size,
-        max_steps=config.session_length,
-        history_length=config.history_length,
-    )
+    return SessionState(model, config, content, num_sessions, config.history_length)
 
 
 @pytest.mark.parametrize("name", ["single items", "slates"])
