@@ -13,7 +13,7 @@ def add_to(commands: Any) -> None:
         "throughput",
         help="measure user-steps per second",
         description="Measure user-steps per second of the single env, the vector env and the SB3 env, beside CartPole "
-        "in the same run, and the share of SB3 PPO's time that is spent in the env.",
+        "in the same run, and the share of PPO's time that is spent in the env.",
     )
     parser.add_argument("--env", default="recsim_env/Video-v0", help="env id (default: %(default)s)")
     parser.add_argument("--rounds", type=positive, default=5, help="rounds (default: %(default)s)")
@@ -51,13 +51,13 @@ def throughput(parsed: argparse.Namespace) -> int:
             f"{ratio / SARDINE_TO_CARTPOLE:.1f}",
         )
     on.print(table)
-    parts = Table(title="Where the time of a user-step goes, in nanoseconds, median over rounds")
-    for heading in ("way", "step", "observe", "all else", "copying that observation"):
+    parts = Table(title="Time of a user-step by part, in nanoseconds, median over rounds")
+    for heading in ("way", "step", "observe", "other", "copy of the observation"):
         parts.add_column(heading, justify="left" if heading == "way" else "right")
     for name in WAYS:
         if "thread" not in name:
             took = profile(parsed.env, name, parsed.rounds)
-            parts.add_row(name, *(f"{each:,.0f}" for each in (took.step, took.observe, took.rest, took.copy)))
+            parts.add_row(name, *(f"{each:,.0f}" for each in (took.step, took.observe, took.other, took.copy)))
     on.print(parts)
     share, steps_per_second = ppo_share_in_env(parsed.env, parsed.ppo_steps)
     on.print(f"SB3 PPO, 64 lanes: {share:.1%} of its wall time in the env, {steps_per_second:,.0f} steps/s")

@@ -1,6 +1,6 @@
 """User-steps per second of each way to use the env, beside CartPole measured in the same run.
 
-Machines are shared and noisy, so ways take turns in short rounds, and what counts is the ratio within a round.
+Machines are shared and noisy: the ways alternate in short rounds, and ratios within a round are compared.
 """
 
 import time
@@ -109,7 +109,7 @@ def _steps_per_second(play: Callable[[int], int], seconds: float) -> float:
 
 
 def measure(env_id: str, rounds: int, seconds: float) -> list[Throughput]:
-    """Steps per second of every way, in `rounds` rounds of `seconds` each, after one round that does not count."""
+    """Steps per second of every way, in `rounds` rounds of `seconds` each, after a warm-up."""
     ways = {CARTPOLE_SINGLE: _single(gymnasium.make("CartPole-v1"))}
     cartpole = gymnasium.make_vec("CartPole-v1", 1_024, vectorization_mode="vector_entry_point")
     ways[CARTPOLE_VECTOR] = _vector(cartpole, cartpole.single_action_space)
@@ -119,13 +119,13 @@ def measure(env_id: str, rounds: int, seconds: float) -> list[Throughput]:
         ways[name] = _vector(env, env.single_action_space)
     sb3 = make_sb3_vec_env(env_id, 64, seed=0)
     ways["SB3 VecEnv, 64 lanes"] = _vector(sb3, sb3.action_space)
-    found: dict[str, list[float]] = {name: [] for name in ways}
+    measured: dict[str, list[float]] = {name: [] for name in ways}
     for play in ways.values():
         play(2_048)
     for _ in track(range(rounds), description="throughput"):
         for name, play in ways.items():
-            found[name].append(_steps_per_second(play, seconds))
-    return [Throughput(name=name, steps_per_second=values) for name, values in found.items()]
+            measured[name].append(_steps_per_second(play, seconds))
+    return [Throughput(name=name, steps_per_second=values) for name, values in measured.items()]
 
 
 def ratios(throughputs: list[Throughput], to: str = CARTPOLE_SINGLE) -> dict[str, float]:
@@ -136,21 +136,21 @@ def ratios(throughputs: list[Throughput], to: str = CARTPOLE_SINGLE) -> dict[str
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """What the time of a user-step goes to, in nanoseconds: the medians over rounds."""
+    """Time of a user-step by part, in nanoseconds, median over rounds."""
 
     name: str
     step: float
-    """The simulator's step: the user, the shelf, the candidates."""
+    """The simulator's step: user, available items, candidates."""
     observe: float
     """Writing the observation."""
-    rest: float
-    """All else: checking actions, infos, sessions that end and begin."""
+    other: float
+    """Everything else: checks of actions, infos, resets."""
     copy: float
     """Copying an observation of that size, for comparison."""
 
 
 def profile(env_id: str, name: str, rounds: int) -> Profile:
-    """Where the time of one of `WAYS` goes."""
+    """Time of one of `WAYS` by part."""
     lanes, options = WAYS[name]
     env: Any = gymnasium.make_vec(env_id, lanes, **options)
     env.reset(seed=0)
@@ -165,7 +165,7 @@ def profile(env_id: str, name: str, rounds: int) -> Profile:
         "observe": lambda: env.simulator.observe(kind),
         "copy": lambda: [array.copy() for array in arrays],
     }
-    found: dict[str, list[float]] = {call: [] for call in calls}
+    measured: dict[str, list[float]] = {call: [] for call in calls}
     for _ in range(rounds):
         for call, work in calls.items():
             env.reset(seed=0)
@@ -173,14 +173,14 @@ def profile(env_id: str, name: str, rounds: int) -> Profile:
             started = time.perf_counter()
             for _ in range(_STEPS_A_ROUND):
                 work()
-            found[call].append(1e9 * (time.perf_counter() - started) / _STEPS_A_ROUND / lanes)
-    took = {call: float(np.median(values)) for call, values in found.items()}
-    rest = max(took["whole"] - took["step"] - took["observe"], 0.0)
-    return Profile(name=name, step=took["step"], observe=took["observe"], rest=rest, copy=took["copy"])
+            measured[call].append(1e9 * (time.perf_counter() - started) / _STEPS_A_ROUND / lanes)
+    took = {call: float(np.median(values)) for call, values in measured.items()}
+    other = max(took["whole"] - took["step"] - took["observe"], 0.0)
+    return Profile(name=name, step=took["step"], observe=took["observe"], other=other, copy=took["copy"])
 
 
-class _Stopwatch(VecEnvWrapper):
-    """Adds up the time spent inside the env."""
+class _TimedEnv(VecEnvWrapper):
+    """Measures the time spent in the env."""
 
     def __init__(self, venv: VecEnv) -> None:
         super().__init__(venv)
@@ -202,7 +202,7 @@ class _Stopwatch(VecEnvWrapper):
 def ppo_share_in_env(env_id: str, num_steps: int) -> tuple[float, float]:
     """Share of the wall time that SB3's PPO (MultiInputPolicy, 64 lanes) spends in the env, and its steps/s."""
     torch.set_num_threads(1)
-    env = _Stopwatch(make_sb3_vec_env(env_id, 64))
+    env = _TimedEnv(make_sb3_vec_env(env_id, 64))
     model = PPO("MultiInputPolicy", env, seed=0, device="cpu", **PPO_SETTINGS)
     model.learn(2 * 64 * model.n_steps)
     env.seconds, started = 0.0, time.perf_counter()

@@ -1,4 +1,4 @@
-"""Which settings of an agent are tuned, and the values that each may take: data for `python -m benchmarks tune`."""
+"""Search spaces of `python -m benchmarks tune`: the tuned settings of each agent and their values."""
 
 from typing import Any
 
@@ -89,4 +89,4 @@ SPACES: dict[str, Space] = {
     "maskable-ppo": _PPO,
     "qr-dqn": _DQN,
 }
-"""By agent; trial 0 of each is what the roster says."""
+"""By agent. Trial 0 takes the settings of the registry."""

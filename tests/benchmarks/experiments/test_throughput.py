@@ -16,7 +16,7 @@ def test_throughput_measures_every_way_beside_cartpole(monkeypatch):
     assert throughput.ratios(found)["CartPole-v1, single"] == 1.0
     assert all(each.median > 0.0 for each in found)
     profile = throughput.profile("recsim_env/Video-v0", "1,024 lanes", rounds=1)
-    assert min(profile.step, profile.observe, profile.copy) > 0.0 <= profile.rest
+    assert min(profile.step, profile.observe, profile.copy) > 0.0 <= profile.other
     share, steps_per_second = throughput.ppo_share_in_env("recsim_env/Video-v0", 4_096)
     assert 0.0 < share < 1.0
     assert steps_per_second > 0.0
