@@ -1,18 +1,18 @@
-"""Choc and kale: users of one's own, after RecSim's long-term satisfaction model (Ie et al., 2019, arXiv 1909.04847).
+"""Choc and kale: a custom user model after RecSim's long-term satisfaction (Ie et al., 2019, arXiv 1909.04847).
 
 Each item has a kaleness k in [0, 1]. Choc (k = 0) engages more now; kale (k = 1) satisfies, and a satisfied user
-engages more with everything. With net kale exposure n and satisfaction s = logistic(tau n):
+engages more with every item. With net kale exposure n and satisfaction s = logistic(tau n):
 
     log engagement ~ Normal(s (k mu_kale + (1 - k) mu_choc), (k sd_kale + (1 - k) sd_choc)^2)
     n' = beta n + 2 (k - 1/2) + Normal(0, eta^2)
 
-The sign is that of the text: kale raises satisfaction. (RecSim's code subtracts 2 (k - 1/2).) A user looks at the whole
-slate and chooses one item of it, by a multinomial logit on 1 - k, and leaves when the time budget, one unit a step, is
+The sign follows the paper's text: kale raises satisfaction. (RecSim's code subtracts 2 (k - 1/2).) A user examines the
+whole slate, chooses one item by a multinomial logit on 1 - k, and leaves when the time budget, one unit per step, is
 used up.
 
-Here k = logistic(quality - appeal), so that what is good and hardly tempting is kale. The reward is the logarithm of
-the engagement, kept between 0 and 5, where ratings go. n begins at (u - 1/2) / (1 - beta), with u uniform in [0, 1).
-beta, mu and sd are RecSim's defaults; tau is larger, as with .01 satisfaction hardly moves and choc is always best.
+Here k = logistic(quality - appeal): items with high quality and low appeal are kale. The reward is the logarithm of the
+engagement, clipped to the range of ratings, [0, 5]. n starts at (u - 1/2) / (1 - beta), with u uniform in [0, 1). beta,
+mu and sd are RecSim's defaults; tau is larger, because with 0.01 satisfaction hardly changes and choc is always best.
 """
 
 import math
@@ -20,16 +20,15 @@ import math
 import gymnasium
 from numba import njit
 
-import recsim_env  # noqa: F401  (registers the ids)
+from recsim_env import UserModel
 from recsim_env.simulation import user_model
-from recsim_env.simulation.custom_user_model import UserModel
 from recsim_env.simulation.random_streams import Purpose, normal, uniform
 
 MEMORY, SENSITIVITY, INNOVATION = 0.7, 0.5, 0.05  # beta, tau, eta
 CHOC_MEAN, CHOC_SD, KALE_MEAN, KALE_SD = 5.0, 1.0, 4.0, 1.0
 TIME_BUDGET = 60.0
-ALWAYS = 50.0  # logits of choosing something against choosing nothing
-EXPOSURE, TIME_LEFT = 0, 1  # places in session.custom
+ALWAYS = 50.0  # logits of any choice against no choice
+EXPOSURE, TIME_LEFT = 0, 1  # indices in session.custom
 
 
 @njit
@@ -43,7 +42,7 @@ def satisfaction(session):
 
 
 def init_visit(session, user, p):
-    user_model.init_visit(session, user, p)  # what is not used here is as it always is
+    user_model.init_visit(session, user, p)  # for the state that this model does not use
     session.custom[EXPOSURE] = (uniform(session.noise_key, 0, Purpose.MOOD, 0) - 0.5) / (1.0 - MEMORY)
     session.custom[TIME_LEFT] = TIME_BUDGET
 
@@ -57,7 +56,7 @@ def choice_utility(session, item, affinity, p):
 
 
 @njit
-def expected_rating(session, item, affinity, p):  # but for the limits of 0 and 5
+def expected_rating(session, item, affinity, p):  # without clipping to [0, 5]
     k = kaleness(item)
     return satisfaction(session) * (k * KALE_MEAN + (1.0 - k) * CHOC_MEAN)
 
@@ -102,7 +101,7 @@ OVERRIDES = {"catalog": {"quality_sd": 1.5, "appeal_sd": 1.5, "arrivals_per_step
 
 
 def make(num_envs: int, **options):
-    """Sessions of such users in the world of Video, with items from choc to kale that are always there."""
+    """N sessions of these users in Video, with a static catalogue of items from choc to kale."""
     options = {"user_model": CHOC_AND_KALE, "session_length": 200, "overrides": OVERRIDES, **options}
     return gymnasium.make_vec("recsim_env/Video-v0", num_envs, **options)
 
@@ -117,4 +116,4 @@ if __name__ == "__main__":
             quality_cue, appeal_cue = candidates[:, :, 8], candidates[:, :, 9]
             observations, rewards, *_ = envs.step((sign * (quality_cue - appeal_cue)).argmax(1))
             total += rewards.mean()
-        print(f"always what looks most like {name}: {total:.1f}")
+        print(f"always the item that looks most like {name}: {total:.1f}")

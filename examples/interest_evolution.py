@@ -1,16 +1,16 @@
-"""Interest evolution: users of one's own, after RecSim (Ie et al., arXiv 1909.04847) and SlateQ (arXiv 1905.12767).
+"""Interest evolution: a custom user model after RecSim (Ie et al., arXiv 1909.04847) and SlateQ (arXiv 1905.12767).
 
-A document has one topic d of 20, a length l and a quality L, which depends on the topic: 14 are trashy, 6 nutritious. A
-user has an interest u_d in [-1, 1] in each topic, at first uniform, and a budget of time, and leaves when it is used
-up. The whole slate is looked at, and one document of it chosen, or none, in proportion to u_d + 1, and to 2 for none
-(the score of no click, 1, on the same scale). Watching takes l units of time (no more than there are left), of which
-(.9 / 3.4) l S come back, with the appeal S = (1 - alpha) u_d + alpha L; looking at a slate in vain costs half a unit.
-The interest in what was watched moves by a fraction of its distance from the maximum:
+A document has one topic d of 20, a length l and a quality L that depends on the topic: 14 topics are trashy, 6 are
+nutritious. A user has an interest u_d in [-1, 1] in each topic, initially uniform, and a time budget, and leaves when
+it is used up. The user examines the whole slate and chooses one document with probability proportional to u_d + 1, or
+none, proportional to 2 (the score of no click, 1, on the same scale). Watching takes l units of time (at most the rest
+of the budget), of which (0.9 / 3.4) l S are returned, with the appeal S = (1 - alpha) u_d + alpha L; a slate without a
+click costs half a unit. The interest in the watched topic moves by a fraction of its distance from the maximum:
 
     Delta = y (1 - |u_d|) (1 - u_d)
-    u_d' = u_d + Delta with probability (u_d + 1) / 2, and u_d - Delta otherwise, kept in [-1, 1].
+    u_d' = u_d + Delta with probability (u_d + 1) / 2, and u_d - Delta otherwise, clipped to [-1, 1].
 
-The reward is the watched time, on a scale where a document that is watched to its end is a rating of 5.
+The reward is the watched time, scaled such that a fully watched document has a rating of 5.
 """
 
 import math
@@ -19,16 +19,15 @@ import gymnasium
 import numpy as np
 from numba import njit
 
-import recsim_env  # noqa: F401  (registers the ids)
+from recsim_env import UserModel
 from recsim_env.simulation import user_model
-from recsim_env.simulation.custom_user_model import UserModel
 from recsim_env.simulation.random_streams import Purpose, uniform
 
 NUM_TOPICS, LENGTH, TIME_BUDGET, SKIP_TIME = 20, 4.0, 200.0, 0.5
 QUALITY_WEIGHT, STEP_SIZE, BONUS = 1.0, 0.3, 0.9 / 3.4  # alpha, y
 NO_CLICK_SCORE, LOWEST_SCORE = 1.0, -1.0
 QUALITY_OF_TOPIC = np.concatenate([np.linspace(-3.0, 0.0, 14), np.linspace(0.0, 3.0, 6)])
-TIME_LEFT = 0  # place in session.custom
+TIME_LEFT = 0  # index in session.custom
 
 
 @njit
@@ -41,7 +40,7 @@ def topic_of(item):
 
 
 def init_visit(session, user, p):
-    user_model.init_visit(session, user, p)  # what is not used here is as it always is
+    user_model.init_visit(session, user, p)  # for the state that this model does not use
     for d in range(len(session.interests)):
         session.interests[d] = 2.0 * uniform(session.user_key, 0, Purpose.MOOD, d) - 1.0
     session.custom[TIME_LEFT] = TIME_BUDGET
@@ -56,7 +55,7 @@ def examine(session, slate_size, p):
 
 
 def choice_utility(session, item, affinity, p):
-    return math.log(max(affinity - LOWEST_SCORE, 1e-12) / (NO_CLICK_SCORE - LOWEST_SCORE))  # against 0 for none
+    return math.log(max(affinity - LOWEST_SCORE, 1e-12) / (NO_CLICK_SCORE - LOWEST_SCORE))  # 0 for no choice
 
 
 @njit
@@ -111,6 +110,6 @@ OVERRIDES = {
 
 
 def make(num_envs: int, **options):
-    """Sessions of such users, with 2,000 documents that are always there."""
+    """N sessions of these users, with a static catalogue of 2,000 documents."""
     options = {"user_model": INTEREST_EVOLUTION, "session_length": 2_000, "overrides": OVERRIDES, **options}
     return gymnasium.make_vec("recsim_env/Video-v0", num_envs, **options)

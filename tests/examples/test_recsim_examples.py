@@ -1,4 +1,4 @@
-"""The two examples of users of one's own, RecSim's models, against their equations and against what they promise."""
+"""The two custom user models after RecSim, compared with their equations and the claims about them."""
 
 import importlib.util
 import math
@@ -80,7 +80,7 @@ def places_of_extremes(simulator) -> tuple[np.ndarray, np.ndarray]:
     return k.argmin(1)[:, None], k.argmax(1)[:, None]
 
 
-def test_a_visit_to_choc_and_kale_begins_as_it_is_stated(chocolate):
+def test_a_visit_to_choc_and_kale_starts_as_stated(chocolate):
     chocolate.reset(seed=3)
     for session in chocolate.simulator.sessions:
         u = uniform(session["noise_key"], 0, Purpose.MOOD, 0)
@@ -120,7 +120,7 @@ def test_steps_of_choc_and_kale_are_those_computed_by_hand(chocolate):
     assert shown_slots == {0, 1, 2}
 
 
-def test_one_item_of_each_slate_is_chosen_in_proportion_to_the_exponent_of_its_chocness():
+def test_an_item_is_chosen_in_proportion_to_the_exponential_of_its_chocness():
     envs = choc_kale.make(20_000, slate_size=3)
     envs.reset(seed=0, options={"world_seed": 5})
     simulator = envs.simulator
@@ -193,7 +193,7 @@ def test_the_time_budget_of_60_ends_a_session_after_60_steps(many_chocolates):
         assert not truncated.any()
 
 
-def test_the_platform_and_the_oracles_expect_of_choc_and_kale_what_these_users_do(many_chocolates):
+def test_item_statistics_and_expected_rewards_follow_choc_and_kale(many_chocolates):
     many_chocolates.reset(seed=2)
     simulator = many_chocolates.simulator
     expected = simulator.latent_state()["expected_rewards"]
@@ -201,7 +201,7 @@ def test_the_platform_and_the_oracles_expect_of_choc_and_kale_what_these_users_d
     s = 1.0 / (1.0 + np.exp(-0.5 * np.array(simulator.sessions["custom"])[:, :1]))
     np.testing.assert_allclose(expected, s * (4.0 * k + 5.0 * (1.0 - k)), rtol=1e-12)
     statistics = simulator.world.item_statistics[-1]
-    assert (statistics[:, 1] == 1.0).all()  # whatever is shown alone is chosen
+    assert (statistics[:, 1] == 1.0).all()  # an item shown alone is always chosen
     assert np.corrcoef(statistics[:, 2], kaleness_of(simulator.world.item_records))[0, 1] < -0.95
 
 
@@ -214,7 +214,7 @@ def quality_of_topic(topic: int) -> float:
     return -3.0 + 3.0 * topic / 13 if topic < 14 else 3.0 * (topic - 14) / 5
 
 
-def test_a_visit_of_interest_evolution_begins_as_it_is_stated(viewers, many_viewers):
+def test_a_visit_of_interest_evolution_starts_as_stated(viewers, many_viewers):
     viewers.reset(seed=3)
     for session in viewers.simulator.sessions:
         assert session["custom"].tolist() == [200.0, 0, 0, 0, 0, 0, 0, 0]
@@ -262,7 +262,7 @@ def test_steps_of_interest_evolution_are_those_computed_by_hand(viewers):
 
 
 def show_one_topic(simulator, topic: int, interest: float) -> np.ndarray:
-    """Show everyone the same document of a topic, in which they have that interest; whether it was watched."""
+    """Show all users a document of a topic in which they have that interest; whether they watched it."""
     documents = simulator.world.item_records
     simulator.sessions["candidates"][:, 0] = np.flatnonzero(documents["topics"][:, topic] > 0.99)[0]
     simulator.sessions["interests"][:, topic] = interest
@@ -285,7 +285,7 @@ def test_an_interest_moves_up_with_a_probability_of_half_of_itself_and_one(many_
 
 
 @pytest.mark.parametrize("interest", [-1.0, -0.5, 0.0, 1.0])
-def test_a_document_is_chosen_in_proportion_to_interest_plus_one_against_two_for_none(many_viewers, interest):
+def test_a_document_is_chosen_in_proportion_to_interest_plus_one(many_viewers, interest):
     many_viewers.reset(seed=8)
     num_watched = int(show_one_topic(many_viewers.simulator, 11, interest).sum())
     assert stats.binomtest(num_watched, 20_000, (interest + 1.0) / (interest + 3.0)).pvalue > UNLIKELY
@@ -339,7 +339,7 @@ def test_a_session_lasts_as_long_as_its_budget_and_longer_with_nutritious_topics
     assert np.median(lengths[1]) > 1.3 * np.median(lengths[0])
 
 
-def test_the_platform_and_the_oracles_expect_of_interest_evolution_what_these_users_do(many_viewers):
+def test_item_statistics_and_expected_rewards_follow_interest_evolution(many_viewers):
     many_viewers.reset(seed=12)
     simulator = many_viewers.simulator
     expected = simulator.latent_state()["expected_rewards"][:100]
@@ -348,19 +348,19 @@ def test_the_platform_and_the_oracles_expect_of_interest_evolution_what_these_us
     u = np.take_along_axis(np.array(simulator.sessions["interests"])[:100], topics, 1)
     np.testing.assert_allclose(expected, 5.0 * (u + 1.0) / (u + 3.0), rtol=1e-9)
     statistics = simulator.world.item_statistics[-1]
-    np.testing.assert_allclose(statistics[:, 1], 1.0 - math.log(2.0), atol=0.06)  # E (u + 1) / (u + 3), over people
+    np.testing.assert_allclose(statistics[:, 1], 1.0 - math.log(2.0), atol=0.06)  # E (u + 1) / (u + 3), over users
     assert (statistics[statistics[:, 3] > 0, 2] == 1.0).all()
 
 
-def test_the_first_example_runs_as_it_stands_and_says_that_kale_is_better():
+def test_the_first_example_runs_and_shows_that_kale_is_better():
     ran = subprocess.run(
         [sys.executable, "examples/choc_kale.py"], capture_output=True, text=True, cwd=CHECKOUT, check=False
     )
     assert ran.returncode == 0, ran.stderr
     assert ran.stderr == ""
     choc, kale = ran.stdout.splitlines()
-    assert choc.startswith("always what looks most like choc: ")
-    assert kale.startswith("always what looks most like kale: ")
+    assert choc.startswith("always the item that looks most like choc: ")
+    assert kale.startswith("always the item that looks most like kale: ")
     assert float(kale.split()[-1]) > 2.0 * float(choc.split()[-1])
 
 

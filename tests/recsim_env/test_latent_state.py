@@ -185,10 +185,10 @@ def test_expected_rewards_are_those_computed_by_hand(scenario_name):
             affinity = affinity_of(state, item, b, world.moods)
             opinion = b.rating_affinity * affinity + b.rating_quality * item["quality"]
             opinion = latent["rating_bias"][n] + scale * opinion
-            stars = 1 + sum(normal.cdf((opinion - cut) / (scale * b.rating_noise)) for cut in b.rating_cuts)
+            rating = 1 + sum(normal.cdf((opinion - cut) / (scale * b.rating_noise)) for cut in b.rating_cuts)
             logit = b.consumption_affinity * affinity + b.consumption_quality * item["quality"]
             bought = purchase_chance_of(state, item, affinity, b) if b.is_shop else 1.0
-            worth = weights["rating"] * stars + (weights["purchase"] if b.is_shop else 0.0)
+            worth = weights["rating"] * rating + (weights["purchase"] if b.is_shop else 0.0)
             worth = bought * worth + weights["click"]
             worth += weights["consumption"] * logistic(b.consumption_intercept + logit)
             expected = logistic(utility_of(state, item, now, affinity, b)) * worth

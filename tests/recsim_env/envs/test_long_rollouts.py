@@ -96,7 +96,7 @@ def test_an_observation_out_of_bounds_is_noticed():
         assert not is_inside(env.observation_space, spoiled)
 
 
-def test_candidates_and_mask_agree_wherever_the_shelf_is_short():
+def test_candidates_and_mask_agree_where_few_items_are_available():
     catalog = CatalogConfig(num_items=100, num_topics=8, arrivals_per_step=0.5, item_lifetime=30)
     scenario = Scenario(name="Short", source="synthetic", catalog=catalog)
     env = gymnasium.make_vec("recsim_env/Video-v0", 64, scenario=scenario, observation="compact")

@@ -12,7 +12,7 @@ from recsim_env.simulation.observation import CANDIDATE_COLUMNS, STATISTICS
 def test_statistics_in_network_units_by_hand():
     assert STATISTICS == ("impressions", "click_rate", "mean_rating")
     observed = torch.tensor([[10.0 / 32.0, 0.75, 4.5 / 5.0], [5.0 / 32.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
-    expected = [[1.0, 1.0, 1.5], [0.5, -2.0, 0.0], [0.0, 0.0, 0.0]]  # log2(1 + n) / 10, 4 (rate - .5), stars - 3
+    expected = [[1.0, 1.0, 1.5], [0.5, -2.0, 0.0], [0.0, 0.0, 0.0]]  # log2(1 + n) / 10, 4 (rate - 0.5), mean rating - 3
     np.testing.assert_allclose(in_network_units(observed), expected, atol=1e-6)
 
 

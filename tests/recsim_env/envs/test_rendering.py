@@ -1,4 +1,4 @@
-"""A session in words, of which an agent could see all, and in pictures, which show latent truth too."""
+"""A session in text, without latent state, and in pictures, with latent state."""
 
 import dataclasses
 import itertools
@@ -151,7 +151,7 @@ def env_of(scenario_name: str, render_mode: str | None = "rgb_array", **options)
 
 
 def play(env, num_steps: int, seed: int = 5) -> list[float]:
-    """Rewards of some steps of a session that nobody leaves; a slate is of neighbours, so none of it is repeated."""
+    """Rewards of some steps of a session that the user does not leave, with slates without repeats."""
     env.reset(seed=seed)
     slots, rewards = np.arange(env.simulator.config.slate_size), []
     for step in range(num_steps):

@@ -123,7 +123,7 @@ def test_native_vector_env_equals_sync_vector_env(some_env_id, observation_kind)
     assert num_ends > 20
 
 
-def test_reset_without_a_seed_begins_the_next_episode_of_each_lane():
+def test_reset_without_a_seed_starts_the_next_episode_of_each_lane():
     vector = make_vec("recsim_env/Video-v0", 3)
     single = gymnasium.make("recsim_env/Video-v0")
     vector.reset(seed=SEED)
@@ -158,7 +158,7 @@ def test_a_wrong_list_of_seeds_is_refused(seeds):
     assert same(before, vector.simulator.state())
 
 
-def test_reset_mask_begins_the_masked_lanes_and_no_other():
+def test_reset_mask_restarts_the_masked_lanes_and_no_other():
     vector, other = make_vec("recsim_env/Video-v0", 4), make_vec("recsim_env/Video-v0", 4)
     vector.reset(seed=SEED)
     vector.step(np.array([1, 2, 3, 4]))
