@@ -384,7 +384,7 @@ def test_the_cues_that_the_first_example_reads_are_those_of_quality_and_appeal(m
 def test_gymnasium_accepts_the_single_env_of_each_example(user_model, overrides):
     options = {"user_model": user_model, "overrides": overrides, "session_length": 200}
     env = gymnasium.make("recsim_env/Video-v0", render_mode="ansi", **options).unwrapped
-    check_env(env)
+    check_env(env, skip_render_check=True)
     env.reset(seed=0)
     env.action_space.seed(0)
     for _ in range(200):

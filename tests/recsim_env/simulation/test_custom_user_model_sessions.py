@@ -182,24 +182,20 @@ def test_latent_state_and_myopic_oracle_follow_the_custom_user_model():
     topic = latent["candidate_factors"][:, :, 0]
     expected = logistic(2.0 * topic - 1.0) * (1.0 + 4.0 * topic)
     np.testing.assert_allclose(latent["expected_rewards"], expected, rtol=1e-12)
-    oracle = MyopicOracle()
-    oracle.begin(envs)
-    assert (oracle.act(observations, np.ones(50, bool)) == expected.argmax(1)).all()
+    assert (MyopicOracle(envs).predict(observations)[0] == expected.argmax(1)).all()
 
 
 def test_the_lookahead_oracle_uses_a_custom_user_model():
-    envs = make(50)
+    envs = make(50, observation="compact")
     observations, _ = envs.reset(seed=5)
     topic = envs.latent_state()["candidate_factors"][:, :, 0]
-    oracle = LookaheadOracle()
-    oracle.begin(envs)
-    assert (oracle.act(observations, np.ones(50, bool)) == topic.argmax(1)).all()
+    assert (LookaheadOracle(envs).predict(observations)[0] == topic.argmax(1)).all()
 
 
 def test_the_planning_oracle_predicts_that_custom_users_leave():
-    envs = make(12, session_length=12)
-    planner = PlanningOracle(num_futures=6, num_options=1_000)  # foresight, which knows our users alone, ranks badly
-    myopic, planned = (evaluate(agent, envs, seed=6) for agent in (LookaheadOracle(), planner))
+    envs = make(12, session_length=12, observation="compact")
+    planner = PlanningOracle(envs, num_futures=6, num_options=1_000)  # lookahead ranks badly
+    myopic, planned = (evaluate(agent, envs, seed=6) for agent in (LookaheadOracle(envs), planner))
     assert myopic.has_left.all()
     assert planned.has_left.mean() < 0.7
     assert planned.returns.mean() > 2.0 * myopic.returns.mean()
