@@ -93,8 +93,10 @@ PROBES = {
         first_values=lambda gamma: [[0.8, 8 / 3, 1.0]] * 2,
     ),
 }
-"""`constant`: is the value the reward? `observation`: does the value depend on the user? `two-steps`: are rewards added up?
+"""`constant`: is the value the reward? `observation`: does the value depend on the user? `two-steps`: are rewards
+added up?
 `later`: is the bootstrap that of the next state? `now-or-later`: is the future discounted?
+
 `action`: does it find the better candidate, wherever it stands? `action-and-observation`: for this user?
 `nothing-clicked`: does a session go on when nothing is chosen? `choice`: what is worth least is chosen most."""
 

@@ -1,7 +1,7 @@
-"""REINFORCE with a top-K off-policy correction: a softmax over candidates that learns from what its older self showed.
+"""REINFORCE with a top-K off-policy correction: a softmax over candidates.
 
 Chen, Beutel, Covington, Jain, Belletti and Chi, "Top-K off-policy correction for a REINFORCE recommender system",
-WSDM 2019: the gradient is corrected for the policy that showed the items, and for an item that stands on a slate of K.
+WSDM 2019: the gradient is corrected for the behaviour policy, and for slates of K items.
 
 Shape legend: N sessions side by side, T steps of a rollout, B = T N steps of a batch, M candidates, S = K slots.
 """
@@ -27,7 +27,7 @@ _MAX_GRADIENT_NORM = 0.5
 
 
 def behaviour_log_probs(scores: torch.Tensor, candidate_mask: torch.Tensor, exploration: float) -> torch.Tensor:
-    """[..., M]: log of (1 - exploration) softmax(scores) + exploration / (how many candidates are there).
+    """[..., M]: log of (1 - exploration) softmax(scores) + exploration / (number of available candidates).
 
     A candidate that is missing (0 in `candidate_mask` [..., M]) gets -inf.
     """
@@ -38,13 +38,16 @@ def behaviour_log_probs(scores: torch.Tensor, candidate_mask: torch.Tensor, expl
 def gradient_weights(
     log_probs: torch.Tensor, logged_log_probs: torch.Tensor, slate_size: int, cap: float
 ) -> torch.Tensor:
-    """min(pi / beta, cap) K (1 - pi)^(K - 1): what the gradient of log pi(a | s) is weighed by, besides the advantage.
+    """min(pi / beta, cap) K (1 - pi)^(K - 1): what the gradient of log pi(a | s) is multiplied by, besides the
+    advantage.
 
-    `log_probs` are of shown items under pi, the policy that learns, `logged_log_probs` under beta, which showed them;
-    any shape, and the result's. K is `slate_size`; with K = 1 the weight is the capped ratio alone. The second factor
-    is the derivative of 1 - (1 - pi)^K, the chance to be on a slate of K draws: it lets go of an item that is on the
-    slate anyway, so that others come to stand beside it. A slot that stays empty, for lack of candidates, is logged as
-    -inf and weighs 0.
+    `log_probs` are of the items shown under pi, the policy being trained, `logged_log_probs` under beta, the behaviour
+    policy; of any shape, which the result has too. K is `slate_size`; with K = 1 the weight is the capped ratio
+    alone. The second factor
+    is the derivative of 1 - (1 - pi)^K, the probability of being among K draws: it is small for an item that is
+    almost certainly on the slate, so that other items gain. An empty slot, for lack of candidates, is logged as -inf
+    and
+    has weight 0.
     """
     ratio = (log_probs - logged_log_probs).exp().clamp(max=cap)
     multiplier = slate_size * (1.0 - log_probs.exp()).clamp(min=0.0) ** (slate_size - 1)
@@ -57,8 +60,8 @@ def policy_loss(
     """Its gradient is minus the corrected policy gradient: mean over steps of sum over slots of weight A grad log pi.
 
     Args:
-        log_probs: [B, S] of the items shown, under the policy that learns; gradients flow through them.
-        logged_log_probs: [B, S], under the policy that showed them.
+        log_probs: [B, S] of the items shown, under the policy being trained; gradients flow through them.
+        logged_log_probs: [B, S], under the behaviour policy.
         advantages: [B].
         cap: of the importance ratio.
     """
@@ -69,8 +72,8 @@ def policy_loss(
 def returns_to_go(rewards: np.ndarray, is_over: np.ndarray, last_values: np.ndarray, gamma: float) -> np.ndarray:
     """[T, N] float64: G_t = r_t + gamma G_{t + 1}, with G_T = `last_values` [N], and nothing after a session's end.
 
-    `is_over` [T, N] marks sessions that the user left and those that were truncated alike: the horizon is fixed, what
-    counts is the return within it, and the observation says how much of it is gone (`elapsed`).
+    `is_over` [T, N] marks terminated and truncated sessions alike: the horizon is fixed, and observations contain the
+    elapsed time.
     """
     returns, following = np.zeros(rewards.shape), last_values
     for step in reversed(range(len(rewards))):
@@ -80,10 +83,10 @@ def returns_to_go(rewards: np.ndarray, is_over: np.ndarray, last_values: np.ndar
 
 
 class PolicyAndBaseline(nn.Module):
-    """`"dict"` observations to scores [B, M], whose softmax is the policy, and values [B], which are V times 1 - gamma:
-    a mean of rewards, of the same order whatever gamma is.
+    """`"dict"` observations to scores [B, M], whose softmax is the policy, and values [B], which are (1 - gamma) V:
+    a mean of rewards, whose scale does not depend on gamma.
 
-    Two networks: the regression of returns, whose errors are large, would else move what the policy sees.
+    Two networks, since the large errors of the regression of returns would disturb a shared one.
     """
 
     def __init__(self, sizes: ScorerSizes) -> None:
@@ -121,25 +124,24 @@ class SamplingState:
 
 
 class ReinforceTopK(TorchLearner):
-    """Shows slates drawn from a softmax of scores, mixed with uniform exploration, and climbs the corrected gradient.
+    """Samples slates from a softmax of scores, mixed with uniform exploration, and follows the corrected gradient.
 
-    A rollout is used for several epochs. The policy moves away meanwhile from the one that showed the items, its older
-    self, and the capped ratios account for that. The advantage is the return-to-go less a learned value of the state.
-    Without exploration, it shows what scores highest.
+    A rollout is used for several epochs; capped importance ratios correct for the change of the policy meanwhile. The
+    advantage is the return-to-go minus a learned state value. `predict` shows the highest scores, or samples from the
+    softmax without uniform exploration.
 
     Args:
-        num_envs: sessions that run side by side while learning.
-        rollout_length: steps of each before the policy learns; what is to come after the last is taken from the values.
-        num_epochs: how often a rollout is used.
-        batch_size: user-steps of a gradient step.
-        learning_rate: of Adam; it falls to 0 in a line.
-        gamma: discount of a step, in [0, 0.999]. The score counts all steps of a session alike, but what is left of it
-            is up to 50 steps of noise, and less of that helps more than a longer sight.
+        env: see `Agent`.
+        rollout_length: T; values are bootstrapped after the last step.
+        num_epochs: epochs for each rollout.
+        batch_size: user-steps in a minibatch.
+        learning_rate: of Adam, annealed linearly to 0.
+        gamma: discount factor of a step, in [0, 0.999].
         exploration: share of uniform draws, in [0, 1].
         cap: largest importance ratio, at least 1.
         entropy_weight: of the policy's entropy, in standard deviations of the advantage.
         width: of the networks' embeddings.
-        device: where they compute: "cpu", "cuda".
+        device: where the networks compute: "cpu", "cuda".
     """
 
     def __init__(
@@ -224,7 +226,7 @@ class ReinforceTopK(TorchLearner):
     def _roll_out(
         self, env: RecommenderVectorEnv, observations: Any, length: int, generator: torch.Generator
     ) -> tuple[_Rollout, Any]:
-        """Act for `length` steps; what came of them, and the observations that follow."""
+        """`length` steps in all sessions, and the observations after them."""
         network = self.network
         slate_size = env.simulator.config.slate_size
         seen, slates, logged, rewards, is_over = [], [], [], [], []
@@ -255,7 +257,7 @@ class ReinforceTopK(TorchLearner):
         return rollout, observations
 
     def _loss(self, rollout: _Rollout, batch: torch.Tensor) -> torch.Tensor:
-        """Of the rows `batch` of a rollout: the policy's, the entropy's and the baseline's."""
+        """Policy, entropy and baseline loss of the rows `batch` of a rollout."""
         network = self.network
         scores, values = network({name: part[batch] for name, part in rollout.observations.items()})
         log_probs = torch.log_softmax(scores, 1)

@@ -1,4 +1,4 @@
-"""sb3-contrib's policies with one scorer that all candidates share. Importing this file needs sb3-contrib.
+"""Policies for sb3-contrib that score all candidates with one network. Importing this file needs sb3-contrib.
 
 Shape legend: B batch, M candidates, G features of a candidate, T features of a row of the history, E width of the
 embeddings, L width of the LSTM, D width of a match, K quantiles.
@@ -27,14 +27,14 @@ from recsim_env.envs.sb3.policies import (
 
 
 class CandidateMaskablePolicy(CandidateActorCritic, MaskableActorCriticPolicy):
-    """For MaskablePPO. As scores of missing candidates are out of reach anyway, the masks change nothing."""
+    """For MaskablePPO. Missing candidates have the lowest score anyway, so the masks change nothing."""
 
 
 class StateAndCandidates(BaseFeaturesExtractor):
-    """`"dict"` observations to [B, E + T + M + M * G]: the person's state and what was shown last, both for the LSTM;
-    then the scores and the candidates, which pass by it.
+    """`"dict"` observations to [B, E + T + M + M * G]: the user's state and the item shown last, both for the LSTM;
+    then the scores and the candidates, which bypass it.
 
-    `features_dim` is what the LSTM takes: E + T.
+    `features_dim` is the input size of the LSTM: E + T.
     """
 
     def __init__(self, observation_space: spaces.Dict, width: int) -> None:
@@ -50,7 +50,8 @@ class StateAndCandidates(BaseFeaturesExtractor):
 
 
 class _ScoresAndMemory(nn.Module):
-    """From [B, L + M + M * G], the LSTM's output m and what passed by it, to logits and to what the value reads.
+    """From [B, L + M + M * G], the LSTM's output m and the features that bypass it, to logits and to the features of
+    the value.
 
     The logit of candidate c is its score + (P m)'(Q c), divided by sqrt(D).
     """
@@ -72,11 +73,10 @@ class _ScoresAndMemory(nn.Module):
 
 
 class CandidateRecurrentPolicy(CandidateActorCritic, RecurrentActorCriticPolicy):
-    """For RecurrentPPO: what the LSTM remembers, beyond the history that is observed, adds to the candidates' scores.
-    The critic has an LSTM of its own.
+    """For RecurrentPPO: a match with the LSTM's output is added to the candidates' scores. The critic has its own LSTM.
 
     Args:
-        width: E, and L unless `lstm_hidden_size` says otherwise.
+        width: E, and the default of `lstm_hidden_size`, L.
     """
 
     extractor_class = StateAndCandidates
@@ -92,14 +92,14 @@ class CandidateRecurrentPolicy(CandidateActorCritic, RecurrentActorCriticPolicy)
     def _process_sequence(
         features: torch.Tensor, lstm_states: Any, episode_starts: torch.Tensor, lstm: nn.LSTM
     ) -> tuple[torch.Tensor, Any]:
-        taken, passing_by = features[:, : lstm.input_size], features[:, lstm.input_size :]
+        inputs, bypass = features[:, : lstm.input_size], features[:, lstm.input_size :]
         process = RecurrentActorCriticPolicy._process_sequence
-        memory, states = process(taken, lstm_states, episode_starts, lstm)
-        return torch.cat([memory, passing_by], 1), states
+        memory, states = process(inputs, lstm_states, episode_starts, lstm)
+        return torch.cat([memory, bypass], 1), states
 
 
 class _CandidateQuantiles(QuantileNetwork):
-    """The quantiles of candidate c for the person's state h: its score + w_k' relu(W [h, c])."""
+    """The quantiles of candidate c for the user's state h: its score + w_k' relu(W [h, c])."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -119,7 +119,7 @@ class _CandidateQuantiles(QuantileNetwork):
 
 
 class CandidateQuantilePolicy(QRDQNPolicy):
-    """For QR-DQN: the quantiles of a candidate's return from its own features and the person's state.
+    """For QR-DQN: the quantiles of a candidate's return from its own features and the user's state.
 
     Args:
         width: E.
@@ -143,4 +143,4 @@ CONTRIB_POLICIES: dict[str, type[BasePolicy]] = {
     "MaskablePPO": CandidateMaskablePolicy,
     "QRDQN": CandidateQuantilePolicy,
 }
-"""The candidate-wise policy for each algorithm of sb3-contrib that shows one of the candidates."""
+"""The candidate-wise policy for each algorithm of sb3-contrib."""

@@ -24,7 +24,8 @@ from recsim_env.config import check_number
 
 
 def refined(critic: ItemCritic, observations: Tensors, points: torch.Tensor, num_neighbours: int) -> torch.Tensor:
-    """[B, F]: the content of that item of the `num_neighbours` nearest to points [B, F] which `critic` likes best."""
+    """[B, F]: the content of that item of the `num_neighbours` nearest to points [B, F] with the highest value under
+    `critic`."""
     available = AvailableItems(observations)
     values = critic.of_candidates(observations).masked_fill(~available.is_available, -torch.inf)
     near = available.nearest(points, min(num_neighbours, values.shape[1]))
@@ -33,7 +34,7 @@ def refined(critic: ItemCritic, observations: Tensors, points: torch.Tensor, num
 
 
 class _TargetCritic(ItemCritic):
-    """Where `num_neighbours` is set, the value of what the whole policy shows, not of the actor's point alone."""
+    """Where `num_neighbours` is set, the value of the item that the whole policy shows, not of the actor's point."""
 
     num_neighbours = 0
 
@@ -66,7 +67,8 @@ class WolpertingerTD3Policy(_PicksAmongNeighbours, TD3Policy):
 
 
 class _Refines:
-    """Makes SAC or TD3 show, and store, the content of the items picked. To be named before them in a class's bases."""
+    """Makes SAC or TD3 show, and store, the content of the items picked. Comes before them among the bases of a
+    class."""
 
     def predict(
         self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
