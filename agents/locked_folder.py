@@ -1,4 +1,4 @@
-"""A folder that one run at a time writes into: the lock falls when its process ends, however it ends."""
+"""A lock on an output folder; it is released when its process ends, however it ends."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,21 +8,21 @@ from filelock import FileLock, Timeout
 
 
 class FolderInUseError(ValueError):
-    """Another run is writing into the folder."""
+    """Another process is writing into the folder."""
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Make the folder if it is missing, and keep other runs out of it.
+    """Make the folder if it is missing, and lock it against other processes.
 
     Raises:
-        FolderInUseError: another run is writing into it.
+        FolderInUseError: another process is writing into it.
         OSError: it cannot be written.
     """
     lock = FileLock(folder / ".lock")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        Path(lock.lock_file).touch()  # says why, where the lock would only say that it cannot be had
+        Path(lock.lock_file).touch()  # raises the reason, which the lock would hide
         lock.acquire(timeout=0)
     except Timeout:
         raise FolderInUseError(f"{folder}: another run is writing into this folder") from None
