@@ -25,7 +25,7 @@ Env = Any
 """A `RecommenderVectorEnv`, a `RecommenderEnv`, a Stable-Baselines3 `VecEnv` of ours, or any of them wrapped."""
 
 State = Any
-"""What an agent remembers of the sessions that are being played; None if it remembers nothing."""
+"""An agent's memory of the sessions being played; None if it has none."""
 
 
 class NotFittedError(RuntimeError):
@@ -38,28 +38,28 @@ class NotFittedError(RuntimeError):
 class Agent(ABC):
     """Chooses what to show in N sessions at once.
 
-    What was learned is kept in the agent; what is remembered of the sessions being played is kept in the state that
-    `predict` takes and returns. A subclass implements `act`, and `initial_state` if it remembers anything.
+    The agent holds the results of training; the state that `predict` takes and returns holds the memory of the
+    sessions being played. A subclass implements `act`, and `initial_state` if it has a memory.
 
     Args:
-        env: what the agent acts in, or the id of an env; None only until `set_env` is called.
-        seed: seeds whatever the agent draws, in training and in play.
+        env: the env to act in, or its id; None until `set_env` is called.
+        seed: of the agent's random draws, in training and in play.
     """
 
     observation: str = "dict"
     """The kind of observation that the agent reads."""
 
     env_variant: str = ""
-    """Which of a scenario's ids it plays: `recsim_env/{scenario}{env_variant}-v0`."""
+    """The variant of a scenario's ids that it acts in: `recsim_env/{scenario}{env_variant}-v0`."""
 
     num_envs: ClassVar[int] = 64
-    """Sessions side by side if it is given an id, or a single env, to learn in."""
+    """Lanes of the vector env that is made where an id, or a single env, is given."""
 
     is_privileged: ClassVar[bool] = False
     """Whether it reads the latent state of the env, which no deployed recommender can."""
 
     settings: dict[str, Any]
-    """The keyword arguments that the agent was constructed with, without the env."""
+    """The keyword arguments of the constructor, without the env."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         agent = super().__new__(cls)
@@ -122,11 +122,11 @@ class Agent(ABC):
         self._slate_size = env.simulator.config.slate_size
 
     def set_random_seed(self, seed: int) -> None:
-        """Start all random draws anew from this seed."""
+        """Restart all random draws from this seed."""
         self.seed, self._num_generators = seed, 0
 
     def new_generator(self) -> np.random.Generator:
-        """A generator for new sessions; no two are alike until `set_random_seed` is called."""
+        """A generator for new sessions; each differs from those since the last `set_random_seed`."""
         self._num_generators += 1
         return np.random.default_rng(self.seed if self._num_generators == 1 else [self.seed, self._num_generators])
 
@@ -147,9 +147,8 @@ class Agent(ABC):
 
         Args:
             observations: of the kind that the agent reads.
-            state: what the previous call returned, or None for sessions that the agent has not followed so far: all
-                that it then knows of them is in the observation, the history in the first place. The state is updated
-                in place.
+            state: the state that the previous call returned, updated in place; None for sessions without one, of which
+                the agent then knows the observation, including its history.
             episode_start: [N] bool, the sessions that have just begun. Ignored where `state` is None.
             deterministic: False samples from the policy where the agent has a stochastic one.
 
@@ -175,7 +174,7 @@ class Agent(ABC):
         return (actions[0] if is_single else actions), state
 
     def initial_state(self, num_sessions: int) -> State:
-        """What is remembered of N sessions before their first step; None if the agent remembers nothing."""
+        """The memory of N sessions before their first step; None if the agent has none."""
         return None
 
     @abstractmethod
@@ -184,8 +183,7 @@ class Agent(ABC):
     ) -> np.ndarray:
         """Actions for a batch of observations, as `predict` describes them; updates `state` in place.
 
-        `episode_start` [N] bool marks the sessions that have just begun: what `state` holds of the previous user of
-        that lane must be dropped.
+        `episode_start` [N] bool marks the sessions that have just started: drop the memory of the lane's previous one.
         """
 
     def log_probabilities(
@@ -203,7 +201,7 @@ class Agent(ABC):
         raise NotImplementedError(f"{type(self).__name__}: has no action probabilities in closed form")
 
     def best_params(self) -> dict[str, Any]:
-        """Settings that `learn` has chosen by itself, for the record."""
+        """Settings that `learn` has chosen."""
         return {}
 
     def save(self, path: Path | str) -> None:
@@ -229,7 +227,7 @@ class Agent(ABC):
 
         Args:
             path: the file.
-            env: what it acts in from now on. Agents that read the whole catalogue or the latent state need one.
+            env: the env to act in, needed by agents that read the whole catalogue or the latent state.
             settings: keyword arguments of the constructor in place of the saved ones, such as `device`.
 
         Raises:
@@ -244,11 +242,11 @@ class Agent(ABC):
         return agent
 
     def learned(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """What was learned, for a file: arrays, and values that JSON can hold. `NotFittedError` before training."""
+        """The results of training: arrays, and values that JSON can hold. `NotFittedError` before training."""
         return {}, {}
 
     def restore(self, tensors: dict[str, np.ndarray], learned: dict[str, Any]) -> None:  # noqa: B027 (need not)
-        """Take over what another agent's `learned` returned."""
+        """Take over the results of another agent's `learned`."""
 
     def candidates(self, observations: Observations) -> np.ndarray:
         """[N, M, F + 6]: the candidates of a batch of `"dict"` observations."""
@@ -268,11 +266,11 @@ class Learner(Agent):
     """An agent that is trained by acting in an env. A subclass implements `train`, `learned` and `restore` as well."""
 
     uses_budget: ClassVar[bool] = True
-    """Whether what it learns depends on the number of steps it may take."""
+    """Whether its training depends on the number of steps."""
 
     reads_evaluation_catalog: ClassVar[bool] = False
-    """Whether it has to be trained, with other users, on the very catalogue that it is evaluated on: an advantage over
-    agents that never saw these items."""
+    """Whether it has to be trained on the catalogue of the evaluation, with other users: an advantage over agents that
+    have never seen these items."""
 
     def learn(
         self, total_timesteps: int, callback: Callback | CallbackFunction | None = None, progress_bar: bool = False

@@ -1,4 +1,4 @@
-"""Callbacks: what happens while an agent is trained, such as an evaluation in an env of its own."""
+"""Callbacks in the training of an agent, such as evaluations in another env."""
 
 from collections.abc import Callable
 from types import TracebackType
@@ -8,11 +8,11 @@ if TYPE_CHECKING:
     from agents.agent import Agent
 
 CallbackFunction = Callable[["Agent"], bool | None]
-"""Called after each batch of steps; False ends the training. `agent.num_timesteps` says how far it is."""
+"""Called after each batch of steps; False ends the training. `agent.num_timesteps` are the steps so far."""
 
 
 class Callback:
-    """Base class of callbacks; override what is needed."""
+    """Base class of callbacks; override the methods that are needed."""
 
     def on_training_start(self, agent: "Agent", total_timesteps: int) -> None:
         """Before the first step, as soon as the agent is able to act."""
@@ -25,8 +25,9 @@ class Callback:
 
 
 class EveryNSteps(Callback):
-    """Calls a function at the start of training, each time another `num_steps` are over, and at the end; not again
-    within half an interval before the end.
+    """Calls a function at the start of training, after each `num_steps`, and at the end.
+
+    It is not called within half an interval before the end.
 
     Args:
         num_steps: user-steps between calls; 0 for the start and the end only.
@@ -65,7 +66,7 @@ class TrainingProgress:
     """Counts the steps of one training, shows a progress bar if asked to, and calls the callback.
 
     Args:
-        agent: whose `num_timesteps` is counted up.
+        agent: its `num_timesteps` is counted up.
         total_timesteps: steps of this training.
         callback: a `Callback`, a function, or None.
         progress_bar: whether to show one.

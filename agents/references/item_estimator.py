@@ -174,9 +174,9 @@ def _truth(env: Any) -> np.ndarray:
 
 def _columns(dtype: np.dtype) -> dict[str, slice]:
     """The columns of each attribute among the L."""
-    slices, begin = {}, 0
+    slices, start = {}, 0
     for name in _LATENTS:
         size = int(np.prod(dtype[name].shape))
-        slices[name] = slice(begin, begin + size)
-        begin += size
+        slices[name] = slice(start, start + size)
+        start += size
     return slices
