@@ -13,6 +13,7 @@ from agents.agent import Agent, Env, Learner, NotFittedError
 from agents.rollouts.evaluation import evaluate
 from recsim_env.config import Scenario
 from recsim_env.envs.vector import RecommenderVectorEnv
+from recsim_env.simulation.custom_user_model import DEFAULT_USER_MODEL
 from recsim_env.world.world import World
 
 WEIGHT_CANDIDATES = (0.0, 0.5, 1.0, 2.0, 4.0)
@@ -95,7 +96,9 @@ class ModelBasedReference(Learner):
         """The agent that is evaluated to tune the weights."""
 
     def train(self, total_timesteps: int, update: Callable[[int], bool]) -> None:
-        self.population, self._training_arguments = self.env.simulator.world, self.env.arguments
+        defaults = (None, DEFAULT_USER_MODEL)
+        arguments = {name: value for name, value in self.env.arguments.items() if value not in defaults}
+        self.population, self._training_arguments = self.env.simulator.world, arguments
         self.tune(self.env.remake(num_envs=self.num_tuning_sessions, observation=self.observation))
 
     def tune(self, env: RecommenderVectorEnv) -> None:

@@ -20,7 +20,7 @@ from agents.rollouts.evaluation import evaluate
 from recsim_env.envs.sb3.vec_env import make_sb3_vec_env
 
 NUM_STEPS, NUM_ENVS = 512, 8
-OFF_POLICY = {"learning_starts": 100, "batch_size": 32}
+OFF_POLICY = {"learning_starts": 256, "batch_size": 32, "gradient_steps": 1}
 SMALL = {
     "history-blind": {"num_users": 16, "temperatures": (0.3,)},
     "bayes-filter": {"num_particles": 32},
