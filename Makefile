@@ -25,7 +25,7 @@ $(VENV)/installed: pyproject.toml constraints.txt requirements.lock
 	@touch $@
 
 bench: $(VENV)/installed
-	$(RUN) -m benchmarks run --suite quick --out $(OUT)
+	$(RUN) -m benchmarks run --suite quick --no-reuse --out $(OUT)
 
 test: $(VENV)/installed
 	$(RUN) -m pytest --numprocesses auto --dist loadfile

@@ -68,8 +68,8 @@ def train(folder: Path, group: ProcessGroup, is_sharded: bool = False) -> Traini
     """Train, and write down what it comes to."""
     training = Training(CONFIG, group, is_sharded=is_sharded)
     lines = [training.iterate()]
-    learnt = {name: weight for name, weight in training.network.named_parameters() if weight.grad is not None}
-    gradients = {name: whole(weight.grad) for name, weight in learnt.items()}
+    learned = {name: weight for name, weight in training.network.named_parameters() if weight.grad is not None}
+    gradients = {name: whole(weight.grad) for name, weight in learned.items()}
     while not training.is_over:
         lines.append(training.iterate())
     content = training.checkpoint()
@@ -138,13 +138,13 @@ def begin(folder: Path, number: int) -> list[subprocess.Popen]:
     ]
 
 
-def end(processes: list[subprocess.Popen]) -> None:
+def end(ranks: list[subprocess.Popen]) -> None:
     """Wait for them; if one fails, what they have said is the error."""
     try:
-        said = [process.communicate(timeout=120)[0] for process in processes]
-        assert all(process.returncode == 0 for process in processes), "\n".join(said)
+        said = [process.communicate(timeout=120)[0] for process in ranks]
+        assert all(process.returncode == 0 for process in ranks), "\n".join(said)
     finally:
-        for process in processes:
+        for process in ranks:
             process.kill()
 
 

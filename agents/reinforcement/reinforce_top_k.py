@@ -38,16 +38,13 @@ def behaviour_log_probs(scores: torch.Tensor, candidate_mask: torch.Tensor, expl
 def gradient_weights(
     log_probs: torch.Tensor, logged_log_probs: torch.Tensor, slate_size: int, cap: float
 ) -> torch.Tensor:
-    """min(pi / beta, cap) K (1 - pi)^(K - 1): what the gradient of log pi(a | s) is multiplied by, besides the
-    advantage.
+    """min(pi / beta, cap) K (1 - pi)^(K - 1): the weight of the gradient of log pi(a | s), besides the advantage.
 
     `log_probs` are of the items shown under pi, the policy being trained, `logged_log_probs` under beta, the behaviour
-    policy; of any shape, which the result has too. K is `slate_size`; with K = 1 the weight is the capped ratio
-    alone. The second factor
-    is the derivative of 1 - (1 - pi)^K, the probability of being among K draws: it is small for an item that is
-    almost certainly on the slate, so that other items gain. An empty slot, for lack of candidates, is logged as -inf
-    and
-    has weight 0.
+    policy; both have the shape of the result. K is `slate_size`; with K = 1 the weight is the capped ratio alone. The
+    second factor is the derivative of 1 - (1 - pi)^K, the probability of being among K draws: it is small for an item
+    that is almost certainly on the slate, so that other items gain. A slot that is empty because there are too few
+    candidates is logged as -inf and has weight 0.
     """
     ratio = (log_probs - logged_log_probs).exp().clamp(max=cap)
     multiplier = slate_size * (1.0 - log_probs.exp()).clamp(min=0.0) ** (slate_size - 1)

@@ -11,6 +11,7 @@ from trajectories import random_actions, same
 
 from recsim_env.config import RewardConfig
 from recsim_env.envs.sb3 import make_sb3_vec_env
+from recsim_env.envs.spaces_and_actions import REWARD_INFO_KEYS
 from recsim_env.simulation.records import NO_ITEM
 
 LATENT_OF_USERS = (
@@ -60,7 +61,7 @@ def test_terms_of_the_reward_are_all_that_info_holds(env_id):
     env = gymnasium.make(env_id)
     assert env.reset(seed=0)[1] == {}
     info = env.step(env.action_space.sample())[-1]
-    assert set(info) == {"rating", "click", "consumption", "purchase", "retention"}
+    assert set(info) == set(REWARD_INFO_KEYS)
     assert all(type(value) is float for value in info.values())
 
 

@@ -68,15 +68,15 @@ def backbone_of(name: str, **settings) -> LanguageBackbone:
     return backbone
 
 
-def config_of(name: str, **changes) -> TrainingConfig:
+def config_of(name: str, **overrides) -> TrainingConfig:
     small = {"num_envs": 8, "num_catalogs": 2, "batch_sessions": 4, "num_steps": 300, "supervised_share": 0.5}
     return TrainingConfig(
-        **{"language_model": name, "env_arguments": ENV, "model_overrides": SMALL, **small, **changes}
+        **{"language_model": name, "env_arguments": ENV, "model_overrides": SMALL, **small, **overrides}
     )
 
 
-def training_of(name: str, **changes) -> Training:
-    return Training(config_of(name, **changes), ProcessGroup(device=CPU))
+def training_of(name: str, **overrides) -> Training:
+    return Training(config_of(name, **overrides), ProcessGroup(device=CPU))
 
 
 def model_on(name: str, env) -> LargeModelNetwork:
@@ -112,18 +112,18 @@ def test_decoding_equals_one_pass_for_sessions_of_different_lengths(kind, reques
 def test_some_sessions_continue_restart_or_are_dropped_while_others_wait(llama):
     backbone, tokens, others = backbone_of(llama), tokens_of(), tokens_of(seed=1)
     with torch.no_grad():
-        whole, anew = backbone(tokens), backbone(others)
+        whole, retrained = backbone(tokens), backbone(others)
         cache = backbone.make_cache(3, LENGTH, CPU, torch.float32)
         backbone.decode(tokens[:, :3], torch.tensor([3, 3, 3]), cache)
         some = backbone.decode(tokens[[2, 0], 3:5], torch.tensor([2, 2]), cache, torch.tensor([2, 0]))
         torch.testing.assert_close(some, whole[[2, 0], 3:5], rtol=1e-4, atol=1e-4)
         cache.lengths[torch.tensor([0])] = 0
         first = backbone.decode(others[:1, :4], torch.tensor([4]), cache, torch.tensor([0]))
-        torch.testing.assert_close(first, anew[:1, :4], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(first, retrained[:1, :4], rtol=1e-4, atol=1e-4)
         cache.select(torch.tensor([2, 0]))
         assert cache.lengths.tolist() == [5, 4]
         last = backbone.decode(torch.stack([tokens[2, 5:7], others[0, 4:6]]), torch.tensor([2, 2]), cache)
-        torch.testing.assert_close(last, torch.stack([whole[2, 5:7], anew[0, 4:6]]), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(last, torch.stack([whole[2, 5:7], retrained[0, 4:6]]), rtol=1e-4, atol=1e-4)
 
 
 def test_states_depend_on_earlier_tokens_and_on_adapters(llama):
@@ -145,19 +145,19 @@ def test_only_adapters_and_heads_are_trained(llama):
     model = model_on(llama, env)
     assert model.config.width == WIDTH
     assert model.config.max_tokens == transformers.LlamaConfig().max_position_embeddings
-    learnt = [name for name, weight in model.named_parameters() if weight.requires_grad]
-    assert {name for name in learnt if name.startswith("backbone.base")} == {
+    learned = [name for name, weight in model.named_parameters() if weight.requires_grad]
+    assert {name for name in learned if name.startswith("backbone.base")} == {
         name for name, _ in model.named_parameters() if ".lora_" in name
     }
-    assert sum("lora_A" in name for name in learnt) == 2 * 7  # all linear layers of two blocks
+    assert sum("lora_A" in name for name in learned) == 2 * 7  # all linear layers of two blocks
     assert model.num_parameters == sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
-    assert set(model.trained_weights()) == set(learnt)
+    assert set(model.trained_weights()) == set(learned)
 
 
 def test_adapters_are_added_to_the_named_layers(llama):
-    learnt = {name for name, x in backbone_of(llama, lora_targets=("q_proj",)).named_parameters() if x.requires_grad}
-    assert sum(".q_proj." in name for name in learnt) == 4
-    assert not any("v_proj" in name for name in learnt)
+    learned = {name for name, x in backbone_of(llama, lora_targets=("q_proj",)).named_parameters() if x.requires_grad}
+    assert sum(".q_proj." in name for name in learned) == 4
+    assert not any("v_proj" in name for name in learned)
 
 
 def test_scores_in_play_equal_those_of_one_pass(llama):

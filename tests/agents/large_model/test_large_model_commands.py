@@ -91,9 +91,9 @@ def test_a_killed_training_resumes_to_the_same_result(tmp_path):
             assert len(read_metrics(out / "metrics.jsonl")) < ends["whole"][0]
         subprocess.run([*command, str(out)], cwd=CHECKOUT, check=True, stdout=subprocess.DEVNULL)
         lines = read_metrics(out / "metrics.jsonl")
-        learnt = (checkpoints_in(out / "checkpoints")[-1] / "model.safetensors").read_bytes()
+        learned = (checkpoints_in(out / "checkpoints")[-1] / "model.safetensors").read_bytes()
         timeless = [(line["num_steps"], line["return"], line["gradient_norm"]) for line in lines]
-        ends[name] = len(lines), timeless, learnt
+        ends[name] = len(lines), timeless, learned
     assert ends["killed"] == ends["whole"]
 
 

@@ -1,4 +1,4 @@
-"""What is learnt from sessions: each part of the loss by hand, and that each moves what it should and nothing else."""
+"""What is learned from sessions: each part of the loss by hand, and that each moves what it should and nothing else."""
 
 import math
 from dataclasses import replace

@@ -102,9 +102,9 @@ def test_users_candidates_rows_and_rewards_are_those_of_the_env(world):
             history = history[history[:, num_features] > 0.0][::-1]  # those in use, the oldest first
             end = int(sessions.num_rows[lane, step])
             items = sessions.row_items[lane, max(end - layout.history_length, 0) : end]
-            answers = sessions.row_feedback[lane, max(end - layout.history_length, 0) : end]
+            outcomes = sessions.row_feedback[lane, max(end - layout.history_length, 0) : end]
             np.testing.assert_array_equal(features[items.numpy()], history[:, :num_features])
-            np.testing.assert_array_equal(answers[:, : len(FEEDBACK)], history[:, num_features:])
+            np.testing.assert_array_equal(outcomes[:, : len(FEEDBACK)], history[:, num_features:])
             num_before = int(sessions.num_rows[lane, 0])
             assert end == num_before + step * num_slots
             shown_at = sessions.row_feedback[lane, num_before:end, ROW_COLUMNS.index("time")]
@@ -190,7 +190,7 @@ def test_consecutive_sessions_are_scored_like_each_alone(name):
     env = env_of(name, 5)
     model = network_for(env)
     content, config = content_for(env, model), env.simulator.config
-    follower = runner_of(model, env, 5)
+    runner = runner_of(model, env, 5)
     read = ObservationReader(env.simulator, model.schema, CPU)
     observations, _ = env.reset(seed=SEED)
     is_first = np.ones(5, np.bool_)
@@ -198,7 +198,7 @@ def test_consecutive_sessions_are_scored_like_each_alone(name):
     num_begun = 0
     for _ in range(2 * LENGTH):
         reading = read(observations)
-        scores = follower.scores(observations, is_first)
+        scores = runner.scores(observations, is_first)
         for lane in range(5):
             if is_first[lane]:
                 since[lane], num_begun = [], num_begun + 1

@@ -267,22 +267,22 @@ def test_each_gradient_step_uses_all_scenarios(monkeypatch):
     ids = ("recsim_env/Video-v0", "recsim_env/Ecommerce-v0", "recsim_env/News-v0")
     config = TrainingConfig(env_ids=ids, preset="micro", num_envs=20, batch_sessions=6, num_catalogs=2, num_steps=1_000)
     training = Training(dataclasses.replace(config, supervised_share=1.0, unknown_domain_share=0.0), HERE)
-    learnt, forward, step = [], training.loss.forward, training.optimizer.step
-    monkeypatch.setattr(training.loss, "forward", lambda *taken: (learnt.append(taken[1].domain), forward(*taken))[1])
-    monkeypatch.setattr(training.optimizer, "step", lambda: (learnt.append("step"), step()))
+    learned, forward, step = [], training.loss.forward, training.optimizer.step
+    monkeypatch.setattr(training.loss, "forward", lambda *taken: (learned.append(taken[1].domain), forward(*taken))[1])
+    monkeypatch.setattr(training.optimizer, "step", lambda: (learned.append("step"), step()))
     line = training.iterate()
-    assert learnt == [1, 2, 3, "step"] * (len(learnt) // 4)
-    assert len(learnt) // 4 == 2 * 3  # epochs, batches of 2 of each scenario's 6 sessions
+    assert learned == [1, 2, 3, "step"] * (len(learned) // 4)
+    assert len(learned) // 4 == 2 * 3  # epochs, batches of 2 of each scenario's 6 sessions
     means = [line[f"return/{env_id}"] for env_id in ids]
     assert len(set(means)) == 3
     assert line["return"] == pytest.approx(np.mean(means), rel=1e-5)
 
 
 def test_a_hidden_domain_is_hidden_in_play_as_well():
-    """Or else ratios would not be 1 before anything has been learnt."""
-    changes = {"reinforcement": {"num_epochs": 1}}
+    """Or else ratios would not be 1 before anything has been learned."""
+    overrides = {"reinforcement": {"num_epochs": 1}}
     config = TrainingConfig(preset="micro", num_envs=12, batch_sessions=12, num_catalogs=1, num_steps=100)
-    config = dataclasses.replace(config, supervised_share=0.0, unknown_domain_share=1.0, stage_overrides=changes)
+    config = dataclasses.replace(config, supervised_share=0.0, unknown_domain_share=1.0, stage_overrides=overrides)
     training = Training(config, HERE)
     with torch.no_grad():
         training.network.domain.weight.normal_()
@@ -299,11 +299,15 @@ def test_reevaluation_in_full_precision_changes_nothing():
     stage, _ = training.schedule.at(10**6)
     (world,) = training.worlds.at(0, training.network)
     sessions = training._play(stage, 0.0, world, world.content)
-    anew = training._reevaluated(sessions, world.content)
-    torch.testing.assert_close(anew.steps.log_probabilities, sessions.steps.log_probabilities, atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(anew.steps.values, sessions.steps.values, atol=1e-4, rtol=1e-4)
+    retrained = training._reevaluated(sessions, world.content)
+    torch.testing.assert_close(
+        retrained.steps.log_probabilities, sessions.steps.log_probabilities, atol=1e-5, rtol=1e-4
+    )
+    torch.testing.assert_close(retrained.steps.values, sessions.steps.values, atol=1e-4, rtol=1e-4)
     wrong = dataclasses.replace(sessions, log_probabilities=sessions.log_probabilities - 1.0)
-    assert (training._reevaluated(wrong, world.content).steps.log_probabilities == anew.steps.log_probabilities).all()
+    assert (
+        training._reevaluated(wrong, world.content).steps.log_probabilities == retrained.steps.log_probabilities
+    ).all()
 
 
 def test_in_half_precision_ratios_are_one_after_reevaluation():
@@ -324,19 +328,19 @@ def test_in_half_precision_ratios_are_one_after_reevaluation():
     with training.acting():
         sessions = training._play(stage, progress, world, world.content)
     assert sessions.log_probabilities.dtype == sessions.values.dtype == torch.float32
-    anew = training._reevaluated(sessions, world.content)
-    gap = (anew.steps.log_probabilities - sessions.steps.log_probabilities).abs()
+    retrained = training._reevaluated(sessions, world.content)
+    gap = (retrained.steps.log_probabilities - sessions.steps.log_probabilities).abs()
     assert 0.0 < gap.mean() < 0.05
     assert gap.max() < 0.6
-    nothing = torch.zeros_like(anew.steps.rewards)
+    nothing = torch.zeros_like(retrained.steps.rewards)
     with training.autocast(), torch.no_grad():
-        _, parts = training.loss(anew, world.content, Targets(advantages=nothing, returns=nothing), stage.weights)
+        _, parts = training.loss(retrained, world.content, Targets(advantages=nothing, returns=nothing), stage.weights)
     assert parts["clip_fraction"] == 0.0
     assert parts["approx_kl"].abs() < 1e-6
 
 
 @pytest.mark.parametrize(
-    "changes",
+    "overrides",
     [
         {"distillation_share": 1.0},
         {"model_overrides": {"num_candidate_layers": 1, "num_key_heads": 1}, "has_images": True},
@@ -345,10 +349,10 @@ def test_in_half_precision_ratios_are_one_after_reevaluation():
     ],
     ids=["distillation", "candidate layers and pictures", "q", "slates"],
 )
-def test_all_losses_can_be_trained_in_half_precision(changes):
+def test_all_losses_can_be_trained_in_half_precision(overrides):
     small = {"preset": "micro", "num_envs": 8, "batch_sessions": 4, "num_catalogs": 1}
     steps = {"num_steps": 500, "supervised_share": 0.0}
-    training = Training(TrainingConfig(**{**small, **steps, **changes}), HERE)
+    training = Training(TrainingConfig(**{**small, **steps, **overrides}), HERE)
     training.has_autocast = True
     before = {name: weight.clone() for name, weight in training.network.named_parameters()}
     line = training.iterate()

@@ -147,9 +147,9 @@ def test_novelty_equals_a_sum_over_the_shelf_at_every_time():
     for n in range(3):
         for step in range(lengths[n]):
             now = starts[n] + step
-            shelf = np.flatnonzero((release <= now) & (now < release + 9))
-            counts = {i: facts.clicks[int(now - release[i]).bit_length(), i] + 1 for i in shelf.tolist()}
-            items[step, n] = item = int(generator.choice(shelf))
+            available = np.flatnonzero((release <= now) & (now < release + 9))
+            counts = {i: facts.clicks[int(now - release[i]).bit_length(), i] + 1 for i in available.tolist()}
+            items[step, n] = item = int(generator.choice(available))
             bits.append(-np.log2(counts[item] / sum(counts.values())))
     frame = {"start_times": starts, "tenures": np.zeros(3, int), "has_left": np.zeros(3, bool)}
     rewards = np.ones((20, 3))

@@ -24,8 +24,8 @@ class SingleEnvs:
         self.num_ends = 0
 
     def reset_agrees(self, observations, infos) -> bool:
-        answers = {lane: env.reset(seed=SEED + lane) for lane, env in self.envs.items()}
-        return all(same(answer, (lane_of(observations, lane), infos)) for lane, answer in answers.items())
+        outcomes = {lane: env.reset(seed=SEED + lane) for lane, env in self.envs.items()}
+        return all(same(answer, (lane_of(observations, lane), infos)) for lane, answer in outcomes.items())
 
     def step_agrees(self, actions, answer) -> bool:
         observations, rewards, terminated, truncated, infos = answer
@@ -239,19 +239,19 @@ def test_statistics_wrapper_of_gymnasium_sees_whole_sessions():
 def test_handed_out_arrays_are_never_overwritten_and_share_no_memory(observation_kind, num_threads):
     vector = make_vec("recsim_env/VideoSlate-v0", 6, observation=observation_kind, num_threads=num_threads)
     own = [vector.simulator.sessions, vector.simulator.outcomes, vector.simulator.seeds, vector.simulator.episodes]
-    answers = [vector.reset(seed=SEED)]
+    outcomes = [vector.reset(seed=SEED)]
     for actions in random_actions(vector.action_space, np.random.default_rng(0), 40):
-        answers.append(vector.step(actions))
-        arrays = arrays_in(answers[-1])
+        outcomes.append(vector.step(actions))
+        arrays = arrays_in(outcomes[-1])
         assert not any(np.shares_memory(array, mine) for array in arrays for mine in own)
-        if len(answers) == 2:
-            kept = [array.copy() for answer in answers for array in arrays_in(answer)]
-        if len(answers) > 2:
-            before = arrays_in(answers[-2])
+        if len(outcomes) == 2:
+            kept = [array.copy() for answer in outcomes for array in arrays_in(answer)]
+        if len(outcomes) > 2:
+            before = arrays_in(outcomes[-2])
             assert not any(np.may_share_memory(array, old) for array in arrays for old in before)
-    for array, copy in zip(arrays_in(answers[0]) + arrays_in(answers[1]), kept, strict=True):
+    for array, copy in zip(arrays_in(outcomes[0]) + arrays_in(outcomes[1]), kept, strict=True):
         assert same(array, copy)
-    assert any("final_obs" in answer[-1] for answer in answers)
+    assert any("final_obs" in answer[-1] for answer in outcomes)
     vector.close()
 
 

@@ -21,14 +21,14 @@ def made_log(
     popularity = np.linspace(0.05, 0.5, num_items)
     users, items = np.nonzero(generator.random((num_users, num_items)) < popularity)
     interests, factors = (generator.standard_normal((count, 2)) for count in (num_users, num_items))
-    stars = (
+    ratings = (
         3.0
         + generator.normal(0.0, 0.4, num_users)[users]
         + generator.normal(0.0, 0.6, num_items)[items]
         + taste / np.sqrt(2.0) * (interests[users] * factors[items]).sum(1)
         + generator.normal(0.0, 0.5, len(users))
     )
-    return users, items, np.clip(np.rint(stars), 1, 5).astype(int)
+    return users, items, np.clip(np.rint(ratings), 1, 5).astype(int)
 
 
 @pytest.fixture(scope="module")

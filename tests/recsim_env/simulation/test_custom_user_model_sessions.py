@@ -210,10 +210,10 @@ def test_logged_visits_follow_the_custom_user_model():
         shown = session["history_items"][: session["num_shown"]]
         feedback = session["history_feedback"][: session["num_shown"]]
         is_chosen = feedback[:, 1] == 1.0
-        stars = 1.0 + 4.0 * topics[shown, 0]
-        assert feedback[:, 3] == pytest.approx(stars * is_chosen)
+        ratings = 1.0 + 4.0 * topics[shown, 0]
+        assert feedback[:, 3] == pytest.approx(ratings * is_chosen)
         assert session["custom"][0] == is_chosen.sum()  # what a user remembers, the visit's end outlives
-        assert session["custom"][1] == pytest.approx(stars[is_chosen][-1] if is_chosen.any() else 0.0)
+        assert session["custom"][1] == pytest.approx(ratings[is_chosen][-1] if is_chosen.any() else 0.0)
         num_items += len(shown)
     assert num_items > 500
     shown = np.concatenate([session["history_items"][: session["num_shown"]] for session in sessions])

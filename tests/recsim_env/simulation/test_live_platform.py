@@ -61,8 +61,8 @@ def test_counts_are_those_of_what_was_shown_and_answered_by_all(env_id):
             feedback = last["history_feedback"].reshape(-1, len(FEEDBACK))
             for row in range(num_new):
                 answer = dict(zip(FEEDBACK, feedback[row], strict=True))
-                stars = round(5.0 * float(answer["rating"]))
-                tally[last["history_items"][row]] += [1.0, answer["click"], stars > 0, stars]
+                ratings = round(5.0 * float(answer["rating"]))
+                tally[last["history_items"][row]] += [1.0, answer["click"], ratings > 0, ratings]
         num_ends += (terminated | truncated).sum()
         np.testing.assert_array_equal(envs.simulator.live_platform.counts, tally)
     assert num_ends > 10
@@ -189,12 +189,12 @@ def test_a_restored_live_platform_continues_identically_counts_and_clock_include
     state = envs.simulator.state()
     assert {"counts", "clock"} <= state.keys()
     kept = {name: array.copy() for name, array in state.items()}
-    answers = [envs.step(action) for action in actions[40:]]
+    outcomes = [envs.step(action) for action in actions[40:]]
     assert same(state, kept)
     fresh = make_vec(6, overrides=SHORT_ERA)
     for env in (envs, fresh):
         env.simulator.restore(state)
-        assert same([env.step(action) for action in actions[40:]], answers)
+        assert same([env.step(action) for action in actions[40:]], outcomes)
 
 
 def test_a_state_of_a_platform_that_is_not_live_is_refused_and_the_other_way_round():

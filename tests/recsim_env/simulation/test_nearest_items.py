@@ -82,8 +82,8 @@ def test_each_point_shows_the_nearest_available_item_not_shown_yet(scenario_name
     assert num_far > 100  # mostly items that were no candidates
 
 
-@pytest.mark.parametrize(("quality", "stars"), [(50.0, 5.0), (-50.0, 1.0)])
-def test_the_item_that_is_shown_is_the_one_that_is_rated_and_paid_for(quality, stars):
+@pytest.mark.parametrize(("quality", "ratings"), [(50.0, 5.0), (-50.0, 1.0)])
+def test_the_item_that_is_shown_is_the_one_that_is_rated_and_paid_for(quality, ratings):
     num_items, rng = 40, np.random.default_rng(0)
     simulator = make_simulator(
         num_sessions=50,
@@ -100,7 +100,7 @@ def test_the_item_that_is_shown_is_the_one_that_is_rated_and_paid_for(quality, s
     assert (slates == 0).all()
     assert (simulator.sessions["candidates"][:, 0] == 17).all()
     outcomes = simulator.step(slates)
-    assert (outcomes["reward"] == stars).all()
+    assert (outcomes["reward"] == ratings).all()
     assert (simulator.sessions["history_items"][:, 0] == 17).all()
 
 

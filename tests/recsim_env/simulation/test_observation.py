@@ -34,9 +34,9 @@ def rebuilt(compact: dict[str, np.ndarray], simulator) -> dict[str, np.ndarray]:
 
     ages = np.minimum(compact["time"] - release[items], MAX_AGE)
     known = world.item_statistics[REFRESH_AT[ages], items].astype(np.float64)
-    stars = np.rint(5.0 * column["rating"])
-    answers = np.stack([column["shown"], column["click"], stars > 0.0, stars], -1)
-    own = np.einsum("nmh,nhk->nmk", history_items[:, None] == items[..., None], answers)
+    ratings = np.rint(5.0 * column["rating"])
+    outcomes = np.stack([column["shown"], column["click"], ratings > 0.0, ratings], -1)
+    own = np.einsum("nmh,nhk->nmk", history_items[:, None] == items[..., None], outcomes)
     more = own if simulator.live_platform is None else simulator.live_platform.counts[items]
     impressions = 2.0 ** (32.0 * known[..., 0]) - 1.0
     total, ratings = impressions + more[..., 0], known[..., 3] + more[..., 2]

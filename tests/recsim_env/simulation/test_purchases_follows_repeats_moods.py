@@ -130,7 +130,7 @@ def test_freshness_halves_with_each_half_life(age):
 
 
 @pytest.mark.parametrize(
-    ("stars", "follows", "chance"),
+    ("ratings", "follows", "chance"),
     [
         (FIVE_STARS, 0, 0.6),
         (FOUR_STARS, 0, 0.3),
@@ -142,9 +142,9 @@ def test_freshness_halves_with_each_half_life(age):
         (FIVE_STARS, 1, 0.0),
     ],
 )
-def test_creators_are_followed_after_good_ratings_and_left_after_bad_ones(stars, follows, chance):
+def test_creators_are_followed_after_good_ratings_and_left_after_bad_ones(ratings, follows, chance):
     simulator = make_simulator(
-        **stars,
+        **ratings,
         num_sessions=20_000,
         creators=(1, 0, 0),
         choice_intercept=CERTAIN,

@@ -19,12 +19,12 @@ VIDEO_ID = "recsim_env/Video-v0"
 
 def play(env, actions) -> list:
     """The answers of an env to actions; sessions that end are followed by the next."""
-    answers = []
+    outcomes = []
     for action in actions:
-        answers.append(env.step(action))
-        if not hasattr(env, "num_envs") and (answers[-1][2] or answers[-1][3]):
-            answers.append(env.reset())
-    return answers
+        outcomes.append(env.step(action))
+        if not hasattr(env, "num_envs") and (outcomes[-1][2] or outcomes[-1][3]):
+            outcomes.append(env.reset())
+    return outcomes
 
 
 @pytest.mark.parametrize(("num_threads", "env_ids"), [(1, SOME_ENV_IDS), (2, ENV_IDS)])
@@ -52,15 +52,15 @@ def test_each_seed_option_replaces_one_source_of_randomness():
 
     def course(**options):
         observation, _ = env.reset(seed=1, options=options)
-        answers = [env.step(action) for action in (0, 1)]
+        outcomes = [env.step(action) for action in (0, 1)]
         return (
             observation["user"].tobytes(),
             observation["candidates"].tobytes(),
             env.simulator.sessions.copy(),
-            answers,
+            outcomes,
         )
 
-    user, candidates, _, answers = course()
+    user, candidates, _, outcomes = course()
     other_user = course(user_seed=2)
     assert other_user[0] != user
     assert other_user[1] == candidates
@@ -69,8 +69,8 @@ def test_each_seed_option_replaces_one_source_of_randomness():
     assert other_world[1] != candidates
     courses = [course(noise_seed=seed) for seed in range(2, 12)]
     assert all(each[:2] == (user, candidates) for each in courses)
-    assert any(not same(each[3], answers) for each in courses)
-    assert same(course(noise_seed=1, user_seed=1, world_seed=1)[3], answers)
+    assert any(not same(each[3], outcomes) for each in courses)
+    assert same(course(noise_seed=1, user_seed=1, world_seed=1)[3], outcomes)
 
 
 def test_each_episode_of_a_seed_has_another_user_start_time_and_noise():
@@ -126,11 +126,11 @@ def test_a_state_saved_before_the_end_can_be_restored_after_it():
     env = gymnasium.make(VIDEO_ID, session_length=3).unwrapped
     env.reset(seed=0)
     state = env.simulator.state()
-    answers = [env.step(0) for _ in range(3)]
-    assert answers[-1][3]
+    outcomes = [env.step(0) for _ in range(3)]
+    assert outcomes[-1][3]
     over = env.simulator.state()
     env.simulator.restore(state)
-    assert same([env.step(0) for _ in range(3)][-1], answers[-1])
+    assert same([env.step(0) for _ in range(3)][-1], outcomes[-1])
     env.reset()
     env.simulator.restore(over)
     with pytest.raises(gymnasium.error.ResetNeeded):
