@@ -143,7 +143,7 @@ def test_a_state_of_other_sizes_is_refused(options):
     simulator = Simulator(world, SessionConfig(), 2)
     before = simulator.state()
     for other in (Simulator(world, SessionConfig(**options), 2), Simulator(world, SessionConfig(), 3)):
-        with pytest.raises(ValueError, match=r"^state\['sessions'\]: is of another simulator"):
+        with pytest.raises(ValueError, match=r"^state\['sessions'\]: from another simulator"):
             simulator.restore(other.state())
     assert same(before, simulator.state())
 
