@@ -12,7 +12,7 @@ from agents.agent import Agent, Env, Learner
 from agents.saved_tensors import saved_by
 
 FAMILIES = {
-    "reference": "random play, or reads what no deployed agent can",
+    "reference": "baseline or privileged reference",
     "rule": "ranks by a fixed rule",
     "bandit": "learns about each user within the session",
     "supervised": "learns from feedback how items are rated, without reinforcement",
