@@ -15,6 +15,7 @@ import numpy as np
 import recsim_env  # noqa: F401  (registers the ids)
 from agents.callbacks import Callback, CallbackFunction, TrainingProgress
 from agents.saved_tensors import load_tensors, save_tensors
+from recsim_env.config import unknown_name
 from recsim_env.envs.vector import RecommenderVectorEnv
 from recsim_env.simulation.observation import ObservationLayout
 
@@ -63,6 +64,12 @@ class Agent(ABC):
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         agent = super().__new__(cls)
+        parameters = inspect.signature(cls.__init__).parameters
+        if not any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values()):
+            for name in kwargs:
+                if name not in parameters:
+                    known = [each for each in parameters if each != "self"]
+                    raise TypeError(f"{cls.__name__}: argument {name!r}: {unknown_name(name, known)}")
         bound = inspect.signature(cls.__init__).bind_partial(agent, *args, **kwargs).arguments
         named = {name: value for name, value in bound.items() if name not in ("self", "env", "settings")}
         agent.settings = {**named, **bound.get("settings", {})}
@@ -234,11 +241,15 @@ class Agent(ABC):
             ValueError: the file is missing, damaged, or of another agent; one line that says which.
         """
         tensors, kept = load_tensors(Path(path), path_of(cls))
-        agent = cls(env=env, **{**kept["settings"], **settings})
-        if env is None and kept["layout"] is not None:
-            agent._layout, agent._slate_size = ObservationLayout(**kept["layout"]), kept["slate_size"]
-        agent.num_timesteps = kept["num_timesteps"]
-        agent.restore(tensors, kept["learned"])
+        try:
+            agent = cls(env=env, **{**kept["settings"], **settings})
+            if env is None and kept["layout"] is not None:
+                agent._layout, agent._slate_size = ObservationLayout(**kept["layout"]), kept["slate_size"]
+            agent.num_timesteps = kept["num_timesteps"]
+            agent.restore(tensors, kept["learned"])
+        except (LookupError, TypeError, AttributeError, RuntimeError) as error:  # missing values, wrong shapes
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise ValueError(f"{path}: does not fit {path_of(cls)} of this version ({reason})") from error
         return agent
 
     def learned(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

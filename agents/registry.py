@@ -51,7 +51,9 @@ class Entry:
         module, _, name = self.path.partition(":")
         try:
             found = getattr(importlib.import_module(module), name)
-        except (Exception, SystemExit) as error:  # importing a user's module can raise anything
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # importing a user's module can raise anything
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             raise UnknownAgentError(f"agent {self.path!r}: cannot be imported ({reason})") from None
         if not (inspect.isclass(found) and issubclass(found, Agent)):
@@ -234,12 +236,12 @@ def entry_named(name: str) -> Entry:
     """
     prefix, is_path, rest = name.partition(":")
     if prefix == "sb3" and is_path:
-        return Entry(
-            path="agents.reinforcement.sb3:SB3Learner",
-            family="own",
-            settings={**_SB3_DEFAULTS, "algorithm": rest},
-            num_envs=8,
-        )
+        settings = {**_SB3_DEFAULTS, "algorithm": rest}
+        entry = Entry(path="agents.reinforcement.sb3:SB3Learner", family="own", settings=settings, num_envs=8)
+        algorithms = entry.agent_class().algorithms  # type: ignore[attr-defined]
+        if rest not in algorithms:
+            raise UnknownAgentError(f"agent {name!r}: unknown{nearest(name, [f'sb3:{each}' for each in algorithms])}")
+        return entry
     if is_path:
         return Entry(path=name, family="own")
     if name not in REGISTRY:

@@ -27,25 +27,26 @@ def load_tensors(path: Path, agent: str) -> tuple[dict[str, np.ndarray], dict[st
     """The arrays and settings that `save_tensors` wrote for this agent.
 
     Raises:
-        ValueError: the file is missing, damaged, or of another agent; one line that says which.
+        ValueError: the file is missing, damaged, of another agent, or has weights that are NaN; one line that says
+            which.
     """
     with _opened(path) as (file, metadata):
         if metadata.get("agent") != agent:
             raise ValueError(f"{path}: was written by {metadata.get('agent')!r}, must be {agent!r}")
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        return tensors, json.loads(metadata["settings"])
+        settings = json.loads(metadata["settings"])
+    if not isinstance(settings, dict):
+        raise ValueError(f"{path}: not a file of saved tensors (its settings are not a JSON object)")
+    for name, tensor in tensors.items():
+        if tensor.dtype.kind == "f" and np.isnan(tensor).any():
+            raise ValueError(f"{path}: cannot be used: {name} has values that are NaN")
+    return tensors, settings
 
 
 def saved_by(path: Path) -> str:
     """The agent that wrote a file; `ValueError` if it is missing or damaged."""
     with _opened(path) as (_, metadata):
         return metadata.get("agent", "")
-
-
-def saved_settings(path: Path) -> dict[str, Any]:
-    """The keyword arguments of the agent that wrote a file; `ValueError` if it is missing or damaged."""
-    with _opened(path) as (_, metadata):
-        return json.loads(metadata.get("settings", "{}")).get("settings", {})
 
 
 @contextmanager

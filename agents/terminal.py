@@ -3,6 +3,7 @@
 import argparse
 import ast
 import dataclasses
+import difflib
 import inspect
 import itertools
 import math
@@ -13,8 +14,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import gymnasium
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from recsim_env.config import unknown_name
 
 Config = TypeVar("Config")
 
@@ -24,7 +28,7 @@ def run_command(
     description: str,
     modules: Sequence[Any],
     arguments: Sequence[str],
-    errors: tuple[type[Exception], ...] = (ValueError, OSError),
+    errors: tuple[type[Exception], ...] = (ValueError, OSError, gymnasium.error.Error),
 ) -> int:
     """Run one of the commands of `python -m name` and return its exit status.
 
@@ -37,7 +41,14 @@ def run_command(
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for module in modules:
         module.add_to(commands)
-    parsed = parser.parse_args(arguments)
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in commands.choices:
+        parser.error(f"command {arguments[0]!r}: {unknown_name(arguments[0], commands.choices)}")
+    parsed, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        known = commands.choices[arguments[0]]
+        options = [option for option in known._option_string_actions if option.startswith("--")]
+        close = difflib.get_close_matches(unknown[0].partition("=")[0], options, n=1)
+        known.error(f"unrecognized arguments: {' '.join(unknown)}{f'; did you mean {close[0]}?' if close else ''}")
     command = name.split(".")[-1]
     try:
         return parsed.command(parsed)
@@ -46,6 +57,9 @@ def run_command(
         return 141
     except errors as error:
         warn(f"{command}: {one_line(error)}")
+        return 2
+    except SystemExit as error:  # by code of an agent of the user's
+        warn(f"{command}: ended by an agent that exits ({error})")
         return 2
     except KeyboardInterrupt:
         warn(f"{command}: interrupted; finished work is kept, the same command resumes it")
@@ -163,8 +177,9 @@ def path(text: str) -> Path:
 
 
 def one_line(error: BaseException) -> str:
-    """An error's message without line breaks; its type where the message is empty."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """An error's message without line breaks and control characters; its type where the message is empty."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 def console() -> Console:

@@ -19,9 +19,29 @@ from typing import (
 from pydantic import AfterValidator, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
+from agents.registry import FAMILIES
 from recsim_env.atomic_file import write_atomically
 
 Count = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+def _checked_curves(curves: dict[str, dict[str, list[float | None]]]) -> dict[str, dict[str, list[float | None]]]:
+    """The curves, if each has as many rewards as counts; the figures rely on it."""
+    for name in ("by_step", "by_step_cold", "by_item_age", "by_tenure") if curves else ():
+        curve = curves.get(name, {})
+        if "reward" not in curve or not {"num_sessions", "num_exposures"} & set(curve):
+            raise ValueError(f"{name}: must have reward, and num_sessions or num_exposures")
+        if len({len(values) for values in curve.values()}) > 1:
+            raise ValueError(f"{name}: must have lists of one length")
+    return curves
+
+
+def _checked_family(family: str) -> str:
+    if family not in FAMILIES:
+        raise ValueError(f"must be one of {', '.join(FAMILIES)}")
+    return family
+
+
 Settings = Annotated[dict[str, JsonValue], AfterValidator(lambda it: json.loads(json.dumps(it, allow_nan=False)))]
 
 
@@ -31,7 +51,7 @@ class Row(TypedDict, total=False):
 
     suite: Required[str]
     agent: Required[str]
-    family: Required[str]
+    family: Required[Annotated[str, AfterValidator(_checked_family)]]
     """A key of `agents.registry.FAMILIES`."""
     scenario: Required[str]
     """The scenario and, in a grid, its variant."""
@@ -62,7 +82,7 @@ class Row(TypedDict, total=False):
     returns: Annotated[list[float], Field(min_length=1)]
     """Return of each evaluation session; those of two agents are paired by seed and position."""
     metrics: dict[str, float | None]
-    curves: dict[str, dict[str, list[float | None]]]
+    curves: Annotated[dict[str, dict[str, list[float | None]]], AfterValidator(_checked_curves)]
     """Rewards by step, item age and tenure."""
     settings: Settings
     """Keyword arguments of the agent, `num_envs` of its training, and what it has chosen by itself."""

@@ -304,6 +304,8 @@ class Scenario:
             ValueError: an unknown section or field, or a value out of its range.
         """
         sections = {}
+        if not isinstance(overrides, Mapping):
+            raise ValueError(f"overrides={overrides!r}: must be a dict of sections, such as {{'reward': {{}}}}")
         for name, values in overrides.items():
             if name not in SECTIONS:
                 raise ValueError(f"overrides[{name!r}]: {unknown_name(name, SECTIONS)}")

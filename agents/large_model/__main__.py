@@ -10,7 +10,7 @@ _ABOUT = "A Transformer over the items shown and their feedback, trained by supe
 
 def main(arguments: list[str]) -> int:
     commands = (train, evaluate, recommend, profile, latency)
-    return run_command("agents.large_model", _ABOUT, commands, arguments, (ValueError, OSError))
+    return run_command("agents.large_model", _ABOUT, commands, arguments)
 
 
 if __name__ == "__main__":

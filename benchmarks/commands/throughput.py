@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
-from agents.terminal import console, positive
+from agents.terminal import console, number_in, positive
 
 
 def add_to(commands: Any) -> None:
@@ -17,7 +17,9 @@ def add_to(commands: Any) -> None:
     )
     parser.add_argument("--env", default="recsim_env/Video-v0", help="env id (default: %(default)s)")
     parser.add_argument("--rounds", type=positive, default=5, help="rounds (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=1.0, help="seconds for each way and round (default: 1)")
+    parser.add_argument(
+        "--seconds", type=number_in(float, 0.001), default=1.0, help="seconds for each way and round (default: 1)"
+    )
     parser.add_argument("--ppo-steps", type=positive, default=32_768, help="PPO's steps (default: %(default)s)")
     parser.set_defaults(command=throughput)
 

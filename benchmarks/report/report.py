@@ -99,7 +99,8 @@ def markdown_text(value: Any) -> Any:
     """Text of a row as Markdown that shows it literally, on one line; values that are not text are unchanged."""
     if not isinstance(value, str) or isinstance(value, Markup):
         return value
-    escaped = re.sub(r"([\\`*\[\]<>|~&#!]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))", r"\\\1", " ".join(value.split()))
+    value = re.sub(r"[\x00-\x1f\x7f-\x9f]", "\N{REPLACEMENT CHARACTER}", " ".join(value.split()))
+    escaped = re.sub(r"([\\`*\[\]<>|~&#!]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))", r"\\\1", value)
     return Markup(escaped)
 
 

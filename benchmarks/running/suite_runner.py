@@ -131,8 +131,10 @@ def model_entries(files: Iterable[Path], own_agents: Sequence[str] = ()) -> dict
         else:
             try:
                 path = saved_by(file)
-                settings = load_tensors(file, path)[1]["settings"]
-            except (ValueError, KeyError) as error:
+                settings = load_tensors(file, path)[1].get("settings")
+                if not isinstance(settings, dict):
+                    raise ValueError(f"{file}: holds no settings of an agent")
+            except ValueError as error:
                 raise ResultsError(f"--model {error}") from None
         if path not in (_SB3_MODEL, *(entry.path for entry in REGISTRY.values()), *own_agents):
             raise ResultsError(f"--model {file}: was written by {path}; add --agent {path} if you trust that module")

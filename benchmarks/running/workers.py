@@ -89,10 +89,17 @@ def _serve(connection: Connection, work: Callable[[Any], Any]) -> None:
             result = work(task)
         except KeyboardInterrupt:
             return
-        except (Exception, SystemExit) as error:
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
+        except BaseException as error:  # an agent of the user's can raise anything
+            reason = f"{type(error).__name__}: {' '.join(_message(error).split())}"[:500]
             result = Failure(reason=reason, traceback=traceback.format_exc()[-4_000:])
         connection.send(result)
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return "has no message"
 
 
 def _end_with_parent() -> None:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from agents.terminal import HelpFormatter, add_config_arguments, config_from, path, positive, run_command
+from agents.terminal import HelpFormatter, add_config_arguments, config_from, one_line, path, positive, run_command
 from recsim_env.config import Checked, count, flag, number
 
 
@@ -72,6 +72,25 @@ def test_an_expected_error_ends_in_one_line_and_status_2(error, capsys):
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     assert lines[0].startswith("tool: ")
+
+
+def test_an_agent_that_exits_ends_the_command_with_status_2(capsys):
+    assert run(lambda: sys.exit(0)) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_control_characters_of_an_error_are_escaped():
+    assert one_line(ValueError("red \x1b[31m\0\n\ud800")) == r"red \x1b[31m\x00 \ud800"
+
+
+@pytest.mark.parametrize(("arguments", "near"), [(["rum"], "'run'"), (["run", "--agnt", "x"], "--agent")])
+def test_a_misspelt_command_or_argument_is_answered_with_the_near_name(arguments, near, capsys):
+    def add_to(commands):
+        commands.add_parser("run").add_argument("--agent")
+
+    with pytest.raises(SystemExit):
+        run_command("tool", "A tool.", [SimpleNamespace(add_to=add_to)], arguments)
+    assert f"did you mean {near}?" in capsys.readouterr().err
 
 
 def test_an_interrupted_command_says_that_it_can_be_resumed(capsys):

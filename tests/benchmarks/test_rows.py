@@ -57,6 +57,8 @@ def test_a_row_with_a_missing_field_is_refused(key, tmp_path: Path, runs):
         ("return_sem", "true", "True': Input should be a valid number"),
         ("wall_s", "1e999", "inf': Input should be a finite number"),
         ("wall_s", "NaN", "nan': Input should be a finite number"),
+        ("family", '"none"', "none': Value error, must be one of reference, .*own"),
+        ("curves", '{"by_step": {"reward": [1.0]}}', "{'by_step': .*: must have reward, and num_sessions.*"),
         ("run", "[1]", r"\[1\]': Input should be a valid string"),
         ("seed", "1.5", "1.5': Input should be a valid integer"),
         ("seed", "1" * 30, "1+': Input should be less than 9223372036854775808"),

@@ -61,12 +61,14 @@ def learning_curves(leaderboard: Leaderboard, along: str = STEPS) -> Figure | No
     styles = {name: style for name, style in line_styles(leaderboard).items() if name in shown}
     figure, axes = panels(len(scenarios), 3, (3.5, 2.4) if len(scenarios) > 1 else (7.0, 3.3))
     for axis, scenario in zip(axes, scenarios, strict=True):
+        has_time = False
         for agent in reversed(agents):  # the best on top
             line = curve(
                 [row for row in leaderboard.rows if (row["agent"], row["scenario"]) == (agent, scenario)], along
             )
             start = int(along == SECONDS)  # the axis is logarithmic, and the first evaluation is at 0 s
             x, mean, half = line.x[start:], line.mean[start:], line.half[start:]
+            has_time |= bool((x > 0.0).any())
             if agent in styles:
                 _band(axis, x, mean, half, styles[agent], marker="o", ms=2.5)
             else:
@@ -77,7 +79,7 @@ def learning_curves(leaderboard: Leaderboard, along: str = STEPS) -> Figure | No
         set_title(axis, scenario)
         if along == STEPS:
             axis.xaxis.set_major_formatter(EngFormatter(sep=""))
-        else:
+        elif has_time:
             axis.set_xscale("log")
             axis.xaxis.set_major_formatter(LogFormatter())
             axis.xaxis.set_minor_formatter("")

@@ -239,12 +239,24 @@ def test_a_damaged_or_foreign_file_is_refused_in_one_line(tmp_path: Path, made_w
         "nested facts": rewritten(fit_facts=np.array("[" * 100_000)),
         "surrogates": rewritten(titles=np.array(["\ud800"] * len(made_world.titles))),
         "header of a terabyte": claiming(content, 10**12),
+        "unclosed header": replaced(content, b"((("),
+        "damaged LZMA": replaced(content, b"{}", zipfile.ZIP_LZMA).replace(b"\x5d\x00\x00", b"\xff\xff\xff"),
     }
     for name, bytes_ in damaged.items():
         path.write_bytes(bytes_)
         with pytest.raises(ValueError, match=r"world\.npz: ") as caught:
             FittedWorld.load(path)
         assert "\n" not in str(caught.value), name
+
+
+def replaced(content: bytes, header: bytes, compression: int = zipfile.ZIP_STORED) -> bytes:
+    """The .npz with another header of the array of qualities."""
+    source, target = zipfile.ZipFile(io.BytesIO(content)), io.BytesIO()
+    with zipfile.ZipFile(target, "w", compression) as archive:
+        for name in source.namelist():
+            data = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+            archive.writestr(name, data if name == "quality.npy" else source.read(name))
+    return target.getvalue()
 
 
 def claiming(content: bytes, num_items: int) -> bytes:

@@ -1,0 +1,40 @@
+"""Files of agents that are damaged: one line that names the file."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+import agents
+from agents.saved_tensors import save_tensors
+
+_POPULARITY = "agents.rules.popularity:PopularityAgent"
+
+
+@pytest.mark.parametrize("settings", ["[]", "3", "{}", '{"settings": 3}', '{"settings": {"zz": 1}}', "[" * 100_000])
+def test_settings_that_do_not_fit_are_refused_in_one_line(settings, tmp_path: Path):
+    file = tmp_path / "agent.safetensors"
+    metadata = {"agent": _POPULARITY, "settings": settings}
+    file.write_bytes(safetensors.numpy.save({"weights": np.zeros(2)}, metadata))
+    with pytest.raises(ValueError, match=r"agent\.safetensors: ") as caught:
+        agents.load(file)
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_that_are_nan_are_refused(tmp_path: Path):
+    file = tmp_path / "agent.safetensors"
+    save_tensors(file, _POPULARITY, {"weights": np.full(2, np.nan)}, {"settings": {}})
+    with pytest.raises(ValueError, match=r"agent\.safetensors: .*weights has values that are NaN"):
+        agents.load(file)
+
+
+def test_a_misspelt_setting_of_an_agent_is_answered_with_the_near_name():
+    with pytest.raises(TypeError, match="'sed': unknown; did you mean 'seed'"):
+        agents.make("popularity", "recsim_env/Video-v0", sed=1)
+
+
+def test_a_misspelt_algorithm_is_answered_with_the_near_name():
+    pytest.importorskip("stable_baselines3")
+    with pytest.raises(agents.registry.UnknownAgentError, match="did you mean sb3:PPO"):
+        agents.registry.entry_named("sb3:PPOO")
