@@ -131,7 +131,7 @@ def model_entries(files: Iterable[Path], own_agents: Sequence[str] = ()) -> dict
         else:
             try:
                 path = saved_by(file)
-                settings = load_tensors(file, path)[1].get("settings")
+                settings = load_tensors(file, path)[1].get("settings", settings)
                 if not isinstance(settings, dict):
                     raise ValueError(f"{file}: holds no settings of an agent")
             except ValueError as error:
