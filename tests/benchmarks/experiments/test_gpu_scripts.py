@@ -69,7 +69,7 @@ def test_the_scaling_script_resumes(tmp_path):
     forecast_ = json.loads((tmp_path / "forecast.json").read_text())
     assert forecast_["held_out"] == "large-model-1m"
     drawn = (tmp_path / "scaling.svg").read_text()
-    assert drawn.startswith("<svg")
+    assert "<svg" in drawn
     assert "$" not in drawn  # marks in TeX would be shown as they stand
     rows = (tmp_path / "results.jsonl").read_bytes()
     assert scaling.main(arguments) == 0

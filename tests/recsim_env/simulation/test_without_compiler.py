@@ -40,7 +40,7 @@ def test_plain_python_does_what_compiled_code_does(run, env_id, folders_of_plain
     folder, (_, options) = folders_of_plain_python[run], RUNS[run]
     compiled = record(env_id, SEED, NUM_STEPS, **options)
     assert compiled["truncated"].any() or compiled["terminated"].any()
-    assert compiled["info click"].any()
+    assert compiled["info reward_click"].any()
     with np.load(file_of(folder, env_id)) as plain:
         assert set(plain.files) == set(compiled)
         for name, expected in compiled.items():
