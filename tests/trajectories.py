@@ -112,7 +112,9 @@ def record_elsewhere(
 ) -> dict[str, str]:
     """Record envs in another process; the sha256 of each. What the process says on stderr is an error."""
     arguments = [sys.executable, __file__, str(folder), str(seed), str(num_steps), json.dumps(options), *env_ids]
-    ran = subprocess.run(arguments, capture_output=True, text=True, env=os.environ | environment)
+    checkout = str(Path(__file__).resolve().parents[1])  # before the folder tests/recsim_env, which has the same name
+    environment = {**os.environ, "PYTHONPATH": checkout, **environment}
+    ran = subprocess.run(arguments, capture_output=True, text=True, env=environment)
     assert ran.returncode == 0, ran.stderr
     assert ran.stderr == ""
     return dict(zip(env_ids, ran.stdout.split(), strict=True))
