@@ -27,8 +27,8 @@ def load_tensors(path: Path, agent: str) -> tuple[dict[str, np.ndarray], dict[st
     """The arrays and settings that `save_tensors` wrote for this agent.
 
     Raises:
-        ValueError: the file is missing, damaged, of another agent, or has weights that are NaN; one line that says
-            which.
+        ValueError: the file is missing, damaged, of another agent, or has weights that are not finite; one line that
+            says which.
     """
     with _opened(path) as (file, metadata):
         if metadata.get("agent") != agent:
@@ -38,8 +38,8 @@ def load_tensors(path: Path, agent: str) -> tuple[dict[str, np.ndarray], dict[st
     if not isinstance(settings, dict):
         raise ValueError(f"{path}: not a file of saved tensors (its settings are not a JSON object)")
     for name, tensor in tensors.items():
-        if tensor.dtype.kind == "f" and np.isnan(tensor).any():
-            raise ValueError(f"{path}: cannot be used: {name} has values that are NaN")
+        if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
+            raise ValueError(f"{path}: cannot be used: {name} has values that are not finite")
     return tensors, settings
 
 

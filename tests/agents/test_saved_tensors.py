@@ -25,7 +25,7 @@ def test_settings_that_do_not_fit_are_refused_in_one_line(settings, tmp_path: Pa
 def test_weights_that_are_nan_are_refused(tmp_path: Path):
     file = tmp_path / "agent.safetensors"
     save_tensors(file, _POPULARITY, {"weights": np.full(2, np.nan)}, {"settings": {}})
-    with pytest.raises(ValueError, match=r"agent\.safetensors: .*weights has values that are NaN"):
+    with pytest.raises(ValueError, match=r"agent\.safetensors: .*weights has values that are not finite"):
         agents.load(file)
 
 
