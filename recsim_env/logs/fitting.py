@@ -1,16 +1,18 @@
-"""Fitting a world to a ratings log.
+"""Fitting a world to a ratings log, with a cache of fitted worlds.
 
 Shape legend: N ratings, U users, I items, D factors.
 """
 
+import os
 from pathlib import Path
 
 import numpy as np
 
 from recsim_env.logs.factorization import fit_factors, held_out_errors
-from recsim_env.logs.fitted_world import FittedWorld
+from recsim_env.logs.fitted_world import FORMAT_VERSION, FittedWorld
 from recsim_env.logs.ordinal_posterior import draw_ordinal_model
-from recsim_env.logs.reading import RatingsLog, read_log
+from recsim_env.logs.reading import WHERE_TO_GET_DATA, RatingsLog, find_log, fingerprint, read_log
+from recsim_env.timed_line import timed_line
 
 FIT_VERSION = 1
 """Increase it when the same log and seed give a different world: cached worlds are then fitted again."""
@@ -85,3 +87,41 @@ def fit_ratings(log: RatingsLog, *, num_factors: int = 16, seed: int = 0) -> Fit
             "held_out_rmse": errors,
         },
     )
+
+
+def load_or_fit(path: Path | str | None = None, *, num_factors: int = 16, seed: int = 0) -> FittedWorld:
+    """The fitted world of a log; fitted once, then cached in $RECSIM_CACHE (or ~/.cache/recsim_env).
+
+    Args:
+        path: a fitted world (.npz), a MovieLens-100K folder or a CSV; by default `find_log()`.
+        num_factors: as in `fit_log`; not used for a fitted world.
+        seed: likewise.
+
+    Raises:
+        FileNotFoundError: the path does not exist, or no log was found.
+        ValueError: the log or the fitted world is invalid.
+    """
+    if path is None:
+        path = find_log()
+        if path is None:
+            setting = os.environ.get("RECSIM_DATA")
+            reason = f"RECSIM_DATA={setting} contains no ratings log" if setting else "no ratings log found"
+            raise FileNotFoundError(f"{reason}: {WHERE_TO_GET_DATA}")
+    path = Path(path)
+    if path.suffix == ".npz":
+        return FittedWorld.load(path)
+    settings = f"{FORMAT_VERSION} {FIT_VERSION} {num_factors} {seed} {path.resolve().name}"
+    folder = Path(os.environ.get("RECSIM_CACHE") or Path.home() / ".cache" / "recsim_env")
+    cached = folder / f"world-{fingerprint(path, settings)}.npz"
+    try:
+        return FittedWorld.load(cached)
+    except (FileNotFoundError, ValueError):  # not cached, or damaged
+        pass
+    with timed_line(f"fitting a world to the ratings log {path.resolve().name}"):
+        world = fit_log(path, num_factors=num_factors, seed=seed)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        world.save(cached)
+    except OSError:
+        pass  # without a cache the next call fits again
+    return world
