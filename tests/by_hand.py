@@ -1,4 +1,4 @@
-"""The user model written out from its equations, in plain Python; of the package only the draws are used."""
+"""The user model's equations in plain Python; only random draws come from the package."""
 
 from statistics import NormalDist
 

@@ -1,4 +1,4 @@
-"""Which worlds the tests run in. Tests take `env_id`, `some_env_id` or `scenario_name`, and so run in each."""
+"""The worlds that tests run in: tests take `env_id`, `some_env_id` or `scenario_name`, and run in each."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Result rows that look like a benchmark's, made without playing: for tests of what is drawn and said from rows.
+"""Result rows that look like a benchmark's.
 
 Shape legend: N evaluation sessions, T steps of a session.
 """

@@ -1,4 +1,4 @@
-"""Agents that a user might add to the leaderboard with `--agent`: two that work, and some that do not."""
+"""Agents that a user might add to the leaderboard with `--agent`: two valid ones, and invalid ones."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""Language models small enough for tests, saved as their library saves any."""
+"""Language models small enough for tests, saved in the format of their library."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A small suite and rows of its runs, made without playing."""
+"""A small suite and synthetic rows of its runs."""
 
 from benchmarks.rows import provenance
 from benchmarks.running.run import Run

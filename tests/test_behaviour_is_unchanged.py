@@ -1,6 +1,6 @@
-"""The redesign changes no behaviour: what envs hand out, and what trained agents earn, as recorded before it began.
+"""Observations, rewards, infos and returns of trained agents equal those recorded before the redesign.
 
-`python tests/test_behaviour_is_unchanged.py` records anew into `recorded_behaviour.json`.
+`python tests/test_behaviour_is_unchanged.py` records them again into `recorded_behaviour.json`.
 """
 
 import hashlib
@@ -67,12 +67,12 @@ def returns(name: str) -> list[float]:
 
 @pytest.mark.parametrize("env_id", ENV_IDS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_an_env_hands_out_is_what_it_was(env_id, kind):
+def test_steps_of_every_id_equal_the_recorded_ones(env_id, kind):
     assert digest(env_id, kind) == json.loads(RECORDED.read_text())["digests"][f"{env_id} {kind}"]
 
 
 @pytest.mark.parametrize("name", ["eb-linucb", "pqn"])
-def test_what_a_trained_agent_earns_is_what_it_was(name):
+def test_returns_of_trained_agents_equal_the_recorded_ones(name):
     assert returns(name) == json.loads(RECORDED.read_text())["returns"][name]
 
 

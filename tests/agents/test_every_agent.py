@@ -1,4 +1,4 @@
-"""Every agent of the registry: trains, plays under Stable-Baselines3, and survives saving, by the same calls."""
+"""Every agent of the registry trains, plays under Stable-Baselines3, and survives saving."""
 
 import multiprocessing
 import os

@@ -147,7 +147,7 @@ def test_kale_raises_the_net_kale_exposure_and_choc_lowers_it(many_chocolates):
         simulator.restore(state)
 
 
-def test_exposure_stays_where_as_much_comes_in_as_is_forgotten(many_chocolates):
+def test_exposure_is_constant_where_gains_equal_forgetting(many_chocolates):
     many_chocolates.reset(seed=0)
     simulator = many_chocolates.simulator
     for _ in range(40):

@@ -1,4 +1,4 @@
-"""Scenarios from anywhere in the ranges of the configs: whatever the numbers, what is handed out is in its space."""
+"""Random scenarios from the whole range of every field: observations stay in their spaces."""
 
 import dataclasses
 import math
@@ -27,14 +27,14 @@ SIZES = (
     {"num_topics": 2, "num_creators": 2, "num_moods": 2, "num_candidates": 3, "history_length": 4},
     {"num_topics": 3, "num_creators": 5, "num_moods": 1, "num_candidates": 8, "history_length": 3},
 )
-"""What shapes the records that compiled code works on: each set is compiled anew."""
+"""Sizes determine the record types, so each set is compiled once."""
 
 AT_MOST = {"num_items": 60, "num_users": 50, "num_clusters": 20, "warm_steps": 60, "session_length": 40}
-"""Sizes that would only take long."""
+"""Upper limits that keep the tests fast."""
 
 
 def real_numbers(low: float, high: float):
-    """From the whole range: its ends, evenly, and of every order of magnitude."""
+    """Both ends of the range, uniform draws, and draws of every order of magnitude."""
     largest = math.log10(max(abs(low), abs(high)))
     magnitudes = st.floats(-4.0, largest).map(lambda power: 10.0**power)
     signed = st.tuples(magnitudes, st.sampled_from([-1.0, 1.0] if low < 0.0 else [1.0])).map(math.prod)

@@ -39,7 +39,7 @@ def test_a_path_that_cannot_exist_is_named_in_one_line(tmp_path, name):
     assert str(error.value).isprintable()
 
 
-def test_what_a_killed_writer_leaves_is_deleted_by_the_next_one(tmp_path):
+def test_temporary_files_of_a_killed_writer_are_deleted_by_the_next(tmp_path):
     path = tmp_path / "rows.jsonl"
     program = f"""
 import os, signal

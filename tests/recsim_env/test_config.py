@@ -1,4 +1,4 @@
-"""Every field says its range, and refuses what is outside of it in one line; so do changes of a scenario."""
+"""Every field states its range and refuses values outside of it in one line; so do overrides."""
 
 import dataclasses
 import math

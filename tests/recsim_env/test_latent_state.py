@@ -1,4 +1,4 @@
-"""What is latent stays latent: no key names it, no regression finds it, and one privileged call tells it."""
+"""Latent state is neither named nor recoverable from observations; one privileged call returns it."""
 
 from statistics import NormalDist
 
@@ -113,7 +113,7 @@ def test_nothing_latent_is_recovered_from_whole_observations(scenario_name, num_
             assert largest_correlation(rows, truth) < 0.98, name
 
 
-def test_an_observation_that_gave_something_away_would_be_noticed():
+def test_an_observation_that_leaks_latent_state_is_detected():
     observations, latent, _ = after_steps("Video", 8)
     rng = np.random.default_rng(0)
     for name in LATENT_OF_USERS:
@@ -127,7 +127,7 @@ def test_an_observation_that_gave_something_away_would_be_noticed():
         assert largest_correlation(spoiled, truth) > 0.98
 
 
-def test_something_of_tastes_and_of_quality_does_show():
+def test_tastes_and_quality_are_partly_observable():
     observations, latent, layout = after_steps("Video", 0)
     assert held_out_r2(observations, latent["interests"]).max() > 0.3
     rows = layout.parts(observations)["candidates"].reshape(-1, layout.candidates_shape[1])
@@ -196,7 +196,7 @@ def test_expected_rewards_are_those_computed_by_hand(scenario_name):
             assert latent["expected_rewards"][n, m] == pytest.approx(expected, abs=1e-8)
 
 
-def test_expected_rewards_are_the_mean_of_what_users_give():
+def test_expected_rewards_are_the_mean_of_simulated_rewards():
     simulator = make_simulator(
         num_sessions=100_000,
         interests=(0.8, -0.5, 0.3),

@@ -1,4 +1,4 @@
-"""Checkpoints: what is written comes back, killed savers leave the former ones, and what is damaged is refused."""
+"""Checkpoints are restored exactly, survive killed writers, and are refused if damaged."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Several processes that train one model together come to what one alone comes to."""
+"""Training by several processes gives the result of one process."""
 
 import json
 from pathlib import Path

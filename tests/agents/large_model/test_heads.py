@@ -1,4 +1,4 @@
-"""Heads: a histogram that has the mean of what it learns from, and a policy and its values that belong together."""
+"""Heads: the histogram keeps the mean of its targets, and the policy agrees with its values."""
 
 import itertools
 import math
@@ -32,7 +32,7 @@ def histograms(draw) -> ReturnDistribution:
 
 @given(head=histograms(), shares=st.lists(st.floats(-0.5, 1.5), min_size=1, max_size=10))
 @settings(max_examples=100, deadline=None)
-def test_a_target_has_mass_one_and_the_mean_of_its_return(head, shares):
+def test_a_target_sums_to_1_and_has_the_mean_of_its_return(head, shares):
     low, high = head.low, head.high
     returns = low + torch.tensor(shares) * (high - low)
     target = head.target(returns)

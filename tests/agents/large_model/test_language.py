@@ -1,4 +1,4 @@
-"""A language model as backbone: a tiny one is made and saved here, so that what loads it is what loads any."""
+"""A language model as backbone, with a tiny one that is created and saved here."""
 
 import shutil
 import subprocess

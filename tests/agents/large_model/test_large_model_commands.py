@@ -1,4 +1,4 @@
-"""The large model's commands: train, killed and gone on with; evaluate; recommend for one person; profile; latency."""
+"""The large model's commands: train, resume, evaluate, recommend, profile, latency."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What is learned from sessions: each part of the loss by hand, and that each moves what it should and nothing else."""
+"""Losses of the large model: each term by hand, and each trains its own parameters only."""
 
 import math
 from dataclasses import replace

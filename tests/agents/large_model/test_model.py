@@ -1,4 +1,4 @@
-"""The large model: what its scores depend on, and on what they must not; its presets."""
+"""The large model: what its scores depend on and what they are invariant to; its presets."""
 
 from dataclasses import replace
 from typing import Any
@@ -61,7 +61,7 @@ def test_missing_candidates_change_no_score_and_have_no_probability(scene):
     torch.testing.assert_close(found.logits.softmax(1)[:, :12].sum(1), torch.ones(sessions.num_steps))
 
 
-def test_candidates_see_each_other_only_through_candidate_layers(scene):
+def test_candidates_interact_only_through_candidate_layers(scene):
     model, content, sessions = scene
     few = replace(sessions, candidates=sessions.candidates[:, :, :12], dynamics=sessions.dynamics[:, :, :12])
     alone, together = (scores_of(model, each, content).clicks[:, :12] for each in (few, sessions))

@@ -1,4 +1,4 @@
-"""Online learning: it follows users who change, in steps that stay near the deployed policy."""
+"""Online learning follows a population shift in steps that stay near the deployed policy."""
 
 import copy
 import dataclasses

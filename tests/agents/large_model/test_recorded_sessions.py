@@ -1,4 +1,4 @@
-"""Sessions as tensors: returns by hand, and what belongs together stays together."""
+"""Recorded sessions as tensors: returns by hand, and selections that keep rows together."""
 
 from dataclasses import fields, replace
 

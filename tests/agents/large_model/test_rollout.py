@@ -1,4 +1,4 @@
-"""Playing with the large model: what is kept is what took place, and what the model says of it afterwards."""
+"""Rollouts of the large model: recorded sessions, and scores that agree with those computed afterwards."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,4 +1,4 @@
-"""The stages of a training: which is on when, how much is tried out, how fast it learns, and what is refused."""
+"""Stages of a training: order, exploration, learning rates, and invalid settings."""
 
 from dataclasses import replace
 

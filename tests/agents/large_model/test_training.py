@@ -1,4 +1,4 @@
-"""Training the large model: it finds what is known by heart, and goes on after a restart as if nothing had been."""
+"""Training the large model: it solves the probe environments and resumes to the same result."""
 
 import dataclasses
 import json

@@ -84,7 +84,7 @@ def test_the_exact_slate_is_worth_the_optimum_of_the_linear_program():
     np.testing.assert_allclose(found, best, rtol=1e-6)
 
 
-def test_no_rough_optimiser_beats_the_exact_one_and_each_is_beaten_somewhere():
+def test_approximate_optimizers_never_beat_the_linear_program():
     values = drawn(seed=3, num_rows=500)
     worth = {name: values.of(each(values, NUM_SLOTS).topk(NUM_SLOTS).indices) for name, each in OPTIMIZERS.items()}
     assert (worth["lp"] >= worth["top-k"] - 1e-9).all()
@@ -93,14 +93,14 @@ def test_no_rough_optimiser_beats_the_exact_one_and_each_is_beaten_somewhere():
     assert (worth["lp"] > worth["greedy"] + 1e-6).any()
 
 
-def test_a_slate_is_worth_its_items_weighted_by_their_chances_and_none():
+def test_slate_value_is_the_mean_over_choices_including_no_choice():
     values = by_hand(np.log([3.0, 1.0, 1.0]).tolist(), [1.0, 4.0, 2.0], 0.5)
     # (0.5 + 3 * 1 + 1 * 4) / (1 + 3 + 1) and (0.5 + 1 * 2) / (1 + 1)
     np.testing.assert_allclose(values.of(torch.tensor([[0, 1]])), [1.5], rtol=1e-6)
     np.testing.assert_allclose(values.of(torch.tensor([[2]])), [1.25], rtol=1e-6)
 
 
-def test_top_k_takes_an_item_that_is_often_chosen_although_it_keeps_the_better_ones_from_being_so():
+def test_top_k_ignores_that_slots_compete_for_the_choice():
     values = by_hand(np.log([3.0, 1.0, 1.0]).tolist(), [1.0, 4.0, 2.0], 0.0)
     assert slates(top_k(values, 2), 2) == [[1, 0]]  # v q is 3, 4, 2; the slate is worth 7 / 5
     assert slates(greedy(values, 2), 2) == [[1, 2]]  # 4 / 2 alone, then 6 / 3 against 7 / 5
@@ -139,7 +139,7 @@ def test_missing_candidates_stand_last(name):
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_utilities_too_large_for_an_exponential_do_no_harm(name):
+def test_utilities_too_large_for_exp_give_finite_scores(name):
     values = by_hand([2_000.0, -3_000.0, 1_999.0], [1.0, 3.0, 2.0], 0.0)
     scores = OPTIMIZERS[name](values, 2)
     assert torch.isfinite(scores).all()

@@ -67,7 +67,7 @@ def make_empty() -> Evaluation:
     return make_evaluation(items=np.full((5, 2, 1), NO_ITEM, np.int32))
 
 
-def test_regret_is_what_the_oracle_returned_more_in_the_same_session():
+def test_regret_is_the_paired_difference_to_the_return_of_the_oracle():
     evaluation = make_evaluation()
     np.testing.assert_array_equal(regrets(evaluation.returns, np.array([10.0, 14.0])), [4.0, -1.0])
     assert summary(evaluation, make_facts(), np.array([10.0, 14.0]))["regret"] == 1.5
@@ -81,7 +81,7 @@ def test_session_length_and_churn_are_means_over_sessions():
     assert (found["session_length"], found["churn"]) == (4.0, 0.5)
 
 
-def test_available_is_what_was_on_the_shelf_at_some_step_of_some_session():
+def test_available_items_are_those_of_any_step_of_any_session():
     np.testing.assert_array_equal(is_available(make_evaluation(), make_facts()), [1, 0, 1, 1, 0])
 
 
@@ -96,13 +96,13 @@ def test_coverage_is_the_share_of_available_items_that_were_shown():
     assert catalog_coverage(make_empty(), make_facts()) == 0.0
 
 
-def test_gini_counts_items_that_were_never_shown_and_leaves_out_what_was_not_there():
+def test_gini_includes_items_never_shown_and_excludes_unavailable_ones():
     # Showings 0, 2, 6 of items 3, 2, 0: (-2 * 0 + 0 * 2 + 2 * 6) / (3 * 8)
     assert exposure_gini(make_evaluation(), make_facts()) == pytest.approx(0.5)
     assert exposure_gini(make_empty(), make_facts()) is None
 
 
-def test_gini_is_zero_for_equal_exposure_and_largest_for_one_item_alone():
+def test_gini_is_0_for_equal_exposure_and_largest_for_a_single_item():
     equal = make_evaluation(items=np.array([[0, 2, 3, NO_ITEM, NO_ITEM], [0, 2, 3, 0, 2]], np.int32).T[:, :, None])
     equal = dataclasses.replace(equal, lengths=np.array([3, 3]))
     assert exposure_gini(equal, make_facts(release=(0, 0, 0, 0, 30))) == pytest.approx(0.0)
@@ -110,7 +110,7 @@ def test_gini_is_zero_for_equal_exposure_and_largest_for_one_item_alone():
     assert exposure_gini(one, make_facts()) == pytest.approx(1 - 1 / 3)
 
 
-def test_diversity_is_the_mean_distance_of_a_sessions_pairs_be_they_shown_in_slates_or_one_by_one():
+def test_diversity_is_the_mean_pairwise_distance_of_shown_items():
     # Session 0 repeats one item: 0. Session 1: 6 of 10 pairs at 1 - 3/5.
     assert intra_list_diversity(make_evaluation(), make_facts()) == pytest.approx((0.0 + 0.24) / 2)
     slates = make_evaluation(lengths=np.array([1, 1]), items=np.array([[[0, 2], [0, 3]]], np.int32))
@@ -118,13 +118,13 @@ def test_diversity_is_the_mean_distance_of_a_sessions_pairs_be_they_shown_in_sla
     assert intra_list_diversity(slates, make_facts()) == pytest.approx((0.4 + 1.0) / 2)
 
 
-def test_diversity_leaves_out_sessions_with_one_showing():
+def test_diversity_leaves_out_sessions_with_one_item():
     short = make_evaluation(lengths=np.array([1, 5]))
     assert intra_list_diversity(short, make_facts()) == pytest.approx(0.24)
     assert intra_list_diversity(make_empty(), make_facts()) is None
 
 
-def test_novelty_is_the_bits_of_what_was_shown_among_the_background_clicks_of_its_time():
+def test_novelty_is_the_self_information_of_shown_items():
     # With one added: item 0 has 8; item 2 has 1, 2, 4 at ages 0, 1, 2; item 3 has 1. Item 0 alone says nothing.
     of_first = [0.0, 0.0, np.log2(9 / 8)]
     of_second = [0.0, np.log2(9 / 8), np.log2(10 / 2), np.log2(13 / 4), np.log2(13 / 8)]
@@ -132,7 +132,7 @@ def test_novelty_is_the_bits_of_what_was_shown_among_the_background_clicks_of_it
     assert novelty(make_empty(), make_facts()) is None
 
 
-def test_novelty_equals_a_sum_over_the_shelf_at_every_time():
+def test_novelty_equals_the_sum_over_available_items_at_each_step():
     generator = np.random.default_rng(0)
     release = np.sort(generator.integers(0, 60, 40))
     facts = CatalogFacts(
@@ -157,12 +157,12 @@ def test_novelty_equals_a_sum_over_the_shelf_at_every_time():
     assert novelty(played, facts) == pytest.approx(np.mean(bits))
 
 
-def test_new_item_exposure_is_the_share_of_showings_below_the_stated_age():
+def test_new_item_exposure_is_the_share_of_impressions_below_the_age():
     assert new_item_exposure(make_evaluation(), make_facts()) == 1 / 8  # item 2 at age 1, no more at age 2
     assert new_item_exposure(make_empty(), make_facts()) is None
 
 
-def test_discovery_is_the_share_of_arrivals_that_were_shown_and_the_median_time_of_those():
+def test_discovery_is_the_share_and_median_age_of_new_items_first_shown():
     assert discovery(make_evaluation(), make_facts()) == (0.5, 1.0)  # item 2 at age 1, item 3 never
     later = make_evaluation(items=np.array([[0, 0, 0, NO_ITEM, NO_ITEM], [0, 0, 0, 2, 3]], np.int32).T[:, :, None])
     assert discovery(later, make_facts()) == (1.0, 1.5)  # ages 2 and 1
@@ -176,7 +176,7 @@ def test_discovery_is_undefined_where_nothing_arrives():
     assert discovery(make_evaluation(), static) == (None, None)
 
 
-def test_reward_by_step_is_the_mean_over_the_sessions_that_got_there():
+def test_reward_by_step_is_the_mean_over_sessions_that_reach_the_step():
     assert reward_by_step(make_evaluation()) == {"reward": [3.0, 3.0, 3.0, 2.0, 1.0], "num_sessions": [2, 2, 2, 1, 1]}
     cold = summary(make_evaluation(), make_facts())["by_step_cold"]
     assert cold == {"reward": [1.0, 2.0, 3.0, None, None], "num_sessions": [1, 1, 1, 0, 0]}

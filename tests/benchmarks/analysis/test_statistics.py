@@ -106,7 +106,7 @@ def test_invalid_scores_are_rejected_with_the_name_of_their_task(statistic, scor
         statistic(scores)
 
 
-def test_a_standard_error_interval_is_the_mean_with_1_96_standard_errors_to_either_side():
+def test_standard_error_interval_is_the_mean_plus_minus_1_96_standard_errors():
     half = 1.96 * np.sqrt(10.0 / 3.0 / 4.0)
     mean, low, high = standard_error_interval(np.array([1.0, 2.0, 4.0, 5.0]))
     assert (mean, low, high) == pytest.approx((3.0, 3.0 - half, 3.0 + half))

@@ -1,4 +1,4 @@
-"""The change of population: its rows, its figure, and its errors."""
+"""The population shift: its rows, its figure, and its errors."""
 
 import json
 

@@ -114,7 +114,7 @@ def test_another_setting_size_or_world_is_another_run():
     assert dataclasses.replace(run, suite_name="other").digest == run.digest
 
 
-def test_the_steps_of_training_do_not_concern_agents_that_do_not_learn():
+def test_training_steps_are_ignored_for_agents_that_do_not_learn():
     run = run_of("linucb", agents=("linucb",))
     assert dataclasses.replace(run, suite=dataclasses.replace(run.suite, num_steps=8_192)).digest == run.digest
 

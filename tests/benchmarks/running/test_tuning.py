@@ -70,7 +70,7 @@ def test_many_trials_are_the_whole_grid_each_point_once():
     assert len({tuple(sorted(params.items())) for params in drawn}) == len(drawn)
 
 
-def test_scores_of_trials_are_means_over_scenarios_on_the_scale_of_the_two_references():
+def test_score_of_a_trial_is_the_mean_of_normalised_scenario_scores():
     rows = [*scale(), made_row("linucb#0", "Video", 15.0), made_row("linucb#0", "News", 150.0)]
     assert trial_scores(rows) == {"linucb#0": pytest.approx((0.5 + 0.25) / 2)}
     rows.append(made_row("linucb#1", "News", 0.0, status="failed"))

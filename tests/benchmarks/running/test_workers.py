@@ -1,4 +1,4 @@
-"""Worker processes: results come back, failures stay where they are, threads are bounded."""
+"""Worker processes: results, failures, and bounded threads."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""The checkers of Gymnasium and Stable-Baselines3 have nothing to say about any id and any kind of observation."""
+"""The checkers of Gymnasium and Stable-Baselines3 accept every id and kind of observation."""
 
 import gymnasium
 import numpy as np
@@ -46,7 +46,7 @@ def test_warnings_of_gymnasium_are_errors_in_these_tests():
 
 
 @pytest.mark.parametrize("check", [check_for_gymnasium, check_for_sb3])
-def test_the_checkers_notice_an_observation_outside_its_space(check):
+def test_the_checkers_detect_an_observation_outside_its_space(check):
     env = make("recsim_env/Video-v0", "flat")
     env.observation_space = gymnasium.spaces.Box(2.0, 3.0, env.observation_space.shape, np.float32)
     with pytest.raises((AssertionError, UserWarning)):

@@ -1,4 +1,4 @@
-"""Up to a million random steps of every id: all that is handed out is where it should be."""
+"""Up to a million random steps of every id stay in their bounds."""
 
 import gymnasium
 import numpy as np
@@ -86,7 +86,7 @@ def test_random_steps_of_a_live_platform_stay_in_bounds(some_env_id):
     assert_steps_stay_in_bounds(some_env_id, "flat", 100, live_platform=True)
 
 
-def test_an_observation_out_of_bounds_is_noticed():
+def test_an_observation_out_of_bounds_is_detected():
     env = gymnasium.make_vec("recsim_env/Video-v0", 2)
     observations, _ = env.reset(seed=0)
     assert is_inside(env.observation_space, observations)

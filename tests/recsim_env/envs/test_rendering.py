@@ -266,7 +266,7 @@ def test_a_picture_says_so_when_the_user_has_left():
     assert "has left" in session_figure(env.recording).texts[0].get_text()
 
 
-def test_a_trace_tells_what_was_shown_and_what_came_of_it():
+def test_a_trace_holds_the_items_shown_and_their_feedback():
     env = env_of("VideoSlate")
     env.reset(seed=5)
     for step in range(20):
@@ -311,7 +311,7 @@ def test_pictures_change_nothing():
     assert play(watched, 5) == expected
 
 
-def test_nothing_is_estimated_before_there_are_answers_and_what_was_liked_afterwards():
+def test_ratings_are_estimated_from_the_feedback_of_the_session():
     env = env_of("Video")
     env.reset(seed=5)
     items, recording = env.simulator.world.items, SessionRecording(env.simulator)
@@ -338,7 +338,7 @@ def test_nothing_is_estimated_before_there_are_answers_and_what_was_liked_afterw
     np.testing.assert_array_equal(estimated_ratings(recording), estimated)
 
 
-def test_an_item_that_is_looked_at_and_not_bought_is_an_answer_in_a_shop_alone():
+def test_a_click_without_a_purchase_counts_as_0_in_a_shop_only():
     refused = ShownItem(item=3, slot=0, is_chosen=True, consumption=0.5, is_bought=False, rating=0.0)
     for scenario_name, is_answer in (("Ecommerce", True), ("Video", False)):
         env = env_of(scenario_name)

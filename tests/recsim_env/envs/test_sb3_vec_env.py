@@ -1,4 +1,4 @@
-"""The SB3 adapter: what SB3's own vector env of single envs does, it does too, and so do learners on top of it."""
+"""The SB3 adapter equals SB3's own vector env of single envs, also for learners."""
 
 import gymnasium
 import numpy as np
@@ -99,7 +99,7 @@ def test_terminal_observation_is_the_last_of_the_session_that_ended():
     assert infos[0]["TimeLimit.truncated"] == (truncated and not terminated)
 
 
-def test_attributes_and_methods_are_dealt_out_to_lanes():
+def test_attributes_and_methods_are_distributed_to_lanes():
     env, dummy = make_sb3_vec_env("recsim_env/VideoSlate-v0", 3, seed=0), make_dummy("recsim_env/VideoSlate-v0", 3)
     env.reset()
     dummy.seed(0)

@@ -1,4 +1,4 @@
-"""From keyword arguments and actions to the simulator; what makes no sense is refused in one line, without a trace."""
+"""Arguments and actions; invalid ones are refused in one line and change nothing."""
 
 import math
 
@@ -171,7 +171,7 @@ def test_a_point_outside_of_content_space_is_refused_and_changes_nothing(make, w
 
 @given(action=st.one_of(st.integers(), st.floats(), st.lists(st.integers(-2, 25), max_size=3), st.text(max_size=3)))
 @settings(max_examples=200, deadline=None, derandomize=True)
-def test_whatever_is_not_a_candidate_is_refused(action):
+def test_actions_that_are_not_candidates_are_refused(action):
     is_index = isinstance(action, int) and 0 <= action < 20
     env = _VIDEO
     env.reset(seed=1)

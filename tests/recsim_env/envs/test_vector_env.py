@@ -1,4 +1,4 @@
-"""The native vector env against single envs, against Gymnasium's own vector env, and its own promises."""
+"""The native vector env against single envs and Gymnasium's vector env, and its own guarantees."""
 
 import gymnasium
 import numpy as np
@@ -255,7 +255,7 @@ def test_handed_out_arrays_are_never_overwritten_and_share_no_memory(observation
     vector.close()
 
 
-def test_writing_into_what_was_handed_out_changes_nothing(some_env_id):
+def test_writing_into_returned_arrays_changes_nothing(some_env_id):
     scribbled, clean = make_vec(some_env_id, 4), make_vec(some_env_id, 4)
     answer, expected = scribbled.reset(seed=SEED), clean.reset(seed=SEED)
     for actions in random_actions(clean.action_space, np.random.default_rng(0), 80):
@@ -275,7 +275,7 @@ def test_catalogue_is_handed_out_read_only():
                 array[0] = 0.0
 
 
-def test_closing_twice_does_no_harm():
+def test_closing_twice_is_allowed():
     vector = make_vec("recsim_env/Video-v0", 4, num_threads=2)
     vector.reset(seed=1)
     vector.close()

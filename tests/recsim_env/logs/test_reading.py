@@ -1,4 +1,4 @@
-"""Reading and finding a ratings log, and refusing what is none."""
+"""Reading and finding a ratings log, and refusing invalid ones."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Items that come and go, and which candidates are drawn."""
+"""Items that arrive and retire, and the draw of candidates."""
 
 import gymnasium
 import numpy as np

@@ -1,4 +1,4 @@
-"""Users of one's own: functions that take the place of the user model's take effect everywhere, and only they do."""
+"""Custom user models: replaced functions take effect everywhere, and nothing else changes."""
 
 import dataclasses
 import functools

@@ -1,4 +1,4 @@
-"""Whole sessions of users of one's own: in every env, by every oracle, in other processes and without the compiler."""
+"""Whole sessions with custom user models: in every env, with oracles, in other processes, uncompiled."""
 
 import copy
 import dataclasses
@@ -236,7 +236,7 @@ def copies() -> UserModel:
 OVERRIDES = {"population": {"warm_share": 0.5}, "behaviour": {"repeat_gain": 0.3, "repeat_boredom": 0.1}}
 
 
-def test_identical_copies_of_the_functions_give_bit_equal_worlds_and_courses(copies):
+def test_identical_copies_of_the_functions_give_bit_equal_sessions(copies):
     plain, mine = (gymnasium.make_vec(VIDEO_ID, 32, overrides=OVERRIDES, **own) for own in ({}, {"user_model": copies}))
     worlds = plain.simulator.world, mine.simulator.world
     assert worlds[0] is not worlds[1]

@@ -1,4 +1,4 @@
-"""A live platform: sessions share a clock, and see the statistics of items grow by each other's feedback."""
+"""A live platform: sessions share a clock and item statistics."""
 
 import gymnasium
 import numpy as np
@@ -42,7 +42,7 @@ def test_lanes_have_users_and_candidates_of_their_own():
 
 
 @pytest.mark.parametrize("env_id", [VIDEO_ID, "recsim_env/EcommerceSlate-v0", "recsim_env/MusicCatalog-v0"])
-def test_counts_are_those_of_what_was_shown_and_answered_by_all(env_id):
+def test_counts_are_those_of_impressions_and_feedback_of_all_lanes(env_id):
     envs = make_vec(20, env_id, observation="compact")
     envs.reset(seed=3)
     slate_size, tally = envs.simulator.config.slate_size, np.zeros((len(envs.simulator.world.items), 4))

@@ -1,4 +1,4 @@
-"""The three kinds of observation say the same, and say what they promise."""
+"""The three kinds of observation agree with each other and with their documentation."""
 
 import dataclasses
 
@@ -209,7 +209,7 @@ def test_feedback_of_a_session_is_part_of_its_item_statistics():
     assert (statistics_of(simulator, 0), statistics_of(simulator, 2)) == others
 
 
-def test_a_skip_and_a_rating_that_was_not_submitted_add_what_they_tell():
+def test_skips_and_unsubmitted_ratings_update_the_belief():
     for behaviour, clicks in (({"choice_intercept": -CERTAIN}, 0), ({"choice_intercept": CERTAIN}, 1)):
         simulator = make_simulator(**behaviour, rating_probability=0.0, num_ratings=3.0)
         simulator.world.item_statistics[:, 1, 0] = np.log2(1.0 + 4.0) / 32.0

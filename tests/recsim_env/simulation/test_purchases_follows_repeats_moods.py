@@ -1,4 +1,4 @@
-"""What only some scenarios have, one mechanism at a time: money, freshness, creators, repeats, and moods."""
+"""Mechanisms of single scenarios: purchases, freshness, creators, repeats and moods."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Sessions depend on their seeds and actions and on nothing else; a saved state comes back whole."""
+"""Sessions depend only on seeds and actions; a saved state is restored completely."""
 
 import gymnasium
 import numpy as np
@@ -34,7 +34,7 @@ def test_same_seed_gives_the_same_bytes_in_another_process(num_threads, env_ids,
     assert record_elsewhere(tmp_path, 5, 80, env_ids, environment, num_threads=num_threads) == here
 
 
-def test_same_seed_gives_the_same_course_and_another_seed_another(some_env_id):
+def test_the_same_seed_gives_the_same_session_and_another_seed_another(some_env_id):
     digests = {seed: digest(record(some_env_id, seed, 60)) for seed in (1, 2, 3, 2**63, 2**64 - 1)}
     assert len(set(digests.values())) == 5
     assert digest(record(some_env_id, 2, 60)) == digests[2]

@@ -1,4 +1,4 @@
-"""The user against the equations of the docstrings, one part of a step at a time."""
+"""The user model against the equations of the docstrings, one part of a step at a time."""
 
 import numpy as np
 import pytest
@@ -252,7 +252,9 @@ def test_satiation_rises_with_the_topics_consumed_and_decays():
         (ONE_STAR, 50.0, 0.3, 0.0),
     ],
 )
-def test_trust_follows_rating_against_expectation_and_is_lost_faster_than_won(outcome, promise, start_trust, end_trust):
+def test_trust_follows_rating_minus_anticipation_and_falls_faster_than_it_rises(
+    outcome, promise, start_trust, end_trust
+):
     simulator = make_simulator(**outcome, appeal=(promise, 0.0, 0.0), trust_gain=0.05, trust_loss=0.1)
     assert simulator.sessions["trust"][0] == 1.0
     simulator.sessions["trust"] = start_trust

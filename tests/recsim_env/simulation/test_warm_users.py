@@ -1,4 +1,4 @@
-"""Warm users bring a logged history, and what it made of them; cold ones bring nothing."""
+"""Warm users have a logged history and its effects; cold-start users have neither."""
 
 import gymnasium
 import numpy as np

@@ -1,4 +1,4 @@
-"""With Numba's compiler switched off, the same lines run as plain Python and do the same."""
+"""With Numba's compiler switched off, the same code runs as plain Python with the same results."""
 
 from concurrent.futures import ThreadPoolExecutor
 

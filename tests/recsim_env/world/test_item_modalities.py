@@ -1,4 +1,4 @@
-"""What anyone can read, see and hear of a synthetic item: each modality tells a part, together they tell more."""
+"""Titles, images and sounds of synthetic items: each reveals a part, together they reveal more."""
 
 import numpy as np
 import pytest

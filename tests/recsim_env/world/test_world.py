@@ -1,4 +1,4 @@
-"""Catalogues and populations: drawn the same for the same arguments, apart where they are split, and within bounds."""
+"""Catalogues and populations: reproducible, disjoint where they are split, and within bounds."""
 
 import dataclasses
 
