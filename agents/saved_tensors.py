@@ -1,8 +1,9 @@
 """Files of trained agents: tensors and text, no pickle.
 
-A safetensors file; its metadata hold the class of the agent that wrote it and its settings as JSON.
+A safetensors file; its metadata hold the class of the agent that wrote it, its settings as JSON, and a checksum.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,8 +19,9 @@ from recsim_env.atomic_file import write_atomically
 
 def save_tensors(path: Path, agent: str, tensors: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> None:
     """Write arrays, and settings that JSON can hold, whole or not at all."""
-    metadata = {"agent": agent, "settings": json.dumps(dict(settings))}
     contiguous = {name: np.require(tensor, requirements="C") for name, tensor in tensors.items()}
+    text = json.dumps(dict(settings))
+    metadata = {"agent": agent, "settings": text, "sha256": _checksum(contiguous, text)}
     write_atomically(Path(path), safetensors.numpy.save(contiguous, metadata))
 
 
@@ -35,6 +37,9 @@ def load_tensors(path: Path, agent: str) -> tuple[dict[str, np.ndarray], dict[st
             raise ValueError(f"{path}: was written by {metadata.get('agent')!r}, must be {agent!r}")
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         settings = json.loads(metadata["settings"])
+        checksum = _checksum(tensors, metadata["settings"])
+    if metadata.get("sha256", checksum) != checksum:
+        raise ValueError(f"{path}: damaged (its checksum is wrong)")
     if not isinstance(settings, dict):
         raise ValueError(f"{path}: not a file of saved tensors (its settings are not a JSON object)")
     for name, tensor in tensors.items():
@@ -47,6 +52,14 @@ def saved_by(path: Path) -> str:
     """The agent that wrote a file; `ValueError` if it is missing or damaged."""
     with _opened(path) as (_, metadata):
         return metadata.get("agent", "")
+
+
+def _checksum(tensors: Mapping[str, np.ndarray], settings: str) -> str:
+    digest = hashlib.sha256(settings.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tensor.shape}".encode())
+        digest.update(tensor.tobytes())
+    return digest.hexdigest()
 
 
 @contextmanager

@@ -83,13 +83,13 @@ def train(folder: Path, group: ProcessGroup, is_sharded: bool = False) -> Traini
 
 def check_restores(folder: Path, group: ProcessGroup, is_sharded: bool) -> None:
     """What one process has saved comes back in these."""
-    found = load_latest(folder / "checkpoints", print, lambda checkpoint: checkpoint, has_optimizer=True)
+    found = load_latest(folder / "checkpoints", print, lambda checkpoint: checkpoint)
     assert found is not None
     training = Training(CONFIG, group, is_sharded=is_sharded)
     training.restore(found)
     again = training.checkpoint()
     if group.is_first:
-        for ours, theirs in ((again.model, found.model), (again.optimizer or {}, found.optimizer or {})):
+        for ours, theirs in ((again.model, found.model), (again.optimizer, found.optimizer)):
             assert set(ours) == set(theirs)
             assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     assert training.is_over

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from agents.agent import Env, Learner, NotFittedError, Observations
-from agents.large_model.checkpoint import load_network, rebuild
+from agents.large_model.checkpoint import MOMENTS, load_network, rebuild
 from agents.large_model.config import TrainingConfig
 from agents.large_model.distributed import ProcessGroup, device_named
 from agents.large_model.model import LargeModelNetwork, Scores, policy_logits
@@ -166,14 +166,13 @@ class LargeModel(Learner):
         return tensors, {"network": self.network.settings(), "iteration": self._iteration}
 
     def restore(self, tensors: dict[str, np.ndarray], learned: dict[str, Any]) -> None:
-        weights = {name: torch.as_tensor(weight) for name, weight in tensors.items()}
+        weights = {name: torch.as_tensor(x) for name, x in tensors.items() if not name.startswith(MOMENTS)}
         network = rebuild(learned["network"], weights, self.config.language_model)
         self.network, self._iteration = network.to(self.device), learned["iteration"]
 
     @classmethod
     def load(cls, path: Path | str, env: Env | str | None = None, **settings: Any) -> Self:
-        """As `Agent.load`; `path` may also be the folder of a training by `python -m agents.large_model train`, or one
-        of its checkpoints."""
+        """As `Agent.load`; `path` may also be the folder of a training by `python -m agents.large_model train`."""
         if Path(path).is_file():
             return super().load(path, env, **settings)
         language_model = settings.get("language_model", "")

@@ -1,6 +1,5 @@
 """Configuration of the large model: its size, the stages of its training, and every setting of a training."""
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -314,10 +313,6 @@ class TrainingConfig(Checked):
                 if number > 0
             )
         )
-
-    def as_settings(self) -> dict[str, Any]:
-        """As a dict of values that JSON can hold."""
-        return dataclasses.asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True)

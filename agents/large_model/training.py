@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -26,13 +26,7 @@ from torch.distributed.checkpoint.state_dict import (
 )
 from torch.distributed.tensor import DTensor
 
-from agents.large_model.checkpoint import (
-    Checkpoint,
-    CheckpointError,
-    check_inputs,
-    check_weights,
-    make_network,
-)
+from agents.large_model.checkpoint import Checkpoint, check_inputs, check_weights, make_network
 from agents.large_model.config import REFERENCE_WIDTH, Stage, TrainingConfig
 from agents.large_model.distributed import ProcessGroup, Timer, distributed, forward_flops, gathered, peak_flops
 from agents.large_model.losses import SessionLoss, Targets, session_returns
@@ -276,16 +270,13 @@ class Training:
         optimizer: dict[str, Any] = get_optimizer_state_dict(self.network, self.optimizer, options=_WHOLE)
         moments: dict[str, Any] = optimizer.get("state", {})  # empty except in the first process
         tensors = {f"{name}.{part}": x for name, parts in moments.items() for part, x in parts.items()}
-        return Checkpoint(
-            model=model,
-            optimizer=tensors,
-            state={
-                **self.network.settings(),
-                "config": self.config.as_settings(),
-                "optimizer": optimizer.get("param_groups"),
-                **{name: getattr(self, name) for name in _COUNTERS},
-            },
-        )
+        state = {
+            "network": self.network.settings(),
+            "config": asdict(self.config),
+            "optimizer": optimizer.get("param_groups"),
+            **{name: getattr(self, name) for name in _COUNTERS},
+        }
+        return Checkpoint(model=model, optimizer=tensors, state=state)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Resume from a checkpoint of the same config, written by any number of processes.
@@ -293,36 +284,22 @@ class Training:
         `num_steps` may differ, so that a finished training can be continued, and a language model may have been moved.
 
         Raises:
-            CheckpointError: it is of another training; the message names the difference.
-            ValueError: its weights belong to another network, or were trained with other inputs.
+            ValueError: it is of another training, whose difference is named; or its weights belong to another network,
+                or were trained with other inputs.
         """
         state = checkpoint.state
-        check_inputs(state)
-        for name, value in json.loads(json.dumps(self.config.as_settings())).items():
-            other = state["config"].get(name)
-            is_moved = name == "language_model" and value and other
-            if other != value and name != "num_steps" and not is_moved:
-                raise CheckpointError(
-                    f"the checkpoint was trained with {name}={other!r}, not {value!r}: use the same settings, or "
-                    "another folder"
+        check_inputs(state["network"])
+        own = json.loads(json.dumps(_identity(asdict(self.config), self.network.settings())))
+        other = _identity(state["config"], state["network"])
+        for name, value in own.items():
+            if other.get(name) != value:
+                raise ValueError(
+                    f"the checkpoint was trained with {name}={other.get(name)!r}, not {value!r}: use the same "
+                    "settings, or another folder"
                 )
-        settings = self.network.settings()
-        differing = [
-            f"{name}={value}" for name, value in state["model"].items() if settings["model"].get(name) != value
-        ]
-        if differing:
-            preset = self.config.preset
-            raise CheckpointError(f"the checkpoint's model has {', '.join(differing)}, unlike the present {preset!r}")
-        own, trained = settings.get("language_model"), state.get("language_model")
-        if own and trained and own["fingerprint"] != trained["fingerprint"]:
-            raise CheckpointError(
-                f"the checkpoint was trained with the language model {trained['name']!r} (sha256 "
-                f"{trained['fingerprint'][:12]}); {own['name']!r} differs ({own['fingerprint'][:12]}): use the same "
-                "language_model, or another folder"
-            )
         check_weights(self.network, checkpoint.model)
         model: dict[str, Any] = dict(sorted(checkpoint.model.items()))  # the same order in all processes
-        moments = self._moments(checkpoint.optimizer or {})
+        moments = self._moments(checkpoint.optimizer)
         set_model_state_dict(self.network, model, options=_WHOLE)
         optimizer = {"state": moments, "param_groups": state["optimizer"]}
         lenient = replace(_WHOLE, strict=False)  # weights without a gradient so far have no moments
@@ -340,9 +317,16 @@ class Training:
         for key, value in sorted(tensors.items()):
             name, _, part = key.rpartition(".")
             if name not in weights or value.shape not in (weights[name].shape, torch.Size([])):
-                raise CheckpointError(f"the optimizer's state does not belong to this network: {key}")
+                raise ValueError(f"the optimizer's state does not belong to this network: {key}")
             moments.setdefault(name, {})[part] = value
         return moments
+
+
+def _identity(config: dict[str, Any], network: dict[str, Any]) -> dict[str, Any]:
+    """The settings that make a training the same; a language model is known by its weights, wherever it is."""
+    language = network.get("language_model", {"fingerprint": ""})
+    others = {name: value for name, value in config.items() if name not in ("num_steps", "language_model")}
+    return {**others, **network["model"], "language_model (sha256)": language["fingerprint"]}
 
 
 def _optimizer(network: nn.Module, weight_decay: float) -> torch.optim.AdamW:

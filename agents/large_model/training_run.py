@@ -35,23 +35,27 @@ def run_training(
     `log` is called with lines for the user, `show` with the metrics of each iteration.
 
     Raises:
-        CheckpointError: the folder has checkpoints of another training, or none that can be used.
+        ValueError: the folder has checkpoints of another training, or none that can be used.
     """
     checkpoints, is_first = folder / FOLDER, training.group.is_first
     if is_first:
         remove_temporary(folder)
         remove_temporary(checkpoints)
-    load_latest(checkpoints, log, training.restore, has_optimizer=True)
+    load_latest(checkpoints, log, training.restore)
     if training.num_steps > 0:
         log(f"{'finished' if training.is_over else 'continuing'} after {training.num_steps:,} steps")
+    if training.is_over:
+        return {}
     metrics_log = MetricsLog(folder, training.num_steps, config.tensorboard) if is_first else None
-    evaluation = _Evaluation(training, config.evaluation_sessions)
+    network = training.network
+    held_out = {"num_envs": config.evaluation_sessions, "split": "test", "catalog_seed": _CATALOG_SEED}
+    worlds = [(env, network.content_of(env)) for env in (each.remake(**held_out) for each in training.worlds.envs)]
     saved, results = time.monotonic(), dict[str, float]()
     while not training.is_over:
         before = training.num_steps
         metrics = training.iterate()
         if training.is_over or _is_due(before, training.num_steps, config.evaluate_every):
-            results = evaluation.run()
+            results = _evaluate(training, worlds)
             metrics |= results
         if metrics_log:
             metrics_log.add(metrics)
@@ -61,8 +65,6 @@ def run_training(
             if is_first:
                 save_checkpoint(checkpoints, checkpoint)
             saved = time.monotonic()
-    if metrics_log:
-        metrics_log.close()
     return results
 
 
@@ -71,37 +73,22 @@ def _is_due(before: int, after: int, interval: int) -> bool:
     return interval > 0 and after // interval > before // interval
 
 
-class _Evaluation:
-    """Mean returns of the policy and of the supervised heads alone, in the same sessions with held-out users and
-    catalogues of the training's scenarios."""
-
-    def __init__(self, training: Training, num_sessions: int) -> None:
-        self._training, self._num_sessions = training, num_sessions
-        self._worlds: list[tuple[Any, ItemContent]] = []
-
-    def run(self) -> dict[str, float]:
-        """`evaluation` and `evaluation_supervised`, means over scenarios; and of each scenario if there are several."""
-        worlds, network = self._training.worlds, self._training.network
-        if not self._worlds:
-            held_out = {"num_envs": self._num_sessions, "split": "test", "catalog_seed": _CATALOG_SEED}
-            envs = [env.remake(**held_out) for env in worlds.envs]
-            self._worlds = [(env, network.content_of(env)) for env in envs]
-        results: dict[str, float] = {}
-        for name, selection in _EVALUATIONS.items():
-            returns = [self._mean_return(env, content, selection) for env, content in self._worlds]
-            results[name] = float(np.mean(returns))
-            if len(returns) > 1:
-                results |= {f"{name}/{each}": value for each, value in zip(worlds.names, returns, strict=True)}
-        return results
-
-    def _mean_return(self, env: Any, content: ItemContent, selection: str) -> float:
-        training, behaviour = self._training, Behaviour(selection=selection)
-        generator = torch.Generator(training.group.device).manual_seed(0)
-        with training.acting():
-            sessions = play(
-                training.network, env, content, seed=_SESSIONS_SEED, generator=generator, behaviour=behaviour
-            )
-        return float(sessions.returns.mean())
+def _evaluate(training: Training, worlds: list[tuple[Any, ItemContent]]) -> dict[str, float]:
+    """Mean returns of the policy and of the supervised heads alone in the same sessions: `evaluation` and
+    `evaluation_supervised`, means over scenarios; and of each scenario if there are several."""
+    results: dict[str, float] = {}
+    for name, selection in _EVALUATIONS.items():
+        means = []
+        for env, content in worlds:
+            generator = torch.Generator(training.group.device).manual_seed(0)
+            settings: dict[str, Any] = {"generator": generator, "behaviour": Behaviour(selection=selection)}
+            with training.acting():
+                sessions = play(training.network, env, content, seed=_SESSIONS_SEED, **settings)
+            means.append(float(sessions.returns.mean()))
+        results[name] = float(np.mean(means))
+        if len(means) > 1:
+            results |= {f"{name}/{each}": mean for each, mean in zip(training.worlds.names, means, strict=True)}
+    return results
 
 
 class MetricsLog:
@@ -117,7 +104,6 @@ class MetricsLog:
         self.path = folder / "metrics.jsonl"
         lines = [line for line in read_metrics(self.path) if line["num_steps"] <= num_steps]
         write_atomically(self.path, "".join(json.dumps(line) + "\n" for line in lines).encode())
-        self._file = self.path.open("a", encoding="utf-8")
         self._events: Any = None
         if has_tensorboard:
             try:
@@ -129,8 +115,8 @@ class MetricsLog:
     def add(self, metrics: dict[str, Any]) -> None:
         """Write a line; `num_steps` is among the metrics."""
         try:
-            self._file.write(json.dumps(metrics) + "\n")
-            self._file.flush()
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(metrics) + "\n")
         except OSError as error:
             raise OSError(f"{self.path}: cannot be written ({error.strerror})") from None
         if self._events:
@@ -139,19 +125,11 @@ class MetricsLog:
                     self._events.add_scalar(name, value, metrics["num_steps"])
             self._events.flush()
 
-    def close(self) -> None:
-        """Finish the files."""
-        self._file.close()
-        if self._events:
-            self._events.close()
-
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The lines with `num_steps`, without incomplete ones; empty if there is no file."""
-    if not path.exists():
-        return []
     lines = []
-    for text in path.read_bytes().splitlines():
+    for text in path.read_bytes().splitlines() if path.exists() else ():
         try:
             line = json.loads(text)
         except (ValueError, RecursionError):

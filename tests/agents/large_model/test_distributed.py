@@ -54,8 +54,8 @@ def test_losses_and_returns_of_two_processes_are_those_of_one(folder, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_process_resumes_the_checkpoint_of_two(folder, kind):
-    found = load_latest(folder / kind / "checkpoints", pytest.fail, lambda checkpoint: checkpoint, has_optimizer=True)
-    alone = load_latest(folder / "one" / "checkpoints", pytest.fail, lambda checkpoint: checkpoint, has_optimizer=True)
+    found = load_latest(folder / kind / "checkpoints", pytest.fail, lambda checkpoint: checkpoint)
+    alone = load_latest(folder / "one" / "checkpoints", pytest.fail, lambda checkpoint: checkpoint)
     assert set(found.model) == set(alone.model)
     training = Training(CONFIG, ALONE)
     training.restore(found)

@@ -16,7 +16,7 @@ from small_trainings import FAST, HERE, SIZES, SMALL, config_of
 
 from agents.callbacks import EveryNSteps
 from agents.large_model.agent import LargeModel
-from agents.large_model.checkpoint import FOLDER, CheckpointError, checkpoints_in, load_latest
+from agents.large_model.checkpoint import FOLDER, checkpoints_in, load_latest
 from agents.large_model.config import RunConfig, TrainingConfig
 from agents.large_model.losses import Targets
 from agents.large_model.training import Training
@@ -189,7 +189,8 @@ def test_a_finished_training_continues_with_more_steps(tmp_path):
 
 
 def test_temporary_files_of_killed_processes_are_removed(tmp_path):
-    (tmp_path / FOLDER / ".steps-000000000001.abc.tmp").mkdir(parents=True)
+    (tmp_path / FOLDER).mkdir()
+    (tmp_path / FOLDER / ".steps-000000000001.safetensors.abc.tmp").write_bytes(b"half")
     (tmp_path / ".metrics.jsonl.abc.tmp").write_bytes(b"half")
     run(tmp_path)
     assert not list(tmp_path.rglob(".*.tmp"))
@@ -210,13 +211,12 @@ def test_metrics_after_the_checkpoint_and_incomplete_lines_are_dropped(tmp_path)
     (tmp_path / "metrics.jsonl").write_bytes(stray + written + b'{"num_steps": 40, "x"')
     log = MetricsLog(tmp_path, 20)
     log.add({"num_steps": 31, "x": None})
-    log.close()
     assert read_metrics(tmp_path / "metrics.jsonl") == [*lines[:2], {"num_steps": 31, "x": None}]
 
 
 def test_a_checkpoint_of_another_training_is_refused(tmp_path):
     run(tmp_path)
-    found = load_latest(tmp_path / FOLDER, pytest.fail, lambda checkpoint: checkpoint, has_optimizer=True)
+    found = load_latest(tmp_path / FOLDER, pytest.fail, lambda checkpoint: checkpoint)
     for other, name in (
         (config_of("now-or-later", gamma=0.7, **STAGES), "gamma=0.6"),
         (config_of("later", **STAGES), "env_ids="),
@@ -227,9 +227,8 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
     ):
         training = Training(other, HERE)
         before = weights_of(training)
-        with pytest.raises(CheckpointError) as raised:
+        with pytest.raises(ValueError, match=f"was trained with {name}") as raised:
             training.restore(found)
-        assert name in str(raised.value)
         assert "\n" not in str(raised.value)
         assert weights_of(training) == before
 
@@ -238,7 +237,7 @@ def test_a_checkpoint_with_other_weights_or_inputs_is_refused(tmp_path):
     run(tmp_path)
 
     def restored(change) -> str:
-        found = load_latest(tmp_path / FOLDER, pytest.fail, lambda checkpoint: checkpoint, has_optimizer=True)
+        found = load_latest(tmp_path / FOLDER, pytest.fail, lambda checkpoint: checkpoint)
         change(found)
         training = Training(config_of("now-or-later", **STAGES), HERE)
         before = weights_of(training)
@@ -251,14 +250,14 @@ def test_a_checkpoint_with_other_weights_or_inputs_is_refused(tmp_path):
     assert f"{name} has shape [1, 2]" in restored(lambda found: found.model.update({name: torch.zeros(1, 2)}))
     part = f"{name}.exp_avg"
     assert part in restored(lambda found: found.optimizer.update({part: torch.zeros(1, 2)}))
-    assert "inputs of version 1" in restored(lambda found: found.state.pop("input_version"))
+    assert "inputs of version 1" in restored(lambda found: found.state["network"].pop("input_version"))
 
 
 def test_a_checkpoint_of_a_preset_that_has_changed_is_refused(tmp_path):
     run(tmp_path)
-    found = load_latest(tmp_path / FOLDER, pytest.fail, lambda checkpoint: checkpoint, has_optimizer=True)
-    found.state["model"]["hidden_width"] = 40
-    with pytest.raises(CheckpointError, match="hidden_width=40") as raised:
+    found = load_latest(tmp_path / FOLDER, pytest.fail, lambda checkpoint: checkpoint)
+    found.state["network"]["model"]["hidden_width"] = 40
+    with pytest.raises(ValueError, match="hidden_width=40") as raised:
         Training(config_of("now-or-later", **STAGES), HERE).restore(found)
     assert "\n" not in str(raised.value)
 
