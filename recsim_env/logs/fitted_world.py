@@ -7,12 +7,11 @@ The rating model, in units of rating noise (eps is standard normal, independent 
 Shape legend: I items, U users, D factors, K topics, F item features, P profile features.
 """
 
-import dataclasses
 import io
 import json
 import math
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,105 +22,83 @@ from recsim_env.atomic_file import printable, write_atomically
 FORMAT_VERSION = 1
 """Version of the .npz; other versions are rejected."""
 
-_NUMBERS: dict[str, tuple[str, type, float, float]] = {
-    # field: (shape, type, least, greatest)
-    "item_factors": ("ID", np.float64, -np.inf, np.inf),
-    "item_topics": ("IK", np.float64, 0.0, 1.0),
-    "quality": ("I", np.float64, -np.inf, np.inf),
-    "appeal": ("I", np.float64, -np.inf, np.inf),
-    "item_features": ("IF", np.float32, -1.0, 1.0),
-    "num_item_ratings": ("I", np.int64, 1, np.inf),
-    "interests": ("UD", np.float64, -np.inf, np.inf),
-    "rating_bias": ("U", np.float64, -np.inf, np.inf),
-    "rating_scale": ("U", np.float64, 1e-9, np.inf),
-    "user_profiles": ("UP", np.float32, -1.0, 1.0),
-    "num_user_ratings": ("U", np.int64, 1, np.inf),
-    "rating_cuts": ("4", np.float64, -np.inf, np.inf),
-}
 _MAX_BYTES = 2**31
 """Limit for all arrays of a file together; enough for a few million users."""
 
-_NAMES = {
-    "item_ids": "I",
-    "titles": "I",
-    "topic_names": "K",
-    "feature_names": "F",
-    "user_ids": "U",
-    "profile_names": "P",
-}
+
+def _array(axes: str, dtype: type = np.float64, least: float = -np.inf, greatest: float = np.inf) -> dict[str, Any]:
+    """Axes (a letter of the shape legend each, or a digit), type and range of a field."""
+    return {"axes": axes, "dtype": dtype, "least": least, "greatest": greatest}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class FittedWorld:
+class ItemParameters:
+    """Items of a rating model."""
+
+    item_factors: np.ndarray = field(metadata=_array("ID"))
+    """[I, D] float64: multiplied by interests; in descending order of variance."""
+    item_topics: np.ndarray = field(metadata=_array("IK", least=0.0, greatest=1.0))
+    """[I, K] float64, rows on the simplex: equal weights on the genres, uniform without genres."""
+    topic_names: np.ndarray = field(metadata=_array("K", np.str_))
+    """[K] unicode."""
+    quality: np.ndarray = field(metadata=_array("I"))
+    """[I] float64: common opinion of an item, in units of rating noise; mean 0 over the ratings of the log."""
+    appeal: np.ndarray = field(metadata=_array("I"))
+    """[I] float64, mean 0 and standard deviation 1: attraction before consumption, from the popularity in the log."""
+    item_features: np.ndarray = field(metadata=_array("IF", np.float32, -1.0, 1.0))
+    """[I, F] float32 in [-1, 1]: observable content."""
+    feature_names: np.ndarray = field(metadata=_array("F", np.str_))
+    """[F] unicode."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class UserParameters:
+    """Users of a rating model."""
+
+    interests: np.ndarray = field(metadata=_array("UD"))
+    """[U, D] float64: likes and dislikes; each column has mean 0 and standard deviation 1."""
+    rating_bias: np.ndarray = field(metadata=_array("U"))
+    """[U] float64: leniency; mean 0."""
+    rating_scale: np.ndarray = field(metadata=_array("U", least=1e-9))
+    """[U] float64, positive, geometric mean 1: spread of a user's opinions."""
+    user_profiles: np.ndarray = field(metadata=_array("UP", np.float32, -1.0, 1.0))
+    """[U, P] float32 in [-1, 1]: observable profile."""
+    profile_names: np.ndarray = field(metadata=_array("P", np.str_))
+    """[P] unicode."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class FittedWorld(ItemParameters, UserParameters):
     """Items, users and rating scale of one log. Validated on construction; the arrays are read-only."""
 
-    item_ids: np.ndarray
+    item_ids: np.ndarray = field(metadata=_array("I", np.str_))
     """[I] unicode, in order of first rating in the log."""
-    titles: np.ndarray
+    titles: np.ndarray = field(metadata=_array("I", np.str_))
     """[I] unicode; the id if the title is unknown."""
-    item_factors: np.ndarray
-    """[I, D] float64: multiplied by interests; in descending order of variance."""
-    item_topics: np.ndarray
-    """[I, K] float64, rows on the simplex: equal weights on the genres, uniform without genres."""
-    topic_names: np.ndarray
-    """[K] unicode."""
-    quality: np.ndarray
-    """[I] float64: common opinion of an item, in units of rating noise; mean 0 over the ratings of the log."""
-    appeal: np.ndarray
-    """[I] float64, mean 0 and standard deviation 1: attraction before consumption, from the popularity in the log."""
-    item_features: np.ndarray
-    """[I, F] float32 in [-1, 1]: observable content."""
-    feature_names: np.ndarray
-    """[F] unicode."""
-    num_item_ratings: np.ndarray
+    num_item_ratings: np.ndarray = field(metadata=_array("I", np.int64, 1))
     """[I] int64, at least 1."""
-    user_ids: np.ndarray
+    user_ids: np.ndarray = field(metadata=_array("U", np.str_))
     """[U] unicode, in order of first rating in the log."""
-    interests: np.ndarray
-    """[U, D] float64: likes and dislikes; each column has mean 0 and standard deviation 1."""
-    rating_bias: np.ndarray
-    """[U] float64: leniency; mean 0."""
-    rating_scale: np.ndarray
-    """[U] float64, positive, geometric mean 1: spread of a user's opinions."""
-    user_profiles: np.ndarray
-    """[U, P] float32 in [-1, 1]: observable profile."""
-    profile_names: np.ndarray
-    """[P] unicode."""
-    num_user_ratings: np.ndarray
+    num_user_ratings: np.ndarray = field(metadata=_array("U", np.int64, 1))
     """[U] int64, at least 1."""
-    rating_cuts: np.ndarray
+    rating_cuts: np.ndarray = field(metadata=_array("4"))
     """[4] float64, ascending: opinions that separate the ratings 1 to 5."""
     fit_facts: dict[str, Any]
     """Facts about the fit: source, seed, num_factors, num_ratings, held-out RMSE; JSON values only."""
 
     def __post_init__(self) -> None:
         sizes: dict[str, int] = {"4": 4}
-        for name, (shape, kind, least, greatest) in _NUMBERS.items():
-            array = np.asarray(getattr(self, name))
-            _check_shape(name, array, shape, sizes)
-            if array.dtype != kind:
-                raise ValueError(f"{name}: must be {np.dtype(kind)}, got {array.dtype}")
-            if not (np.isfinite(array) & (array >= least) & (array <= greatest)).all():
-                raise ValueError(f"{name}: must be finite numbers in [{least}, {greatest}]")
-        for name, shape in _NAMES.items():
-            array = np.asarray(getattr(self, name))
-            _check_shape(name, array, shape, sizes)
-            if array.dtype.kind != "U":
-                raise ValueError(f"{name}: must be text, got {array.dtype}")
-            try:
-                "".join(array.tolist()).encode()
-            except UnicodeEncodeError as error:
-                raise ValueError(f"{name}: must be valid Unicode ({error.reason})") from error
+        for spec in _ARRAYS:
+            array = np.array(getattr(self, spec.name))
+            _check_array(spec.name, array, sizes, **spec.metadata)
+            array.setflags(write=False)
+            object.__setattr__(self, spec.name, array)
         if not isinstance(self.fit_facts, dict):
             raise ValueError(f"fit_facts={self.fit_facts!r}: must be a dict")
         if not np.allclose(self.item_topics.sum(1), 1.0):
             raise ValueError("item_topics: each row must sum to 1")
         if not (np.diff(self.rating_cuts) > 0).all():
             raise ValueError(f"rating_cuts={self.rating_cuts.tolist()}: must ascend")
-        for name in (*_NUMBERS, *_NAMES):
-            array = np.array(getattr(self, name))
-            array.setflags(write=False)
-            object.__setattr__(self, name, array)
 
     def __repr__(self) -> str:
         source, num_users, num_items = self.fit_facts.get("source"), len(self.user_ids), len(self.item_ids)
@@ -150,13 +127,12 @@ class FittedWorld:
         Raises:
             OSError: `path` cannot be written.
         """
-        arrays = {name: getattr(self, name) for name in (*_NUMBERS, *_NAMES)}
         buffer = io.BytesIO()
         np.savez_compressed(
             buffer,
             format_version=np.int64(FORMAT_VERSION),
             fit_facts=np.array(json.dumps(self.fit_facts)),
-            **arrays,
+            **{spec.name: getattr(self, spec.name) for spec in _ARRAYS},
         )
         write_atomically(Path(path), buffer.getvalue())
 
@@ -175,14 +151,14 @@ class FittedWorld:
             arrays = _read_arrays(path)
         except Exception as error:  # NumPy, tokenize, zipfile, zlib and lzma each have errors of their own
             raise ValueError(f"{path}: not a fitted world (.npz), or damaged ({_first_line(error)})") from error
-        fields = {field.name for field in dataclasses.fields(cls)}
+        names = {spec.name for spec in fields(cls)}
         version = arrays.pop("format_version", None)
         if version is None or version.shape != () or version.dtype.kind != "i":
             raise ValueError(f"{path}: not a fitted world (no format_version)")
         if int(version) != FORMAT_VERSION:
             raise ValueError(f"{path}: format_version {int(version)}, expected {FORMAT_VERSION}; fit the log again")
-        if set(arrays) != fields:
-            wrong = ", ".join(sorted(set(arrays) ^ fields))
+        if set(arrays) != names:
+            wrong = ", ".join(sorted(set(arrays) ^ names))
             raise ValueError(f"{path}: not a fitted world (missing or unknown: {wrong})")
         try:
             facts = json.loads(str(arrays.pop("fit_facts")))
@@ -215,13 +191,28 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _check_shape(name: str, array: np.ndarray, shape: str, sizes: dict[str, int]) -> None:
-    if array.ndim != len(shape):
-        raise ValueError(f"{name}: must have {len(shape)} axes, got {array.ndim}")
-    for letter, size in zip(shape, array.shape, strict=True):
+def _check_array(
+    name: str, array: np.ndarray, sizes: dict[str, int], axes: str, dtype: type, least: float, greatest: float
+) -> None:
+    """Check an array against its `_array` field, and its shape against the `sizes` of axes, or add to them."""
+    if array.ndim != len(axes):
+        raise ValueError(f"{name}: must have {len(axes)} axes, got {array.ndim}")
+    for letter, size in zip(axes, array.shape, strict=True):
         if sizes.setdefault(letter, size) != size:
-            raise ValueError(f"{name}: must have shape [{', '.join(shape)}] with {letter}={sizes[letter]}, got {size}")
+            raise ValueError(f"{name}: must have shape [{', '.join(axes)}] with {letter}={sizes[letter]}, got {size}")
+    if not np.issubdtype(array.dtype, dtype):
+        raise ValueError(f"{name}: must be {dtype.__name__}, got {array.dtype}")
+    if dtype is np.str_:
+        try:
+            "".join(array.tolist()).encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"{name}: must be valid Unicode ({error.reason})") from error
+    elif not (np.isfinite(array) & (array >= least) & (array <= greatest)).all():
+        raise ValueError(f"{name}: must be finite numbers in [{least}, {greatest}]")
 
 
 def _first_line(error: BaseException) -> str:
     return str(error).split("\n", 1)[0] or type(error).__name__
+
+
+_ARRAYS = [spec for spec in fields(FittedWorld) if spec.metadata]

@@ -3,17 +3,17 @@
 Shape legend: I items, U users, D factors, K topics, F item features, P profile features.
 """
 
+import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from recsim_env.atomic_file import write_atomically
-from recsim_env.logs.fitted_world import FittedWorld
-from recsim_env.logs.gaussian_copula import GENRE, INDICATOR, NUMBER, GaussianCopula
-from recsim_env.logs.json_dataclasses import as_text, from_content
-from recsim_env.logs.linear_gaussian import LinearGaussian
+from recsim_env.logs.column_distributions import NUMBER, GaussianCopula, LinearGaussian, is_indicator, set_arrays
+from recsim_env.logs.fitted_world import FittedWorld, ItemParameters, UserParameters
 
 STATISTICS_VERSION = 2
 """Version of the JSON; other versions are rejected."""
@@ -31,9 +31,9 @@ class PopulationStatistics:
     """Name of the log."""
     num_factors: int
     """D."""
-    topic_names: tuple[str, ...]
-    feature_names: tuple[str, ...]
-    profile_names: tuple[str, ...]
+    topic_names: Sequence[str]
+    feature_names: Sequence[str]
+    profile_names: Sequence[str]
     rating_cuts: np.ndarray
     """[4] float64, ascending."""
     item_features: GaussianCopula
@@ -47,32 +47,20 @@ class PopulationStatistics:
     summary: dict[str, float]
     """Summary of the items and users of the log; see `summary_of`."""
 
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class DrawnItems:
-    """Items drawn from the statistics; fields as in `FittedWorld`."""
-
-    item_factors: np.ndarray
-    item_topics: np.ndarray
-    topic_names: tuple[str, ...]
-    quality: np.ndarray
-    appeal: np.ndarray
-    item_features: np.ndarray
-    feature_names: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class DrawnUsers:
-    """Users drawn from the statistics; fields as in `FittedWorld`."""
-
-    interests: np.ndarray
-    rating_bias: np.ndarray
-    rating_scale: np.ndarray
-    user_profiles: np.ndarray
-    profile_names: tuple[str, ...]
+    def __post_init__(self) -> None:
+        set_arrays(self, rating_cuts=(4,))
+        if not (np.diff(self.rating_cuts) > 0).all():
+            raise ValueError(f"rating_cuts={self.rating_cuts.tolist()}: must ascend")
+        if list(self.item_features.names) != list(self.feature_names):
+            raise ValueError("the columns of item_features must be feature_names")
+        if not {*self.profile_names} <= {*self.user_profiles.names, *self.user_profiles.category_names}:
+            raise ValueError("a profile column is neither a column of user_profiles nor a category")
+        for latents, names in ((self.item_latents, self.feature_names), (self.user_latents, self.profile_names)):
+            if latents.coefficients.shape != (len(names), 2 + self.num_factors):
+                raise ValueError(f"coefficients must have shape [{len(names)}, {2 + self.num_factors}]")
 
 
-def summary_of(items: FittedWorld | DrawnItems, users: FittedWorld | DrawnUsers) -> dict[str, float]:
+def summary_of(items: ItemParameters, users: UserParameters) -> dict[str, float]:
     """Standard deviations in units of rating noise, and the correlation of appeal with quality.
 
     `interaction_sd` is the root mean square of interests . factors over all pairs of a user and an item.
@@ -96,20 +84,14 @@ def statistics_of(world: FittedWorld) -> PopulationStatistics:
     Features of zeros and ones are indicators (genres, if topics have the same names and at least 99% of the items have
     one), others are numbers. Profile columns named `group: value`, exactly one 1 for each user, are categories.
     """
-    feature_names, topic_names = tuple(world.feature_names.tolist()), tuple(world.topic_names.tolist())
-    profile_names = tuple(world.profile_names.tolist())
-    num_factors = world.item_factors.shape[1]
+    feature_names, topic_names = world.feature_names.tolist(), world.topic_names.tolist()
+    profile_names, num_factors = world.profile_names.tolist(), world.item_factors.shape[1]
     features, profiles = world.item_features.astype(float), world.user_profiles.astype(float)
-    is_genre = _is_indicator(features) & np.array([name in topic_names for name in feature_names])
+    is_genre = is_indicator(features) & np.isin(feature_names, topic_names)
     if (features[:, is_genre].sum(1) > 0).mean() < 0.99:
         is_genre[:] = False
-    feature_kinds = np.where(is_genre, GENRE, np.where(_is_indicator(features), INDICATOR, NUMBER))
     is_category = _category_columns(profiles, profile_names)
-    columns, categories = profiles[:, ~is_category], profiles[:, is_category]
-    column_names, category_names = (
-        tuple(name for name, inside in zip(profile_names, which, strict=True) if inside)
-        for which in (~is_category, is_category)
-    )
+    category_names = world.profile_names[is_category].tolist()
     return PopulationStatistics(
         source=str(world.fit_facts.get("source", "")),
         num_factors=num_factors,
@@ -117,23 +99,20 @@ def statistics_of(world: FittedWorld) -> PopulationStatistics:
         feature_names=feature_names,
         profile_names=profile_names,
         rating_cuts=world.rating_cuts,
-        item_features=GaussianCopula.fit(
-            feature_names, feature_kinds.tolist(), features, np.zeros(len(features), int), ("",)
-        ),
+        item_features=GaussianCopula.fit(feature_names, features, genres=world.feature_names[is_genre].tolist()),
         item_latents=LinearGaussian.fit(
-            ("quality", "appeal", *_numbered("factor", num_factors)),
+            ["quality", "appeal", *(f"factor {number + 1}" for number in range(num_factors))],
             features,
             np.column_stack([world.quality, world.appeal, world.item_factors]),
         ),
         user_profiles=GaussianCopula.fit(
-            column_names,
-            np.where(_is_indicator(columns), INDICATOR, NUMBER).tolist(),
-            columns,
-            categories.argmax(1) if category_names else np.zeros(len(profiles), int),
-            category_names or ("",),
+            world.profile_names[~is_category].tolist(),
+            profiles[:, ~is_category],
+            categories=profiles[:, is_category].argmax(1) if category_names else None,
+            category_names=category_names or [""],
         ),
         user_latents=LinearGaussian.fit(
-            ("rating bias", "log rating scale", *_numbered("interest", num_factors)),
+            ["rating bias", "log rating scale", *(f"interest {number + 1}" for number in range(num_factors))],
             profiles,
             np.column_stack([world.rating_bias, np.log(world.rating_scale), world.interests]),
         ),
@@ -141,43 +120,41 @@ def statistics_of(world: FittedWorld) -> PopulationStatistics:
     )
 
 
-def draw_items(statistics: PopulationStatistics, num_items: int, generator: np.random.Generator) -> DrawnItems:
+def draw_items(statistics: PopulationStatistics, num_items: int, generator: np.random.Generator) -> ItemParameters:
     """Draw a catalogue with `generator`. Topics are equal weights on an item's genres, uniform without genres."""
     features, _ = statistics.item_features.draw(num_items, generator)
     latents = statistics.item_latents.draw(features, generator)
-    topics = np.zeros((num_items, len(statistics.topic_names)))
+    topic_names, topics = list(statistics.topic_names), np.zeros((num_items, len(statistics.topic_names)))
     for column, name in enumerate(statistics.feature_names):
-        if name in statistics.topic_names and statistics.item_features.kinds[column] != NUMBER:
-            topics[:, statistics.topic_names.index(name)] = features[:, column]
+        if name in topic_names and statistics.item_features.kinds[column] != NUMBER:
+            topics[:, topic_names.index(name)] = features[:, column]
     topics[topics.sum(1) == 0] = 1.0
-    return DrawnItems(
+    return ItemParameters(
         item_factors=latents[:, 2:],
         item_topics=topics / topics.sum(1, keepdims=True),
-        topic_names=statistics.topic_names,
+        topic_names=np.array(topic_names),
         quality=latents[:, 0],
         appeal=latents[:, 1],
         item_features=np.clip(features, -1.0, 1.0).astype(np.float32),
-        feature_names=statistics.feature_names,
+        feature_names=np.array(statistics.feature_names),
     )
 
 
-def draw_users(statistics: PopulationStatistics, num_users: int, generator: np.random.Generator) -> DrawnUsers:
+def draw_users(statistics: PopulationStatistics, num_users: int, generator: np.random.Generator) -> UserParameters:
     """Draw a population with `generator`."""
     columns = statistics.user_profiles
     values, categories = columns.draw(num_users, generator)
-    profiles = np.zeros((num_users, len(statistics.profile_names)))
-    for column, name in enumerate(statistics.profile_names):
-        if name in columns.names:
-            profiles[:, column] = values[:, columns.names.index(name)]
-        else:
-            profiles[:, column] = categories == columns.category_names.index(name)
+    drawn = dict(zip(columns.names, values.T, strict=True))
+    for category, name in enumerate(columns.category_names):
+        drawn[name] = categories == category
+    profiles = np.column_stack([drawn[name] for name in statistics.profile_names]).astype(float)
     latents = statistics.user_latents.draw(profiles, generator)
-    return DrawnUsers(
+    return UserParameters(
         interests=latents[:, 2:],
         rating_bias=latents[:, 0],
         rating_scale=np.exp(latents[:, 1]),
         user_profiles=np.clip(profiles, -1.0, 1.0).astype(np.float32),
-        profile_names=statistics.profile_names,
+        profile_names=np.array(statistics.profile_names),
     )
 
 
@@ -187,7 +164,9 @@ def save_statistics(statistics: PopulationStatistics, path: Path | str) -> None:
     Raises:
         OSError: `path` cannot be written.
     """
-    write_atomically(Path(path), as_text(statistics).encode())
+    text = json.dumps(dataclasses.asdict(statistics), default=np.ndarray.tolist)
+    rounded = json.loads(text, parse_float=lambda digits: float(f"{float(digits):.6g}"))
+    write_atomically(Path(path), f"{json.dumps(rounded, indent=1)}\n".encode())
 
 
 def load_statistics(path: Path | str = MOVIELENS_STATISTICS) -> PopulationStatistics:
@@ -201,45 +180,21 @@ def load_statistics(path: Path | str = MOVIELENS_STATISTICS) -> PopulationStatis
         content = json.loads(Path(path).read_text(encoding="utf-8"))
         if content["version"] != STATISTICS_VERSION:
             raise ValueError(f"version {content['version']}, expected {STATISTICS_VERSION}")
-        statistics = from_content(PopulationStatistics, content)
-        _check(statistics)
+        for name in ("item_features", "user_profiles"):
+            content[name] = GaussianCopula(**content[name])
+        for name in ("item_latents", "user_latents"):
+            content[name] = LinearGaussian(**content[name])
+        return PopulationStatistics(**content)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path}: not population statistics ({type(error).__name__}: {error})") from error
-    return statistics
 
 
-def _check(statistics: PopulationStatistics) -> None:
-    cuts = statistics.rating_cuts
-    if cuts.shape != (4,) or not (np.diff(cuts) > 0).all():
-        raise ValueError(f"rating_cuts={cuts.tolist()}: must be 4 ascending numbers")
-    if statistics.item_features.names != statistics.feature_names:
-        raise ValueError("the columns of item_features must be feature_names")
-    columns = {*statistics.user_profiles.names, *statistics.user_profiles.category_names}
-    if not set(statistics.profile_names) <= columns:
-        raise ValueError("a profile column is neither a column of user_profiles nor a category")
-    num_latent = 2 + statistics.num_factors
-    for latents, names in (
-        (statistics.item_latents, statistics.feature_names),
-        (statistics.user_latents, statistics.profile_names),
-    ):
-        if latents.coefficients.shape != (len(names), num_latent):
-            raise ValueError(f"coefficients must have shape [{len(names)}, {num_latent}]")
-
-
-def _numbered(name: str, count: int) -> list[str]:
-    return [f"{name} {number + 1}" for number in range(count)]
-
-
-def _is_indicator(values: np.ndarray) -> np.ndarray:
-    return ((values == 0.0) | (values == 1.0)).all(0)
-
-
-def _category_columns(profiles: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
+def _category_columns(profiles: np.ndarray, names: Sequence[str]) -> np.ndarray:
     """[P] bool: the columns of the first group of columns `group: value` with exactly one 1 for each user."""
     groups = [name.partition(": ")[0] if ": " in name else "" for name in names]
-    for group in dict.fromkeys(each for each in groups if each):
+    for group in dict.fromkeys(filter(None, groups)):
         columns = np.array([each == group for each in groups])
         values = profiles[:, columns]
-        if _is_indicator(values).all() and (values.sum(1) == 1).all():
+        if is_indicator(values).all() and (values.sum(1) == 1).all():
             return columns
     return np.zeros(len(groups), bool)

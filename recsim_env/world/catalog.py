@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from recsim_env.config import CatalogConfig
-from recsim_env.logs import FittedWorld
-from recsim_env.logs.population_statistics import DrawnItems
+from recsim_env.logs.fitted_world import ItemParameters
 from recsim_env.simulation.records import WorldSizes, item_dtype
 from recsim_env.world.audio import draw_audio
 from recsim_env.world.images import draw_images
@@ -102,7 +101,7 @@ def draw_synthetic_items(config: CatalogConfig, generator: np.random.Generator, 
     )
 
 
-def items_from_log(source: FittedWorld | DrawnItems, chosen: np.ndarray) -> Items:
+def items_from_log(source: ItemParameters, chosen: np.ndarray) -> Items:
     """The chosen items of a fitted log in its order of arrival, or of items drawn from a log's statistics."""
     titles = getattr(source, "titles", None)
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from recsim_env.config import PopulationConfig
-from recsim_env.logs import FittedWorld
-from recsim_env.logs.population_statistics import DrawnUsers
+from recsim_env.logs.fitted_world import UserParameters
 from recsim_env.simulation.records import WorldSizes, user_dtype
 from recsim_env.world.catalog import log_normal
 
@@ -89,7 +88,7 @@ def draw_synthetic_users(
 
 
 def users_from_log(
-    source: FittedWorld | DrawnUsers, chosen: np.ndarray, config: PopulationConfig, generator: np.random.Generator
+    source: UserParameters, chosen: np.ndarray, config: PopulationConfig, generator: np.random.Generator
 ) -> Users:
     """The chosen users of a fitted log, or of users drawn from a log's statistics; the config gives other traits."""
     return Users(
