@@ -5,7 +5,8 @@ Shape legend: N sessions side by side, M candidates, S slots of a slate, H rows 
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import InitVar, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -13,9 +14,9 @@ import gymnasium
 import numpy as np
 
 import recsim_env  # noqa: F401  (registers the ids)
-from agents.callbacks import Callback, CallbackFunction, TrainingProgress
+from agents.callbacks import Callback, CallbackFunction, training_progress
 from agents.saved_tensors import load_tensors, save_tensors
-from recsim_env.config import unknown_name
+from recsim_env.config import Checked, check_number, count, unknown_name
 from recsim_env.envs.vector import RecommenderVectorEnv
 from recsim_env.simulation.observation import ObservationLayout
 
@@ -29,6 +30,9 @@ State = Any
 """An agent's memory of the sessions being played; None if it has none."""
 
 
+MAX_TIMESTEPS = 10**15
+
+
 class NotFittedError(RuntimeError):
     """An agent that has to be trained first is asked to predict or to save."""
 
@@ -36,15 +40,22 @@ class NotFittedError(RuntimeError):
         super().__init__("not trained: call learn() or load()")
 
 
-class Agent(ABC):
+@dataclass(kw_only=True, eq=False, repr=False)
+class AgentSettings(Checked):
+    """The arguments of every agent's constructor."""
+
+    env: InitVar[Env | str | None] = field(default=None, kw_only=False)
+    """The env to act in, or its id; None until `set_env` is called."""
+    seed: int = count(0, 0, 2**63 - 1)
+    """Seed of the agent's random draws, in training and in play."""
+
+
+class Agent(AgentSettings, ABC):
     """Chooses what to show in N sessions at once.
 
     The agent holds the results of training; the state that `predict` takes and returns holds the memory of the
-    sessions being played. A subclass implements `act`, and `initial_state` if it has a memory.
-
-    Args:
-        env: the env to act in, or its id; None until `set_env` is called.
-        seed: of the agent's random draws, in training and in play.
+    sessions being played. A subclass implements `act`, and `initial_state` if it has a memory. Its settings, the
+    keyword arguments of its constructor, are the fields of a dataclass, with their ranges.
     """
 
     observation: str = "dict"
@@ -64,24 +75,22 @@ class Agent(ABC):
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         agent = super().__new__(cls)
-        parameters = inspect.signature(cls.__init__).parameters
-        if not any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values()):
-            for name in kwargs:
-                if name not in parameters:
-                    known = [each for each in parameters if each != "self"]
-                    raise TypeError(f"{cls.__name__}: argument {name!r}: {unknown_name(name, known)}")
-        bound = inspect.signature(cls.__init__).bind_partial(agent, *args, **kwargs).arguments
+        signature = inspect.signature(cls.__init__)
+        if not any(each.kind is inspect.Parameter.VAR_KEYWORD for each in signature.parameters.values()):
+            check_arguments(cls.__name__, kwargs, [each for each in signature.parameters if each != "self"])
+        bound = signature.bind_partial(agent, *args, **kwargs).arguments
         named = {name: value for name, value in bound.items() if name not in ("self", "env", "settings")}
         agent.settings = {**named, **bound.get("settings", {})}
         return agent
 
-    def __init__(self, env: Env | str | None = None, *, seed: int = 0) -> None:
+    def __post_init__(self, env: Env | str | None) -> None:
+        super().__post_init__()
         self.num_timesteps = 0
         """User-steps that the agent has learned from so far."""
         self._env: Any = None
         self._layout: ObservationLayout | None = None
         self._slate_size = 1
-        self.set_random_seed(seed)
+        self.set_random_seed(self.seed)
         if env is not None:
             self.set_env(env)
 
@@ -141,6 +150,7 @@ class Agent(ABC):
         self, total_timesteps: int, callback: Callback | CallbackFunction | None = None, progress_bar: bool = False
     ) -> Self:
         """Return the agent unchanged: it has nothing to learn before a session. See `Learner.learn`."""
+        check_number("total_timesteps", total_timesteps, 0, MAX_TIMESTEPS, int)
         return self
 
     def predict(
@@ -256,7 +266,7 @@ class Agent(ABC):
         """The results of training: arrays, and values that JSON can hold. `NotFittedError` before training."""
         return {}, {}
 
-    def restore(self, tensors: dict[str, np.ndarray], learned: dict[str, Any]) -> None:  # noqa: B027 (need not)
+    def restore(self, tensors: dict[str, np.ndarray], learned: dict[str, Any]) -> None:
         """Take over the results of another agent's `learned`."""
 
     def candidates(self, observations: Observations) -> np.ndarray:
@@ -289,14 +299,14 @@ class Learner(Agent):
         """Train for `total_timesteps` user-steps in the agent's env, and return the agent.
 
         Args:
-            total_timesteps: steps of all lanes together; the last rollout may go a little beyond.
+            total_timesteps: steps of all lanes together, at least 0; the last rollout may go a little beyond.
             callback: a `callbacks.Callback`, or a function `callback(agent)` that is called after each batch of steps
                 and ends the training by returning False. It may evaluate the agent in another env.
             progress_bar: show one, with the time left.
         """
-        progress = TrainingProgress(self, total_timesteps, callback, progress_bar)
-        with progress:
-            self.train(total_timesteps, progress.update)
+        check_number("total_timesteps", total_timesteps, 0, MAX_TIMESTEPS, int)
+        with training_progress(self, total_timesteps, callback, progress_bar) as update:
+            self.train(total_timesteps, update)
         return self
 
     def training_env(self, total_timesteps: int) -> RecommenderVectorEnv:
@@ -326,6 +336,13 @@ def unwrapped(env: Env) -> Any:
     if not (hasattr(found, "simulator") and hasattr(found, "remake")):
         raise ValueError(f"env={type(found).__name__}: must be a RecommenderVectorEnv or a RecommenderEnv")
     return found
+
+
+def check_arguments(owner: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """`TypeError` with the nearest name if one of the arguments is unknown."""
+    for name in given:
+        if name not in known:
+            raise TypeError(f"{owner}: argument {name!r}: {unknown_name(name, known)}")
 
 
 def path_of(agent_class: type[Agent]) -> str:

@@ -1,8 +1,8 @@
 """Callbacks in the training of an agent, such as evaluations in another env."""
 
-from collections.abc import Callable
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from agents.agent import Agent
@@ -62,55 +62,38 @@ class _FunctionCallback(Callback):
         self.on_step = function  # type: ignore[method-assign, assignment]
 
 
-class TrainingProgress:
-    """Counts the steps of one training, shows a progress bar if asked to, and calls the callback.
+@contextmanager
+def training_progress(
+    agent: "Agent", total_timesteps: int, callback: Callback | CallbackFunction | None, has_bar: bool
+) -> Iterator[Callable[[int], bool]]:
+    """Within the block, counts the steps of one training in `agent.num_timesteps` and calls the callback.
 
-    Args:
-        agent: its `num_timesteps` is counted up.
-        total_timesteps: steps of this training.
-        callback: a `Callback`, a function, or None.
-        progress_bar: whether to show one.
+    Yields `update(num_taken)`, to be called once the agent is able to act, with 0, and after each batch of steps, with
+    the steps taken in this training; it returns False to stop. `has_bar` shows a progress bar.
     """
+    if not isinstance(callback, Callback):
+        callback = _FunctionCallback(callback) if callback else Callback()
+    before, has_started, bar = agent.num_timesteps, False, None
 
-    def __init__(
-        self, agent: "Agent", total_timesteps: int, callback: Callback | CallbackFunction | None, progress_bar: bool
-    ) -> None:
-        self._agent, self._total, self._before = agent, total_timesteps, agent.num_timesteps
-        self._callback = (
-            callback if isinstance(callback, Callback) else _FunctionCallback(callback) if callback else None
-        )
-        self._has_bar = progress_bar
-        self._bar: Any = None
-        self._has_started = False
+    def start() -> None:
+        nonlocal has_started
+        if not has_started:
+            callback.on_training_start(agent, total_timesteps)
+        has_started = True
 
-    def __enter__(self) -> "TrainingProgress":
-        if self._has_bar:
+    def update(num_taken: int) -> bool:
+        start()
+        agent.num_timesteps = before + num_taken
+        if bar:
+            bar.update(task, completed=min(num_taken, total_timesteps))
+        return num_taken == 0 or callback.on_step(agent) is not False
+
+    with ExitStack() as stack:
+        if has_bar:
             from agents.terminal import console, progress_bar  # rich is needed for this alone
 
-            self._bar = progress_bar(console())
-            self._bar.start()
-            self._task = self._bar.add_task(type(self._agent).__name__, total=self._total)
-        return self
-
-    def update(self, num_taken: int) -> bool:
-        """Once the agent is able to act, with 0, and after each batch of steps, with the steps taken in this training;
-        False asks to stop."""
-        self._start()
-        self._agent.num_timesteps = self._before + num_taken
-        if self._bar:
-            self._bar.update(self._task, completed=min(num_taken, self._total))
-        return not self._callback or num_taken == 0 or self._callback.on_step(self._agent) is not False
-
-    def _start(self) -> None:
-        if self._callback and not self._has_started:
-            self._callback.on_training_start(self._agent, self._total)
-        self._has_started = True
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._bar:
-            self._bar.stop()
-        if error is None and self._callback:
-            self._start()
-            self._callback.on_training_end(self._agent)
+            bar = stack.enter_context(progress_bar(console()))
+            task = bar.add_task(type(agent).__name__, total=total_timesteps)
+        yield update
+    start()
+    callback.on_training_end(agent)

@@ -33,6 +33,11 @@ def flag(default: bool) -> Any:
     return field(default=default, metadata={"kind": bool})
 
 
+def choice(default: str, *allowed: str) -> Any:
+    """A field with one of the allowed values."""
+    return field(default=default, metadata={"allowed": allowed})
+
+
 def check_number(name: str, value: Any, low: float, high: float, kind: type = float) -> None:
     """Raise `ValueError` with the name, the value and the allowed range unless low <= value <= high."""
     noun = "a whole number" if kind is int else "a number"
@@ -44,8 +49,9 @@ def check_number(name: str, value: Any, low: float, high: float, kind: type = fl
 def unknown_name(name: str, known: Iterable[str]) -> str:
     """The end of an error about an unknown name: `"unknown; did you mean 'action'? Must be one of action, world"`."""
     names = list(known)
-    close = difflib.get_close_matches(str(name), names, n=1)
-    suggestion = f"did you mean {close[0]!r}? Must" if close else "must"
+    by_letters = {each.casefold(): each for each in names}  # capitals make no difference
+    close = difflib.get_close_matches(str(name).casefold(), by_letters, n=1)
+    suggestion = f"did you mean {by_letters[close[0]]!r}? Must" if close else "must"
     return f"unknown; {suggestion} be one of {', '.join(names)}"
 
 
@@ -57,6 +63,8 @@ class Checked:
             name, value, limits = f"{type(self).__name__}.{spec.name}", getattr(self, spec.name), spec.metadata
             if limits.get("kind") is bool and not isinstance(value, bool):
                 raise ValueError(f"{name}={value!r}: must be True or False")
+            if value not in limits.get("allowed", (value,)):
+                raise ValueError(f"{name}={value!r}: must be one of {', '.join(limits['allowed'])}")
             if "low" in limits:
                 check_number(name, value, limits["low"], limits["high"], limits["kind"])
 

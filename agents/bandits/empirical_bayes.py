@@ -8,53 +8,35 @@ Shape legend: N sessions, R logged items, S slots, P profile features, U feature
 candidate, d features of the regression.
 """
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from agents.agent import Env, Learner, NotFittedError
-from agents.bandits.linear_posterior import LinearBandit, LinearPrior, PosteriorState, with_constant
+from agents.bandits.linear_posterior import LinearBandit, LinearPrior, with_constant
 from agents.bandits.linucb import LinUCB
 from agents.bandits.thompson import LinearThompson
-from agents.rollouts.feedback import UNRATED, Exposure, FeedbackLog, rollout, uniform_policy
+from agents.rollouts.feedback import UNRATED, Exposure, FeedbackLog
+from agents.rollouts.feedback_learner import FeedbackLearner
 from agents.rules.popularity import num_impressions
-from recsim_env.config import check_number
+from recsim_env.config import number
 from recsim_env.simulation.observation import CANDIDATE_COLUMNS, STATISTICS
 
 _SLOPE_RIDGE = 30.0
 """Weight of the slopes' ridge, in sessions: profiles have many columns that carry little information."""
 
 
-class EmpiricalBayes(LinearBandit, Learner):
+@dataclass(kw_only=True, eq=False, repr=False)
+class EmpiricalBayes(FeedbackLearner, LinearBandit):
     """A linear bandit whose prior is fitted to sessions in which items are shown at random.
 
     Ratings are linear in the content, in the item statistics w, w click_rate, w mean_rating and w click_rate
     mean_rating, with w = impressions / (impressions + prior_impressions), in whether the creator is followed, in plays
     and plays^2, in the age, and in a constant. A new item has w = 0 and is judged by its content.
-
-    Args:
-        env: the env to learn and act in.
-        prior_impressions: impressions at which w is a half.
-        max_rows: the prior is fitted to the latest logged items, at most this many.
-        settings: of `LinearBandit`.
     """
 
-    num_envs = 512
-
-    def __init__(
-        self,
-        env: Env | str | None = None,
-        *,
-        prior_impressions: float = 20.0,
-        max_rows: int = 200_000,
-        **settings: Any,
-    ) -> None:
-        super().__init__(env, **settings)
-        check_number("prior_impressions", prior_impressions, 1e-9, 1e9)
-        check_number("max_rows", max_rows, 1, 10**9, int)
-        self.prior_impressions, self.max_rows = prior_impressions, max_rows
-        self._new_feedback: FeedbackLog | None = None  # what the prior has not been fitted to yet
+    prior_impressions: float = number(20.0, 1e-9, 1e9)
+    """Impressions at which w is a half."""
 
     @property
     def num_features(self) -> int:
@@ -73,26 +55,22 @@ class EmpiricalBayes(LinearBandit, Learner):
         content = items[:, :, :first].astype(np.float64)
         return with_constant(np.concatenate([content, np.stack([*statistics, *others], 2)], 2))
 
-    def train(self, total_timesteps: int, update: Callable[[int], bool]) -> None:
-        env = self.training_env(total_timesteps)
-        self.prior = LinearPrior.isotropic(self.num_features, self.ridge)
-        update(0)
-        log = FeedbackLog(has_purchases=self.layout.has_purchases, max_rows=self.max_rows)
-        exposures = rollout(env, uniform_policy(self, self.seed), total_timesteps, self.seed)
-        for step, exposure in enumerate(exposures, start=1):
-            add_users_and_items(log, exposure, self.layout.candidates_shape)
-            self._new_feedback = log
-            if not update(step * env.num_envs):
-                break
-        self.fit()
+    @property
+    def prior(self) -> LinearPrior:
+        """The fitted prior; `NotFittedError` before training."""
+        self.require_fit()
+        return LinearPrior.from_tensors(self.parameters)
 
-    def fit(self) -> None:
-        """Fit the prior to the feedback logged so far; `NotFittedError` before training."""
-        if self._new_feedback:
-            log, self._new_feedback = self._new_feedback, None
-            self.prior = self.fitted_prior(log)
-        if self.prior is None:
-            raise NotFittedError
+    def columns(self, env: Any, exposure: Exposure) -> dict[str, np.ndarray]:
+        """`users` [N, S, U] and `items` [N, S, G]."""
+        users, candidates = exposure.observations["user"], self.candidates(exposure.observations)
+        return {
+            "users": np.repeat(users[:, None], exposure.slates.shape[1], 1),
+            "items": np.take_along_axis(candidates, exposure.slates[:, :, None], 1),
+        }
+
+    def fit(self, log: FeedbackLog, env: Any, seed: int) -> dict[str, np.ndarray]:
+        return (self.fitted_prior(log) if len(log) else super().prior).tensors()
 
     def fitted_prior(self, log: FeedbackLog, num_iterations: int = 60) -> LinearPrior:
         """The maximum-likelihood prior; columns of the log: `session`, `rating`, `users` [R, U] and `items` [R, G]."""
@@ -106,37 +84,21 @@ class EmpiricalBayes(LinearBandit, Learner):
             num_iterations=num_iterations,
         )
 
-    def initial_state(self, num_sessions: int) -> PosteriorState:
-        self.fit()
-        return super().initial_state(num_sessions)
 
-    def learned(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        self.fit()
-        return self.prior.tensors(), {}  # type: ignore[union-attr]
-
-    def restore(self, tensors: dict[str, np.ndarray], learned: dict[str, Any]) -> None:
-        self.prior = LinearPrior.from_tensors(tensors)
-
-
+@dataclass(kw_only=True, eq=False, repr=False)
 class EmpiricalBayesLinUCB(EmpiricalBayes, LinUCB):
-    """LinUCB with an empirical-Bayes prior. Further arguments: `EmpiricalBayes`."""
+    """LinUCB with an empirical-Bayes prior."""
 
-    def __init__(self, env: Env | str | None = None, *, alpha: float = 0.5, **settings: Any) -> None:
-        super().__init__(env, alpha=alpha, **settings)
+    alpha: float = number(0.5, 0.0, 1e9)
+    """As in `LinUCB`."""
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class EmpiricalBayesThompson(EmpiricalBayes, LinearThompson):
-    """Linear Thompson sampling with an empirical-Bayes prior. Further arguments: `EmpiricalBayes`."""
+    """Linear Thompson sampling with an empirical-Bayes prior."""
 
-    def __init__(self, env: Env | str | None = None, *, scale: float = 0.25, **settings: Any) -> None:
-        super().__init__(env, scale=scale, **settings)
-
-
-def add_users_and_items(log: FeedbackLog, exposure: Exposure, candidates_shape: tuple[int, int]) -> None:
-    """Log one step with the columns `users` [R, U] and `items` [R, G]."""
-    users = np.repeat(exposure.observations["user"][:, None], exposure.slates.shape[1], 1)
-    candidates = exposure.observations["candidates"].reshape(-1, *candidates_shape)
-    log.add(exposure, users=users, items=np.take_along_axis(candidates, exposure.slates[:, :, None], 1))
+    scale: float = number(0.25, 0.0, 1e9)
+    """As in `LinearThompson`."""
 
 
 def sums_by_session(

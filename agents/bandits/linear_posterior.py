@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agents.agent import Agent, Env, Observations
+from agents.agent import Agent, Observations
 from agents.rollouts.feedback import UNRATED, feedback_column, last_slate, observed_ratings
-from recsim_env.config import check_number
+from recsim_env.config import number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,26 +90,22 @@ class PosteriorState:
         self.targets += x * (is_new * ratings / self.prior.noise_variance)[:, None]
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class LinearBandit(Agent):
     """Keeps the posterior Normal(A^-1 b, A^-1) of theta for each session, and ranks candidates by `scores`.
 
     With a prior of mean m, covariance C and noise variance v: A = C^-1 + sum x x' / v and b = C^-1 m + sum r x / v.
     r is the rating of a shown item: 0 if it was skipped, the prior's `unrated` (3 for the isotropic prior) if it was
     consumed but not rated. The isotropic prior has m = 0, C = I / ridge and v = 1: ridge regression.
-
-    Args:
-        env: the env to act in.
-        ridge: weight of the isotropic prior.
-        seed: seeds what the agent draws.
     """
 
-    prior: LinearPrior | None = None
-    """None for the isotropic prior."""
+    ridge: float = number(1.0, 1e-9, 1e9)
+    """Weight of the isotropic prior."""
 
-    def __init__(self, env: Env | str | None = None, *, ridge: float = 1.0, seed: int = 0) -> None:
-        super().__init__(env, seed=seed)
-        check_number("ridge", ridge, 1e-9, 1e9)
-        self.ridge = ridge
+    @property
+    def prior(self) -> LinearPrior:
+        """The prior of a session: here, the isotropic one."""
+        return LinearPrior.isotropic(self.num_features, self.ridge)
 
     @abstractmethod
     def scores(self, x: np.ndarray, state: PosteriorState) -> np.ndarray:
@@ -131,7 +127,7 @@ class LinearBandit(Agent):
     def initial_state(self, num_sessions: int) -> PosteriorState:
         size = self.num_features
         return PosteriorState(
-            prior=self.prior or LinearPrior.isotropic(size, self.ridge),
+            prior=self.prior,
             generator=self.new_generator(),
             inverse=np.zeros((num_sessions, size, size)),
             targets=np.zeros((num_sessions, size)),

@@ -6,27 +6,20 @@ Algorithm 1, with one linear model for each session shared by all items: content
 Shape legend: N sessions, M candidates, d features of a candidate.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from agents.agent import Env
 from agents.bandits.linear_posterior import LinearBandit, PosteriorState
-from recsim_env.config import check_number
+from recsim_env.config import number
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class LinUCB(LinearBandit):
-    """Shows argmax_i x_i' theta + alpha sqrt(x_i' A^-1 x_i), with theta = A^-1 b the mean of the posterior.
+    """Shows argmax_i x_i' theta + alpha sqrt(x_i' A^-1 x_i), with theta = A^-1 b the mean of the posterior."""
 
-    Args:
-        env: the env to act in.
-        alpha: standard deviations of optimism.
-        ridge: weight of the isotropic prior (`LinearBandit`).
-        seed: seeds what the agent draws.
-    """
-
-    def __init__(self, env: Env | str | None = None, *, alpha: float = 1.0, ridge: float = 1.0, seed: int = 0) -> None:
-        super().__init__(env, ridge=ridge, seed=seed)
-        check_number("alpha", alpha, 0.0, 1e9)
-        self.alpha = alpha
+    alpha: float = number(1.0, 0.0, 1e9)
+    """Standard deviations of optimism."""
 
     def scores(self, x: np.ndarray, state: PosteriorState) -> np.ndarray:
         variance = np.maximum(((x @ state.inverse) * x).sum(2), 0.0)

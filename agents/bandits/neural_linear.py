@@ -7,18 +7,19 @@ Shape legend: R logged items, U features of the user, G features of a candidate,
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from agents.agent import Env, NotFittedError, Observations
-from agents.bandits.empirical_bayes import EmpiricalBayes, add_users_and_items
+from agents.agent import NotFittedError, Observations
+from agents.bandits.empirical_bayes import EmpiricalBayes
 from agents.bandits.linear_posterior import LinearPrior, PosteriorState
 from agents.bandits.thompson import LinearThompson
 from agents.rollouts.feedback import FeedbackLog, Policy, rollout, uniform_policy
-from recsim_env.config import check_number
+from recsim_env.config import count, number
 
 _BATCH_SIZE = 512
 _MASKED_SHARE = 0.1
@@ -45,6 +46,7 @@ class RatingNetwork(nn.Module):
         return self.head(self.last_layer(users, items)).squeeze(-1)
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class NeuralLinear(EmpiricalBayes, LinearThompson):
     """Thompson sampling under a posterior that is linear in a network's last layer and in the network's input.
 
@@ -52,46 +54,28 @@ class NeuralLinear(EmpiricalBayes, LinearThompson):
     rating of a shown item from the user and from `EmpiricalBayes.features` of the item (squared error). Then the prior
     is fitted to the same feedback. Items are shown at random in the first rounds, by Thompson sampling in the others.
     The item's features stand beside the last layer because features that distinguish users may average out in it.
-
-    Args:
-        env: the env to learn and act in.
-        scale: factor of the posterior's standard deviation when sampling; 0 is greedy.
-        num_rounds: rounds of training, equally long.
-        random_share: share of the rounds in which items are shown at random; at least the first one.
-        num_epochs: epochs over the feedback so far, at the end of each round.
-        learning_rate: of AdamW (weight decay 0.01).
-        width: of the network's hidden layers.
-        last_width: of the network's last layer.
-        device: of the network: "cpu", "cuda".
-        settings: further arguments of `EmpiricalBayes`.
     """
 
     num_envs = 256
 
-    def __init__(
-        self,
-        env: Env | str | None = None,
-        *,
-        scale: float = 0.25,
-        num_rounds: int = 4,
-        random_share: float = 0.5,
-        num_epochs: int = 8,
-        learning_rate: float = 1e-3,
-        width: int = 64,
-        last_width: int = 8,
-        device: str = "cpu",
-        **settings: Any,
-    ) -> None:
-        super().__init__(env, scale=scale, **settings)
-        check_number("random_share", random_share, 0.0, 1.0)
-        check_number("learning_rate", learning_rate, 1e-9, 1.0)
-        sizes = {"num_rounds": num_rounds, "num_epochs": num_epochs, "width": width, "last_width": last_width}
-        for name, value in sizes.items():
-            check_number(name, value, 1, 10_000, int)
-        self.num_rounds, self.random_share, self.num_epochs = num_rounds, random_share, num_epochs
-        self.learning_rate, self.width, self.last_width = learning_rate, width, last_width
-        self.device = torch.device(device)
-        self.network: RatingNetwork | None = None
+    scale: float = number(0.25, 0.0, 1e9)
+    """As in `LinearThompson`."""
+    num_rounds: int = count(4, 1, 10_000)
+    """Rounds of training, equally long."""
+    random_share: float = number(0.5, 0.0, 1.0)
+    """Share of the rounds in which items are shown at random; at least the first one."""
+    num_epochs: int = count(8, 1, 10_000)
+    """Epochs over the feedback so far, at the end of each round."""
+    learning_rate: float = number(1e-3, 1e-9, 1.0)
+    """Of AdamW (weight decay 0.01)."""
+    width: int = count(64, 1, 10_000)
+    """Of the network's hidden layers."""
+    last_width: int = count(8, 1, 10_000)
+    """Of the network's last layer."""
+    device: str = "cpu"
+    """Of the network: `cpu` or `cuda`."""
+    network: RatingNetwork | None = field(default=None, init=False)
+    """None before training."""
 
     @property
     def num_features(self) -> int:
@@ -116,20 +100,20 @@ class NeuralLinear(EmpiricalBayes, LinearThompson):
             self.network = RatingNetwork(
                 user=layout.user_size, item=super().num_features, width=self.width, last_width=self.last_width
             ).to(self.device)
-        self.prior = LinearPrior.isotropic(self.num_features, self.ridge)
+        self.parameters = LinearPrior.isotropic(self.num_features, self.ridge).tensors()
         optimizer = torch.optim.AdamW(self.network.parameters(), lr=self.learning_rate)
         generator = torch.Generator().manual_seed(seed)
-        log = FeedbackLog(has_purchases=layout.has_purchases, max_rows=self.max_rows)
+        log = self.new_log()
         update(0)
         policy = uniform_policy(self, seed)
         num_steps, num_rounds_over = total_timesteps // env.num_envs, 0
         exposures = rollout(env, lambda *inputs: policy(*inputs), total_timesteps, seed)
         for step, exposure in enumerate(exposures, start=1):
-            add_users_and_items(log, exposure, layout.candidates_shape)
+            log.add(exposure, **self.columns(env, exposure))
             if step * self.num_rounds // num_steps > num_rounds_over:
                 num_rounds_over = step * self.num_rounds // num_steps
                 self._fit_network(optimizer, log, generator)
-                self.prior = self.fitted_prior(log, num_iterations=30)
+                self.parameters = self.fitted_prior(log, num_iterations=30).tensors()
                 if num_rounds_over >= self.random_share * self.num_rounds:
                     policy = self._thompson_policy(env.num_envs, seed + num_rounds_over)
             if not update(step * env.num_envs):

@@ -6,29 +6,23 @@ empirical evaluation of Thompson sampling", NeurIPS 2011, which also shrinks the
 Shape legend: N sessions, M candidates, d features of a candidate.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from agents.agent import Env
 from agents.bandits.linear_posterior import LinearBandit, PosteriorState
-from recsim_env.config import check_number
+from recsim_env.config import number
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class LinearThompson(LinearBandit):
     """Shows argmax_i x_i' theta, with theta ~ Normal(A^-1 b, scale^2 A^-1) drawn in each step.
 
     It samples whether `deterministic` or not: without the draws it would not explore.
-
-    Args:
-        env: the env to act in.
-        scale: factor of the posterior's standard deviation; 1 is Thompson sampling proper, 0 greedy.
-        ridge: weight of the isotropic prior (`LinearBandit`).
-        seed: seeds the draws.
     """
 
-    def __init__(self, env: Env | str | None = None, *, scale: float = 1.0, ridge: float = 1.0, seed: int = 0) -> None:
-        super().__init__(env, ridge=ridge, seed=seed)
-        check_number("scale", scale, 0.0, 1e9)
-        self.scale = scale
+    scale: float = number(1.0, 0.0, 1e9)
+    """Factor of the posterior's standard deviation; 1 is Thompson sampling proper, 0 greedy."""
 
     def scores(self, x: np.ndarray, state: PosteriorState) -> np.ndarray:
         return np.einsum("nmd,nd->nm", x, self.sample(state))

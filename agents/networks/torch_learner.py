@@ -4,13 +4,15 @@ Shape legend: N sessions side by side, M candidates.
 """
 
 from abc import abstractmethod
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import nn
 
-from agents.agent import Env, Learner, NotFittedError, Observations
+from agents.agent import Learner, NotFittedError, Observations
+from recsim_env.config import count
 from recsim_env.envs.sb3.candidate_scorer import ScorerSizes
 from recsim_env.envs.vector import RecommenderVectorEnv
 
@@ -18,23 +20,18 @@ Tensors = dict[str, torch.Tensor]
 """A batch of `"dict"` observations."""
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class TorchLearner(Learner):
-    """A learner with one network, which shows the candidates with the highest scores.
-
-    Args:
-        env: the env to learn and act in.
-        width: of the network's embeddings.
-        device: of the network: "cpu", "cuda".
-        seed: seeds weights and training.
-    """
+    """A learner with one network, which shows the candidates with the highest scores."""
 
     sizes_class: ClassVar[type[ScorerSizes]] = ScorerSizes
     has_layer_norm: ClassVar[bool] = False
 
-    def __init__(self, env: Env | str | None = None, *, width: int = 64, device: str = "cpu", seed: int = 0) -> None:
-        super().__init__(env, seed=seed)
-        self.width, self.device = width, torch.device(device)
-        self._network: Any = None
+    width: int = count(64, 4, 65_536)
+    """Of the network's embeddings, a multiple of 4."""
+    device: str = "cpu"
+    """Of the network: `cpu` or `cuda`."""
+    _network: Any = field(default=None, init=False)
 
     @property
     def network(self) -> Any:

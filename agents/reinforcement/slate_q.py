@@ -7,15 +7,15 @@ from a choice model and q(s, i), the value if i is chosen, learned from the step
 Shape legend: B rows of a batch, M candidates, S slots of a slate.
 """
 
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from agents.agent import Env
 from agents.networks.torch_learner import Tensors
-from agents.reinforcement.pqn import PQN, Steps
+from agents.reinforcement.pqn import PQN
 from agents.reinforcement.slate_optimizers import OPTIMIZERS, ChoiceValues
+from recsim_env.config import choice
 from recsim_env.envs.sb3.candidate_scorer import CandidateScorer, ScorerSizes
 
 
@@ -39,6 +39,7 @@ class SlateQNetwork(nn.Module):
         return utilities, scores + value, (self.none(state) + value).squeeze(1)
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class SlateQ(PQN):
     """PQN's training (lambda-returns, no target network) of the values of items, given that they are chosen.
 
@@ -51,31 +52,25 @@ class SlateQ(PQN):
     has no consequences). P is the conditional logit of the utilities on the slate against 0 for none, fitted by maximum
     likelihood; positions have no effect. Exploration is epsilon-greedy over slates. The network learns
     (1 - gamma) S q, since the reward is a mean over the slots, all but one of which are 0.
-
-    Args:
-        optimizer: finds max_A Q(s, A): a name in `slate_optimizers.OPTIMIZERS`.
-        settings: see `PQN`.
     """
 
-    def __init__(self, env: Env | str | None = None, *, optimizer: str = "lp", **settings: Any) -> None:
-        if optimizer not in OPTIMIZERS:
-            raise ValueError(f"optimizer={optimizer!r}: must be one of {', '.join(OPTIMIZERS)}")
-        super().__init__(env, **settings)
-        self.optimizer = optimizer
+    optimizer: str = choice("lp", *OPTIMIZERS)
+    """Finds max_A Q(s, A): a name in `slate_optimizers.OPTIMIZERS`."""
 
     def make_network(self, sizes: ScorerSizes) -> nn.Module:
         return SlateQNetwork(sizes)
 
-    def check_sizes(self, slate_size: int, history_length: int) -> None:
-        if history_length < slate_size:
+    def check_sizes(self) -> None:
+        if self.layout.history_length < self.slate_size:
             raise ValueError(
-                f"history_length={history_length}: must be at least slate_size={slate_size}, for SlateQ to see clicks"
+                f"history_length={self.layout.history_length}: must be at least slate_size={self.slate_size}, "
+                "for SlateQ to see clicks"
             )
 
-    def choice_values(self, observations: Tensors, slate_size: int) -> ChoiceValues:
-        """What determines the values of slates of `slate_size` items."""
+    def choice_values(self, observations: Tensors) -> ChoiceValues:
+        """What determines the values of slates."""
         utilities, item_values, none_values = self.network(observations)
-        scale = (1.0 - self.gamma) * slate_size
+        scale = (1.0 - self.gamma) * self.slate_size
         return ChoiceValues(
             utilities=utilities,
             item_values=item_values / scale,
@@ -83,17 +78,17 @@ class SlateQ(PQN):
             mask=observations["candidate_mask"],
         )
 
-    def rank(self, observations: Tensors, slate_size: int) -> tuple[torch.Tensor, torch.Tensor]:
-        values = self.choice_values(observations, slate_size)
-        scores = OPTIMIZERS[self.optimizer](values, slate_size)
-        return scores, values.of(scores.topk(slate_size).indices).float()
+    def rank(self, observations: Tensors) -> tuple[torch.Tensor, torch.Tensor]:
+        values = self.choice_values(observations)
+        scores = OPTIMIZERS[self.optimizer](values, self.slate_size)
+        return scores, values.of(scores.topk(self.slate_size).indices).float()
 
-    def loss(self, steps: Steps) -> torch.Tensor:
+    def loss(self, batch: Tensors) -> torch.Tensor:
         """Mean of ((1 - gamma) S (q(s, c) - target))^2 - log P(c | s, A)."""
-        slate_size, chosen = steps.slates.shape[1], (steps.clicked + 1).unsqueeze(1)
-        values = self.choice_values(steps.observations, slate_size)
-        logits = torch.cat([torch.zeros_like(chosen), values.utilities.gather(1, steps.slates)], 1)
-        each = torch.cat([values.none_values.unsqueeze(1), values.item_values.gather(1, steps.slates)], 1)
-        errors = each.gather(1, chosen).squeeze(1) - steps.targets
+        slates, chosen = batch["slates"], (batch["clicked"] + 1).unsqueeze(1)
+        values = self.choice_values(batch)
+        logits = torch.cat([torch.zeros_like(chosen), values.utilities.gather(1, slates)], 1)
+        each = torch.cat([values.none_values.unsqueeze(1), values.item_values.gather(1, slates)], 1)
+        errors = each.gather(1, chosen).squeeze(1) - batch["targets"]
         surprise = nn.functional.cross_entropy(logits, chosen.squeeze(1))
-        return ((1.0 - self.gamma) * slate_size * errors).square().mean() + surprise
+        return ((1.0 - self.gamma) * self.slate_size * errors).square().mean() + surprise

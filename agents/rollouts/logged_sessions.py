@@ -1,6 +1,6 @@
 """Logged sessions, and windows of them on which a sequence model is trained at all positions at once.
 
-Shape legend: N sessions side by side, W windows, Q target items, M candidates, S slots, H rows of the history, T
+Shape legend: N sessions side by side, Q target items, M candidates, S slots, H rows of the history, T
 features of a row, G of a candidate, P of the user, K rows of logged history before a session, R items shown in it.
 """
 
@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from agents.agent import Observations
 from agents.rollouts.feedback import feedback_column
@@ -31,31 +30,6 @@ class LoggedSession:
     """[R, G] float32."""
     ratings: np.ndarray
     """[R] float32: as the reward counts them, 0 if the item was not chosen."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Windows:
-    """Parts of sessions, no longer than the history of an observation."""
-
-    rows: torch.Tensor
-    """[W, H, T], oldest first; missing ones at the end."""
-    num_seen: torch.Tensor
-    """[W, Q] int64: rows of the window before the item's slate."""
-    users: torch.Tensor
-    """[W, Q, P]."""
-    items: torch.Tensor
-    """[W, Q, G]."""
-    ratings: torch.Tensor
-    """[W, Q]."""
-    is_target: torch.Tensor
-    """[W, Q] bool: False for padding."""
-
-    def part(self, index: torch.Tensor) -> "Windows":
-        """Some of the windows."""
-        return Windows(**{name: value[index] for name, value in vars(self).items()})
-
-    def to(self, device: torch.device) -> "Windows":
-        return Windows(**{name: value.to(device) for name, value in vars(self).items()})
 
 
 def log_sessions(
@@ -106,23 +80,21 @@ def log_sessions(
 
 
 def windows_of(session: LoggedSession, history_length: int, slate_size: int) -> Iterator[dict[str, np.ndarray]]:
-    """One session as windows of H rows that overlap by half, with the fields of `Windows`.
+    """One session as windows of H rows that overlap by half, no longer than the history of an observation.
 
     Each item is a target once: in the first window any item, in the others those after more than half a window, so
-    that they are predicted from a long history, as in deployment.
+    that they are predicted from a long history, as in deployment. Each window has `rows` [H, T], oldest first, and of
+    Q targets: `num_seen` [Q] (rows of the window before the item's slate), `users` [Q, P], `items` [Q, G],
+    `ratings` [Q] and `is_target` [Q] bool. Padding stands at the end.
     """
     stride, num_items = max(history_length // 2, 1), history_length + slate_size
     for start in itertools.count(0, stride):
         num_seen = session.num_seen - start
         is_target = (num_seen <= history_length) & ((num_seen > history_length - stride) | (start == 0))
         if is_target.any():
-            targets = {
-                "users": session.users,
-                "items": session.items,
-                "ratings": session.ratings,
-                "num_seen": num_seen,
-            }
-            window = {name: _padded(values[is_target], num_items) for name, values in targets.items()}
+            targets = {**vars(session), "num_seen": num_seen}
+            names = ("users", "items", "ratings", "num_seen")
+            window = {name: _padded(targets[name][is_target], num_items) for name in names}
             window["rows"] = _padded(session.rows[start : start + history_length], history_length)
             window["is_target"] = np.arange(num_items) < is_target.sum()
             yield window

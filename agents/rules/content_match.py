@@ -6,41 +6,27 @@ Pazzani and Billsus, "Content-based recommendation systems", The Adaptive Web, 2
 Shape legend: N sessions, M candidates, H rows of the history, F content features.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from agents.agent import Env, Observations
+from agents.agent import Observations
 from agents.rollouts.feedback import feedback_column, observed_ratings
 from agents.rules.popularity import PopularityAgent
+from recsim_env.config import choice
 
-WEIGHTS = ("ratings", "clicks")
 
-
+@dataclass(kw_only=True, eq=False, repr=False)
 class ContentMatch(PopularityAgent):
     """Ranks by the cosine of a candidate's content with the profile, the weighted mean of the contents in the history.
 
     An item that was clicked (in a shop: bought) without a rating counts as a rating of 3, one that was not as 0. Users
     without a profile (no history, no click in it, or equal ratings throughout) get the popularity ranking.
-
-    Args:
-        env: the env to act in.
-        weights: "ratings", an item's rating minus the mean rating of the history, so that dislikes count against
-            similar items; or "clicks", 1 for items that were clicked (in a shop: bought), else 0.
-        prior_impressions: of `PopularityAgent`, for users without a profile.
-        seed: seeds the agent.
     """
 
-    def __init__(
-        self,
-        env: Env | str | None = None,
-        *,
-        weights: str = "ratings",
-        prior_impressions: float = 20.0,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(env, prior_impressions=prior_impressions, seed=seed)
-        if weights not in WEIGHTS:
-            raise ValueError(f"weights={weights!r}: must be one of {', '.join(WEIGHTS)}")
-        self.weights = weights
+    weights: str = choice("ratings", "ratings", "clicks")
+    """`ratings`, an item's rating minus the mean rating of the history, so that dislikes count against similar items;
+    or `clicks`, 1 for items that were clicked (in a shop: bought), else 0."""
 
     def scores(self, observations: Observations) -> np.ndarray:
         profiles = self.profiles(self.history(observations))

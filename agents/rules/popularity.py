@@ -3,25 +3,25 @@
 Shape legend: N sessions, M candidates.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from agents.agent import Agent, Env, Observations
-from recsim_env.config import check_number
+from agents.agent import Agent, Observations
+from recsim_env.config import number
 from recsim_env.simulation.observation import CANDIDATE_COLUMNS, STATISTICS
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class PopularityAgent(Agent):
     """Ranks by the rating per impression (click rate x mean rating), shrunk towards the candidates' mean.
 
     In a shop a click is not yet a purchase, and sales are not among the statistics: there it ranks by the mean rating
-    alone, as "best rated" lists do. The shrinkage is that of a prior worth `prior_impressions` impressions, so that a
-    new item ranks in the middle.
+    alone, as "best rated" lists do.
     """
 
-    def __init__(self, env: Env | str | None = None, *, prior_impressions: float = 20.0, seed: int = 0) -> None:
-        super().__init__(env, seed=seed)
-        check_number("prior_impressions", prior_impressions, 0.0, np.inf, float)
-        self.prior_impressions = prior_impressions
+    prior_impressions: float = number(20.0, 0.0, np.inf)
+    """Impressions that the prior is worth, so that a new item ranks in the middle."""
 
     def act(
         self, observations: Observations, state: None, episode_start: np.ndarray, deterministic: bool

@@ -1,36 +1,27 @@
 """Shows candidates at random: score 0 on the benchmark's scale."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from agents.agent import Agent, Observations
 
 
-@dataclass
-class RandomState:
-    """The generator of the sessions being played."""
-
-    generator: np.random.Generator
-
-
 class RandomAgent(Agent):
     """Uniform over the available candidates, whether `deterministic` or not."""
 
-    def initial_state(self, num_sessions: int) -> RandomState:
-        return RandomState(self.new_generator())
+    def initial_state(self, num_sessions: int) -> np.random.Generator:
+        return self.new_generator()
 
     def act(
-        self, observations: Observations, state: RandomState, episode_start: np.ndarray, deterministic: bool
+        self, observations: Observations, state: np.random.Generator, episode_start: np.ndarray, deterministic: bool
     ) -> np.ndarray:
         mask = observations["candidate_mask"]
-        return self.top_candidates(state.generator.random(mask.shape), mask)
+        return self.top_candidates(state.random(mask.shape), mask)
 
     def log_probabilities(
         self,
         observations: Observations,
         actions: np.ndarray,
-        state: RandomState | None = None,
+        state: np.random.Generator | None = None,
         episode_start: np.ndarray | None = None,
     ) -> np.ndarray:
         """[N] float64: one over the number of ordered slates that the available candidates make.

@@ -7,19 +7,19 @@ kept for each item).
 Shape legend: N sessions, M candidates, H rows of the history, R logged items, I items, K neighbours.
 """
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
-from agents.agent import Env
 from agents.supervised.logged_ratings import LoggedRatingsLearner
-from recsim_env.config import check_number
+from recsim_env.config import count, number
 
 _SESSIONS_AT_ONCE = 4_096
 USER_RIDGE = 5.0
 """Ratings at which the weight of a user's own mean is a half."""
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class ItemKNN(LoggedRatingsLearner):
     """Ranks by level + effect + sum_j s_ij t_j / (shrinkage + sum_j s_ij), over the shown items j near the candidate i.
 
@@ -27,21 +27,12 @@ class ItemKNN(LoggedRatingsLearner):
     sessions' ratings of i and of j, in the same units and 0 for items that a session was not shown, if j is one of the
     nearest neighbours of i and the cosine is positive, and 0 otherwise. Without a neighbour in the history, and for
     items that are not in the log, level and effect remain: popularity (`LoggedRatingsLearner`).
-
-    Args:
-        env: the env to learn and act in.
-        num_neighbors: K, for each item.
-        shrinkage: sum of similarities at which the weight of the neighbours' ratings is a half.
-        settings: further arguments of `LoggedRatingsLearner`.
     """
 
-    def __init__(
-        self, env: Env | str | None = None, *, num_neighbors: int = 100, shrinkage: float = 0.1, **settings: Any
-    ) -> None:
-        super().__init__(env, **settings)
-        check_number("num_neighbors", num_neighbors, 1, 1_000_000, int)
-        check_number("shrinkage", shrinkage, 1e-9, 1e9)
-        self.num_neighbors, self.shrinkage = num_neighbors, shrinkage
+    num_neighbors: int = count(100, 1, 1_000_000)
+    """K, for each item."""
+    shrinkage: float = number(0.1, 1e-9, 1e9)
+    """Sum of similarities at which the weight of the neighbours' ratings is a half."""
 
     def fit_users(
         self, sessions: np.ndarray, items: np.ndarray, residuals: np.ndarray, num_items: int, seed: int

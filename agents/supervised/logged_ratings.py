@@ -9,16 +9,16 @@ Shape legend: N sessions, M candidates, H rows of the history, R logged items, I
 
 import zlib
 from abc import abstractmethod
-from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from agents.agent import Env, Learner, NotFittedError, Observations
-from agents.rollouts.feedback import FeedbackLog, observed_ratings, rollout, uniform_policy
+from agents.agent import Observations
+from agents.rollouts.feedback import Exposure, FeedbackLog, observed_ratings
+from agents.rollouts.feedback_learner import FeedbackLearner
 from agents.rules.popularity import num_impressions, rating_per_impression
-from recsim_env.config import check_number
+from recsim_env.config import count, number
 from recsim_env.simulation.observation import FEEDBACK, MAX_AGE, REFRESH_AT
 from recsim_env.simulation.records import NO_ITEM
 
@@ -26,35 +26,23 @@ _KNOWN_IMPRESSIONS = 20.0
 """Impressions at which the weight of an item's statistics is a half."""
 
 
-class LoggedRatingsLearner(Learner):
+@dataclass(kw_only=True, eq=False, repr=False)
+class LoggedRatingsLearner(FeedbackLearner):
     """Ranks by level + item effect + the user's deviation from both (`user_scores`).
 
     The level a + w (b + c s) is a regression on the item statistics: s is the item's rating per impression, w =
     impressions / (impressions + 20), and a, b, c are fitted to the log by least squares. The item effect is the mean of
     the residuals of its logged ratings, shrunk by a ridge. So items that are not in the log are ranked by popularity.
     An item that was consumed but not rated counts as the mean rating.
-
-    Args:
-        env: the env to learn and act in.
-        item_ridge: logged ratings at which the weight of an item's effect is a half.
-        max_rows: the latest logged items are used, at most this many.
-        seed: seeds the training.
     """
 
     observation = "compact"
-    num_envs = 512
     reads_evaluation_catalog = True
 
-    def __init__(
-        self, env: Env | str | None = None, *, item_ridge: float = 100.0, max_rows: int = 2_000_000, seed: int = 0
-    ) -> None:
-        super().__init__(env, seed=seed)
-        check_number("item_ridge", item_ridge, 1e-9, 1e9)
-        check_number("max_rows", max_rows, 1, 10**9, int)
-        self.item_ridge, self.max_rows = item_ridge, max_rows
-        self.parameters: dict[str, np.ndarray] = {}
-        """`levels` [3], `effects` [I], `unrated` [], `catalog` [] (a checksum), and the results of `fit_users`."""
-        self._pending_fit: Callable[[], None] | None = None
+    item_ridge: float = number(100.0, 1e-9, 1e9)
+    """Logged ratings at which the weight of an item's effect is a half."""
+    max_rows: int = count(2_000_000, 1, 10**9)
+    """As in `FeedbackLearner`."""
 
     @abstractmethod
     def fit_users(
@@ -75,21 +63,13 @@ class LoggedRatingsLearner(Learner):
             is_used: [N, H] whether the row is in use.
         """
 
-    def train(self, total_timesteps: int, update: Callable[[int], bool]) -> None:
-        env = self.training_env(total_timesteps)
-        log = FeedbackLog(has_purchases=self.layout.has_purchases, max_rows=self.max_rows)
-        self._pending_fit = fit = partial(self._fit, log, env, self.seed)
-        update(0)
-        exposures = rollout(env, uniform_policy(self, self.seed), total_timesteps, self.seed)
-        for step, exposure in enumerate(exposures, start=1):
-            items = np.take_along_axis(exposure.observations["candidate_items"], exposure.slates, 1)
-            log.add(exposure, items=items, statistics=item_statistics(env, items, exposure.observations["time"]))
-            self._pending_fit = fit
-            if not update(step * env.num_envs):
-                break
-        self._require_fit()
+    def columns(self, env: Any, exposure: Exposure) -> dict[str, np.ndarray]:
+        """`items` [N, S] and `statistics` [N, S, 3]."""
+        items = np.take_along_axis(exposure.observations["candidate_items"], exposure.slates, 1)
+        return {"items": items, "statistics": item_statistics(env, items, exposure.observations["time"])}
 
-    def _fit(self, log: FeedbackLog, env: Any, seed: int) -> None:
+    def fit(self, log: FeedbackLog, env: Any, seed: int) -> dict[str, np.ndarray]:
+        """`levels` [3], `effects` [I], `unrated` [], `catalog` [] (a checksum), and the results of `fit_users`."""
         empty = {"session": np.zeros(0, np.int64), "items": np.zeros(0, np.int64), "statistics": np.zeros((0, 3))}
         columns = {name: log[name] if len(log) else none for name, none in {**empty, "rating": np.zeros(0)}.items()}
         sessions, items, ratings = columns["session"], columns["items"], columns["rating"]
@@ -98,7 +78,7 @@ class LoggedRatingsLearner(Learner):
         levels = np.linalg.lstsq(design, ratings, rcond=None)[0] if len(log) else np.array([0.0, 0.0, 1.0])
         residuals = ratings - design @ levels
         effects = np.bincount(items, residuals, num_items) / (np.bincount(items, minlength=num_items) + self.item_ridge)
-        self.parameters = {
+        return {
             "levels": levels,
             "effects": effects,
             "unrated": np.array(log.unrated),
@@ -106,17 +86,9 @@ class LoggedRatingsLearner(Learner):
             **self.fit_users(sessions, items, residuals - effects[items], num_items, seed),
         }
 
-    def _require_fit(self) -> None:
-        """Fit to the feedback logged so far; `NotFittedError` before training."""
-        if self._pending_fit is not None:
-            fit, self._pending_fit = self._pending_fit, None
-            fit()
-        if not self.parameters:
-            raise NotFittedError
-
     def initial_state(self, num_sessions: int) -> None:
         """Raises `ValueError` if the env's catalogue is not the one of the log."""
-        self._require_fit()
+        self.require_fit()
         if self.parameters["catalog"] != checksum(self.env):
             raise ValueError(
                 f"env: has another catalogue than the log of {type(self).__name__}; train it in an env with the same "
@@ -126,7 +98,7 @@ class LoggedRatingsLearner(Learner):
     def act(
         self, observations: Observations, state: None, episode_start: np.ndarray, deterministic: bool
     ) -> np.ndarray:
-        self._require_fit()
+        self.require_fit()
         is_available, is_used = observations["candidate_items"] != NO_ITEM, observations["history_items"] != NO_ITEM
         candidates, shown = (np.maximum(observations[f"{name}_items"], 0) for name in ("candidate", "history"))
         feedback = observations["history_feedback"].reshape(*shown.shape, len(FEEDBACK))
@@ -140,13 +112,6 @@ class LoggedRatingsLearner(Learner):
         """[N, K]: level and effect of items [N, K] at the platform's time [N, 1]."""
         design = level_design(item_statistics(self.env, items, time), self.layout.has_purchases)
         return design @ self.parameters["levels"] + self.parameters["effects"][items]
-
-    def learned(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        self._require_fit()
-        return self.parameters, {}
-
-    def restore(self, tensors: dict[str, np.ndarray], learned: dict[str, Any]) -> None:
-        self.parameters = tensors
 
 
 def item_statistics(env: Any, items: np.ndarray, time: np.ndarray) -> np.ndarray:

@@ -6,13 +6,12 @@ factors, by alternating ridge regressions. New users are folded in by one more r
 Shape legend: N sessions, M candidates, H rows of the history, R logged items, I items, D factors.
 """
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
-from agents.agent import Env
 from agents.supervised.logged_ratings import LoggedRatingsLearner
-from recsim_env.config import check_number
+from recsim_env.config import count, number
 from recsim_env.logs.factorization import Grouping, ridge_by_group
 
 _INITIAL_FACTORS_SD = 0.1
@@ -20,35 +19,21 @@ _USER_RIDGE = 5.0
 """Of the users' biases."""
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class MatrixFactorization(LoggedRatingsLearner):
     """Ranks by level + effect + p'q_i, with q_i the item's factors and p those of the user.
 
     Factors and users' biases are fitted to the logged ratings minus level and effect. p and the user's bias are the
     ridge regression on q of the history's ratings minus level and effect. Users without a history have p = 0, items
     that are not in the log q = 0; for both, popularity remains (`LoggedRatingsLearner`).
-
-    Args:
-        env: the env to learn and act in.
-        num_factors: D.
-        factor_ridge: of the factors of users and items.
-        num_sweeps: alternations.
-        settings: further arguments of `LoggedRatingsLearner`.
     """
 
-    def __init__(
-        self,
-        env: Env | str | None = None,
-        *,
-        num_factors: int = 8,
-        factor_ridge: float = 15.0,
-        num_sweeps: int = 8,
-        **settings: Any,
-    ) -> None:
-        super().__init__(env, **settings)
-        check_number("num_factors", num_factors, 1, 1_000, int)
-        check_number("factor_ridge", factor_ridge, 1e-9, 1e9)
-        check_number("num_sweeps", num_sweeps, 1, 10_000, int)
-        self.num_factors, self.factor_ridge, self.num_sweeps = num_factors, factor_ridge, num_sweeps
+    num_factors: int = count(8, 1, 1_000)
+    """D."""
+    factor_ridge: float = number(15.0, 1e-9, 1e9)
+    """Of the factors of users and items."""
+    num_sweeps: int = count(8, 1, 10_000)
+    """Alternations."""
 
     def fit_users(
         self, sessions: np.ndarray, items: np.ndarray, residuals: np.ndarray, num_items: int, seed: int

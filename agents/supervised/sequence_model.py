@@ -11,17 +11,18 @@ history, T features of a row, G of a candidate, P of the user, E width, D width 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from agents.agent import Env, Observations
+from agents.agent import Observations
 from agents.networks.history_encoder import HistoryEncoder
-from agents.networks.torch_learner import TorchLearner
-from agents.rollouts.logged_sessions import Windows, log_sessions, windows_of
-from recsim_env.config import check_number
+from agents.networks.torch_learner import Tensors, TorchLearner
+from agents.rollouts.logged_sessions import log_sessions, windows_of
+from recsim_env.config import count, number
 from recsim_env.envs.sb3.candidate_scorer import MISSING, ScorerSizes
 from recsim_env.envs.sb3.network_units import with_network_units
 from recsim_env.simulation.observation import FEEDBACK
@@ -115,14 +116,18 @@ class RatingPredictor(nn.Module):
         return (torch.sigmoid(chosen) * ratings).masked_fill(mask == 0, MISSING)
 
 
-def loss(network: RatingPredictor, windows: Windows) -> torch.Tensor:
-    """Minus the mean log-likelihood of the feedback: chosen or not, and a rating of variance 1 if so."""
-    states = network.states(windows.users[:, 0], windows.rows)
-    chosen, ratings = network.outcomes(states, windows.num_seen, windows.users, windows.items)
-    was_chosen = (windows.ratings != 0).to(ratings.dtype)
+def loss(network: RatingPredictor, windows: Tensors) -> torch.Tensor:
+    """Minus the mean log-likelihood of the feedback: chosen or not, and a rating of variance 1 if so.
+
+    `windows` are as `logged_sessions.windows_of` describes them.
+    """
+    users, ratings = windows["users"], windows["ratings"]
+    states = network.states(users[:, 0], windows["rows"])
+    chosen, expected = network.outcomes(states, windows["num_seen"], users, windows["items"])
+    was_chosen = (ratings != 0).to(ratings.dtype)
     losses = binary_cross_entropy_with_logits(chosen, was_chosen, reduction="none")
-    losses = losses + 0.5 * was_chosen * (ratings - windows.ratings).square()
-    return losses[windows.is_target].mean()
+    losses = losses + 0.5 * was_chosen * (expected - ratings).square()
+    return losses[windows["is_target"]].mean()
 
 
 def learning_rate_factor(progress: float) -> float:
@@ -130,71 +135,48 @@ def learning_rate_factor(progress: float) -> float:
     return min(progress / _WARM_UP, 1.0) * 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class SequenceModel(TorchLearner):
     """Learns from a log how items are rated, and shows the candidates with the highest expected rating.
 
     In the first part of the training items are shown at random. Then follow rounds, in each of which it logs its own
     policy and is fitted again to the whole log: where users dislike most items, a log of random items contains little
     of the sessions that a good policy leads to. Each round is supervised: no slate is credited with later ratings.
-
-    Args:
-        env: the env to learn and act in.
-        random_share: share of the steps in which items are shown at random.
-        num_rounds: rounds with its own policy; 0 if and only if `random_share` is 1.
-        exploration: share of random slates in them.
-        num_epochs: epochs over the log in each fit.
-        batch_size: windows of a gradient step.
-        learning_rate: of AdamW, at its highest.
-        weight_decay: of AdamW.
-        num_layers: of the encoder.
-        num_heads: of its attention.
-        width: of its states, a multiple of 4 and of `num_heads`.
-        device: of the network: "cpu", "cuda".
-        seed: seeds weights and training.
     """
 
     sizes_class = SequenceSizes
 
-    def __init__(
-        self,
-        env: Env | str | None = None,
-        *,
-        random_share: float = 0.5,
-        num_rounds: int = 2,
-        exploration: float = 0.1,
-        num_epochs: int = 5,
-        batch_size: int = 32,
-        learning_rate: float = 2e-3,
-        weight_decay: float = 0.01,
-        num_layers: int = 1,
-        num_heads: int = 2,
-        width: int = 64,
-        device: str = "cpu",
-        seed: int = 0,
-    ) -> None:
-        for name, number in (("num_epochs", num_epochs), ("batch_size", batch_size)):
-            check_number(name, number, 1, 1_000_000, int)
-        for name, number in (("num_layers", num_layers), ("num_heads", num_heads)):
-            check_number(name, number, 1, 1_000, int)
-        check_number("num_rounds", num_rounds, 0, 1_000, int)
-        for name, share in (("random_share", random_share), ("exploration", exploration)):
-            check_number(name, share, 0.0, 1.0)
-        if (num_rounds == 0) != (random_share == 1.0) or random_share == 0.0:
+    random_share: float = number(0.5, 0.0, 1.0)
+    """Share of the steps in which items are shown at random, above 0."""
+    num_rounds: int = count(2, 0, 1_000)
+    """Rounds with its own policy; 0 if and only if `random_share` is 1."""
+    exploration: float = number(0.1, 0.0, 1.0)
+    """Share of random slates in them."""
+    num_epochs: int = count(5, 1, 1_000_000)
+    """Epochs over the log in each fit."""
+    batch_size: int = count(32, 1, 1_000_000)
+    """Windows of a gradient step."""
+    learning_rate: float = number(2e-3, 0.0, 1.0)
+    """Of AdamW, at its highest."""
+    weight_decay: float = number(0.01, 0.0, 1.0)
+    """Of AdamW."""
+    num_layers: int = count(1, 1, 1_000)
+    """Of the encoder."""
+    num_heads: int = count(2, 1, 1_000)
+    """Of its attention; the width is a multiple of 4 and of it."""
+
+    def __post_init__(self, env: Any) -> None:
+        super().__post_init__(env)
+        if (self.num_rounds == 0) != (self.random_share == 1.0) or self.random_share == 0.0:
             raise ValueError(
-                f"random_share={random_share}: must be above 0, and 1 if and only if num_rounds={num_rounds} is 0"
+                f"random_share={self.random_share}: must be above 0, and 1 if and only if "
+                f"num_rounds={self.num_rounds} is 0"
             )
-        for name, rate in (("learning_rate", learning_rate), ("weight_decay", weight_decay)):
-            check_number(name, rate, 0.0, 1.0)
-        if width % 4 or width % num_heads:
-            raise ValueError(f"width={width}: must be a multiple of 4 and of num_heads={num_heads}")
-        super().__init__(env, width=width, device=device, seed=seed)
-        self.random_share, self.num_rounds, self.exploration = random_share, num_rounds, exploration
-        self.num_epochs, self.batch_size = num_epochs, batch_size
-        self.learning_rate, self.weight_decay = learning_rate, weight_decay
-        self.num_layers, self.num_heads = num_layers, num_heads
+        if self.width % 4 or self.width % self.num_heads:
+            raise ValueError(f"width={self.width}: must be a multiple of 4 and of num_heads={self.num_heads}")
 
     def sizes(self) -> SequenceSizes:
-        sizes = SequenceSizes.of(
+        return SequenceSizes.of(
             self.layout,
             width=self.width,
             profile=self.layout.num_profile_features,
@@ -202,11 +184,8 @@ class SequenceModel(TorchLearner):
             num_layers=self.num_layers,
             num_heads=self.num_heads,
         )
-        assert isinstance(sizes, SequenceSizes)
-        return sizes
 
-    def make_network(self, sizes: ScorerSizes) -> RatingPredictor:
-        assert isinstance(sizes, SequenceSizes)
+    def make_network(self, sizes: Any) -> RatingPredictor:
         return RatingPredictor(sizes)
 
     def scores(self, observations: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -228,8 +207,7 @@ class SequenceModel(TorchLearner):
             policy = self._logging_policy(generator, slate_size, self.exploration if round_ else 1.0)
             for session in log_sessions(env, policy, length, seed + round_ * env.num_envs):
                 log.extend(windows_of(session, layout.history_length, slate_size))
-            windows = Windows(**{name: torch.as_tensor(np.stack([each[name] for each in log])) for name in log[0]})
-            self._fit(windows.to(self.device), torch_generator)
+            self._fit(self.tensors({name: np.stack([each[name] for each in log]) for name in log[0]}), torch_generator)
             num_taken += length
             if not update(num_taken * env.num_envs):
                 break
@@ -250,18 +228,19 @@ class SequenceModel(TorchLearner):
 
         return policy
 
-    def _fit(self, windows: Windows, generator: torch.Generator) -> None:
+    def _fit(self, windows: Tensors, generator: torch.Generator) -> None:
         network = self.network
         optimizer = torch.optim.AdamW(
             network.parameters(), lr=self.learning_rate, betas=(0.9, 0.98), weight_decay=self.weight_decay
         )
-        num_windows = len(windows.rows)
+        num_windows = len(windows["rows"])
         num_updates = self.num_epochs * math.ceil(num_windows / self.batch_size)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: learning_rate_factor((n + 1) / num_updates))
         for _ in range(self.num_epochs):
             for index in torch.randperm(num_windows, generator=generator).split(self.batch_size):
                 optimizer.zero_grad()
-                loss(network, windows.part(index.to(self.device))).backward()
+                rows = index.to(self.device)
+                loss(network, {name: part[rows] for name, part in windows.items()}).backward()
                 nn.utils.clip_grad_norm_(network.parameters(), _MAX_GRADIENT_NORM)
                 optimizer.step()
                 schedule.step()

@@ -51,7 +51,7 @@ def q_of_pqn(learner: Any, observations: Tensors) -> torch.Tensor:
 
 
 def q_of_slate_q(learner: Any, observations: Tensors) -> torch.Tensor:
-    values = learner.choice_values(observations, 1)
+    values = learner.choice_values(observations)
     return torch.stack([values.of(item.expand(len(values.mask), 1)) for item in torch.arange(2)[:, None]], 1)
 
 
@@ -130,7 +130,7 @@ def test_slate_q_learns_click_probabilities_item_values_and_the_best_slate():
     learner = SlateQ(env, **{**OURS, "final_epsilon": 0.5}, num_epochs=3).learn(4_096)
     observations, _, columns = first_observations("choice", slate_size=2)
     with torch.no_grad():
-        values = learner.choice_values(tensors(observations), 2)
+        values = learner.choice_values(tensors(observations))
     weights = np.exp(values.utilities.numpy())
     np.testing.assert_allclose(weights / (1.0 + weights), np.array([4 / 5, 2 / 3, 1 / 2])[columns], atol=0.1)
     np.testing.assert_allclose(2.0 * values.item_values, np.array([1.0, 4.0, 2.0])[columns], atol=TOLERANCE)

@@ -9,7 +9,7 @@ of the user, E width of the embeddings, D width of the attention.
 """
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import nn
@@ -37,7 +37,7 @@ class ScorerSizes:
     """Whether to use layer normalisation (Ba, Kiros and Hinton, 2016), which stabilises Q-learning without a target."""
 
     @classmethod
-    def of(cls, layout: ObservationLayout, **others: Any) -> "ScorerSizes":
+    def of(cls, layout: ObservationLayout, **others: Any) -> Self:
         """For the observations of an env."""
         return cls(user=layout.user_size, row=layout.history_shape[1], candidate=layout.candidates_shape[1], **others)
 

@@ -42,7 +42,7 @@ def drawn_prior(size: int, num_profile_features: int) -> LinearPrior:
 
 def with_drawn_prior(env, **settings) -> EmpiricalBayesLinUCB:
     agent = EmpiricalBayesLinUCB(env, **settings)
-    agent.prior = drawn_prior(agent.num_features, agent.layout.num_profile_features)
+    agent.parameters = drawn_prior(agent.num_features, agent.layout.num_profile_features).tensors()
     return agent
 
 
@@ -179,12 +179,6 @@ def test_a_fitted_prior_is_the_one_that_users_were_drawn_from():
     assert prior.noise_variance == pytest.approx(0.49, abs=0.02)
 
 
-def test_an_isotropic_prior_is_ridge_regression():
-    env, plain, with_prior = make(8), LinUCB(alpha=0.8, ridge=2.0), LinUCB(alpha=0.8)
-    with_prior.prior = LinearPrior.isotropic(env.unwrapped.simulator.layout.num_content_features + 1, 2.0)
-    np.testing.assert_array_equal(*(evaluate(agent, env, seed=3).returns for agent in (plain, with_prior)))
-
-
 def test_the_weight_of_statistics_grows_with_impressions():
     env = make(1)
     agent = EmpiricalBayesLinUCB(env, prior_impressions=20.0)
@@ -261,7 +255,7 @@ def test_training_is_reproducible_with_and_without_evaluations():
 def test_a_callback_that_returns_false_ends_the_training():
     agent = EmpiricalBayesLinUCB(make(32, **TRAIN)).learn(6_400, lambda agent: agent.num_timesteps < 320)
     assert agent.num_timesteps == 320
-    assert agent.prior is not None
+    assert agent.prior.covariance.shape == (agent.num_features,) * 2
 
 
 def test_unrated_items_count_as_the_mean_rating():

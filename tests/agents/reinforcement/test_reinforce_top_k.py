@@ -16,7 +16,6 @@ from agents.reinforcement.reinforce_top_k import (
     behaviour_log_probs,
     gradient_weights,
     policy_loss,
-    returns_to_go,
 )
 from agents.rollouts.evaluation import evaluate
 
@@ -124,14 +123,6 @@ def test_a_missing_candidate_is_drawn_last():
     log_probs = behaviour_log_probs(torch.zeros(200, 3), torch.tensor([1.0, 0.0, 1.0]).expand(200, 3), 0.5)
     slates = draw_slates(log_probs, 3, torch.Generator().manual_seed(0))
     assert (slates[:, 2] == 1).all()
-
-
-def test_returns_to_go_equal_those_by_hand_and_stop_at_the_end_of_a_session():
-    rewards = np.array([[1.0, 1.0], [2.0, 2.0], [4.0, 4.0]])
-    is_over = np.array([[False, False], [False, True], [False, False]])
-    returns = returns_to_go(rewards, is_over, np.array([10.0, 20.0]), gamma=0.5)
-    last = [4 + 0.5 * 10, 4 + 0.5 * 20]
-    np.testing.assert_allclose(returns, [[1 + 0.5 * (2 + 0.5 * last[0]), 1 + 0.5 * 2], [2 + 0.5 * last[0], 2], last])
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 import recsim_env  # noqa: F401  (registers the ids)
-from agents.reinforcement.pqn import Steps
 from agents.reinforcement.slate_q import SlateQ
 
 SMALL = {"width": 16, "rollout_length": 4, "batch_size": 16}
@@ -33,7 +32,7 @@ def test_the_value_of_a_slate_is_the_mean_over_what_the_user_chooses():
     slate = torch.tensor([[0, 3, 7, 11, 19]]).repeat(4, 1)
     with torch.no_grad():
         utilities, item_values, none_values = (part.double().numpy() for part in agent.network(observations))
-        values = agent.choice_values(observations, 5).of(slate)
+        values = agent.choice_values(observations).of(slate)
     weights = np.exp(utilities[:, slate[0]])
     total = 1.0 + weights.sum(1)
     ratings = ((weights * item_values[:, slate[0]]).sum(1) + none_values) / total
@@ -43,11 +42,9 @@ def test_the_value_of_a_slate_is_the_mean_over_what_the_user_chooses():
 def test_the_loss_is_the_squared_error_plus_the_surprise_of_the_choice():
     agent, observations = trained(), observations_of("recsim_env/VideoSlate-v0", 2)
     slates = torch.tensor([[0, 3, 7, 11, 19], [1, 2, 3, 4, 5]])
-    steps = Steps(
-        observations=observations, slates=slates, clicked=torch.tensor([2, -1]), targets=torch.tensor([6.0, 2.0])
-    )
+    outcomes = {"slates": slates, "clicked": torch.tensor([2, -1]), "targets": torch.tensor([6.0, 2.0])}
     with torch.no_grad():
-        loss = agent.loss(steps)
+        loss = agent.loss({**observations, **outcomes})
         utilities, item_values, none_values = agent.network(observations)
     errors = [item_values[0, 7] - 5 * (1 - GAMMA) * 6.0, none_values[1] - 5 * (1 - GAMMA) * 2.0]
     total = 1.0 + utilities.gather(1, slates).exp().sum(1)
@@ -57,18 +54,18 @@ def test_the_loss_is_the_squared_error_plus_the_surprise_of_the_choice():
 
 def test_targets_bootstrap_from_the_best_slate_of_the_next_state():
     """RecSim's published code uses the current state (its issue 26)."""
-    agent = trained(lambda_=0.0)
+    agent = trained(lambda_=0.0, final_epsilon=0.0)
     env = training_env(num_envs=8)
     before, _ = env.reset(seed=3)
-    steps, after = agent._roll_out(env, before, 1, 0.0, torch.Generator().manual_seed(0))
+    steps, after = agent.roll_out(env, before, 1, 1.0, torch.Generator().manual_seed(0))
     env.reset(seed=3)
-    observations, rewards, terminated, truncated, _ = env.step(steps.slates.numpy())
+    observations, rewards, terminated, truncated, _ = env.step(steps["slates"].numpy())
     assert not (terminated | truncated).any()
     np.testing.assert_array_equal(observations["history"], after["history"])
     with torch.no_grad():
-        next_values = agent.rank(agent.tensors(after), 5)[1].numpy()
-        values = agent.rank(agent.tensors(before), 5)[1].numpy()
-    np.testing.assert_allclose(steps.targets, rewards + GAMMA * next_values, rtol=1e-5)
+        next_values = agent.rank(agent.tensors(after))[1].numpy()
+        values = agent.rank(agent.tensors(before))[1].numpy()
+    np.testing.assert_allclose(steps["targets"], rewards + GAMMA * next_values, rtol=1e-5)
     assert np.abs(values - next_values).min() > 1e-3  # the current state would give other targets
 
 
@@ -76,12 +73,12 @@ def test_training_steps_contain_the_clicked_slot():
     agent = trained(lambda_=0.0)
     env = training_env(num_envs=64)
     before, _ = env.reset(seed=3)
-    steps, _ = agent._roll_out(env, before, 1, 1.0, torch.Generator().manual_seed(0))
+    steps, _ = agent.roll_out(env, before, 1, 0.0, torch.Generator().manual_seed(0))
     env.reset(seed=3)
-    infos = env.step(steps.slates.numpy())[4]
-    np.testing.assert_array_equal(steps.clicked.numpy() >= 0, infos["reward_click"] > 0)
-    assert set(steps.clicked.tolist()) == {-1, 0, 1, 2, 3, 4}
-    assert steps.slates.sort(1).values.diff(dim=1).min() > 0  # random slates contain no item twice
+    infos = env.step(steps["slates"].numpy())[4]
+    np.testing.assert_array_equal(steps["clicked"].numpy() >= 0, infos["reward_click"] > 0)
+    assert set(steps["clicked"].tolist()) == {-1, 0, 1, 2, 3, 4}
+    assert steps["slates"].sort(1).values.diff(dim=1).min() > 0  # random slates contain no item twice
 
 
 @pytest.mark.parametrize("optimizer", ["top-k", "greedy", "lp"])
@@ -96,7 +93,7 @@ def test_each_optimizer_trains_and_acts_for_each_slate_size(scenario, optimizer)
     if scenario == "NewsSlate":
         assert (np.diff(np.sort(actions, 1), axis=1) > 0).all()
     with torch.no_grad():
-        ranked, _ = agent.rank(agent.tensors(observations), env.simulator.config.slate_size)
+        ranked, _ = agent.rank(agent.tensors(observations))
     np.testing.assert_array_equal(actions.reshape(4, -1)[:, 0], ranked.argmax(1))
 
 
@@ -114,10 +111,10 @@ def test_a_file_holds_the_same_policy(tmp_path):
 
 
 def test_an_unknown_optimizer_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match=r"^optimizer='best': must be one of top-k, greedy, lp$"):
+    with pytest.raises(ValueError, match=r"^SlateQ\.optimizer='best': must be one of top-k, greedy, lp$"):
         SlateQ(optimizer="best")
 
 
 def test_a_history_shorter_than_a_slate_is_refused():
     with pytest.raises(ValueError, match=r"^history_length=3: must be at least slate_size=5"):
-        SlateQ(training_env(history_length=3), **SMALL).learn(64)
+        SlateQ(training_env(history_length=3))

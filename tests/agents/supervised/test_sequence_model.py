@@ -11,7 +11,7 @@ import recsim_env  # noqa: F401  (registers the ids)
 from agents.callbacks import EveryNSteps
 from agents.networks.history_encoder import HistoryEncoder
 from agents.rollouts.evaluation import evaluate
-from agents.rollouts.logged_sessions import LoggedSession, Windows, log_sessions, windows_of
+from agents.rollouts.logged_sessions import LoggedSession, log_sessions, windows_of
 from agents.rules.popularity import PopularityAgent
 from agents.supervised.sequence_model import RatingPredictor, SequenceModel, SequenceSizes, learning_rate_factor, loss
 from recsim_env.envs.sb3.candidate_scorer import MISSING
@@ -39,9 +39,9 @@ def network_for(env, seed: int = 0) -> RatingPredictor:
     return RatingPredictor(sizes)
 
 
-def windows_from(sessions, history_length: int, slate_size: int) -> Windows:
+def windows_from(sessions, history_length: int, slate_size: int) -> dict[str, torch.Tensor]:
     windows = [window for session in sessions for window in windows_of(session, history_length, slate_size)]
-    return Windows(**{name: torch.as_tensor(np.stack([each[name] for each in windows])) for name in windows[0]})
+    return {name: torch.as_tensor(np.stack([each[name] for each in windows])) for name in windows[0]}
 
 
 @pytest.mark.parametrize("slate_size", [1, 5])
@@ -142,9 +142,9 @@ def test_scores_in_play_equal_those_in_training():
     sessions = list(log_sessions(env, policy, 6, seed=0))
     windows = windows_from(sessions, env.simulator.layout.history_length, 2)
     with torch.no_grad():
-        states = network.states(windows.users[:, 0], windows.rows)
-        chosen, ratings = network.outcomes(states, windows.num_seen, windows.users, windows.items)
-    in_training = (torch.sigmoid(chosen) * ratings)[windows.is_target].numpy()
+        states = network.states(windows["users"][:, 0], windows["rows"])
+        chosen, ratings = network.outcomes(states, windows["num_seen"], windows["users"], windows["items"])
+    in_training = (torch.sigmoid(chosen) * ratings)[windows["is_target"]].numpy()
     in_play = np.stack(scores)  # [steps, N, 2]
     np.testing.assert_allclose(in_training, in_play.transpose(1, 0, 2).ravel(), atol=1e-4)
 
@@ -175,18 +175,21 @@ def test_the_loss_ignores_padding():
     network = network_for(env)
     with torch.no_grad():
         chosen, ratings = network.outcomes(
-            network.states(windows.users[:, 0], windows.rows), windows.num_seen, windows.users, windows.items
+            network.states(windows["users"][:, 0], windows["rows"]),
+            windows["num_seen"],
+            windows["users"],
+            windows["items"],
         )
         value = float(loss(network, windows))
     total, count = 0.0, 0
-    for w, q in windows.is_target.nonzero().tolist():
-        rating, logit = float(windows.ratings[w, q]), float(chosen[w, q])
+    for w, q in windows["is_target"].nonzero().tolist():
+        rating, logit = float(windows["ratings"][w, q]), float(chosen[w, q])
         probability = 1.0 / (1.0 + np.exp(-logit))
         total -= np.log(probability) if rating else np.log(1.0 - probability)
         total += 0.5 * (float(ratings[w, q]) - rating) ** 2 if rating else 0.0
         count += 1
     assert value == pytest.approx(total / count, rel=1e-4)
-    windows.ratings[~windows.is_target] = 99.0
+    windows["ratings"][~windows["is_target"]] = 99.0
     with torch.no_grad():
         assert float(loss(network, windows)) == pytest.approx(value)
 
