@@ -8,12 +8,12 @@ Shape legend: R runs of an agent in a scenario, S seeds of the scenario, N evalu
 draws.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from benchmarks.analysis.scores import Seeds, final_rows, reference_seeds, scales
+from benchmarks.analysis.scores import Seeds, final_by_scenario, reference_seeds, scales
 from benchmarks.rows import Row
 from benchmarks.suites import ONE, ZERO
 
@@ -22,7 +22,7 @@ NUM_DRAWS = 1_000
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A value with its 95% interval."""
+    """A value with its 95% interval; NaN where it has none."""
 
     value: float
     low: float
@@ -30,6 +30,8 @@ class Estimate:
 
     def text(self, digits: int = 2) -> str:
         """`0.62 (0.58 to 0.66)`."""
+        if np.isnan(self.low):
+            return f"{decimals(self.value, digits)} (one seed: no interval)"
         value, low, high = (decimals(each, digits) for each in (self.value, self.low, self.high))
         return f"{value} ({low} to {high})"
 
@@ -116,12 +118,9 @@ def bootstrap_runs(
     seeds = reference_seeds(rows) if seeds is None else seeds
     scale = scales(rows, seeds)
     generator = np.random.default_rng(seed)
-    by_scenario: dict[str, list[Row]] = {}
-    for row in final_rows(rows):
-        by_scenario.setdefault(row["scenario"], []).append(row)
     runs_of: dict[str, AgentRuns] = {}
-    for scenario, final in by_scenario.items():
-        returns = _runs(final, generator, num_draws)
+    for scenario, by_agent in final_by_scenario(rows).items():
+        returns = _runs(by_agent, generator, num_draws)
         for agent, runs in returns.items():
             runs_of.setdefault(agent, AgentRuns()).returns[scenario] = runs
         if scenario in scale:
@@ -133,27 +132,27 @@ def bootstrap_runs(
     return runs_of
 
 
-def _runs(final: list[Row], generator: np.random.Generator, num_draws: int) -> dict[str, Runs]:
-    """The runs of each agent in one scenario."""
-    by_seed: dict[int, list[Row]] = {}
-    for row in final:
-        by_seed.setdefault(row["seed"], []).append(row)
-    picks = generator.random((num_draws, len(by_seed))) * len(by_seed)
-    measured: dict[str, list[tuple[int, float, np.ndarray]]] = {}
-    for seed in sorted(by_seed):
-        rows = by_seed[seed]
-        for row, means in zip(rows, _resampled_sessions(rows, generator, num_draws), strict=True):
-            measured.setdefault(row["agent"], []).append((seed, row["return_mean"], means))
+def _runs(by_agent: Mapping[str, Mapping[int, Row]], generator: np.random.Generator, num_draws: int) -> dict[str, Runs]:
+    """The runs of each agent in one scenario, from its final rows by seed."""
+    seeds = sorted({seed for rows in by_agent.values() for seed in rows})
+    picks = generator.random((num_draws, len(seeds))) * len(seeds)
+    sessions: dict[str, list[np.ndarray]] = {agent: [] for agent in by_agent}
+    for seed in seeds:
+        agents = [agent for agent, rows in by_agent.items() if seed in rows]
+        draws = _resampled_sessions([by_agent[agent][seed] for agent in agents], generator, num_draws)
+        for agent, means in zip(agents, draws, strict=True):
+            sessions[agent].append(means)
+    values = {agent: [rows[seed]["return_mean"] for seed in sorted(rows)] for agent, rows in by_agent.items()}
     return {
         agent: Runs(
-            seeds=[seed for seed, _, _ in runs],
-            values=np.array([value for _, value, _ in runs]),
-            rescaled=np.tile([value for _, value, _ in runs], (num_draws, 1)),
-            resampled_sessions=np.stack([means for _, _, means in runs], 1),
-            all_seeds=sorted(by_seed),
+            seeds=sorted(rows),
+            values=np.array(values[agent]),
+            rescaled=np.tile(values[agent], (num_draws, 1)),
+            resampled_sessions=np.stack(sessions[agent], 1),
+            all_seeds=seeds,
             picks=picks,
         )
-        for agent, runs in measured.items()
+        for agent, rows in by_agent.items()
     }
 
 

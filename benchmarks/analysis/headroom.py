@@ -6,7 +6,7 @@ Shape legend: N evaluation sessions of all seeds together; differences between a
 import numpy as np
 
 from benchmarks.analysis.bootstrap import Estimate, estimate
-from benchmarks.analysis.scores import final_rows
+from benchmarks.analysis.scores import final_by_scenario
 from benchmarks.rows import Row
 from benchmarks.suites import LADDER, ZERO
 
@@ -35,14 +35,11 @@ def ratio_of_gains(upper: np.ndarray, lower: np.ndarray, at_random: np.ndarray, 
 
 def ladder_returns(rows: list[Row], scenario: str) -> dict[str, np.ndarray]:
     """Returns [N] of the ladder's agents in one scenario, over the seeds that all of them have."""
-    by_agent: dict[str, dict[int, list[float]]] = {}
-    for row in final_rows(rows):
-        if row["scenario"] == scenario and row["agent"] in LADDER:
-            by_agent.setdefault(row["agent"], {})[row["seed"]] = row["returns"]
+    by_agent = {agent: runs for agent, runs in final_by_scenario(rows).get(scenario, {}).items() if agent in LADDER}
     seeds = sorted(set.intersection(*map(set, by_agent.values()))) if by_agent else []
     if not seeds:
         return {}
-    return {agent: np.concatenate([np.array(of_seeds[seed]) for seed in seeds]) for agent, of_seeds in by_agent.items()}
+    return {agent: np.concatenate([runs[seed]["returns"] for seed in seeds]) for agent, runs in by_agent.items()}
 
 
 def gains(returns: dict[str, np.ndarray]) -> dict[str, Estimate]:

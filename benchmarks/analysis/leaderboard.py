@@ -3,8 +3,8 @@
 Shape legend: R runs (seeds) of an agent, D bootstrap draws, H thresholds.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from benchmarks.analysis.bootstrap import AgentRuns, Estimate, Runs, bootstrap_runs, estimate
 from benchmarks.analysis.scores import compared_seeds, final_rows, scored
 from benchmarks.analysis.statistics import (
+    Scores,
     interquartile_mean,
     optimality_gap,
     performance_profile,
@@ -25,9 +26,6 @@ BASELINE_FAMILIES = ("rule", "bandit")
 POPULARITY = "popularity"
 REFERENCES = (ZERO, "bayes-filter-observed", "bayes-filter", ONE)
 """Reference levels of all figures."""
-
-Samples = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
-"""By scenario, measured runs [R] and resampled ones [D, R]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,32 +132,31 @@ class Leaderboard:
     def improvement(self, x: str, y: str) -> Estimate | None:
         """Probability that a run of `x` scores above the run of `y` with the same seed, mean over scenarios.
 
-        None, as for `lead` and `lead_in`, where the two share no seed.
+        None, as for `lead` and `lead_in`, where the two share no seed; without an interval where they share one.
         """
-        measured, resampled = self._shared(x, y)
-        if not measured[0]:
-            return None
-        return estimate(probability_of_improvement(*measured), probability_of_improvement(*resampled))
+        first, second = self.agent_runs[x].scores, self.agent_runs[y].scores
+        found = _compared(first, second, probability_of_improvement)
+        has_one_seed = all(len({*first[name].seeds} & {*second[name].seeds}) < 2 for name in first if name in second)
+        return replace(found, low=np.nan, high=np.nan) if found and has_one_seed else found
 
     def lead(self, x: str, y: str) -> Estimate | None:
         """Interquartile mean of `x` minus that of `y`, over the scenarios and seeds that both have."""
-        measured, resampled = self._shared(x, y)
-        if not measured[0]:
-            return None
-        value, draws = (interquartile_mean(a) - interquartile_mean(b) for a, b in (measured, resampled))
-        return estimate(value, draws)
+
+        def difference(of_x: Scores, of_y: Scores) -> np.ndarray:
+            return interquartile_mean(of_x) - interquartile_mean(of_y)
+
+        return _compared(self.agent_runs[x].scores, self.agent_runs[y].scores, difference)
 
     def lead_in(self, scenario: str, x: str, y: str) -> Estimate | None:
         """Mean return of `x` minus that of `y` in one scenario, over the seeds and sessions that both have."""
-        first, second = (self.agent_runs[agent].returns.get(scenario) for agent in (x, y))
-        if first is None or second is None:
+
+        def difference(of_x: Scores, of_y: Scores) -> np.ndarray:
+            return of_x[scenario].mean(-1) - of_y[scenario].mean(-1)
+
+        first, second = (self.agent_runs.get(agent, AgentRuns()).returns for agent in (x, y))
+        if scenario not in first or scenario not in second:
             return None
-        first, second = _with_shared_seeds(first, second)
-        if not first.seeds:
-            return None
-        return estimate(
-            first.values.mean() - second.values.mean(), first.resampled().mean(1) - second.resampled().mean(1)
-        )
+        return _compared({scenario: first[scenario]}, {scenario: second[scenario]}, difference)
 
     def profile(self, agent: str, thresholds: np.ndarray) -> np.ndarray:
         """[H] share of runs above each threshold, mean over scenarios."""
@@ -200,14 +197,6 @@ class Leaderboard:
             num_seeds={name: len(runs.scores.get(name, returns).seeds) for name, returns in runs.returns.items()},
         )
 
-    def _shared(self, x: str, y: str) -> tuple[Samples, Samples]:
-        """Measured and resampled scores of both agents, in the scenarios and with the seeds that both have."""
-        first, second = self.agent_runs[x].scores, self.agent_runs[y].scores
-        pairs = {name: _with_shared_seeds(first[name], second[name]) for name in first if name in second}
-        pairs = {name: pair for name, pair in pairs.items() if pair[0].seeds}
-        of_x, of_y = (_samples({name: pair[n] for name, pair in pairs.items()}) for n in range(2))
-        return (of_x[0], of_y[0]), (of_x[1], of_y[1])
-
 
 def _order(standing: Standing) -> tuple[bool, float]:
     """Ranked agents by score, then the others by their mean score or return."""
@@ -221,11 +210,18 @@ def _mean(runs: Runs) -> Estimate:
     return estimate(runs.values.mean(), runs.resampled().mean(1))
 
 
-def _samples(by_scenario: dict[str, Runs]) -> Samples:
+def _samples(by_scenario: Mapping[str, Runs]) -> tuple[Scores, Scores]:
+    """By scenario, measured runs [R] and resampled ones [D, R]."""
     measured = {name: runs.values for name, runs in by_scenario.items()}
     return measured, {name: runs.resampled() for name, runs in by_scenario.items()}
 
 
-def _with_shared_seeds(x: Runs, y: Runs) -> tuple[Runs, Runs]:
-    shared = [seed for seed in x.seeds if seed in y.seeds]
-    return x.of_seeds(shared), y.of_seeds(shared)
+def _compared(
+    x: Mapping[str, Runs], y: Mapping[str, Runs], statistic: Callable[[Scores, Scores], np.ndarray]
+) -> Estimate | None:
+    """A statistic of the runs of two agents, in the scenarios and with the seeds that both have; None without any."""
+    seeds = {name: set(x[name].seeds) & set(y[name].seeds) for name in x if name in y}
+    (of_x, draws_of_x), (of_y, draws_of_y) = (
+        _samples({name: of[name].of_seeds(shared) for name, shared in seeds.items() if shared}) for of in (x, y)
+    )
+    return estimate(statistic(of_x, of_y), statistic(draws_of_x, draws_of_y)) if of_x else None

@@ -1,10 +1,9 @@
 """Titles, units and definitions of the metrics beyond reward."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, kw_only=True)
-class MetricName:
+class MetricName(NamedTuple):
     """A metric in figures and tables."""
 
     title: str
@@ -19,37 +18,22 @@ class MetricName:
 
 
 _NAMES = {
-    "catalog_coverage": MetricName(
-        title="coverage", unit="share of items", definition="available items that were shown at all"
-    ),
-    "exposure_gini": MetricName(
-        title="exposure Gini", unit="0 to 1", definition="inequality of exposure over available items; 0: equal"
-    ),
+    "catalog_coverage": MetricName("coverage", "share of items", 2, "available items that were shown at all"),
+    "exposure_gini": MetricName("exposure Gini", "0 to 1", 2, "inequality of exposure over available items; 0: equal"),
     "intra_list_diversity": MetricName(
-        title="diversity", unit="0 to 2", definition="mean of 1 − cosine over all pairs of items shown in a session"
+        "diversity", "0 to 2", 2, "mean of 1 − cosine over all pairs of items shown in a session"
     ),
-    "novelty": MetricName(
-        title="novelty", unit="bits", num_digits=1, definition="mean self-information of the shown items"
-    ),
-    "new_item_exposure": MetricName(
-        title="new items", unit="share of exposures", definition="exposures of recently released items"
-    ),
-    "share_discovered": MetricName(
-        title="discovered", unit="share of arrivals", definition="newly released items that were shown at all"
-    ),
+    "novelty": MetricName("novelty", "bits", 1, "mean self-information of the shown items"),
+    "new_item_exposure": MetricName("new items", "share of exposures", 2, "exposures of recently released items"),
+    "share_discovered": MetricName("discovered", "share of arrivals", 2, "newly released items that were shown at all"),
     "steps_to_discovery": MetricName(
-        title="time to discovery",
-        unit="steps",
-        num_digits=0,
-        definition="median time from release to first exposure, over discovered items",
+        "time to discovery", "steps", 0, "median time from release to first exposure, over discovered items"
     ),
-    "session_length": MetricName(title="session length", unit="steps", num_digits=1),
-    "churn": MetricName(
-        title="churn", unit="share of users", definition="users who left before the session's time limit"
-    ),
+    "session_length": MetricName("session length", "steps", 1),
+    "churn": MetricName("churn", "share of users", 2, "users who left before the session's time limit"),
 }
 
 
 def name_of_metric(key: str) -> MetricName:
     """The metric's name, by default its key."""
-    return _NAMES.get(key, MetricName(title=key.replace("_", " ")))
+    return _NAMES.get(key, MetricName(key.replace("_", " ")))

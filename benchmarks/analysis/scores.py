@@ -13,19 +13,26 @@ Seeds = Mapping[str, Collection[int]]
 
 def final_rows(rows: Iterable[Row]) -> list[Row]:
     """The last evaluation of each agent x scenario x seed that did not fail; of a repeated run, the later one."""
-    last: dict[tuple[str, str, int], Row] = {}
-    for row in rows:
-        if row["status"] == "ok" and row["is_final"]:
-            last[row["agent"], row["scenario"], row["seed"]] = row
+    last = {
+        (row["agent"], row["scenario"], row["seed"]): row for row in rows if row["status"] == "ok" and row["is_final"]
+    }
     return list(last.values())
+
+
+def final_by_scenario(rows: Iterable[Row]) -> dict[str, dict[str, dict[int, Row]]]:
+    """Final rows by scenario, agent and seed, in the order of the rows."""
+    found: dict[str, dict[str, dict[int, Row]]] = {}
+    for row in final_rows(rows):
+        found.setdefault(row["scenario"], {}).setdefault(row["agent"], {})[row["seed"]] = row
+    return found
 
 
 def reference_seeds(rows: Iterable[Row]) -> dict[str, list[int]]:
     """For each scenario, in the order of the rows, the seeds, ascending, with final runs of both references."""
-    seeds: dict[str, dict[str, set[int]]] = {}
-    for row in final_rows(rows):
-        seeds.setdefault(row["scenario"], {ZERO: set(), ONE: set()}).setdefault(row["agent"], set()).add(row["seed"])
-    return {scenario: sorted(of[ZERO] & of[ONE]) for scenario, of in seeds.items()}
+    return {
+        scenario: sorted(by_agent.get(ZERO, {}).keys() & by_agent.get(ONE, {}).keys())
+        for scenario, by_agent in final_by_scenario(rows).items()
+    }
 
 
 def compared_seeds(rows: Iterable[Row]) -> dict[str, list[int]]:
@@ -35,14 +42,14 @@ def compared_seeds(rows: Iterable[Row]) -> dict[str, list[int]]:
     All seeds of the references where no seed is shared, or where the oracle is not above random with the shared ones.
     """
     rows = list(rows)
-    of_references = reference_seeds(rows)
+    of_references, final = reference_seeds(rows), final_by_scenario(rows)
     scored_scenarios = scales(rows, of_references)
-    seeds_of: dict[str, dict[str, set[int]]] = {}
-    for row in final_rows(rows):
-        if row["scenario"] in scored_scenarios and row["seed"] in of_references[row["scenario"]]:
-            seeds_of.setdefault(row["agent"], {}).setdefault(row["scenario"], set()).add(row["seed"])
-    ranked = [by_scenario for by_scenario in seeds_of.values() if by_scenario.keys() == scored_scenarios.keys()]
-    shared = {name: sorted(set.intersection(*(of[name] for of in ranked))) for name in scored_scenarios}
+    agents = {
+        name: {agent: seeds for agent, runs in final[name].items() if (seeds := runs.keys() & set(of_references[name]))}
+        for name in scored_scenarios
+    }
+    ranked = set.intersection(*map(set, agents.values())) if agents else set()
+    shared = {name: sorted(set.intersection(*(agents[name][agent] for agent in ranked))) for name in scored_scenarios}
     usable = scales(rows, shared)
     return {name: shared[name] if name in usable else of_references[name] for name in scored_scenarios}
 
@@ -55,17 +62,17 @@ def scales(rows: Iterable[Row], seeds: Seeds | None = None) -> dict[str, tuple[f
     """
     rows = list(rows)
     seeds = reference_seeds(rows) if seeds is None else seeds
-    returns: dict[str, dict[str, list[float]]] = {}
-    for row in final_rows(rows):
-        if row["seed"] in seeds.get(row["scenario"], ()):
-            returns.setdefault(row["scenario"], {}).setdefault(row["agent"], []).append(row["return_mean"])
-    by_scenario = {}
-    for scenario, by_agent in returns.items():
-        if ZERO in by_agent and ONE in by_agent:
-            zero, one = float(np.mean(by_agent[ZERO])), float(np.mean(by_agent[ONE]))
+    found = {}
+    for scenario, by_agent in final_by_scenario(rows).items():
+        returns = [
+            [row["return_mean"] for seed, row in by_agent.get(agent, {}).items() if seed in seeds.get(scenario, ())]
+            for agent in (ZERO, ONE)
+        ]
+        if all(returns):
+            zero, one = (float(np.mean(values)) for values in returns)
             if zero < one:
-                by_scenario[scenario] = (zero, one)
-    return by_scenario
+                found[scenario] = (zero, one)
+    return found
 
 
 def scored(rows: Iterable[Row], seeds: Seeds | None = None) -> list[Row]:

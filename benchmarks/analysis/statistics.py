@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 Scores = Mapping[str, np.ndarray]
-"""Scores of the runs of each task, by name: [*, R] float64."""
+"""Scores of the runs of each task, by name: [*, R] float64, finite; at least one task and one run."""
 
 Z_95 = 1.96
 """Half the width of a normal 95% interval, in standard errors."""
@@ -31,42 +31,25 @@ def interquartile_mean(scores: Scores) -> np.ndarray:
     floor(K / 4) runs are dropped at either end, without fractional weights, as in `scipy.stats.trim_mean` (3 of 5 runs
     remain, and 3 of 3).
     """
-    pooled = np.sort(np.concatenate(list(_checked(scores).values()), -1), -1)
+    pooled = np.sort(np.concatenate(list(scores.values()), -1), -1)
     num_trimmed = pooled.shape[-1] // 4
     return pooled[..., num_trimmed : pooled.shape[-1] - num_trimmed].mean(-1)
 
 
 def optimality_gap(scores: Scores, gamma: float = 1.0) -> np.ndarray:
     """[*] mean over tasks of the mean of max(gamma - score, 0): the shortfall from `gamma`, without credit above it."""
-    return np.mean([np.maximum(gamma - runs, 0.0).mean(-1) for runs in _checked(scores).values()], 0)
+    return np.mean([np.maximum(gamma - runs, 0.0).mean(-1) for runs in scores.values()], 0)
 
 
 def performance_profile(scores: Scores, thresholds: Sequence[float] | np.ndarray) -> np.ndarray:
     """[*, H] share of runs above each threshold, mean over tasks."""
     levels = np.asarray(thresholds, np.float64)
-    return np.mean([(runs[..., None, :] > levels[:, None]).mean(-1) for runs in _checked(scores).values()], 0)
+    return np.mean([(runs[..., None, :] > levels[:, None]).mean(-1) for runs in scores.values()], 0)
 
 
 def probability_of_improvement(x: Scores, y: Scores) -> np.ndarray:
-    """[*] mean over tasks of P(X > Y) + P(X = Y) / 2, X and Y being runs of the same seed."""
-    first, second = _checked(x), _checked(y)
-    if first.keys() != second.keys():
-        raise ValueError(f"y: has the tasks {', '.join(second)}, must have those of x: {', '.join(first)}")
-    for task in first:
-        num_runs = first[task].shape[-1], second[task].shape[-1]
-        if num_runs[0] != num_runs[1]:
-            raise ValueError(f"scores[{task!r}]: {num_runs[0]} and {num_runs[1]} runs, must be as many for pairs")
-    return np.mean([0.5 + 0.5 * np.sign(runs - second[task]).mean(-1) for task, runs in first.items()], 0)
+    """[*] mean over tasks of P(X > Y) + P(X = Y) / 2, X and Y being runs of the same seed.
 
-
-def _checked(scores: Scores) -> dict[str, np.ndarray]:
-    """The scores as float64; `ValueError` with the name of a task without runs or with a run that is not finite."""
-    if not scores:
-        raise ValueError("scores: no tasks, must have at least one")
-    arrays = {task: np.asarray(runs, np.float64) for task, runs in scores.items()}
-    for task, runs in arrays.items():
-        if runs.ndim == 0 or runs.size == 0:
-            raise ValueError(f"scores[{task!r}]: no runs, must have at least one")
-        if not np.isfinite(runs).all():
-            raise ValueError(f"scores[{task!r}]: contains {runs[~np.isfinite(runs)][0]}, must be finite numbers")
-    return arrays
+    Both have the same tasks and, in each, as many runs.
+    """
+    return np.mean([0.5 + 0.5 * np.sign(runs - y[task]).mean(-1) for task, runs in x.items()], 0)

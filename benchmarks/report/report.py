@@ -5,7 +5,7 @@ The Markdown comes from a template, the page from the Markdown.
 
 import base64
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from markdown_it.renderer import RendererHTML
 from markupsafe import Markup
 
 from agents.registry import UnknownAgentError, entry_named
-from benchmarks.analysis.leaderboard import Leaderboard
+from benchmarks.analysis.leaderboard import REFERENCES, Leaderboard
 from benchmarks.analysis.scores import reference_seeds
 from benchmarks.report import tables
 from benchmarks.report.figures.cold_start import cold_start
@@ -40,6 +40,8 @@ FIGURES = {
 }
 """Every figure, by the stem of its files."""
 
+_TEMPLATES = FileSystemLoader(Path(__file__).with_name("templates"))
+
 Schemes = tuple[bytes, bytes]
 """SVG of a figure in the light and in the dark scheme."""
 
@@ -59,29 +61,35 @@ def write_report(directory: Path, rows: Iterable[Row], expected: Iterable[tables
         schemes = write_figure(directory / name, lambda draw=draw: draw(leaderboard))  # type: ignore[misc]
         if schemes:
             figures[name] = schemes
+    report = markdown(leaderboard, figures, expected)
+    write_atomically(directory / "report.md", report.encode(errors="replace"))
+    write_atomically(directory / "report.html", html(report, figures).encode(errors="replace"))
+    return report.split("\n## ", 1)[0]
+
+
+def markdown(
+    leaderboard: Leaderboard, figures: Collection[str] = (), expected: Iterable[tables.RunKey] | None = None
+) -> str:
+    """The report, with the figures of these names."""
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).with_name("templates")),
+        loader=_TEMPLATES,
         autoescape=True,
         finalize=markdown_text,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["markdown"] = markdown_text
-    content: dict[str, Any] = {
-        "leaderboard": leaderboard,
-        "tables": tables,
-        "figures": figures,
-        "missing": tables.missing_runs(leaderboard, expected),
-        "reference_seeds": reference_seeds(leaderboard.rows),
-        "readers": [agent for agent in leaderboard.family_of if _reads_evaluation_catalog(agent)],
-    }
-    report = environment.get_template("report.md.j2").render(content)
-    report = re.sub(r"\n{3,}", "\n\n", report).strip() + "\n"
-    write_atomically(directory / "report.md", report.encode(errors="replace"))
-    page = html(report, figures)
-    write_atomically(directory / "report.html", page.encode(errors="replace"))
-    return report.split("\n## ", 1)[0]
+    environment.filters |= {"markdown": markdown_text, "interval": tables.interval, "number": tables.number}
+    report = environment.get_template("report.md.j2").render(
+        leaderboard=leaderboard,
+        tables=tables,
+        references=REFERENCES,
+        figures=figures,
+        missing=tables.missing_runs(leaderboard, expected),
+        reference_seeds=reference_seeds(leaderboard.rows),
+        readers=[agent for agent in leaderboard.family_of if _reads_evaluation_catalog(agent)],
+    )
+    return re.sub(r"\n{3,}", "\n\n", report).strip() + "\n"
 
 
 def _reads_evaluation_catalog(agent: str) -> bool:
@@ -131,6 +139,5 @@ def html(report: str, figures: dict[str, Schemes]) -> str:
     renderer.add_render_rule("table_open", lambda *_: '<div class="scroll" tabindex="0"><table>')
     renderer.add_render_rule("table_close", lambda *_: "</table></div>")
     body = Markup(renderer.render(report))
-    environment = Environment(loader=FileSystemLoader(Path(__file__).with_name("templates")), autoescape=True)
-    title = report.split("\n", 1)[0].removeprefix("# ")
-    return environment.get_template("report.html").render(title=title, body=body, headings=headings)
+    template = Environment(loader=_TEMPLATES, autoescape=True).get_template("report.html")
+    return template.render(title=report.split("\n", 1)[0].removeprefix("# "), body=body, headings=headings)

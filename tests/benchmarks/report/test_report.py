@@ -13,8 +13,8 @@ from made_rows import TEN, failed, final_row, made_rows, with_references
 
 from benchmarks.analysis.leaderboard import Leaderboard
 from benchmarks.analysis.scores import scored
-from benchmarks.report.report import html, markdown_text, write_report
-from benchmarks.report.tables import missing_runs, popularity_table, score_table, summary_table
+from benchmarks.report.report import html, markdown, markdown_text, write_report
+from benchmarks.report.tables import missing_runs
 from benchmarks.report.tensorboard_export import write_events
 from benchmarks.rows import ResultsError
 
@@ -38,8 +38,15 @@ def written(tmp_path_factory) -> tuple[Path, str, str]:
     return folder, (folder / "report.html").read_text(), (folder / "report.md").read_text()
 
 
+def table_of(rows: list[dict], heading: str) -> list[list[str]]:
+    """The cells of the first table below a heading of the report, without its line of dashes."""
+    lines = markdown(Leaderboard(rows)).split(f"# {heading}", 1)[1].split("\n\n")
+    table = next((each for each in lines if each.startswith("|")), "")
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if "---" not in line]
+
+
 def summary_of(rows: list[dict]) -> dict[str, str]:
-    return dict(summary_table(Leaderboard(rows), []).rows)
+    return dict(table_of(rows, "Benchmark report"))
 
 
 def test_the_summary_names_the_best_agents_and_the_references():
@@ -67,26 +74,32 @@ def test_a_difference_whose_interval_contains_zero_is_not_significant():
 
 def test_learners_are_compared_with_popularity_where_both_have_runs():
     learners = [final_row("ppo", 50.0), final_row("dqn", 29.0), final_row("a2c", 30.0), final_row("pqn", 50.0, "News")]
-    table = popularity_table(Leaderboard(with_references(final_row("popularity", 30.0), *learners)))
-    assert table.rows == [["ppo", "Video", "1 of 1"], ["a2c", "none", "0 of 1"], ["dqn", "none", "0 of 1"]]
-    assert popularity_table(Leaderboard(with_references(final_row("ppo", 50.0)))).rows == []
+    _, *rows = table_of(with_references(final_row("popularity", 30.0), *learners), "Learners and popularity")
+    assert rows == [["ppo", "Video", "1 of 1"], ["a2c", "none", "0 of 1"], ["dqn", "none", "0 of 1"]]
+    assert "## Learners and popularity" not in markdown(Leaderboard(with_references(final_row("ppo", 50.0))))
 
 
 def test_an_agent_without_all_scenarios_has_no_rank_but_its_scores_are_shown():
     rows = with_references(final_row("ppo", 50.0), final_row("pqn", 30.0), final_row("pqn", 30.0, "News"))
     rows += [final_row("random", 20.0, "News"), final_row("planning-oracle", 60.0, "News")]
-    table = score_table(Leaderboard(rows))
-    cells = {row[1]: dict(zip(table.columns, row, strict=True)) for row in table.rows}
+    columns, *table = table_of(rows, "Leaderboard")
+    cells = {row[1]: dict(zip(columns, row, strict=True)) for row in table}
     assert (cells["ppo"]["rank"], cells["ppo"]["score (95% interval)"], cells["ppo"]["Video"]) == ("", "–", "0.75")
     assert (cells["pqn"]["rank"], cells["pqn"]["seeds"]) == ("1", "1")
+    assert summary_of(rows)["agents"] == "4, 2 of them deployable, 1 of these with runs in every scored scenario"
+
+
+def test_the_probability_of_improvement_has_no_interval_with_one_seed():
+    summary = summary_of(with_references(final_row("ppo", 50.0), final_row("pqn", 30.0)))
+    assert summary["probability of improvement"] == "1.00 (one seed: no interval)"
 
 
 @pytest.mark.parametrize(("num_seeds", "text"), [(1, "with one seed"), (5, "fewer than 10 seeds"), (10, "")])
-def test_results_of_few_seeds_are_called_exploratory(num_seeds, text, tmp_path):
+def test_results_of_few_seeds_are_called_exploratory(num_seeds, text):
     ends = (("random", 20.0), ("planning-oracle", 60.0))
-    summary = write_report(tmp_path, [final_row(agent, v, seed=n) for n in range(num_seeds) for agent, v in ends])
-    assert ("Exploratory" in summary) == bool(text)
-    assert text in summary
+    report = markdown(Leaderboard([final_row(agent, v, seed=n) for n in range(num_seeds) for agent, v in ends]))
+    assert ("Exploratory" in report) == bool(text)
+    assert text in report
 
 
 def test_missing_runs_are_those_without_a_final_row():
@@ -209,11 +222,10 @@ def test_a_report_of_failures_alone_is_written(tmp_path: Path):
 
 
 @pytest.mark.parametrize("agent", ["item-knn", "agents.supervised.item_knn:ItemKNN"])
-def test_agents_trained_on_the_evaluation_items_are_named(agent, tmp_path):
+def test_agents_trained_on_the_evaluation_items_are_named(agent):
     family = "own" if ":" in agent else "supervised"
     gone = final_row("gone_module:Gone", 50.0, family="own")
-    write_report(tmp_path, with_references(final_row(agent, 50.0, family=family), gone))
-    last = (tmp_path / "report.md").read_text().splitlines()[-1]
+    last = markdown(Leaderboard(with_references(final_row(agent, 50.0, family=family), gone))).splitlines()[-1]
     assert f"except {agent}, trained on" in last
 
 
