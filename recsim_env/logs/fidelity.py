@@ -5,40 +5,19 @@ Shape legend: N ratings, U users, I items, K topics.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from recsim_env.logs.factorization import fit_biases, held_out_errors
+from recsim_env.logs.factorization import Factorization, Ratings, fit_biases, held_out_errors
 
 _REFERENCE_NUM_USERS, _REFERENCE_NUM_RATINGS = 943, 100_000
 _BLOCK = 1000
 _NUM_FACTORS = 16
+_NUM_ROUNDS = 60  # of expectation-maximisation
 
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class LogStatistics:
-    """Statistics of a log; NaN if a log is too small for them."""
-
-    rating_shares: np.ndarray
-    """[5] float64: share of each rating."""
-    user_bias_sd: float
-    """Standard deviation between users, corrected for sampling noise; the next two likewise."""
-    item_bias_sd: float
-    residual_sd: float
-    user_means: np.ndarray
-    """[U] float64: mean rating of each user."""
-    user_sds: np.ndarray
-    """Standard deviation (n - 1) of the ratings of each user with two or more."""
-    popularity_gini: float
-    ratings_per_user: np.ndarray
-    """[U] int64."""
-    spectrum_excess: float
-    """Share of the ten largest principal components of the residuals, minus that of shuffled residuals."""
-    genre_excess: float
-    """Mean cosine of the genres of two items of one user, minus that of two random ratings."""
-    popularity_bias_correlation: float
-    factorization_gain: float
-    """Held-out RMSE of biases only, minus that with 16 factors: the gain of personalisation."""
+LogStatistics = dict[str, Any]
+"""For each name in `STATISTICS` a number or an array; NaN if a log is too small for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +49,7 @@ def log_statistics(
         users: [N] integer ids of users, in any range.
         items: [N] integer ids of items, likewise.
         ratings: [N] integers in 1..5.
-        item_topics: [I, K] float64, indexed by `items`; without it `genre_excess` is NaN.
+        item_topics: [I, K] float64, indexed by `items`; without it the statistic of genres is NaN.
         seed: of the shuffled residuals and the hold-out; two logs of the same pairs share them.
 
     Raises:
@@ -83,78 +62,63 @@ def log_statistics(
         raise ValueError(f"ratings from {ratings.min()} to {ratings.max()}: must be in 1..5")
     topics = None if item_topics is None else item_topics[items]
     users, items = np.unique(users, return_inverse=True)[1], np.unique(items, return_inverse=True)[1]
-    num_users, num_items = int(users.max()) + 1, int(items.max()) + 1
+    log = Ratings(users, items, ratings, int(users.max()) + 1, int(items.max()) + 1)
     user_counts, item_counts = np.bincount(users), np.bincount(items)
     means = np.bincount(users, ratings) / user_counts
     squares = np.bincount(users, (ratings - means[users]) ** 2)
     has_several = user_counts > 1
-    components = variance_components(users, items, ratings)
+    user_sd, item_sd, residual_sd, biases = variance_components(log)
     generator = np.random.default_rng(seed)
     gain = np.nan
-    num_factors = min(_NUM_FACTORS, num_users - 1, num_items - 1)
+    num_factors = min(_NUM_FACTORS, log.num_users - 1, log.num_items - 1)
     if num_factors > 0 and len(ratings) > 1:
-        errors = held_out_errors(users, items, ratings, num_users, num_items, num_factors, generator)
+        errors = held_out_errors(log, num_factors, generator)
         gain = errors["biases"] - errors["factorisation"]
-    return LogStatistics(
-        rating_shares=np.bincount(ratings, minlength=6)[1:] / len(ratings),
-        user_bias_sd=components.user_sd,
-        item_bias_sd=components.item_sd,
-        residual_sd=components.residual_sd,
-        user_means=means,
-        user_sds=np.sqrt(squares[has_several] / (user_counts[has_several] - 1)),
-        popularity_gini=gini(item_counts),
-        ratings_per_user=user_counts,
-        spectrum_excess=_spectrum_excess(users, items, components.residuals, generator),
-        genre_excess=np.nan if topics is None else _genre_excess(users, topics),
-        popularity_bias_correlation=_correlation(np.log(item_counts), components.item_bias),
-        factorization_gain=gain,
-    )
+    residuals = ratings - biases.predict(users, items)
+    return {
+        "rating histogram (JS, bits)": np.bincount(ratings, minlength=6)[1:] / len(ratings),
+        "user bias, sd": user_sd,
+        "item bias, sd": item_sd,
+        "residual, sd": residual_sd,
+        "user means (W1)": means,
+        "user sds (W1)": np.sqrt(squares[has_several] / (user_counts[has_several] - 1)),
+        "item popularity, Gini": gini(item_counts),
+        "ratings per user (KS)": user_counts,
+        "residual spectrum, excess of top 10": _spectrum_excess(users, items, residuals, generator),
+        "genre cosine in a user, excess": np.nan if topics is None else _genre_excess(users, topics),
+        "log popularity x item bias, correlation": _correlation(np.log(item_counts), biases.item_bias),
+        "RMSE of biases - of factors": gain,
+    }
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class VarianceComponents:
-    """rating = mean + user effect + item effect + residual, with random effects."""
-
-    user_sd: float
-    item_sd: float
-    residual_sd: float
-    item_bias: np.ndarray
-    """[I] float64: predicted item effects, shrunken."""
-    residuals: np.ndarray
-    """[N] float64."""
-
-
-def variance_components(
-    users: np.ndarray, items: np.ndarray, ratings: np.ndarray, num_rounds: int = 60
-) -> VarianceComponents:
+def variance_components(ratings: Ratings) -> tuple[float, float, float, Factorization]:
     """Crossed random effects by expectation-maximisation, with users and items independent given the data.
 
-    Each round, with ridges v_e/v_u and v_e/v_i: effects b by ridge regression; v <- mean of b^2 plus mean of
-    v_e/(n + ridge); v_e <- squared residuals / (N - degrees of freedom of the effects), which are sum n/(n + ridge).
+    rating = mean + user effect + item effect + residual. Each round, with ridges v_e/v_u and v_e/v_i: effects b by
+    ridge regression; v <- mean of b^2 plus mean of v_e/(n + ridge); v_e <- squared residuals / (N - degrees of freedom
+    of the effects), which are sum n/(n + ridge).
+
+    Returns:
+        Standard deviations of the user effects, the item effects and the residuals; and the predicted effects.
     """
+    users, items, values, _, _ = ratings
     user_counts, item_counts = np.bincount(users), np.bincount(items)
-    total = max(float(np.var(ratings)), 1e-9)
+    total = max(float(np.var(values)), 1e-9)
     user_variance, item_variance, residual_variance = 0.15 * total, 0.25 * total, 0.6 * total
     biases = None
-    for _ in range(num_rounds):
+    for _ in range(_NUM_ROUNDS):
         ridges = residual_variance / user_variance, residual_variance / item_variance
-        biases = fit_biases(users, items, ratings, len(user_counts), len(item_counts), ridges, 3, biases)
+        biases = fit_biases(ratings, ridges, num_sweeps=3, start=biases)
         user_share = user_counts / (user_counts + ridges[0])
         item_share = item_counts / (item_counts + ridges[1])
-        residuals = ratings - biases.predict(users, items)
+        residuals = values - biases.predict(users, items)
         # An effect's posterior variance is v_e / (n + ridge) = v (1 - share).
         user_variance = max(_mean_square(biases.user_bias) + user_variance * (1 - user_share).mean(), 1e-9)
         item_variance = max(_mean_square(biases.item_bias) + item_variance * (1 - item_share).mean(), 1e-9)
-        freedom = max(len(ratings) - user_share.sum() - item_share.sum(), 1.0)
+        freedom = max(len(values) - user_share.sum() - item_share.sum(), 1.0)
         residual_variance = max(float(residuals @ residuals) / freedom, 1e-9)
     assert biases is not None
-    return VarianceComponents(
-        user_sd=float(np.sqrt(user_variance)),
-        item_sd=float(np.sqrt(item_variance)),
-        residual_sd=float(np.sqrt(residual_variance)),
-        item_bias=biases.item_bias,
-        residuals=residuals,
-    )
+    return float(np.sqrt(user_variance)), float(np.sqrt(item_variance)), float(np.sqrt(residual_variance)), biases
 
 
 def jensen_shannon(p: np.ndarray, q: np.ndarray) -> float:
@@ -190,21 +154,28 @@ def gini(counts: np.ndarray) -> float:
     return float(ranks @ ordered / (len(ordered) * ordered.sum()))
 
 
-STATISTICS: dict[str, tuple[float, Callable[[LogStatistics], float | np.ndarray], Callable[..., float] | None]] = {
-    "rating histogram (JS, bits)": (0.0023, lambda log: log.rating_shares, jensen_shannon),
-    "user bias, sd": (0.050, lambda log: log.user_bias_sd, None),
-    "item bias, sd": (0.078, lambda log: log.item_bias_sd, None),
-    "residual, sd": (0.041, lambda log: log.residual_sd, None),
-    "user means (W1)": (0.055, lambda log: log.user_means, wasserstein),
-    "user sds (W1)": (0.027, lambda log: log.user_sds, wasserstein),
-    "item popularity, Gini": (0.017, lambda log: log.popularity_gini, None),
-    "ratings per user (KS)": (0.088, lambda log: log.ratings_per_user, kolmogorov_smirnov),
-    "residual spectrum, excess of top 10": (0.020, lambda log: log.spectrum_excess, None),
-    "genre cosine in a user, excess": (0.007, lambda log: log.genre_excess, None),
-    "log popularity x item bias, correlation": (0.123, lambda log: log.popularity_bias_correlation, None),
-    "RMSE of biases - of factors": (0.008, lambda log: log.factorization_gain, None),
+def _difference(a: float, b: float) -> float:
+    return b - a
+
+
+STATISTICS: dict[str, tuple[float, Callable[[Any, Any], float]]] = {
+    "rating histogram (JS, bits)": (0.0023, jensen_shannon),
+    "user bias, sd": (0.050, _difference),  # corrected for sampling noise, like the next two
+    "item bias, sd": (0.078, _difference),
+    "residual, sd": (0.041, _difference),
+    "user means (W1)": (0.055, wasserstein),
+    "user sds (W1)": (0.027, wasserstein),  # of users with two ratings or more
+    "item popularity, Gini": (0.017, _difference),
+    "ratings per user (KS)": (0.088, kolmogorov_smirnov),
+    # Share of the ten largest principal components of the residuals, minus that of shuffled residuals.
+    "residual spectrum, excess of top 10": (0.020, _difference),
+    # Mean cosine of the genres of two items of one user, minus that of two random ratings.
+    "genre cosine in a user, excess": (0.007, _difference),
+    "log popularity x item bias, correlation": (0.123, _difference),
+    # Held-out errors of biases only and of 16 factors: the gain of personalisation.
+    "RMSE of biases - of factors": (0.008, _difference),
 }
-"""Tolerance, values and distance (by default the difference) of each statistic.
+"""Tolerance and distance of each statistic.
 
 A tolerance is the 95% quantile of the difference between two random halves of the users of MovieLens-100K. With the
 definitions of this module, over 40 pairs of halves: 0.0018, 0.043, 0.054, 0.039, 0.054, 0.026, 0.016, 0.074, 0.026,
@@ -218,22 +189,22 @@ def compare(real: LogStatistics, simulated: LogStatistics) -> list[Comparison]:
     The tolerances are those of `STATISTICS`, multiplied by sqrt(943 / U) for a real log of fewer than 943 users, like
     the noise of a mean over users; the last, a mean over held-out ratings, by sqrt(100000 / N).
     """
-    by_users = max(1.0, float(np.sqrt(_REFERENCE_NUM_USERS / len(real.user_means))))
-    by_ratings = max(1.0, float(np.sqrt(_REFERENCE_NUM_RATINGS / real.ratings_per_user.sum())))
+    num_ratings = real["ratings per user (KS)"]
+    by_users = max(1.0, float(np.sqrt(_REFERENCE_NUM_USERS / len(num_ratings))))
+    by_ratings = max(1.0, float(np.sqrt(_REFERENCE_NUM_RATINGS / num_ratings.sum())))
     comparisons = []
-    for statistic, (tolerance, values_of, distance) in STATISTICS.items():
-        values = values_of(real), values_of(simulated)
+    for statistic, (tolerance, distance) in STATISTICS.items():
+        values = real[statistic], simulated[statistic]
         # A histogram is shown as the mean rating, a distribution as its mean.
         means = [_mean_rating(each) if distance is jensen_shannon else _mean(each) for each in values]
         if not np.isnan(means[0]):
-            difference = distance(*values) if distance else means[1] - means[0]
             widening = by_ratings if statistic == "RMSE of biases - of factors" else by_users
             comparisons.append(
                 Comparison(
                     statistic=statistic,
                     real=means[0],
                     simulated=means[1],
-                    difference=difference,
+                    difference=distance(*values),
                     tolerance=tolerance * widening,
                 )
             )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recsim_env.logs.factorization import fit_factors, held_out_errors
+from recsim_env.logs.factorization import Ratings, fit_factors, held_out_errors
 from recsim_env.logs.fitted_world import FORMAT_VERSION, FittedWorld
 from recsim_env.logs.ordinal_posterior import draw_ordinal_model
 from recsim_env.logs.reading import WHERE_TO_GET_DATA, RatingsLog, find_log, fingerprint, read_log
@@ -59,13 +59,13 @@ def fit_ratings(log: RatingsLog, *, num_factors: int = 16, seed: int = 0) -> Fit
     num_factors = min(num_factors, num_users - 1, num_items - 1)
     num_item_ratings = np.bincount(log.items, minlength=num_items)
     appeal = appeal_of(num_item_ratings)
-    ratings = (log.users, log.items, log.ratings)
+    ratings = Ratings(log.users, log.items, log.ratings, num_users, num_items)
     hold_out, start, posterior = (np.random.default_rng([seed, purpose]) for purpose in range(3))
 
-    errors = held_out_errors(*ratings, num_users, num_items, num_factors, hold_out)
-    factorization = fit_factors(*ratings, num_users, num_items, num_factors, start)
+    errors = held_out_errors(ratings, num_factors, hold_out)
+    factorization = fit_factors(ratings, num_factors, start)
     covariates = np.c_[np.ones(num_items), appeal, log.item_features]
-    model = draw_ordinal_model(*ratings, factorization, covariates, posterior)
+    model = draw_ordinal_model(ratings, factorization, covariates, posterior)
     item_names = ("item_ids", "titles", "item_topics", "topic_names", "item_features", "feature_names")
     user_names = ("user_ids", "user_profiles", "profile_names")
     return FittedWorld(

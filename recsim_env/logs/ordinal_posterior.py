@@ -19,9 +19,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from recsim_env.logs.factorization import Factorization, Grouping, ridge_by_group
+from recsim_env.logs.factorization import Factorization, Grouping, Ratings, ridge_by_group
 from recsim_env.logs.normal_distribution import normal_cdf, normal_density, normal_quantile
 
+_NUM_SWEEPS = 40  # from the factorisation; the variances have then converged
 _LOG_SCALES = np.linspace(-1.25, 1.25, 51)
 
 _PSEUDO_OBSERVATIONS = 4.0
@@ -148,32 +149,23 @@ def _draw_log_scales(
 
 
 def draw_ordinal_model(
-    users: np.ndarray,
-    items: np.ndarray,
-    ratings: np.ndarray,
-    start: Factorization,
-    covariates: np.ndarray,
-    generator: np.random.Generator,
-    num_sweeps: int = 40,
+    ratings: Ratings, start: Factorization, covariates: np.ndarray, generator: np.random.Generator
 ) -> OrdinalModel:
-    """Draw from the posterior; forty sweeps from the factorisation suffice for the variances to converge.
+    """Draw from the posterior.
 
     Args:
-        users: [N] integers in 0..U-1; every user and every item has a rating.
-        items: [N] integers in 0..I-1.
-        ratings: [N] integers in 1..5.
+        ratings: integers in 1..5; every user and every item has one.
         start: the factorisation, 1 <= D < min(U, I).
         covariates: [I, X] float64, column 0 is 1: the prior mean of quality and factors is linear in it.
         generator: source of all draws.
-        num_sweeps: Gibbs sweeps, at least 1.
     """
-    num_users, num_items = len(start.user_bias), len(start.item_bias)
+    users, items, values, num_users, num_items = ratings
     num_factors = start.user_factors.shape[1]
     by_user, by_item = Grouping.of(users, num_users), Grouping.of(items, num_items)
-    shares = np.bincount(ratings, minlength=6)[1:] + 0.5  # half a rating each keeps the cuts finite
+    shares = np.bincount(values, minlength=6)[1:] + 0.5  # half a rating each keeps the cuts finite
     shares = shares / shares.sum()
     predicted = start.predict(users, items)
-    noise_sd = max(float(np.std(ratings - predicted)), 0.1)
+    noise_sd = max(float(np.std(values - predicted)), 0.1)
     bias, quality = start.user_bias / noise_sd, start.item_bias / noise_sd
     interests, factors = _canonical(start.user_factors, start.item_factors / noise_sd)
     scale = np.ones(num_users)
@@ -190,11 +182,11 @@ def draw_ordinal_model(
         covariates.T,
     )
 
-    for _ in range(num_sweeps):
+    for _ in range(_NUM_SWEEPS):
         value = np.einsum("nd,nd->n", interests[users], factors[items]) + quality[items]
         mean, spread = bias[users] + scale[users] * value, scale[users]
         cuts = matching_cuts(mean, spread, shares, cuts)
-        opinion = _truncated_opinions(mean, spread, cuts, ratings, generator)
+        opinion = _truncated_opinions(mean, spread, cuts, values, generator)
 
         log_scale = _draw_log_scales(opinion - bias[users], value, users, num_users, scale_variance, generator)
         # Ratings are invariant under a common scale of opinions and cuts: keep the mean log scale at 0.
