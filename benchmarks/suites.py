@@ -59,6 +59,7 @@ class Suite:
     `reads_evaluation_catalog` are trained on the evaluation catalogue, with other users.
     """
 
+    name: str
     scenarios: tuple[str, ...]
     agents: tuple[str, ...]
     num_seeds: int
@@ -151,8 +152,9 @@ LONG: dict[str, dict[str, Any]] = {
 }
 """Settings for millions of steps: larger batches than 50,000 steps allow."""
 
-SUITES = {
-    "quick": Suite(
+_SUITES = (
+    Suite(
+        name="quick",
         about="a first comparison, the suite of `make bench`",
         scenarios=("Video", "News"),
         agents=(*_BEST_KNOWN, "myopic-oracle", "sequence-model", "pqn", "reinforce", "ppo", "dqn"),
@@ -161,7 +163,8 @@ SUITES = {
         num_evaluations=5,
         num_sessions=100,
     ),
-    "standard": Suite(
+    Suite(
+        name="standard",
         about="every agent in every scenario",
         scenarios=(*PRESETS, "MovieLens", "Ratings"),
         agents=tuple(REGISTRY),
@@ -170,7 +173,8 @@ SUITES = {
         num_evaluations=5,
         num_sessions=100,
     ),
-    "headroom": Suite(
+    Suite(
+        name="headroom",
         about="the headroom ladder of each scenario",
         scenarios=(*PRESETS, "MovieLens", "Ratings"),
         agents=LADDER,
@@ -179,7 +183,8 @@ SUITES = {
         num_evaluations=1,
         num_sessions=100,
     ),
-    "coldstart": Suite(
+    Suite(
+        name="coldstart",
         about="cold-start and warm users x new and known items",
         scenarios=("Video", "News"),
         agents=(*_BEST_KNOWN, *_LEARNERS, *_LARGE_MODELS),
@@ -194,7 +199,8 @@ SUITES = {
             "warm users, new items": {"population": _WARM, "catalog": {"new_item_share": 1.0}},
         },
     ),
-    "headline": Suite(
+    Suite(
+        name="headline",
         about="5 million steps: the large model, with and without a teacher, and its rivals",
         scenarios=("Video",),
         agents=(
@@ -207,7 +213,8 @@ SUITES = {
         num_sessions=200,
         settings=LONG,
     ),
-    "gpu": Suite(
+    Suite(
+        name="gpu",
         about="5 million steps for each learner, on a GPU",
         scenarios=PRESETS,
         agents=(*_BEST_KNOWN, *_LEARNERS, "recurrent-ppo", *_LARGE_MODELS),
@@ -218,7 +225,8 @@ SUITES = {
         settings=LONG,
         device="cuda",
     ),
-    "smoke": Suite(
+    Suite(
+        name="smoke",
         about="a check of the installation that takes a minute",
         scenarios=("Video",),
         agents=("random", "popularity", "pqn", "planning-oracle"),
@@ -227,5 +235,6 @@ SUITES = {
         num_evaluations=2,
         num_sessions=8,
     ),
-}
+)
+SUITES = {suite.name: suite for suite in _SUITES}
 """Every suite by its name."""

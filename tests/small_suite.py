@@ -5,7 +5,13 @@ from benchmarks.running.run import Run
 from benchmarks.suites import Suite
 
 SUITE = Suite(
-    scenarios=("Video",), agents=("random", "linucb"), num_seeds=2, num_steps=10, num_evaluations=1, num_sessions=4
+    name="small",
+    scenarios=("Video",),
+    agents=("random", "linucb"),
+    num_seeds=2,
+    num_steps=10,
+    num_evaluations=1,
+    num_sessions=4,
 )
 
 

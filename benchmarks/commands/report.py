@@ -9,7 +9,7 @@ from rich.markdown import Markdown
 
 from agents.terminal import add_command, console, path
 from benchmarks.rows import Row, of_newest_version, read_rows
-from benchmarks.running.progress import log_to
+from benchmarks.running.execution import log_to
 from benchmarks.suites import SUITES
 
 

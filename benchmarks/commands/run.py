@@ -9,9 +9,9 @@ from typing import Any
 
 from agents.terminal import add_command, console, path, positive, warn
 from benchmarks.rows import ResultsError, Row, of_newest_version, provenance
-from benchmarks.running.progress import Log, execute, log_to
-from benchmarks.running.result_folder import ResultFolder, reusable_rows
-from benchmarks.running.suite_runner import ZIP_WARNING, model_entries, selected, suite_named, suite_runs
+from benchmarks.running.execution import Log, execute, log_finished, log_to
+from benchmarks.running.result_folder import open_results, reusable_rows
+from benchmarks.running.suite_runs import ZIP_WARNING, model_entries, selected, suite_named, suite_runs
 from benchmarks.suites import Suite
 from recsim_env.logs import find_log, load_or_fit
 
@@ -98,19 +98,18 @@ def run(parsed: argparse.Namespace) -> int:
             raise ResultsError(f"{folder}: no such folder")
     if parsed.save_models:
         parsed.save_models.mkdir(parents=True, exist_ok=True)
-    runs = suite_runs(parsed.suite, suite, world, parsed.save_models, parsed.load_models, models)
-    whole = suite_runs(parsed.suite, suite_named(parsed.suite), world)
-    with ResultFolder(parsed.out, parsed.suite, suite, log) as results:
+    runs = suite_runs(suite, world, parsed.save_models, parsed.load_models, models)
+    whole = suite_runs(suite_named(parsed.suite), world)
+    with open_results(parsed.out, suite, log) as results:
         rows = results.finished(runs, whole=whole, retry_failed=parsed.retry_failed, allow_stale=parsed.allow_stale)
+        reused: list[Row] = []
         if not (parsed.no_reuse or parsed.save_models):
             present = {row["run"] for row in rows}
             missing = [run for run in runs if run.digest not in present]
             reused = reusable_rows(missing, [COMMITTED, *(parsed.reuse or ())], log)
             results.add(reused)
             rows += reused
-            if reused:
-                log(f"{len({row['run'] for row in reused})} of {len(runs)} runs are reused; --no-reuse repeats them")
-        _log_commits(rows, log)
+        log_finished(runs, rows, log, len({row["run"] for row in reused}))
         execute(results, runs, rows, provenance(sys.argv[1:]), screen, parsed.workers, parsed.threads)
         rows = of_newest_version(results.sort(), log)
     if not parsed.no_report:
@@ -126,14 +125,6 @@ def run(parsed: argparse.Namespace) -> int:
     else:
         log(f"next: open {parsed.out / 'report.html'}; compare an agent of your own by --agent MODULE:CLASS")
     return 1 if num_failed else 0
-
-
-def _log_commits(rows: list[Row], log: Log) -> None:
-    """Say how many finished rows are from other commits: same version, but perhaps other code."""
-    present = provenance([])["commit"]
-    others = sorted({row.get("commit", "unknown") for row in rows} - {present})
-    if others:
-        log(f"finished rows are from other commits than {present}: {', '.join(others)}")
 
 
 def with_ratings_log(suite: Suite, world: str | None, log: Log) -> tuple[Suite, str | None]:

@@ -10,10 +10,10 @@ from rich.table import Table
 
 from agents.terminal import add_command, console, path, positive
 from benchmarks.rows import provenance, read_rows
-from benchmarks.running.progress import execute, log_to
-from benchmarks.running.result_folder import RESULTS, ResultFolder
+from benchmarks.running.execution import execute, log_finished, log_to
+from benchmarks.running.result_folder import RESULTS, open_results
 from benchmarks.running.search_spaces import SPACES
-from benchmarks.running.suite_runner import checked_scenarios
+from benchmarks.running.suite_runs import checked_scenarios
 from benchmarks.suites import TUNED
 
 
@@ -48,8 +48,9 @@ def tune(parsed: argparse.Namespace) -> int:
     scenarios = checked_scenarios(parsed.scenario or ("Video", "News"))
     suite = tuning_suite(agents, scenarios, parsed.steps, parsed.seeds)
     runs = trial_runs(suite, parsed.trials)
-    with ResultFolder(parsed.out, "tuning", suite, log_to(screen)) as folder:
+    with open_results(parsed.out, suite, log_to(screen)) as folder:
         finished = folder.finished(runs, allow_stale=parsed.allow_stale)
+        log_finished(runs, finished, log_to(screen))
         execute(folder, runs, finished, provenance(sys.argv[1:]), screen, parsed.workers)
         keys = {run.key for run in runs}
         rows = [row for row in read_rows(folder.path / RESULTS) if (row["agent"], row["scenario"], row["seed"]) in keys]

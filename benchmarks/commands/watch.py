@@ -5,8 +5,8 @@ from typing import Any
 
 from agents.terminal import add_command, console, not_negative, path, positive, warn
 from benchmarks.rows import ResultsError
-from benchmarks.running.progress import log_to
-from benchmarks.running.suite_runner import ZIP_WARNING, model_entries
+from benchmarks.running.execution import log_to
+from benchmarks.running.suite_runs import ZIP_WARNING, model_entries
 from benchmarks.suites import HELD_OUT, tuned_settings, with_settings
 
 

@@ -20,7 +20,7 @@ from agents.terminal import console, not_negative, number_in, path, positive
 from benchmarks.experiments.large_model_run import large_model_run, with_gpu_name
 from benchmarks.experiments.script import make_parser, run_script
 from benchmarks.rows import append_rows
-from benchmarks.running.progress import log_to
+from benchmarks.running.execution import log_to
 
 _LARGE = tuple(name for name in PRESETS if name[0].isdigit())
 _NUM_ENVS = {"10m": 1_024, "30m": 1_024, "100m": 512, "300m": 256, "1b": 128}

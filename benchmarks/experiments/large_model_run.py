@@ -27,6 +27,7 @@ def large_model_run(
     """One training and its evaluations on the benchmark's held-out users and catalogue of that seed."""
     agent = f"large-model-{preset}"
     suite = Suite(
+        name=suite_name,
         scenarios=(SCENARIO,),
         agents=(agent,),
         num_seeds=seed + 1,
@@ -46,9 +47,7 @@ def large_model_run(
         },
         num_envs=num_envs,
     )
-    return Run(
-        suite_name=suite_name, suite=suite, agent=agent, entry=entry, task=SCENARIO, scenario=SCENARIO, seed=seed
-    )
+    return Run(suite=suite, agent=agent, entry=entry, task=SCENARIO, seed=seed)
 
 
 def with_gpu_name(origin: dict[str, Any], device: str) -> dict[str, Any]:

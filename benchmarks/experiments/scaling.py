@@ -22,7 +22,7 @@ from benchmarks.experiments.sigmoid_fit import Sigmoid, forecast
 from benchmarks.report.figures.scaling import scaling
 from benchmarks.report.figures.style import write_figure
 from benchmarks.rows import append_rows, checked, read_rows
-from benchmarks.running.progress import log_to
+from benchmarks.running.execution import log_to
 from recsim_env.atomic_file import write_atomically
 
 _NUM_EPOCHS = 2

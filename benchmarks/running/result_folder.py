@@ -1,13 +1,14 @@
 """A folder of results that survives being killed: finished runs stay, and are not repeated."""
 
 import json
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
-from agents.locked_folder import FolderInUseError, locked
+from agents.locked_folder import locked
 from agents.registry import UnknownAgentError
 from benchmarks.rows import ResultsError, Row, append_rows, read_rows, write_rows
 from benchmarks.running.run import Run
@@ -16,58 +17,55 @@ from recsim_env.atomic_file import write_atomically
 
 RESULTS, STALE, SUITE = "results.jsonl", "stale.jsonl", "suite.json"
 
+RunKey = tuple[str, str, int]
+"""Agent, scenario, seed."""
 
-class ResultFolder:
-    """The rows of one suite; a context manager that keeps other runs out of the folder.
+
+@contextmanager
+def open_results(path: Path, suite: Suite, log: Callable[[str], None]) -> Iterator["ResultFolder"]:
+    """The folder of a suite's rows, made if it is missing, from which other runs are kept out.
 
     Args:
-        path: the folder; made if missing.
-        suite_name: the suite.
+        path: the folder.
         suite: its agents, scenarios and sizes.
         log: called with each message for the user.
 
     Raises:
-        ResultsError: the folder holds another suite or other sizes, or another run is writing into it.
+        ResultsError: the folder holds another suite or other sizes.
+        FolderInUseError: another run is writing into it.
         OSError: it cannot be written.
     """
+    with locked(path):
+        _check_suite(path, {"suite": suite.name, **suite.sizes()})
+        yield ResultFolder(path, suite, log)
 
-    def __init__(self, path: Path, suite_name: str, suite: Suite, log: Callable[[str], None]) -> None:
-        self.path, self._suite_name, self._suite, self._log = path, suite_name, suite, log
-        self._stack = ExitStack()
 
-    def __enter__(self) -> "ResultFolder":
-        try:
-            self._stack.enter_context(locked(self.path))
-        except FolderInUseError as error:
-            raise ResultsError(str(error)) from None
-        try:
-            self._check_suite()
-        except BaseException:
-            self._stack.close()
-            raise
-        return self
+def _check_suite(folder: Path, own: dict[str, Any]) -> None:
+    """Write the suite's name and sizes into a new folder; `ResultsError` if it holds others."""
+    path = folder / SUITE
+    if not path.exists():
+        if (folder / RESULTS).exists():
+            raise ResultsError(f"{folder}: holds {RESULTS} but no {SUITE}: choose another folder")
+        write_atomically(path, json.dumps(own, indent=1).encode())
+        return
+    try:
+        present = json.loads(path.read_text())
+    except (ValueError, RecursionError):
+        present = None
+    if not isinstance(present, dict):
+        raise ResultsError(f"{path}: is damaged; choose another folder")
+    if present != own:
+        held, wanted = _description(present), _description(own)
+        raise ResultsError(f"{folder}: holds {held}, not {wanted}; choose another folder")
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._stack.close()
 
-    def _check_suite(self) -> None:
-        path, own = self.path / SUITE, {"suite": self._suite_name, **self._suite.sizes()}
-        if not path.exists():
-            if (self.path / RESULTS).exists():
-                raise ResultsError(f"{self.path}: holds {RESULTS} but no {SUITE}: choose another folder")
-            write_atomically(path, json.dumps(own, indent=1).encode())
-            return
-        try:
-            present = json.loads(path.read_text())
-        except (ValueError, RecursionError):
-            present = None
-        if not isinstance(present, dict):
-            raise ResultsError(f"{path}: is damaged; choose another folder")
-        if present != own:
-            held, wanted = _description(present), _description(own)
-            raise ResultsError(f"{self.path}: holds {held}, not {wanted}; choose another folder")
+@dataclass(frozen=True)
+class ResultFolder:
+    """The rows of one suite."""
+
+    path: Path
+    suite: Suite
+    log: Callable[[str], None]
 
     def finished(
         self,
@@ -91,14 +89,15 @@ class ResultFolder:
         if not path.exists():
             return []
         try:
-            rows = read_rows(path, self._log)
+            rows = read_rows(path, self.log)
         except ResultsError:
             if b"\n" in path.read_bytes():
                 raise
             rows = []  # the very first line is incomplete
-        stale = [] if allow_stale else [row for row in rows if _is_stale(row, runs, {run.key: run for run in whole})]
+        requested, others = {run.key: run for run in runs}, {run.key: run for run in whole}
+        stale = [] if allow_stale else [row for row in rows if _is_stale(row, requested, others)]
         if stale:
-            self._log(
+            self.log(
                 f"{len(stale)} stale rows (another version, world, size or setting) are moved to {STALE}; "
                 "--allow-stale would keep them"
             )
@@ -116,7 +115,7 @@ class ResultFolder:
     def sort(self) -> list[Row]:
         """Put the rows in the order of the suite."""
         rows = read_rows(self.path / RESULTS)
-        suites = (SUITES.get(self._suite_name, self._suite), self._suite)  # the second may have a user's own agents
+        suites = (SUITES.get(self.suite.name, self.suite), self.suite)  # the second may have a user's own agents
         tasks = list(dict.fromkeys(task for suite in suites for task in suite.tasks()))
         agents = list(dict.fromkeys(agent for suite in suites for agent in suite.agents))
 
@@ -133,20 +132,18 @@ class ResultFolder:
         return rows
 
 
-def key_of(row: Row) -> tuple[str, str, int]:
+def key_of(row: Row) -> RunKey:
     """Agent, scenario and seed, as `Run.key`."""
     return row["agent"], row["scenario"], row["seed"]
 
 
-def _is_stale(row: Row, runs: list[Run], whole: dict[tuple[str, str, int], Run]) -> bool:
+def _is_stale(row: Row, requested: Mapping[RunKey, Run], whole: Mapping[RunKey, Run]) -> bool:
     """Whether the present run of that agent, scenario and seed has another digest, as far as it is known."""
-    requested = {run.key: run for run in runs}
-    if key_of(row) in requested:
-        return row["run"] != requested[key_of(row)].digest
-    if "log" in row or "loaded_from" in row or key_of(row) not in whole:
-        return False  # depends on files that this command was not given
+    run = requested.get(key_of(row))
+    if run is None and "log" not in row and "loaded_from" not in row:  # else it depends on files that are not given
+        run = whole.get(key_of(row))
     try:
-        return row["run"] != whole[key_of(row)].digest
+        return run is not None and row["run"] != run.digest
     except UnknownAgentError:  # a package that this agent needs is not installed
         return False
 
@@ -161,9 +158,9 @@ def reusable_rows(runs: Iterable[Run], folders: Iterable[Path], log: Callable[[s
         except ResultsError as error:
             log(f"not reused: {error}")
             continue
-        new: dict[str, list[Row]] = {}
+        new: dict[str, list[Row]] = defaultdict(list)
         for row in rows:
-            new.setdefault(row["run"], []).append({**row, "suite": wanted[row["run"]].suite_name})
+            new[row["run"]].append({**row, "suite": wanted[row["run"]].suite.name})
         by_run |= {digest: each for digest, each in new.items() if each[-1]["is_final"] and each[-1]["status"] == "ok"}
     return [row for each in by_run.values() for row in each]
 

@@ -9,8 +9,7 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from agents.registry import Entry
 from agents.rollouts.evaluation import Evaluation, evaluate
 from benchmarks.analysis.metrics import CatalogFacts, summary
 from benchmarks.rows import Row, checked
-from benchmarks.suites import Suite
+from benchmarks.suites import Overrides, Suite
 from recsim_env.logs import MOVIELENS_100K, find_log, fingerprint
 
 RowValues = dict[str, Any]
@@ -34,14 +33,11 @@ RowValues = dict[str, Any]
 class Run:
     """The unit of work of one worker, with everything that its rows depend on."""
 
-    suite_name: str
     suite: Suite
     agent: str
     entry: Entry
     task: str
-    """Name of the scenario and its variant; `scenario` in rows."""
-    scenario: str
-    overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Name of the scenario and its variant, a key of `suite.tasks()`; `scenario` in rows."""
     seed: int
     world: str | None = None
     """Fitted world or log for MovieLens; None for the log that `find_log` returns (RECSIM_DATA)."""
@@ -49,6 +45,14 @@ class Run:
     """File that a trained agent is saved to."""
     load_from: Path | None = None
     """File that the agent is loaded from instead of being trained."""
+
+    @property
+    def scenario(self) -> str:
+        return self.suite.tasks()[self.task][0]
+
+    @property
+    def overrides(self) -> Overrides:
+        return self.suite.tasks()[self.task][1]
 
     @cached_property
     def agent_class(self) -> type[Agent]:
@@ -124,7 +128,7 @@ class Run:
     def identity(self) -> RowValues:
         """The values that all rows of the run share."""
         return {
-            "suite": self.suite_name,
+            "suite": self.suite.name,
             "agent": self.agent,
             "family": self.entry.family,
             "scenario": self.task,

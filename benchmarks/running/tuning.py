@@ -22,6 +22,8 @@ from benchmarks.running.search_spaces import SPACES
 from benchmarks.suites import TUNING, Suite, with_settings
 from recsim_env.atomic_file import write_atomically
 
+COMPLETE, FAIL = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.FAIL
+
 ZERO, ONE = "random", "myopic-oracle"
 """The agents whose returns are the scores 0 and 1; the planning oracle would take longer than all trials."""
 
@@ -34,6 +36,7 @@ def tuning_suite(agents: tuple[str, ...], scenarios: tuple[str, ...], num_steps:
         if agent not in SPACES:
             raise ResultsError(f"agent {agent!r}: has nothing to tune{nearest(agent, SPACES)}")
     return Suite(
+        name="tuning",
         scenarios=scenarios,
         agents=agents,
         num_seeds=num_seeds,
@@ -44,18 +47,23 @@ def tuning_suite(agents: tuple[str, ...], scenarios: tuple[str, ...], num_steps:
     )
 
 
-def trial_params(agent: str, num_trials: int) -> list[Params]:
-    """The parameters of each trial: none in trial 0, which takes the registry's settings; then points of the grid."""
+def _asked_trials(agent: str, num_trials: int) -> tuple[optuna.Study, list[optuna.trial.Trial]]:
+    """A study, and the trials after trial 0: points of the grid that differ from the registry's settings."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     space, defaults = SPACES[agent], _default_settings(agent)
-    size = math.prod(len(values) for values in space.values())
-    study = optuna.create_study(sampler=optuna.samplers.GridSampler(space, seed=zlib.crc32(agent.encode())))
-    points = []
-    for _ in range(min(num_trials, size)):
+    sampler = optuna.samplers.GridSampler(space, seed=zlib.crc32(agent.encode()))
+    study, trials = optuna.create_study(direction="maximize", sampler=sampler), []
+    for _ in range(min(num_trials, math.prod(len(values) for values in space.values()))):
         trial = study.ask()
-        points.append({name: trial.suggest_categorical(name, values) for name, values in space.items()})
-    points = [point for point in points if any(defaults.get(name) != value for name, value in point.items())]
-    return [{}, *points[: num_trials - 1]]
+        params = {name: trial.suggest_categorical(name, values) for name, values in space.items()}
+        if any(defaults.get(name) != value for name, value in params.items()):
+            trials.append(trial)
+    return study, trials[: num_trials - 1]
+
+
+def trial_params(agent: str, num_trials: int) -> list[Params]:
+    """The parameters of each trial: none in trial 0, which takes the registry's settings; then points of the grid."""
+    return [{}, *(trial.params for trial in _asked_trials(agent, num_trials)[1])]
 
 
 def _default_settings(agent: str) -> Params:
@@ -75,18 +83,9 @@ def trial_runs(suite: Suite, num_trials: int) -> list[Run]:
         for number, params in enumerate(trial_params(agent, num_trials)):
             entries[f"{agent}#{number}"] = with_settings(REGISTRY[agent], params)
     return [
-        Run(
-            suite_name="tuning",
-            suite=suite,
-            agent=name,
-            entry=entry,
-            task=task,
-            scenario=scenario,
-            overrides=overrides,
-            seed=seed,
-        )
+        Run(suite=suite, agent=name, entry=entry, task=task, seed=seed)
         for name, entry in entries.items()
-        for task, (scenario, overrides) in suite.tasks().items()
+        for task in suite.tasks()
         for seed in range(suite.num_seeds)
     ]
 
@@ -118,14 +117,20 @@ def tuning_result(agent: str, rows: list[Row], suite: Suite, num_trials: int) ->
     Raises:
         ResultsError: all trials failed.
     """
-    scores, all_params = trial_scores(rows), trial_params(agent, num_trials)
-    values = [scores[f"{agent}#{number}"] for number in range(len(all_params))]
-    best = int(np.argmax(values))
-    if not np.isfinite(values[best]):
-        raise ResultsError(f"agent {agent!r}: all trials failed; results.jsonl has the errors")
-    origin = next(row for row in rows if row["agent"] == f"{agent}#{best}")
+    scores, (study, trials) = trial_scores(rows), _asked_trials(agent, num_trials)
+    values = [scores[f"{agent}#{number}"] for number in range(1 + len(trials))]
+    outcomes = [(value, COMPLETE) if np.isfinite(value) else (None, FAIL) for value in values]
+    study.add_trial(optuna.create_trial(value=outcomes[0][0], state=outcomes[0][1]))
+    for trial, (value, state) in zip(trials, outcomes[1:], strict=True):
+        study.tell(trial, value, state)
+    try:
+        best = study.best_trial
+    except ValueError:
+        raise ResultsError(f"agent {agent!r}: all trials failed; results.jsonl has the errors") from None
+    all_params = [{}, *(trial.params for trial in trials)]
+    origin = next(row for row in rows if row["agent"] == f"{agent}#{all_params.index(best.params)}")
     return {
-        "settings": all_params[best],
+        "settings": best.params,
         "search": {
             "score": "mean over scenarios and seeds, 0 random, 1 myopic oracle, on tuning worlds",
             "scenarios": list(suite.scenarios),

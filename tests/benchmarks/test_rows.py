@@ -11,12 +11,12 @@ from benchmarks import rows as rows_module
 from benchmarks.rows import ResultsError, append_rows, of_newest_version, provenance, read_rows, write_rows
 from benchmarks.running.result_folder import RESULTS
 from benchmarks.running.run import Run
-from benchmarks.running.suite_runner import suite_runs
+from benchmarks.running.suite_runs import suite_runs
 
 
 @pytest.fixture
 def runs() -> list[Run]:
-    return suite_runs("small", SUITE)
+    return suite_runs(SUITE)
 
 
 @pytest.fixture

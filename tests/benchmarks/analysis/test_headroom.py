@@ -10,7 +10,9 @@ from benchmarks.running.run import Run
 from benchmarks.suites import LADDER, Suite
 
 NAMES = ("Ecommerce", "Social", "Music", "Video", "News")
-SMALL = Suite(scenarios=NAMES, agents=LADDER, num_seeds=1, num_steps=20_000, num_evaluations=1, num_sessions=120)
+SMALL = Suite(
+    name="small", scenarios=NAMES, agents=LADDER, num_seeds=1, num_steps=20_000, num_evaluations=1, num_sessions=120
+)
 SEARCH = {"weight_candidates": (0.0, 3.0), "num_tuning_sessions": 80}
 SETTINGS = {
     "history-blind": {**SEARCH, "temperatures": (0.3,), "num_users": 48},
@@ -32,8 +34,7 @@ def small_ladder(name: str) -> dict[str, np.ndarray]:
                 continue
             entry = entry_named(agent)
             small = Entry(path=entry.path, family=entry.family, settings=SETTINGS.get(agent, entry.settings))
-            where = {"task": name, "scenario": name, "seed": 0}
-            _ladders[name] += Run(suite_name="small", suite=SMALL, agent=agent, entry=small, **where).execute()
+            _ladders[name] += Run(suite=SMALL, agent=agent, entry=small, task=name, seed=0).execute()
     return ladder_returns(_ladders[name], name)
 
 

@@ -6,16 +6,17 @@ from pathlib import Path
 import pytest
 from small_suite import SUITE, row
 
+from agents.locked_folder import FolderInUseError
 from benchmarks.rows import ResultsError, provenance, read_rows
-from benchmarks.running.result_folder import RESULTS, STALE, ResultFolder, reusable_rows
+from benchmarks.running.result_folder import RESULTS, STALE, open_results, reusable_rows
 from benchmarks.running.run import Run
-from benchmarks.running.suite_runner import suite_runs
+from benchmarks.running.suite_runs import suite_runs
 from benchmarks.suites import SUITES, Suite
 
 
 @pytest.fixture
 def runs() -> list[Run]:
-    return suite_runs("small", SUITE)
+    return suite_runs(SUITE)
 
 
 @pytest.fixture
@@ -23,8 +24,8 @@ def messages() -> list[str]:
     return []
 
 
-def open_folder(path: Path, messages: list[str], suite: Suite = SUITE, name: str = "small") -> ResultFolder:
-    return ResultFolder(path, name, suite, messages.append)
+def open_folder(path: Path, messages: list[str], suite: Suite = SUITE):
+    return open_results(path, suite, messages.append)
 
 
 def test_finished_runs_are_kept_and_incomplete_ones_dropped(tmp_path: Path, runs, messages):
@@ -48,9 +49,9 @@ def test_rows_are_sorted_like_the_runs(tmp_path: Path, runs, messages):
 def test_rows_are_sorted_like_the_whole_suite_if_a_part_is_requested(tmp_path: Path, messages):
     quick = dataclasses.replace(SUITES["quick"], agents=("random", "popularity"), num_seeds=1)
     part = dataclasses.replace(quick, scenarios=("News",), agents=("mine:Own", "popularity"))
-    video, news = ([run for run in suite_runs("quick", quick) if run.task == task] for task in quick.scenarios)
+    video, news = ([run for run in suite_runs(quick) if run.task == task] for task in quick.scenarios)
     own = dataclasses.replace(news[0], agent="mine:Own")
-    with open_folder(tmp_path, messages, part, "quick") as folder:
+    with open_folder(tmp_path, messages, part) as folder:
         for run in (own, *reversed(news), *reversed(video)):
             folder.add([row(run)])
         order = [(each["scenario"], each["agent"]) for each in folder.sort()]
@@ -78,7 +79,8 @@ def test_stale_rows_are_set_aside_unless_they_are_allowed(tmp_path: Path, runs, 
 
 def test_runs_that_are_not_requested_stay_unless_they_are_stale(tmp_path: Path, runs, messages):
     requested = [run for run in runs if run.agent == "random" and run.seed == 0]
-    unknown = [dataclasses.replace(runs[0], agent="mine:Own"), dataclasses.replace(runs[0], task="Video, other")]
+    news = suite_runs(dataclasses.replace(SUITE, scenarios=("News",)))
+    unknown = [dataclasses.replace(runs[0], agent="mine:Own"), news[0]]
     with open_folder(tmp_path, messages) as folder:
         folder.add([row(run, run="0123456789abcdef") for run in (*runs[2:], *unknown)])
         folder.add([row(runs[0]), row(runs[1])])
@@ -91,8 +93,8 @@ def test_rows_that_depend_on_files_of_another_command_stay(tmp_path: Path, messa
     suite = dataclasses.replace(SUITE, scenarios=("Video", "MovieLens"), agents=("random", "eb-linucb"), num_seeds=1)
     (tmp_path / "eb-linucb-Video-seed0.safetensors").write_bytes(b"learned")
     (tmp_path / "log.csv").write_text("user,item,rating,timestamp\n1,1,5,1\n")
-    given = suite_runs("small", suite, str(tmp_path / "log.csv"), load_models=tmp_path)
-    whole = suite_runs("small", suite)
+    given = suite_runs(suite, str(tmp_path / "log.csv"), load_models=tmp_path)
+    whole = suite_runs(suite)
     with open_folder(tmp_path / "out", messages, suite) as folder:
         folder.add([row(run, **({"loaded_from": "x"} if run.load_from else {})) for run in given])
         assert len(folder.finished(whole[:1], whole=whole)) == len(given)
@@ -122,8 +124,9 @@ def test_a_folder_of_another_suite_or_other_sizes_is_refused(tmp_path: Path, mes
     with open_folder(tmp_path, messages):
         pass
     larger = dataclasses.replace(SUITE, num_steps=20)
-    for suite, name, words in ((SUITE, "other", "not suite 'other'"), (larger, "small", "num_steps 20")):
-        with pytest.raises(ResultsError, match=words) as refusal, open_folder(tmp_path, messages, suite, name):
+    other = dataclasses.replace(SUITE, name="other")
+    for suite, words in ((other, "not suite 'other'"), (larger, "num_steps 20")):
+        with pytest.raises(ResultsError, match=words) as refusal, open_folder(tmp_path, messages, suite):
             pass
         assert "holds suite 'small' (num_steps 10" in str(refusal.value)
     fewer = dataclasses.replace(SUITE, agents=("random",), num_seeds=1)
@@ -145,7 +148,7 @@ def test_results_of_unknown_origin_are_not_added_to(tmp_path: Path, messages):
 def test_a_second_run_cannot_write_into_the_same_folder(tmp_path: Path, messages):
     with (
         open_folder(tmp_path, messages),
-        pytest.raises(ResultsError, match="another run is writing"),
+        pytest.raises(FolderInUseError, match="another run is writing"),
         open_folder(tmp_path, messages),
     ):
         pass
@@ -165,5 +168,5 @@ def test_a_folder_that_cannot_be_written_is_refused_in_one_line(tmp_path: Path, 
 
 def test_every_suite_has_a_folder_of_its_own(tmp_path: Path, messages):
     for name, suite in SUITES.items():
-        with open_folder(tmp_path / name, messages, suite, name):
+        with open_folder(tmp_path / name, messages, suite):
             pass

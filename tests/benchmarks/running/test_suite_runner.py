@@ -17,13 +17,19 @@ from benchmarks.__main__ import main
 from benchmarks.analysis.metrics import BIN_STARTS
 from benchmarks.commands.run import with_ratings_log
 from benchmarks.rows import read_rows
-from benchmarks.running.result_folder import ResultFolder
+from benchmarks.running.result_folder import open_results
 from benchmarks.running.run import Run
-from benchmarks.running.suite_runner import suite_runs
+from benchmarks.running.suite_runs import suite_runs
 from benchmarks.suites import HELD_OUT, LADDER, ONE, SUITES, TUNING, ZERO, Suite
 
 TINY = Suite(
-    scenarios=("Video",), agents=(ZERO, "ppo"), num_seeds=2, num_steps=4_096, num_evaluations=1, num_sessions=16
+    name="tiny",
+    scenarios=("Video",),
+    agents=(ZERO, "ppo"),
+    num_seeds=2,
+    num_steps=4_096,
+    num_evaluations=1,
+    num_sessions=16,
 )
 TIMINGS = {"wall_s", "evaluation_s", "run_s", "steps_per_s", "peak_memory_mib", "command", "date"}
 """Fields that differ between two runs with the same seed."""
@@ -34,7 +40,7 @@ def timeless(rows: list[dict]) -> list[dict]:
 
 
 def run_of(agent: str, **others) -> Run:
-    return next(run for run in suite_runs("tiny", dataclasses.replace(TINY, **others)) if run.agent == agent)
+    return next(run for run in suite_runs(dataclasses.replace(TINY, **others)) if run.agent == agent)
 
 
 def test_a_run_gives_a_row_for_each_evaluation_and_the_same_rows_again():
@@ -56,7 +62,7 @@ def test_a_run_gives_a_row_for_each_evaluation_and_the_same_rows_again():
 
 def test_evaluation_is_paired_and_moves_with_the_seed():
     agents = (ZERO, "popularity", "linucb")
-    of = {(run.agent, run.seed): run for run in suite_runs("tiny", dataclasses.replace(TINY, agents=agents))}
+    of = {(run.agent, run.seed): run for run in suite_runs(dataclasses.replace(TINY, agents=agents))}
     envs = {key: run.evaluation_env(run.agent_class) for key, run in of.items()}
     first = {key: env.reset(seed=of[key].sessions_seed)[0]["user"].tobytes() for key, env in envs.items()}
     assert len({first[agent, 0] for agent in agents}) == 1
@@ -107,11 +113,11 @@ def test_another_setting_size_or_world_is_another_run():
         dataclasses.replace(run, seed=1),
         dataclasses.replace(run, entry=dataclasses.replace(run.entry, settings={"alpha": 9.0})),
         dataclasses.replace(run, suite=dataclasses.replace(run.suite, num_steps=8_192)),
-        dataclasses.replace(run, overrides={"catalog": {"new_item_share": 0.5}}),
+        dataclasses.replace(run, suite=dataclasses.replace(run.suite, grid={"": {"catalog": {"new_item_share": 0.5}}})),
         dataclasses.replace(run, suite=dataclasses.replace(run.suite, worlds=TUNING)),
     ]
     assert len({run.digest, *(other.digest for other in others)}) == 6
-    assert dataclasses.replace(run, suite_name="other").digest == run.digest
+    assert dataclasses.replace(run, suite=dataclasses.replace(run.suite, name="other")).digest == run.digest
 
 
 def test_training_steps_are_ignored_for_agents_that_do_not_learn():
@@ -122,7 +128,7 @@ def test_training_steps_are_ignored_for_agents_that_do_not_learn():
 def test_a_committed_result_is_the_run_of_the_same_seed():
     rows = read_rows(CHECKOUT / "benchmarks" / "results" / "standard" / "results.jsonl")
     suite = dataclasses.replace(SUITES["standard"], scenarios=("Video",), agents=("linucb",), num_seeds=1)
-    (run,) = suite_runs("standard", suite)
+    (run,) = suite_runs(suite)
     (committed,) = (row for row in rows if row["run"] == run.digest)
     assert run.execute()[-1]["returns"] == committed["returns"]
 
@@ -133,18 +139,18 @@ def test_results_of_one_ratings_log_are_not_taken_for_those_of_another(tmp_path:
         path.parent.mkdir()
         path.write_text(f"user,item,rating,timestamp\n1,1,{rating},1\n")
     suite = dataclasses.replace(TINY, scenarios=("MovieLens", "Video"), agents=(ZERO,), num_seeds=1)
-    first, copy, other = (suite_runs("tiny", suite, str(path)) for path in paths)
+    first, copy, other = (suite_runs(suite, str(path)) for path in paths)
     assert first[0].digest == copy[0].digest != other[0].digest
     assert first[0].identity()["log"] != other[0].identity()["log"]
     assert first[1].digest == other[1].digest
     assert "log" not in first[1].identity()
     monkeypatch.setenv("RECSIM_DATA", str(paths[2]))
-    assert suite_runs("tiny", suite)[0].digest == other[0].digest
+    assert suite_runs(suite)[0].digest == other[0].digest
 
 
 @pytest.mark.skipif("MovieLens" not in SCENARIO_NAMES, reason="no ratings log")
 def test_rows_of_movielens_100k_need_not_name_their_log():
-    (run,) = suite_runs("tiny", dataclasses.replace(TINY, scenarios=("MovieLens",), agents=(ZERO,), num_seeds=1))
+    (run,) = suite_runs(dataclasses.replace(TINY, scenarios=("MovieLens",), agents=(ZERO,), num_seeds=1))
     assert "log" not in run.identity()
 
 
@@ -244,11 +250,11 @@ def test_finished_runs_of_the_suite_are_reused_when_an_agent_is_added(tmp_path: 
     assert main([*arguments, "--out", str(tmp_path / "committed" / "first")]) == 0
     assert "next: python -m benchmarks report" in capsys.readouterr().out
     assert main([*arguments, "--agent", "linucb", "--out", str(tmp_path / "mine")]) == 0
-    assert "1 of 2 runs are reused" in capsys.readouterr().out
+    assert "1 of 2 runs are finished already, 1 of them in other folders" in capsys.readouterr().out
     first, mine = (read_rows(tmp_path / name / "results.jsonl") for name in ("committed/first", "mine"))
     assert mine[0] == first[0]
     assert main([*arguments, "--no-reuse", "--out", str(tmp_path / "other")]) == 0
-    assert "reused" not in capsys.readouterr().out
+    assert "in other folders" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -290,8 +296,8 @@ def test_an_agent_whose_module_fails_is_refused_in_one_line(tmp_path: Path, monk
 
 def test_the_report_leaves_out_rows_of_other_versions(tmp_path: Path, capsys):
     agents = ("linucb", "random")  # the first is not in the suite, so that its present digest is unknown
-    old, new = suite_runs("smoke", dataclasses.replace(SUITES["smoke"], agents=agents, num_seeds=1))
-    with ResultFolder(tmp_path, "smoke", SUITES["smoke"], print) as folder:
+    old, new = suite_runs(dataclasses.replace(SUITES["smoke"], agents=agents, num_seeds=1))
+    with open_results(tmp_path, SUITES["smoke"], print) as folder:
         folder.add([{**row, "date": "2026-01-01", "version": "0.0.1", "run": "old"} for row in old.execute()])
         folder.add([{**row, "date": "2026-01-02"} for row in new.execute()])
     assert main(["run", "--suite", "smoke", "--only", "random", "--seeds", "1", "--out", str(tmp_path)]) == 0

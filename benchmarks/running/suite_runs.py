@@ -1,28 +1,22 @@
-"""Executes the unfinished runs of a suite in worker processes, and adds their rows to the folder."""
+"""The runs of a suite: of some or all of its scenarios, agents and seeds, and of trained agents besides."""
 
 import dataclasses
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
 from agents.agent import Learner
 from agents.registry import REGISTRY, Entry, entry_named, nearest
 from agents.saved_tensors import load_tensors, saved_by
-from benchmarks.rows import ResultsError, Row, checked
-from benchmarks.running.result_folder import ResultFolder
+from benchmarks.rows import ResultsError
 from benchmarks.running.run import Run
-from benchmarks.running.workers import Failure, run_in_processes
 from benchmarks.suites import SUITES, Suite
 from recsim_env.scenarios import SCENARIOS
 
 _SB3_MODEL, _LARGE_MODEL = "agents.reinforcement.sb3:SB3Model", "agents.large_model.agent:LargeModel"
 ZIP_WARNING = "loading a Stable-Baselines3 file can execute code; do not load files from untrusted sources"
-_LIKELY_SECONDS = {"rule": 2.0, "bandit": 5.0, "supervised": 20.0, "reference": 30.0}
-"""Seconds of a run by family, for the time left, until a run of the same agent has been measured."""
 
 
 def suite_named(name: str) -> Suite:
@@ -62,7 +56,6 @@ def selected(
 
 
 def suite_runs(
-    suite_name: str,
     suite: Suite,
     world: str | None = None,
     save_models: Path | None = None,
@@ -72,7 +65,6 @@ def suite_runs(
     """The runs of a suite, one seed after the other, so that an interrupted comparison is balanced.
 
     Args:
-        suite_name: the suite.
         suite: its agents, scenarios and sizes.
         world: fitted world or log for MovieLens.
         save_models: folder that trained agents are saved to.
@@ -82,26 +74,13 @@ def suite_runs(
     suite = dataclasses.replace(suite, agents=(*suite.agents, *models))
     entries = {agent: models[agent][0] if agent in models else suite.entry(agent) for agent in suite.agents}
     runs = []
-    for seed in range(suite.num_seeds):
-        for task, (scenario, overrides) in suite.tasks().items():
-            for agent, entry in entries.items():
-                name = f"{agent.replace(':', '.')}-{scenario}-seed{seed}.safetensors"
-                load_from = models[agent][1] if agent in models else _saved_in(load_models, name, entry)
-                runs.append(
-                    Run(
-                        suite_name=suite_name,
-                        suite=suite,
-                        agent=agent,
-                        entry=entry,
-                        task=task,
-                        scenario=scenario,
-                        overrides=overrides,
-                        seed=seed,
-                        world=world,
-                        save_to=save_models / name if save_models else None,
-                        load_from=load_from,
-                    )
-                )
+    for seed, (task, (scenario, _)) in itertools.product(range(suite.num_seeds), suite.tasks().items()):
+        for agent, entry in entries.items():
+            name = f"{agent.replace(':', '.')}-{scenario}-seed{seed}.safetensors"
+            save_to = save_models / name if save_models else None
+            load_from = models[agent][1] if agent in models else _saved_in(load_models, name, entry)
+            run = Run(suite=suite, agent=agent, entry=entry, task=task, seed=seed, world=world)
+            runs.append(dataclasses.replace(run, save_to=save_to, load_from=load_from))
     return runs
 
 
@@ -140,40 +119,3 @@ def model_entries(files: Iterable[Path], own_agents: Sequence[str] = ()) -> dict
             raise ResultsError(f"--model {file}: was written by {path}; add --agent {path} if you trust that module")
         models[file.stem] = Entry(path=path, family="own", settings=settings), file
     return models
-
-
-def run_suite(
-    folder: ResultFolder,
-    todo: list[Run],
-    costs: "Costs",
-    origin: dict[str, Any],
-    num_workers: int,
-    num_threads: int = 1,
-) -> Iterator[tuple[Run, list[Row]]]:
-    """Execute runs, the longest of each seed first, and add their rows to the folder; yields each with its rows."""
-    ordered = sorted(todo, key=lambda run: (run.seed, -costs.of(run)))
-    for run, result in run_in_processes(ordered, Run.execute, num_workers, num_threads):
-        rows = [run.failed(result.reason, result.traceback)] if isinstance(result, Failure) else result
-        rows = [checked({**row, **origin}) for row in rows]
-        folder.add(rows)
-        yield run, rows
-
-
-class Costs:
-    """Expected seconds of runs, for a progress bar that shows the time left."""
-
-    def __init__(self, runs: Iterable[Run], rows: Iterable[Row] = ()) -> None:
-        self._likely = {run.agent: _LIKELY_SECONDS.get(run.entry.family, 60.0) for run in runs}
-        self._measured: dict[str, list[float]] = defaultdict(list)
-        for row in rows:
-            self.update(row)
-
-    def update(self, row: Row) -> None:
-        """Take a final row into account."""
-        if seconds := row.get("run_s"):
-            self._measured[row["agent"]].append(seconds)
-
-    def of(self, run: Run) -> float:
-        """Seconds."""
-        measured = self._measured.get(run.agent)
-        return float(np.median(measured)) if measured else self._likely.get(run.agent, 60.0)
