@@ -10,7 +10,7 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -58,9 +58,13 @@ def unknown_name(name: str, known: Iterable[str]) -> str:
 class Checked:
     """Base class of configurations: validates each field against the range in its definition."""
 
+    _error_prefix: ClassVar[str | None] = None
+    """Precedes the name of a field in errors; by default the name of the class and a dot."""
+
     def __post_init__(self) -> None:
+        prefix = f"{type(self).__name__}." if self._error_prefix is None else self._error_prefix
         for spec in dataclasses.fields(self):  # type: ignore[arg-type]
-            name, value, limits = f"{type(self).__name__}.{spec.name}", getattr(self, spec.name), spec.metadata
+            name, value, limits = f"{prefix}{spec.name}", getattr(self, spec.name), spec.metadata
             if limits.get("kind") is bool and not isinstance(value, bool):
                 raise ValueError(f"{name}={value!r}: must be True or False")
             if value not in limits.get("allowed", (value,)):
@@ -263,6 +267,8 @@ class RewardConfig(Checked):
 @dataclass(frozen=True, kw_only=True)
 class SessionConfig(Checked):
     """Sizes of a session, a slate and an observation."""
+
+    _error_prefix = ""  # the fields are arguments of `gymnasium.make`, too
 
     session_length: int = count(50, 2, MAX_SESSION_LENGTH)
     """Steps after which a session is truncated."""

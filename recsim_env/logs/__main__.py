@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from recsim_env.atomic_file import printable
+from recsim_env.config import check_number, unknown_name
 from recsim_env.logs.fidelity import compare, log_statistics, table
 from recsim_env.logs.fitted_world import FittedWorld
 from recsim_env.logs.fitting import fit_ratings
 from recsim_env.logs.population_statistics import save_statistics, statistics_of
-from recsim_env.logs.reading import WHERE_TO_GET_DATA, RatingsLog, read_log
+from recsim_env.logs.reading import WHERE_TO_GET_DATA, read_log
 from recsim_env.timed_line import timed_line
 
 _LOG_HELP = (
@@ -32,13 +33,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog=f"{WHERE_TO_GET_DATA[0].upper()}{WHERE_TO_GET_DATA[1:]}.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    log = argparse.ArgumentParser(add_help=False)
+    log.add_argument("log", metavar="PATH", type=Path, help=_LOG_HELP)
+    log.add_argument("--items", type=Path, help=_ITEMS_HELP)
+    log.add_argument("--seed", type=int, default=0, help="seed of all draws (default 0)")
 
-    fit = commands.add_parser("fit", help="fit a world to a log", description="Fit a world to a ratings log.")
-    fit.add_argument("log", metavar="PATH", type=Path, help=_LOG_HELP)
-    fit.add_argument("--items", type=Path, help=_ITEMS_HELP)
+    fit = commands.add_parser(
+        "fit", parents=[log], help="fit a world to a log", description="Fit a world to a ratings log."
+    )
     fit.add_argument("--out", type=Path, required=True, metavar="WORLD.npz", help="file to write")
     fit.add_argument("--num-factors", type=int, default=16, help="interest factors, 1 to 256 (default 16)")
-    fit.add_argument("--seed", type=int, default=0, help="seed of the hold-out and of all draws (default 0)")
     fit.set_defaults(run=_fit)
 
     statistics = commands.add_parser(
@@ -52,17 +56,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     check = commands.add_parser(
         "check",
+        parents=[log],
         help="compare a log with simulated ratings of the same pairs of user and item",
         description="Simulate a rating for each pair of the log and compare statistics. The exit code is 1 if a "
         "difference exceeds its tolerance, which is the noise between two halves of the users of MovieLens-100K "
         "(larger for a log of fewer users).",
     )
-    check.add_argument("log", metavar="PATH", type=Path, help=_LOG_HELP)
     check.add_argument("world", metavar="WORLD.npz", type=Path, help="the world fitted to the log")
-    check.add_argument("--items", type=Path, help=_ITEMS_HELP)
-    check.add_argument("--seed", type=int, default=0, help="seed of the simulated ratings (default 0)")
     check.set_defaults(run=_check)
 
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in commands.choices:
+        parser.error(f"command {arguments[0]!r}: {unknown_name(arguments[0], commands.choices)}")
     options = parser.parse_args(arguments)
     try:
         return options.run(options)
@@ -81,10 +86,9 @@ def _fit(options: argparse.Namespace) -> int:
         world = fit_ratings(log, num_factors=options.num_factors, seed=options.seed)
     seconds = time.perf_counter() - started
     world.save(options.out)
-    errors = world.fit_facts["held_out_rmse"]
     print(f"fitted {world.fit_facts['num_factors']} factors in {seconds:.1f} s, seed {options.seed}")
     print("RMSE on 10% held-out ratings:")
-    for name, error in errors.items():
+    for name, error in world.fit_facts["held_out_rmse"].items():
         print(f"  {name.replace('_', ' '):<15}{error:.4f}")
     print(f"wrote {printable(options.out)}")
     return 0
@@ -101,49 +105,38 @@ def _statistics(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    if options.seed < 0:
-        raise ValueError(f"seed={options.seed}: must be an integer, 0 or more")
+    check_number("seed", options.seed, 0, 2**63 - 1, int)
     world = FittedWorld.load(options.world)
     log = read_log(options.log, options.items)
-    users, items = _indices_in(log, world, options)
+    users = _indices_in_world("user", log.user_ids, world.user_ids, options)[log.users]
+    items = _indices_in_world("item", log.item_ids, world.item_ids, options)[log.items]
     simulated = world.rate(users, items, np.random.default_rng(options.seed))
     # With one topic, as without genres, all cosines are 1.
     topics = world.item_topics if world.item_topics.shape[1] > 1 else None
-    comparisons = compare(
-        log_statistics(users, items, log.ratings, topics), log_statistics(users, items, simulated, topics)
-    )
+    real, other = (log_statistics(users, items, ratings, topics) for ratings in (log.ratings, simulated))
+    comparisons = compare(real, other)
     print(f"{printable(log.source)}: simulated ratings of the {len(users):,} pairs of the log, seed {options.seed}")
     print(table(comparisons))
     return 0 if all(each.is_close for each in comparisons) else 1
 
 
-def _indices_in(log: RatingsLog, world: FittedWorld, options: argparse.Namespace) -> list[np.ndarray]:
-    """The log's users and items as indices into those of the world."""
-    columns = []
-    for name, log_ids, world_ids, indices in (
-        ("user", log.user_ids, world.user_ids, log.users),
-        ("item", log.item_ids, world.item_ids, log.items),
-    ):
-        index_of = {key: index for index, key in enumerate(world_ids.tolist())}
-        missing = [key for key in log_ids.tolist() if key not in index_of]
-        if missing:
-            raise ValueError(f"{options.world}: has no {name} {missing[0]!r} of {options.log}; fit it to this log")
-        columns.append(np.array([index_of[key] for key in log_ids.tolist()])[indices])
-    return columns
+def _indices_in_world(name: str, log_ids: np.ndarray, world_ids: np.ndarray, options: argparse.Namespace) -> np.ndarray:
+    """The indices in the world of the users, or the items, of the log."""
+    missing = np.setdiff1d(log_ids, world_ids)
+    if len(missing):
+        raise ValueError(f"{options.world}: has no {name} {str(missing[0])!r} of {options.log}; fit it to this log")
+    order = np.argsort(world_ids)
+    return order[np.searchsorted(world_ids, log_ids, sorter=order)]
 
 
 def _check_writable(out: Path, suffix: str) -> None:
     """Reject a path that cannot be written before the work starts; the suffix protects logs from being overwritten."""
     if "\0" in str(out):
         raise ValueError(f"--out={str(out)!r}: must not contain a null character")
-    if out.suffix != suffix:
-        raise ValueError(f"{out}: the file name must end in {suffix}")
-    if out.is_dir():
-        raise ValueError(f"{out}: is a folder, must be a file")
-    if not out.parent.is_dir():
-        raise ValueError(f"{out}: cannot be written, the folder {out.parent} does not exist")
+    if out.suffix != suffix or out.is_dir():
+        raise ValueError(f"{out}: must be a file, and its name must end in {suffix}")
     if not os.access(out.parent, os.W_OK):
-        raise ValueError(f"{out}: cannot be written, no permission to write in {out.parent}")
+        raise ValueError(f"{out}: cannot be written, {out.parent} is not a folder with permission to write")
 
 
 if __name__ == "__main__":

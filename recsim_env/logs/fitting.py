@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from recsim_env.config import check_number
 from recsim_env.logs.factorization import Ratings, fit_factors, held_out_errors
 from recsim_env.logs.fitted_world import FORMAT_VERSION, FittedWorld
 from recsim_env.logs.ordinal_posterior import draw_ordinal_model
-from recsim_env.logs.reading import WHERE_TO_GET_DATA, RatingsLog, find_log, fingerprint, read_log
+from recsim_env.logs.reading import WHERE_TO_GET_DATA, RatingsLog, existing_log, find_log, fingerprint, read_log
 from recsim_env.timed_line import timed_line
 
 FIT_VERSION = 1
@@ -51,10 +52,8 @@ def fit_ratings(log: RatingsLog, *, num_factors: int = 16, seed: int = 0) -> Fit
     Raises:
         ValueError: an argument is out of its range.
     """
-    if not 1 <= num_factors <= 256:
-        raise ValueError(f"num_factors={num_factors}: must be a whole number in [1, 256]")
-    if seed < 0:
-        raise ValueError(f"seed={seed}: must be a whole number, 0 or more")
+    check_number("num_factors", num_factors, 1, 256, int)
+    check_number("seed", seed, 0, 2**63 - 1, int)
     num_users, num_items = len(log.user_ids), len(log.item_ids)
     num_factors = min(num_factors, num_users - 1, num_items - 1)
     num_item_ratings = np.bincount(log.items, minlength=num_items)
@@ -107,7 +106,7 @@ def load_or_fit(path: Path | str | None = None, *, num_factors: int = 16, seed: 
             setting = os.environ.get("RECSIM_DATA")
             reason = f"RECSIM_DATA={setting} contains no ratings log" if setting else "no ratings log found"
             raise FileNotFoundError(f"{reason}: {WHERE_TO_GET_DATA}")
-    path = Path(path)
+    path = existing_log(path)
     if path.suffix == ".npz":
         return FittedWorld.load(path)
     settings = f"{FORMAT_VERSION} {FIT_VERSION} {num_factors} {seed} {path.resolve().name}"

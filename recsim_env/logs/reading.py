@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from recsim_env.atomic_file import printable
 from recsim_env.logs.delimited_text import Rows, finite_number, read_csv, read_delimited
 
 WHERE_TO_GET_DATA = (
@@ -83,6 +84,13 @@ def find_log() -> Path | None:
     return next((path for path in paths if (path / "u.data").is_file() or path.is_file()), None)
 
 
+def existing_log(path: Path | str) -> Path:
+    """`path`; `FileNotFoundError` if there is no such file or folder."""
+    if not Path(path).exists():
+        raise FileNotFoundError(f"{printable(path)}: no such file or folder; {WHERE_TO_GET_DATA}")
+    return Path(path)
+
+
 def read_log(path: Path | str, items_path: Path | str | None = None) -> RatingsLog:
     """Read and check a ratings log.
 
@@ -96,17 +104,15 @@ def read_log(path: Path | str, items_path: Path | str | None = None) -> RatingsL
         FileNotFoundError: there is no such file or folder.
         ValueError: invalid content; one line that names the file, the line and the rule.
     """
-    path = Path(path)
+    path = existing_log(path)
     if path.is_dir():
         if items_path is not None:
             raise ValueError(f"{items_path}: the MovieLens folder describes its items; omit this file")
         return _read_movielens(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file or folder; {WHERE_TO_GET_DATA}")
     items = _Descriptions()
     if items_path is not None:
         if not Path(items_path).is_file():
-            raise FileNotFoundError(f"{items_path}: no such file; expected a CSV with a column item")
+            raise FileNotFoundError(f"{printable(items_path)}: no such file; expected a CSV with a column item")
         items = _read_items(Path(items_path))
     log = _assemble(path, read_csv(path, COLUMNS), items, _Descriptions(), source=path.resolve().name)
     if items_path is not None and not items.titles.keys() & log.item_ids.tolist():

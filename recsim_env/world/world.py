@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from recsim_env.config import Scenario, check_number
+from recsim_env.config import Scenario, check_number, unknown_name
 from recsim_env.logs import WHERE_TO_GET_DATA, find_log, load_or_fit
 from recsim_env.logs.population_statistics import draw_items, draw_users, load_statistics
 from recsim_env.simulation.custom_user_model import DEFAULT_USER_MODEL, UserModel
@@ -87,7 +87,7 @@ def build_world(
     """
     for name, value in (("split", split), ("user_split", split if user_split is None else user_split)):
         if value not in SPLITS:
-            raise ValueError(f"{name}={value!r}: must be one of {', '.join(SPLITS)}")
+            raise ValueError(f"{name}={value!r}: {unknown_name(value, SPLITS)}")
     check_number("catalog_seed", catalog_seed, 0, 2**63 - 1, int)
     if world_path is not None and scenario.source != "ratings_log":
         raise ValueError(f"world={world_path!r}: {scenario.name} does not use a ratings log; omit it")

@@ -367,6 +367,12 @@ def test_bad_input_ends_in_one_clear_line_and_exit_code_two(
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_a_misspelt_command_is_refused_with_the_near_name(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["fitt", "log.csv"])
+    assert "command 'fitt': unknown; did you mean 'fit'?" in capsys.readouterr().err
+
+
 def test_a_log_of_other_users_is_refused_by_check(
     tmp_path: Path, made_csv: Path, made_world: FittedWorld, capsys: pytest.CaptureFixture[str]
 ) -> None:

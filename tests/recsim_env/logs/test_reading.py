@@ -207,8 +207,9 @@ def test_the_log_is_searched_where_the_environment_says(tmp_path: Path, monkeypa
     monkeypatch.chdir(work)
     monkeypatch.delenv("RECSIM_DATA", raising=False)
     assert find_log() is None
-    with pytest.raises(FileNotFoundError, match=r"https://grouplens\.org/datasets/movielens/100k"):
-        load_or_fit(None)
+    for path in (None, "absent.csv", "a\0b"):
+        with pytest.raises(FileNotFoundError, match=r"^[^\0\n]*https://grouplens\.org/datasets/movielens/100k"):
+            load_or_fit(path)
     (tmp_path / "shared" / "data").mkdir(parents=True)
     folder = write_movielens(tmp_path / "shared" / "data" / "ml-100k")
     found = find_log()

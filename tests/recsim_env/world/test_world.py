@@ -270,5 +270,5 @@ def test_users_of_one_part_can_be_combined_with_items_of_another(scenario):
     np.testing.assert_array_equal(mixed.users.interests, train.users.interests)
     np.testing.assert_array_equal(mixed.items.features, test.items.features)
     assert build_world(scenario, 4, "test", user_split="test") is test
-    with pytest.raises(ValueError, match="user_split='people': must be one of all, train, test"):
+    with pytest.raises(ValueError, match="user_split='people': unknown; must be one of all, train, test"):
         build_world(scenario, 4, "test", user_split="people")
