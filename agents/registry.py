@@ -1,15 +1,14 @@
 """Every agent by name: its class, its settings and its family; `make`, `load` and `names`."""
 
-import difflib
 import importlib
 import inspect
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agents.agent import Agent, Env, Learner
+from agents.agent import Agent, Env
 from agents.saved_tensors import saved_by
+from recsim_env.config import unknown_name
 
 FAMILIES = {
     "reference": "baseline or privileged reference",
@@ -60,23 +59,17 @@ class Entry:
             raise UnknownAgentError(f"agent {self.path!r}: is not a class that extends agents.agent.Agent")
         return found
 
-    @property
-    def is_learner(self) -> bool:
-        return issubclass(self.agent_class(), Learner)
+
+def _entry(family: str, path: str, *, num_envs: int | None = None, **settings: Any) -> Entry:
+    return Entry(path=f"agents.{path}", family=family, num_envs=num_envs, settings=settings)
 
 
-def _of_library(algorithm: str, num_envs: int | None = None, **settings: Any) -> Entry:
-    path, settings = "agents.reinforcement.sb3:SB3Learner", {"algorithm": algorithm, **settings}
-    return Entry(path=path, family="library", settings=settings, num_envs=num_envs)
-
-
-def _of_wolpertinger(algorithm: str, **settings: Any) -> Entry:
-    path = "agents.reinforcement.wolpertinger:Wolpertinger"
-    return Entry(path=path, family="library", settings={"algorithm": algorithm, **settings})
+def _of_library(algorithm: str, **settings: Any) -> Entry:
+    return _entry("library", "reinforcement.sb3:SB3Learner", algorithm=algorithm, **settings)
 
 
 def _of_log(path: str) -> Entry:
-    return Entry(path=path, family="supervised", reads_evaluation_catalog=True)
+    return Entry(path=f"agents.supervised.{path}", family="supervised", reads_evaluation_catalog=True)
 
 
 def _of_large_model(family: str, **settings: Any) -> Entry:
@@ -84,12 +77,8 @@ def _of_large_model(family: str, **settings: Any) -> Entry:
     epochs = {"supervised": {"num_epochs": 6}, "distillation": {"num_epochs": 6}}
     reinforcement = {"num_epochs": 4, "learning_rate": 1e-3}
     small = {"batch_sessions": 4, "warm_up_updates": 20}
-    return Entry(
-        path="agents.large_model.agent:LargeModel",
-        family=family,
-        num_envs=32,
-        settings={**small, "stage_overrides": {**epochs, "reinforcement": reinforcement}, **settings},
-    )
+    overrides = {"stage_overrides": {**epochs, "reinforcement": reinforcement}}
+    return _entry(family, "large_model.agent:LargeModel", num_envs=32, **small, **overrides, **settings)
 
 
 PPO_SETTINGS: dict[str, Any] = {
@@ -125,20 +114,20 @@ _TD3: dict[str, Any] = {**_NEAREST, "action_noise": 0.3}
 _SB3_DEFAULTS = {"policy": "MultiInputPolicy", "reward_scale": 1.0, "has_fixed_horizon": False}
 
 REGISTRY: dict[str, Entry] = {
-    "random": Entry(path="agents.rules.random_agent:RandomAgent", family="reference"),
-    "popularity": Entry(path="agents.rules.popularity:PopularityAgent", family="rule"),
-    "content-match": Entry(path="agents.rules.content_match:ContentMatch", family="rule"),
-    "linucb": Entry(path="agents.bandits.linucb:LinUCB", family="bandit"),
-    "thompson": Entry(path="agents.bandits.thompson:LinearThompson", family="bandit"),
-    "eb-linucb": Entry(path="agents.bandits.empirical_bayes:EmpiricalBayesLinUCB", family="bandit"),
-    "eb-thompson": Entry(path="agents.bandits.empirical_bayes:EmpiricalBayesThompson", family="bandit"),
-    "neural-linear": Entry(path="agents.bandits.neural_linear:NeuralLinear", family="bandit"),
-    "item-knn": _of_log("agents.supervised.item_knn:ItemKNN"),
-    "matrix-factorization": _of_log("agents.supervised.matrix_factorization:MatrixFactorization"),
-    "sequence-model": Entry(path="agents.supervised.sequence_model:SequenceModel", family="supervised"),
-    "pqn": Entry(path="agents.reinforcement.pqn:PQN", family="reinforcement"),
-    "slateq": Entry(path="agents.reinforcement.slate_q:SlateQ", family="reinforcement"),
-    "reinforce": Entry(path="agents.reinforcement.reinforce_top_k:ReinforceTopK", family="reinforcement"),
+    "random": _entry("reference", "rules.random_agent:RandomAgent"),
+    "popularity": _entry("rule", "rules.popularity:PopularityAgent"),
+    "content-match": _entry("rule", "rules.content_match:ContentMatch"),
+    "linucb": _entry("bandit", "bandits.linucb:LinUCB"),
+    "thompson": _entry("bandit", "bandits.thompson:LinearThompson"),
+    "eb-linucb": _entry("bandit", "bandits.empirical_bayes:EmpiricalBayesLinUCB"),
+    "eb-thompson": _entry("bandit", "bandits.empirical_bayes:EmpiricalBayesThompson"),
+    "neural-linear": _entry("bandit", "bandits.neural_linear:NeuralLinear"),
+    "item-knn": _of_log("item_knn:ItemKNN"),
+    "matrix-factorization": _of_log("matrix_factorization:MatrixFactorization"),
+    "sequence-model": _entry("supervised", "supervised.sequence_model:SequenceModel"),
+    "pqn": _entry("reinforcement", "reinforcement.pqn:PQN"),
+    "slateq": _entry("reinforcement", "reinforcement.slate_q:SlateQ"),
+    "reinforce": _entry("reinforcement", "reinforcement.reinforce_top_k:ReinforceTopK"),
     "large-model": _of_large_model("reinforcement", supervised_share=0.3),
     "large-model-distilled": _of_large_model("reinforcement", supervised_share=0.2, distillation_share=0.6),
     "large-model-supervised": _of_large_model("supervised", supervised_share=1.0, ranking="supervised"),
@@ -160,8 +149,8 @@ REGISTRY: dict[str, Entry] = {
     "sac": _of_library("SAC", **_SAC),
     "td3": _of_library("TD3", **_TD3),
     "ddpg": _of_library("DDPG", **_NEAREST, action_noise=0.2),
-    "wolpertinger-sac": _of_wolpertinger("SAC", **_SAC, num_neighbours=20),
-    "wolpertinger-td3": _of_wolpertinger("TD3", **_TD3, num_neighbours=5),
+    "wolpertinger-sac": _entry("library", "reinforcement.wolpertinger:Wolpertinger", algorithm="SAC", **_SAC, num_neighbours=20),
+    "wolpertinger-td3": _entry("library", "reinforcement.wolpertinger:Wolpertinger", algorithm="TD3", **_TD3, num_neighbours=5),
     "trpo": _of_library(
         "TRPO",
         num_envs=16,
@@ -176,20 +165,12 @@ REGISTRY: dict[str, Entry] = {
     "recurrent-ppo": _of_library("RecurrentPPO", **{**_PPO, "n_epochs": 5}),  # its epochs take five times as long
     "maskable-ppo": _of_library("MaskablePPO", **_PPO),
     "qr-dqn": _of_library("QRDQN", **_DQN, policy_kwargs={"n_quantiles": 25}),  # 200 take 15 times as long
-    "history-blind": Entry(path="agents.references.lookahead:HistoryBlindPolicy", family="reference"),
-    "bayes-filter": Entry(
-        path="agents.references.bayes_filter:BayesFilter", family="reference", settings={"num_threads": 1}
-    ),
-    "bayes-filter-observed": Entry(
-        path="agents.references.bayes_filter_observed:BayesFilterObserved",
-        family="reference",
-        settings={"num_threads": 1},
-    ),
-    "myopic-oracle": Entry(path="agents.references.myopic_oracle:MyopicOracle", family="reference"),
-    "lookahead-oracle": Entry(path="agents.references.lookahead:LookaheadOracle", family="reference"),
-    "planning-oracle": Entry(
-        path="agents.references.planning_oracle:PlanningOracle", family="reference", settings={"num_threads": 1}
-    ),
+    "history-blind": _entry("reference", "references.lookahead:HistoryBlindPolicy"),
+    "bayes-filter": _entry("reference", "references.bayes_filter:BayesFilter", num_threads=1),
+    "bayes-filter-observed": _entry("reference", "references.bayes_filter_observed:BayesFilterObserved", num_threads=1),
+    "myopic-oracle": _entry("reference", "references.myopic_oracle:MyopicOracle"),
+    "lookahead-oracle": _entry("reference", "references.lookahead:LookaheadOracle"),
+    "planning-oracle": _entry("reference", "references.planning_oracle:PlanningOracle", num_threads=1),
 }
 """Every agent by its name."""
 
@@ -222,10 +203,9 @@ def load(path: Path | str, env: Env | str | None = None, **settings: Any) -> Age
         ValueError: the file is missing or damaged.
     """
     written_by = saved_by(Path(path))
-    for entry in REGISTRY.values():
-        if entry.path == written_by:
-            return entry.agent_class().load(path, env, **settings)
-    raise UnknownAgentError(f"{path}: was written by {written_by!r}, which is no agent of the registry")
+    if written_by not in [entry.path for entry in REGISTRY.values()]:
+        raise UnknownAgentError(f"{path}: was written by {written_by!r}, which is no agent of the registry")
+    return entry_named(written_by).agent_class().load(path, env, **settings)
 
 
 def entry_named(name: str) -> Entry:
@@ -234,23 +214,18 @@ def entry_named(name: str) -> Entry:
     Raises:
         UnknownAgentError: there is none; the message has the nearest names.
     """
+    if not isinstance(name, str):
+        raise UnknownAgentError(f"agent {name!r}: must be a name, such as 'pqn', or 'package.module:Class'")
     prefix, is_path, rest = name.partition(":")
     if prefix == "sb3" and is_path:
         settings = {**_SB3_DEFAULTS, "algorithm": rest}
         entry = Entry(path="agents.reinforcement.sb3:SB3Learner", family="own", settings=settings, num_envs=8)
         algorithms = entry.agent_class().algorithms  # type: ignore[attr-defined]
         if rest not in algorithms:
-            raise UnknownAgentError(f"agent {name!r}: unknown{nearest(name, [f'sb3:{each}' for each in algorithms])}")
+            raise UnknownAgentError(f"agent {name!r}: {unknown_name(name, [f'sb3:{each}' for each in algorithms])}")
         return entry
     if is_path:
         return Entry(path=name, family="own")
     if name not in REGISTRY:
-        raise UnknownAgentError(f"agent {name!r}: unknown{nearest(name, REGISTRY)}; or give package.module:Class")
+        raise UnknownAgentError(f"agent {name!r}: {unknown_name(name, REGISTRY)}; or package.module:Class")
     return REGISTRY[name]
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """What to say of the names that look like one that is unknown, in capitals or not."""
-    by_letters = {each.casefold(): each for each in known}
-    close = [by_letters[each] for each in difflib.get_close_matches(name.casefold(), by_letters, n=3, cutoff=0.4)]
-    return f"; did you mean {' or '.join(close)}?" if close else f"; must be one of {', '.join(by_letters.values())}"

@@ -11,14 +11,14 @@ features.
 import math
 import os
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numba import njit
 
-from agents.agent import Agent, Env, NotFittedError, Observations
+from agents.agent import Agent, NotFittedError, Observations
 from agents.references.lookahead import LookaheadOracle, first_sessions, lookahead
 from agents.references.value_weights import ModelBasedReference, ValueWeights
+from recsim_env.config import count, flag
 from recsim_env.simulation.batch_threads import BatchThreads
 from recsim_env.simulation.observation import CONTEXT, FEEDBACK
 from recsim_env.simulation.random_streams import Purpose, combine, normal, stream, uniform_in
@@ -238,44 +238,20 @@ class Belief:
     step: int = 0
 
 
-@dataclass(frozen=True)
-class _History:
-    """Histories of N sessions, most recent row first."""
-
-    items: np.ndarray
-    """[N, H] int64: places in `Belief.items`."""
-    feedback: np.ndarray
-    """[N, H, 5] float64, as `update_particle` takes it."""
-    is_used: np.ndarray
-    """[N, H] bool."""
-
-
+@dataclass(kw_only=True, eq=False, repr=False)
 class BayesFilter(ModelBasedReference):
     """Shows the candidate with the highest mean lookahead score over a belief about the user.
 
     It knows the items and the user model; of the user it observes what agents observe. The value weights are those of
     the lookahead oracle.
-
-    Args:
-        env: the env to tune and act in.
-        num_particles: particles B of each session.
-        num_threads: threads that share the scoring; 0 takes one for each core. It changes no result.
-        reads_history: False for a belief from the profile alone, in each step.
-        settings: further arguments of `ModelBasedReference`.
     """
 
-    def __init__(
-        self,
-        env: Env | str | None = None,
-        *,
-        num_particles: int = 512,
-        num_threads: int = 0,
-        reads_history: bool = True,
-        **settings: Any,
-    ) -> None:
-        super().__init__(env, **settings)
-        self.num_particles, self.num_threads = num_particles, num_threads or os.cpu_count() or 1
-        self.reads_history = reads_history
+    num_particles: int = count(512, 1, 1_000_000)
+    """Particles B of each session."""
+    num_threads: int = count(0, 0, 4_096)
+    """Threads that share the scoring; 0 takes one for each core. It changes no result."""
+    reads_history: bool = flag(True)
+    """False for a belief from the profile alone, in each step."""
 
     def with_weights(self, value_weights: ValueWeights) -> Agent:
         return LookaheadOracle(value_weights=value_weights)
@@ -313,15 +289,15 @@ class BayesFilter(ModelBasedReference):
         self, observations: Observations, state: Belief, episode_start: np.ndarray, deterministic: bool
     ) -> np.ndarray:
         times, num_sessions = observations["time"], len(episode_start)
-        history = self._history(observations)
+        items, feedback, is_used = self._history(observations)
         is_first = episode_start if self.reads_history else np.ones_like(episode_start)
         observed_moods = observations["user"][:, self.layout.num_profile_features + len(CONTEXT) :]
         moods = np.full(num_sessions, -1)
         if observed_moods.shape[1]:
             moods = np.where(observed_moods.any(1), observed_moods.argmax(1), -1)
-        self._update(state, history, 0, moods, ~is_first & history.is_used[:, 0], has_stayed=True)
+        self._update(state, items[:, 0], feedback[:, 0], moods, ~is_first & is_used[:, 0], has_stayed=True)
         if is_first.any():
-            self._start_sessions(state, observations, history, is_first)
+            self._start_sessions(state, observations, items, feedback, is_first[:, None] & is_used, is_first)
         candidates = self.item_places(observations["candidate_items"], times)
         scores, mean_scores = np.zeros(candidates.shape), self.env.simulator.adapted(_scores)
 
@@ -329,11 +305,13 @@ class BayesFilter(ModelBasedReference):
             belief, model = (state.particles[part], state.weights[part]), (state.items, state.parameters)
             mean_scores(*belief, candidates[part], *model, self.value_weights.as_array(), scores[part])
 
-        with BatchThreads(num_sessions, self.num_threads) as threads:
+        with BatchThreads(num_sessions, self.num_threads or os.cpu_count() or 1) as threads:
             threads.run(score)
         return self.top_candidates(scores, candidates != NO_ITEM)
 
-    def _history(self, observations: Observations) -> _History:
+    def _history(self, observations: Observations) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Histories, most recent row first: places [N, H] in `Belief.items`, feedback [N, H, 5] as `update_particle`
+        takes it, and [N, H] bool: whether the row is in use."""
         ids = observations["history_items"]
         rows = observations["history_feedback"].reshape(*ids.shape, len(FEEDBACK)).astype(np.float64)
         if not self.reads_history:
@@ -341,10 +319,16 @@ class BayesFilter(ModelBasedReference):
         feedback = rows[:, :, 2:]
         feedback[:, :, 2] = np.rint(5.0 * feedback[:, :, 2])
         items = self.item_places(ids, observations["time"] - 1 - np.arange(ids.shape[1]))
-        return _History(items, feedback, rows[:, :, 0] > 0)
+        return items, feedback, rows[:, :, 0] > 0
 
     def _start_sessions(
-        self, state: Belief, observations: Observations, history: _History, is_first: np.ndarray
+        self,
+        state: Belief,
+        observations: Observations,
+        items: np.ndarray,
+        feedback: np.ndarray,
+        is_new: np.ndarray,
+        is_first: np.ndarray,
     ) -> None:
         """Draw particles of new sessions from the prior, and update them by the logged histories of warm users."""
         profiles = observations["user"][is_first, : self.layout.num_profile_features]
@@ -355,22 +339,27 @@ class BayesFilter(ModelBasedReference):
         state.weights[is_first] = 1.0 / self.num_particles
         times = observations["time"][:, 0]
         unobserved = np.full(len(is_first), -1)
-        for back in range(history.is_used.shape[1] - 1, -1, -1):
-            is_new = is_first & history.is_used[:, back]
-            if is_new.any():
-                state.particles["start_step"][is_new] = (times[is_new] - back - 1)[:, None]
-                state.particles["step"][is_new] = 0
-                # Users do not leave within a log: patience spent in it is no evidence.
-                self._update(state, history, back, unobserved, is_new, has_stayed=False)
+        for back in np.flatnonzero(is_new.any(0))[::-1]:
+            lanes = is_new[:, back]
+            state.particles["start_step"][lanes] = (times[lanes] - back - 1)[:, None]
+            state.particles["step"][lanes] = 0
+            # Users do not leave within a log: patience spent in it is no evidence.
+            self._update(state, items[:, back], feedback[:, back], unobserved, lanes, has_stayed=False)
         self.env.simulator.adapted(_start_visits)(state.particles, state.users, times, is_first, state.parameters)
 
     def _update(
-        self, state: Belief, history: _History, row: int, moods: np.ndarray, is_new: np.ndarray, has_stayed: bool
+        self,
+        state: Belief,
+        items: np.ndarray,
+        feedback: np.ndarray,
+        moods: np.ndarray,
+        is_new: np.ndarray,
+        has_stayed: bool,
     ) -> None:
         """Update the sessions `is_new` by one row of their histories."""
         if is_new.any():
             state.step += 1
-            evidence = history.items[:, row], history.feedback[:, row], moods, is_new, has_stayed
+            evidence = items, feedback, moods, is_new, has_stayed
             scratch = as_records(np.zeros(self.num_particles, state.particles.dtype))
             model = scratch, state.items, state.parameters
             update = self.env.simulator.adapted(_filter)

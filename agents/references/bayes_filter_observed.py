@@ -6,33 +6,31 @@ other agents is what they could still gain. It looks one step ahead, so an agent
 Shape legend: N sessions, M candidates, I items, A refreshes of the item statistics.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from agents.agent import Env
 from agents.references.bayes_filter import BayesFilter
 from agents.references.item_estimator import ItemEstimator
+from recsim_env.config import count
 from recsim_env.envs.vector import RecommenderVectorEnv
 from recsim_env.simulation.observation import MAX_AGE, REFRESH_AT
 from recsim_env.simulation.records import NO_ITEM
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class BayesFilterObserved(BayesFilter):
-    """The Bayes filter with items that are estimated from content, age and statistics.
+    """The Bayes filter with items that are estimated from content, age and statistics."""
 
-    Args:
-        env: the env to tune and act in.
-        num_catalogs: catalogues that `ItemEstimator` is trained on.
-        num_epochs: epochs of its training, at most.
-        settings: further arguments of `BayesFilter`.
-    """
+    num_catalogs: int = count(8, 1, 10_000)
+    """Catalogues that `ItemEstimator` is trained on."""
+    num_epochs: int = count(12, 1, 10_000)
+    """Epochs of its training, at most."""
 
-    def __init__(
-        self, env: Env | str | None = None, *, num_catalogs: int = 8, num_epochs: int = 12, **settings: Any
-    ) -> None:
-        super().__init__(env, **settings)
-        self.estimator = ItemEstimator(num_catalogs=num_catalogs, num_epochs=num_epochs)
+    def __post_init__(self, env: Any) -> None:
+        super().__post_init__(env)
+        self.estimator = ItemEstimator(num_catalogs=self.num_catalogs, num_epochs=self.num_epochs)
 
     def tune(self, env: RecommenderVectorEnv) -> None:
         super().tune(env)

@@ -7,10 +7,12 @@ Shape legend: I items of a catalogue, A refreshes of the statistics, L latent at
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.lib.recfunctions import structured_to_unstructured, unstructured_to_structured
 from torch import nn
 from torch.nn.functional import mse_loss, silu
 
@@ -64,20 +66,19 @@ def _error(network: _Network, content: ItemContent, items: torch.Tensor, truth: 
     return float(mse_loss(estimates, network.standardised(truth[items])))
 
 
+@dataclass(kw_only=True)
 class ItemEstimator:
-    """Estimates latent attributes of items from content, age and statistics.
+    """Estimates latent attributes of items from content, age and statistics."""
 
-    Args:
-        num_catalogs: catalogues to train on.
-        num_epochs: epochs, at most; in each, an item's statistics are those of a random age. The epoch with the least
-            error on held-out items is kept: catalogues of one ratings log share their items, which invites overfitting.
-        learning_rate: of AdamW at the start; it falls linearly to 0.
-    """
-
-    def __init__(self, *, num_catalogs: int = 8, num_epochs: int = 12, learning_rate: float = 2e-3) -> None:
-        self.num_catalogs, self.num_epochs, self.learning_rate = num_catalogs, num_epochs, learning_rate
-        self._network: _Network | None = None
-        self._schema: Schema | None = None
+    num_catalogs: int = 8
+    """Catalogues to train on."""
+    num_epochs: int = 12
+    """Epochs, at most; in each, an item's statistics are those of a random age. The epoch with the least error on
+    held-out items is kept: catalogues of one ratings log share their items, which invites overfitting."""
+    learning_rate: float = 2e-3
+    """Of AdamW at the start; it falls linearly to 0."""
+    _network: _Network | None = field(default=None, init=False)
+    _schema: Schema | None = field(default=None, init=False)
 
     def fit(self, env: Any, seed: int = 0) -> None:
         """Train on the catalogue of an env and on those with the next seeds."""
@@ -138,12 +139,13 @@ class ItemEstimator:
         content, world = self._content(env), env.simulator.world
         items = torch.arange(len(world.items))
         records = np.repeat(world.item_records[None], len(_AGES), 0)
+        dtype = np.dtype([(name, records.dtype[name]) for name in _LATENTS])
         for refresh in range(len(_AGES)):
             estimates = self._network(content, items, torch.full_like(items, refresh))
             latents = (estimates * self._network.deviation + self._network.mean).double().numpy()
-            for name, columns in _columns(world.item_records.dtype).items():
-                shape = records[name][refresh].shape
-                records[name][refresh] = latents[:, columns].reshape(shape)
+            attributes = unstructured_to_structured(latents, dtype)
+            for name in _LATENTS:
+                records[name][refresh] = attributes[name]
             topics = records["topics"][refresh].clip(min=1e-6)
             records["topics"][refresh] = topics / topics.sum(1, keepdims=True)
         return records
@@ -168,15 +170,4 @@ class ItemEstimator:
 
 def _truth(env: Any) -> np.ndarray:
     """[I, L]: the latent attributes of all items."""
-    records = env.simulator.world.item_records
-    return np.concatenate([records[name].reshape(len(records), -1) for name in _LATENTS], 1)
-
-
-def _columns(dtype: np.dtype) -> dict[str, slice]:
-    """The columns of each attribute among the L."""
-    slices, start = {}, 0
-    for name in _LATENTS:
-        size = int(np.prod(dtype[name].shape))
-        slices[name] = slice(start, start + size)
-        start += size
-    return slices
+    return structured_to_unstructured(env.simulator.world.item_records[list(_LATENTS)])

@@ -7,6 +7,7 @@ patience weight (rating - 3) - budget weight price + following weight (probabili
 Shape legend: N sessions, M candidates, I items, A ages of an item.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,8 +16,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from agents.agent import Agent, Env, NotFittedError, Observations
+from agents.agent import Agent, NotFittedError, Observations
 from agents.references.value_weights import ModelBasedReference, ValueWeights, best_weights, live_simulator
+from recsim_env.config import count, number
 from recsim_env.envs.vector import RecommenderVectorEnv
 from recsim_env.simulation.records import NO_ITEM
 from recsim_env.simulation.user_model import (
@@ -63,12 +65,6 @@ def best_by_lookahead(session, items, p, value_weights):
 
 
 @njit(cache=True, nogil=True)
-def _actions(sessions, items, parameters, value_weights, out):
-    for n in range(len(sessions)):
-        out[n] = best_by_lookahead(sessions[n], items, parameters[0], value_weights)
-
-
-@njit(cache=True, nogil=True)
 def _scores(sessions, items, parameters, value_weights, out):
     for n in range(len(sessions)):
         for m in range(len(sessions[n].candidates)):
@@ -100,10 +96,8 @@ class LookaheadOracle(ModelBasedReference):
         return LookaheadOracle(value_weights=value_weights)
 
     def act(self, observations: Observations, state: Any, episode_start: np.ndarray, deterministic: bool) -> np.ndarray:
-        simulator = live_simulator(self, len(episode_start))
-        actions = np.zeros(len(episode_start), np.int64)
-        simulator.adapted(_actions)(*simulator.compiled_model(), self.value_weights.as_array(), actions)
-        return actions
+        live_simulator(self, len(episode_start))
+        return self.top_candidates(self.scores(), observations["candidate_items"] != NO_ITEM)
 
     def scores(self) -> np.ndarray:
         """[N, M]: scores of the candidates in the sessions of the agent's env; 0 for missing ones."""
@@ -130,32 +124,21 @@ class ScoredItems:
         return self.scores[items, ages]
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class HistoryBlindPolicy(ModelBasedReference):
     """Shows the candidate with the highest mean score over the population, without history.
 
     It knows the latent state of all items and of the training users: an upper reference for policies that do not
     personalise.
-
-    Args:
-        env: the env to tune and act in.
-        temperature: in units of the score; above 0 it samples candidates from softmax(score / temperature), whether
-            `deterministic` or not: users tire of the same items.
-        temperatures: candidates for `temperature` in training.
-        num_users: users over whom scores are averaged.
-        settings: further arguments of `ModelBasedReference`.
     """
 
-    def __init__(
-        self,
-        env: Env | str | None = None,
-        *,
-        temperature: float = 0.0,
-        temperatures: Sequence[float] = (0.0, 0.3, 1.0),
-        num_users: int = 256,
-        **settings: Any,
-    ) -> None:
-        super().__init__(env, **settings)
-        self.temperature, self.temperatures, self.num_users = temperature, tuple(temperatures), num_users
+    temperature: float = number(0.0, 0.0, math.inf)
+    """In units of the score; above 0 it samples candidates from softmax(score / temperature), whether `deterministic`
+    or not: users tire of the same items."""
+    temperatures: Sequence[float] = (0.0, 0.3, 1.0)
+    """Candidates for `temperature` in training."""
+    num_users: int = count(256, 1, 10_000_000)
+    """Users over whom scores are averaged."""
 
     def with_weights(self, value_weights: ValueWeights, temperature: float = 0.0) -> Agent:
         agent = HistoryBlindPolicy(value_weights=value_weights, temperature=temperature, num_users=self.num_users)

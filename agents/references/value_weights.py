@@ -4,14 +4,14 @@ import dataclasses
 import json
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from agents.agent import Agent, Env, Learner, NotFittedError
 from agents.rollouts.evaluation import evaluate
-from recsim_env.config import Scenario
+from recsim_env.config import Scenario, count
 from recsim_env.envs.vector import RecommenderVectorEnv
 from recsim_env.simulation.custom_user_model import DEFAULT_USER_MODEL
 from recsim_env.world.world import World
@@ -48,43 +48,31 @@ class ValueWeights:
         return np.array([self.trust, self.patience, self.budget, self.following])
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class ModelBasedReference(Learner):
     """Base of references that know the items and the user model, show one item a step, and tune value weights.
 
     `train` tries each of `weight_candidates` in the agent's env, one field of `ValueWeights` after the other and twice
     around, and keeps those with the highest mean return. It ignores the budget of steps.
-
-    Args:
-        env: the env to tune and act in.
-        value_weights: initial weights.
-        weight_candidates: values to try.
-        num_tuning_sessions: sessions in which each is tried.
-        seed: seeds what the agent draws.
     """
 
     observation = "compact"
     is_privileged = True
     uses_budget = False
 
-    def __init__(
-        self,
-        env: Env | str | None = None,
-        *,
-        value_weights: ValueWeights | dict[str, float] | None = None,
-        weight_candidates: Sequence[float] = WEIGHT_CANDIDATES,
-        num_tuning_sessions: int = 500,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(env, seed=seed)
-        if isinstance(value_weights, ValueWeights):
-            self.settings["value_weights"] = dataclasses.asdict(value_weights)
-            self.value_weights = value_weights
-        else:
-            self.value_weights = ValueWeights(**(value_weights or {}))
-        self.weight_candidates, self.num_tuning_sessions = tuple(weight_candidates), num_tuning_sessions
-        self.population: World | None = None
-        """The world of the training env, whose users are expected."""
-        self._training_arguments: dict[str, Any] | None = None
+    value_weights: ValueWeights = ValueWeights()
+    """Initial weights."""
+    weight_candidates: Sequence[float] = WEIGHT_CANDIDATES
+    """Values to try for each weight."""
+    num_tuning_sessions: int = count(500, 1, 1_000_000)
+    """Sessions in which each is tried."""
+    population: World | None = field(default=None, init=False)
+    """The world of the training env, whose users are expected."""
+    _training_arguments: dict[str, Any] | None = field(default=None, init=False)
+
+    def __post_init__(self, env: Any) -> None:
+        super().__post_init__(env)
+        self.settings.pop("value_weights", None)  # `learned` holds them
 
     def set_env(self, env: Env | str) -> None:
         super().set_env(env)

@@ -30,12 +30,12 @@ Tensors = dict[str, torch.Tensor]
 """A batch of `"dict"` observations."""
 
 
-def check_shows_one_point(action_space: gymnasium.Space, num_content_features: int) -> None:
-    """`ValueError` if actions are not points in content space, one a step."""
-    if not isinstance(action_space, spaces.Box) or action_space.shape != (num_content_features,):
+def check_shows_points(action_space: gymnasium.Space, num_features: int) -> None:
+    """`ValueError` if an action is not a point with that many features."""
+    if not isinstance(action_space, spaces.Box) or action_space.shape != (num_features,):
         raise ValueError(
-            f"action space {action_space}: a content-wise policy needs a Box of {num_content_features} content "
-            "features, one point a step"
+            f"action space {action_space}: must be a Box of {num_features} content features, as in "
+            "recsim_env/{scenario}Content-v0"
         )
 
 
@@ -96,13 +96,16 @@ class StateAndAim(BaseFeaturesExtractor):
 class ItemCritic(BaseModel):
     """Q(s, a) of the item that point a selects, as several estimates.
 
-    All estimates share the user's state h and the score of the item x; each is w' relu(W [h, score, x]).
+    All estimates share the user's state h and the score of the item x; each is w' relu(W [h, score, x]). Where
+    `num_neighbours` is above 0, the item is the one that `refined` picks near the point.
 
     Args:
         num_estimates: 2 for the smaller of two (Fujimoto, van Hoof and Meger, "Addressing function approximation
             error in actor-critic methods", 2018), or 1.
         reach: of `AvailableItems.item_at`, in content space, where neighbours are about 0.7 apart.
     """
+
+    num_neighbours = 0
 
     def __init__(
         self,
@@ -124,6 +127,8 @@ class ItemCritic(BaseModel):
 
     def forward(self, observations: Tensors, actions: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Each estimate [B, 1] of points [B, F]."""
+        if self.num_neighbours > 0:
+            actions = self.refined(observations, actions, self.num_neighbours)
         judged = self._judged(observations, actions)
         return tuple(estimate(judged) for estimate in self.estimates)
 
@@ -138,6 +143,14 @@ class ItemCritic(BaseModel):
         judged = torch.cat([state.unsqueeze(1).expand(-1, items.shape[1], -1), scores.unsqueeze(2), items], 2)
         return torch.stack([estimate(judged).squeeze(2) for estimate in self.estimates]).amin(0)
 
+    def refined(self, observations: Tensors, points: torch.Tensor, num_neighbours: int) -> torch.Tensor:
+        """[B, F]: the content of that item of the `num_neighbours` nearest to points [B, F] with the highest value."""
+        available = AvailableItems(observations)
+        values = self.of_candidates(observations).masked_fill(~available.is_available, -torch.inf)
+        near = available.nearest(points, min(num_neighbours, values.shape[1]))
+        best = near.gather(1, values.gather(1, near).argmax(1, keepdim=True))
+        return available.contents.gather(1, best.unsqueeze(2).expand(-1, 1, available.contents.shape[2])).squeeze(1)
+
     def _judged(self, observations: Tensors, actions: torch.Tensor) -> torch.Tensor:
         item = AvailableItems(observations).item_at(actions, self.reach)
         alone = {**observations, "candidates": item, "candidate_mask": torch.ones_like(item[:, :1])}
@@ -151,9 +164,8 @@ class ContentWise:
     Args:
         width: E.
         reach: of the critic.
+        num_neighbours: of the target critic.
     """
-
-    critic_class = ItemCritic
 
     def __init__(
         self,
@@ -162,18 +174,23 @@ class ContentWise:
         *args: Any,
         width: int = 64,
         reach: float = 0.25,
+        num_neighbours: int = 0,
         **kwargs: Any,
     ) -> None:
         num_content_features = sizes_of(observation_space, width).candidate - len(CANDIDATE_COLUMNS)
-        check_shows_one_point(action_space, num_content_features)
-        self._width, self._reach = width, reach
+        check_shows_points(action_space, num_content_features)
+        self._width, self._reach, self.num_neighbours = width, reach, num_neighbours
         kwargs |= {"features_extractor_class": StateAndAim, "features_extractor_kwargs": {"width": width}}
         super().__init__(observation_space, action_space, *args, **{"net_arch": [width], **kwargs})  # type: ignore[call-arg]
+
+    def _build(self, lr_schedule: Any) -> None:
+        super()._build(lr_schedule)  # type: ignore[misc]
+        self.critic_target.num_neighbours = self.num_neighbours  # type: ignore[attr-defined]
 
     def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> ItemCritic:
         policy: Any = self
         sizes = {"num_estimates": policy.critic_kwargs["n_critics"], "width": self._width, "reach": self._reach}
-        return self.critic_class(policy.observation_space, policy.action_space, **sizes).to(policy.device)
+        return ItemCritic(policy.observation_space, policy.action_space, **sizes).to(policy.device)
 
 
 class ContentSACPolicy(ContentWise, SACPolicy):

@@ -6,9 +6,9 @@ candidate nearest to a point in content space.
 
 import copy
 import importlib
+import inspect
 import io
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,10 +25,10 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
-from agents.agent import Agent, Env, Learner, NotFittedError, Observations
-from agents.reinforcement.content_policies import CONTENT_POLICIES
+from agents.agent import Agent, Env, Learner, NotFittedError, Observations, check_arguments
+from agents.reinforcement.content_policies import CONTENT_POLICIES, check_shows_points
 from recsim_env.envs.sb3 import RecommenderSB3VecEnv
-from recsim_env.envs.sb3.policies import CANDIDATE_POLICIES
+from recsim_env.envs.sb3.policies import CANDIDATE_POLICIES, check_shows_one_item
 
 CONTRIB_ALGORITHMS = ("TRPO", "RecurrentPPO", "MaskablePPO", "QRDQN")
 ALGORITHMS = (*CANDIDATE_POLICIES, *CONTENT_POLICIES, *CONTRIB_ALGORITHMS)
@@ -39,13 +39,6 @@ POLICIES = ("candidate", "MultiInputPolicy", "MlpPolicy")
 content space); the others are the library's own, over flattened candidates."""
 
 _ZIP_ALGORITHMS = ("PPO", "A2C", "DQN", "SAC", "TD3", "RecurrentPPO", "MaskablePPO", "QRDQN", "TQC", "CrossQ", "ARS")
-
-
-@dataclass
-class RecurrentState:
-    """The LSTM states of the sessions being played, as RecurrentPPO's `predict` returns them; None at first."""
-
-    lstm: Any = None
 
 
 class _SB3Agent(Agent):
@@ -60,57 +53,48 @@ class _SB3Agent(Agent):
             raise NotFittedError
         return self._model
 
-    def initial_state(self, num_sessions: int) -> RecurrentState | None:
-        return RecurrentState() if hasattr(self.model.policy, "lstm_actor") else None
+    def initial_state(self, num_sessions: int) -> dict[str, Any] | None:
+        """RecurrentPPO's `lstm` states, None before the first step."""
+        return {"lstm": None} if hasattr(self.model.policy, "lstm_actor") else None
 
     def act(
-        self,
-        observations: Observations,
-        state: RecurrentState | None,
-        episode_start: np.ndarray,
-        deterministic: bool,
+        self, observations: Observations, state: dict[str, Any] | None, episode_start: np.ndarray, deterministic: bool
     ) -> np.ndarray:
         if state is not None:
-            actions, state.lstm = self.model.predict(observations, state.lstm, episode_start, deterministic)
+            actions, state["lstm"] = self.model.predict(observations, state["lstm"], episode_start, deterministic)
             return actions
-        masks = {"action_masks": self._action_masks(observations)} if self._is_maskable() else {}
-        return self.model.predict(observations, deterministic=deterministic, **masks)[0]
+        return self.model.predict(observations, deterministic=deterministic, **self._masks(observations))[0]
 
     @torch.no_grad()
     def log_probabilities(
         self,
         observations: Observations,
         actions: np.ndarray,
-        state: RecurrentState | None = None,
+        state: dict[str, Any] | None = None,
         episode_start: np.ndarray | None = None,
     ) -> np.ndarray:
-        policy = self.model.policy
-        if not (isinstance(policy, ActorCriticPolicy) or self._is_maskable()):
+        policy, masks = self.model.policy, self._masks(observations)
+        if not (isinstance(policy, ActorCriticPolicy) or masks):
             return super().log_probabilities(observations, actions, state, episode_start)
         tensors, _ = policy.obs_to_tensor(observations)
-        tensors_of_actions = torch.as_tensor(actions, device=policy.device)
-        if self._is_maskable():
-            masks = self._action_masks(observations)
-            log_probabilities = policy.evaluate_actions(tensors, tensors_of_actions, action_masks=masks)[1]
-        elif hasattr(policy, "lstm_actor"):
+        if hasattr(policy, "lstm_actor"):
             zeros = np.zeros((policy.lstm_actor.num_layers, len(actions), policy.lstm_actor.hidden_size))
-            lstm = state.lstm if state and state.lstm else (zeros, zeros)
+            lstm = state["lstm"] if state and state["lstm"] else (zeros, zeros)
             starts: Any = np.zeros(len(actions)) if episode_start is None else episode_start
             hidden, cell, starts = (torch.as_tensor(part, device=policy.device).float() for part in (*lstm, starts))
             distribution, _ = policy.get_distribution(tensors, (hidden, cell), starts)
-            log_probabilities = distribution.log_prob(tensors_of_actions)
         else:
-            log_probabilities = policy.evaluate_actions(tensors, tensors_of_actions)[1]
+            distribution = policy.get_distribution(tensors, **masks)
+        log_probabilities = distribution.log_prob(torch.as_tensor(actions, device=policy.device))
         return log_probabilities.cpu().numpy().astype(np.float64)
 
-    def _is_maskable(self) -> bool:
-        return type(self.model).__name__ == "MaskablePPO"
-
-    def _action_masks(self, observations: Observations) -> np.ndarray:
-        """[N, S * M] bool: which candidates are available, once for each slot."""
+    def _masks(self, observations: Observations) -> dict[str, np.ndarray]:
+        """For MaskablePPO, `action_masks` [N, S * M] bool: which candidates are available, once for each slot."""
+        if type(self.model).__name__ != "MaskablePPO":
+            return {}
         is_dict = isinstance(observations, dict)
         mask = observations["candidate_mask"] if is_dict else observations[:, self.layout.slices["candidate_mask"]]
-        return np.tile(mask > 0, (1, self.slate_size))
+        return {"action_masks": np.tile(mask > 0, (1, self.slate_size))}
 
 
 class SB3Learner(_SB3Agent, Learner):
@@ -130,7 +114,8 @@ class SB3Learner(_SB3Agent, Learner):
             deviation of normal noise on each content feature. `buffer_size` defaults to the number of training steps.
 
     Raises:
-        ValueError: an unknown algorithm or policy.
+        ValueError: an unknown algorithm or policy, or an env whose actions it does not take.
+        TypeError: the algorithm has no such argument.
         ImportError: sb3-contrib is needed and not installed.
     """
 
@@ -155,11 +140,22 @@ class SB3Learner(_SB3Agent, Learner):
         self.algorithm, self.policy, self.algorithm_settings = algorithm, policy, settings
         self.reward_scale, self.has_fixed_horizon, self.device = reward_scale, has_fixed_horizon, device
         self.observation, self.env_variant = self.env_requirements(algorithm=algorithm, policy=policy)
+        known = inspect.signature(self.algorithm_class()).parameters
+        check_arguments(f"{type(self).__name__}({algorithm!r})", settings, known)
         super().__init__(env, seed=seed)
 
     @classmethod
     def env_requirements(cls, *, algorithm: str = "", policy: str = "candidate", **settings: Any) -> tuple[str, str]:
         return "flat" if policy == "MlpPolicy" else "dict", "Content" if algorithm in CONTENT_POLICIES else ""
+
+    def set_env(self, env: Env | str) -> None:
+        super().set_env(env)
+        space = getattr(self.env, "single_action_space", self.env.action_space)
+        if self.env_variant:
+            num_slots = 1 if self.policy == "candidate" else self.slate_size
+            check_shows_points(space, num_slots * self.layout.num_content_features)
+        elif self.policy == "candidate" or "DQN" in self.algorithm:
+            check_shows_one_item(space)
 
     def algorithm_class(self) -> type[BaseAlgorithm]:
         """The class of the algorithm."""

@@ -13,57 +13,10 @@ import numpy as np
 import torch
 from stable_baselines3 import SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.sac.policies import SACPolicy
-from stable_baselines3.td3.policies import TD3Policy
 
 from agents.agent import Env
-from agents.reinforcement.content_policies import AvailableItems, ContentWise, ItemCritic, Tensors
 from agents.reinforcement.sb3 import SB3Learner
 from recsim_env.config import check_number
-
-
-def refined(critic: ItemCritic, observations: Tensors, points: torch.Tensor, num_neighbours: int) -> torch.Tensor:
-    """[B, F]: the content of that item of the `num_neighbours` nearest to points [B, F] with the highest value under
-    `critic`."""
-    available = AvailableItems(observations)
-    values = critic.of_candidates(observations).masked_fill(~available.is_available, -torch.inf)
-    near = available.nearest(points, min(num_neighbours, values.shape[1]))
-    best = near.gather(1, values.gather(1, near).argmax(1, keepdim=True))
-    return available.contents.gather(1, best.unsqueeze(2).expand(-1, 1, available.contents.shape[2])).squeeze(1)
-
-
-class _TargetCritic(ItemCritic):
-    """Where `num_neighbours` is set, the value of the item that the whole policy shows, not of the actor's point."""
-
-    num_neighbours = 0
-
-    def forward(self, observations: Tensors, actions: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        if self.num_neighbours > 0:
-            actions = refined(self, observations, actions, self.num_neighbours)
-        return super().forward(observations, actions)
-
-
-class _PicksAmongNeighbours(ContentWise):
-    """A content-wise policy that knows how many neighbours its critic picks among."""
-
-    critic_class = _TargetCritic
-
-    def __init__(self, *args: Any, num_neighbours: int, **kwargs: Any) -> None:
-        self.num_neighbours = num_neighbours
-        super().__init__(*args, **kwargs)
-
-    def _build(self, lr_schedule: Any) -> None:
-        super()._build(lr_schedule)  # type: ignore[misc]
-        self.critic_target.num_neighbours = self.num_neighbours  # type: ignore[attr-defined]
-
-
-class WolpertingerSACPolicy(_PicksAmongNeighbours, SACPolicy):
-    """For `WolpertingerSAC`."""
-
-
-class WolpertingerTD3Policy(_PicksAmongNeighbours, TD3Policy):
-    """For `WolpertingerTD3`."""
 
 
 class _Refines:
@@ -94,7 +47,7 @@ class _Refines:
         tensors, is_batch = policy.obs_to_tensor(observations)
         with torch.no_grad():
             asked = torch.as_tensor(points, device=policy.device).reshape(-1, points.shape[-1])
-            contents = refined(policy.critic, tensors, asked, policy.num_neighbours).cpu().numpy()
+            contents = policy.critic.refined(tensors, asked, policy.num_neighbours).cpu().numpy()
         return contents if is_batch else contents[0]
 
 
@@ -131,6 +84,3 @@ class Wolpertinger(SB3Learner):
 
     def algorithm_class(self) -> type[BaseAlgorithm]:
         return {"SAC": WolpertingerSAC, "TD3": WolpertingerTD3}[self.algorithm]
-
-    def policy_class(self) -> type[BasePolicy] | str:
-        return {"SAC": WolpertingerSACPolicy, "TD3": WolpertingerTD3Policy}[self.algorithm]

@@ -71,7 +71,7 @@ def test_tuned_value_weights_are_the_best_of_those_tried():
     returns = {}
     for trust in (0.0, 4.0):
         for patience in (0.0, 4.0):
-            oracle = LookaheadOracle(value_weights={"trust": trust, "patience": patience})
+            oracle = LookaheadOracle(value_weights=ValueWeights(trust=trust, patience=patience))
             returns[trust, patience] = evaluate(oracle, env, seed=0).returns.mean()
     found = returns[agent.value_weights.trust, agent.value_weights.patience]
     assert found >= max(returns[0.0, 0.0], returns[4.0, 0.0], returns[0.0, 4.0])
@@ -94,19 +94,18 @@ def test_value_weights_matter_where_a_scenario_has_the_consequence(name, relevan
         observations, *_ = env.step(np.arange(200) % 20)
     plain, _ = LookaheadOracle(env).predict(observations)
     for field in dataclasses.fields(ValueWeights):
-        weighted, _ = LookaheadOracle(env, value_weights={field.name: 4.0}).predict(observations)
+        weighted, _ = LookaheadOracle(env, value_weights=ValueWeights(**{field.name: 4.0})).predict(observations)
         assert (plain != weighted).any() == (field.name in relevant), field.name
 
 
 def test_an_improvement_counts_only_beyond_its_standard_error():
     base = [1.0, 2.0, 3.0, 4.0]
     better, noisy = [2.0, 3.0, 4.0, 5.1], [-9.0, 2.0, 3.0, 30.0]
-    is_option = np.ones(3, bool)
     returns = np.array([base, better, noisy])
     assert np.mean(noisy) > np.mean(better)
-    assert best_improvement(returns, is_option, 0) == 1
-    assert best_improvement(returns, np.array([True, False, True]), 0) == 0
-    assert best_improvement(returns[:1], is_option, 0) == 0
+    assert best_improvement(returns) == 1
+    assert best_improvement(returns[[0, 2]]) == 0
+    assert best_improvement(returns[:1]) == 0
 
 
 def test_planning_beats_the_myopic_policy():

@@ -200,13 +200,13 @@ def test_the_recurrent_policy_keeps_its_state_within_a_session_only():
     agent = trained("RecurrentPPO")
     observations, _ = env.reset(seed=0)
     _, state = agent.predict(observations)
-    first = [part.copy() for part in state.lstm]
+    first = [part.copy() for part in state["lstm"]]
     _, state = agent.predict(observations, state, np.array([True, False, True, False]))
-    for part, before in zip(state.lstm, first, strict=True):
+    for part, before in zip(state["lstm"], first, strict=True):
         np.testing.assert_array_equal(part[:, [0, 2]], before[:, [0, 2]])
         assert (part[:, [1, 3]] != before[:, [1, 3]]).any(2).all()
     _, state = agent.predict(observations)
-    for part, before in zip(state.lstm, first, strict=True):
+    for part, before in zip(state["lstm"], first, strict=True):
         np.testing.assert_array_equal(part, before)
 
 
@@ -337,9 +337,17 @@ def test_wrong_use_is_refused_in_one_line():
     with pytest.raises(NotFittedError):
         SB3Learner(algorithm="SAC").save(Path("nowhere"))
     with pytest.raises(ValueError, match="need Discrete, one item a step"):
-        SB3Learner(gymnasium.make_vec("recsim_env/VideoSlate-v0", 4), algorithm="PPO").learn(64)
-    with pytest.raises(ValueError, match=r"needs a Box of 10 content features, one point a step"):
-        SB3Learner(gymnasium.make_vec("recsim_env/VideoContent-v0", 4, slate_size=3), algorithm="SAC").learn(64)
+        SB3Learner(gymnasium.make_vec("recsim_env/VideoSlate-v0", 4), algorithm="PPO")
+    with pytest.raises(ValueError, match="need Discrete, one item a step"):
+        SB3Learner(gymnasium.make_vec("recsim_env/VideoSlate-v0", 4), algorithm="DQN", policy="MultiInputPolicy")
+    with pytest.raises(ValueError, match=r"Discrete\(20\): must be a Box of 10 content features, as in recsim_env/"):
+        SB3Learner(gymnasium.make_vec("recsim_env/Video-v0", 4), algorithm="SAC")
+    with pytest.raises(
+        TypeError, match=r"^SB3Learner\('PPO'\): argument 'learning_rte': unknown; did you mean 'learning_rate'"
+    ):
+        SB3Learner(algorithm="PPO", learning_rte=1)
+    with pytest.raises(ValueError, match=r"must be a Box of 10 content features"):
+        SB3Learner(gymnasium.make_vec("recsim_env/VideoContent-v0", 4, slate_size=3), algorithm="SAC")
     with pytest.raises(ValueError, match='need observation="dict"'):
         CandidatePolicy(spaces.Box(-1.0, 1.0, (7,)), spaces.Discrete(3), lambda _: 1e-3)
 
@@ -349,7 +357,7 @@ def test_sb3_contrib_is_needed_only_by_its_own_algorithms(monkeypatch):
     new_agent("A2C").learn(32)
     env = gymnasium.make_vec("recsim_env/Video-v0", 4)
     with pytest.raises(ImportError, match=r"^algorithm 'TRPO': needs sb3-contrib: pip install 'sb3-contrib>=2\.7'$"):
-        SB3Learner(env, algorithm="TRPO", policy="MultiInputPolicy").learn(32)
+        SB3Learner(env, algorithm="TRPO", policy="MultiInputPolicy")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import torch
 
 import recsim_env  # noqa: F401
 from agents.reinforcement.content_policies import AvailableItems, ItemCritic
-from agents.reinforcement.wolpertinger import Wolpertinger, refined
+from agents.reinforcement.wolpertinger import Wolpertinger
 from recsim_env.simulation.observation import CANDIDATE_COLUMNS
 
 SMALL = {"learning_starts": 40, "batch_size": 16, "train_freq": 2, "gradient_steps": 1}
@@ -41,7 +41,7 @@ def trained(algorithm: str = "SAC", num_neighbours: int = 5, **settings) -> Wolp
 def test_the_critic_picks_among_the_nearest_only():
     critic = KnownCritic([[9.0, 1.0, 3.0, 2.0]])
     observations, point = tiny([-1.0, 0.1, 0.4, 0.2], [1.0] * 4), torch.tensor([[0.0]])
-    picked = [refined(critic, observations, point, k).item() for k in (1, 2, 3, 4)]
+    picked = [critic.refined(observations, point, k).item() for k in (1, 2, 3, 4)]
     assert picked == pytest.approx([0.1, 0.2, 0.4, -1.0])
 
 
@@ -52,7 +52,7 @@ def test_with_all_candidates_as_neighbours_the_critic_alone_decides():
     values = torch.randn(64, 20, generator=generator)
     points = torch.rand(64, 10, generator=generator)
     for num_neighbours in (20, 1_000):
-        actions = refined(KnownCritic(values.tolist()), observations, points, num_neighbours)
+        actions = KnownCritic(values.tolist()).refined(observations, points, num_neighbours)
         assert torch.equal(actions, AvailableItems(observations).contents[torch.arange(64), values.argmax(1)])
         np.testing.assert_array_equal(env.unwrapped._adapter.slates(actions.numpy())[:, 0], values.argmax(1))
 
@@ -60,9 +60,9 @@ def test_with_all_candidates_as_neighbours_the_critic_alone_decides():
 def test_missing_and_repeated_candidates_are_not_picked():
     observations = tiny([0.1, 0.5, 0.5, 0.9], [0.0, 1.0, 1.0, 1.0])
     critic = KnownCritic([[9.0, 1.0, 8.0, 2.0]])  # the highest values are of a missing and of a repeated candidate
-    assert refined(critic, observations, torch.tensor([[0.4]]), 4).item() == pytest.approx(0.9)
+    assert critic.refined(observations, torch.tensor([[0.4]]), 4).item() == pytest.approx(0.9)
     alone = tiny([0.1, 0.5, 0.5], [0.0, 1.0, 1.0])
-    assert refined(KnownCritic([[9.0, 1.0, 8.0]]), alone, torch.tensor([[0.0]]), 3).item() == 0.5
+    assert KnownCritic([[9.0, 1.0, 8.0]]).refined(alone, torch.tensor([[0.0]]), 3).item() == 0.5
 
 
 @pytest.mark.parametrize("scenario", ["Video", "Ratings"])
@@ -71,7 +71,7 @@ def test_one_neighbour_is_the_plain_nearest_item(scenario):
     observations = {name: torch.as_tensor(part) for name, part in env.reset(seed=0)[0].items()}
     size = env.single_action_space.shape[0]
     points = torch.rand(128, size, generator=torch.Generator().manual_seed(0)) * 2.0 - 1.0
-    actions = refined(KnownCritic(torch.zeros(128, 20).tolist()), observations, points, 1)
+    actions = KnownCritic(torch.zeros(128, 20).tolist()).refined(observations, points, 1)
     np.testing.assert_array_equal(env.unwrapped.shown_items(actions.numpy()), env.unwrapped.shown_items(points.numpy()))
     assert actions.numpy() in env.action_space  # contents lie in the Box
 
