@@ -111,6 +111,7 @@ _NEAREST: dict[str, Any] = {
 _SAC: dict[str, Any] = {**_NEAREST, "ent_coef": 0.001}
 _TD3: dict[str, Any] = {**_NEAREST, "action_noise": 0.3}
 
+_WOLPERTINGER = "reinforcement.wolpertinger:Wolpertinger"
 _SB3_DEFAULTS = {"policy": "MultiInputPolicy", "reward_scale": 1.0, "has_fixed_horizon": False}
 
 REGISTRY: dict[str, Entry] = {
@@ -149,8 +150,8 @@ REGISTRY: dict[str, Entry] = {
     "sac": _of_library("SAC", **_SAC),
     "td3": _of_library("TD3", **_TD3),
     "ddpg": _of_library("DDPG", **_NEAREST, action_noise=0.2),
-    "wolpertinger-sac": _entry("library", "reinforcement.wolpertinger:Wolpertinger", algorithm="SAC", **_SAC, num_neighbours=20),
-    "wolpertinger-td3": _entry("library", "reinforcement.wolpertinger:Wolpertinger", algorithm="TD3", **_TD3, num_neighbours=5),
+    "wolpertinger-sac": _entry("library", _WOLPERTINGER, algorithm="SAC", **_SAC, num_neighbours=20),
+    "wolpertinger-td3": _entry("library", _WOLPERTINGER, algorithm="TD3", **_TD3, num_neighbours=5),
     "trpo": _of_library(
         "TRPO",
         num_envs=16,

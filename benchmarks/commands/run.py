@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 from agents.terminal import add_command, console, path, positive, warn
 from benchmarks.rows import ResultsError, Row, of_newest_version, provenance
@@ -80,7 +81,7 @@ def run(parsed: argparse.Namespace) -> int:
     log = log_to(screen)
     models = model_entries(parsed.model, parsed.agent)
     for file in parsed.model:
-        if file.suffix == ".zip":
+        if is_zipfile(file):
             warn(f"--model {file}: {ZIP_WARNING}")
     suite = selected(
         suite_named(parsed.suite),

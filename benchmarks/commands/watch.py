@@ -2,6 +2,7 @@
 
 import argparse
 from typing import Any
+from zipfile import is_zipfile
 
 from agents.terminal import add_command, console, not_negative, path, positive, warn
 from benchmarks.rows import ResultsError
@@ -61,7 +62,7 @@ def _env_and_agent(parsed: argparse.Namespace) -> tuple[Any, Any]:
     from agents.registry import entry_named
 
     agent: Any = None
-    if parsed.load and parsed.load.suffix == ".zip":
+    if parsed.load and is_zipfile(parsed.load):
         from agents.reinforcement.sb3 import SB3Model
 
         warn(f"--load {parsed.load}: {ZIP_WARNING}")

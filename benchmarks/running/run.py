@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import gymnasium
 
@@ -199,7 +200,7 @@ class Run:
         return [checked(row) for row in rows]
 
     def _agent_and_evaluation_env(self) -> tuple[Agent, Any]:
-        if self.load_from and self.load_from.suffix == ".zip":
+        if self.load_from and is_zipfile(self.load_from):
             from agents.reinforcement.sb3 import SB3Model
 
             agent: Agent = SB3Model.from_zip(self.load_from)

@@ -6,13 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+from zipfile import is_zipfile
 
 from agents.agent import Learner
-from agents.registry import REGISTRY, Entry, entry_named, nearest
+from agents.registry import REGISTRY, Entry, entry_named
 from agents.saved_tensors import load_tensors, saved_by
 from benchmarks.rows import ResultsError
 from benchmarks.running.run import Run
 from benchmarks.suites import SUITES, Suite
+from recsim_env.config import unknown_name
 from recsim_env.scenarios import SCENARIOS
 
 _SB3_MODEL, _LARGE_MODEL = "agents.reinforcement.sb3:SB3Model", "agents.large_model.agent:LargeModel"
@@ -22,7 +24,7 @@ ZIP_WARNING = "loading a Stable-Baselines3 file can execute code; do not load fi
 def suite_named(name: str) -> Suite:
     """The suite of that name; `ResultsError` with the nearest names if there is none."""
     if name not in SUITES:
-        raise ResultsError(f"suite {name!r}: unknown{nearest(name, SUITES)}")
+        raise ResultsError(f"suite {name!r}: {unknown_name(name, SUITES)}")
     return SUITES[name]
 
 
@@ -30,7 +32,7 @@ def checked_scenarios(names: Sequence[str]) -> tuple[str, ...]:
     """The names if all are scenarios; otherwise `ResultsError` with the nearest names."""
     for name in names:
         if name not in SCENARIOS:
-            raise ResultsError(f"scenario {name!r}: unknown{nearest(name, SCENARIOS)}")
+            raise ResultsError(f"scenario {name!r}: {unknown_name(name, SCENARIOS)}")
     return tuple(names)
 
 
@@ -103,7 +105,7 @@ def model_entries(files: Iterable[Path], own_agents: Sequence[str] = ()) -> dict
         if not file.exists():
             raise ResultsError(f"--model {file}: no such file")
         settings: dict[str, Any] = {}
-        if file.suffix == ".zip":
+        if is_zipfile(file):
             path = _SB3_MODEL
         elif file.is_dir():
             path = _LARGE_MODEL

@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 import optuna
 
-from agents.registry import REGISTRY, nearest
+from agents.registry import REGISTRY
 from benchmarks.rows import ResultsError, Row
 from benchmarks.running.run import Run
 from benchmarks.running.search_spaces import SPACES
 from benchmarks.suites import TUNING, Suite, with_settings
 from recsim_env.atomic_file import write_atomically
+from recsim_env.config import unknown_name
 
 COMPLETE, FAIL = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.FAIL
 
@@ -34,7 +35,7 @@ def tuning_suite(agents: tuple[str, ...], scenarios: tuple[str, ...], num_steps:
     """The suite whose runs are trials."""
     for agent in agents:
         if agent not in SPACES:
-            raise ResultsError(f"agent {agent!r}: has nothing to tune{nearest(agent, SPACES)}")
+            raise ResultsError(f"agent {agent!r}: has nothing to tune ({unknown_name(agent, SPACES)})")
     return Suite(
         name="tuning",
         scenarios=scenarios,

@@ -36,5 +36,5 @@ def test_a_misspelt_setting_of_an_agent_is_answered_with_the_near_name():
 
 def test_a_misspelt_algorithm_is_answered_with_the_near_name():
     pytest.importorskip("stable_baselines3")
-    with pytest.raises(agents.registry.UnknownAgentError, match="did you mean sb3:PPO"):
+    with pytest.raises(agents.registry.UnknownAgentError, match="did you mean 'sb3:PPO'"):
         agents.registry.entry_named("sb3:PPOO")

@@ -387,5 +387,5 @@ def test_a_zip_that_holds_no_model_is_refused_in_one_line(tmp_path: Path):
 def test_an_algorithm_of_the_library_is_made_by_its_name():
     agent = registry.make("sb3:A2C", gymnasium.make_vec("recsim_env/Video-v0", 4)).learn(32)
     assert type(agent.model) is stable_baselines3.A2C
-    with pytest.raises(ValueError, match=r"^agent 'sb3:B2C': unknown; did you mean sb3:A2C"):
+    with pytest.raises(ValueError, match=r"^agent 'sb3:B2C': unknown; did you mean 'sb3:A2C'"):
         registry.make("sb3:B2C", gymnasium.make_vec("recsim_env/Video-v0", 4))

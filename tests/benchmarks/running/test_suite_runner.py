@@ -260,11 +260,11 @@ def test_finished_runs_of_the_suite_are_reused_when_an_agent_is_added(tmp_path: 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--suite", "quik"], "suite 'quik': unknown; did you mean quick?"),
-        (["--suite", "smoke", "--scenario", "Vidoe"], "scenario 'Vidoe': unknown; did you mean Video"),
-        (["--suite", "smoke", "--scenario", "MUSIC"], "scenario 'MUSIC': unknown; did you mean Music?"),
-        (["--suite", "smoke", "--only", "PPO"], "agent 'PPO': unknown; did you mean ppo or"),
-        (["--suite", "smoke", "--only", "popularty"], "agent 'popularty': unknown; did you mean popularity"),
+        (["--suite", "quik"], "suite 'quik': unknown; did you mean 'quick'?"),
+        (["--suite", "smoke", "--scenario", "Vidoe"], "scenario 'Vidoe': unknown; did you mean 'Video'"),
+        (["--suite", "smoke", "--scenario", "MUSIC"], "scenario 'MUSIC': unknown; did you mean 'Music'?"),
+        (["--suite", "smoke", "--only", "PPO"], "agent 'PPO': unknown; did you mean 'ppo'?"),
+        (["--suite", "smoke", "--only", "popularty"], "agent 'popularty': unknown; did you mean 'popularity'"),
         (["--suite", "smoke", "--agent", "nowhere:Agent"], "agent 'nowhere:Agent': cannot be imported"),
         (["--suite", "smoke", "--agent", "own_agents:NoAgent"], "is not a class that extends"),
         (["--suite", "smoke", "--agent", "..x:Agent"], "agent '..x:Agent': cannot be imported (TypeError"),

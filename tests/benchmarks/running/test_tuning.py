@@ -114,5 +114,13 @@ def test_an_agent_with_nothing_to_tune_is_refused(tmp_path: Path, capsys):
     with pytest.raises(ResultsError, match="'random': has nothing to tune"):
         tuning_suite(("random",), ("Video",), 1, 1)
     assert main(["tune", "--agent", "popularty", "--out", str(tmp_path / "x")]) == 2
-    assert "did you mean popularity" in capsys.readouterr().err
+    assert "did you mean 'popularity'" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("name", sorted(file.stem for file in suites.TUNED.glob("*.json")))
+def test_tuned_settings_are_arguments_of_their_agent(name):
+    if name in ("trpo", "recurrent-ppo", "maskable-ppo", "qr-dqn"):
+        pytest.importorskip("sb3_contrib")
+    entry = suites.with_settings(REGISTRY[name], suites.tuned_settings(name))
+    entry.agent_class()(**entry.settings)  # refuses unknown names and values out of their range
