@@ -6,9 +6,6 @@ ECOMMERCE = Scenario(
     name="Ecommerce",
     source="synthetic",
     catalog=CatalogConfig(
-        num_items=2_000,
-        arrivals_per_step=1.0,
-        item_lifetime=800,
         quality_sd=0.5,
         appeal_sd=0.4,
         price_mean=1.0,
@@ -20,7 +17,6 @@ ECOMMERCE = Scenario(
     behaviour=BehaviourConfig(
         is_shop=True,
         choice_intercept=0.5,
-        choice_appeal=1.0,
         choice_distrust=1.0,
         purchase_intercept=-1.0,
         purchase_affinity=1.5,
@@ -29,7 +25,6 @@ ECOMMERCE = Scenario(
         satiation_gain=0.0,
         satiation_purchase=2.0,
         satiation_decay=0.97,
-        patience_gain=0.3,
         patience_skip=0.15,
     ),
 )
@@ -51,8 +46,6 @@ SOCIAL = Scenario(
     population=PopulationConfig(cluster_scale=1.5, interest_sd=1.2, patience_mean=4.0, warm_share=0.3),
     behaviour=BehaviourConfig(
         choice_intercept=-1.0,
-        choice_appeal=1.0,
-        choice_distrust=2.0,
         choice_freshness=1.0,
         freshness_half_life=8.0,
         choice_follow=2.5,
@@ -69,7 +62,6 @@ MUSIC = Scenario(
     name="Music",
     source="synthetic",
     catalog=CatalogConfig(
-        num_items=2_000,
         arrivals_per_step=0.5,
         item_lifetime=1_600,
         quality_sd=0.8,
@@ -81,17 +73,14 @@ MUSIC = Scenario(
         cluster_scale=1.2, interest_sd=1.2, patience_mean=4.0, warm_share=0.7, num_moods=4, mood_scale=1.0
     ),
     behaviour=BehaviourConfig(
-        choice_intercept=0.0,
         choice_appeal=0.7,
         choice_distrust=1.0,
         expectation_appeal=0.5,
         repeat_gain=0.8,
         repeat_boredom=0.2,
         mood_change=0.05,
-        mood_delay=5,
         interest_limit=6.0,
         satiation_gain=0.3,
-        satiation_decay=0.9,
         patience_skip=0.4,
     ),
 )
@@ -100,14 +89,7 @@ MUSIC = Scenario(
 VIDEO = Scenario(
     name="Video",
     source="synthetic",
-    catalog=CatalogConfig(
-        num_items=2_000,
-        arrivals_per_step=1.0,
-        item_lifetime=800,
-        quality_sd=0.4,
-        appeal_sd=0.8,
-        appeal_quality_correlation=-0.2,
-    ),
+    catalog=CatalogConfig(quality_sd=0.4, appeal_sd=0.8, appeal_quality_correlation=-0.2),
     population=PopulationConfig(cluster_scale=2.0, interest_sd=1.4, patience_mean=4.0),
     behaviour=BehaviourConfig(choice_intercept=0.5, choice_appeal=1.5, choice_distrust=4.3, interest_limit=8.0),
 )
@@ -127,19 +109,16 @@ NEWS = Scenario(
     ),
     population=PopulationConfig(cluster_scale=2.0, interest_sd=1.4, patience_mean=4.0),
     behaviour=BehaviourConfig(
-        choice_intercept=0.0,
         choice_appeal=1.2,
         choice_distrust=3.5,
         choice_freshness=1.0,
-        freshness_half_life=10.0,
         interest_limit=8.0,
     ),
 )
 """Items that arrive and expire within a session: cold start for every item, and clickbait."""
 
-_RATINGS_CATALOG = CatalogConfig(num_items=1_600, arrivals_per_step=1.0, item_lifetime=600, impressions_per_step=0.5)
+_RATINGS_CATALOG = CatalogConfig(num_items=1_600, item_lifetime=600)
 _RATINGS_BEHAVIOUR = BehaviourConfig(
-    choice_intercept=0.0,
     choice_appeal=0.5,
     choice_distrust=1.0,
     expectation_appeal=0.3,

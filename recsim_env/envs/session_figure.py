@@ -27,7 +27,28 @@ _DPI = 100
 _SIZE: dict[str, Any] = {"figsize": (WIDTH / _DPI, HEIGHT / _DPI), "dpi": _DPI}
 _NUM_ROWS = 12
 _RIDGE_PENALTY = 3.0
-_TITLE, _TEXT = 10.5, 9.0  # points
+_TEXT = 9.0  # points
+_STYLE: list[Any] = [  # independent of the style of other plots
+    "default",
+    {
+        "font.size": _TEXT,
+        "axes.titlesize": 10.5,
+        "axes.titlelocation": "left",
+        "axes.labelsize": _TEXT,
+        "xtick.labelsize": _TEXT,
+        "ytick.labelsize": _TEXT,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "grid.alpha": 0.25,
+        "legend.frameon": False,
+        "legend.fontsize": _TEXT,
+        "legend.handletextpad": 0.4,
+        "legend.columnspacing": 1.2,
+        "legend.handlelength": 2.2,
+    },
+]
 
 # The palette of Okabe and Ito, which is safe for colour-blind viewers. Blue is observed by agents, too.
 _BLUE, _SKY, _GREEN, _VERMILION, _ORANGE, _GREY = "#0072b2", "#56b4e9", "#009e73", "#d55e00", "#e69f00", "#5c5c5c"
@@ -46,7 +67,7 @@ def session_figure(recording: SessionRecording) -> Figure:
 def session_pixels(recording: SessionRecording) -> np.ndarray:
     """[HEIGHT, WIDTH, 3] uint8: `session_figure` as an image; the same bytes for the same session."""
     canvas: Any = FigureCanvasAgg(session_figure(recording))
-    with matplotlib.style.context("default"):
+    with matplotlib.style.context(_STYLE):
         canvas.draw()
     return np.asarray(canvas.buffer_rgba())[:, :, :3].copy()
 
@@ -93,7 +114,7 @@ class SessionWindow:
 
 def draw_session(recording: SessionRecording, figure: Figure) -> None:
     """Draw the session so far onto a figure, in place of its content."""
-    with matplotlib.style.context("default"):  # independent of the style of other plots
+    with matplotlib.style.context(_STYLE):
         figure.clear()
         figure.set_facecolor("white")
         figure.text(0.025, 0.955, _heading(recording), fontsize=14.0, weight="bold", va="center")
@@ -117,44 +138,38 @@ def _draw_slates(axis: Axes, recording: SessionRecording) -> None:
     """A row for each item of the last slates, most recent first; slates are shown whole or not at all."""
     axis.set(xlim=(0.0, 1.0), ylim=(_NUM_ROWS, -1.0))
     axis.axis("off")
-    axis.set_title("Last items shown", loc="left", fontsize=_TITLE)
+    axis.set_title("Last items shown")
     for x, name in ((0.0, "step"), (0.06, "title"), (0.71, "feedback"), (0.845, "consumed")):
-        axis.text(x, -0.5, name, fontsize=_TEXT, color=_GREY, va="center")
-    slates = [(str(step), slate) for step, slate in enumerate(recording.slates, start=1)]
-    slates = [("log", [shown]) for shown in recording.logged] + slates
+        axis.text(x, -0.5, name, color=_GREY, va="center")
+    slates = [("log", [shown]) for shown in recording.logged]
+    slates += [(str(step), slate) for step, slate in enumerate(recording.slates, start=1)]
     if not slates:
-        axis.text(0.06, 0.5, "none yet", fontsize=_TEXT, va="center")
+        axis.text(0.06, 0.5, "none yet", va="center")
     row = 0
     for step, slate in reversed(slates):
         if row + len(slate) > _NUM_ROWS:
             break
         axis.axhline(row, color=_GREY, lw=0.5, alpha=0.5)
-        axis.text(0.0, row + 0.5, step, fontsize=_TEXT, va="center")
+        axis.text(0.0, row + 0.5, step, va="center")
         for shown in slate:
-            place = f"{shown.slot + 1}. " if recording.config.slate_size > 1 else ""
-            _draw_shown(
-                axis, row, place + recording.world.items.title(shown.item), shown, _is_refused(recording, shown)
-            )
+            _draw_shown(axis, row, shown, recording)
             row += 1
 
 
-def _draw_shown(axis: Axes, row: int, title: str, shown: ShownItem, is_refused: bool) -> None:
-    middle, colour = row + 0.5, "black" if shown.is_chosen else _GREY
-    text = axis.text(0.06, middle, title, fontsize=_TEXT, va="center", color=colour, parse_math=False, clip_on=True)
+def _draw_shown(axis: Axes, row: int, shown: ShownItem, recording: SessionRecording) -> None:
+    middle, colour = row + 0.5, "black" if shown.click else _GREY
+    slot = f"{int(shown.slot) + 1}. " if recording.config.slate_size > 1 else ""
+    title = slot + recording.world.items.title(shown.item)
+    text = axis.text(0.06, middle, title, va="center", color=colour, parse_math=False, clip_on=True)
     text.set_clip_path(Rectangle((0.06, row), 0.635, 1.0, transform=axis.transData))  # of any length
-    if not shown.is_chosen:
-        axis.text(0.71, middle, "skipped", fontsize=_TEXT, va="center", color=_GREY)
+    if not shown.click:
+        axis.text(0.71, middle, "skipped", va="center", color=_GREY)
         return
-    rating = rating_text(shown.rating, is_refused)
-    axis.text(0.71, middle, rating, fontsize=_TEXT, va="center", color=_BLUE if shown.rating else "black")
+    rating = rating_text(shown, recording.is_shop)
+    axis.text(0.71, middle, rating, va="center", color=_BLUE if shown.rating else "black")
     axis.add_patch(Rectangle((0.845, row + 0.28), 0.1, 0.44, fill=False, ec=_GREY, lw=0.6))
     axis.add_patch(Rectangle((0.845, row + 0.28), 0.1 * shown.consumption, 0.44, color=_SKY, lw=0.0))
-    axis.text(1.0, middle, f"{shown.consumption:.0%}", fontsize=_TEXT, va="center", ha="right")
-
-
-def _is_refused(recording: SessionRecording, shown: ShownItem) -> bool:
-    """Whether an item was skipped, or in a shop clicked and not bought."""
-    return not (shown.is_bought if recording.world.scenario.behaviour.is_shop else shown.is_chosen)
+    axis.text(1.0, middle, f"{shown.consumption:.0%}", va="center", ha="right")
 
 
 # Time series
@@ -164,7 +179,7 @@ def _draw_ratings(axis: Axes, recording: SessionRecording) -> None:
     """Ratings, submitted or not, and steps without a rating."""
     steps, ratings = np.arange(1, len(recording.slates) + 1), np.array(recording.ratings)
     is_submitted = np.array([any(shown.rating > 0.0 for shown in slate) for slate in recording.slates], np.bool_)
-    is_chosen = np.array([any(shown.is_chosen for shown in slate) for slate in recording.slates], np.bool_)
+    is_chosen = np.array([any(shown.click > 0.0 for shown in slate) for slate in recording.slates], np.bool_)
     is_opinion = ~is_submitted & (ratings > 0.0)
     is_unrated = is_chosen & (ratings == 0.0)
     kinds = [
@@ -172,7 +187,7 @@ def _draw_ratings(axis: Axes, recording: SessionRecording) -> None:
         (is_opinion, "o", "white", "not submitted (latent)"),
         (~is_chosen & ~is_opinion, "x", _GREY, "skipped"),
     ]
-    if recording.world.scenario.behaviour.is_shop:
+    if recording.is_shop:
         kinds.append((is_unrated, "s", "white", "not bought"))
     for is_of_kind, marker, face, label in kinds:
         x, y, edge = steps[is_of_kind], ratings[is_of_kind], None if marker == "x" else _BLUE
@@ -190,7 +205,7 @@ def _draw_state(axis: Axes, recording: SessionRecording) -> None:
         ("patience", behaviour.patience_limit, _VERMILION, "--"),
         ("satiation", gain / (1.0 - behaviour.satiation_decay), _ORANGE, "-."),  # with full consumption in every step
     ]
-    if behaviour.is_shop:
+    if recording.is_shop:
         lines.append(("budget", float(recording.states[0]["budget"]), _GREEN, ":"))
     for name, most, colour, style in lines:
         shares = np.array([state[name].sum() for state in recording.states]) / (most or 1.0)
@@ -206,8 +221,8 @@ def _finish_course(axis: Axes, recording: SessionRecording, title: str) -> None:
     axis.set_xlim(-0.01 * length, 1.01 * length)
     if recording.is_terminated:
         axis.axvline(len(recording.slates), color="black", lw=1.0, ls=":", zorder=1)
-    axis.legend(loc="lower right", bbox_to_anchor=(1.015, 0.97), ncols=4, **_LEGEND)
-    _finish(axis, title)
+    axis.legend(loc="lower right", bbox_to_anchor=(1.015, 0.97), ncols=4)
+    axis.set_title(title)
 
 
 # Interests
@@ -230,24 +245,15 @@ def _draw_interests(latent: Axes, estimated: Axes, recording: SessionRecording) 
     by_topic, topics = of_topic @ now, np.arange(len(of_topic))
     latent.barh(topics, by_topic - now.mean(), 0.7, now.mean(), color=_GREEN, label="now")
     latent.plot(of_topic @ first, topics, "|", c="black", ms=11.0, label="at the start")
-    latent.plot(
-        of_topic @ effective,
-        topics,
-        "D",
-        c=_ORANGE,
-        mec="black",
-        mew=0.5,
-        ms=4.0,
-        label=label,
-    )
+    latent.plot(of_topic @ effective, topics, "D", c=_ORANGE, mec="black", mew=0.5, ms=4.0, label=label)
     latent.axvline(now.mean(), color="black", lw=0.8, label="mean of all items")
     latent.set(xlabel="mean affinity of its items", yticks=topics, yticklabels=items.topic_names)
-    latent.legend(loc="upper left", bbox_to_anchor=(-0.06, -0.07), **_LEGEND)
+    latent.legend(loc="upper left", bbox_to_anchor=(-0.06, -0.07))
 
     predicted = estimated_ratings(recording)
     estimated.set(xlabel="mean rating of its items", yticks=[])
     if predicted is None:
-        estimated.text(0.5, 0.5, "no feedback yet", ha="center", fontsize=_TEXT, transform=estimated.transAxes)
+        estimated.text(0.5, 0.5, "no feedback yet", ha="center", transform=estimated.transAxes)
         estimated.set(xlim=(0.0, 5.0))
     else:
         mean, estimate = predicted.mean(), of_topic @ predicted
@@ -255,13 +261,12 @@ def _draw_interests(latent: Axes, estimated: Axes, recording: SessionRecording) 
         estimated.axvline(mean, color="black", lw=0.8)
         low, high = estimated.get_xlim()
         estimated.set_xlim(min(low, mean - 0.25), max(high, mean + 0.25))  # small differences look small
-    note = "no purchase counts as 0" if recording.world.scenario.behaviour.is_shop else "a skip counts as 0"
+    note = "no purchase counts as 0" if recording.is_shop else "a skip counts as 0"
     if predicted is not None and np.ptp(estimate) > 1e-9:
         note += f"\ncorrelation with latent: {np.corrcoef(estimate, by_topic)[0, 1]:.2f}"
-    estimated.text(0.0, -0.085, note, fontsize=_TEXT, va="top", linespacing=1.5, transform=estimated.transAxes)
+    estimated.text(0.0, -0.085, note, va="top", linespacing=1.5, transform=estimated.transAxes)
     for axis, title in ((latent, "Latent interests"), (estimated, "Estimated from the history")):
-        axis.set_ylim(len(topics) - 0.4, -0.6)
-        _finish(axis, title)
+        axis.set(ylim=(len(topics) - 0.4, -0.6), title=title)
 
 
 def estimated_ratings(recording: SessionRecording) -> np.ndarray | None:
@@ -272,7 +277,7 @@ def estimated_ratings(recording: SessionRecording) -> np.ndarray | None:
     a reading aid, not the best possible estimate.
     """
     shown = [shown for slate in (recording.logged, *recording.slates) for shown in slate]
-    rated = [item for item in shown if item.rating > 0.0 or _is_refused(recording, item)]
+    rated = [item for item in shown if item.rating > 0.0 or item.is_refused(recording.is_shop)]
     if not rated:
         return None
     features = recording.world.items.features.astype(np.float64)
@@ -283,22 +288,3 @@ def estimated_ratings(recording: SessionRecording) -> np.ndarray | None:
     weights = np.linalg.solve(gram, centred.T @ (ratings - ratings.mean()))
     estimate: np.ndarray = ratings.mean() + (features - seen.mean(0)) @ weights
     return estimate
-
-
-_LEGEND: dict[str, Any] = {
-    "frameon": False,
-    "fontsize": _TEXT,
-    "handletextpad": 0.4,
-    "columnspacing": 1.2,
-    "handlelength": 2.2,
-}
-
-
-def _finish(axis: Axes, title: str) -> None:
-    axis.set_title(title, loc="left", fontsize=_TITLE)
-    axis.grid(alpha=0.25)
-    axis.set_axisbelow(True)
-    axis.tick_params(labelsize=_TEXT)
-    axis.xaxis.label.set_fontsize(_TEXT)
-    axis.yaxis.label.set_fontsize(_TEXT)
-    axis.spines[["top", "right"]].set_visible(False)

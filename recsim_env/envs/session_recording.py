@@ -4,33 +4,41 @@ Shape legend: D interest factors, K topics.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from recsim_env.config import MAX_SLATE_SIZE
-from recsim_env.simulation.observation import FEEDBACK
 from recsim_env.simulation.simulator import Simulator
 
 STATE = ("interests", "satiation", "mood", "trust", "patience", "budget")
 """Recorded parts of `Simulator.latent_state`."""
 
-_FIRST = np.zeros(1, np.int64)
 
-
-@dataclass(frozen=True, kw_only=True)
-class ShownItem:
-    """One item in one slot, with its observed feedback."""
+class ShownItem(NamedTuple):
+    """One item in one slot, with its observed feedback: the columns of `records.HISTORY_FEEDBACK`."""
 
     item: int
-    slot: int
+    slot: float
     """0 is the top slot."""
-    is_chosen: bool
+    click: float
     consumption: float
     """Consumed share of the item, 0 to 1."""
-    is_bought: bool
     rating: float
     """1 to 5, or 0 if none was submitted."""
+    purchase: float
+    follow: float
+
+    def is_refused(self, is_shop: bool) -> bool:
+        """Whether the item was skipped, or in a shop clicked and not bought."""
+        return not (self.purchase if is_shop else self.click)
+
+
+def shown_items(simulator: Simulator, lane: int, start: int = 0) -> list[ShownItem]:
+    """Items shown in a session after the first `start`, as far as the history holds them; the last one is last."""
+    session, length = simulator.sessions[lane], simulator.config.history_length
+    num_shown = int(session["num_shown"])
+    rows = [number % length for number in range(max(start, num_shown - length), num_shown)]
+    return [ShownItem(int(session["history_items"][row]), *session["history_feedback"][row].tolist()) for row in rows]
 
 
 class SessionRecording:
@@ -47,6 +55,7 @@ class SessionRecording:
 
     def __init__(self, simulator: Simulator) -> None:
         self.world, self.config = simulator.world, simulator.config
+        self.is_shop = simulator.world.scenario.behaviour.is_shop
         self._simulator = simulator
         self._num_shown = 0
         self.logged = self._newly_shown()
@@ -65,25 +74,8 @@ class SessionRecording:
         self.states.append(self._state())
 
     def _newly_shown(self) -> list[ShownItem]:
-        """Items shown since the last call, as far as the history holds them."""
-        before, self._num_shown = self._num_shown, int(self._simulator.sessions["num_shown"][0])
-        history = self._simulator.observe("compact", _FIRST)
-        assert isinstance(history, dict)
-        feedback = history["history_feedback"].reshape(-1, len(FEEDBACK))
-        items = history["history_items"][0]
-        shown = []
-        for back in reversed(range(min(self._num_shown - before, len(items)))):
-            row = dict(zip(FEEDBACK, feedback[back].tolist(), strict=True))
-            shown.append(
-                ShownItem(
-                    item=int(items[back]),
-                    slot=round(MAX_SLATE_SIZE * row["slot"]),
-                    is_chosen=row["click"] > 0.0,
-                    consumption=row["consumption"],
-                    is_bought=row["purchase"] > 0.0,
-                    rating=float(round(5.0 * row["rating"])),
-                )
-            )
+        shown = shown_items(self._simulator, 0, self._num_shown)
+        self._num_shown = int(self._simulator.sessions["num_shown"][0])
         return shown
 
     def _state(self) -> dict[str, np.ndarray]:

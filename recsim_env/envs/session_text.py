@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 
+from recsim_env.envs.session_recording import ShownItem, shown_items
 from recsim_env.simulation.observation import CANDIDATE_COLUMNS
-from recsim_env.simulation.records import HISTORY_FEEDBACK, NO_ITEM
+from recsim_env.simulation.records import NO_ITEM
 from recsim_env.simulation.simulator import Simulator
 
 _MAX_CANDIDATES = 10
@@ -17,12 +18,10 @@ def session_as_text(simulator: Simulator, lane: int) -> str:
     session, items = simulator.sessions[lane], simulator.world.items
     length = simulator.config.session_length
     lines = [f"{simulator.world.scenario.name} · step {int(session['step'])} of {length}"]
-    num_shown, rows = int(session["num_shown"]), simulator.config.history_length
-    for shown in range(max(0, num_shown - rows), num_shown):
-        row = shown % rows
-        item = int(session["history_items"][row])
-        feedback = dict(zip(HISTORY_FEEDBACK, session["history_feedback"][row].tolist(), strict=True))
-        lines.append(f"  {shown + 1:4d}. {_title(items, item)}  {_feedback(feedback, simulator.layout.has_purchases)}")
+    history = shown_items(simulator, lane)
+    for number, shown in enumerate(history, start=int(session["num_shown"]) - len(history) + 1):
+        feedback = _feedback(shown, simulator.layout.has_purchases)
+        lines.append(f"  {number:4d}. {_title(items, shown.item)}  {feedback}")
     lines.append("  candidates:")
     observation = simulator.observe("flat", np.array([lane]))[0]  # type: ignore[index]
     candidates = simulator.layout.parts(observation)["candidates"].reshape(simulator.layout.candidates_shape)
@@ -43,14 +42,15 @@ def _title(items: Any, item: int) -> str:
     return (title if len(title) <= _TITLE_WIDTH else title[: _TITLE_WIDTH - 1] + "…").ljust(_TITLE_WIDTH)
 
 
-def _feedback(feedback: dict[str, float], is_shop: bool) -> str:
-    slot = f"slot {int(feedback['slot']) + 1}: " if feedback["slot"] else ""
-    if not feedback["click"]:
+def _feedback(shown: ShownItem, is_shop: bool) -> str:
+    slot = f"slot {int(shown.slot) + 1}: " if shown.slot else ""
+    if not shown.click:
         return f"{slot}skipped"
-    is_refused = is_shop and not feedback["purchase"]
-    return f"{slot}consumed {feedback['consumption']:4.0%}, {rating_text(feedback['rating'], is_refused)}"
+    return f"{slot}consumed {shown.consumption:4.0%}, {rating_text(shown, is_shop)}"
 
 
-def rating_text(rating: float, is_refused: bool) -> str:
+def rating_text(shown: ShownItem, is_shop: bool) -> str:
     """`★★★★☆`, `not bought` or `not rated`."""
-    return "★" * int(rating) + "☆" * (5 - int(rating)) if rating else "not bought" if is_refused else "not rated"
+    if shown.rating:
+        return "★" * int(shown.rating) + "☆" * (5 - int(shown.rating))
+    return "not bought" if shown.is_refused(is_shop) else "not rated"

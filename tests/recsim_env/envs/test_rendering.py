@@ -277,7 +277,7 @@ def test_a_trace_holds_the_items_shown_and_their_feedback():
         assert [(shown.slot, shown.item) for shown in slate] == [
             (slot, candidates[place]) for slot, place in ((0, 3), (1, 1), (3, 0), (4, 2))
         ]
-        chosen = [shown for shown in slate if shown.is_chosen]
+        chosen = [shown for shown in slate if shown.click]
         assert len(chosen) == 5 * info["reward_click"]
         assert sum(shown.consumption for shown in slate) == pytest.approx(5 * info["reward_consumption"], abs=1e-6)
         assert env.recording.ratings[step] == pytest.approx(5 * info["reward_rating"])
@@ -285,7 +285,7 @@ def test_a_trace_holds_the_items_shown_and_their_feedback():
         assert env.recording.rewards[step] == reward
         assert env.recording.states[step + 1]["trust"] == env.latent_state()["trust"]
     assert len(env.recording.states) == 21
-    assert {len([shown for shown in slate if shown.is_chosen]) for slate in env.recording.slates} == {0, 1}
+    assert {len([shown for shown in slate if shown.click]) for slate in env.recording.slates} == {0, 1}
 
 
 @pytest.mark.parametrize("render_mode", [None, "ansi"])
@@ -311,6 +311,10 @@ def test_pictures_change_nothing():
     assert play(watched, 5) == expected
 
 
+def shown(item: int, rating: float) -> ShownItem:
+    return ShownItem(item=item, slot=0.0, click=1.0, consumption=0.5, rating=rating, purchase=0.0, follow=0.0)
+
+
 def test_ratings_are_estimated_from_the_feedback_of_the_session():
     env = env_of("Video")
     env.reset(seed=5)
@@ -318,28 +322,17 @@ def test_ratings_are_estimated_from_the_feedback_of_the_session():
     assert estimated_ratings(recording) is None
     liked = items.topics[:, 2] > 0.5
     for item in range(100):
-        recording.slates.append(
-            [
-                ShownItem(
-                    item=item,
-                    slot=0,
-                    is_chosen=True,
-                    consumption=0.5,
-                    is_bought=False,
-                    rating=5.0 if liked[item] else 2.0,
-                )
-            ]
-        )
+        recording.slates.append([shown(item, rating=5.0 if liked[item] else 2.0)])
     estimated = estimated_ratings(recording)
     assert estimated.shape == (len(items),)
     assert estimated[liked].mean() > estimated[~liked].mean() + 0.5
-    unrated = ShownItem(item=200, slot=0, is_chosen=True, consumption=0.5, is_bought=False, rating=0.0)
+    unrated = shown(200, rating=0.0)
     recording.slates.append([unrated])
     np.testing.assert_array_equal(estimated_ratings(recording), estimated)
 
 
 def test_a_click_without_a_purchase_counts_as_0_in_a_shop_only():
-    refused = ShownItem(item=3, slot=0, is_chosen=True, consumption=0.5, is_bought=False, rating=0.0)
+    refused = shown(3, rating=0.0)
     for scenario_name, is_answer in (("Ecommerce", True), ("Video", False)):
         env = env_of(scenario_name)
         env.reset(seed=5)
