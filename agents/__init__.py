@@ -3,12 +3,17 @@
 `make(name, env)` constructs one, `load(path)` brings back a saved one, `names()` lists them.
 """
 
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import recsim_env
-from agents.registry import load, make, names
-from recsim_env.simulation.compiled_cache import drop_stale_cache
+if TYPE_CHECKING:
+    from agents.registry import load, make, names
 
 __all__ = ["load", "make", "names"]
 
-drop_stale_cache(Path(__file__).parent, Path(recsim_env.__file__).parent)
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from agents import registry
+
+    return getattr(registry, name)

@@ -2,12 +2,11 @@
 
 Importing this package registers four ids for each scenario: `recsim_env/<Name>-v0` (one item per step),
 `recsim_env/<Name>Slate-v0` (five items), `recsim_env/<Name>Content-v0` (a point in content space, for the nearest
-candidate) and `recsim_env/<Name>Catalog-v0` (the same, for the nearest available item). It imports neither PyTorch nor
-Stable-Baselines3 until a name that needs them is used.
+candidate) and `recsim_env/<Name>Catalog-v0` (the same, for the nearest available item). It imports neither Numba nor
+PyTorch nor Stable-Baselines3 until a name that needs them is used.
 """
 
 import importlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
@@ -21,12 +20,6 @@ from recsim_env.config import (
     SessionConfig,
 )
 from recsim_env.scenarios import SCENARIOS, scenario_named
-from recsim_env.simulation.compiled_cache import (
-    drop_stale_cache,
-    key_files_by_signature,
-    make_names_unique,
-    report_compilation,
-)
 
 if TYPE_CHECKING:
     from recsim_env.envs.sb3 import CandidatePolicy, CandidateQPolicy, RecommenderSB3VecEnv, make_sb3_vec_env
@@ -73,11 +66,6 @@ _MODULES = {
     "recsim_env.simulation.observation": ("CANDIDATE_COLUMNS", "FEEDBACK"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
-
-make_names_unique()
-key_files_by_signature()
-report_compilation()
-drop_stale_cache(Path(__file__).parent)
 
 _VARIANTS: dict[str, dict[str, object]] = {
     "": {},

@@ -19,6 +19,7 @@ def agents(parsed: argparse.Namespace) -> int:
     from benchmarks.suites import SUITES, tuned_settings, with_settings
 
     screen = console()
+    first_of: dict[str, str] = {}
     table = Table(title="Agents")
     for heading in ("name", "family", "description", "settings"):
         table.add_column(heading, overflow="fold")
@@ -26,7 +27,13 @@ def agents(parsed: argparse.Namespace) -> int:
         entry = with_settings(REGISTRY[name], tuned_settings(name))
         lanes = {"num_envs": entry.num_envs} if entry.num_envs else {}
         settings = ", ".join(f"{key}={value}" for key, value in {**entry.settings, **lanes}.items())
-        table.add_row(name, f"{entry.family}: {FAMILIES[entry.family]}", _description(entry), settings)
+        description = _description(entry)
+        first = first_of.setdefault(description, name)
+        table.add_row(name, entry.family, description if first == name else f"as {first}", settings)
+    screen.print(table)
+    table = Table(title="Families of agents", show_header=False)
+    for family, description in FAMILIES.items():
+        table.add_row(family, description)
     screen.print(table)
     table = Table(title="Suites")
     for heading in ("name", "purpose", "scenarios", "agents", "seeds", "steps"):

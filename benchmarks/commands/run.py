@@ -1,7 +1,6 @@
 """`run`: train and evaluate the agents of a suite."""
 
 import argparse
-import dataclasses
 import os
 import sys
 from pathlib import Path
@@ -9,12 +8,6 @@ from typing import Any
 from zipfile import is_zipfile
 
 from agents.terminal import add_command, console, path, positive, warn
-from benchmarks.rows import ResultsError, Row, of_newest_version, provenance
-from benchmarks.running.execution import Log, execute, log_finished, log_to
-from benchmarks.running.result_folder import open_results, reusable_rows
-from benchmarks.running.suite_runs import ZIP_WARNING, model_entries, selected, suite_named, suite_runs
-from benchmarks.suites import Suite
-from recsim_env.logs import find_log, load_or_fit
 
 COMMITTED = Path(__file__).parents[1] / "results"
 
@@ -77,6 +70,19 @@ def add_to(commands: Any) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
+    from benchmarks.commands.report import write_and_show
+    from benchmarks.rows import ResultsError, of_newest_version, provenance
+    from benchmarks.running.execution import execute, log_finished, log_to
+    from benchmarks.running.result_folder import open_results, reusable_rows
+    from benchmarks.running.suite_runs import (
+        ZIP_WARNING,
+        model_entries,
+        selected,
+        suite_named,
+        suite_runs,
+        with_ratings_log,
+    )
+
     screen = console()
     log = log_to(screen)
     models = model_entries(parsed.model, parsed.agent)
@@ -90,10 +96,7 @@ def run(parsed: argparse.Namespace) -> int:
         own_agents=parsed.agent,
         num_seeds=parsed.seeds,
     )
-    try:
-        suite, world = with_ratings_log(suite, parsed.world, log)
-    except ValueError as error:
-        raise ResultsError(str(error)) from None
+    suite, world = with_ratings_log(suite, parsed.world, log)
     for folder in (parsed.load_models, *(parsed.reuse or ())):
         if folder and not folder.is_dir():
             raise ResultsError(f"{folder}: no such folder")
@@ -103,7 +106,7 @@ def run(parsed: argparse.Namespace) -> int:
     whole = suite_runs(suite_named(parsed.suite), world)
     with open_results(parsed.out, suite, log) as results:
         rows = results.finished(runs, whole=whole, retry_failed=parsed.retry_failed, allow_stale=parsed.allow_stale)
-        reused: list[Row] = []
+        reused = []
         if not (parsed.no_reuse or parsed.save_models):
             present = {row["run"] for row in rows}
             missing = [run for run in runs if run.digest not in present]
@@ -114,8 +117,6 @@ def run(parsed: argparse.Namespace) -> int:
         execute(results, runs, rows, provenance(sys.argv[1:]), screen, parsed.workers, parsed.threads)
         rows = of_newest_version(results.sort(), log)
     if not parsed.no_report:
-        from benchmarks.commands.report import write_and_show  # Matplotlib takes a second
-
         write_and_show(parsed.out, rows, screen, [run.key for run in runs])
     digests = {run.digest for run in runs}
     num_failed = sum(row["status"] == "failed" and row["run"] in digests for row in rows)
@@ -126,18 +127,3 @@ def run(parsed: argparse.Namespace) -> int:
     else:
         log(f"next: open {parsed.out / 'report.html'}; compare an agent of your own by --agent MODULE:CLASS")
     return 1 if num_failed else 0
-
-
-def with_ratings_log(suite: Suite, world: str | None, log: Log) -> tuple[Suite, str | None]:
-    """The suite, with Ratings in place of MovieLens if there is no log; and the path of the log or fitted world."""
-    if "MovieLens" not in suite.scenarios:
-        if world is not None:
-            raise ResultsError("--world: none of the scenarios is MovieLens")
-        return suite, None
-    found = Path(world) if world else find_log()
-    if found is None:
-        log("MovieLens: no ratings log found (set RECSIM_DATA); the scenario Ratings takes its place.")
-        names = ["Ratings" if name == "MovieLens" else name for name in suite.scenarios]
-        return dataclasses.replace(suite, scenarios=tuple(dict.fromkeys(names))), None
-    load_or_fit(found)  # once, before the workers need it
-    return suite, str(found)

@@ -3,8 +3,6 @@
 import argparse
 from typing import Any
 
-from rich.table import Table
-
 from agents.terminal import console, number_in, positive
 
 
@@ -25,32 +23,33 @@ def add_to(commands: Any) -> None:
 
 
 def throughput(parsed: argparse.Namespace) -> int:
+    import numpy as np
+    from rich.table import Table
+
     from benchmarks.experiments.throughput import (
+        CARTPOLE_SINGLE,
         CARTPOLE_VECTOR,
         SARDINE_TO_CARTPOLE,
         WAYS,
         measure,
         ppo_share_in_env,
         profile,
-        ratios,
     )
 
     on = console()
-    found = measure(parsed.env, parsed.rounds, parsed.seconds)
-    to_cartpole, to_vector = ratios(found), ratios(found, CARTPOLE_VECTOR)
+    speeds = measure(parsed.env, parsed.rounds, parsed.seconds)
     table = Table(title="User-steps per second, median over rounds (lowest and highest)")
     for heading in ("way", "steps/s", "range", "x CartPole single", "x CartPole vector", "x SARDINE, scaled"):
         table.add_column(heading, justify="left" if heading == "way" else "right", no_wrap=True)
-    for each in found:
-        ratio = to_cartpole[each.name]
-        low, high = min(each.steps_per_second), max(each.steps_per_second)
+    for name, of_rounds in speeds.items():
+        to_single, to_vector = (np.median(of_rounds / speeds[base]) for base in (CARTPOLE_SINGLE, CARTPOLE_VECTOR))
         table.add_row(
-            each.name,
-            f"{each.median:,.0f}",
-            f"{low:,.0f} to {high:,.0f}",
-            f"{ratio:.2f}",
-            f"{to_vector[each.name]:.2f}",
-            f"{ratio / SARDINE_TO_CARTPOLE:.1f}",
+            name,
+            f"{np.median(of_rounds):,.0f}",
+            f"{of_rounds.min():,.0f} to {of_rounds.max():,.0f}",
+            f"{to_single:.2f}",
+            f"{to_vector:.2f}",
+            f"{to_single / SARDINE_TO_CARTPOLE:.1f}",
         )
     on.print(table)
     parts = Table(title="Time of a user-step by part, in nanoseconds, median over rounds")
@@ -59,7 +58,7 @@ def throughput(parsed: argparse.Namespace) -> int:
     for name in WAYS:
         if "thread" not in name:
             took = profile(parsed.env, name, parsed.rounds)
-            parts.add_row(name, *(f"{each:,.0f}" for each in (took.step, took.observe, took.other, took.copy)))
+            parts.add_row(name, *(f"{took[part]:,.0f}" for part in ("step", "observe", "other", "copy")))
     on.print(parts)
     share, steps_per_second = ppo_share_in_env(parsed.env, parsed.ppo_steps)
     on.print(f"SB3 PPO, 64 lanes: {share:.1%} of its wall time in the env, {steps_per_second:,.0f} steps/s")

@@ -6,15 +6,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from agents.terminal import add_command, console, path, positive
-from benchmarks.rows import provenance, read_rows
-from benchmarks.running.execution import execute, log_finished, log_to
-from benchmarks.running.result_folder import RESULTS, open_results
-from benchmarks.running.search_spaces import SPACES
-from benchmarks.running.suite_runs import checked_scenarios
-from benchmarks.suites import TUNED
+
+TUNED = Path(__file__).parents[1] / "tuned"
+"""The settings that `run` reads."""
 
 
 def add_to(commands: Any) -> None:
@@ -42,7 +37,14 @@ def add_to(commands: Any) -> None:
 
 
 def tune(parsed: argparse.Namespace) -> int:
-    from benchmarks.running.tuning import trial_runs, tuning_result, tuning_suite, write_tuned  # Optuna takes a second
+    from rich.table import Table
+
+    from benchmarks.rows import provenance, read_rows
+    from benchmarks.running.execution import execute, log_finished, log_to
+    from benchmarks.running.result_folder import RESULTS, open_results
+    from benchmarks.running.search_spaces import SPACES
+    from benchmarks.running.suite_runs import checked_scenarios
+    from benchmarks.running.tuning import trial_runs, tuning_result, tuning_suite, write_tuned
 
     screen, agents = console(), tuple(parsed.agent or SPACES)
     scenarios = checked_scenarios(parsed.scenario or ("Video", "News"))

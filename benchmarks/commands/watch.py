@@ -5,10 +5,6 @@ from typing import Any
 from zipfile import is_zipfile
 
 from agents.terminal import add_command, console, not_negative, path, positive, warn
-from benchmarks.rows import ResultsError
-from benchmarks.running.execution import log_to
-from benchmarks.running.suite_runs import ZIP_WARNING, model_entries
-from benchmarks.suites import HELD_OUT, tuned_settings, with_settings
 
 
 def add_to(commands: Any) -> None:
@@ -31,17 +27,23 @@ def add_to(commands: Any) -> None:
 
 
 def watch(parsed: argparse.Namespace) -> int:
+    from benchmarks.running.execution import log_to
+    from benchmarks.suites import HELD_OUT
+
     log = log_to(console())
     env, agent = _env_and_agent(parsed)
     observation, _ = env.reset(seed=HELD_OUT.sessions_seed + parsed.seed)
-    frames, state, total, is_over = [], None, 0.0, False
-    for _ in range(parsed.steps):
+    frames: list[Any] = []
+    rewards: list[float] = []
+    state, end = None, "stopped by --steps"
+    while len(rewards) < parsed.steps:
         if parsed.gif:
             frames.append(env.render())
         action, state = agent.predict(observation, state)
         observation, reward, terminated, truncated, _ = env.step(action)
-        total += float(reward)
-        if is_over := terminated or truncated:
+        rewards.append(float(reward))
+        if terminated or truncated:
+            end = "the user left" if terminated else "the session reached its time limit"
             break
     last = env.render()
     if parsed.gif:
@@ -49,7 +51,7 @@ def watch(parsed: argparse.Namespace) -> int:
         log(f"{len(frames) + 1} frames in {parsed.gif}")
     else:
         log(last)
-    log(f"return {total:.2f}{' when the user left or the session ended' if is_over else ' so far'}")
+    log(f"{parsed.load or parsed.agent} in {parsed.env}: return {sum(rewards):.2f} after {len(rewards)} steps; {end}")
     return 0
 
 
@@ -60,6 +62,9 @@ def _env_and_agent(parsed: argparse.Namespace) -> tuple[Any, Any]:
     import recsim_env  # noqa: F401  (registers the ids)
     from agents.agent import Learner
     from agents.registry import entry_named
+    from benchmarks.rows import ResultsError
+    from benchmarks.running.suite_runs import ZIP_WARNING, model_entries
+    from benchmarks.suites import HELD_OUT, tuned_settings, with_settings
 
     agent: Any = None
     if parsed.load and is_zipfile(parsed.load):
@@ -70,7 +75,7 @@ def _env_and_agent(parsed: argparse.Namespace) -> tuple[Any, Any]:
         observation, variant = agent.observation, agent.env_variant
     else:
         if parsed.load:
-            ((entry, _),) = model_entries([parsed.load], [parsed.agent]).values()
+            ((entry, _),) = model_entries([parsed.load], [parsed.agent], "--load").values()
         else:
             entry = with_settings(entry_named(parsed.agent), tuned_settings(parsed.agent))
         agent_class = entry.agent_class()

@@ -5,7 +5,6 @@ Machines are shared and noisy: the ways alternate in short rounds, and ratios wi
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import gymnasium
@@ -57,18 +56,6 @@ CARTPOLE_SINGLE = "CartPole-v1, single"
 CARTPOLE_VECTOR = "CartPole-v1, vector 1,024"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Throughput:
-    """One way to step, and its steps per second in each round."""
-
-    name: str
-    steps_per_second: list[float]
-
-    @property
-    def median(self) -> float:
-        return float(np.median(self.steps_per_second))
-
-
 def _single(env: gymnasium.Env) -> Callable[[int], int]:
     env.reset(seed=0)
     env.action_space.seed(0)
@@ -108,8 +95,8 @@ def _steps_per_second(play: Callable[[int], int], seconds: float) -> float:
     return num_steps / (time.perf_counter() - started)
 
 
-def measure(env_id: str, rounds: int, seconds: float) -> list[Throughput]:
-    """Steps per second of every way, in `rounds` rounds of `seconds` each, after a warm-up."""
+def measure(env_id: str, rounds: int, seconds: float) -> dict[str, np.ndarray]:
+    """Steps per second of every way in each of `rounds` rounds of `seconds` each, after a warm-up."""
     ways = {CARTPOLE_SINGLE: _single(gymnasium.make("CartPole-v1"))}
     cartpole = gymnasium.make_vec("CartPole-v1", 1_024, vectorization_mode="vector_entry_point")
     ways[CARTPOLE_VECTOR] = _vector(cartpole, cartpole.single_action_space)
@@ -119,38 +106,21 @@ def measure(env_id: str, rounds: int, seconds: float) -> list[Throughput]:
         ways[name] = _vector(env, env.single_action_space)
     sb3 = make_sb3_vec_env(env_id, 64, seed=0)
     ways["SB3 VecEnv, 64 lanes"] = _vector(sb3, sb3.action_space)
-    measured: dict[str, list[float]] = {name: [] for name in ways}
     for play in ways.values():
         play(2_048)
-    for _ in track(range(rounds), description="throughput"):
-        for name, play in ways.items():
-            measured[name].append(_steps_per_second(play, seconds))
-    return [Throughput(name=name, steps_per_second=values) for name, values in measured.items()]
+    measured = [
+        [_steps_per_second(play, seconds) for play in ways.values()]
+        for _ in track(range(rounds), description="throughput")
+    ]
+    return dict(zip(ways, np.transpose(measured), strict=True))
 
 
-def ratios(throughputs: list[Throughput], to: str = CARTPOLE_SINGLE) -> dict[str, float]:
-    """Median over rounds of each way's speed over that of the way `to` in the same round."""
-    base = next(each.steps_per_second for each in throughputs if each.name == to)
-    return {each.name: float(np.median(np.divide(each.steps_per_second, base))) for each in throughputs}
+def profile(env_id: str, name: str, rounds: int) -> dict[str, float]:
+    """Nanoseconds of a user-step of one of `WAYS`, median over rounds.
 
-
-@dataclass(frozen=True, kw_only=True)
-class Profile:
-    """Time of a user-step by part, in nanoseconds, median over rounds."""
-
-    name: str
-    step: float
-    """The simulator's step: user, available items, candidates."""
-    observe: float
-    """Writing the observation."""
-    other: float
-    """Everything else: checks of actions, infos, resets."""
-    copy: float
-    """Copying an observation of that size, for comparison."""
-
-
-def profile(env_id: str, name: str, rounds: int) -> Profile:
-    """Time of one of `WAYS` by part."""
+    By part: `step` of the simulator (user, available items, candidates); `observe`, writing the observation; `other`,
+    everything else (checks of actions, infos, resets); for comparison `copy`, copying an observation of that size.
+    """
     lanes, options = WAYS[name]
     env: Any = gymnasium.make_vec(env_id, lanes, **options)
     env.reset(seed=0)
@@ -165,18 +135,18 @@ def profile(env_id: str, name: str, rounds: int) -> Profile:
         "observe": lambda: env.simulator.observe(kind),
         "copy": lambda: [array.copy() for array in arrays],
     }
-    measured: dict[str, list[float]] = {call: [] for call in calls}
-    for _ in range(rounds):
-        for call, work in calls.items():
-            env.reset(seed=0)
+
+    def nanoseconds(work: Callable[[], Any]) -> float:
+        env.reset(seed=0)
+        work()
+        started = time.perf_counter()
+        for _ in range(_STEPS_A_ROUND):
             work()
-            started = time.perf_counter()
-            for _ in range(_STEPS_A_ROUND):
-                work()
-            measured[call].append(1e9 * (time.perf_counter() - started) / _STEPS_A_ROUND / lanes)
-    took = {call: float(np.median(values)) for call, values in measured.items()}
-    other = max(took["whole"] - took["step"] - took["observe"], 0.0)
-    return Profile(name=name, step=took["step"], observe=took["observe"], other=other, copy=took["copy"])
+        return 1e9 * (time.perf_counter() - started) / _STEPS_A_ROUND / lanes
+
+    measured = [[nanoseconds(work) for work in calls.values()] for _ in range(rounds)]
+    took = {call: float(value) for call, value in zip(calls, np.median(measured, 0), strict=True)}
+    return {**took, "other": max(took["whole"] - took["step"] - took["observe"], 0.0)}
 
 
 class _TimedEnv(VecEnvWrapper):

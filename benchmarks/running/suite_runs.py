@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -15,6 +15,7 @@ from benchmarks.rows import ResultsError
 from benchmarks.running.run import Run
 from benchmarks.suites import SUITES, Suite
 from recsim_env.config import unknown_name
+from recsim_env.logs import find_log, load_or_fit
 from recsim_env.scenarios import SCENARIOS
 
 _SB3_MODEL, _LARGE_MODEL = "agents.reinforcement.sb3:SB3Model", "agents.large_model.agent:LargeModel"
@@ -86,6 +87,21 @@ def suite_runs(
     return runs
 
 
+def with_ratings_log(suite: Suite, world: str | None, log: Callable[[str], None]) -> tuple[Suite, str | None]:
+    """The suite, with Ratings in place of MovieLens if there is no log; and the path of the log or fitted world."""
+    if "MovieLens" not in suite.scenarios:
+        if world is not None:
+            raise ResultsError("--world: none of the scenarios is MovieLens")
+        return suite, None
+    found = Path(world) if world else find_log()
+    if found is None:
+        log("MovieLens: no ratings log found (set RECSIM_DATA); the scenario Ratings takes its place.")
+        names = ["Ratings" if name == "MovieLens" else name for name in suite.scenarios]
+        return dataclasses.replace(suite, scenarios=tuple(dict.fromkeys(names))), None
+    load_or_fit(found)  # once, before the workers need it
+    return suite, str(found)
+
+
 def _saved_in(folder: Path | None, name: str, entry: Entry) -> Path | None:
     """The file of a trained agent, unless the agent belongs to one catalogue."""
     if folder is None or not (folder / name).is_file():
@@ -94,8 +110,10 @@ def _saved_in(folder: Path | None, name: str, entry: Entry) -> Path | None:
     return folder / name if issubclass(agent_class, Learner) and not agent_class.reads_evaluation_catalog else None
 
 
-def model_entries(files: Iterable[Path], own_agents: Sequence[str] = ()) -> dict[str, tuple[Entry, Path]]:
-    """An entry for each file of a trained agent, named by the file.
+def model_entries(
+    files: Iterable[Path], own_agents: Sequence[str] = (), option: str = "--model"
+) -> dict[str, tuple[Entry, Path]]:
+    """An entry for each file of a trained agent, named by the file; errors begin with the `option` that names it.
 
     Raises:
         ResultsError: a file is missing or damaged, or its agent is neither of the registry nor among `own_agents`.
@@ -103,7 +121,7 @@ def model_entries(files: Iterable[Path], own_agents: Sequence[str] = ()) -> dict
     models = {}
     for file in files:
         if not file.exists():
-            raise ResultsError(f"--model {file}: no such file")
+            raise ResultsError(f"{option} {file}: no such file")
         settings: dict[str, Any] = {}
         if is_zipfile(file):
             path = _SB3_MODEL
@@ -116,8 +134,8 @@ def model_entries(files: Iterable[Path], own_agents: Sequence[str] = ()) -> dict
                 if not isinstance(settings, dict):
                     raise ValueError(f"{file}: holds no settings of an agent")
             except ValueError as error:
-                raise ResultsError(f"--model {error}") from None
+                raise ResultsError(f"{option} {error}") from None
         if path not in (_SB3_MODEL, *(entry.path for entry in REGISTRY.values()), *own_agents):
-            raise ResultsError(f"--model {file}: was written by {path}; add --agent {path} if you trust that module")
+            raise ResultsError(f"{option} {file}: was written by {path}; add --agent {path} if you trust that module")
         models[file.stem] = Entry(path=path, family="own", settings=settings), file
     return models

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, LogFormatter
+from matplotlib.ticker import EngFormatter, StrMethodFormatter
 
 from benchmarks.analysis.leaderboard import POPULARITY, REFERENCES, Leaderboard
 from benchmarks.analysis.statistics import Z_95
@@ -81,7 +81,7 @@ def learning_curves(leaderboard: Leaderboard, along: str = STEPS) -> Figure | No
             axis.xaxis.set_major_formatter(EngFormatter(sep=""))
         elif has_time:
             axis.set_xscale("log")
-            axis.xaxis.set_major_formatter(LogFormatter())
+            axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
             axis.xaxis.set_minor_formatter("")
         axis.margins(x=0.02)
         axis.set_xlabel("user-steps of training" if along == STEPS else "seconds of training")

@@ -11,12 +11,16 @@ def test_throughput_measures_every_way_beside_cartpole(monkeypatch):
     ways = {name: throughput.WAYS[name] for name in ("1 lane", "1,024 lanes", "8,192 lanes, 2 threads")}
     monkeypatch.setattr(throughput, "WAYS", ways)
     found = throughput.measure("recsim_env/Video-v0", rounds=1, seconds=0.01)
-    names = [each.name for each in found]
-    assert names == ["CartPole-v1, single", "CartPole-v1, vector 1,024", "single env", *ways, "SB3 VecEnv, 64 lanes"]
-    assert throughput.ratios(found)["CartPole-v1, single"] == 1.0
-    assert all(each.median > 0.0 for each in found)
+    assert list(found) == [
+        "CartPole-v1, single",
+        "CartPole-v1, vector 1,024",
+        "single env",
+        *ways,
+        "SB3 VecEnv, 64 lanes",
+    ]
+    assert all(len(speeds) == 1 and speeds[0] > 0.0 for speeds in found.values())
     profile = throughput.profile("recsim_env/Video-v0", "1,024 lanes", rounds=1)
-    assert min(profile.step, profile.observe, profile.copy) > 0.0 <= profile.other
+    assert min(profile["step"], profile["observe"], profile["copy"]) > 0.0 <= profile["other"]
     share, steps_per_second = throughput.ppo_share_in_env("recsim_env/Video-v0", 4_096)
     assert 0.0 < share < 1.0
     assert steps_per_second > 0.0

@@ -15,11 +15,10 @@ from conftest import CHECKOUT, SCENARIO_NAMES
 from agents.registry import FAMILIES, REGISTRY
 from benchmarks.__main__ import main
 from benchmarks.analysis.metrics import BIN_STARTS
-from benchmarks.commands.run import with_ratings_log
 from benchmarks.rows import read_rows
 from benchmarks.running.result_folder import open_results
 from benchmarks.running.run import Run
-from benchmarks.running.suite_runs import suite_runs
+from benchmarks.running.suite_runs import suite_runs, with_ratings_log
 from benchmarks.suites import HELD_OUT, LADDER, ONE, SUITES, TUNING, ZERO, Suite
 
 TINY = Suite(
@@ -327,7 +326,7 @@ def test_agents_and_suites_are_listed(capsys):
 def test_without_a_ratings_log_ratings_takes_the_place_of_movielens(tmp_path: Path, monkeypatch):
     monkeypatch.setenv("RECSIM_DATA", str(tmp_path))
     monkeypatch.setattr("recsim_env.logs.find_log", lambda: None)
-    monkeypatch.setattr("benchmarks.commands.run.find_log", lambda: None)
+    monkeypatch.setattr("benchmarks.running.suite_runs.find_log", lambda: None)
     messages: list[str] = []
     suite, world = with_ratings_log(dataclasses.replace(TINY, scenarios=("Video", "MovieLens")), None, messages.append)
     assert suite.scenarios == ("Video", "Ratings")

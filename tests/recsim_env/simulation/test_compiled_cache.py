@@ -77,7 +77,7 @@ print(*(of(int(size)) for size in sys.argv[1:]))
 @pytest.mark.parametrize("is_mended", [True, False])
 def test_processes_that_compiled_different_records_first_share_a_cache(tmp_path, is_mended):
     program = tmp_path / "records.py"
-    program.write_text(RECORDS.format(fix="import recsim_env" if is_mended else ""))
+    program.write_text(RECORDS.format(fix="import recsim_env.simulation" if is_mended else ""))
     folders = {"PYTHONPATH": str(CHECKOUT), "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
 
     def said(*sizes: str) -> list[float]:
