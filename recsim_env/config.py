@@ -295,7 +295,7 @@ class Scenario:
 
     name: str
     """Name in the id of the env: `recsim_env/<name>-v0`."""
-    source: str
+    source: str = "synthetic"
     """`synthetic`, `ratings_log` (fitted to a log) or `statistics` (drawn from the statistics of a fitted log)."""
     catalog: CatalogConfig = CatalogConfig()
     population: PopulationConfig = PopulationConfig()

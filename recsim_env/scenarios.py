@@ -4,7 +4,6 @@ from recsim_env.config import BehaviourConfig, CatalogConfig, PopulationConfig, 
 
 ECOMMERCE = Scenario(
     name="Ecommerce",
-    source="synthetic",
     catalog=CatalogConfig(
         quality_sd=0.5,
         appeal_sd=0.4,
@@ -32,7 +31,6 @@ ECOMMERCE = Scenario(
 
 SOCIAL = Scenario(
     name="Social",
-    source="synthetic",
     catalog=CatalogConfig(
         num_items=6_000,
         arrivals_per_step=8.0,
@@ -60,7 +58,6 @@ SOCIAL = Scenario(
 
 MUSIC = Scenario(
     name="Music",
-    source="synthetic",
     catalog=CatalogConfig(
         arrivals_per_step=0.5,
         item_lifetime=1_600,
@@ -88,7 +85,6 @@ MUSIC = Scenario(
 
 VIDEO = Scenario(
     name="Video",
-    source="synthetic",
     catalog=CatalogConfig(quality_sd=0.4, appeal_sd=0.8, appeal_quality_correlation=-0.2),
     population=PopulationConfig(cluster_scale=2.0, interest_sd=1.4, patience_mean=4.0),
     behaviour=BehaviourConfig(choice_intercept=0.5, choice_appeal=1.5, choice_distrust=4.3, interest_limit=8.0),
@@ -97,7 +93,6 @@ VIDEO = Scenario(
 
 NEWS = Scenario(
     name="News",
-    source="synthetic",
     catalog=CatalogConfig(
         num_items=6_000,
         arrivals_per_step=8.0,

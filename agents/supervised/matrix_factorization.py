@@ -12,7 +12,7 @@ import numpy as np
 
 from agents.supervised.logged_ratings import LoggedRatingsLearner
 from recsim_env.config import count, number
-from recsim_env.logs.factorization import Grouping, ridge_by_group
+from recsim_env.logs.factorization import ridge_by_group, rows_by_group
 
 _INITIAL_FACTORS_SD = 0.1
 _USER_RIDGE = 5.0
@@ -40,8 +40,8 @@ class MatrixFactorization(LoggedRatingsLearner):
     ) -> dict[str, np.ndarray]:
         shape = (num_items, self.num_factors)
         factors = _INITIAL_FACTORS_SD * np.random.default_rng(seed).standard_normal(shape)
-        by_session = Grouping.of(sessions, int(sessions.max(initial=-1)) + 1)
-        by_item, constant = Grouping.of(items, num_items), np.ones((len(items), 1))
+        by_session = rows_by_group(sessions, int(sessions.max(initial=-1)) + 1)
+        by_item, constant = rows_by_group(items, num_items), np.ones((len(items), 1))
         for _ in range(self.num_sweeps):
             design = np.hstack([constant, factors[items]])
             users = ridge_by_group(by_session, design, residuals, self._user_ridge())[sessions]

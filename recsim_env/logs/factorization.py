@@ -27,24 +27,14 @@ class Ratings(NamedTuple):
     num_items: int
 
 
-@dataclass(frozen=True)
-class Grouping:
-    """Ratings grouped by user, or by item."""
-
-    order: np.ndarray
-    """[N] indices of the ratings, group by group."""
-    starts: np.ndarray
-    """[G + 1] start of each group in `order`."""
-
-    @classmethod
-    def of(cls, groups: np.ndarray, num_groups: int) -> "Grouping":
-        """Group [N] integers in 0..num_groups-1."""
-        order = np.argsort(groups, kind="stable")
-        return cls(order, np.searchsorted(groups[order], np.arange(num_groups + 1)))
+def rows_by_group(groups: np.ndarray, num_groups: int) -> list[np.ndarray]:
+    """The indices of each group's rows, from [N] integers in 0..num_groups-1."""
+    order = np.argsort(groups, kind="stable")
+    return np.split(order, np.searchsorted(groups[order], np.arange(1, num_groups)))
 
 
 def ridge_by_group(
-    grouping: Grouping,
+    groups: list[np.ndarray],
     design: np.ndarray,
     target: np.ndarray,
     precision: np.ndarray,
@@ -54,7 +44,7 @@ def ridge_by_group(
     """One ridge regression for each group: the posterior mean of a normal linear model with unit noise.
 
     Args:
-        grouping: groups of the rows.
+        groups: the rows of each group, as by `rows_by_group`.
         design: [N, C] rows x.
         target: [N] values y.
         precision: [C] prior precision (the ridge) of each coefficient, positive.
@@ -64,15 +54,13 @@ def ridge_by_group(
     Returns:
         [G, C] float64 coefficients.
     """
-    sorted_design, sorted_target = design[grouping.order], target[grouping.order]
-    num_groups, num_columns = len(grouping.starts) - 1, design.shape[1]
+    num_groups, num_columns = len(groups), design.shape[1]
     gram = np.empty((num_groups, num_columns, num_columns))
     moment = np.empty((num_groups, num_columns))
-    for group in range(num_groups):
-        rows = slice(grouping.starts[group], grouping.starts[group + 1])
-        block = sorted_design[rows]
+    for group, rows in enumerate(groups):
+        block = design[rows]
         gram[group] = block.T @ block
-        moment[group] = block.T @ sorted_target[rows]
+        moment[group] = block.T @ target[rows]
     gram += np.diag(precision)
     if prior_mean is not None:
         moment += precision * prior_mean
@@ -144,7 +132,7 @@ def fit_factors(ratings: Ratings, num_factors: int, generator: np.random.Generat
     users, items, values, num_users, num_items = ratings
     biases = fit_biases(ratings)
     centred = values - biases.mean
-    by_user, by_item = Grouping.of(users, num_users), Grouping.of(items, num_items)
+    by_user, by_item = rows_by_group(users, num_users), rows_by_group(items, num_items)
     user_ridge = np.r_[BIAS_RIDGE_USERS, np.full(num_factors, FACTOR_RIDGE)]
     item_ridge = np.r_[BIAS_RIDGE_ITEMS, np.full(num_factors, FACTOR_RIDGE)]
     ones = np.ones((len(values), 1))

@@ -9,7 +9,6 @@ Shape legend: I items, U users, D factors, K topics, F item features, P profile 
 
 import io
 import json
-import math
 import zipfile
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -148,47 +147,19 @@ class FittedWorld(ItemParameters, UserParameters):
         if not path.is_file():
             raise FileNotFoundError(f"{printable(path)}: no such file; expected a fitted world (.npz)")
         try:
-            arrays = _read_arrays(path)
-        except Exception as error:  # NumPy, tokenize, zipfile, zlib and lzma each have errors of their own
-            raise ValueError(f"{path}: not a fitted world (.npz), or damaged ({_first_line(error)})") from error
-        names = {spec.name for spec in fields(cls)}
-        version = arrays.pop("format_version", None)
-        if version is None or version.shape != () or version.dtype.kind != "i":
-            raise ValueError(f"{path}: not a fitted world (no format_version)")
-        if int(version) != FORMAT_VERSION:
-            raise ValueError(f"{path}: format_version {int(version)}, expected {FORMAT_VERSION}; fit the log again")
-        if set(arrays) != names:
-            wrong = ", ".join(sorted(set(arrays) ^ names))
-            raise ValueError(f"{path}: not a fitted world (missing or unknown: {wrong})")
-        try:
-            facts = json.loads(str(arrays.pop("fit_facts")))
-            return cls(fit_facts=facts, **arrays)
-        except Exception as error:  # a header can declare anything
-            raise ValueError(f"{path}: damaged ({_first_line(error)})") from error
-
-
-def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an .npz; declared sizes are checked before anything is decompressed or allocated."""
-    arrays = {}
-    with zipfile.ZipFile(path) as archive:
-        size = sum(entry.file_size for entry in archive.infolist())
-        if size > _MAX_BYTES:
-            raise ValueError(f"declares {size:,} bytes; the limit is {_MAX_BYTES:,}")
-        for entry in archive.infolist():
-            with archive.open(entry) as file:
-                version = np.lib.format.read_magic(file)
-                read_header = (
-                    np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-                )
-                shape, _, dtype = read_header(file)
-                num_bytes = math.prod(shape) * dtype.itemsize
-                if file.tell() + num_bytes != entry.file_size:
-                    raise ValueError(
-                        f"{entry.filename} declares {num_bytes:,} bytes, and has {entry.file_size:,} with its header"
-                    )
-                file.seek(0)
-                arrays[entry.filename.removesuffix(".npy")] = np.lib.format.read_array(file, allow_pickle=False)
-    return arrays
+            with zipfile.ZipFile(path) as archive:
+                size = sum(entry.file_size for entry in archive.infolist())
+            if size > _MAX_BYTES:
+                raise ValueError(f"declares {size:,} bytes; the limit is {_MAX_BYTES:,}")
+            with np.load(path, allow_pickle=False) as archive:
+                arrays = dict(archive)
+            version = int(arrays.pop("format_version"))
+            if version != FORMAT_VERSION:
+                raise ValueError(f"format_version {version}, expected {FORMAT_VERSION}; fit the log again")
+            return cls(fit_facts=json.loads(str(arrays.pop("fit_facts"))), **arrays)
+        except Exception as error:  # NumPy, zipfile, zlib and lzma each have errors of their own
+            reason = str(error).split("\n", 1)[0] or type(error).__name__
+            raise ValueError(f"{path}: not a fitted world (.npz), or damaged ({reason})") from error
 
 
 def _check_array(
@@ -209,10 +180,6 @@ def _check_array(
             raise ValueError(f"{name}: must be valid Unicode ({error.reason})") from error
     elif not (np.isfinite(array) & (array >= least) & (array <= greatest)).all():
         raise ValueError(f"{name}: must be finite numbers in [{least}, {greatest}]")
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).split("\n", 1)[0] or type(error).__name__
 
 
 _ARRAYS = [spec for spec in fields(FittedWorld) if spec.metadata]

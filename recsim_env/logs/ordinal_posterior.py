@@ -15,11 +15,11 @@ Shape legend: N ratings, U users, I items, D factors, X covariates of an item (t
 """
 
 import math
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
-from recsim_env.logs.factorization import Factorization, Grouping, Ratings, ridge_by_group
+from recsim_env.logs.factorization import Factorization, Ratings, ridge_by_group, rows_by_group
 from recsim_env.logs.normal_distribution import normal_cdf, normal_density, normal_quantile
 
 _NUM_SWEEPS = 40  # from the factorisation; the variances have then converged
@@ -30,8 +30,7 @@ _PRIOR_BIAS_VARIANCE, _PRIOR_QUALITY_VARIANCE = 0.25, 0.40
 _PRIOR_LOG_SCALE_VARIANCE, _PRIOR_INTERACTION_VARIANCE = 0.07, 0.30
 
 
-@dataclass(frozen=True, kw_only=True)
-class OrdinalModel:
+class OrdinalModel(NamedTuple):
     """Parameters of the rating model; see the docstring of the module."""
 
     bias: np.ndarray
@@ -46,6 +45,11 @@ class OrdinalModel:
     """[I, D] float64."""
     cuts: np.ndarray
     """[4] float64, ascending."""
+
+    def opinions(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """[N] float64 expected opinions of pairs."""
+        affinity = np.einsum("nd,nd->n", self.interests[users], self.factors[items])
+        return self.bias[users] + self.scale[users] * (affinity + self.quality[items])
 
 
 def matching_cuts(mean: np.ndarray, scale: np.ndarray, shares: np.ndarray, start: np.ndarray) -> np.ndarray:
@@ -108,8 +112,7 @@ def centred(model: OrdinalModel, num_item_ratings: np.ndarray) -> OrdinalModel:
     bias = model.bias + model.scale * (model.interests @ mean_factor + mean_quality)
     mean_bias = float(bias.mean())
     interests, factors = _canonical(interests, factors)
-    return replace(
-        model,
+    return model._replace(
         bias=bias - mean_bias,
         interests=interests,
         quality=quality - mean_quality,
@@ -161,7 +164,7 @@ def draw_ordinal_model(
     """
     users, items, values, num_users, num_items = ratings
     num_factors = start.user_factors.shape[1]
-    by_user, by_item = Grouping.of(users, num_users), Grouping.of(items, num_items)
+    by_user, by_item = rows_by_group(users, num_users), rows_by_group(items, num_items)
     shares = np.bincount(values, minlength=6)[1:] + 0.5  # half a rating each keeps the cuts finite
     shares = shares / shares.sum()
     predicted = start.predict(users, items)
@@ -217,9 +220,6 @@ def draw_ordinal_model(
         factor_variance = _shrunken_variance(unexplained[:, 1:], prior_factor_variance)
 
     model = centred(
-        OrdinalModel(bias=bias, scale=scale, interests=interests, quality=quality, factors=factors, cuts=cuts),
-        np.bincount(items, minlength=num_items),
+        OrdinalModel(bias, scale, interests, quality, factors, cuts), np.bincount(items, minlength=num_items)
     )
-    value = np.einsum("nd,nd->n", model.interests[users], model.factors[items]) + model.quality[items]
-    mean = model.bias[users] + model.scale[users] * value
-    return replace(model, cuts=matching_cuts(mean, model.scale[users], shares, model.cuts))
+    return model._replace(cuts=matching_cuts(model.opinions(users, items), model.scale[users], shares, model.cuts))

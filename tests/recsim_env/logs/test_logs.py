@@ -11,7 +11,7 @@ import pytest
 
 from recsim_env.logs import FittedWorld, fit_log, fit_ratings, read_log
 from recsim_env.logs.__main__ import main
-from recsim_env.logs.factorization import Grouping, ridge_by_group
+from recsim_env.logs.factorization import ridge_by_group, rows_by_group
 from recsim_env.logs.fitting import appeal_of
 from recsim_env.logs.ordinal_posterior import OrdinalModel, centred
 
@@ -139,7 +139,7 @@ def test_ridge_by_group_is_the_posterior_of_each_group_alone() -> None:
     groups = np.array([1, 0, 1, 1, 0, 1])
     design, target = generator.standard_normal((6, 2)), generator.standard_normal(6)
     precision, prior = np.array([2.0, 0.5]), np.array([[1.0, -1.0], [0.0, 3.0], [5.0, 6.0]])
-    grouping = Grouping.of(groups, 3)
+    grouping = rows_by_group(groups, 3)
     found = ridge_by_group(grouping, design, target, precision, prior)
     for group in range(2):
         own = groups == group
