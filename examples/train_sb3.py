@@ -11,11 +11,6 @@ model = PPO(CandidatePolicy, env, n_steps=64, batch_size=128, learning_rate=1e-3
 model.learn(16_384)
 
 test = make_sb3_vec_env("recsim_env/Video-v0", 100, split="test", catalog_seed=1)
-for name, agent in (
-    ("random", agents.make("random", test)),
-    ("popularity", agents.make("popularity", test)),
-    ("PPO", model),
-):
+for agent in (agents.make("random", test), agents.make("popularity", test), model):
     test.seed(0)  # the same users for each agent
-    mean, _ = evaluate_policy(agent, test, n_eval_episodes=500, warn=False)
-    print(f"{name}: {mean:.1f}")
+    print(f"{type(agent).__name__}: {evaluate_policy(agent, test, n_eval_episodes=500, warn=False)[0]:.1f}")

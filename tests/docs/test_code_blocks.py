@@ -1,12 +1,13 @@
 """Every code block of the README and the documentation runs, or, if it would take long, is a command that exists."""
 
-import os
 import re
+import runpy
 import shlex
-import subprocess
-import sys
 import tomllib
+from contextlib import redirect_stdout
 from functools import cache
+from io import StringIO
+from unittest.mock import patch
 
 import pytest
 from conftest import CHECKOUT
@@ -20,25 +21,35 @@ BLOCKS = [
     for number, (skipped, language, code) in enumerate(BLOCK.findall(page.read_text(encoding="utf-8")))
     if not skipped
 ]
-PROGRAMS = [pytest.param(code, id=name) for language, code, name in BLOCKS if language == "python"]
+EXAMPLES = "".join(example.read_text(encoding="utf-8") for example in (CHECKOUT / "examples").glob("*.py"))
+"""Blocks that are examples are executed by `tests/examples`."""
+
+PROGRAMS = {code: name for language, code, name in reversed(BLOCKS) if language == "python"}  # each program once
 COMMANDS = sorted({line for language, code, _ in BLOCKS if language == "bash" for line in code.splitlines()})
 RUN_IN_FULL = {"python -m benchmarks agents"}
 
 
-def run(command: list[str], folder) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
+def output_of(module: str, *arguments: str) -> str:
+    """What `python -m module arguments` prints, run in this process, which has imported the libraries already."""
+    output = StringIO()
+    with patch("sys.argv", [module, *arguments]), redirect_stdout(output), pytest.raises(SystemExit) as end:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    assert end.value.code == 0
+    return output.getvalue()
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
-def test_a_python_block_runs_as_it_stands(program, tmp_path):
-    finished = run([sys.executable, "-c", program], tmp_path)
-    assert finished.returncode == 0, finished.stderr
-    assert finished.stdout.strip()
+@pytest.mark.parametrize(
+    "program", [pytest.param(code, id=name) for code, name in PROGRAMS.items() if code not in EXAMPLES]
+)
+def test_a_python_block_runs_as_it_stands(program, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert re.search("^(import|from) (recsim_env|agents)", program, re.MULTILINE)  # registers the ids
+    exec(compile(program, "block", "exec"), {"__name__": "__main__"})
+    assert capsys.readouterr().out.strip()
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_exists_with_its_options(command, tmp_path):
+def test_a_command_exists_with_its_options(command):
     words = shlex.split(command)
     if words[0] == "make":
         assert re.search(rf"^{words[1]}:", (CHECKOUT / "Makefile").read_text(), re.MULTILINE)
@@ -49,7 +60,7 @@ def test_a_command_exists_with_its_options(command, tmp_path):
     elif words[1].endswith(".py"):
         assert (CHECKOUT / words[1]).is_file()
     elif command in RUN_IN_FULL:
-        assert run([sys.executable, *words[1:]], tmp_path).returncode == 0
+        assert output_of(*words[2:])
     else:
         module, *arguments = words[words.index("-m") + 1 :]
         has_subcommand = bool(arguments) and not arguments[0].startswith("-")
@@ -60,9 +71,7 @@ def test_a_command_exists_with_its_options(command, tmp_path):
 
 @cache
 def help_of(module: str, subcommand: str) -> str:
-    finished = run([sys.executable, "-m", module, *([subcommand] if subcommand else []), "--help"], CHECKOUT)
-    assert finished.returncode == 0, finished.stderr
-    return finished.stdout
+    return output_of(module, *([subcommand] if subcommand else []), "--help")
 
 
 def test_the_readme_shows_code_within_60_lines_and_ends_within_150():
