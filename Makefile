@@ -16,11 +16,13 @@ help:
 	@echo "make lock       write requirements.lock from constraints.txt (needs uv)"
 	@echo "make clean      remove .venv and everything that was built"
 
-# Every package with its hash first; then torch, which has a build for each accelerator, and the project itself.
+# Every package with its hash first; then torch, which has a build for each accelerator, and the project itself. Modules
+# are compiled when they are first imported, which most of them never are.
 $(VENV)/installed: pyproject.toml constraints.txt requirements.lock
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement requirements.lock
-	$(RUN) -m pip install --quiet --disable-pip-version-check --no-build-isolation --constraint constraints.txt \
+	$(RUN) -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes \
+		--no-deps --requirement requirements.lock
+	$(RUN) -m pip install --quiet --disable-pip-version-check --no-compile --no-build-isolation --constraint constraints.txt \
 		--editable '.[test,docs]'
 	@touch $@
 

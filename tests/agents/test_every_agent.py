@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from pathlib import Path
 
 import gymnasium
@@ -74,6 +75,13 @@ def items_shown(agent: Agent) -> np.ndarray:
     return evaluate(agent, env_for(agent, 4), seed=7).items
 
 
+@cache
+def trained_alone(name: str) -> tuple[Agent, np.ndarray]:
+    """A trained agent that was not evaluated while it learned, and the items that it shows."""
+    agent = trained(name)
+    return agent, items_shown(agent)
+
+
 def items_shown_by_file(path: Path) -> np.ndarray:
     assert multiprocessing.parent_process() is not None
     return items_shown(registry.load(path))
@@ -88,8 +96,7 @@ def other_process():
 
 @pytest.mark.parametrize("name", REGISTRY)
 def test_an_agent_plays_under_sb3_and_plays_the_same_from_its_file(name, other_process, tmp_path: Path):
-    agent = trained(name)
-    items = items_shown(agent)
+    agent, items = trained_alone(name)
     agent.save(tmp_path / "agent")
     np.testing.assert_array_equal(other_process.submit(items_shown_by_file, tmp_path / "agent").result(), items)
 
@@ -120,7 +127,7 @@ def test_evaluations_do_not_change_what_a_learner_learns(name):
     assert calls[0] == 0
     assert calls == sorted(set(calls))
     assert calls[-1] >= NUM_STEPS or not evaluated.uses_budget
-    np.testing.assert_array_equal(items_shown(evaluated), items_shown(trained(name)))
+    np.testing.assert_array_equal(items_shown(evaluated), trained_alone(name)[1])
 
 
 @pytest.mark.parametrize("name", LEARNERS)

@@ -116,5 +116,5 @@ def test_an_unknown_optimizer_is_refused_with_the_known_ones():
 
 
 def test_a_history_shorter_than_a_slate_is_refused():
-    with pytest.raises(ValueError, match=r"^history_length=3: must be at least slate_size=5"):
-        SlateQ(training_env(history_length=3))
+    with pytest.raises(ValueError, match=r"^history_length=4: must be at least slate_size=5"):
+        SlateQ(training_env(history_length=4))

@@ -52,7 +52,7 @@ def test_operations_grow_with_the_preset():
 
 
 def test_the_headline_script_measures_trains_and_writes_rows(tmp_path):
-    arguments = ["--out", str(tmp_path), "--device", "cpu", "--minutes", "0.35", "--measure", "tiny"]
+    arguments = ["--out", str(tmp_path), "--device", "cpu", "--minutes", "0.1", "--measure", "tiny"]
     assert headline.main([*arguments, "--seconds", "0.5", "--train", "tiny", "--sessions", "32"]) == 0
     speed = [json.loads(line) for line in (tmp_path / "speed.jsonl").read_text().splitlines()]
     assert [each["preset"] for each in speed] == ["tiny"]
