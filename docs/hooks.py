@@ -1,5 +1,6 @@
-"""MkDocs hooks: pages may show the pictures in `benchmarks/results`, which is outside `docs`."""
+"""MkDocs hooks: pages may show the pictures in `benchmarks/results`, outside `docs`; names in tables break at `_`."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,3 +20,8 @@ def on_files(files: Files, config: Any) -> Files:
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Links to the pictures as they are in the repository become links within the site."""
     return markdown.replace("../benchmarks/results/", "results/")
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Names in the first column of a table may break after `/`, `.` and `_`, so that most tables fit on a phone."""
+    return re.sub("(?<=<td><code>)[^<]+", lambda name: re.sub("([/._])", r"\1<wbr>", name[0]), html)
