@@ -19,21 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from agents.agent import Agent
-from agents.large_model.agent import LargeModel
-from agents.large_model.checkpoint import load_network
-from agents.large_model.worlds import make_env
-from agents.references.bayes_filter_observed import BayesFilterObserved
-from agents.references.lookahead import HistoryBlindPolicy
-from agents.rollouts.evaluation import Evaluation, evaluate
 from agents.terminal import console, number_in, path, warn
 from benchmarks.analysis.statistics import standard_error_interval
 from benchmarks.experiments.script import make_parser, run_script
-from benchmarks.report.figures.first_steps import MIN_SESSIONS, first_steps, step_rewards
-from benchmarks.report.figures.style import write_figure
-from benchmarks.rows import write_rows
-from benchmarks.suites import HELD_OUT
-from recsim_env.atomic_file import write_atomically
 
 _ENV_ID = "recsim_env/Video-v0"
 _POPULATIONS = {"cold": {"population": {"warm_share": 0.0}}, "warm": {"population": {"warm_share": 1.0}}}
@@ -56,10 +44,9 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="PATH",
         help="file of `run --save-models`, or folder of a training; repeat: the k-th plays the k-th held-out catalogue",
     )
-    parser.add_argument("--out", type=path, required=True, metavar="DIR", help="folder for the results")
     parser.add_argument(
         "--sessions",
-        type=number_in(int, MIN_SESSIONS, 1_000_000),
+        type=number_in(int, 30, 1_000_000),
         default=500,
         metavar="N",
         help="sessions of each model and policy",
@@ -68,6 +55,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
+    from agents.large_model.checkpoint import load_network
+    from benchmarks.report.figures.first_steps import first_steps
+    from benchmarks.report.figures.style import write_figure
+    from benchmarks.rows import write_rows
+    from recsim_env.atomic_file import write_atomically
+
     screen, networks = console(), [load_network(each, "cpu", warn) for each in parsed.model]
     parsed.out.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
@@ -95,6 +88,8 @@ def claims(rows: list[dict[str, Any]]) -> dict[str, Any]:
         `caught_up_at_step`: the step (from 1) from which this share is at least 90% up to the tenth; None if it is less
         in the tenth.
     """
+    from benchmarks.report.figures.first_steps import step_rewards
+
     by_policy: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         by_policy.setdefault(row["policy"], []).append(row)
@@ -116,7 +111,7 @@ def claims(rows: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _row(policy: str, seed: int, evaluation: Evaluation) -> dict[str, Any]:
+def _row(policy: str, seed: int, evaluation: Any) -> dict[str, Any]:
     arrays = {
         "returns": evaluation.returns,
         "rewards": evaluation.rewards.sum(1),
@@ -126,16 +121,23 @@ def _row(policy: str, seed: int, evaluation: Evaluation) -> dict[str, Any]:
     return {"policy": policy, "seed": seed, **rounded, "num_running": evaluation.is_running.sum(1).tolist()}
 
 
-def _evaluations(network: Any, seed: int, num_sessions: int) -> dict[str, Evaluation]:
-    """The sessions of each policy."""
+def _evaluations(network: Any, seed: int, num_sessions: int) -> dict[str, Any]:
+    """The `Evaluation` of each policy."""
+    from agents.large_model.agent import LargeModel
+    from agents.large_model.worlds import make_env
+    from agents.references.bayes_filter_observed import BayesFilterObserved
+    from agents.references.lookahead import HistoryBlindPolicy
+    from agents.rollouts.evaluation import evaluate
+    from benchmarks.suites import HELD_OUT
+
     train = {"split": "train", "catalog_seed": HELD_OUT.training_catalog_seed + seed, "overrides": _POPULATIONS["cold"]}
-    rivals: tuple[Agent, ...] = (BayesFilterObserved(reads_history=False), HistoryBlindPolicy())
+    rivals: tuple[Any, ...] = (BayesFilterObserved(reads_history=False), HistoryBlindPolicy())
     for rival in rivals:
         rival.set_env(make_env(_ENV_ID, rival.num_envs, observation=rival.observation, **train))
         rival.set_random_seed(seed)
         rival.learn(0)
     model, blind = (LargeModel.from_network(network, reads_history=reads) for reads in (True, False))
-    policies: dict[str, tuple[Agent, str]] = {
+    policies: dict[str, tuple[Any, str]] = {
         "cold-start users": (model, "cold"),
         "warm users": (model, "warm"),
         "without history": (blind, "cold"),

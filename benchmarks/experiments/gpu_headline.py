@@ -11,16 +11,9 @@ import sys
 import time
 from typing import Any
 
-import torch
-
 from agents.large_model.config import PRESETS, TrainingConfig
-from agents.large_model.distributed import ProcessGroup, device_named
-from agents.large_model.training import Training
-from agents.terminal import console, not_negative, number_in, path, positive
-from benchmarks.experiments.large_model_run import large_model_run, with_gpu_name
+from agents.terminal import console, not_negative, number_in, positive
 from benchmarks.experiments.script import make_parser, run_script
-from benchmarks.rows import append_rows
-from benchmarks.running.execution import log_to
 
 _LARGE = tuple(name for name in PRESETS if name[0].isdigit())
 _NUM_ENVS = {"10m": 1_024, "30m": 1_024, "100m": 512, "300m": 256, "1b": 128}
@@ -34,7 +27,6 @@ def main(arguments: list[str] | None = None) -> int:
         "Measure training MFU, rollout speed and peak memory of presets, then train one in Video for the rest of the "
         "time, evaluate it on the benchmark's held-out users and catalogue, and write result rows.",
     )
-    parser.add_argument("--out", type=path, required=True, metavar="DIR", help="folder for the results")
     parser.add_argument("--minutes", type=number_in(float, 0.0), default=9.0, metavar="M", help="time limit")
     parser.add_argument(
         "--measure",
@@ -54,6 +46,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
+    import torch
+
+    from agents.large_model.distributed import device_named
+    from benchmarks.experiments.large_model_run import large_model_run, with_gpu_name
+    from benchmarks.rows import append_rows
+    from benchmarks.running.execution import log_to
+
     started, log = time.perf_counter(), log_to(console())
     origin, device = with_gpu_name(origin, parsed.device), device_named(parsed.device)
     parsed.out.mkdir(parents=True, exist_ok=True)
@@ -92,8 +91,13 @@ def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
         log(f"{row['env_steps']:>12,} steps  {row['wall_s']:>6.0f} s  return {row['return_mean']:.1f}")
 
 
-def measured(preset: str, device: torch.device, seconds: float, is_compiled: bool, num_envs: int) -> dict[str, Any]:
+def measured(preset: str, device: Any, seconds: float, is_compiled: bool, num_envs: int) -> dict[str, Any]:
     """Speed and memory of reinforcement learning in Video for about `seconds`, without the first iteration."""
+    import torch
+
+    from agents.large_model.distributed import ProcessGroup
+    from agents.large_model.training import Training
+
     config = TrainingConfig(
         preset=preset,
         num_steps=10**9,

@@ -12,23 +12,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import torch
-
-from agents.large_model.agent import LargeModel
-from agents.large_model.checkpoint import load_network
-from agents.large_model.model import LargeModelNetwork
-from agents.large_model.online import OnlineConfig, OnlineLearner
-from agents.large_model.rollout import play
-from agents.rollouts.evaluation import evaluate
 from agents.terminal import console, not_negative, number_in, path, positive, warn
 from benchmarks.experiments.script import make_parser, run_script
-from benchmarks.report.figures.population_shift import population_shift
-from benchmarks.report.figures.style import write_figure
-from benchmarks.rows import write_rows
-from benchmarks.running.run import means
-from benchmarks.suites import HELD_OUT
-from recsim_env.config import Scenario
-from recsim_env.envs.vector import RecommenderVectorEnv
 from recsim_env.scenarios import VIDEO
 
 POPULATIONS = {"home": VIDEO, "other": dataclasses.replace(VIDEO, name="Elsewhere")}
@@ -49,7 +34,6 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="PATH",
         help="file of `run --save-models`, or folder of a training",
     )
-    parser.add_argument("--out", type=path, required=True, metavar="DIR", help="folder for the results")
     parser.add_argument("--rounds", type=positive, default=24, metavar="N", help="rounds of live sessions in each half")
     parser.add_argument("--sessions", type=positive, default=96, metavar="N", help="live sessions of each round")
     parser.add_argument("--evaluate-every", type=positive, default=4, metavar="N", help="rounds between evaluations")
@@ -65,6 +49,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
+    from agents.large_model.checkpoint import load_network
+    from benchmarks.report.figures.population_shift import population_shift
+    from benchmarks.report.figures.style import write_figure
+    from benchmarks.rows import write_rows
+
     network = load_network(parsed.model, "cpu", warn)
     parsed.out.mkdir(parents=True, exist_ok=True)
     rows, shift_at = _rows(network, parsed, console().print)
@@ -72,21 +61,18 @@ def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
     write_figure(parsed.out / "population_shift", lambda: population_shift(rows, shift_at))
 
 
-def _env(scenario: Scenario, num_envs: int, user_split: str) -> RecommenderVectorEnv:
-    return RecommenderVectorEnv(
-        num_envs,
-        scenario=scenario,
-        observation="compact",
-        split="test",
-        user_split=user_split,
-        catalog_seed=HELD_OUT.catalog_seed,
-    )
-
-
-def _rows(
-    network: LargeModelNetwork, parsed: argparse.Namespace, log: Callable[[str], None]
-) -> tuple[list[dict[str, Any]], int]:
+def _rows(network: Any, parsed: argparse.Namespace, log: Callable[[str], None]) -> tuple[list[dict[str, Any]], int]:
     """Rows of both policies, and the number of live steps before the change."""
+    import torch
+
+    from agents.large_model.agent import LargeModel
+    from agents.large_model.online import OnlineConfig, OnlineLearner
+    from agents.large_model.rollout import play
+    from agents.rollouts.evaluation import evaluate
+    from benchmarks.running.run import means
+    from benchmarks.suites import HELD_OUT
+    from recsim_env.envs.vector import RecommenderVectorEnv
+
     policies = {"learning": network, "frozen": copy.deepcopy(network)}
     rows: list[dict[str, Any]] = []
     live_steps = shift_at = 0
@@ -100,8 +86,17 @@ def _rows(
             log(f"{live_steps:>9,} live steps  {population:<5}  {policy:<8}  return {values['return_mean']:6.1f}")
 
     for half, (population, scenario) in enumerate(POPULATIONS.items()):
-        live = _env(scenario, parsed.sessions, "train")
-        evaluation = _env(scenario, parsed.evaluation_sessions, "test")
+        live, evaluation = (
+            RecommenderVectorEnv(
+                num_envs,
+                scenario=scenario,
+                observation="compact",
+                split="test",
+                user_split=user_split,
+                catalog_seed=HELD_OUT.catalog_seed,
+            )
+            for num_envs, user_split in ((parsed.sessions, "train"), (parsed.evaluation_sessions, "test"))
+        )
         shift_at = live_steps
         learner = OnlineLearner(network, network.content_of(live), OnlineConfig(), parsed.seed)
         record(population, evaluation)

@@ -1,6 +1,6 @@
 """Return against training compute: models of several sizes, a curve through all but the largest, and its prediction.
 
-`python -m benchmarks.experiments.scaling --out DIR`; the curve is that of `benchmarks.experiments.sigmoid_fit`.
+`python -m benchmarks.experiments.scaling --out DIR`; the curve is that of `benchmarks.analysis.sigmoid_fit`.
 """
 
 import argparse
@@ -8,22 +8,9 @@ import json
 import sys
 from typing import Any
 
-import torch
-
 from agents.large_model.config import PRESETS, preset_named
-from agents.large_model.distributed import forward_flops
-from agents.large_model.model import LargeModelNetwork
-from agents.large_model.worlds import make_env
-from agents.networks.schema import Schema
-from agents.terminal import console, not_negative, path, positive
-from benchmarks.experiments.large_model_run import SCENARIO, large_model_run, with_gpu_name
+from agents.terminal import console, not_negative, positive
 from benchmarks.experiments.script import make_parser, run_script
-from benchmarks.experiments.sigmoid_fit import Sigmoid, forecast
-from benchmarks.report.figures.scaling import scaling
-from benchmarks.report.figures.style import write_figure
-from benchmarks.rows import append_rows, checked, read_rows
-from benchmarks.running.execution import log_to
-from recsim_env.atomic_file import write_atomically
 
 _NUM_EPOCHS = 2
 
@@ -35,7 +22,6 @@ def main(arguments: list[str] | None = None) -> int:
         "largest, and compare its prediction with the largest. Writes results.jsonl, forecast.json and the figure "
         "scaling; presets that have rows already are not trained again.",
     )
-    parser.add_argument("--out", type=path, required=True, metavar="DIR", help="folder for the results")
     parser.add_argument(
         "--preset", action="append", choices=PRESETS, help="repeat for several (default: tiny 1m 10m 30m 100m)"
     )
@@ -51,6 +37,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
+    from benchmarks.analysis.sigmoid_fit import forecast
+    from benchmarks.experiments.large_model_run import large_model_run, with_gpu_name
+    from benchmarks.report.figures.scaling import scaling
+    from benchmarks.report.figures.style import write_figure
+    from benchmarks.rows import append_rows, checked, read_rows
+    from benchmarks.running.execution import log_to
+    from recsim_env.atomic_file import write_atomically
+
     log, origin = log_to(console()), with_gpu_name(origin, parsed.device)
     parsed.out.mkdir(parents=True, exist_ok=True)
     results = parsed.out / "results.jsonl"
@@ -77,14 +71,21 @@ def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
         log(f"{preset}: return {new[-1]['return_mean']:.1f} after {new[-1]['wall_s']:.0f} s")
     prediction = forecast(rows)
     write_atomically(parsed.out / "forecast.json", (json.dumps(prediction, indent=1) + "\n").encode())
-    write_figure(parsed.out / "scaling", lambda: scaling(rows, Sigmoid(**prediction["curve"]), prediction))
+    write_figure(parsed.out / "scaling", lambda: scaling(rows, prediction))
     predicted, measured = prediction["predicted"], prediction["measured"]
     log(f"{prediction['held_out']}: predicted return {predicted:.1f}, measured {measured:.1f}")
 
 
 def training_flops(preset: str) -> float:
     """Operations of training for a user-step of Video: forward and backward of all epochs, and the rollout."""
-    env = make_env(f"recsim_env/{SCENARIO}-v0", 1)
+    import torch
+
+    from agents.large_model.distributed import forward_flops
+    from agents.large_model.model import LargeModelNetwork
+    from agents.large_model.worlds import make_env
+    from agents.networks.schema import Schema
+
+    env = make_env("recsim_env/Video-v0", 1)
     with torch.device("meta"):
         network = LargeModelNetwork(preset_named(preset), Schema.of([env.simulator], False, False))
     config = env.simulator.config

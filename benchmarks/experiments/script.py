@@ -5,14 +5,15 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from agents.terminal import HelpFormatter, one_line, warn
-from benchmarks.rows import provenance
+from agents.terminal import HelpFormatter, one_line, path, warn
 
 
 def make_parser(name: str, description: str) -> argparse.ArgumentParser:
-    """The parser of `python -m benchmarks.experiments.NAME`."""
+    """The parser of `python -m benchmarks.experiments.NAME`, with `--out`."""
     program = f"python -m benchmarks.experiments.{name}"
-    return argparse.ArgumentParser(prog=program, description=description, formatter_class=HelpFormatter)
+    parser = argparse.ArgumentParser(prog=program, description=description, formatter_class=HelpFormatter)
+    parser.add_argument("--out", type=path, required=True, metavar="DIR", help="folder for the results")
+    return parser
 
 
 def run_script(
@@ -23,6 +24,8 @@ def run_script(
     """Call `run` with the parsed arguments and the provenance of its rows; the exit status is 2 after an error."""
     arguments = sys.argv[1:] if arguments is None else arguments
     parsed, module = parser.parse_args(arguments), parser.prog.removeprefix("python -m ")
+    from benchmarks.rows import provenance
+
     try:
         run(parsed, provenance(arguments, module))
     except (ValueError, OSError) as error:

@@ -68,11 +68,12 @@ def test_all_policies_play_the_same_sessions_and_the_claims_are_written(tmp_path
     quick = partial(
         HistoryBlindPolicy, weight_candidates=(2.0,), num_tuning_sessions=8, temperatures=(0.3,), num_users=8
     )
-    monkeypatch.setattr(cold_start, "HistoryBlindPolicy", quick)
+    monkeypatch.setattr("agents.references.lookahead.HistoryBlindPolicy", quick)
     filter_ = partial(
         BayesFilterObserved, weight_candidates=(2.0,), num_tuning_sessions=8, num_catalogs=2, num_epochs=2
     )
-    monkeypatch.setattr(cold_start, "BayesFilterObserved", partial(filter_, num_particles=16))
+    observed = "agents.references.bayes_filter_observed.BayesFilterObserved"
+    monkeypatch.setattr(observed, partial(filter_, num_particles=16))
     schema = Schema.of([env_of("single items", 1).simulator], False, False)
     agent = LargeModel.from_network(LargeModelNetwork(small_config(), schema))
     agent.save(tmp_path / "kept")

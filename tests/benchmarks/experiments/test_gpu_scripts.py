@@ -5,12 +5,14 @@ import json
 import numpy as np
 import pytest
 
+from benchmarks.analysis.sigmoid_fit import fitted, forecast, sigmoid
 from benchmarks.experiments import gpu_headline as headline
 from benchmarks.experiments import scaling
-from benchmarks.experiments.sigmoid_fit import Sigmoid, fitted, forecast
 from benchmarks.rows import ResultsError, read_rows
 
-TRUTH = Sigmoid(low=30.0, high=130.0, middle=1e14, slope=0.6)
+
+def truth(operations: np.ndarray) -> np.ndarray:
+    return sigmoid(operations, low=30.0, high=130.0, middle=1e14, slope=0.6)
 
 
 def row(agent: str, operations: float, value: float, is_final: bool = False) -> dict:
@@ -19,11 +21,11 @@ def row(agent: str, operations: float, value: float, is_final: bool = False) -> 
 
 
 def test_the_sigmoid_is_half_way_at_its_middle_and_finds_its_own_points():
-    assert TRUTH(np.array([1e14]))[0] == pytest.approx(80.0)
+    assert truth(np.array([1e14]))[0] == pytest.approx(80.0)
     operations = np.geomspace(1e12, 1e16, 12)
-    found = fitted(operations, TRUTH(operations))
-    assert found(operations) == pytest.approx(TRUTH(operations), abs=0.5)
-    assert found.high == pytest.approx(130.0, abs=2.0)
+    found = fitted(operations, truth(operations))
+    assert sigmoid(operations, **found) == pytest.approx(truth(operations), abs=0.5)
+    assert found["high"] == pytest.approx(130.0, abs=2.0)
 
 
 def test_too_few_points_for_a_curve_are_refused():
@@ -35,7 +37,7 @@ def test_the_forecast_is_fitted_without_the_largest_model():
     rows = []
     for agent, factor in (("small", 1.0), ("middle", 10.0), ("large", 100.0)):
         for n, operations in enumerate(factor * np.geomspace(1e12, 1e13, 4)):
-            value = float(TRUTH(np.array([operations]))[0]) + (7.0 if agent == "large" else 0.0)
+            value = float(truth(np.array([operations]))[0]) + (7.0 if agent == "large" else 0.0)
             rows.append(row(agent, operations, value, is_final=n == 3))
             rows[-1]["env_steps"] = 1_000 * (n + 1)
     for each in rows:  # operations a step tell how large a model is

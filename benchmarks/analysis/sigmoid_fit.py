@@ -6,7 +6,6 @@ R(C) = low + (high - low) / (1 + (middle / C)^slope).
 Shape legend: n points (an evaluation of a training each).
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,23 +14,13 @@ from scipy.optimize import curve_fit
 from benchmarks.rows import ResultsError, Row
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sigmoid:
-    """The curve."""
-
-    low: float
-    high: float
-    middle: float
-    """Operations at which the return is half-way between low and high."""
-    slope: float
-
-    def __call__(self, operations: np.ndarray) -> np.ndarray:
-        """[n] returns."""
-        return self.low + (self.high - self.low) / (1.0 + (self.middle / operations) ** self.slope)
+def sigmoid(operations: np.ndarray, low: float, high: float, middle: float, slope: float) -> np.ndarray:
+    """[n] returns of the curve; `middle` are the operations at which the return is half-way between low and high."""
+    return low + (high - low) / (1.0 + (middle / operations) ** slope)
 
 
-def fitted(operations: np.ndarray, returns: np.ndarray) -> Sigmoid:
-    """The least-squares sigmoid through points [n].
+def fitted(operations: np.ndarray, returns: np.ndarray) -> dict[str, float]:
+    """The parameters of the least-squares sigmoid through points [n].
 
     Raises:
         ResultsError: fewer than five points; a sigmoid with four parameters would fit them exactly.
@@ -46,7 +35,7 @@ def fitted(operations: np.ndarray, returns: np.ndarray) -> Sigmoid:
     start = (returns.min(), max(np.ptp(returns), 1e-3), x.mean(), 1.0)
     bounds = ([-np.inf, 0.0, x.min() - 5.0, 0.05], [np.inf, np.inf, x.max() + 5.0, 10.0])
     (low, rise, middle, slope), _ = curve_fit(curve, x, returns, p0=start, bounds=bounds, max_nfev=20_000)
-    return Sigmoid(low=low, high=low + rise, middle=float(np.exp(middle)), slope=slope)
+    return {"low": low, "high": low + rise, "middle": float(np.exp(middle)), "slope": slope}
 
 
 def forecast(rows: list[Row]) -> dict[str, Any]:
@@ -61,10 +50,10 @@ def forecast(rows: list[Row]) -> dict[str, Any]:
         return np.array([row["operations"] for row in rows]), np.array([row["return_mean"] for row in rows])
 
     curve = fitted(*columns(fit))
-    residuals = curve(columns(fit)[0]) - columns(fit)[1]
-    predicted, measured = curve(columns(held_out)[0]), columns(held_out)[1]
+    residuals = sigmoid(columns(fit)[0], **curve) - columns(fit)[1]
+    predicted, measured = sigmoid(columns(held_out)[0], **curve), columns(held_out)[1]
     return {
-        "curve": vars(curve),
+        "curve": curve,
         "held_out": largest,
         "predicted": float(predicted.mean()),
         "measured": float(measured.mean()),
