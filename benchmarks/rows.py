@@ -23,6 +23,8 @@ from agents.registry import FAMILIES
 from recsim_env.atomic_file import write_atomically
 
 Count = Annotated[int, Field(ge=0, lt=2**63)]
+Number = Annotated[float, Field(gt=-1e100, lt=1e100)]
+"""Bounded, so that sums and squares of what a report reads are finite."""
 
 
 def _checked_curves(curves: dict[str, dict[str, list[float | None]]]) -> dict[str, dict[str, list[float | None]]]:
@@ -62,7 +64,7 @@ class Row(TypedDict, total=False):
     """Version of recsim_env."""
     env_steps: Required[Count]
     """User-steps of training before the evaluation."""
-    wall_s: Required[float]
+    wall_s: Required[Number]
     """Seconds of training before the evaluation, without earlier evaluations."""
     status: Required[Literal["ok", "failed"]]
     is_final: Required[bool]
@@ -71,18 +73,18 @@ class Row(TypedDict, total=False):
     """Why the run failed, in one line."""
     traceback: str
     num_sessions: Count
-    return_mean: float
-    return_sem: float
-    session_length_mean: float
-    churn: float
-    evaluation_s: float
+    return_mean: Number
+    return_sem: Number
+    session_length_mean: Number
+    churn: Number
+    evaluation_s: Number
     """Seconds of this evaluation."""
 
     # In final rows only:
-    returns: Annotated[list[float], Field(min_length=1)]
+    returns: Annotated[list[Number], Field(min_length=1)]
     """Return of each evaluation session; those of two agents are paired by seed and position."""
-    metrics: dict[str, float | None]
-    curves: Annotated[dict[str, dict[str, list[float | None]]], AfterValidator(_checked_curves)]
+    metrics: dict[str, Number | None]
+    curves: Annotated[dict[str, dict[str, list[Number | None]]], AfterValidator(_checked_curves)]
     """Rewards by step, item age and tenure."""
     settings: Settings
     """Keyword arguments of the agent, `num_envs` of its training, and what it has chosen by itself."""
@@ -90,11 +92,11 @@ class Row(TypedDict, total=False):
     """The file of an agent that was loaded instead of trained."""
     log: str
     """Fingerprint of the ratings log behind MovieLens, if it is not MovieLens-100K."""
-    steps_per_s: float | None
-    peak_memory_mib: float | None
-    run_s: float | None
+    steps_per_s: Number | None
+    peak_memory_mib: Number | None
+    run_s: Number | None
     """Seconds of the run with its evaluations."""
-    operations: float
+    operations: Number
     """Floating-point operations of the training (scaling experiment)."""
 
     # Provenance:
@@ -176,13 +178,10 @@ def append_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """
     content = b"".join(map(_as_line, rows))
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-        try:
+        with path.open("ab", buffering=0) as file:
             while content:
-                content = content[os.write(handle, content) :]
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+                content = content[file.write(content) :]
+            os.fsync(file.fileno())
     except OSError as error:
         raise OSError(f"{path}: cannot be written ({error.strerror})") from None
 
