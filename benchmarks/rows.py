@@ -23,7 +23,7 @@ from agents.registry import FAMILIES
 from recsim_env.atomic_file import write_atomically
 
 Count = Annotated[int, Field(ge=0, lt=2**63)]
-Number = Annotated[float, Field(gt=-1e100, lt=1e100)]
+Number = Annotated[float, Field(gt=-1e15, lt=1e15)]
 """Bounded, so that sums and squares of what a report reads are finite."""
 
 
@@ -96,7 +96,7 @@ class Row(TypedDict, total=False):
     peak_memory_mib: Number | None
     run_s: Number | None
     """Seconds of the run with its evaluations."""
-    operations: Number
+    operations: float
     """Floating-point operations of the training (scaling experiment)."""
 
     # Provenance:
