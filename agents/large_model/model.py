@@ -202,7 +202,7 @@ class LargeModelNetwork(nn.Module):
         return {
             "input_version": INPUT_VERSION,
             "model": asdict(self.config),
-            "schema": self.schema.as_settings(),
+            "schema": asdict(self.schema),
             **({} if language is None else {"language_model": asdict(language)}),
         }
 

@@ -25,36 +25,50 @@ Teacher = Callable[[], np.ndarray]
 _COMPACT_BELOW = 0.6  # share of active sessions below which the others are dropped from the cache
 
 
-@dataclass(frozen=True, eq=False)
-class Sessions:
-    """B whole sessions in one catalogue: observations, actions and the network's outputs at the time."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StepFields:
+    """Observations, actions and the network's outputs at the time; ... stands for B, T or for K."""
 
     users: torch.Tensor
-    """[B, T, U] float32: as observed before each step."""
+    """[..., U] float32: as observed before each step."""
+    num_rows: torch.Tensor
+    """[...] int64: rows before each step."""
+    candidates: torch.Tensor
+    """[..., M] int64, -1 where missing."""
+    dynamics: torch.Tensor
+    """[..., M, 6] float32: `item_content.DYNAMICS`."""
+    slates: torch.Tensor
+    """[..., S] int64: indices of the items shown among the candidates, top slot first."""
+    log_probabilities: torch.Tensor
+    """[..., S] float32: of each slot's candidate under the policy that showed it."""
+    values: torch.Tensor
+    """[...] float32: estimated remaining return."""
+    rewards: torch.Tensor
+    """[...] float32."""
+    clicked: torch.Tensor
+    """[..., S] bool: the slot that was clicked, if any."""
+    teacher: torch.Tensor | None = None
+    """[..., M] float32: a privileged teacher's scores of the candidates, in units of reward."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Steps(StepFields):
+    """K steps of some sessions."""
+
+    sessions: torch.Tensor
+    """[K] int64: the session of each step."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sessions(StepFields):
+    """B whole sessions in one catalogue, with T steps of each."""
+
     row_items: torch.Tensor
     """[B, R] int64: the user's history, then the items shown; padded with -1."""
     row_feedback: torch.Tensor
     """[B, R, 13] float32: `model.ROW_COLUMNS` of each row."""
-    num_rows: torch.Tensor
-    """[B, T] int64: rows before each step."""
-    candidates: torch.Tensor
-    """[B, T, M] int64, -1 where missing."""
-    dynamics: torch.Tensor
-    """[B, T, M, 6] float32: `item_content.DYNAMICS`."""
-    slates: torch.Tensor
-    """[B, T, S] int64: indices of the items shown among the candidates, top slot first."""
-    log_probabilities: torch.Tensor
-    """[B, T, S] float32: of each slot's candidate under the policy that showed it."""
-    values: torch.Tensor
-    """[B, T] float32: estimated remaining return."""
-    rewards: torch.Tensor
-    """[B, T] float32."""
-    clicked: torch.Tensor
-    """[B, T, S] bool: the slot that was clicked, if any."""
     lengths: torch.Tensor
     """[B] int64: steps."""
-    teacher: torch.Tensor | None = None
-    """[B, T, M] float32: a privileged teacher's scores of the candidates, in units of reward."""
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -80,10 +94,10 @@ class Sessions:
         return (self.rewards * self.is_step).sum(1)
 
     @cached_property
-    def steps(self) -> "Steps":
+    def steps(self) -> Steps:
         """All steps that took place, session by session."""
         sessions, steps = self.is_step.nonzero(as_tuple=True)
-        values: dict[str, Any] = {each.name: getattr(self, each.name) for each in fields(Steps)[1:]}
+        values: dict[str, Any] = {each.name: getattr(self, each.name) for each in fields(StepFields)}
         for name, value in values.items():
             values[name] = None if value is None else value[sessions, steps]
         return Steps(sessions=sessions, **values)
@@ -101,24 +115,6 @@ class Sessions:
             return value[index, : num_rows if name.startswith("row_") else num_steps]
 
         return Sessions(**{each.name: cut(each.name) for each in fields(self)})
-
-
-@dataclass(frozen=True, eq=False)
-class Steps:
-    """K steps of some sessions: fields as in `Sessions`, with K in place of B, T."""
-
-    sessions: torch.Tensor
-    """[K] int64: the session of each step."""
-    users: torch.Tensor
-    num_rows: torch.Tensor
-    candidates: torch.Tensor
-    dynamics: torch.Tensor
-    slates: torch.Tensor
-    log_probabilities: torch.Tensor
-    values: torch.Tensor
-    rewards: torch.Tensor
-    clicked: torch.Tensor
-    teacher: torch.Tensor | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -137,25 +137,19 @@ class SessionState:
 
         A session that is not at its start is read as if it had been followed, as far as its observed history goes.
         """
-        lanes = torch.arange(len(self.num_rows), device=self.items.device) if index is None else index
-        self.cache.lengths[lanes] = 0
+        lanes = slice(None) if index is None else index
+        for part in (self.cache.lengths, self.feedback, self.num_rows):
+            part[lanes] = 0
         self.items[lanes] = -1
-        self.feedback[lanes] = 0.0
-        self.num_rows[lanes] = observation.num_rows
-        self._elapsed[lanes] = observation.elapsed
         num_read = int(observation.num_rows.max())
-        later = observation.num_rows[:, None] - 1 - torch.arange(num_read, device=lanes.device)  # rows after each row
+        after = torch.arange(num_read, device=self.items.device)
+        later = observation.num_rows[:, None] - 1 - after  # rows after each row
         steps_taken = torch.round(observation.elapsed * self.max_steps)
         steps = steps_taken[:, None] - 1 - later.div(self.num_slots, rounding_mode="floor")  # in which rows were shown
-        items = observation.items[:, :num_read]
-        feedback = self._row_columns(items, observation.feedback[:, :num_read], steps, observation)
-        self.items[lanes, :num_read] = items
-        self.feedback[lanes, :num_read] = feedback
         domain = torch.full_like(observation.num_rows, self.content.domain)
         profile = self.network.profile_tokens(observation.users, domain)[:, None]  # [n, 1, E]
-        tokens = torch.cat([profile, self._row_tokens(items, feedback)], 1)
-        states = self.network.backbone.decode(tokens, 1 + observation.num_rows, self.cache, index)
-        self._set_states(lanes, states, observation.num_rows)
+        rows = observation.items[:, :num_read], observation.feedback[:, :num_read]
+        self._read(observation, *rows, steps, observation.num_rows, index, profile)
 
     def update(
         self, observation: Observation, num_shown: torch.Tensor, index: torch.Tensor | None = None
@@ -164,22 +158,14 @@ class SessionState:
 
         Returns [n, S] bool: the slot that was clicked, if any.
         """
-        lanes = torch.arange(len(self.num_rows), device=self.items.device) if index is None else index
         slots = torch.arange(self.num_slots, device=self.items.device)
         is_row = slots < num_shown[:, None]  # [n, S]
         rows = (observation.num_rows[:, None] - num_shown[:, None] + slots).clamp(0, observation.items.shape[1] - 1)
         items = observation.items.gather(1, rows).where(is_row, -1)
         feedback = observation.feedback.gather(1, rows[:, :, None].expand(-1, -1, _NUM_FEEDBACK)) * is_row[:, :, None]
-        steps = torch.round(self._elapsed[lanes] * self.max_steps)[:, None].expand(-1, self.num_slots)
-        feedback = self._row_columns(items, feedback, steps, observation)
-        places = (self.num_rows[lanes][:, None] + slots).clamp(max=self.items.shape[1] - 1)
-        self.items[lanes[:, None], places] = items
-        self.feedback[lanes[:, None], places] = feedback
-        states = self.network.backbone.decode(self._row_tokens(items, feedback), num_shown, self.cache, index)
-        self._set_states(lanes, states, num_shown - 1)
-        self.num_rows[lanes] += num_shown
-        self._elapsed[lanes] = observation.elapsed
-        return feedback[:, :, CLICK] > 0
+        elapsed = self._elapsed if index is None else self._elapsed[index]
+        steps = torch.round(elapsed * self.max_steps)[:, None].expand(-1, self.num_slots)
+        return self._read(observation, items, feedback, steps, num_shown, index)[:, :, CLICK] > 0
 
     def dynamics(self, observation: Observation) -> torch.Tensor:
         """[N, M, 6]: `item_content.DYNAMICS` of the candidates of all sessions."""
@@ -199,14 +185,34 @@ class SessionState:
         for name in ("items", "feedback", "num_rows", "states", "_elapsed"):
             setattr(self, name, getattr(self, name)[index])
 
-    def _set_states(self, lanes: torch.Tensor, states: torch.Tensor, last: torch.Tensor) -> None:
-        """Keep the state [n, k, E] of the last token [n], or the former state where `last` is negative; autocast may
-        have changed the precision."""
-        new = states[torch.arange(len(lanes), device=lanes.device), last].to(self.states.dtype)
-        self.states[lanes] = new.where(last[:, None] >= 0, self.states[lanes])
-
-    def _row_tokens(self, items: torch.Tensor, feedback: torch.Tensor) -> torch.Tensor:
-        return self.network.row_tokens(self._as_rows[items.clamp(min=0)], feedback)
+    def _read(
+        self,
+        observation: Observation,
+        items: torch.Tensor,
+        feedback: torch.Tensor,
+        steps: torch.Tensor,
+        num_new: torch.Tensor,
+        index: torch.Tensor | None,
+        profile: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Read the first `num_new` [n] of the rows with items [n, k] and feedback [n, k, 7], shown in steps [n, k]; and
+        before them the profile's token [n, 1, E], if given. Returns their `ROW_COLUMNS` [n, k, 13]."""
+        lanes = torch.arange(len(self.num_rows), device=self.items.device) if index is None else index
+        feedback = self._row_columns(items, feedback, steps, observation)
+        places = self.num_rows[lanes][:, None] + torch.arange(items.shape[1], device=lanes.device)
+        places = places.clamp(max=self.items.shape[1] - 1)
+        self.items[lanes[:, None], places] = items
+        self.feedback[lanes[:, None], places] = feedback
+        tokens, num_tokens = self.network.row_tokens(self._as_rows[items.clamp(min=0)], feedback), num_new
+        if profile is not None:
+            tokens, num_tokens = torch.cat([profile, tokens], 1), 1 + num_new
+        states = self.network.backbone.decode(tokens, num_tokens, self.cache, index)
+        last = states[torch.arange(len(lanes), device=lanes.device), num_tokens - 1]  # [n, E]
+        last = last.to(self.states.dtype)  # autocast may have changed the precision
+        self.states[lanes] = last.where(num_tokens[:, None] > 0, self.states[lanes])
+        self.num_rows[lanes] += num_new
+        self._elapsed[lanes] = observation.elapsed
+        return feedback
 
     def _row_columns(
         self, items: torch.Tensor, feedback: torch.Tensor, steps: torch.Tensor, observation: Observation

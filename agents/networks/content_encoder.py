@@ -11,30 +11,19 @@ from agents.networks.item_content import ItemContent
 from agents.networks.schema import Schema
 
 
-class TitleEncoder(nn.Module):
+def _title_encoder(num_word_buckets: int, word_width: int, item_width: int) -> nn.Sequential:
     """[i, W] word numbers to [i, V]: the mean of word embeddings and a linear layer; word 0 is padding."""
-
-    def __init__(self, num_word_buckets: int, word_width: int, item_width: int) -> None:
-        super().__init__()
-        self.embeddings = nn.EmbeddingBag(num_word_buckets, word_width, mode="mean", padding_idx=0)
-        self.out = nn.Linear(word_width, item_width)
-
-    def forward(self, words: torch.Tensor) -> torch.Tensor:
-        return self.out(self.embeddings(words))
+    embeddings = nn.EmbeddingBag(num_word_buckets, word_width, mode="mean", padding_idx=0)
+    return nn.Sequential(embeddings, nn.Linear(word_width, item_width))
 
 
-class PatchEncoder(nn.Module):
+def _patch_encoder(channels: int, item_width: int) -> nn.Sequential:
     """[i, channels, 32, 32] to [i, V]: patches of 4 x 4, one convolution over them, and a linear layer."""
-
-    def __init__(self, channels: int, item_width: int) -> None:
-        super().__init__()
-        narrow, wide = 16, 32
-        self.patches = nn.Conv2d(channels, narrow, 4, stride=4)  # 8 x 8
-        self.mixed = nn.Conv2d(narrow, wide, 3, stride=2, padding=1)  # 4 x 4
-        self.out = nn.Linear(wide * 4 * 4, item_width)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.out(silu(self.mixed(silu(self.patches(x)))).flatten(1))
+    narrow, wide = 16, 32
+    patches = nn.Conv2d(channels, narrow, 4, stride=4)  # 8 x 8
+    mixed = nn.Conv2d(narrow, wide, 3, stride=2, padding=1)  # 4 x 4
+    out = nn.Linear(wide * 4 * 4, item_width)
+    return nn.Sequential(patches, nn.SiLU(), mixed, nn.SiLU(), nn.Flatten(), out)
 
 
 class ContentEncoder(nn.Module):
@@ -55,9 +44,9 @@ class ContentEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.features = nn.Linear(len(schema.content_names), item_width)
-        self.title = TitleEncoder(num_word_buckets, word_width, item_width)
-        self.image = PatchEncoder(3, item_width) if schema.has_images else None
-        self.audio = PatchEncoder(1, item_width) if schema.has_audio else None
+        self.title = _title_encoder(num_word_buckets, word_width, item_width)
+        self.image = _patch_encoder(3, item_width) if schema.has_images else None
+        self.audio = _patch_encoder(1, item_width) if schema.has_audio else None
         self.description = nn.Linear(description_width, item_width) if description_width else None
         modalities = ("title", "image", "audio", *(("description",) if description_width else ()))
         self.missing = nn.ParameterDict({name: torch.zeros(item_width) for name in modalities})

@@ -5,7 +5,8 @@ sessions, k items of each, M candidates, R rows of a session, E width of a langu
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -99,18 +100,11 @@ class ItemContent:
             tensors["descriptions"] = describe(texts).to(device, torch.float16)
         return cls(**tensors, domain=schema.domain(world.scenario.name), has_creators=world.sizes.num_creators > 1)
 
-    def to(self, device: torch.device) -> "ItemContent":
-        """The same on another device."""
-        values: dict[str, Any] = {each.name: getattr(self, each.name) for each in fields(self)}
-        for name, value in values.items():
-            values[name] = value.to(device) if isinstance(value, torch.Tensor) else value
-        return ItemContent(**values)
-
     def item_state(self, items: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
         """[n, k, 4]: `ITEM_STATE` of items [n, k] at platform times [n, k] or [n, 1]."""
         ages = (times - self.release_steps[items]).clamp(0, MAX_AGE)
-        statistics = self.statistics[_table("refresh", items.device)[ages], items]
-        return torch.cat([_table("age", items.device)[ages][:, :, None], statistics], 2)
+        refresh_at, scaled_age = _tables(items.device)
+        return torch.cat([scaled_age[ages][:, :, None], self.statistics[refresh_at[ages], items]], 2)
 
     def dynamics(
         self, candidates: torch.Tensor, times: torch.Tensor, rows: torch.Tensor, feedback: torch.Tensor
@@ -139,12 +133,7 @@ def description(title: str, feature_names: Sequence[str], features: np.ndarray) 
     return f"{title}. {'; '.join(described)}" if described else f"{title}."
 
 
-_TABLES = {"refresh": REFRESH_AT, "age": SCALED_AGE}
-_tables: dict[tuple[str, torch.device], torch.Tensor] = {}
-
-
-def _table(name: str, device: torch.device) -> torch.Tensor:
-    """A table of the observation's, copied to each device once."""
-    if (name, device) not in _tables:
-        _tables[name, device] = torch.tensor(_TABLES[name], device=device)
-    return _tables[name, device]
+@cache
+def _tables(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """For each age, the refresh of statistics that is observed, and the scaled age."""
+    return torch.tensor(REFRESH_AT, device=device), torch.tensor(SCALED_AGE, device=device)

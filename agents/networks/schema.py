@@ -5,7 +5,7 @@ Shape legend: F content features, U user features, W words of a title.
 
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from recsim_env.simulation.observation import CONTEXT
@@ -58,13 +58,9 @@ class Schema:
         """The number of a scenario."""
         return self.domains.index(name) + 1 if name in self.domains else UNKNOWN_DOMAIN
 
-    def as_settings(self) -> dict[str, Any]:
-        """As a dict for JSON; see `from_settings`."""
-        return asdict(self)
-
     @classmethod
     def from_settings(cls, settings: dict[str, Any]) -> "Schema":
-        """From the result of `as_settings`, with lists or tuples."""
+        """From the result of `dataclasses.asdict`, with lists or tuples."""
         values: dict[str, Any] = {name: tuple(x) if isinstance(x, list) else x for name, x in settings.items()}
         return cls(**values)
 

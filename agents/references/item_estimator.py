@@ -7,7 +7,7 @@ Shape legend: I items of a catalogue, A refreshes of the statistics, L latent at
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -155,7 +155,7 @@ class ItemEstimator:
         if self._network is None or self._schema is None:
             raise NotFittedError
         weights = {name: weight.numpy() for name, weight in self._network.state_dict().items()}
-        return weights, self._schema.as_settings()
+        return weights, asdict(self._schema)
 
     def restore(self, tensors: Mapping[str, np.ndarray], schema: Mapping[str, Any]) -> None:
         """Take over the results of another estimator's `learned`."""

@@ -3,9 +3,7 @@
 import argparse
 from typing import Any
 
-from rich.table import Table
-
-from agents.large_model.commands.train import add_training_arguments, training_config
+from agents.large_model.commands.train import add_training_arguments, speed, training_config
 from agents.terminal import console, positive
 
 
@@ -35,16 +33,10 @@ def profile(parsed: argparse.Namespace) -> int:
         is_cuda, output = group.device.type == "cuda", console()
         training = Training(config, group, is_compiled=parsed.compile, log=output.print)
         training.iterate()
-        table = Table(title=f"{training.network.num_parameters:,} parameters, preset {config.preset}")
-        for heading in ("iteration", "stage", "steps/s", "tokens/s", "env", "rollout", "update", "MFU"):
-            table.add_column(heading, justify="right")
+        output.print(f"{training.network.num_parameters:,} parameters, preset {config.preset}")
         for _ in range(parsed.iterations):
             metrics = training.iterate()
-            speeds = [f"{metrics[name]:,.0f}" for name in ("steps_per_s", "tokens_per_s")]
-            shares = [f"{metrics[name]:.0%}" for name in ("share_env", "share_rollout", "share_update")]
-            mfu = f"{metrics['mfu']:.1%}" if metrics["mfu"] else "–"
-            table.add_row(str(metrics["iteration"]), metrics["stage"], *speeds, *shares, mfu)
-        output.print(table)
+            output.print(f"iteration {metrics['iteration']}, {metrics['stage']}: {speed(metrics)}")
         activities = [torch.profiler.ProfilerActivity.CPU]
         if is_cuda:
             activities.append(torch.profiler.ProfilerActivity.CUDA)

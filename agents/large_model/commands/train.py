@@ -5,8 +5,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from rich.progress import ProgressColumn, Task
-from rich.text import Text
+from rich.progress import TextColumn
 
 from agents.large_model.config import RunConfig, TrainingConfig
 from agents.locked_folder import locked
@@ -77,7 +76,7 @@ def train(parsed: argparse.Namespace) -> int:
         if not group.is_first:
             run_training(Training(config, group, is_compiled=parsed.compile), parsed.out, run_config)
             return 0
-        with progress_bar(console(), _Speed()) as bar:
+        with progress_bar(console(), TextColumn("{task.fields[speed]}", markup=False)) as bar:
             task = bar.add_task("train", total=config.num_steps, speed="")
 
             def log(text: str) -> None:
@@ -99,11 +98,6 @@ def train(parsed: argparse.Namespace) -> int:
             print("nothing to train; a larger --steps continues this training")
         print(f"next: python -m agents.large_model evaluate --model {parsed.out}")
     return 0
-
-
-class _Speed(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        return Text(task.fields["speed"])
 
 
 def speed(metrics: dict[str, Any]) -> str:
