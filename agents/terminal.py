@@ -23,16 +23,10 @@ from recsim_env.config import unknown_name
 Config = TypeVar("Config")
 
 
-def run_command(
-    name: str,
-    description: str,
-    modules: Sequence[Any],
-    arguments: Sequence[str],
-    errors: tuple[type[Exception], ...] = (ValueError, OSError, gymnasium.error.Error),
-) -> int:
+def run_command(name: str, description: str, modules: Sequence[Any], arguments: Sequence[str]) -> int:
     """Run one of the commands of `python -m name` and return its exit status.
 
-    Each module adds its command by `add_to(commands)`. The expected `errors` end in one line and status 2.
+    Each module adds its command by `add_to(commands)`. Expected errors end in one line and status 2.
     """
     for stream in (sys.stdout, sys.stderr):  # a lone surrogate in a name or message must not end the command
         if reconfigure := getattr(stream, "reconfigure", None):
@@ -55,7 +49,7 @@ def run_command(
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except errors as error:
+    except (ValueError, OSError, gymnasium.error.Error) as error:
         warn(f"{command}: {one_line(error)}")
         return 2
     except SystemExit as error:  # by code of an agent of the user's
@@ -84,32 +78,31 @@ class HelpFormatter(argparse.HelpFormatter):
         return f"{action.help or ''} (default: {str(default).replace('%', '%%')})".lstrip()
 
 
-def add_config_arguments(
-    parser: Any, config: type, *, flags: Mapping[str, str] | None = None, defaults: Mapping[str, Any] | None = None
-) -> None:
+def add_config_arguments(parser: Any, config: type, flags: Mapping[str, str] | None = None) -> None:
     """Add an argument for each scalar field of a config dataclass, with its range, default and docstring.
 
     Args:
-        parser: an `argparse` parser or group.
+        parser: with `HelpFormatter`.
         config: a dataclass; ranges are those of `recsim_env.config.number` and `count`. A field of the type
             `tuple[str, ...]` becomes an argument that can be repeated; dicts are left out.
         flags: names of arguments that differ from those of the fields, such as `{"num_steps": "steps"}`.
-        defaults: values that differ from the defaults of the fields.
     """
     texts = _field_docstrings(config)
     for each in dataclasses.fields(config):
-        default = (defaults or {}).get(each.name, each.default)
+        default, limits = each.default, each.metadata
         flag = "--" + (flags or {}).get(each.name, each.name).replace("_", "-")
         text = texts.get(each.name, "").replace("`", "").replace("%", "%%").rstrip(".")
-        shown = "" if default is False or default in ("", (), None) else f" (default: {default})"
-        options: dict[str, Any] = {"dest": each.name, "default": default, "help": text + shown}
+        options: dict[str, Any] = {"dest": each.name, "default": default, "help": text}
         if isinstance(default, bool):
             options["action"] = argparse.BooleanOptionalAction if default else "store_true"
         elif isinstance(default, tuple):
             options |= {"action": "append", "default": None, "metavar": flag[2:].upper()}
             options["help"] = f"{text}; repeat for several" + (f" (default: {', '.join(default)})" if default else "")
-        elif isinstance(default, int | float | str):
-            options |= _argument_type(type(default), each.metadata)
+        elif isinstance(default, int | float):
+            parse = number_in(type(default), limits.get("low", -math.inf), limits.get("high", math.inf))
+            options |= {"type": parse, "metavar": "N" if isinstance(default, int) else "X"}
+        elif isinstance(default, str):
+            options["metavar"] = "TEXT"
         else:
             continue
         parser.add_argument(flag, **options)
@@ -124,13 +117,6 @@ def config_from(parsed: argparse.Namespace, config: type[Config], **others: Any)
     values = {each.name: getattr(parsed, each.name, None) for each in dataclasses.fields(config)}  # type: ignore[arg-type]
     values = {name: tuple(x) if isinstance(x, list) else x for name, x in values.items() if x is not None}
     return config(**{**values, **others})
-
-
-def _argument_type(kind: type, limits: Mapping[str, Any]) -> dict[str, Any]:
-    if kind is str:
-        return {"metavar": "TEXT"}
-    parse = number_in(kind, limits.get("low", -math.inf), limits.get("high", math.inf))
-    return {"type": parse, "metavar": "N" if kind is int else "X"}
 
 
 def _field_docstrings(config: type) -> dict[str, str]:
@@ -178,7 +164,9 @@ def path(text: str) -> Path:
 
 def one_line(error: BaseException) -> str:
     """An error's message without line breaks and control characters; its type where the message is empty."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    is_of_file = isinstance(error, OSError) and error.filename and error.strerror
+    text = f"{error.filename}: {error.strerror}" if is_of_file else str(error)  # type: ignore[attr-defined]
+    text = " ".join(text.split()) or type(error).__name__
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 

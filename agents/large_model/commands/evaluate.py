@@ -1,49 +1,43 @@
 """`evaluate`: a trained model with held-out users and catalogues, beside random play and popularity."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.table import Table
 
 from agents.large_model.commands.train import add_world_argument, world_arguments
-from agents.terminal import console, not_negative, positive, warn
+from agents.terminal import add_command, console, not_negative, path, positive, warn
 from recsim_env.world.world import SPLITS
 
 CATALOG_SEED, SESSIONS_SEED = 800_000_011, 900_000_001
 
 
 def add_to(commands: Any) -> None:
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "evaluate",
+        evaluate,
         help="play sessions with a trained model",
         description="Play sessions with a trained model and print the mean return with its 95% interval, beside "
         "random play and popularity in the same sessions. Users and catalogues are held out unless --split says "
         "otherwise.",
     )
     add_model_arguments(parser)
-    parser.add_argument("--sessions", type=positive, default=500, metavar="N", help="in each scenario (default: 500)")
-    parser.set_defaults(command=evaluate)
+    parser.add_argument("--sessions", type=positive, default=500, metavar="N", help="in each scenario")
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Which model, and in which world."""
-    parser.add_argument("--model", type=Path, required=True, metavar="PATH", help="written by train --out, or by save")
+    parser.add_argument("--model", type=path, required=True, metavar="PATH", help="written by train --out, or by save")
     parser.add_argument("--language-model", default="", metavar="NAME", help="its new place, if it has been moved")
     parser.add_argument(
         "--env", action="append", metavar="ID", help="repeat for several (default: where it was trained)"
     )
     add_world_argument(parser)
-    parser.add_argument("--split", choices=SPLITS, default="test", help="of users and items (default: test)")
-    parser.add_argument(
-        "--catalog-seed",
-        type=not_negative,
-        default=CATALOG_SEED,
-        metavar="S",
-        help=f"of the catalogue (default: {CATALOG_SEED})",
-    )
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    parser.add_argument("--split", choices=SPLITS, default="test", help="of users and items")
+    parser.add_argument("--catalog-seed", type=not_negative, default=CATALOG_SEED, metavar="S", help="of the catalogue")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
 
 
 def network_and_envs(parsed: argparse.Namespace) -> tuple[Any, list[str], dict[str, Any]]:

@@ -2,36 +2,36 @@
 
 import argparse
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.table import Table
 
 from agents.large_model.config import PRESETS, preset_named
-from agents.terminal import console, positive, warn
+from agents.terminal import add_command, console, path, positive, warn
 from recsim_env.config import check_number
 
 _WARM_UP = 20
 
 
 def add_to(commands: Any) -> None:
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "latency",
+        latency,
         help="time one recommendation for one user",
         description="Time one recommendation for one user: read the feedback to the last item and score the "
         "candidates, with everything before in the cache; and, for comparison, read the whole history again. The "
         "catalogue is encoded beforehand. Weights are random unless --model is given.",
     )
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--preset", default="1m", choices=PRESETS, help="size of the network (default: 1m)")
-    which.add_argument("--model", type=Path, metavar="PATH", help="instead: written by train --out, or by save")
-    parser.add_argument("--history", type=positive, default=100, metavar="N", help="items shown so far (default: 100)")
-    parser.add_argument("--candidates", type=positive, default=100, metavar="N", help="items to score (default: 100)")
-    parser.add_argument("--recommendations", type=positive, default=300, metavar="N", help="to time (default: 300)")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
-    parser.add_argument("--threads", type=positive, default=1, metavar="N", help="on a CPU (default: 1)")
-    parser.set_defaults(command=latency)
+    which.add_argument("--preset", default="1m", choices=PRESETS, help="size of the network")
+    which.add_argument("--model", type=path, metavar="PATH", help="instead: written by train --out, or by save")
+    parser.add_argument("--history", type=positive, default=100, metavar="N", help="items shown so far")
+    parser.add_argument("--candidates", type=positive, default=100, metavar="N", help="items to score")
+    parser.add_argument("--recommendations", type=positive, default=300, metavar="N", help="to time")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--threads", type=positive, default=1, metavar="N", help="on a CPU")
 
 
 def latency(parsed: argparse.Namespace) -> int:

@@ -2,14 +2,13 @@
 
 import argparse
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.table import Table
 
 from agents.large_model.commands.evaluate import add_model_arguments, network_and_envs
-from agents.terminal import console, positive
+from agents.terminal import add_command, console, path, positive
 
 _EXAMPLE = (
     '{"history": [{"item": 7, "click": 1, "consumption": 0.9, "rating": 5}, {"item": 12}], "profile": {"profile 1": '
@@ -18,8 +17,10 @@ _EXAMPLE = (
 
 
 def add_to(commands: Any) -> None:
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "recommend",
+        recommend,
         help="rank items for one user",
         description=f"Rank items for one user. PERSON is a JSON file such as {_EXAMPLE}: the items shown, the oldest "
         "first, with their feedback (only item is required); the profile; the items to rank (default: all available "
@@ -27,10 +28,9 @@ def add_to(commands: Any) -> None:
         "--catalog-seed.",
     )
     add_model_arguments(parser)
-    parser.add_argument("person", type=Path, metavar="PERSON", help="a JSON file")
-    parser.add_argument("--top", type=positive, default=10, metavar="N", help="items to print (default: 10)")
+    parser.add_argument("person", type=path, metavar="PERSON", help="a JSON file")
+    parser.add_argument("--top", type=positive, default=10, metavar="N", help="items to print")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.set_defaults(command=recommend)
 
 
 def recommend(parsed: argparse.Namespace) -> int:

@@ -2,14 +2,13 @@
 
 import argparse
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 from rich.progress import TextColumn
 
 from agents.large_model.config import RunConfig, TrainingConfig
 from agents.locked_folder import locked
-from agents.terminal import add_config_arguments, config_from, console, positive, progress_bar
+from agents.terminal import add_command, add_config_arguments, config_from, console, path, positive, progress_bar
 
 _FLAGS = {
     "env_ids": "env",
@@ -22,8 +21,10 @@ _FLAGS = {
 
 
 def add_to(commands: Any) -> None:
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "train",
+        train,
         help="train a network",
         description="Train a network in three stages, each of which can be left out (a share of 0): supervised "
         "(feedback), distillation (from an oracle that reads the latent state of training worlds), reinforcement "
@@ -31,17 +32,16 @@ def add_to(commands: Any) -> None:
         "resumes an interrupted training, and continues a finished one if --steps is larger. Several processes "
         "train together under torchrun: torchrun --nproc-per-node 8 -m agents.large_model train ...",
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder; created if necessary")
+    parser.add_argument("--out", type=path, required=True, metavar="DIR", help="folder; created if necessary")
     add_training_arguments(parser)
     add_config_arguments(parser, RunConfig)
-    parser.set_defaults(command=train)
 
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     """What is trained, and where."""
     add_config_arguments(parser, TrainingConfig, flags=_FLAGS)
     add_world_argument(parser)
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--threads", type=positive, metavar="N", help="of each process on a CPU (default: PyTorch's)")
     parser.add_argument("--compile", action="store_true", help="compile the network (torch.compile); pays on a GPU")
 
