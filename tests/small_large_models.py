@@ -6,9 +6,7 @@ import torch
 
 from agents.large_model.config import ModelConfig
 from agents.large_model.model import LargeModelNetwork
-from agents.large_model.rollout import Behaviour, Sessions, play
-from agents.large_model.session_state import PolicyRunner
-from agents.large_model.worlds import make_env
+from agents.large_model.rollout import Behaviour, PolicyRunner, Sessions, make_env, play
 from agents.networks.item_content import ItemContent
 from agents.networks.schema import Schema
 

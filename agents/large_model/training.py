@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,13 +31,76 @@ from agents.large_model.config import REFERENCE_WIDTH, Stage, TrainingConfig
 from agents.large_model.distributed import ProcessGroup, Timer, distributed, forward_flops, gathered, peak_flops
 from agents.large_model.losses import SessionLoss, Targets, session_returns
 from agents.large_model.model import LargeModelNetwork
-from agents.large_model.rollout import Behaviour, Sessions, play
-from agents.large_model.worlds import TrainingWorld, TrainingWorlds, make_env
+from agents.large_model.rollout import Behaviour, Sessions, Teacher, check_history, make_env, play
 from agents.networks.item_content import ItemContent
 from agents.networks.plackett_luce import slate_log_probabilities
+from agents.networks.schema import Schema
+from agents.references.lookahead import LookaheadOracle
 
 _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
+_NUM_TUNING_SESSIONS = 200  # of the teacher
 _COUNTERS = ("num_steps", "iteration", "num_updates")
+
+
+@dataclass(eq=False)
+class TrainingWorld:
+    """One catalogue of one scenario."""
+
+    name: str
+    env: Any
+    content: ItemContent
+    scenario: int
+    """Its number among the scenarios."""
+    teacher: Teacher | None = None
+
+
+class TrainingWorlds:
+    """All scenarios with their first catalogue, then all with their second, and so on; made when first needed.
+
+    Args:
+        envs: one of each scenario, with its first catalogue; that of the next has the next `catalog_seed`.
+        num_catalogs: of each scenario.
+        num_envs: sessions in parallel in each world.
+        log: is called with one line before work that takes long.
+    """
+
+    def __init__(
+        self, envs: Sequence[Any], num_catalogs: int, num_envs: int, log: Callable[[str], None] = lambda words: None
+    ) -> None:
+        self.num_catalogs, self.num_envs, self._log = num_catalogs, num_envs, log
+        for env in envs:
+            check_history(env.simulator)
+        names = [env.spec.id if env.spec else env.simulator.world.scenario.name for env in envs]
+        self.names = [name if names.count(name) == 1 else f"{name} {i}" for i, name in enumerate(names)]
+        self.envs = [
+            env if getattr(env, "num_envs", None) == num_envs else env.remake(num_envs=num_envs) for env in envs
+        ]
+        self._worlds: dict[int, TrainingWorld] = {}
+        self._oracles: dict[int, LookaheadOracle] = {}
+
+    def at(self, iteration: int, network: LargeModelNetwork) -> list[TrainingWorld]:
+        """The worlds of an iteration, one of each scenario, as observed by the network."""
+        catalog = iteration % self.num_catalogs
+        return [self._world(scenario, catalog, network) for scenario in range(len(self.envs))]
+
+    def _world(self, scenario: int, catalog: int, network: LargeModelNetwork) -> TrainingWorld:
+        place, env = catalog * len(self.envs) + scenario, self.envs[scenario]
+        if place not in self._worlds:
+            if catalog > 0:
+                env = env.remake(catalog_seed=int(env.simulator.catalog_seed) + catalog)
+            self._worlds[place] = TrainingWorld(self.names[scenario], env, network.content_of(env), scenario)
+        return self._worlds[place]
+
+    def teacher(self, world: TrainingWorld) -> Teacher:
+        """The scores of the lookahead oracle, with value weights tuned in the scenario's first catalogue."""
+        if world.teacher is None:
+            if world.scenario not in self._oracles:
+                self._log(f"{world.name}: tuning the teacher, a lookahead oracle")
+                oracle = LookaheadOracle(self.envs[world.scenario], num_tuning_sessions=_NUM_TUNING_SESSIONS)
+                self._oracles[world.scenario] = oracle.learn(0)
+            oracle = LookaheadOracle(world.env, value_weights=self._oracles[world.scenario].value_weights)
+            world.teacher = oracle.scores
+        return world.teacher
 
 
 class Training:
@@ -72,7 +135,8 @@ class Training:
             envs = [make_env(env_id, self.num_envs, **config.env_arguments) for env_id in config.env_ids]
         self.worlds = TrainingWorlds(envs, config.num_catalogs, self.num_envs, log)
         if network is None:
-            schema = self.worlds.schema(config.has_images, config.has_audio)
+            simulators = [env.simulator for env in self.worlds.envs]
+            schema = Schema.of(simulators, config.has_images, config.has_audio)
             with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
                 torch.manual_seed(config.seed)
                 network = make_network(config.model(), schema, config.language())

@@ -52,7 +52,7 @@ def network_and_envs(parsed: argparse.Namespace) -> tuple[Any, list[str], dict[s
 
 def evaluate(parsed: argparse.Namespace) -> int:
     from agents.large_model.agent import LargeModel
-    from agents.large_model.worlds import make_env
+    from agents.large_model.rollout import make_env
     from agents.rollouts.evaluation import evaluate as play_sessions
     from agents.rules.popularity import PopularityAgent
     from agents.rules.random_agent import RandomAgent

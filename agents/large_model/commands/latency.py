@@ -39,7 +39,7 @@ def latency(parsed: argparse.Namespace) -> int:
 
     from agents.large_model.checkpoint import load_network, make_network
     from agents.large_model.distributed import device_named
-    from agents.large_model.worlds import make_env
+    from agents.large_model.rollout import make_env
     from agents.networks.schema import Schema
 
     torch.set_num_threads(parsed.threads)
@@ -69,7 +69,7 @@ def latencies(network: Any, env: Any, history: int, num_candidates: int, number:
     """Seconds of each of `number` recommendations, with the cache and without it."""
     import torch
 
-    from agents.large_model.session_state import ObservationReader, SessionState
+    from agents.large_model.rollout import ObservationReader, SessionState
     from agents.networks.plackett_luce import best_slates
 
     def synchronize() -> None:

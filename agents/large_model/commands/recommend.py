@@ -35,7 +35,7 @@ def add_to(commands: Any) -> None:
 
 def recommend(parsed: argparse.Namespace) -> int:
     from agents.large_model.commands.person import observation_of, read_person
-    from agents.large_model.worlds import make_env
+    from agents.large_model.rollout import make_env
 
     network, env_ids, arguments = network_and_envs(parsed)
     if len(env_ids) != 1:
@@ -65,7 +65,7 @@ def rank(network: Any, env: Any, observation: dict[str, np.ndarray]) -> list[dic
     `probability` under the policy, `expected_reward` if shown alone now."""
     import torch
 
-    from agents.large_model.session_state import ObservationReader, SessionState
+    from agents.large_model.rollout import ObservationReader, SessionState
 
     history_length = observation["history_items"].shape[1]
     with torch.no_grad():

@@ -66,9 +66,9 @@ def train(parsed: argparse.Namespace) -> int:
     config, run_config = training_config(parsed), config_from(parsed, RunConfig)
     import torch
 
+    from agents.large_model.commands.training_run import run_training
     from agents.large_model.distributed import process_group
     from agents.large_model.training import Training
-    from agents.large_model.training_run import run_training
 
     if parsed.threads:
         torch.set_num_threads(parsed.threads)

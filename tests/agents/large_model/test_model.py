@@ -10,8 +10,7 @@ from small_large_models import content_for, env_of, network_for, played, small_c
 from agents.large_model.config import PRESETS
 from agents.large_model.losses import LossWeights, SessionLoss, Targets
 from agents.large_model.model import LargeModelNetwork, Scores, count_parameters
-from agents.large_model.rollout import play
-from agents.large_model.worlds import make_env
+from agents.large_model.rollout import make_env, play
 from agents.networks.item_content import ItemContent
 from agents.networks.schema import UNKNOWN_DOMAIN, Schema
 

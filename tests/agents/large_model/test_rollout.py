@@ -21,9 +21,15 @@ from small_large_models import (
 )
 
 from agents.large_model.model import ROW_COLUMNS, LargeModelNetwork, Scores
-from agents.large_model.rollout import Behaviour, Sessions
-from agents.large_model.session_state import Observation, ObservationReader, SessionState, check_history
-from agents.large_model.worlds import make_env
+from agents.large_model.rollout import (
+    Behaviour,
+    Observation,
+    ObservationReader,
+    Sessions,
+    SessionState,
+    check_history,
+    make_env,
+)
 from agents.networks.item_content import DYNAMICS, ITEM_STATE, ItemContent
 from agents.networks.plackett_luce import slate_log_probabilities
 from recsim_env.envs.sb3.network_units import with_network_units

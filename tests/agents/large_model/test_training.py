@@ -17,10 +17,10 @@ from small_trainings import FAST, HERE, SIZES, SMALL, config_of
 from agents.callbacks import EveryNSteps
 from agents.large_model.agent import LargeModel
 from agents.large_model.checkpoint import FOLDER, checkpoints_in, load_latest
+from agents.large_model.commands.training_run import MetricsLog, read_metrics, run_training
 from agents.large_model.config import RunConfig, TrainingConfig
 from agents.large_model.losses import Targets
 from agents.large_model.training import Training
-from agents.large_model.training_run import MetricsLog, read_metrics, run_training
 from agents.networks.plackett_luce import best_slates
 
 torch.set_num_threads(1)
