@@ -45,7 +45,7 @@ CONFIG = TrainingConfig(
     warm_up_updates=0,
     stage_overrides={  # slates are not random
         "supervised": {"first_exploration": 0.0, "last_exploration": 0.0, "num_epochs": 1},
-        "reinforcement": {"selection": "greedy", "num_epochs": 1, "weights": {"policy": 1.0, "q_value": 0.1}},
+        "reinforcement": {"selection": "greedy", "num_epochs": 1, "weights": {"policy": 1.0}},
     },
 )
 

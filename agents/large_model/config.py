@@ -72,7 +72,7 @@ PRESETS = {
     "300m": _preset(1_024, 26, 16, 4, num_word_buckets=16_384, word_width=128),
     "1b": _preset(2_048, 22, 16, 4, num_word_buckets=32_768, word_width=256),
 }
-"""Models by name; those without a number are for CPUs. Millions of parameters (`model.count_parameters`) with 10
+"""Models by name; those without a number are for CPUs. Millions of parameters (`num_parameters`) with 10
 content features and 10 user features, without and with images and audio: micro 0.05, 0.07; tiny 0.16, 0.20; small
 0.45, 0.51; 1m 0.96, 1.01; 10m 9.9, 10.0; 30m 31.0, 31.2; 100m 100.6, 101.0; 300m 295.7, 296.2; 1b 1,002, 1,003. All
 scenarios together add 0.1 to 1m and 1 to 1b."""
@@ -109,8 +109,6 @@ class LossWeights(Checked):
     """Whether a slot is clicked, and its reward if so."""
     value: float = number(0.0, 0.0, 1e3)
     """Cross-entropy of the distribution of returns."""
-    q_value: float = number(0.0, 0.0, 1e3)
-    """Squared error of Q of the items shown, in units of squared reward."""
     policy: float = number(0.0, 0.0, 1e3)
     """Proximal policy optimisation."""
     entropy: float = number(0.0, 0.0, 1e3)

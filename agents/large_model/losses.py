@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, pad
 
 from agents.large_model.config import LossWeights
-from agents.large_model.model import LargeModelNetwork, q_values
+from agents.large_model.model import LargeModelNetwork
 from agents.large_model.rollout import Sessions, Steps
 from agents.networks.item_content import ItemContent
 from agents.networks.lambda_returns import lambda_returns
@@ -54,10 +54,6 @@ class SessionLoss(nn.Module):
             "value": self.network.value_head.loss(scores.values, targets.returns),
             "entropy": -relative_entropy,
         }
-        if weights.q_value > 0.0:
-            values = self.network.value(scores.values).detach()
-            shown = q_values(values, scores.logits, scores.temperature, mask).gather(1, steps.slates)
-            terms["q_value"] = (slot_mean(shown, steps) - targets.returns).square()
         if weights.teacher > 0.0 and steps.teacher is not None:
             terms["teacher"] = teacher_loss(scores.logits * scores.temperature, steps.teacher, mask)
         if weights.anchor > 0.0 and targets.anchor_logits is not None:

@@ -109,15 +109,6 @@ def policy_logits(scores: torch.Tensor, temperature: torch.Tensor, mask: torch.T
     return (scores.float() / temperature).masked_fill(mask == 0, MISSING)
 
 
-def q_values(values: torch.Tensor, logits: torch.Tensor, temperature: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """[..., M]: Q = V + temperature (logits - E_pi logits), so that softmax(Q / temperature) = pi and E_pi Q = V;
-    `MISSING` for missing candidates. `values` [...] and `temperature` are in units of reward."""
-    policy = logits.softmax(-1)
-    known = logits.masked_fill(mask == 0, 0.0)
-    mean = (policy * known).sum(-1, keepdim=True)
-    return (values[..., None] + temperature * (known - mean)).masked_fill(mask == 0, MISSING)
-
-
 class CandidateLayer(nn.Module):
     """Self-attention among candidates [n, M, C], so that the score of one depends on the others; [n, M, C]."""
 
@@ -289,9 +280,3 @@ class LargeModelNetwork(nn.Module):
 def _backbone(config: ModelConfig) -> Transformer:
     names = ("width", "num_layers", "num_heads", "num_key_heads", "hidden_width", "max_tokens")
     return Transformer(**{name: getattr(config, name) for name in names})
-
-
-def count_parameters(config: ModelConfig, schema: Schema) -> int:
-    """Trained parameters of a model of that size, without allocating it."""
-    with torch.device("meta"):
-        return LargeModelNetwork(config, schema).num_parameters

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.large_model.model import ReturnDistribution, policy_logits, q_values
+from agents.large_model.model import ReturnDistribution, policy_logits
 from recsim_env.envs.sb3.candidate_scorer import MISSING
 
 WORTHS = st.lists(st.floats(-20.0, 20.0), min_size=1, max_size=8)
@@ -82,20 +82,6 @@ def test_an_untrained_histogram_is_uniform():
     torch.testing.assert_close(head.mean(head(states)), torch.full((5,), 5.0))
 
 
-@given(given_candidates=candidates(), value=st.floats(-250.0, 250.0), temperature=TEMPERATURES)
-@settings(max_examples=200, deadline=None)
-def test_the_policy_is_the_softmax_of_q_and_its_mean_of_q_is_the_value(given_candidates, value, temperature):
-    worths, mask = given_candidates
-    degrees = torch.tensor(temperature).double()
-    logits = policy_logits(worths, degrees, mask).double()
-    policy = logits.softmax(-1)
-    q = q_values(torch.tensor(value).double(), logits, degrees, mask)
-    torch.testing.assert_close((q / degrees).softmax(-1), policy, atol=1e-9, rtol=1e-7)
-    torch.testing.assert_close((policy * q.masked_fill(~mask, 0.0)).sum(), torch.tensor(value).double())
-    assert (policy[~mask] == 0.0).all()
-    assert (q[~mask] == MISSING).all()
-
-
 @given(given_candidates=candidates(), temperature=TEMPERATURES)
 @settings(max_examples=100, deadline=None)
 def test_the_policy_is_a_softmax_over_available_candidates(given_candidates, temperature):
@@ -105,12 +91,3 @@ def test_the_policy_is_a_softmax_over_available_candidates(given_candidates, tem
     torch.testing.assert_close(logits.softmax(-1)[mask].double(), there.softmax(-1), atol=1e-4, rtol=1e-3)
     assert (logits[~mask] == MISSING).all()
     assert (logits.softmax(-1)[~mask] == 0.0).all()
-
-
-def test_q_by_hand():
-    degrees, mask = torch.tensor(2.0), torch.tensor([1.0, 1.0, 0.0])
-    logits = policy_logits(torch.tensor([2.0 * math.log(3.0), 0.0, 99.0]), degrees, mask)
-    torch.testing.assert_close(logits.softmax(-1), torch.tensor([0.75, 0.25, 0.0]))
-    q = q_values(torch.tensor(10.0), logits, degrees, mask)
-    mean = 0.75 * math.log(3.0)
-    torch.testing.assert_close(q[:2], torch.tensor([10.0 + 2.0 * (math.log(3.0) - mean), 10.0 - 2.0 * mean]))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from agents.large_model.losses import LossWeights, SessionLoss, Targets, divergence, feedback_loss, teacher_loss
-from agents.large_model.model import ReturnDistribution, Scores, policy_logits, q_values
+from agents.large_model.model import ReturnDistribution, Scores, policy_logits
 from agents.large_model.rollout import Sessions
 from agents.networks.plackett_luce import slate_log_probabilities
 from recsim_env.envs.sb3.candidate_scorer import MISSING
@@ -118,14 +118,10 @@ def test_empty_slots_have_no_feedback_loss():
     assert clicks.grad[0, 1] == rewards.grad[0, 1] == 0.0
 
 
-def test_empty_slots_have_no_part_in_q_and_policy():
+def test_empty_slots_have_no_part_in_the_policy_loss():
     model = FixedNetwork(ONE_LEFT.steps.candidates >= 0)
     targets = Targets(advantages=torch.tensor([1.0]), returns=torch.tensor([3.0]))
-    value = model.value(model.values)[0].item()
-    _, parts = loss_of(
-        model, targets, replace(ONE_LEFT, log_probabilities=torch.zeros(1, 1, 2)), q_value=1.0, policy=1.0
-    )
-    assert parts["q_value"].item() == pytest.approx((value - 3.0) ** 2, rel=1e-4)  # of one candidate Q is V
+    _, parts = loss_of(model, targets, replace(ONE_LEFT, log_probabilities=torch.zeros(1, 1, 2)), policy=1.0)
     assert parts["policy"].item() == pytest.approx(-1.0)
     assert parts["clip_fraction"] == parts["approx_kl"] == 0.0
 
@@ -146,15 +142,6 @@ def test_the_entropy_bonus_is_relative_to_a_uniform_policy():
     with torch.no_grad():
         model.scores[0] = torch.tensor([100.0, 0.0, 0.0, 0.0])  # certain; the other one has three to choose from
     assert loss_of(model, entropy=0.3)[0].item() == pytest.approx(-0.15)
-
-
-def test_q_of_the_items_shown_is_compared_with_the_return():
-    model = fixed_network()
-    total, _ = loss_of(model, q_value=1.0)
-    mask = SESSIONS.steps.candidates >= 0
-    q = q_values(model.value(model.values), model.logits, model.temperature, mask)
-    by_hand = [((q[0, 2] + q[0, 0]) / 2 - 3.0) ** 2, ((q[1, 3] + q[1, 1]) / 2 - 7.0) ** 2]
-    assert total.item() == pytest.approx(float(sum(by_hand).detach()) / 2, rel=1e-5)
 
 
 def test_the_policy_loss_by_hand():
@@ -262,11 +249,11 @@ def test_the_anchor_draws_the_policy_back():
     assert model.scores.grad[0, 1] > 0.0
 
 
-NAMES = ("feedback", "value", "q_value", "policy", "entropy", "teacher", "anchor")
+NAMES = ("feedback", "value", "policy", "entropy", "teacher", "anchor")
 TEACHES = {
     "feedback": {"clicks", "rewards"},
     "value": {"values"},
-    **{name: {"scores", "temperature"} for name in ("q_value", "policy", "entropy", "anchor")},
+    **{name: {"scores", "temperature"} for name in ("policy", "entropy", "anchor")},
     "teacher": {"scores"},
 }
 

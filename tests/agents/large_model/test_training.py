@@ -343,10 +343,9 @@ def test_in_half_precision_ratios_are_one_after_reevaluation():
     [
         {"distillation_share": 1.0},
         {"model_overrides": {"num_candidate_layers": 1, "num_key_heads": 1}, "has_images": True},
-        {"stage_overrides": {"reinforcement": {"weights": {"q_value": 1.0}}}},
         {"env_ids": ("recsim_env/VideoSlate-v0",)},
     ],
-    ids=["distillation", "candidate layers and pictures", "q", "slates"],
+    ids=["distillation", "candidate layers and pictures", "slates"],
 )
 def test_all_losses_can_be_trained_in_half_precision(overrides):
     small = {"preset": "micro", "num_envs": 8, "batch_sessions": 4, "num_catalogs": 1}
