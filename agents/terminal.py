@@ -102,7 +102,7 @@ def add_config_arguments(parser: Any, config: type, flags: Mapping[str, str] | N
             parse = number_in(type(default), limits.get("low", -math.inf), limits.get("high", math.inf))
             options |= {"type": parse, "metavar": "N" if isinstance(default, int) else "X"}
         elif isinstance(default, str):
-            options["metavar"] = "TEXT"
+            options |= {"choices": limits["allowed"]} if "allowed" in limits else {"metavar": "TEXT"}
         else:
             continue
         parser.add_argument(flag, **options)

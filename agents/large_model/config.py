@@ -4,15 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from recsim_env.config import Checked, check_number, count, flag, number
+from recsim_env.config import Checked, check_number, choice, count, flag, number
 
 REFERENCE_WIDTH = 64
 """The width that learning rates are for. For wider models they fall as 1 / width, as the updates by Adam have to
 (Yang et al., "Tensor Programs V: tuning large neural networks via zero-shot hyperparameter transfer", 2021)."""
-
-SELECTIONS = ("sample", "greedy", "supervised")
-"""How slates are selected in training: sampled from the policy, its most probable slate, or the items with the highest
-expected reward by the supervised heads."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,13 +74,6 @@ content features and 10 user features, without and with images and audio: micro 
 scenarios together add 0.1 to 1m and 1 to 1b."""
 
 
-def preset_named(name: str) -> ModelConfig:
-    """The preset of that name; `ValueError` with the known names if there is none."""
-    if name not in PRESETS:
-        raise ValueError(f"preset={name!r}: must be one of {', '.join(PRESETS)}")
-    return PRESETS[name]
-
-
 @dataclass(frozen=True, kw_only=True)
 class LanguageConfig:
     """A pretrained language model as the backbone: its weights are frozen, low-rank adapters are trained."""
@@ -129,8 +118,9 @@ class Stage(Checked):
     """Share of random slates at the start of the stage; it falls linearly."""
     last_exploration: float = number(0.0, 0.0, 1.0)
     """Share of random slates at the end of the stage."""
-    selection: str = "sample"
-    """How the other slates are selected, one of `SELECTIONS`."""
+    selection: str = choice("sample", "sample", "greedy", "supervised")
+    """How the other slates are selected: sampled from the policy, its most probable slate, or the items with the
+    highest expected reward by the supervised heads."""
     has_teacher: bool = False
     """Whether an oracle scores all candidates."""
     num_epochs: int = count(2, 1, 100)
@@ -140,8 +130,6 @@ class Stage(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.selection not in SELECTIONS:
-            raise ValueError(f"Stage.selection={self.selection!r}: must be one of {', '.join(SELECTIONS)}")
         used = {name for name, weight in vars(self.weights).items() if weight > 0.0}
         if not used - {"anchor"} - (set() if self.has_teacher else {"teacher"}):
             raise ValueError(f"Stage.weights of {self.name}: no term that this stage can train has a weight above 0")
@@ -218,7 +206,7 @@ class TrainingConfig(Checked):
     """Scenarios, trained in side by side."""
     env_arguments: dict[str, Any] = field(default_factory=lambda: {"split": "train"})
     """Keyword arguments of `gymnasium.make_vec`; `catalog_seed` is that of the first catalogue."""
-    preset: str = "tiny"
+    preset: str = choice("tiny", *PRESETS)
     """Size of the model, a name in `PRESETS`."""
     model_overrides: dict[str, int] = field(default_factory=dict)
     """Fields of `ModelConfig` that differ from the preset's."""
@@ -287,7 +275,7 @@ class TrainingConfig(Checked):
     def model(self) -> ModelConfig:
         """The preset with its overrides."""
         try:
-            return replace(preset_named(self.preset), **self.model_overrides)
+            return replace(PRESETS[self.preset], **self.model_overrides)
         except TypeError as error:
             raise ValueError(f"TrainingConfig.model_overrides: {error}") from None
 

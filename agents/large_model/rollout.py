@@ -406,7 +406,7 @@ class Behaviour:
     """How slates are selected."""
 
     selection: str = "sample"
-    """One of `config.SELECTIONS`."""
+    """As `config.Stage.selection`."""
     exploration: float = 0.0
     """Share of the slates that are drawn uniformly at random instead."""
 

@@ -8,7 +8,7 @@ import json
 import sys
 from typing import Any
 
-from agents.large_model.config import PRESETS, preset_named
+from agents.large_model.config import PRESETS
 from agents.terminal import console, not_negative, positive
 from benchmarks.experiments.script import make_parser, run_script
 
@@ -87,7 +87,7 @@ def training_flops(preset: str) -> float:
 
     env = make_env("recsim_env/Video-v0", 1)
     with torch.device("meta"):
-        network = LargeModelNetwork(preset_named(preset), Schema.of([env.simulator], False, False))
+        network = LargeModelNetwork(PRESETS[preset], Schema.of([env.simulator], False, False))
     config = env.simulator.config
     forward = forward_flops(network, 1, 1, config.num_candidates, config.session_length)
     return (3.0 * _NUM_EPOCHS + 1.0) * forward

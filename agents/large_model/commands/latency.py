@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from agents.large_model.config import PRESETS, preset_named
+from agents.large_model.config import PRESETS
 from agents.terminal import add_command, console, path, positive, warn
 from recsim_env.config import check_number
 
@@ -47,7 +47,7 @@ def latency(parsed: argparse.Namespace) -> int:
     if parsed.model:
         network = load_network(parsed.model, parsed.device, warn)
     else:
-        network = make_network(preset_named(parsed.preset), Schema.of([env.simulator], False, False)).to(device).eval()
+        network = make_network(PRESETS[parsed.preset], Schema.of([env.simulator], False, False)).to(device).eval()
     longest = network.config.max_tokens - 3  # the profile and the items of the session take a token each
     check_number("--history", parsed.history, 1, longest, int)
     check_number("--candidates", parsed.candidates, 1, len(env.simulator.world.items), int)

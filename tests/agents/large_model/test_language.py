@@ -18,7 +18,7 @@ from small_language_models import WIDTH, raised, save_language_model
 from agents.large_model.__main__ import main
 from agents.large_model.agent import LargeModel
 from agents.large_model.checkpoint import MOMENTS, load_checkpoint, make_network, rebuild, save_checkpoint
-from agents.large_model.config import LanguageConfig, TrainingConfig, preset_named
+from agents.large_model.config import PRESETS, LanguageConfig, TrainingConfig
 from agents.large_model.distributed import ProcessGroup
 from agents.large_model.language import LanguageBackbone
 from agents.large_model.model import LargeModelNetwork
@@ -74,7 +74,7 @@ def training_of(name: str, **overrides) -> Training:
 
 
 def model_on(name: str, env) -> LargeModelNetwork:
-    sizes = replace(preset_named("tiny"), **SMALL)
+    sizes = replace(PRESETS["tiny"], **SMALL)
     torch.manual_seed(0)
     return make_network(sizes, Schema.of([env.simulator]), LanguageConfig(name=name))
 
@@ -254,7 +254,7 @@ def test_only_a_language_model_reads_descriptions(llama):
     with torch.no_grad():
         said = model.encoder(content)
         assert not torch.equal(said, model.encoder(replace(content, descriptions=None)))
-    own = LargeModelNetwork(replace(preset_named("tiny"), **SMALL), model.schema)
+    own = LargeModelNetwork(replace(PRESETS["tiny"], **SMALL), model.schema)
     assert own.content_of(env).descriptions is None
     assert not any("description" in name for name in own.state_dict())
 
