@@ -10,9 +10,11 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
+
+Config = TypeVar("Config")
 
 MAX_SLATE_SIZE = 10
 MAX_SESSION_LENGTH = 100_000
@@ -53,6 +55,19 @@ def unknown_name(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(str(name).casefold(), by_letters, n=1)
     suggestion = f"did you mean {by_letters[close[0]]!r}? Must" if close else "must"
     return f"unknown; {suggestion} be one of {', '.join(names)}"
+
+
+def replace_fields(label: str, config: Config, values: Mapping[str, Any]) -> Config:
+    """A copy of a configuration with other values of some fields.
+
+    Raises:
+        ValueError: an unknown field, named `label['name']`, or a value out of its range.
+    """
+    known = [spec.name for spec in dataclasses.fields(config)]  # type: ignore[arg-type]
+    for name in values:
+        if name not in known:
+            raise ValueError(f"{label}[{name!r}]: {unknown_name(name, known)}")
+    return dataclasses.replace(config, **values)  # type: ignore[type-var]
 
 
 class Checked:
@@ -325,11 +340,7 @@ class Scenario:
                 raise ValueError(f"overrides[{name!r}]: {unknown_name(name, SECTIONS)}")
             if not isinstance(values, Mapping):
                 raise ValueError(f"overrides[{name!r}]={values!r}: must be a dict of field names and values")
-            fields = [field.name for field in dataclasses.fields(SECTIONS[name])]
-            for field_name in values:
-                if field_name not in fields:
-                    raise ValueError(f"overrides[{name!r}][{field_name!r}]: {unknown_name(field_name, fields)}")
-            sections[name] = dataclasses.replace(getattr(self, name), **values)
+            sections[name] = replace_fields(f"overrides[{name!r}]", getattr(self, name), values)
         return dataclasses.replace(self, **sections)
 
 

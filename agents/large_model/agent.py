@@ -17,7 +17,7 @@ from agents.large_model.rollout import PolicyRunner
 from agents.large_model.training import Training
 from agents.networks.item_content import ItemContent
 from agents.networks.plackett_luce import best_slates, draw_slates, slate_log_probabilities
-from recsim_env.config import check_number
+from recsim_env.config import check_number, replace_fields
 
 RANKINGS = ("policy", "supervised")
 
@@ -71,10 +71,8 @@ class LargeModel(Learner):
         self.ranking, self.reads_history, self.is_compiled = ranking, reads_history, is_compiled
         self.device = device_named(device)
         shares = {"supervised_share": supervised_share, "distillation_share": distillation_share}
-        try:
-            self.config = TrainingConfig(**{"preset": preset, "num_catalogs": 1, **shares, **settings})
-        except TypeError as error:
-            raise ValueError(f"LargeModel: {error}") from None
+        values = {"preset": preset, "num_catalogs": 1, **shares, **settings}
+        self.config = replace_fields("settings", TrainingConfig(), values)
         self.network: LargeModelNetwork | None = None
         self._training_envs: list[Any] = []
         self._iteration = 0

@@ -1,10 +1,10 @@
 """Configuration of the large model: its size, the stages of its training, and every setting of a training."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-from recsim_env.config import Checked, check_number, choice, count, flag, number
+from recsim_env.config import Checked, check_number, choice, count, flag, number, replace_fields
 
 REFERENCE_WIDTH = 64
 """The width that learning rates are for. For wider models they fall as 1 / width, as the updates by Adam have to
@@ -169,12 +169,9 @@ def stage_named(name: str, overrides: Mapping[str, Any] | None = None) -> Stage:
     """A stage with some fields changed, those of `weights` by name; `ValueError` for an unknown stage or field."""
     if name not in STAGES:
         raise ValueError(f"stage={name!r}: must be one of {', '.join(STAGES)}")
-    overrides = dict(overrides or {})
-    try:
-        weights = replace(STAGES[name].weights, **overrides.pop("weights", {}))
-        return replace(STAGES[name], weights=weights, **overrides)
-    except TypeError as error:
-        raise ValueError(f"stage_overrides[{name!r}]: {error}") from None
+    overrides, label = dict(overrides or {}), f"stage_overrides[{name!r}]"
+    weights = replace_fields(f"{label}['weights']", STAGES[name].weights, overrides.pop("weights", {}))
+    return replace_fields(label, STAGES[name], {"weights": weights, **overrides})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,10 +271,7 @@ class TrainingConfig(Checked):
 
     def model(self) -> ModelConfig:
         """The preset with its overrides."""
-        try:
-            return replace(PRESETS[self.preset], **self.model_overrides)
-        except TypeError as error:
-            raise ValueError(f"TrainingConfig.model_overrides: {error}") from None
+        return replace_fields("TrainingConfig.model_overrides", PRESETS[self.preset], self.model_overrides)
 
     def language(self) -> LanguageConfig | None:
         """The language model that is the backbone, if any."""

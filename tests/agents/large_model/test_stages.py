@@ -61,7 +61,7 @@ def test_unknown_names_and_trainings_without_steps_are_refused():
         TrainingConfig(num_steps=0)
     with pytest.raises(ValueError, match="selection='worst': must be one of"):
         stage_named("supervised", {"selection": "worst"})
-    with pytest.raises(ValueError, match="unexpected keyword argument 'epochs'"):
+    with pytest.raises(ValueError, match=r"'epochs'\]: unknown; did you mean 'num_epochs'"):
         TrainingConfig(stage_overrides={"supervised": {"epochs": 2}})
 
 
