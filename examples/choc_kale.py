@@ -108,12 +108,13 @@ def make(num_envs: int, **options):
 
 if __name__ == "__main__":
     envs = make(1000)
+    cues = [envs.simulator.world.items.feature_names.index(name) for name in ("quality cue", "appeal cue")]
     for name, sign in (("choc", -1.0), ("kale", 1.0)):
         observations, _ = envs.reset(seed=0)
         total = 0.0
         for _ in range(int(TIME_BUDGET)):
             candidates = observations["candidates"].reshape(1000, envs.simulator.config.num_candidates, -1)
-            quality_cue, appeal_cue = candidates[:, :, 8], candidates[:, :, 9]
+            quality_cue, appeal_cue = candidates[:, :, cues].transpose(2, 0, 1)
             observations, rewards, *_ = envs.step((sign * (quality_cue - appeal_cue)).argmax(1))
             total += rewards.mean()
         print(f"always the item that looks most like {name}: {total:.1f}")

@@ -301,7 +301,7 @@ class SessionConfig(Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scenario:
+class Scenario(Checked):
     """A preset of the simulator: the source of items and users, and every coefficient.
 
     `recsim_env.SCENARIOS` has the seven presets; `override` derives a variant:
@@ -310,7 +310,7 @@ class Scenario:
 
     name: str
     """Name in the id of the env: `recsim_env/<name>-v0`."""
-    source: str = "synthetic"
+    source: str = choice("synthetic", "synthetic", "ratings_log", "statistics")
     """`synthetic`, `ratings_log` (fitted to a log) or `statistics` (drawn from the statistics of a fitted log)."""
     catalog: CatalogConfig = CatalogConfig()
     population: PopulationConfig = PopulationConfig()
@@ -319,12 +319,10 @@ class Scenario:
     session: SessionConfig = SessionConfig()
 
     def __post_init__(self) -> None:
-        if self.source not in ("synthetic", "ratings_log", "statistics"):
-            raise ValueError(f"Scenario.source={self.source!r}: must be 'synthetic', 'ratings_log' or 'statistics'")
-        for name in SECTIONS:
-            section, kind = getattr(self, name), SECTIONS[name]
-            if not isinstance(section, kind):
-                raise ValueError(f"Scenario.{name}={section!r}: must be a {kind.__name__}")
+        super().__post_init__()
+        for name, kind in SECTIONS.items():
+            if not isinstance(getattr(self, name), kind):
+                raise ValueError(f"Scenario.{name}={getattr(self, name)!r}: must be a {kind.__name__}")
 
     def override(self, overrides: Mapping[str, Mapping[str, Any]]) -> "Scenario":
         """A copy with other values of some fields, such as `{"population": {"warm_share": 0.5}}`.
@@ -345,10 +343,6 @@ class Scenario:
 
 
 SECTIONS: dict[str, type] = {
-    "catalog": CatalogConfig,
-    "population": PopulationConfig,
-    "behaviour": BehaviourConfig,
-    "reward": RewardConfig,
-    "session": SessionConfig,
+    spec.name: type(spec.default) for spec in dataclasses.fields(Scenario) if isinstance(spec.default, Checked)
 }
 """Sections of a scenario."""
