@@ -14,7 +14,7 @@ import gymnasium
 import numpy as np
 
 import recsim_env  # noqa: F401  (registers the ids)
-from agents.callbacks import Callback, CallbackFunction, training_progress
+from agents.callbacks import MaybeCallback, training_progress
 from agents.saved_tensors import load_tensors, save_tensors
 from recsim_env.config import Checked, check_number, count, unknown_name
 from recsim_env.envs.vector import RecommenderVectorEnv
@@ -28,6 +28,9 @@ Env = Any
 
 State = Any
 """An agent's memory of the sessions being played; None if it has none."""
+
+Starts = np.ndarray | None
+"""[N] bool: the sessions that have just begun; None for none of them, or all where the state is None."""
 
 
 MAX_TIMESTEPS = 10**15
@@ -89,7 +92,8 @@ class Agent(AgentSettings, ABC):
         """User-steps that the agent has learned from so far."""
         self._env: Any = None
         self._layout: ObservationLayout | None = None
-        self._slate_size = 1
+        self.slate_size = 1
+        """S."""
         self.set_random_seed(self.seed)
         if env is not None:
             self.set_env(env)
@@ -113,11 +117,6 @@ class Agent(AgentSettings, ABC):
             raise ValueError(f"{type(self).__name__}: has no env; call set_env(env)")
         return self._layout
 
-    @property
-    def slate_size(self) -> int:
-        """S."""
-        return self._slate_size
-
     def set_env(self, env: Env | str) -> None:
         """Act in another env from now on, in its catalogue and with its users.
 
@@ -135,7 +134,7 @@ class Agent(AgentSettings, ABC):
                 f"make the env with observation={self.observation!r}"
             )
         self._env, self._layout = env, env.simulator.layout
-        self._slate_size = env.simulator.config.slate_size
+        self.slate_size = env.simulator.config.slate_size
 
     def set_random_seed(self, seed: int) -> None:
         """Restart all random draws from this seed."""
@@ -146,19 +145,25 @@ class Agent(AgentSettings, ABC):
         self._num_generators += 1
         return np.random.default_rng(self.seed if self._num_generators == 1 else [self.seed, self._num_generators])
 
-    def learn(
-        self, total_timesteps: int, callback: Callback | CallbackFunction | None = None, progress_bar: bool = False
-    ) -> Self:
-        """Return the agent unchanged: it has nothing to learn before a session. See `Learner.learn`."""
+    def learn(self, total_timesteps: int, callback: MaybeCallback = None, progress_bar: bool = False) -> Self:
+        """Train for `total_timesteps` user-steps in the agent's env, and return the agent.
+
+        Args:
+            total_timesteps: steps of all lanes together, at least 0; the last rollout may go a little beyond.
+            callback: a `callbacks.Callback`, or a function `callback(agent)` that is called after each batch of steps
+                and ends the training by returning False. It may evaluate the agent in another env.
+            progress_bar: show one, with the time left.
+        """
         check_number("total_timesteps", total_timesteps, 0, MAX_TIMESTEPS, int)
+        with training_progress(self, total_timesteps, callback, progress_bar) as update:
+            self.train(total_timesteps, update)
         return self
 
+    def train(self, total_timesteps: int, update: Callable[[int], bool]) -> None:
+        """Learn from `total_timesteps` steps of `self.env`; nothing, unless the agent is a `Learner`."""
+
     def predict(
-        self,
-        observations: Observations,
-        state: State = None,
-        episode_start: np.ndarray | None = None,
-        deterministic: bool = True,
+        self, observations: Observations, state: State = None, episode_start: Starts = None, deterministic: bool = True
     ) -> tuple[Any, State]:
         """Actions for a batch of observations, or for one observation without the batch dimension.
 
@@ -204,11 +209,7 @@ class Agent(AgentSettings, ABC):
         """
 
     def log_probabilities(
-        self,
-        observations: Observations,
-        actions: np.ndarray,
-        state: State = None,
-        episode_start: np.ndarray | None = None,
+        self, observations: Observations, actions: np.ndarray, state: State = None, episode_start: Starts = None
     ) -> np.ndarray:
         """[N] float64: log-probabilities of these actions under `predict(..., deterministic=False)`.
 
@@ -233,7 +234,7 @@ class Agent(AgentSettings, ABC):
             "settings": self.settings,
             "learned": learned,
             "layout": layout,
-            "slate_size": self._slate_size,
+            "slate_size": self.slate_size,
             "num_timesteps": self.num_timesteps,
         }
         save_tensors(Path(path), path_of(type(self)), tensors, kept)
@@ -254,7 +255,7 @@ class Agent(AgentSettings, ABC):
         try:
             agent = cls(env=env, **{**kept["settings"], **settings})
             if env is None and kept["layout"] is not None:
-                agent._layout, agent._slate_size = ObservationLayout(**kept["layout"]), kept["slate_size"]
+                agent._layout, agent.slate_size = ObservationLayout(**kept["layout"]), kept["slate_size"]
             agent.num_timesteps = kept["num_timesteps"]
             agent.restore(tensors, kept["learned"])
         except (LookupError, TypeError, AttributeError, RuntimeError) as error:  # missing values, wrong shapes
@@ -292,22 +293,6 @@ class Learner(Agent):
     reads_evaluation_catalog: ClassVar[bool] = False
     """Whether it has to be trained on the catalogue of the evaluation, with other users: an advantage over agents that
     have never seen these items."""
-
-    def learn(
-        self, total_timesteps: int, callback: Callback | CallbackFunction | None = None, progress_bar: bool = False
-    ) -> Self:
-        """Train for `total_timesteps` user-steps in the agent's env, and return the agent.
-
-        Args:
-            total_timesteps: steps of all lanes together, at least 0; the last rollout may go a little beyond.
-            callback: a `callbacks.Callback`, or a function `callback(agent)` that is called after each batch of steps
-                and ends the training by returning False. It may evaluate the agent in another env.
-            progress_bar: show one, with the time left.
-        """
-        check_number("total_timesteps", total_timesteps, 0, MAX_TIMESTEPS, int)
-        with training_progress(self, total_timesteps, callback, progress_bar) as update:
-            self.train(total_timesteps, update)
-        return self
 
     def training_env(self, total_timesteps: int) -> RecommenderVectorEnv:
         """The agent's env if it is a vector env, else one with `num_envs` lanes; no more lanes than steps."""

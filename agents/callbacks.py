@@ -62,9 +62,13 @@ class _FunctionCallback(Callback):
         self.on_step = function  # type: ignore[method-assign, assignment]
 
 
+MaybeCallback = Callback | CallbackFunction | None
+"""What `learn` takes as `callback`."""
+
+
 @contextmanager
 def training_progress(
-    agent: "Agent", total_timesteps: int, callback: Callback | CallbackFunction | None, has_bar: bool
+    agent: "Agent", total_timesteps: int, callback: MaybeCallback, has_bar: bool
 ) -> Iterator[Callable[[int], bool]]:
     """Within the block, counts the steps of one training in `agent.num_timesteps` and calls the callback.
 

@@ -158,9 +158,5 @@ def fit_prior(
         noise_variance = max(float((squares - explained + uncertainty).sum() / counts.sum()), 1e-6)
     slopes = None if profiles is None else effects[1:]
     return LinearPrior(
-        mean=effects[0],
-        covariance=covariance,
-        noise_variance=noise_variance,
-        slopes=slopes,
-        unrated=unrated,
+        mean=effects[0], covariance=covariance, noise_variance=noise_variance, slopes=slopes, unrated=unrated
     )

@@ -33,6 +33,10 @@ class TorchLearner(Learner):
     """Of the network: `cpu` or `cuda`."""
     _network: Any = field(default=None, init=False)
 
+    def __post_init__(self, env: Any) -> None:
+        torch.device(self.device)  # refuses unknown ones
+        super().__post_init__(env)
+
     @property
     def network(self) -> Any:
         """The network; `NotFittedError` before training."""

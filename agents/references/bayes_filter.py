@@ -39,6 +39,9 @@ from recsim_env.simulation.user_model import (
 )
 from recsim_env.world.world import World
 
+_PLACE, _RATING = FEEDBACK.index("slot"), FEEDBACK.index("rating")
+"""Columns of rows of the history; the slot makes room for the item's place in `Belief.items`."""
+
 _MOOD_MISMATCH = -2.0
 """Log-likelihood of a particle in another mood than the observed one; finite, as particles' moods are random."""
 
@@ -139,10 +142,11 @@ def _normalise(particles, weights, logs):
 
 
 @njit(cache=True, nogil=True)
-def _filter(particles, weights, shown, feedback, moods, is_new, has_stayed, scratch, items, parameters, key, step):
-    """Update the particles [N, B] of the sessions `is_new` by one row of feedback; resample where few of them count.
+def _filter(particles, weights, rows, moods, is_new, has_stayed, scratch, items, parameters, key, step):
+    """Update the particles [N, B] of the sessions `is_new` by one row each; resample where few of them count.
 
-    `has_stayed`: the user could have left after the feedback, and has not.
+    `rows` [N, 7] are as `BayesFilter._history` returns them. `has_stayed`: the user could have left after the feedback,
+    and has not.
     """
     p = parameters[0]
     num_particles = particles.shape[1]
@@ -151,8 +155,8 @@ def _filter(particles, weights, shown, feedback, moods, is_new, has_stayed, scra
         if not is_new[n]:
             continue
         for b in range(num_particles):
-            particle = particles[n, b]
-            logs[b] = math.log(max(weights[n, b], 1e-300)) + update_particle(particle, items[shown[n]], feedback[n], p)
+            particle, item = particles[n, b], items[int(rows[n, _PLACE])]
+            logs[b] = math.log(max(weights[n, b], 1e-300)) + update_particle(particle, item, rows[n, 2:], p)
             if moods[n] >= 0 and particle.seen_mood != moods[n]:
                 logs[b] += _MOOD_MISMATCH
             if has_stayed and particle.patience <= 0.0:  # such a user would have left
@@ -289,15 +293,15 @@ class BayesFilter(ModelBasedReference):
         self, observations: Observations, state: Belief, episode_start: np.ndarray, deterministic: bool
     ) -> np.ndarray:
         times, num_sessions = observations["time"], len(episode_start)
-        items, feedback, is_used = self._history(observations)
+        history = self._history(observations)
         is_first = episode_start if self.reads_history else np.ones_like(episode_start)
         observed_moods = observations["user"][:, self.layout.num_profile_features + len(CONTEXT) :]
         moods = np.full(num_sessions, -1)
         if observed_moods.shape[1]:
             moods = np.where(observed_moods.any(1), observed_moods.argmax(1), -1)
-        self._update(state, items[:, 0], feedback[:, 0], moods, ~is_first & is_used[:, 0], has_stayed=True)
+        self._update(state, history[:, 0], moods, ~is_first & (history[:, 0, 0] > 0), has_stayed=True)
         if is_first.any():
-            self._start_sessions(state, observations, items, feedback, is_first[:, None] & is_used, is_first)
+            self._start(state, observations, history, is_first)
         candidates = self.item_places(observations["candidate_items"], times)
         scores, mean_scores = np.zeros(candidates.shape), self.env.simulator.adapted(_scores)
 
@@ -309,27 +313,18 @@ class BayesFilter(ModelBasedReference):
             threads.run(score)
         return self.top_candidates(scores, candidates != NO_ITEM)
 
-    def _history(self, observations: Observations) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Histories, most recent row first: places [N, H] in `Belief.items`, feedback [N, H, 5] as `update_particle`
-        takes it, and [N, H] bool: whether the row is in use."""
+    def _history(self, observations: Observations) -> np.ndarray:
+        """[N, H, 7] float64: histories, most recent row first, with columns as in `FEEDBACK`, but with the place in
+        `Belief.items` instead of the slot, and ratings from 1 to 5."""
         ids = observations["history_items"]
         rows = observations["history_feedback"].reshape(*ids.shape, len(FEEDBACK)).astype(np.float64)
         if not self.reads_history:
             rows = np.zeros_like(rows)
-        feedback = rows[:, :, 2:]
-        feedback[:, :, 2] = np.rint(5.0 * feedback[:, :, 2])
-        items = self.item_places(ids, observations["time"] - 1 - np.arange(ids.shape[1]))
-        return items, feedback, rows[:, :, 0] > 0
+        rows[:, :, _PLACE] = self.item_places(ids, observations["time"] - 1 - np.arange(ids.shape[1]))
+        rows[:, :, _RATING] = np.rint(5.0 * rows[:, :, _RATING])
+        return rows
 
-    def _start_sessions(
-        self,
-        state: Belief,
-        observations: Observations,
-        items: np.ndarray,
-        feedback: np.ndarray,
-        is_new: np.ndarray,
-        is_first: np.ndarray,
-    ) -> None:
+    def _start(self, state: Belief, observations: Observations, history: np.ndarray, is_first: np.ndarray) -> None:
         """Draw particles of new sessions from the prior, and update them by the logged histories of warm users."""
         profiles = observations["user"][is_first, : self.layout.num_profile_features]
         users = state.prior.sample(profiles, self.num_particles, state.generator)
@@ -339,28 +334,20 @@ class BayesFilter(ModelBasedReference):
         state.weights[is_first] = 1.0 / self.num_particles
         times = observations["time"][:, 0]
         unobserved = np.full(len(is_first), -1)
+        is_new = is_first[:, None] & (history[:, :, 0] > 0)
         for back in np.flatnonzero(is_new.any(0))[::-1]:
             lanes = is_new[:, back]
             state.particles["start_step"][lanes] = (times[lanes] - back - 1)[:, None]
             state.particles["step"][lanes] = 0
             # Users do not leave within a log: patience spent in it is no evidence.
-            self._update(state, items[:, back], feedback[:, back], unobserved, lanes, has_stayed=False)
+            self._update(state, history[:, back], unobserved, lanes, has_stayed=False)
         self.env.simulator.adapted(_start_visits)(state.particles, state.users, times, is_first, state.parameters)
 
-    def _update(
-        self,
-        state: Belief,
-        items: np.ndarray,
-        feedback: np.ndarray,
-        moods: np.ndarray,
-        is_new: np.ndarray,
-        has_stayed: bool,
-    ) -> None:
+    def _update(self, state: Belief, rows: np.ndarray, moods: np.ndarray, is_new: np.ndarray, has_stayed: bool) -> None:
         """Update the sessions `is_new` by one row of their histories."""
         if is_new.any():
             state.step += 1
-            evidence = items, feedback, moods, is_new, has_stayed
             scratch = as_records(np.zeros(self.num_particles, state.particles.dtype))
-            model = scratch, state.items, state.parameters
+            evidence, model = (rows, moods, is_new, has_stayed), (scratch, state.items, state.parameters)
             update = self.env.simulator.adapted(_filter)
             update(state.particles, state.weights, *evidence, *model, state.key, state.step)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from agents.agent import Agent, NotFittedError, Observations
+from agents.agent import Agent, NotFittedError, Observations, Starts, State
 from agents.references.value_weights import ModelBasedReference, ValueWeights, best_weights, live_simulator
 from recsim_env.config import count, number
 from recsim_env.envs.vector import RecommenderVectorEnv
@@ -178,19 +178,14 @@ class HistoryBlindPolicy(ModelBasedReference):
         return self.top_candidates(scores, observations["candidate_items"] != NO_ITEM)
 
     def log_probabilities(
-        self,
-        observations: Observations,
-        actions: np.ndarray,
-        state: ScoredItems | None = None,
-        episode_start: np.ndarray | None = None,
+        self, observations: Observations, actions: np.ndarray, state: State = None, episode_start: Starts = None
     ) -> np.ndarray:
         if self.temperature == 0.0:
             return super().log_probabilities(observations, actions, state, episode_start)
         state = state or self.initial_state(len(actions))
         scores = np.where(observations["candidate_items"] != NO_ITEM, state.of(observations), -np.inf)
         logits = scores / self.temperature
-        logits -= logits.max(1, keepdims=True)
-        return logits[np.arange(len(actions)), actions] - np.log(np.exp(logits).sum(1))
+        return logits[np.arange(len(actions)), actions] - np.logaddexp.reduce(logits, 1)
 
     def learned(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         tensors, learned = super().learned()

@@ -1,5 +1,7 @@
 """The myopic oracle: maximises the reward of the current step, with the latent state known."""
 
+from typing import Any
+
 import numpy as np
 
 from agents.agent import Agent, Observations
@@ -14,8 +16,6 @@ class MyopicOracle(Agent):
 
     is_privileged = True
 
-    def act(
-        self, observations: Observations, state: None, episode_start: np.ndarray, deterministic: bool
-    ) -> np.ndarray:
+    def act(self, observations: Observations, state: Any, episode_start: np.ndarray, deterministic: bool) -> np.ndarray:
         expected_rewards = live_simulator(self, len(episode_start)).latent_state()["expected_rewards"]
         return self.top_candidates(expected_rewards, observations["candidate_mask"])

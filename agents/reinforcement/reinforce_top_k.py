@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from agents.agent import Observations
+from agents.agent import Observations, Starts, State
 from agents.networks import plackett_luce
 from agents.networks.lambda_returns import lambda_returns
 from agents.networks.torch_learner import Tensors
@@ -125,11 +125,7 @@ class ReinforceTopK(RolloutLearner):
 
     @torch.no_grad()
     def log_probabilities(
-        self,
-        observations: Observations,
-        actions: np.ndarray,
-        state: torch.Generator | None = None,
-        episode_start: np.ndarray | None = None,
+        self, observations: Observations, actions: np.ndarray, state: State = None, episode_start: Starts = None
     ) -> np.ndarray:
         scores = self.scores(self.tensors(observations)).double()
         slates = torch.as_tensor(actions, device=self.device).reshape(len(scores), -1)

@@ -93,9 +93,8 @@ class RolloutLearner(TorchLearner):
             actions = slates[:, 0] if self.slate_size == 1 else slates
             observations, rewards, terminated, truncated, infos = env.step(actions)
             histories = last_observations(observations, infos, "history").reshape(-1, *history_shape)
-            num_shown = seen["candidate_mask"].sum(1).clamp(max=self.slate_size).cpu().numpy()
             outcomes = {
-                "clicked": clicked_slots(histories, num_shown, self.slate_size),
+                "clicked": clicked_slots(histories, self.slate_size),
                 "rewards": rewards,
                 "is_over": terminated | truncated,
             }

@@ -18,14 +18,13 @@ import stable_baselines3
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
-from agents.agent import Agent, Env, Learner, NotFittedError, Observations, check_arguments
+from agents.agent import Agent, Env, Learner, NotFittedError, Observations, Starts, State, check_arguments
 from agents.reinforcement.content_policies import CONTENT_POLICIES, check_shows_points
 from recsim_env.envs.sb3 import RecommenderSB3VecEnv
 from recsim_env.envs.sb3.policies import CANDIDATE_POLICIES, check_shows_one_item
@@ -67,11 +66,7 @@ class _SB3Agent(Agent):
 
     @torch.no_grad()
     def log_probabilities(
-        self,
-        observations: Observations,
-        actions: np.ndarray,
-        state: dict[str, Any] | None = None,
-        episode_start: np.ndarray | None = None,
+        self, observations: Observations, actions: np.ndarray, state: State = None, episode_start: Starts = None
     ) -> np.ndarray:
         policy, masks = self.model.policy, self._masks(observations)
         if not (isinstance(policy, ActorCriticPolicy) or masks):
@@ -140,7 +135,7 @@ class SB3Learner(_SB3Agent, Learner):
         self.algorithm, self.policy, self.algorithm_settings = algorithm, policy, settings
         self.reward_scale, self.has_fixed_horizon, self.device = reward_scale, has_fixed_horizon, device
         self.observation, self.env_variant = self.env_requirements(algorithm=algorithm, policy=policy)
-        known = inspect.signature(self.algorithm_class()).parameters
+        known = [name for name in inspect.signature(self.algorithm_class()).parameters if name[0] != "_"]
         check_arguments(f"{type(self).__name__}({algorithm!r})", settings, known)
         super().__init__(env, seed=seed)
 
@@ -186,7 +181,7 @@ class SB3Learner(_SB3Agent, Learner):
             self._model.policy.load_state_dict(restored.policy.state_dict())
         self._model.set_logger(Logger(folder=None, output_formats=[]))  # the default makes a folder for each training
         if update(0):
-            self._model.learn(total_timesteps, callback=_UpdateCallback(update))
+            self._model.learn(total_timesteps, callback=lambda *_: update(self._model.num_timesteps))
 
     def learned(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         weights = self.model.policy.state_dict()
@@ -294,14 +289,3 @@ class _TrainingRewards(VecEnvWrapper):
             for info in infos:
                 info["TimeLimit.truncated"] = False
         return observations, rewards * self._scale, dones, infos
-
-
-class _UpdateCallback(BaseCallback):
-    """Passes the steps taken to `update`, and ends the training when it returns False."""
-
-    def __init__(self, update: Callable[[int], bool]) -> None:
-        super().__init__()
-        self._update = update
-
-    def _on_step(self) -> bool:
-        return self._update(self.num_timesteps)

@@ -20,8 +20,7 @@ from recsim_env.envs.sb3.network_units import with_network_units
 from recsim_env.envs.sb3.policies import (
     CandidateActorCritic,
     CandidatePolicy,
-    StateAndScores,
-    check_shows_one_item,
+    CandidateWise,
     sizes_of,
 )
 
@@ -118,19 +117,12 @@ class _CandidateQuantiles(QuantileNetwork):
         return (scores.unsqueeze(2) + self.quantile_net(state_and_candidate)).transpose(1, 2)
 
 
-class CandidateQuantilePolicy(QRDQNPolicy):
+class CandidateQuantilePolicy(CandidateWise, QRDQNPolicy):
     """For QR-DQN: the quantiles of a candidate's return from its own features and the user's state.
 
     Args:
         width: E.
     """
-
-    def __init__(
-        self, observation_space: spaces.Dict, action_space: spaces.Discrete, *args: Any, width: int = 64, **kwargs: Any
-    ) -> None:
-        check_shows_one_item(action_space)
-        kwargs |= {"features_extractor_class": StateAndScores, "features_extractor_kwargs": {"width": width}}
-        super().__init__(observation_space, action_space, *args, **kwargs)
 
     def make_quantile_net(self) -> QuantileNetwork:
         arguments = self._update_features_extractor(self.net_args, features_extractor=None)

@@ -37,14 +37,14 @@ def observed_ratings(feedback: np.ndarray, has_purchases: bool, unrated: float =
     return np.where(was_consumed & (ratings == 0.0), unrated, ratings)
 
 
-def last_slate(feedback: np.ndarray, slate_size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The rows that the last step added to histories, from their feedback [N, H, 7], most recent first.
+def last_slate(histories: np.ndarray, slate_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The rows that the last step added to histories [N, H, T], most recent first, whose last columns are the feedback.
 
-    Returns the rows [N, S, 7], top slot first, and [N, S] bool: whether an item was shown in that slot. The last slate
+    Returns the rows [N, S, T], top slot first, and [N, S] bool: whether an item was shown in that slot. The last slate
     is the most recent run of rising slots; if the history is shorter than a slate, its last slots are missing.
     """
-    num_sessions = len(feedback)
-    rows = np.zeros((num_sessions, slate_size, feedback.shape[2]), feedback.dtype)
+    num_sessions, feedback = len(histories), histories[:, :, -len(FEEDBACK) :]
+    rows = np.zeros((num_sessions, slate_size, histories.shape[2]), histories.dtype)
     is_shown = np.zeros((num_sessions, slate_size), np.bool_)
     slots = np.rint(feedback_column(feedback, "slot") * MAX_SLATE_SIZE).astype(np.int64)
     is_new = np.ones(num_sessions, np.bool_)
@@ -53,21 +53,16 @@ def last_slate(feedback: np.ndarray, slate_size: int) -> tuple[np.ndarray, np.nd
         if back > 0:  # within a slate, slots fall from one row to the next
             is_new = is_new & (slots[:, back] < slots[:, back - 1])
         lanes = np.flatnonzero(is_new)
-        rows[lanes, slots[lanes, back]] = feedback[lanes, back]
+        rows[lanes, slots[lanes, back]] = histories[lanes, back]
         is_shown[lanes, slots[lanes, back]] = True
     return rows, is_shown
 
 
-def clicked_slots(histories: np.ndarray, num_shown: np.ndarray, slate_size: int) -> np.ndarray:
-    """[N] int64: the slot that was clicked in the last step, or -1.
-
-    `histories` [N, H, F + 7], most recent first, begin with the `num_shown` [N] items of the last slate.
-    """
-    feedback = histories[:, :slate_size, -len(FEEDBACK) :]
-    is_new = np.arange(feedback.shape[1]) < num_shown[:, None]
-    is_clicked = (feedback_column(feedback, "click") > 0) & is_new  # at most one
-    slots = np.rint(feedback_column(feedback, "slot") * MAX_SLATE_SIZE).astype(np.int64)
-    return np.where(is_clicked.any(1), (slots * is_clicked).sum(1), -1)
+def clicked_slots(histories: np.ndarray, slate_size: int) -> np.ndarray:
+    """[N] int64: the slot that was clicked in the last step, or -1; `histories` as in `last_slate`."""
+    rows, _ = last_slate(histories, slate_size)
+    is_clicked = feedback_column(rows[:, :, -len(FEEDBACK) :], "click") > 0  # at most one
+    return np.where(is_clicked.any(1), is_clicked.argmax(1), -1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,10 +75,17 @@ class Exposure:
     """Before the step."""
     slates: np.ndarray
     """[N, S] int64: the candidates that were chosen."""
-    feedback: np.ndarray
-    """[N, S, 7] float32: `observation.FEEDBACK` of each slot."""
+    rows: np.ndarray
+    """[N, S, T] float32: the rows that the step added to the histories, top slot first."""
     is_shown: np.ndarray
     """[N, S] bool: whether the slot was not empty."""
+    rewards: np.ndarray
+    """[N] float64."""
+
+    @property
+    def feedback(self) -> np.ndarray:
+        """[N, S, 7] float32: `observation.FEEDBACK` of each slot."""
+        return self.rows[:, :, -len(FEEDBACK) :]
 
 
 def rollout(env: Any, policy: Policy, num_steps: int, seed: int) -> Iterator[Exposure]:
@@ -97,12 +99,18 @@ def rollout(env: Any, policy: Policy, num_steps: int, seed: int) -> Iterator[Exp
     sessions, is_first = np.arange(num_envs), np.ones(num_envs, np.bool_)
     for _ in range(num_steps // num_envs):
         actions = policy(observations, is_first)
-        following, _, terminated, truncated, infos = env.step(actions)
+        following, rewards, terminated, truncated, infos = env.step(actions)
         is_first = terminated | truncated
         histories = last_observations(following, infos, part).reshape(num_envs, layout.history_length, -1)
-        rows, is_shown = last_slate(histories[:, :, -len(FEEDBACK) :], slate_size)
-        slates = actions.reshape(num_envs, -1)
-        yield Exposure(sessions=sessions, observations=observations, slates=slates, feedback=rows, is_shown=is_shown)
+        rows, is_shown = last_slate(histories, slate_size)
+        yield Exposure(
+            sessions=sessions,
+            observations=observations,
+            slates=actions.reshape(num_envs, -1),
+            rows=rows,
+            is_shown=is_shown,
+            rewards=rewards,
+        )
         num_sessions, sessions = int(sessions.max()) + 1, sessions.copy()
         sessions[is_first] = num_sessions + np.arange(is_first.sum())
         observations = following

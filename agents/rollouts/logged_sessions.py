@@ -5,15 +5,13 @@ features of a row, G of a candidate, P of the user, K rows of logged history bef
 """
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from agents.agent import Observations
-from agents.rollouts.feedback import feedback_column
-from recsim_env.envs.vector import RecommenderVectorEnv, last_observations
-from recsim_env.simulation.observation import FEEDBACK
+from agents.rollouts.feedback import Policy, feedback_column, rollout
+from recsim_env.envs.vector import RecommenderVectorEnv
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,50 +30,45 @@ class LoggedSession:
     """[R] float32: as the reward counts them, 0 if the item was not chosen."""
 
 
-def log_sessions(
-    env: RecommenderVectorEnv, policy: Callable[[Observations], np.ndarray], num_steps: int, seed: int
-) -> Iterator[LoggedSession]:
-    """Show slates `policy(observations)` [N, S] for `num_steps` >= 1 steps in each lane, and return the sessions.
+def log_sessions(env: RecommenderVectorEnv, policy: Policy, num_steps: int, seed: int) -> Iterator[LoggedSession]:
+    """Show slates of a policy for `num_steps` >= 1 steps in each lane, and return the sessions.
 
     The last session of each lane is cut short. The rating of an item is S times the reward if it was clicked, else 0:
     at most one item of a slate is chosen.
     """
-    layout, slate_size, num_envs = env.simulator.layout, env.simulator.config.slate_size, env.num_envs
-    first_feedback, is_first = layout.num_content_features, np.ones(num_envs, np.bool_)
-    observations, _ = env.reset(seed=seed)
+    layout, slate_size = env.simulator.layout, env.simulator.config.slate_size
     log: list[dict[str, np.ndarray]] = []
-    starts: list[list[tuple[int, np.ndarray]]] = [[] for _ in range(num_envs)]  # steps, and histories at these
-    for step in range(num_steps):
-        for lane in np.flatnonzero(is_first).tolist():
-            starts[lane].append((step, observations["history"][lane].reshape(layout.history_shape)))
-        slates = policy(observations)
-        candidates = observations["candidates"].reshape(num_envs, *layout.candidates_shape)
+    histories: dict[int, np.ndarray] = {}  # before the first step of each session
+    for exposure in rollout(env, policy, num_steps * env.num_envs, seed):
+        observations = exposure.observations
+        for lane, session in enumerate(exposure.sessions.tolist()):
+            if session not in histories:
+                histories[session] = observations["history"][lane].reshape(layout.history_shape)
+        candidates = observations["candidates"].reshape(env.num_envs, *layout.candidates_shape)
+        is_clicked = feedback_column(exposure.feedback, "click") > 0
         entry = {
+            "sessions": exposure.sessions,
             "users": observations["user"],
-            "items": np.take_along_axis(candidates, slates[:, :, None], 1),
-            "is_shown": np.take_along_axis(observations["candidate_mask"], slates, 1) > 0,
+            "items": np.take_along_axis(candidates, exposure.slates[:, :, None], 1),
+            "is_shown": exposure.is_shown,
+            "rows": exposure.rows,
+            "ratings": (slate_size * exposure.rewards[:, None] * is_clicked).astype(np.float32),
         }
-        observations, rewards, terminated, truncated, infos = env.step(slates[:, 0] if slate_size == 1 else slates)
-        is_first = terminated | truncated
-        histories = last_observations(observations, infos, "history").reshape(num_envs, *layout.history_shape)
-        back = entry["is_shown"].sum(1, keepdims=True) - 1 - np.arange(slate_size)  # the lowest slot is row 0
-        entry["rows"] = np.take_along_axis(histories, np.maximum(back, 0)[:, :, None], 1)
-        is_clicked = feedback_column(entry["rows"][:, :, -len(FEEDBACK) :], "click") > 0
-        entry["ratings"] = slate_size * rewards[:, None] * is_clicked
         log.append(entry)
     columns = {name: np.stack([entry[name] for entry in log]) for name in log[0]}
-    for lane in range(num_envs):
-        ends = [*(start for start, _ in starts[lane][1:]), num_steps]
-        for (start, history), end in zip(starts[lane], ends, strict=True):
-            part = {name: values[start:end, lane] for name, values in columns.items()}
-            is_shown, before = part["is_shown"], history[history[:, first_feedback] > 0][::-1]
-            num_before = len(before) + np.cumsum(is_shown.sum(1)) - is_shown.sum(1)
+    for lane in range(env.num_envs):
+        for session in np.unique(columns["sessions"][:, lane]).tolist():
+            is_part = columns["sessions"][:, lane] == session
+            part = {name: values[is_part, lane] for name, values in columns.items()}
+            history, is_shown = histories[session], part["is_shown"]
+            before = history[history[:, layout.num_content_features] > 0][::-1]
+            num_shown = is_shown.sum(1)
             yield LoggedSession(
                 rows=np.concatenate([before, part["rows"][is_shown]]),
-                num_seen=np.repeat(num_before, is_shown.sum(1)),
-                users=np.repeat(part["users"], is_shown.sum(1), 0),
+                num_seen=np.repeat(len(before) + np.cumsum(num_shown) - num_shown, num_shown),
+                users=np.repeat(part["users"], num_shown, 0),
                 items=part["items"][is_shown],
-                ratings=part["ratings"][is_shown].astype(np.float32),
+                ratings=part["ratings"][is_shown],
             )
 
 

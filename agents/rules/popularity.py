@@ -4,6 +4,7 @@ Shape legend: N sessions, M candidates.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -23,9 +24,7 @@ class PopularityAgent(Agent):
     prior_impressions: float = number(20.0, 0.0, np.inf)
     """Impressions that the prior is worth, so that a new item ranks in the middle."""
 
-    def act(
-        self, observations: Observations, state: None, episode_start: np.ndarray, deterministic: bool
-    ) -> np.ndarray:
+    def act(self, observations: Observations, state: Any, episode_start: np.ndarray, deterministic: bool) -> np.ndarray:
         return self.top_candidates(self.scores(observations), observations["candidate_mask"])
 
     def scores(self, observations: Observations) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from agents.agent import Agent, Observations
+from agents.agent import Agent, Observations, Starts, State
 
 
 class RandomAgent(Agent):
@@ -18,11 +18,7 @@ class RandomAgent(Agent):
         return self.top_candidates(state.random(mask.shape), mask)
 
     def log_probabilities(
-        self,
-        observations: Observations,
-        actions: np.ndarray,
-        state: np.random.Generator | None = None,
-        episode_start: np.ndarray | None = None,
+        self, observations: Observations, actions: np.ndarray, state: State = None, episode_start: Starts = None
     ) -> np.ndarray:
         """[N] float64: one over the number of ordered slates that the available candidates make.
 

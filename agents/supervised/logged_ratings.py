@@ -95,9 +95,7 @@ class LoggedRatingsLearner(FeedbackLearner):
                 "split and catalog_seed, and another user_split"
             )
 
-    def act(
-        self, observations: Observations, state: None, episode_start: np.ndarray, deterministic: bool
-    ) -> np.ndarray:
+    def act(self, observations: Observations, state: Any, episode_start: np.ndarray, deterministic: bool) -> np.ndarray:
         self.require_fit()
         is_available, is_used = observations["candidate_items"] != NO_ITEM, observations["history_items"] != NO_ITEM
         candidates, shown = (np.maximum(observations[f"{name}_items"], 0) for name in ("candidate", "history"))

@@ -21,6 +21,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from agents.agent import Observations
 from agents.networks.history_encoder import HistoryEncoder
 from agents.networks.torch_learner import Tensors, TorchLearner
+from agents.rollouts.feedback import Policy
 from agents.rollouts.logged_sessions import log_sessions, windows_of
 from recsim_env.config import count, number
 from recsim_env.envs.sb3.candidate_scorer import MISSING, ScorerSizes
@@ -194,7 +195,7 @@ class SequenceModel(TorchLearner):
 
     def train(self, total_timesteps: int, update: Callable[[int], bool]) -> None:
         env, seed, layout = self.training_env(total_timesteps), self.seed, self.layout
-        slate_size, num_steps = self.slate_size, math.ceil(total_timesteps / env.num_envs)
+        num_steps = math.ceil(total_timesteps / env.num_envs)
         self.init_network()
         generator, torch_generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
         log: list[dict[str, np.ndarray]] = []
@@ -204,27 +205,24 @@ class SequenceModel(TorchLearner):
             length = math.ceil(until * num_steps) - num_taken
             if length == 0:  # there are fewer steps than rounds
                 continue
-            policy = self._logging_policy(generator, slate_size, self.exploration if round_ else 1.0)
+            policy = self._logging_policy(generator, self.exploration if round_ else 1.0)
             for session in log_sessions(env, policy, length, seed + round_ * env.num_envs):
-                log.extend(windows_of(session, layout.history_length, slate_size))
+                log.extend(windows_of(session, layout.history_length, self.slate_size))
             self._fit(self.tensors({name: np.stack([each[name] for each in log]) for name in log[0]}), torch_generator)
             num_taken += length
             if not update(num_taken * env.num_envs):
                 break
 
-    def _logging_policy(
-        self, generator: np.random.Generator, slate_size: int, exploration: float
-    ) -> Callable[[Observations], np.ndarray]:
-        """Slates [N, S] with the highest expected ratings, a share `exploration` of them at random."""
+    def _logging_policy(self, generator: np.random.Generator, exploration: float) -> Policy:
+        """Slates with the highest expected ratings, a share `exploration` of them at random."""
 
-        def policy(observations: Observations) -> np.ndarray:
-            is_available = observations["candidate_mask"] > 0
-            scores = generator.random(is_available.shape)
+        def policy(observations: Observations, episode_start: np.ndarray) -> np.ndarray:
+            scores = generator.random(observations["candidate_mask"].shape)
             if exploration < 1.0:
                 with torch.no_grad():
                     expected = self.scores(self.tensors(observations)).cpu().numpy()
                 scores = np.where(generator.random((len(scores), 1)) < exploration, scores, expected)
-            return np.argsort(np.where(is_available, -scores, np.inf), axis=1, kind="stable")[:, :slate_size]
+            return self.top_candidates(scores, observations["candidate_mask"])
 
         return policy
 

@@ -3,7 +3,7 @@
 Shape legend: B batch, M candidates, G features of a candidate, E width of the embeddings.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from gymnasium import spaces
@@ -63,23 +63,30 @@ class _ScoresAndState(nn.Module):
         return features[:, : self.width]
 
 
-class CandidateActorCritic:
-    """Mixin for actor-critic policies of SB3 and sb3-contrib, before the policy in the bases of a class: the policy is
-    the softmax of the scores, the value a linear function of the state.
+class CandidateWise:
+    """Mixin for policies of SB3 and sb3-contrib, before the policy in the bases of a class: they read the user's state
+    and a score for each candidate.
 
     Args:
         width: E.
     """
 
     extractor_class: type[BaseFeaturesExtractor] = StateAndScores
+    fixed_arguments: ClassVar[dict[str, Any]] = {}
+    """Arguments of the policy."""
 
     def __init__(
         self, observation_space: spaces.Dict, action_space: spaces.Discrete, *args: Any, width: int = 64, **kwargs: Any
     ) -> None:
         check_shows_one_item(action_space)
         kwargs |= {"features_extractor_class": self.extractor_class, "features_extractor_kwargs": {"width": width}}
-        kwargs["ortho_init"] = False
-        super().__init__(observation_space, action_space, *args, **kwargs)  # type: ignore[call-arg]
+        super().__init__(observation_space, action_space, *args, **{**kwargs, **self.fixed_arguments})  # type: ignore[call-arg]
+
+
+class CandidateActorCritic(CandidateWise):
+    """For actor-critic policies: the policy is the softmax of the scores, the value a linear function of the state."""
+
+    fixed_arguments: ClassVar[dict[str, Any]] = {"ortho_init": False}
 
     def _build_mlp_extractor(self) -> None:
         scorer: Any = self.features_extractor  # type: ignore[attr-defined]
@@ -122,7 +129,7 @@ class _CandidateQNetwork(QNetwork):
         return values
 
 
-class CandidateQPolicy(DQNPolicy):
+class CandidateQPolicy(CandidateWise, DQNPolicy):
     """For DQN: the Q-value of each candidate from its features and the user's state.
 
     ```python
@@ -132,13 +139,6 @@ class CandidateQPolicy(DQNPolicy):
     Args:
         width: E, width of the embeddings; give it as `policy_kwargs={"width": 64}`.
     """
-
-    def __init__(
-        self, observation_space: spaces.Dict, action_space: spaces.Discrete, *args: Any, width: int = 64, **kwargs: Any
-    ) -> None:
-        check_shows_one_item(action_space)
-        kwargs |= {"features_extractor_class": StateAndScores, "features_extractor_kwargs": {"width": width}}
-        super().__init__(observation_space, action_space, *args, **kwargs)
 
     def make_q_net(self) -> QNetwork:
         arguments = self._update_features_extractor(self.net_args, features_extractor=None)

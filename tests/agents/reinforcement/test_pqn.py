@@ -60,8 +60,7 @@ def test_the_clicked_slot_is_that_of_the_last_slate():
     of_slate = [feedback(1.0, 2), feedback(1.0, 1, click=1.0), feedback(1.0, 0)]
     unclicked_before_clicked = [feedback(1.0, 2), feedback(1.0, 1), feedback(1.0, 0), *of_slate]
     histories = np.array([of_slate + of_slate, unclicked_before_clicked, [feedback()] * 6], np.float32)
-    assert clicked_slots(histories, np.array([3, 3, 3]), 3).tolist() == [1, -1, -1]
-    assert clicked_slots(histories, np.array([1, 3, 3]), 3).tolist() == [-1, -1, -1]  # the click was a step before
+    assert clicked_slots(histories, 3).tolist() == [1, -1, -1]
 
 
 @pytest.mark.parametrize("slate_size", [1, 5])
@@ -75,7 +74,7 @@ def test_the_candidate_in_the_clicked_slot_is_the_one_that_was_clicked(slate_siz
         slates = random.permuted(np.tile(np.arange(20), (64, 1)), axis=1)[:, :slate_size]
         after, _, terminated, truncated, infos = env.step(slates[:, 0] if slate_size == 1 else slates)
         histories = last_observations(after, infos, "history").reshape(64, *layout.history_shape)
-        slots = clicked_slots(histories, np.full(64, slate_size), slate_size)
+        slots = clicked_slots(histories, slate_size)
         clicks = (
             infos["reward_click"] + infos["final_info"]["reward_click"]
             if "final_info" in infos

@@ -27,7 +27,12 @@ def small_env(num_envs: int = 4, **options):
 
 def first_slots(slate_size: int):
     """A policy that always shows the first candidates."""
-    return lambda observations: np.tile(np.arange(slate_size), (len(observations["user"]), 1))
+
+    def policy(observations, episode_start):
+        slates = np.tile(np.arange(slate_size), (len(episode_start), 1))
+        return slates[:, 0] if slate_size == 1 else slates
+
+    return policy
 
 
 def network_for(env, seed: int = 0) -> RatingPredictor:
@@ -134,10 +139,10 @@ def test_scores_in_play_equal_those_in_training():
     env = small_env(num_envs=3, slate_size=2)
     network, scores = network_for(env), []
 
-    def policy(observations):
+    def policy(observations, episode_start):
         with torch.no_grad():
             scores.append(network({name: torch.as_tensor(part) for name, part in observations.items()})[:, :2].numpy())
-        return first_slots(2)(observations)
+        return first_slots(2)(observations, episode_start)
 
     sessions = list(log_sessions(env, policy, 6, seed=0))
     windows = windows_from(sessions, env.simulator.layout.history_length, 2)
