@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.analysis.statistics import Z_95
-from benchmarks.report.figures.style import panels
+from benchmarks.report.figures.style import band, panels
 
 MIN_SESSIONS = 30
 """Means of fewer sessions are not drawn."""
@@ -27,8 +27,7 @@ def first_steps(rows: list[dict[str, Any]]) -> Figure:
         mean, error = step_rewards(own)
         is_drawn = np.sum([row["num_running"] for row in own], 0) >= MIN_SESSIONS
         x, mean, half = 1 + np.flatnonzero(is_drawn), mean[is_drawn], Z_95 * error[is_drawn]
-        (line,) = axes.plot(x, mean, label=policy)
-        axes.fill_between(x, mean - half, mean + half, color=line.get_color(), alpha=0.15, lw=0)
+        band(axes, x, mean, half, label=policy)
     axes.set_title("Reward by step of the session")
     axes.set_xlabel("step of the session")
     axes.set_ylabel("reward (rating points)")

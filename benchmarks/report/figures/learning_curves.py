@@ -6,13 +6,12 @@ Shape legend: E evaluations of an agent in a scenario, R seeds.
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, StrMethodFormatter
 
 from benchmarks.analysis.leaderboard import POPULARITY, REFERENCES, Leaderboard
 from benchmarks.analysis.statistics import Z_95
-from benchmarks.report.figures.style import OTHERS, legend, line_styles, panels, set_title, short
+from benchmarks.report.figures.style import OTHERS, band, legend, line_styles, panels, set_title, short
 from benchmarks.rows import Row
 
 STEPS, SECONDS = "env_steps", "wall_s"
@@ -70,7 +69,7 @@ def learning_curves(leaderboard: Leaderboard, along: str = STEPS) -> Figure | No
             x, mean, half = line.x[start:], line.mean[start:], line.half[start:]
             has_time |= bool((x > 0.0).any())
             if agent in styles:
-                _band(axis, x, mean, half, styles[agent], marker="o", ms=2.5)
+                band(axis, x, mean, half, **styles[agent], marker="o", ms=2.5)
             else:
                 axis.plot(x, mean, color=OTHERS, lw=0.8, alpha=0.6, zorder=1.5)
         for agent in [name for name in styles if name not in agents]:
@@ -108,20 +107,13 @@ def learners_one_by_one(leaderboard: Leaderboard) -> Figure | None:
     figure, axes = panels(len(curves), 5, (2.1, 1.6), sharex=True, sharey=True)
     for axis, (agent, line) in zip(axes, curves.items(), strict=True):
         axis.plot(*pale, color=OTHERS, lw=0.5, alpha=0.6)
-        _band(axis, line.x, line.mean, line.half, styles[agent])
+        band(axis, line.x, line.mean, line.half, **styles[agent])
         axis.set_title(short(agent), size=8)
         axis.locator_params(nbins=4)
         axis.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes[-1].set_xlabel("user-steps of training")
     axes[0].set_ylabel("score")
     return figure
-
-
-def _band(
-    axes: Axes, x: np.ndarray, mean: np.ndarray, half: np.ndarray, style: dict[str, object], **options: object
-) -> None:
-    axes.fill_between(x, mean - half, mean + half, color=str(style["color"]), alpha=0.15, lw=0)
-    axes.plot(x, mean, **(style | options))  # type: ignore[arg-type]
 
 
 def _score_curve(leaderboard: Leaderboard, agent: str) -> Curve | None:

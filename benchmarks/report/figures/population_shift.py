@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.analysis.statistics import Z_95
-from benchmarks.report.figures.style import OTHERS, panels
+from benchmarks.report.figures.style import OTHERS, band, panels
 
 
 def population_shift(rows: list[dict[str, Any]], shift_at: int) -> Figure:
@@ -23,8 +23,7 @@ def population_shift(rows: list[dict[str, Any]], shift_at: int) -> Figure:
             own = [row for row in rows if (row["policy"], row["population"]) == (policy, population)]
             own.sort(key=lambda row: row["live_steps"])
             x, y, error = (np.array([row[key] for row in own]) for key in ("live_steps", "return_mean", "return_sem"))
-            axes.plot(x / 1e3, y, color=colour, marker="o", ms=3.0, label=label)
-            axes.fill_between(x / 1e3, y - Z_95 * error, y + Z_95 * error, color=colour, alpha=0.15, lw=0)
+            band(axes, x / 1e3, y, Z_95 * error, color=colour, marker="o", ms=3.0, label=label)
             label = None
     axes.axvline(shift_at / 1e3, color=OTHERS, ls="--", label="population changes")
     axes.set_title("Change of population")

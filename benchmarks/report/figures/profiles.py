@@ -63,6 +63,7 @@ def improvement(leaderboard: Leaderboard) -> Figure | None:
         dots(axis, others, {agent: each for agent, each in chances.items() if each}, leaderboard.family_of)
         axis.set_title(f"P(agent > {short(baseline)})")
         axis.set_xlim(-0.03, 1.03)
+        axis.set_xticks((0.0, 0.5, 1.0))
         axis.axvline(0.5, color=OTHERS, lw=1.0, ls="--")
         axis.set_xlabel("probability of improvement")
     _matrix(axes[-1], leaderboard, agents[:num_in_matrix])

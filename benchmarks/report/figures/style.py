@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 from cycler import cycler
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -77,6 +78,12 @@ def panels(num_panels: int, num_columns: int, size: tuple[float, float], **optio
     for above in grid[max(0, num_panels - num_columns) : num_panels]:
         above.tick_params(labelbottom=True)
     return figure, list(grid[:num_panels])
+
+
+def band(axes: Axes, x: np.ndarray, mean: np.ndarray, half: np.ndarray, **style: Any) -> None:
+    """A line, and the band within `half` of it."""
+    (line,) = axes.plot(x, mean, **style)
+    axes.fill_between(x, mean - half, mean + half, color=line.get_color(), alpha=0.15, lw=0)
 
 
 def set_title(axes: Axes, title: str, size: float | None = None) -> None:
