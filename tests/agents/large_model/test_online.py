@@ -47,7 +47,7 @@ def test_it_recovers_after_users_have_changed(deployed):
     model, rounds = copy.deepcopy(deployed), []
     at_home, abroad = mean_return(deployed, VIDEO), mean_return(deployed, ELSEWHERE)
     assert abroad < at_home - 3.0
-    learn_online(model, env_of(ELSEWHERE, 96, "train"), 60_000, seed=1, callback=rounds.append)
+    learn_online(model, env_of(ELSEWHERE, 96, "train"), 45_000, seed=1, callback=rounds.append)
     assert mean_return(model, ELSEWHERE) > abroad + 5.0
     assert not all(each.is_reverted for each in rounds)
 

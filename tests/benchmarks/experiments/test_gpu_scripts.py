@@ -65,11 +65,11 @@ def test_the_headline_script_measures_trains_and_writes_rows(tmp_path):
 
 
 def test_the_scaling_script_resumes(tmp_path):
-    sizes = ["--preset", "tiny", "--preset", "1m", "--device", "cpu", "--steps", "7200", "--sessions", "24"]
+    sizes = ["--preset", "micro", "--preset", "tiny", "--device", "cpu", "--steps", "7200", "--sessions", "24"]
     arguments = ["--out", str(tmp_path), *sizes, "--evaluations", "6", "--evaluation-sessions", "8"]
     assert scaling.main(arguments) == 0
     forecast_ = json.loads((tmp_path / "forecast.json").read_text())
-    assert forecast_["held_out"] == "large-model-1m"
+    assert forecast_["held_out"] == "large-model-tiny"
     drawn = (tmp_path / "scaling.svg").read_text()
     assert "<svg" in drawn
     assert "$" not in drawn  # marks in TeX would be shown as they stand
