@@ -113,7 +113,7 @@ class RecommenderVectorEnv(SimulatorAccess, VectorEnv[Any, Any, Any]):
         mask = np.asarray(reset_mask)
         if mask.dtype != np.bool_ or mask.shape != (self.num_envs,) or not mask.any():
             raise ValueError(f"options['reset_mask']: must be {self.num_envs} booleans, at least one of them True")
-        if (self.simulator.episodes[~mask] < 0).any():
+        if (self.simulator.sessions["episode"][~mask] < 0).any():
             raise gymnasium.error.ResetNeeded("options['reset_mask']: no session has started in the other lanes")
         return np.flatnonzero(mask)
 

@@ -4,8 +4,8 @@ Shape legend: I items, M candidates, L recently consumed items.
 """
 
 import numpy as np
-from numba import njit
 
+from recsim_env.simulation.compilation import compiled
 from recsim_env.simulation.random_streams import Purpose, combine, integer_in, stream
 from recsim_env.simulation.records import NO_ITEM, NUM_RECENT_ITEMS
 
@@ -14,7 +14,7 @@ _MULTIPLIER_1, _MULTIPLIER_2 = np.uint64(0x7FEB352D), np.uint64(0x846CA68B)
 _SHIFT_15, _SHIFT_16, _SHIFT_32 = np.uint64(15), np.uint64(16), np.uint64(32)
 
 
-@njit(cache=True)
+@compiled
 def first_item_after(items, now, delay):
     """Index of the first item of the catalogue released after `now - delay`; release steps ascend."""
     low, high = 0, len(items)
@@ -27,7 +27,7 @@ def first_item_after(items, now, delay):
     return low
 
 
-@njit(cache=True)
+@compiled
 def find_available_items(session, items, p):
     """Find the items that are released and not retired; they are contiguous, in order of release."""
     now = session.start_step + session.step
@@ -44,7 +44,7 @@ def find_available_items(session, items, p):
     session.first_new_item = max(session.first_new_item, low)
 
 
-@njit(cache=True)
+@compiled
 def update_available_items(session, items, p):
     """Part 6, arrivals: update the available items after one step."""
     now = session.start_step + session.step
@@ -61,7 +61,7 @@ def update_available_items(session, items, p):
             session.first_new_item += 1
 
 
-@njit(cache=True)
+@compiled
 def draw_candidates(session, p):
     """Draw M distinct candidates from the available items; NO_ITEM where there are too few.
 
@@ -75,7 +75,7 @@ def draw_candidates(session, p):
     if p.new_item_share == 0.0:
         num_drawn = min(num_candidates, num_available)
         _draw_strata(candidates[:num_drawn], session.first_item, num_available, draws)
-        candidates[num_drawn:] = NO_ITEM
+        _leave_empty(candidates, num_drawn)
     else:
         num_new_available = session.end_item - session.first_new_item
         num_old_available = num_available - num_new_available
@@ -85,13 +85,19 @@ def draw_candidates(session, p):
         _draw_strata(candidates[:num_new], session.first_new_item, num_new_available, draws)
         old = candidates[num_new : num_new + num_old]
         _draw_strata(old, session.first_item, num_old_available, combine(draws, 2))
-        candidates[num_new + num_old :] = NO_ITEM
+        _leave_empty(candidates, num_new + num_old)
         _rotate(candidates, integer_in(draws, 3, num_candidates))
     if p.repeat_share > 0.0:
         _draw_repeats(session, int(p.repeat_share * num_candidates + 0.5), draws)
 
 
-@njit(cache=True)
+@compiled
+def _leave_empty(candidates, start):
+    for m in range(start, len(candidates)):
+        candidates[m] = NO_ITEM
+
+
+@compiled
 def _draw_strata(positions, first_item, num_available, key):
     """Fill all positions with distinct items of [first_item, first_item + num_available), each equally likely.
 
@@ -109,7 +115,7 @@ def _draw_strata(positions, first_item, num_available, key):
         positions[m] = first_item + (offset - num_available if offset >= num_available else offset)
 
 
-@njit(cache=True)
+@compiled
 def _hash_32(number, salt):
     """32 random bits from a number and 32 bits of salt (constants of Wellons' `lowbias32`, 2018)."""
     x = number & _LOW_32
@@ -118,7 +124,7 @@ def _hash_32(number, salt):
     return x ^ (x >> _SHIFT_16)
 
 
-@njit(cache=True)
+@compiled
 def _rotate(candidates, by):
     """Rotate the candidates by `by` positions, in place, by three reversals."""
     num_candidates = len(candidates)
@@ -128,7 +134,7 @@ def _rotate(candidates, by):
             candidates[one], candidates[other] = candidates[other], candidates[one]
 
 
-@njit(cache=True)
+@compiled
 def _draw_repeats(session, num_repeats, draws):
     """Replace some candidates by recently consumed items that are still available."""
     num_candidates = len(session.candidates)

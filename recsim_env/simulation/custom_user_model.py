@@ -10,10 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 from numba import config as numba_config
-from numba import njit
 
 from recsim_env.config import unknown_name
 from recsim_env.simulation import user_model
+from recsim_env.simulation.compilation import Kernel, compiled, kernel
 
 REPLACEABLE = tuple(
     name
@@ -69,9 +69,8 @@ class UserModel:
         if all(adapted[name] is called[name] for name in adapted):
             return function
         names = {**plain.__globals__, **adapted}
-        return _compiled(
-            types.FunctionType(plain.__code__, names, plain.__name__, plain.__defaults__, plain.__closure__)
-        )
+        copy = types.FunctionType(plain.__code__, names, plain.__name__, plain.__defaults__, plain.__closure__)
+        return kernel(copy, is_kept=False) if isinstance(function, Kernel) else _compiled(copy)
 
 
 DEFAULT_USER_MODEL = UserModel()
@@ -98,4 +97,4 @@ def _arguments(function: Any) -> str:
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    return function if _is_compiled(function) else njit(nogil=True)(function)
+    return function if _is_compiled(function) else compiled(function)

@@ -4,12 +4,16 @@ Shape legend: N sessions, I items, H rows of a history.
 """
 
 import numpy as np
-from numba import njit
+
+from recsim_env.simulation.compilation import kernel
+from recsim_env.simulation.record_types import as_bytes
+from recsim_env.simulation.records import SESSION
 
 
-@njit(cache=True)
-def _count(sessions, num_shown_before, counts):
+@kernel
+def _count(sessions, layout, num_shown_before, counts):
     """Add the impressions, clicks, ratings and rating sums of the last step, session by session."""
+    sessions = SESSION(sessions, layout)
     for n in range(len(sessions)):
         session = sessions[n]
         length = len(session.history_items)
@@ -50,7 +54,7 @@ class LivePlatform:
         """Remember the number of items shown in each session so far."""
         self._num_shown = np.array(sessions["num_shown"])
 
-    def after_step(self, sessions: np.ndarray) -> None:
+    def after_step(self, sessions: np.ndarray, layout: np.ndarray) -> None:
         """Count the feedback of all sessions since `before_step`, and advance the clock."""
-        _count(sessions, self._num_shown, self.counts)
+        _count(as_bytes(sessions), layout, self._num_shown, self.counts)
         self.clock[0] += 1

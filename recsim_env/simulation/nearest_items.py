@@ -4,16 +4,17 @@ Shape legend: N sessions, S slots of a slate, M candidates, F content features, 
 """
 
 import numpy as np
-from numba import njit
 
-from recsim_env.simulation.records import NO_ITEM
+from recsim_env.simulation.compilation import kernel
+from recsim_env.simulation.records import NO_ITEM, SESSION
 
 _BLOCK = 512
 
 
-@njit(cache=True, nogil=True)
-def nearest_candidates(sessions, features, points, slates):
+@kernel
+def nearest_candidates(sessions, layout, features, points, slates):
     """Fill `slates` [N, S]: the nearest unused candidate to each of the points [N, S, F] (missing candidates last)."""
+    sessions = SESSION(sessions, layout)
     for n in range(len(sessions)):
         candidates = sessions[n].candidates
         for slot in range(points.shape[1]):
@@ -34,13 +35,14 @@ def nearest_candidates(sessions, features, points, slates):
             slates[n, slot] = best
 
 
-@njit(cache=True, nogil=True)
-def show_nearest_items(sessions, columns, points):
+@kernel
+def show_nearest_items(sessions, layout, columns, points):
     """Make the available items nearest to the points [N, S, F] the first S candidates of each session.
 
     `columns` [F, I] are the features of the catalogue, feature by feature, so that the loop over items is vectorised.
     Where there are too few items, candidates are missing (`NO_ITEM`).
     """
+    sessions = SESSION(sessions, layout)
     distances = np.empty(_BLOCK)
     for n in range(len(sessions)):
         session = sessions[n]

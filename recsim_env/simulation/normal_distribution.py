@@ -3,7 +3,8 @@
 import math
 
 import numpy as np
-from numba import njit
+
+from recsim_env.simulation.compilation import compiled
 
 # Coefficients of Wichura's algorithm AS 241 (Applied Statistics, 1988), highest power first: numerator, denominator.
 # fmt: off
@@ -33,7 +34,7 @@ _CDF = np.array([0.5 * math.erfc(-x / math.sqrt(2.0)) for x in _POINTS])
 _DENSITY = np.exp(-0.5 * _POINTS**2) / math.sqrt(2.0 * math.pi)
 
 
-@njit(cache=True)
+@compiled
 def normal_cdf(x):
     """Phi(x), to 1e-9: third-order Taylor expansion around the nearest grid point (faster than `erfc`)."""
     if x <= -_LIMIT:
@@ -46,7 +47,7 @@ def normal_cdf(x):
     return _CDF[index] + _DENSITY[index] * d * (1.0 - d * (0.5 * point - d * (point * point - 1.0) / 6.0))
 
 
-@njit(cache=True)
+@compiled
 def normal_quantile(p):
     """The x with Phi(x) = p, for p in (0, 1), to 1e-15 (algorithm AS 241)."""
     q = p - 0.5
@@ -57,7 +58,7 @@ def normal_quantile(p):
     return -x if q < 0.0 else x
 
 
-@njit(cache=True)
+@compiled
 def _ratio(coefficients, x):
     """Ratio of two polynomials of degree 7 (Horner's method)."""
     numerator, denominator = 0.0, 0.0

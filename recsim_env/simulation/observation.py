@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 from gymnasium import spaces
-from numba import njit
 
 from recsim_env.config import MAX_SLATE_SIZE
-from recsim_env.simulation.records import HISTORY_FEEDBACK, NO_ITEM, as_records
+from recsim_env.simulation.compilation import compiled, kernel
+from recsim_env.simulation.records import HISTORY_FEEDBACK, NO_ITEM, OBSERVABLE_ITEM, SESSION
 
 OBSERVATION_KINDS = ("dict", "flat", "compact")
 
@@ -131,17 +131,13 @@ class ObservationLayout:
 
 
 def observable_records(features: np.ndarray, release_steps: np.ndarray, creators: np.ndarray) -> np.ndarray:
-    """Observable constants of each item as [I] records: `content` [F], `release_step`, `creator`.
-
-    One record fits in a cache line or two, and its dtype tells the compiler the number of features.
-    """
-    fields = [("release_step", "i8"), ("creator", "i4"), ("content", "f4", (features.shape[1],))]
-    records = np.zeros(len(features), np.dtype(fields, align=True))
+    """Observable constants of each item as [I] `OBSERVABLE_ITEM` records, which fit in a cache line or two."""
+    records = np.zeros(len(features), OBSERVABLE_ITEM.dtype({"num_content_features": features.shape[1]}))
     records["release_step"], records["creator"], records["content"] = release_steps, creators, features
-    return as_records(records)
+    return records
 
 
-@njit(cache=True)
+@compiled
 def _write_user(session, profiles, num_moods, session_length, out):
     num_features = profiles.shape[1]
     for f in range(num_features):
@@ -153,7 +149,7 @@ def _write_user(session, profiles, num_moods, session_length, out):
             out[num_features + 2 + mood] = 1.0 if session.seen_mood == mood else 0.0
 
 
-@njit(cache=True)
+@compiled
 def _write_feedback(feedback, out, at):
     """Write `FEEDBACK` of a row of the session's history to `out`, from index `at` (slicing would dominate the cost).
 
@@ -168,7 +164,7 @@ def _write_feedback(feedback, out, at):
     out[at + 6] = feedback[5]
 
 
-@njit(cache=True)
+@compiled
 def _write_history(session, observable, out):
     num_features = len(observable[0].content)
     length, width = len(session.history_items), num_features + _NUM_FEEDBACK
@@ -180,36 +176,39 @@ def _write_history(session, observable, out):
         _write_feedback(session.history_feedback[row], out, at + num_features)
         at += width
         row = row - 1 if row > 0 else length - 1
-    out[at:] = 0.0
+    for k in range(at, len(out)):
+        out[k] = 0.0
 
 
-@njit(cache=True)
-def _count_feedback(session, item, counts):
-    """Count an item's impressions, clicks, ratings and rating sum in the session's history."""
-    counts[:] = 0.0
+@compiled
+def _feedback_on(session, item):
+    """Impressions, clicks, number of ratings and rating sum of an item in the session's history."""
+    impressions, clicks, num_ratings, rating_sum = 0.0, 0.0, 0.0, 0.0
     for row in range(len(session.history_items)):
         if session.history_items[row] == item:
-            counts[0] += 1.0
-            counts[1] += session.history_feedback[row, 1]
-            counts[2] += 1.0 if session.history_feedback[row, 3] > 0.0 else 0.0
-            counts[3] += session.history_feedback[row, 3]
+            rating = np.float64(session.history_feedback[row, 3])
+            impressions += 1.0
+            clicks += session.history_feedback[row, 1]
+            num_ratings += 1.0 if rating > 0.0 else 0.0
+            rating_sum += rating
+    return impressions, clicks, num_ratings, rating_sum
 
 
-@njit(cache=True)
-def _add_feedback(known, more, out, at):
-    """Write `STATISTICS` of background statistics [4] plus further counts [4] to `out`, from index `at`.
+@compiled
+def _add_feedback(known, impressions, clicks, num_ratings, rating_sum, out, at):
+    """Write `STATISTICS` of background statistics [4] plus further feedback to `out`, from index `at`.
 
     Arithmetic in float64 rounds equally without the compiler.
     """
-    click_rate, mean_rating, num_ratings = np.float64(known[1]), 5.0 * np.float64(known[2]), np.float64(known[3])
-    impressions = 2.0 ** (32.0 * np.float64(known[0])) - 1.0
-    out[at] = min(math.log2(1.0 + impressions + more[0]) / 32.0, 1.0)
-    out[at + 1] = (click_rate * impressions + more[1]) / max(impressions + more[0], 1.0)
-    out[at + 2] = (mean_rating * num_ratings + more[3]) / max(num_ratings + more[2], 1.0) / 5.0
+    click_rate, mean_rating, known_ratings = np.float64(known[1]), 5.0 * np.float64(known[2]), np.float64(known[3])
+    known_impressions = 2.0 ** (32.0 * np.float64(known[0])) - 1.0
+    out[at] = min(math.log2(1.0 + known_impressions + impressions) / 32.0, 1.0)
+    out[at + 1] = (click_rate * known_impressions + clicks) / max(known_impressions + impressions, 1.0)
+    out[at + 2] = (mean_rating * known_ratings + rating_sum) / max(known_ratings + num_ratings, 1.0) / 5.0
 
 
-@njit(cache=True)
-def _write_candidates(session, observable, statistics, shared, counts, out, mask):
+@compiled
+def _write_candidates(session, observable, statistics, shared, out, mask):
     num_features = len(observable[0].content)
     width, column = num_features + _NUM_COLUMNS, num_features
     now, is_live = session.start_step + session.step, len(shared) > 0
@@ -217,12 +216,13 @@ def _write_candidates(session, observable, statistics, shared, counts, out, mask
         item = session.candidates[candidate]
         at = column - num_features
         if item == NO_ITEM:
-            out[at : at + width] = 0.0
+            for k in range(width):
+                out[at + k] = 0.0
             mask[candidate] = 0.0
             column += width
             continue
         content = observable[item].content
-        for f in range(len(content)):
+        for f in range(num_features):
             out[at + f] = content[f]
         age = min(now - observable[item].release_step, MAX_AGE)
         refresh = REFRESH_AT[age]
@@ -237,16 +237,18 @@ def _write_candidates(session, observable, statistics, shared, counts, out, mask
         for row in range(len(session.history_items)):
             is_known |= session.history_items[row] == item
         if is_known:
-            _count_feedback(session, item, counts)
-            out[column + 5] = min(counts[1] / _MAX_PLAYS, 1.0)
+            impressions, clicks, num_ratings, rating_sum = _feedback_on(session, item)
+            out[column + 5] = min(clicks / _MAX_PLAYS, 1.0)
             if not is_live:
-                _add_feedback(statistics[refresh, item], counts, out, column + 1)
+                known = statistics[refresh, item]
+                _add_feedback(known, impressions, clicks, num_ratings, rating_sum, out, column + 1)
         if is_live and shared[item, 0] > 0.0:
-            _add_feedback(statistics[refresh, item], shared[item], out, column + 1)
+            more = shared[item]
+            _add_feedback(statistics[refresh, item], more[0], more[1], more[2], more[3], out, column + 1)
         column += width
 
 
-@njit(cache=True)
+@compiled
 def _prefetch(session, observable, statistics):
     """Read from each candidate's records, so that their cache misses overlap."""
     total, now = np.float32(0.0), session.start_step + session.step
@@ -257,7 +259,7 @@ def _prefetch(session, observable, statistics):
     return total
 
 
-@njit(cache=True)
+@compiled
 def _write_followed(session, observable, width, out):
     """The column `followed`, in worlds with creators."""
     at = width - 2
@@ -268,14 +270,16 @@ def _write_followed(session, observable, width, out):
         at += width
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def write_flat(sessions, catalog, profiles, num_moods, session_length, out):
     """Fill `out` [N, size] float32 with the sessions' flat observations.
 
-    `catalog` is (`observable_records` [I], statistics [A, I, 4], feedback [I, 4] shared by a live platform, or [0, 4]).
+    `catalog` is (`observable_records` [I], layout, statistics [A, I, 4], feedback [I, 4] shared by a live platform, or
+    [0, 4]).
     """
-    observable, statistics, shared = catalog
-    num_features, counts = len(observable[0].content), np.zeros(4)
+    observable, layout, statistics, shared = catalog
+    sessions, observable = SESSION(sessions, layout), OBSERVABLE_ITEM(observable, layout)
+    num_features = len(observable[0].content)
     total = np.float32(0.0)  # returned so that the compiler keeps the reads
     for n in range(len(sessions)):
         session, row = sessions[n], out[n]
@@ -287,15 +291,18 @@ def write_flat(sessions, catalog, profiles, num_moods, session_length, out):
         candidates = row[candidates_at:mask_at]
         _write_user(session, profiles, num_moods, session_length, row[:history_at])
         _write_history(session, observable, row[history_at:candidates_at])
-        _write_candidates(session, observable, statistics, shared, counts, candidates, row[mask_at:])
+        _write_candidates(session, observable, statistics, shared, candidates, row[mask_at:])
         if len(session.follows) > 1:
             _write_followed(session, observable, num_features + _NUM_COLUMNS, candidates)
     return total
 
 
-@njit(cache=True, nogil=True)
-def write_compact(sessions, profiles, num_moods, session_length, user, history_items, feedback, candidates, time):
+@kernel
+def write_compact(
+    sessions, layout, profiles, num_moods, session_length, user, history_items, feedback, candidates, time
+):
     """Fill the arrays of the compact observations; shapes as in `ObservationLayout.space("compact")`, with N first."""
+    sessions = SESSION(sessions, layout)
     for n in range(len(sessions)):
         session = sessions[n]
         _write_user(session, profiles, num_moods, session_length, user[n])

@@ -9,8 +9,8 @@ from enum import IntEnum
 
 import numpy as np
 from numba import config as numba_config
-from numba import njit
 
+from recsim_env.simulation.compilation import compiled
 from recsim_env.simulation.normal_distribution import normal_quantile
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -43,8 +43,8 @@ class Purpose(IntEnum):
 
 
 def _wrapping(function):
-    """`njit` for arithmetic modulo 2**64; without the compiler, NumPy's overflow warnings are silenced."""
-    return np.errstate(over="ignore")(function) if numba_config.DISABLE_JIT else njit(cache=True)(function)
+    """`compiled`, for arithmetic modulo 2**64: without the compiler, NumPy's overflow warnings are silenced."""
+    return np.errstate(over="ignore")(function) if numba_config.DISABLE_JIT else compiled(function)
 
 
 @_wrapping
@@ -61,31 +61,31 @@ def combine(key, number):
     return mix(np.uint64(key) + (np.uint64(number) + np.uint64(1)) * GOLDEN)
 
 
-@njit(cache=True)
+@compiled
 def stream(key, step, purpose):
     """The key of the stream of draws for one purpose in one step."""
     return combine(combine(key, step), purpose)
 
 
-@njit(cache=True)
+@compiled
 def uniform_in(one_stream, index):
     """Draw number `index` of a stream, uniform in [0, 1)."""
     return np.float64(combine(one_stream, index) >> _SHIFT_11) * _DOUBLE_UNIT
 
 
-@njit(cache=True)
+@compiled
 def uniform(key, step, purpose, index):
     """A uniform draw in [0, 1)."""
     return uniform_in(stream(key, step, purpose), index)
 
 
-@njit(cache=True)
+@compiled
 def normal(key, step, purpose, index):
     """A standard normal draw: the quantile function at a uniform draw."""
     return normal_quantile(uniform(key, step, purpose, index) + 0.5 * _DOUBLE_UNIT)
 
 
-@njit(cache=True)
+@compiled
 def integer_in(one_stream, index, bound):
     """Draw number `index` of a stream, a uniform integer in [0, bound)."""
     return np.int64(uniform_in(one_stream, index) * bound)

@@ -1,11 +1,10 @@
 """The rating scale: from an opinion, a real number, to a rating of 1 to 5."""
 
-from numba import njit
-
+from recsim_env.simulation.compilation import compiled
 from recsim_env.simulation.normal_distribution import normal_cdf
 
 
-@njit(cache=True)
+@compiled
 def rating_of(opinion, p):
     """Rating 1..5 of an opinion: 1 + the number of cuts below it."""
     rating = 1.0
@@ -15,7 +14,7 @@ def rating_of(opinion, p):
     return rating
 
 
-@njit(cache=True)
+@compiled
 def expected_rating_of(opinion, noise_sd, p):
     """Mean rating of an opinion with Gaussian noise: 1 + sum_k Phi((opinion - cut_k) / noise_sd)."""
     inverse = 1.0 / noise_sd

@@ -5,13 +5,12 @@ consumed items, X numbers of a custom user model.
 """
 
 import dataclasses
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
 
 import numpy as np
-from numba import config as numba_config
 
 from recsim_env.config import MAX_SLATE_SIZE, BehaviourConfig, RewardConfig, Scenario
+from recsim_env.simulation.record_types import RecordKind
 
 NO_ITEM = -1
 """The id of a missing candidate, and of an empty row of the history or of the recently consumed items."""
@@ -26,7 +25,20 @@ HISTORY_FEEDBACK = ("slot", "click", "consumption", "rating", "purchase", "follo
 """Columns of a row of a session's history: slot from 0; 0 or 1; 0..1; 1..5, or 0 if no rating was submitted; 0 or 1;
 1 if the creator was followed, -1 if unfollowed."""
 
-outcome_dtype = np.dtype(
+
+@dataclass(frozen=True, kw_only=True)
+class WorldSizes:
+    """Sizes of a world, which set the shapes of its records."""
+
+    num_factors: int
+    num_topics: int
+    num_creators: int
+    num_moods: int
+    num_content_features: int
+
+
+OUTCOME = RecordKind(  # of a step
+    "outcome",
     [
         ("reward", "f8"),  # weighted sum of the five terms below
         ("rating", "f8"),  # mean over slots, 0 without consumption; 0..5
@@ -37,92 +49,84 @@ outcome_dtype = np.dtype(
         ("terminated", "?"),
         ("truncated", "?"),
     ],
-    align=True,
 )
 
+ITEM = RecordKind(  # latent except for index, price, creator, release and retirement
+    "item",
+    [
+        ("index", "i8"),  # position in the catalogue
+        ("quality", "f8"),  # value after consumption
+        ("appeal", "f8"),  # attraction before consumption
+        ("price", "f8"),
+        ("creator", "i8"),
+        ("release_step", "i8"),  # platform time; ascending over the catalogue
+        ("retire_step", "i8"),  # platform time; ascending too
+    ],
+    [
+        ("factors", "f8", ("num_factors",)),  # multiplied by interests
+        ("topics", "f8", ("num_topics",)),  # on the simplex; satiate
+    ],
+)
 
-@dataclass(frozen=True, kw_only=True)
-class WorldSizes:
-    """Sizes of a world, which set the shapes of its records."""
+OBSERVABLE_ITEM = RecordKind(
+    "observable item",
+    [("release_step", "i8"), ("creator", "i4")],
+    [("content", "f4", ("num_content_features",))],
+)
 
-    num_factors: int
-    num_topics: int
-    num_creators: int
-    num_moods: int
+USER = RecordKind(  # at the start of a session; latent
+    "user",
+    [
+        ("rating_bias", "f8"),
+        ("rating_scale", "f8"),
+        ("patience", "f8"),
+        ("receptiveness", "f8"),
+        ("budget", "f8"),
+    ],
+    [("interests", "f8", ("num_factors",))],
+)
 
-
-def item_dtype(sizes: WorldSizes) -> np.dtype:
-    """Record of one item; latent except for index, price, creator, release and retirement."""
-    return np.dtype(
-        [
-            ("index", "i8"),  # position in the catalogue
-            ("factors", "f8", (sizes.num_factors,)),  # multiplied by interests
-            ("topics", "f8", (sizes.num_topics,)),  # on the simplex; satiate
-            ("quality", "f8"),  # value after consumption
-            ("appeal", "f8"),  # attraction before consumption
-            ("price", "f8"),
-            ("creator", "i8"),
-            ("release_step", "i8"),  # platform time; ascending over the catalogue
-            ("retire_step", "i8"),  # platform time; ascending too
-        ],
-        align=True,
-    )
-
-
-def user_dtype(sizes: WorldSizes) -> np.dtype:
-    """Record of one user at the start of a session; latent."""
-    return np.dtype(
-        [
-            ("interests", "f8", (sizes.num_factors,)),
-            ("rating_bias", "f8"),
-            ("rating_scale", "f8"),
-            ("patience", "f8"),
-            ("receptiveness", "f8"),
-            ("budget", "f8"),
-        ],
-        align=True,
-    )
-
-
-def session_dtype(sizes: WorldSizes, num_candidates: int, history_length: int) -> np.dtype:
-    """Record of one session: keys, state of the user, candidates and history."""
-    return np.dtype(
-        [
-            ("world_key", "u8"),
-            ("user_key", "u8"),
-            ("noise_key", "u8"),
-            ("step", "i8"),  # steps taken
-            ("start_step", "i8"),  # platform time at the start of the session
-            ("user", "i8"),  # index into the population
-            ("tenure", "i8"),  # steps of the user's logged history
-            ("interests", "f8", (sizes.num_factors,)),
-            ("satiation", "f8", (sizes.num_topics,)),  # >= 0
-            ("trust", "f8"),  # 0..1
-            ("patience", "f8"),  # the user leaves at 0
-            ("budget", "f8"),  # >= 0
-            ("mood", "i8"),
-            ("mood_age", "i8"),  # steps since the mood began
-            ("seen_mood", "i8"),  # the mood in the observation, late; -1: none yet
-            ("rating_bias", "f8"),
-            ("rating_scale", "f8"),
-            ("receptiveness", "f8"),
-            ("follows", "u1", (sizes.num_creators,)),  # 1 for each creator that the user follows
-            ("recent_items", "i4", (NUM_RECENT_ITEMS,)),  # consumed last; the n-th is at index n % L
-            ("num_consumed", "i8"),
-            ("custom", "f8", (NUM_CUSTOM,)),
-            ("scratch", "f8", (MAX_SLATE_SIZE,)),  # choice weights, a buffer
-            ("first_item", "i8"),  # items [first_item, end_item) are available
-            ("first_new_item", "i8"),  # items [first_new_item, end_item) are new
-            ("end_item", "i8"),
-            ("candidates", "i4", (num_candidates,)),  # item ids, NO_ITEM where missing
-            ("is_over", "?"),  # nothing can be shown: not started, or ended
-            ("num_shown", "i8"),  # items shown so far; the n-th is in row n % H of the next two
-            ("history_items", "i4", (history_length,)),
-            ("history_feedback", "f4", (history_length, len(HISTORY_FEEDBACK))),
-        ],
-        align=True,
-    )
-
+SESSION = RecordKind(  # keys, state of the user, candidates and history
+    "session",
+    [
+        ("episode", "i8"),  # of its seeds, from 0; -1 before the first start
+        ("world_key", "u8"),
+        ("user_key", "u8"),
+        ("noise_key", "u8"),
+        ("step", "i8"),  # steps taken
+        ("start_step", "i8"),  # platform time at the start of the session
+        ("user", "i8"),  # index into the population
+        ("tenure", "i8"),  # steps of the user's logged history
+        ("trust", "f8"),  # 0..1
+        ("patience", "f8"),  # the user leaves at 0
+        ("budget", "f8"),  # >= 0
+        ("mood", "i8"),
+        ("mood_age", "i8"),  # steps since the mood began
+        ("seen_mood", "i8"),  # the mood in the observation, late; -1: none yet
+        ("rating_bias", "f8"),
+        ("rating_scale", "f8"),
+        ("receptiveness", "f8"),
+        ("num_consumed", "i8"),
+        ("first_item", "i8"),  # items [first_item, end_item) are available
+        ("first_new_item", "i8"),  # items [first_new_item, end_item) are new
+        ("end_item", "i8"),
+        ("num_shown", "i8"),  # items shown so far; the n-th is in row n % H of `history_items`, `history_feedback`
+        ("is_over", "?"),  # nothing can be shown: not started, or ended
+    ],
+    [
+        ("seeds", "u8", (3,)),  # for the world, user and noise keys
+        ("interests", "f8", ("num_factors",)),
+        ("satiation", "f8", ("num_topics",)),  # >= 0
+        ("custom", "f8", (NUM_CUSTOM,)),
+        ("choice_weights", "f8", (MAX_SLATE_SIZE,)),  # a buffer
+        ("logged_slate", "i8", (1,)),  # a buffer
+        ("recent_items", "i4", (NUM_RECENT_ITEMS,)),  # consumed last; the n-th is at index n % L
+        ("candidates", "i4", ("num_candidates",)),  # item ids, NO_ITEM where missing
+        ("history_items", "i4", ("history_length",)),
+        ("history_feedback", "f4", ("history_length", len(HISTORY_FEEDBACK))),
+        ("follows", "u1", ("num_creators",)),  # 1 for each creator that the user follows
+    ],
+)
 
 _FROM_CATALOG = ("new_item_share", "new_item_age", "repeat_share")
 _FROM_POPULATION = ("warm_share", "warm_steps")
@@ -134,35 +138,50 @@ def make_parameters(scenario: Scenario, moods: np.ndarray, **frame: int) -> np.n
 
     `BehaviourConfig`, `RewardConfig` with the prefix `reward_`, fields of the catalogue and the population that
     sessions use, `moods` [Q, K] (added to the affinity with each topic) and the frame of a session:
-    `session_length`, `first_start`, `num_starts`.
+    `session_length`, `first_start`, `num_starts`. The simulator sets `catalog_seed`, a part of its world keys.
     """
     values = {name: value for name, value in dataclasses.asdict(scenario.behaviour).items() if name != "rating_cuts"}
     values |= {f"reward_{name}": value for name, value in dataclasses.asdict(scenario.reward).items()}
     values |= {name: getattr(scenario.catalog, name) for name in _FROM_CATALOG}
     values |= {name: getattr(scenario.population, name) for name in _FROM_POPULATION}
     values |= {name: frame[name] for name in _FRAME}
-    parameters = np.zeros(1, parameter_dtype(*moods.shape))
+    parameters = np.zeros(1, PARAMETERS.dtype({"num_moods": moods.shape[0], "num_topics": moods.shape[1]}))
     parameters["rating_cuts"], parameters["moods"] = scenario.behaviour.rating_cuts, moods
     for name, value in values.items():
         parameters[name] = value
     return parameters
 
 
-def parameter_dtype(num_moods: int, num_topics: int) -> np.dtype:
-    """Record of the coefficients; see `make_parameters`."""
+def _coefficients() -> list[tuple[str, str]]:
     kinds = {bool: "?", int: "i8", float: "f8"}
-    fields: list[tuple[Any, ...]] = [("rating_cuts", "f8", (4,)), ("moods", "f8", (num_moods, num_topics))]
-    for config, prefix in ((BehaviourConfig, ""), (RewardConfig, "reward_")):
-        fields += [
-            (prefix + each.name, kinds[each.metadata["kind"]])
-            for each in dataclasses.fields(config)
-            if "kind" in each.metadata
-        ]
+    fields = [
+        (prefix + each.name, kinds[each.metadata["kind"]])
+        for config, prefix in ((BehaviourConfig, ""), (RewardConfig, "reward_"))
+        for each in dataclasses.fields(config)
+        if "kind" in each.metadata
+    ]
     fields += [("new_item_share", "f8"), ("repeat_share", "f8"), ("warm_share", "f8")]
-    fields += [(name, "i8") for name in ("new_item_age", "warm_steps", *_FRAME)]
-    return np.dtype(fields, align=True)
+    return fields + [(name, "i8") for name in ("new_item_age", "warm_steps", *_FRAME, "catalog_seed")]
 
 
-def as_records(array: np.ndarray) -> np.ndarray:
-    """Records with fields as attributes: compiled code accepts any structured array, plain Python needs a recarray."""
-    return array.view(np.recarray) if numba_config.DISABLE_JIT else array
+PARAMETERS = RecordKind(
+    "parameters", _coefficients(), [("rating_cuts", "f8", (4,)), ("moods", "f8", ("num_moods", "num_topics"))]
+)
+
+KINDS = (SESSION, ITEM, PARAMETERS, USER, OBSERVABLE_ITEM, OUTCOME)
+
+_start = 0
+for _kind in KINDS:
+    _kind.make_compilable(_start)
+    _start += _kind.layout_length
+
+
+def dtypes(sizes: WorldSizes, num_candidates: int = 1, history_length: int = 1) -> dict[RecordKind, np.dtype]:
+    """The structured dtype of each kind of record."""
+    numbers = {**asdict(sizes), "num_candidates": num_candidates, "history_length": history_length}
+    return {kind: kind.dtype(numbers) for kind in KINDS}
+
+
+def make_layout(sizes: WorldSizes, num_candidates: int = 1, history_length: int = 1) -> np.ndarray:
+    """Offsets and sizes of the arrays in all kinds of records, which compiled code takes as an argument."""
+    return np.concatenate([kind.layout(dtype) for kind, dtype in dtypes(sizes, num_candidates, history_length).items()])

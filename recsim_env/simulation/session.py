@@ -5,9 +5,8 @@ A step has seven parts, in this order: examine, choose, respond, reward, change,
 Shape legend: S slots of a slate, M candidates, H shown items in the history.
 """
 
-from numba import njit
-
 from recsim_env.simulation.availability import draw_candidates, find_available_items, update_available_items
+from recsim_env.simulation.compilation import compiled
 from recsim_env.simulation.random_streams import Purpose, combine, integer_in, stream, uniform
 from recsim_env.simulation.records import NO_ITEM
 from recsim_env.simulation.user_model import (
@@ -28,12 +27,16 @@ from recsim_env.simulation.user_model import (
 )
 
 
-@njit(cache=True)
-def start_session(session, users, items, slate, outcome, p):
-    """Start a session whose three keys are set: draw its user, start time, logged history and first candidates.
+@compiled
+def start_session(session, users, items, outcome, p):
+    """Start the episode of the session's seeds: draw its user, start time, logged history and first candidates.
 
-    `slate` (one slot) and `outcome` are buffers.
+    `outcome` is a buffer.
     """
+    seeds, episode = session.seeds, session.episode
+    session.world_key = combine(combine(combine(seeds[0], episode), Purpose.WORLD_KEY), p.catalog_seed)
+    session.user_key = combine(combine(seeds[1], episode), Purpose.USER_KEY)
+    session.noise_key = combine(combine(seeds[2], episode), Purpose.NOISE_KEY)
     session.step, session.is_over = 0, False
     session.start_step = p.first_start + integer_in(stream(session.world_key, 0, Purpose.START), 0, p.num_starts)
     session.user = integer_in(stream(session.user_key, 0, Purpose.USER), 0, len(users))
@@ -49,18 +52,19 @@ def start_session(session, users, items, slate, outcome, p):
     session.tenure = 0
     if p.warm_share > 0.0 and uniform(session.user_key, 0, Purpose.TENURE, 0) < p.warm_share:
         session.tenure = 1 + integer_in(stream(session.user_key, 0, Purpose.TENURE), 1, p.warm_steps)
-        log_visit(session, items, slate, outcome, p)
+        log_visit(session, items, outcome, p)
         init_visit(session, user, p)
     find_available_items(session, items, p)
     draw_candidates(session, p)
 
 
-@njit(cache=True)
-def log_visit(session, items, slate, outcome, p):
+@compiled
+def log_visit(session, items, outcome, p):
     """Simulate the logged history of a warm user: `tenure` steps before the session, with independent draws.
 
     The logging policy draws two candidates and shows the one that this user is more likely to choose.
     """
+    slate = session.logged_slate
     world_key, noise_key, start_step = session.world_key, session.noise_key, session.start_step
     session.world_key, session.noise_key = combine(world_key, Purpose.LOG), combine(noise_key, Purpose.LOG)
     session.start_step = max(start_step - session.tenure, 0)
@@ -80,12 +84,12 @@ def log_visit(session, items, slate, outcome, p):
     session.world_key, session.noise_key, session.start_step, session.step = world_key, noise_key, start_step, 0
 
 
-@njit(cache=True)
+@compiled
 def _utility(session, item, p):
     return choice_utility(session, item, effective_affinity(session, item, p), p)
 
 
-@njit(cache=True)
+@compiled
 def respond_to_slate(session, items, slate, outcome, p):
     """Parts 1 to 5: show `slate` to the user, write the terms of the reward into `outcome`, change the user."""
     slate_size = len(slate)
@@ -126,7 +130,7 @@ def respond_to_slate(session, items, slate, outcome, p):
             session.history_feedback[row, 5] = follow if is_chosen else 0.0
 
 
-@njit(cache=True)
+@compiled
 def step_session(session, items, slate, outcome, p):
     """Show `slate` (S indices of candidates) to the user, and write the result of the step into `outcome`."""
     respond_to_slate(session, items, slate, outcome, p)

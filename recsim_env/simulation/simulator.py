@@ -8,20 +8,22 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
 
 from recsim_env.config import SessionConfig, check_number
 from recsim_env.simulation.batch_threads import BatchThreads
+from recsim_env.simulation.compilation import compiled, kernel
 from recsim_env.simulation.live_platform import LivePlatform
 from recsim_env.simulation.nearest_items import nearest_candidates, show_nearest_items
 from recsim_env.simulation.observation import FEEDBACK, ObservationLayout, observable_records, write_compact, write_flat
-from recsim_env.simulation.random_streams import Purpose, combine
-from recsim_env.simulation.records import NO_ITEM, as_records, outcome_dtype, session_dtype
+from recsim_env.simulation.record_types import as_bytes
+from recsim_env.simulation.records import ITEM, NO_ITEM, OUTCOME, PARAMETERS, SESSION, USER, dtypes, make_layout
 from recsim_env.simulation.session import start_session, step_session
 from recsim_env.simulation.user_model import expected_reward
 
 if TYPE_CHECKING:
     from recsim_env.world.world import World
+
+_NO_SESSIONS, _NO_SLATES = np.zeros(0, np.int64), np.zeros((0, 1), np.int64)
 
 _PREFETCHED = 32
 """Sessions whose items are prefetched together."""
@@ -33,22 +35,7 @@ LATENT_STATE = (
 """Fields of a session hidden from agents (except `follows`, and `mood` with a delay)."""
 
 
-@njit(cache=True)
-def _set_keys(session, seed, episode, catalog_seed):
-    session.world_key = combine(combine(combine(seed[0], episode), Purpose.WORLD_KEY), catalog_seed)
-    session.user_key = combine(combine(seed[1], episode), Purpose.USER_KEY)
-    session.noise_key = combine(combine(seed[2], episode), Purpose.NOISE_KEY)
-
-
-@njit(cache=True, nogil=True)
-def _start_sessions(sessions, which, seeds, episodes, catalog_seed, users, items, outcomes, parameters):
-    slate = np.zeros(1, np.int64)
-    for n in which:
-        _set_keys(sessions[n], seeds[n], episodes[n], catalog_seed)
-        start_session(sessions[n], users, items, slate, outcomes[0], parameters[0])
-
-
-@njit(cache=True)
+@compiled
 def _prefetch(session, items, slate):
     """Read from the records that a step uses, so that the cache misses of several sessions overlap."""
     last = len(items) - 1
@@ -60,25 +47,36 @@ def _prefetch(session, items, slate):
     return total
 
 
-@njit(cache=True, nogil=True)
-def _step_sessions(sessions, slates, outcomes, items, parameters):
+@kernel
+def _advance(sessions, items, parameters, layout, users, starting, slates, outcomes):
+    """Start the sessions at the indices `starting`, or step all sessions.
+
+    One kernel, as both use most of the user model.
+    """
+    sessions, items, users = SESSION(sessions, layout), ITEM(items, layout), USER(users, layout)
+    outcomes, p = OUTCOME(outcomes, layout), PARAMETERS(parameters, layout)[0]
+    for n in starting:
+        start_session(sessions[n], users, items, outcomes[0], p)
+    if len(starting) > 0:
+        return 0
     total = 0  # returned so that the compiler keeps the reads
-    for start in range(0, len(sessions), _PREFETCHED):
-        end = min(start + _PREFETCHED, len(sessions))
-        for n in range(start, end):
+    for first in range(0, len(sessions), _PREFETCHED):
+        end = min(first + _PREFETCHED, len(sessions))
+        for n in range(first, end):
             total ^= _prefetch(sessions[n], items, slates[n])
-        for n in range(start, end):
-            step_session(sessions[n], items, slates[n], outcomes[n], parameters[0])
+        for n in range(first, end):
+            step_session(sessions[n], items, slates[n], outcomes[n], p)
     return total
 
 
-@njit(cache=True, nogil=True)
-def _expected_rewards(sessions, items, parameters, out):
+@kernel
+def _expected_rewards(sessions, items, parameters, layout, out):
+    sessions, items, p = SESSION(sessions, layout), ITEM(items, layout), PARAMETERS(parameters, layout)[0]
     for n in range(len(sessions)):
         session = sessions[n]
         for m in range(len(session.candidates)):
             item = session.candidates[m]
-            out[n, m] = expected_reward(session, items[item], parameters[0]) if item != NO_ITEM else 0.0
+            out[n, m] = expected_reward(session, items[item], p) if item != NO_ITEM else 0.0
 
 
 class Simulator:
@@ -112,7 +110,6 @@ class Simulator:
         check_number("num_envs", num_sessions, 1, 10_000_000, int)
         check_number("num_threads", num_threads, 1, 1_024, int)
         self.world, self.config = world, config
-        self.catalog_seed = np.uint64(catalog_seed)
         self.layout = ObservationLayout(
             num_profile_features=world.users.profiles.shape[1],
             num_moods=world.sizes.num_moods,
@@ -122,15 +119,15 @@ class Simulator:
             history_length=config.history_length,
             has_purchases=world.scenario.behaviour.is_shop,
         )
-        self.seeds = np.zeros((num_sessions, 3), np.uint64)  # for the world, user and noise keys
-        self.episodes = np.full(num_sessions, -1, np.int64)  # -1: not started yet
-        dtype = session_dtype(world.sizes, config.num_candidates, config.history_length)
-        self.sessions = as_records(np.zeros(num_sessions, dtype))
-        self.sessions["is_over"] = True
-        self.outcomes = as_records(np.zeros(num_sessions, outcome_dtype))
-        self._start_outcome = as_records(np.zeros(1, outcome_dtype))
-        self._items, self._users = as_records(world.item_records), as_records(world.user_records)
-        self._parameters = as_records(world.parameters(config.session_length))
+        sizes = world.sizes, config.num_candidates, config.history_length
+        self.sessions = np.zeros(num_sessions, dtypes(*sizes)[SESSION])
+        self.sessions["episode"], self.sessions["is_over"] = -1, True
+        self.outcomes = np.zeros(num_sessions, OUTCOME.head)
+        self._parameters = world.parameters(config.session_length)
+        self._parameters["catalog_seed"] = catalog_seed
+        self._model = as_bytes(self.sessions), as_bytes(world.item_records), as_bytes(self._parameters)
+        self._users = as_bytes(world.user_records)
+        self._record_layout, self._outcome_bytes = make_layout(*sizes), as_bytes(self.outcomes)
         self.live_platform: LivePlatform | None = None
         if is_live:
             first_start, num_starts = world.session_starts(config.session_length)
@@ -139,7 +136,8 @@ class Simulator:
             )
         records = world.item_records
         self._catalog = (
-            observable_records(world.items.features, records["release_step"], records["creator"]),
+            as_bytes(observable_records(world.items.features, records["release_step"], records["creator"])),
+            self._record_layout,
             world.item_statistics,
             self.live_platform.counts if self.live_platform else np.zeros((0, 4)),
         )
@@ -151,7 +149,7 @@ class Simulator:
     @property
     def has_started(self) -> bool:
         """Whether all N sessions have been started."""
-        return bool(self.episodes.min() >= 0)
+        return bool(self.sessions["episode"].min() >= 0)
 
     def start(self, which: np.ndarray, seeds: np.ndarray | None = None) -> None:
         """Start new sessions at the indices `which` [n] int64.
@@ -160,24 +158,15 @@ class Simulator:
         episode of the current seeds. On a live platform they start now, and seeds for all sessions restart it.
         """
         if seeds is None:
-            self.episodes[which] += 1
+            self.sessions["episode"][which] += 1
         else:
-            self.seeds[which] = seeds
-            self.episodes[which] = 0
+            self.sessions["seeds"][which], self.sessions["episode"][which] = seeds, 0
         if self.live_platform:
             if self.live_platform.is_over or (seeds is not None and len(which) == len(self)):
                 self.live_platform.restart()
             self._parameters["first_start"], self._parameters["num_starts"] = self.live_platform.clock, 1
-        self.adapted(_start_sessions)(
-            self.sessions,
-            which,
-            self.seeds,
-            self.episodes,
-            self.catalog_seed,
-            self._users,
-            self._items,
-            self._start_outcome,
-            self._parameters,
+        self.adapted(_advance)(
+            *self.compiled_model(), self._users, which, _NO_SLATES, as_bytes(np.zeros(1, OUTCOME.head))
         )
 
     def step(self, slates: np.ndarray) -> np.ndarray:
@@ -187,17 +176,14 @@ class Simulator:
         """
         if self.live_platform:
             self.live_platform.before_step(self.sessions)
-        step_sessions = self.adapted(_step_sessions)
+        advance = self.adapted(_advance)
+        sessions, *model = *self.compiled_model(), self._users, _NO_SESSIONS
         if self._threads.is_parallel:
-            self._threads.run(
-                lambda part: step_sessions(
-                    self.sessions[part], slates[part], self.outcomes[part], self._items, self._parameters
-                )
-            )
+            self._threads.run(lambda part: advance(sessions[part], *model, slates[part], self._outcome_bytes[part]))
         else:  # without the cost of views, for single sessions
-            step_sessions(self.sessions, slates, self.outcomes, self._items, self._parameters)
+            advance(sessions, *model, slates, self._outcome_bytes)
         if self.live_platform:
-            self.live_platform.after_step(self.sessions)
+            self.live_platform.after_step(self.sessions, self._record_layout)
             if self.live_platform.is_over:
                 self.outcomes["truncated"] = ~self.outcomes["terminated"]
                 self.sessions["is_over"] = True
@@ -206,12 +192,13 @@ class Simulator:
     def nearest_candidates(self, points: np.ndarray) -> np.ndarray:
         """[N, S] int64: for each of [N, S, F] points in content space the nearest unused candidate."""
         slates = np.zeros(points.shape[:2], np.int64)
-        nearest_candidates(self.sessions, self.world.items.features, points, slates)
+        nearest_candidates(self._model[0], self._record_layout, self.world.items.features, points, slates)
         return slates
 
     def show_nearest_items(self, points: np.ndarray) -> np.ndarray:
         """Make the available items nearest to [N, S, F] points the first S candidates; returns their [N, S] indices."""
-        self._threads.run(lambda part: show_nearest_items(self.sessions[part], self._feature_columns, points[part]))
+        frame = self._record_layout, self._feature_columns
+        self._threads.run(lambda part: show_nearest_items(self._model[0][part], *frame, points[part]))
         return np.tile(np.arange(points.shape[1]), (len(self), 1))
 
     @cached_property
@@ -220,7 +207,7 @@ class Simulator:
 
     def observe(self, kind: str, which: np.ndarray | None = None) -> np.ndarray | dict[str, np.ndarray]:
         """Observations of all sessions, or of those at the indices `which`, in new arrays with sessions first."""
-        sessions = self.sessions if which is None else self.sessions[which]
+        sessions = self._model[0] if which is None else as_bytes(self.sessions[which])
         if kind == "compact":
             return self._observe_compact(sessions)
         flat = np.empty((len(sessions), self.layout.size), np.float32)
@@ -241,7 +228,7 @@ class Simulator:
             "time": np.empty((num_sessions, 1), np.int64),
         }
         profiles, num_moods = self.world.users.profiles, layout.num_moods
-        write_compact(sessions, profiles, num_moods, self.config.session_length, *compact.values())
+        write_compact(sessions, self._record_layout, profiles, num_moods, self.config.session_length, *compact.values())
         return compact
 
     def latent_state(self) -> dict[str, np.ndarray]:
@@ -260,7 +247,7 @@ class Simulator:
             values = self.world.item_records[name][np.where(exists, candidates, 0)]
             latent[f"candidate_{name}"] = values * exists.reshape(exists.shape + (1,) * (values.ndim - 2))
         expected = np.zeros(candidates.shape)
-        self.adapted(_expected_rewards)(self.sessions, self._items, self._parameters, expected)
+        self.adapted(_expected_rewards)(*self.compiled_model(), expected)
         latent["expected_rewards"] = expected
         return latent
 
@@ -268,15 +255,15 @@ class Simulator:
         """A compiled function of the package, with the functions of the world's custom user model in it."""
         return self.world.user_model.adapted(function)
 
-    def compiled_model(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Privileged: the records of sessions, items and parameters for compiled code, for planners.
+    def compiled_model(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Privileged: sessions, items and parameters for kernels of planners, and the layout that these records have.
 
         They are not copies: to look ahead, copy a session and step the copy with `session.step_session`.
         """
-        return self.sessions, self._items, self._parameters
+        return *self._model, self._record_layout
 
     def _variables(self) -> dict[str, np.ndarray]:
-        variables = {name: getattr(self, name) for name in ("sessions", "seeds", "episodes")}
+        variables = {"sessions": self.sessions}
         if self.live_platform:
             variables |= {"counts": self.live_platform.counts, "clock": self.live_platform.clock}
         return variables

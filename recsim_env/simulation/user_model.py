@@ -9,14 +9,13 @@ Shape legend: D interest factors, K topics, S slots of a slate, L recently consu
 
 import math
 
-from numba import njit
-
+from recsim_env.simulation.compilation import compiled
 from recsim_env.simulation.random_streams import Purpose, integer_in, normal, stream, uniform
 from recsim_env.simulation.rating_scale import expected_rating_of, rating_of
 from recsim_env.simulation.records import NO_ITEM, NUM_RECENT_ITEMS
 
 
-@njit(cache=True)
+@compiled
 def logistic(x):
     """1 / (1 + exp(-x)), without overflow."""
     if x >= 0.0:
@@ -24,7 +23,7 @@ def logistic(x):
     return math.exp(x) / (1.0 + math.exp(x))
 
 
-@njit(cache=True)
+@compiled
 def familiarity(session, item):
     """Number of times that the item is among the L items consumed last."""
     count = 0.0
@@ -34,7 +33,7 @@ def familiarity(session, item):
     return count
 
 
-@njit(cache=True)
+@compiled
 def effective_affinity(session, item, p):
     """Affinity of interests and item, minus satiation, plus the effects of mood and familiarity.
 
@@ -51,7 +50,7 @@ def effective_affinity(session, item, p):
     return affinity
 
 
-@njit(cache=True)
+@compiled
 def choice_utility(session, item, affinity, p):
     """Utility of choosing the item, in logits; that of not choosing is 0.
 
@@ -70,40 +69,40 @@ def choice_utility(session, item, affinity, p):
     return utility
 
 
-@njit(cache=True)
+@compiled
 def mean_opinion(session, affinity, perceived_quality, p):
     """Opinion without noise: bias + scale (rating_affinity · affinity + quality), with quality as the user sees it."""
     return session.rating_bias + session.rating_scale * (p.rating_affinity * affinity + perceived_quality)
 
 
-@njit(cache=True)
+@compiled
 def draw_rating(session, item, affinity, p):
     """Rating 1..5 after consumption, with the noise of this step."""
     noise = session.rating_scale * p.rating_noise * normal(session.noise_key, session.step, Purpose.RATING, 0)
     return rating_of(mean_opinion(session, affinity, p.rating_quality * item.quality, p) + noise, p)
 
 
-@njit(cache=True)
+@compiled
 def expected_rating(session, item, affinity, p):
     """Mean of `draw_rating` over its noise."""
     opinion = mean_opinion(session, affinity, p.rating_quality * item.quality, p)
     return expected_rating_of(opinion, session.rating_scale * p.rating_noise, p)
 
 
-@njit(cache=True)
+@compiled
 def anticipated_rating(session, item, affinity, p):
     """Mean rating that the user anticipates before consumption, from appeal in place of quality."""
     opinion = mean_opinion(session, affinity, p.expectation_appeal * item.appeal, p)
     return expected_rating_of(opinion, session.rating_scale * p.rating_noise, p)
 
 
-@njit(cache=True)
+@compiled
 def consumption_logit(item, affinity, p):
     """Logit of the consumed fraction, without its noise."""
     return p.consumption_intercept + p.consumption_affinity * affinity + p.consumption_quality * item.quality
 
 
-@njit(cache=True)
+@compiled
 def purchase_probability(session, item, affinity, p):
     """Probability of buying a clicked item; 0 if its price exceeds the remaining budget."""
     if item.price > session.budget:
@@ -116,7 +115,7 @@ def purchase_probability(session, item, affinity, p):
     )
 
 
-@njit(cache=True)
+@compiled
 def examine(session, slate_size, p):
     """Part 1, examine: number of slots examined, from the top, with a fixed probability of continuing after each."""
     num_examined = 1
@@ -127,7 +126,7 @@ def examine(session, slate_size, p):
     return num_examined
 
 
-@njit(cache=True)
+@compiled
 def is_shown(session, slate, slot):
     """Whether a slot shows an item: its candidate exists and is in no earlier slot."""
     if session.candidates[slate[slot]] == NO_ITEM:
@@ -138,10 +137,10 @@ def is_shown(session, slate, slot):
     return True
 
 
-@njit(cache=True)
+@compiled
 def choose(session, items, slate, num_examined, p):
     """Part 2, choose: the chosen slot, or -1; multinomial logit over the examined slots and not choosing."""
-    weights = session.scratch
+    weights = session.choice_weights
     largest = 0.0  # the utility of not choosing
     for slot in range(num_examined):
         if is_shown(session, slate, slot):
@@ -165,7 +164,7 @@ def choose(session, items, slate, num_examined, p):
     return chosen
 
 
-@njit(cache=True)
+@compiled
 def respond(session, item, affinity, p):
     """Part 3, respond to the chosen item: rating (0 without a purchase in a shop), consumed fraction, purchase."""
     noise = p.consumption_noise * normal(session.noise_key, session.step, Purpose.CONSUMPTION, 0)
@@ -178,7 +177,7 @@ def respond(session, item, affinity, p):
     return 0.0, consumption, 0.0
 
 
-@njit(cache=True)
+@compiled
 def follow_response(session, item, rating, p):
     """Part 3, respond to the creator: 1 to follow, -1 to unfollow, 0 for no change."""
     if rating == 0.0 or (p.follow_probability == 0.0 and p.unfollow_probability == 0.0):
@@ -190,7 +189,7 @@ def follow_response(session, item, rating, p):
     return -1.0 if draw < -p.unfollow_probability * satisfaction else 0.0
 
 
-@njit(cache=True)
+@compiled
 def decay(session, p):
     """Part 5, change in every step: satiation decays, and the mood may change."""
     for k in range(len(session.satiation)):
@@ -206,13 +205,13 @@ def decay(session, p):
             session.seen_mood = session.mood
 
 
-@njit(cache=True)
+@compiled
 def skip(session, p):
     """Part 5, change after a step without a choice, or without a purchase in a shop: patience decreases."""
     session.patience -= p.patience_skip
 
 
-@njit(cache=True)
+@compiled
 def change(session, item, rating, expectation, consumption, purchase, follow, p):
     """Part 5, change after a choice: interests, satiation, trust, patience, recent items, budget, followed creators."""
     for k in range(len(session.satiation)):
@@ -235,13 +234,13 @@ def change(session, item, rating, expectation, consumption, purchase, follow, p)
         session.follows[item.creator] = 1 if follow > 0.0 else 0
 
 
-@njit(cache=True)
+@compiled
 def has_left(session, p):
     """Part 7, end: the user leaves when patience is exhausted."""
     return session.patience <= 0.0
 
 
-@njit(cache=True)
+@compiled
 def init_visit(session, user, p):
     """Set the state at the start of a visit; interests, recent items and followed creators persist across visits."""
     for k in range(len(session.satiation)):
@@ -254,7 +253,7 @@ def init_visit(session, user, p):
     session.seen_mood = session.mood if p.mood_delay == 0 else -1
 
 
-@njit(cache=True)
+@compiled
 def init_user(session, user, p):
     """Set the state of a new user."""
     for d in range(len(session.interests)):
@@ -270,7 +269,7 @@ def init_user(session, user, p):
     init_visit(session, user, p)
 
 
-@njit(cache=True)
+@compiled
 def expected_reward(session, item, p):
     """Privileged: mean reward of showing this item alone (consumption without noise, no retention term)."""
     affinity = effective_affinity(session, item, p)

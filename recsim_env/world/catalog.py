@@ -10,7 +10,7 @@ import numpy as np
 
 from recsim_env.config import CatalogConfig
 from recsim_env.logs.fitted_world import ItemParameters
-from recsim_env.simulation.records import WorldSizes, item_dtype
+from recsim_env.simulation.records import ITEM, WorldSizes, dtypes
 from recsim_env.world.audio import draw_audio
 from recsim_env.world.images import draw_images
 from recsim_env.world.titles import draw_features, feature_names_of, make_title, topic_names_of
@@ -139,8 +139,8 @@ def release_steps(num_items: int, arrivals_per_step: float, generator: np.random
 
 
 def item_records(items: Items, sizes: WorldSizes, config: CatalogConfig, generator: np.random.Generator) -> np.ndarray:
-    """[I] records of `records.item_dtype`, in order of release."""
-    records = np.zeros(len(items), item_dtype(sizes))
+    """[I] records of kind `ITEM`, in order of release."""
+    records = np.zeros(len(items), dtypes(sizes)[ITEM])
     records["index"] = np.arange(len(items))
     for name in ("factors", "topics", "quality", "appeal"):
         records[name] = getattr(items, name)

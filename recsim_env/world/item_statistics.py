@@ -4,12 +4,13 @@ Shape legend: I items, A ages at which statistics are refreshed, U sampled users
 """
 
 import numpy as np
-from numba import njit
 
 from recsim_env.config import CatalogConfig
+from recsim_env.simulation.compilation import kernel
 from recsim_env.simulation.custom_user_model import DEFAULT_USER_MODEL, UserModel
 from recsim_env.simulation.observation import NUM_REFRESHES, STATISTICS
-from recsim_env.simulation.records import WorldSizes, as_records, session_dtype
+from recsim_env.simulation.record_types import as_bytes
+from recsim_env.simulation.records import ITEM, PARAMETERS, SESSION, USER, WorldSizes, dtypes, make_layout
 from recsim_env.simulation.user_model import (
     choice_utility,
     draw_rating,
@@ -23,8 +24,9 @@ _SAMPLED_USERS = 256
 _SAMPLED_PAIRS = 20_000_000
 
 
-@njit(cache=True)
-def _init_users(sessions, users, chosen, p):
+@kernel
+def _init_users(sessions, users, parameters, layout, chosen):
+    sessions, users, p = SESSION(sessions, layout), USER(users, layout), PARAMETERS(parameters, layout)[0]
     for n in range(len(sessions)):
         sessions[n].user = chosen[n]
         init_user(sessions[n], users[chosen[n]], p)
@@ -39,14 +41,16 @@ def new_user_sessions(
     user_model: UserModel = DEFAULT_USER_MODEL,
 ) -> np.ndarray:
     """[U] session records of the `chosen` users at their first visit; for scoring items, not for steps."""
-    sessions = as_records(np.zeros(len(chosen), session_dtype(sizes, 1, 1)))
+    sessions = np.zeros(len(chosen), dtypes(sizes)[SESSION])
     sessions["user_key"] = sessions["noise_key"] = noise_keys
-    user_model.adapted(_init_users)(sessions, as_records(users), chosen, as_records(parameters)[0])
+    records = as_bytes(sessions), as_bytes(users), as_bytes(parameters)
+    user_model.adapted(_init_users)(*records, make_layout(sizes), chosen)
     return sessions
 
 
-@njit(cache=True)
-def _respond_all(sessions, items, responses, p):
+@kernel
+def _respond_all(sessions, items, parameters, layout, responses):
+    sessions, items, p = SESSION(sessions, layout), ITEM(items, layout), PARAMETERS(parameters, layout)[0]
     for i in range(len(items)):
         item = items[i]
         clicks, ratings, total, squares = 0.0, 0.0, 0.0, 0.0
@@ -85,7 +89,8 @@ def population_response(
     chosen = generator.choice(len(users), num_sampled, replace=len(users) < num_sampled)
     sessions = new_user_sessions(users, chosen, noise_keys, sizes, parameters, user_model)
     responses = np.zeros((len(items), 4))
-    user_model.adapted(_respond_all)(sessions, as_records(items), responses, as_records(parameters)[0])
+    records = as_bytes(sessions), as_bytes(items), as_bytes(parameters)
+    user_model.adapted(_respond_all)(*records, make_layout(sizes), responses)
     return responses
 
 

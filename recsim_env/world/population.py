@@ -10,7 +10,7 @@ import numpy as np
 
 from recsim_env.config import PopulationConfig
 from recsim_env.logs.fitted_world import UserParameters
-from recsim_env.simulation.records import WorldSizes, user_dtype
+from recsim_env.simulation.records import USER, WorldSizes, dtypes
 from recsim_env.world.catalog import log_normal
 
 
@@ -102,8 +102,8 @@ def users_from_log(
 
 
 def user_records(users: Users, sizes: WorldSizes) -> np.ndarray:
-    """[N] records of `records.user_dtype`."""
-    records = np.zeros(len(users), user_dtype(sizes))
+    """[N] records of kind `USER`."""
+    records = np.zeros(len(users), dtypes(sizes)[USER])
     for name in ("interests", "rating_bias", "rating_scale", "patience", "receptiveness", "budget"):
         records[name] = getattr(users, name)
     return records

@@ -34,11 +34,11 @@ class World:
     users: Users
     sizes: WorldSizes
     item_records: np.ndarray
-    """[I] records, latent: see `records.item_dtype`."""
+    """[I] records, latent: see `records.ITEM`."""
     item_statistics: np.ndarray
     """[A, I, 4] float32: see `item_statistics.background_statistics`."""
     user_records: np.ndarray
-    """[N] records, latent: see `records.user_dtype`."""
+    """[N] records, latent: see `records.USER`."""
     moods: np.ndarray
     """[Q, K] float64, latent: added by each mood to the affinity with each topic."""
     user_model: UserModel = DEFAULT_USER_MODEL
@@ -131,6 +131,7 @@ def _draw_world(
         num_topics=items.topics.shape[1],
         num_creators=catalog.num_creators,
         num_moods=scenario.population.num_moods,
+        num_content_features=items.features.shape[1],
     )
     records = item_records(items, sizes, catalog, _generator(scenario, _RELEASES, part, catalog_seed))
     population = user_records(users, sizes)

@@ -153,7 +153,7 @@ def test_a_point_outside_of_content_space_is_refused_and_changes_nothing(make, w
     env.reset()
     simulator = simulator_of(env)
     size = simulator.layout.num_content_features
-    shape = (size,) if simulator.seeds.shape[0] == 1 else (2, size)
+    shape = (size,) if len(simulator) == 1 else (2, size)
     action = np.zeros(shape)
     action.flat[-1] = wrong
     before = simulator.state()

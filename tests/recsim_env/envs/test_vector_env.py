@@ -238,7 +238,7 @@ def test_statistics_wrapper_of_gymnasium_sees_whole_sessions():
 @pytest.mark.parametrize("num_threads", [1, 2])
 def test_handed_out_arrays_are_never_overwritten_and_share_no_memory(observation_kind, num_threads):
     vector = make_vec("recsim_env/VideoSlate-v0", 6, observation=observation_kind, num_threads=num_threads)
-    own = [vector.simulator.sessions, vector.simulator.outcomes, vector.simulator.seeds, vector.simulator.episodes]
+    own = [vector.simulator.sessions, vector.simulator.outcomes]
     outcomes = [vector.reset(seed=SEED)]
     for actions in random_actions(vector.action_space, np.random.default_rng(0), 40):
         outcomes.append(vector.step(actions))

@@ -26,9 +26,9 @@ def test_candidates_and_shown_items_are_available(scenario_name):
         assert (now < offered["retire_step"]).all()
         num_new += (offered["release_step"] > sessions["start_step"][:, None]).sum()
         on_offer = [set(row) for row in sessions["candidates"].tolist()]
-        shown_before, episodes = sessions["num_shown"].copy(), simulator.episodes.copy()
+        shown_before, episodes = sessions["num_shown"].copy(), simulator.sessions["episode"].copy()
         envs.step(actions)
-        for n in np.flatnonzero(simulator.episodes == episodes):
+        for n in np.flatnonzero(simulator.sessions["episode"] == episodes):
             rows = np.arange(shown_before[n], sessions["num_shown"][n]) % sessions["history_items"].shape[1]
             assert set(sessions["history_items"][n, rows].tolist()) <= on_offer[n]
     assert num_new > 100

@@ -66,9 +66,9 @@ def test_each_point_shows_the_nearest_available_item_not_shown_yet(scenario_name
         points = actions.reshape(20, slate_size, -1).astype(np.float64)
         available_items = [available_in(simulator, n) for n in range(20)]
         offered = simulator.sessions["candidates"].copy()
-        shown_before, episodes = simulator.sessions["num_shown"].copy(), simulator.episodes.copy()
+        shown_before, episodes = simulator.sessions["num_shown"].copy(), simulator.sessions["episode"].copy()
         envs.step(actions)
-        for n in np.flatnonzero(simulator.episodes == episodes):
+        for n in np.flatnonzero(simulator.sessions["episode"] == episodes):
             rows = np.arange(shown_before[n], shown_before[n] + slate_size) % simulator.config.history_length
             shown = simulator.sessions["history_items"][n, rows]
             assert simulator.sessions["num_shown"][n] == shown_before[n] + slate_size

@@ -1,0 +1,198 @@
+"""Compilation by Numba: every function of the simulation is compiled once, and optimised once.
+
+Numba makes machine code of each function on its own, and optimises what it calls once more in every caller. Here a
+function that only compiled code calls is `compiled` to LLVM's intermediate representation alone; a `kernel`, which
+Python calls, links all that it needs, and is optimised and translated as a whole. That takes a third of the time.
+
+Kernels are kept on disk. A file is named by a hash of all that its machine code depends on (source code, versions,
+processor, types), so that it can be neither stale nor confused with another, and it appears in one step: processes may
+compile at the same time.
+"""
+
+import hashlib
+import os
+import pickle
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import numba
+from numba import config as numba_config
+from numba.core.caching import NullCache
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import CompilerBase, CompileResult, DefaultPassBuilder
+from numba.core.registry import CPUDispatcher
+from numba.core.serialize import dumps
+from numba.misc.appdirs import AppDirs
+
+from recsim_env.timed_line import timed_line
+
+_OPTIONS = {"nopython": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+
+
+class _Intermediate(JITCodeLibrary):
+    """A library without machine code, which callers link, optimise and translate with their own."""
+
+    class _NoEnvironments:
+        def set_env(self, *_: Any) -> None:
+            """There is no machine code whose environment could be set."""
+
+    @property
+    def codegen(self) -> Any:
+        return self._NoEnvironments()
+
+    def _optimize_functions(self, ll_module: Any) -> None:
+        ll_module.data_layout = self._codegen._data_layout
+
+    def _optimize_final_module(self) -> None:
+        """Left to the callers."""
+
+    def _finalize_final_module(self) -> None:
+        self._finalized = True
+
+    def get_pointer_to_function(self, name: str) -> int:
+        return 0
+
+
+class _Whole(JITCodeLibrary):
+    """The machine code of a kernel and of all functions that it calls."""
+
+    def _optimize_final_module(self) -> None:
+        for function in self._final_module.functions:  # no other module may call these, or replace them by its own
+            if not function.is_declaration and function.linkage.name == "linkonce_odr":
+                function.linkage = "internal"
+        import os
+
+        passes, builder = self._codegen._module_pass_manager(opt=int(os.environ.get("LV", "3")))
+        passes.run(self._final_module, builder)
+
+
+def _pipeline(library_class: type[JITCodeLibrary]) -> type[CompilerBase]:
+    class Compiler(CompilerBase):  # type: ignore[misc]
+        def define_pipelines(self) -> list[Any]:
+            library = library_class(self.state.targetctx.codegen(), self.state.func_id.func_qualname)
+            library.enable_object_caching()
+            self.state.library = library
+            return [DefaultPassBuilder.define_nopython_pipeline(self.state)]
+
+    return Compiler
+
+
+class CompiledFunction(CPUDispatcher):
+    """A function for compiled code. For calls from Python, in tests for example, Numba compiles it a second time."""
+
+    def __init__(self, py_func: Callable[..., Any]) -> None:
+        options = {**_OPTIONS, "no_cpython_wrapper": True, "_nrt": False}
+        super().__init__(py_func, {}, options, pipeline_class=_pipeline(_Intermediate))
+        self._from_python: Callable[..., Any] | None = None
+
+    def __call__(self, *arguments: Any) -> Any:
+        self._from_python = self._from_python or numba.njit(error_model="numpy")(self.py_func)
+        return self._from_python(*arguments)
+
+
+class Kernel(CPUDispatcher):
+    """A function that Python calls; it releases the GIL."""
+
+    def __init__(self, py_func: Callable[..., Any], is_kept: bool = True) -> None:
+        super().__init__(py_func, {}, {**_OPTIONS, "nogil": True}, pipeline_class=_pipeline(_Whole))
+        folder = _cache_folder(py_func.__module__.partition(".")[0]) if is_kept else None
+        self._cache = NullCache() if folder is None else _KernelFiles(py_func, folder)
+
+    def compile(self, sig: Any) -> Any:
+        is_new = isinstance(self._cache, NullCache) or not self._cache.path(sig).exists()
+        with timed_line(f"compiling {self.py_func.__name__.strip('_')}, once") if is_new else nullcontext():
+            return super().compile(sig)
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorator: compile a function that only compiled code calls."""
+    return function if numba_config.DISABLE_JIT else CompiledFunction(function)
+
+
+def kernel(function: Callable[..., Any], is_kept: bool = True) -> Callable[..., Any]:
+    """Decorator: compile a function that Python calls, and keep its machine code on disk."""
+    return function if numba_config.DISABLE_JIT else Kernel(function, is_kept)
+
+
+class _KernelFiles(NullCache):
+    """The files with the machine code of a kernel, one for each signature."""
+
+    def __init__(self, py_func: Callable[..., Any], folder: Path) -> None:
+        self._folder = folder
+        self._name = f"{py_func.__module__}.{py_func.__qualname__}"
+        self._package = py_func.__module__.partition(".")[0]
+
+    @property
+    def cache_path(self) -> str:
+        return str(self._folder)
+
+    def path(self, sig: Any) -> Path:
+        """The file for a signature; its name holds a hash of all that the machine code depends on."""
+        source = _hash(_source_code("recsim_env"), _source_code(self._package))
+        return self._folder / f"{self._name}.{_hash(str(sig), _machine())}-{source}.nbc"
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        target_context.refresh()
+        try:
+            return CompileResult._rebuild(target_context, *pickle.loads(self.path(sig).read_bytes()))
+        except FileNotFoundError:
+            return None
+        except (OSError, EOFError, pickle.UnpicklingError):  # unreadable or damaged: compile again
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        path = self.path(sig)
+        temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        try:
+            temporary.write_bytes(dumps(data._reduce()))
+            temporary.replace(path)
+            for other in self._folder.glob(f"{path.name.rpartition('-')[0]}-*.nbc"):
+                if other != path:  # from other source code
+                    other.unlink(missing_ok=True)
+        except OSError:  # a full disk, or a folder that became read-only: compile again next time
+            temporary.unlink(missing_ok=True)
+
+
+def _hash(*parts: str) -> str:
+    return hashlib.blake2b("\0".join(parts).encode(), digest_size=8).hexdigest()
+
+
+def _package_folder(package: str) -> Path:
+    return Path(str(sys.modules[package].__file__)).parent
+
+
+@cache
+def _source_code(package: str) -> str:
+    """A hash of all source files of a package."""
+    digest = hashlib.blake2b()
+    for source in sorted(_package_folder(package).rglob("*.py")):
+        digest.update(str(source).encode() + b"\0" + source.read_bytes())
+    return digest.hexdigest()
+
+
+@cache
+def _machine() -> str:
+    """Versions and processor, which the machine code depends on."""
+    codegen = numba.core.registry.cpu_target.target_context.codegen()
+    return repr((sys.version, numba.__version__, llvmlite.__version__, codegen.magic_tuple()))
+
+
+@cache
+def _cache_folder(package: str) -> Path | None:
+    """A folder for machine code: `NUMBA_CACHE_DIR`, or beside the package, or in the user's; None if read-only."""
+    folders = [_package_folder(package) / "__pycache__", Path(AppDirs("recsim_env", appauthor=False).user_cache_dir)]
+    if not _package_folder(package).is_dir():  # in a zip file: its source code cannot be hashed
+        return None
+    for folder in [Path(numba_config.CACHE_DIR)] if numba_config.CACHE_DIR else folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            continue
+        if os.access(folder, os.W_OK):
+            return folder
+    return None
