@@ -6,12 +6,11 @@ Shape legend: I items, M candidates, L recently consumed items.
 import numpy as np
 
 from recsim_env.simulation.compilation import compiled
-from recsim_env.simulation.random_streams import Purpose, combine, integer_in, stream
+from recsim_env.simulation.random_streams import Purpose, combine, integer_in, stream, wrapping
 from recsim_env.simulation.records import NO_ITEM, NUM_RECENT_ITEMS
 
-_LOW_32, _GOLDEN_32 = np.uint64(0xFFFFFFFF), np.uint64(0x9E3779B9)
-_MULTIPLIER_1, _MULTIPLIER_2 = np.uint64(0x7FEB352D), np.uint64(0x846CA68B)
-_SHIFT_15, _SHIFT_16, _SHIFT_32 = np.uint64(15), np.uint64(16), np.uint64(32)
+_GOLDEN_32, _MULTIPLIER_1, _MULTIPLIER_2 = np.uint32(0x9E3779B9), np.uint32(0x7FEB352D), np.uint32(0x846CA68B)
+_SHIFT_15, _SHIFT_16, _SHIFT_32 = np.uint32(15), np.uint32(16), np.uint64(32)
 
 
 @compiled
@@ -108,20 +107,20 @@ def _draw_strata(positions, first_item, num_available, key):
         return
     width = num_available // len(positions)
     rotation, seed = integer_in(key, 0, num_available), combine(key, 1)
-    low_seed, high_seed = seed & _LOW_32, seed >> _SHIFT_32
+    low_seed, high_seed = np.uint32(seed), np.uint32(seed >> _SHIFT_32)
     for m in range(len(positions)):
-        bits = _hash_32(low_seed + np.uint64(m) * _GOLDEN_32, high_seed)
+        bits = np.uint64(_hash_32(np.uint32(m), low_seed, high_seed))
         offset = rotation + m * width + np.int64((bits * np.uint64(width)) >> _SHIFT_32)
         positions[m] = first_item + (offset - num_available if offset >= num_available else offset)
 
 
-@compiled
-def _hash_32(number, salt):
-    """32 random bits from a number and 32 bits of salt (constants of Wellons' `lowbias32`, 2018)."""
-    x = number & _LOW_32
-    x = ((x ^ (x >> _SHIFT_16)) * _MULTIPLIER_1) & _LOW_32
-    x = ((x ^ (x >> _SHIFT_15) ^ salt) * _MULTIPLIER_2) & _LOW_32
-    return x ^ (x >> _SHIFT_16)
+@wrapping
+def _hash_32(number, seed, salt):
+    """32 random bits from a number and two times 32 bits (constants of Wellons' `lowbias32`, 2018)."""
+    x = np.uint32(seed + np.uint32(number * _GOLDEN_32))
+    x = np.uint32((x ^ (x >> _SHIFT_16)) * _MULTIPLIER_1)
+    x = np.uint32((x ^ (x >> _SHIFT_15) ^ salt) * _MULTIPLIER_2)
+    return np.uint32(x ^ (x >> _SHIFT_16))
 
 
 @compiled

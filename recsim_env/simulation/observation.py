@@ -18,6 +18,7 @@ from gymnasium import spaces
 
 from recsim_env.config import MAX_SLATE_SIZE
 from recsim_env.simulation.compilation import compiled, kernel
+from recsim_env.simulation.record_types import copy_into
 from recsim_env.simulation.records import HISTORY_FEEDBACK, NO_ITEM, OBSERVABLE_ITEM, SESSION
 
 OBSERVATION_KINDS = ("dict", "flat", "compact")
@@ -170,9 +171,7 @@ def _write_history(session, observable, out):
     length, width = len(session.history_items), num_features + _NUM_FEEDBACK
     row, at = (session.num_shown - 1) % length, 0
     for _ in range(min(session.num_shown, length)):
-        content = observable[session.history_items[row]].content
-        for f in range(len(content)):
-            out[at + f] = content[f]
+        copy_into(out, at, observable[session.history_items[row]].content)
         _write_feedback(session.history_feedback[row], out, at + num_features)
         at += width
         row = row - 1 if row > 0 else length - 1
@@ -212,6 +211,11 @@ def _write_candidates(session, observable, statistics, shared, out, mask):
     num_features = len(observable[0].content)
     width, column = num_features + _NUM_COLUMNS, num_features
     now, is_live = session.start_step + session.step, len(shared) > 0
+    shown = np.int64(
+        0
+    )  # bit i: an item in the history may have an id of i modulo 64, so that most candidates need no search
+    for row in range(len(session.history_items)):
+        shown |= np.int64(1) << (session.history_items[row] & 63)
     for candidate in range(len(session.candidates)):
         item = session.candidates[candidate]
         at = column - num_features
@@ -221,9 +225,7 @@ def _write_candidates(session, observable, statistics, shared, out, mask):
             mask[candidate] = 0.0
             column += width
             continue
-        content = observable[item].content
-        for f in range(num_features):
-            out[at + f] = content[f]
+        copy_into(out, at, observable[item].content)
         age = min(now - observable[item].release_step, MAX_AGE)
         refresh = REFRESH_AT[age]
         out[column] = SCALED_AGE[age]
@@ -233,13 +235,10 @@ def _write_candidates(session, observable, statistics, shared, out, mask):
         out[column + 4] = 0.0
         out[column + 5] = 0.0
         mask[candidate] = 1.0
-        is_known = False
-        for row in range(len(session.history_items)):
-            is_known |= session.history_items[row] == item
-        if is_known:
+        if (shown >> (item & 63)) & 1:
             impressions, clicks, num_ratings, rating_sum = _feedback_on(session, item)
             out[column + 5] = min(clicks / _MAX_PLAYS, 1.0)
-            if not is_live:
+            if not is_live and impressions > 0.0:
                 known = statistics[refresh, item]
                 _add_feedback(known, impressions, clicks, num_ratings, rating_sum, out, column + 1)
         if is_live and shared[item, 0] > 0.0:
@@ -315,6 +314,5 @@ def write_compact(
             row = row - 1 if row > 0 else length - 1
         history_items[n, num_rows:] = NO_ITEM
         feedback[n, _NUM_FEEDBACK * num_rows :] = 0.0
-        for candidate in range(len(session.candidates)):
-            candidates[n, candidate] = session.candidates[candidate]
+        copy_into(candidates[n], 0, session.candidates)
         time[n, 0] = session.start_step + session.step

@@ -42,12 +42,12 @@ class Purpose(IntEnum):
     LOG = 17
 
 
-def _wrapping(function):
-    """`compiled`, for arithmetic modulo 2**64: without the compiler, NumPy's overflow warnings are silenced."""
+def wrapping(function):
+    """`compiled`, for arithmetic modulo 2**64 or 2**32: without the compiler, NumPy's overflow warnings are silenced."""
     return np.errstate(over="ignore")(function) if numba_config.DISABLE_JIT else compiled(function)
 
 
-@_wrapping
+@wrapping
 def mix(x):
     """SplitMix64's output function: a bijection of uint64 in which each input bit affects all output bits."""
     x = (x ^ (x >> _SHIFT_30)) * _MULTIPLIER_1
@@ -55,7 +55,7 @@ def mix(x):
     return x ^ (x >> _SHIFT_31)
 
 
-@_wrapping
+@wrapping
 def combine(key, number):
     """A new key from a key and a non-negative integer."""
     return mix(np.uint64(key) + (np.uint64(number) + np.uint64(1)) * GOLDEN)

@@ -235,3 +235,19 @@ def _copy_record(context, builder, sig, args):
     target = builder.gep(records.data, [builder.mul(args[1], records.stride)])
     cgutils.raw_memcpy(builder, target, _struct(context, builder, sig.args[2], args[2]).data, records.stride, 1)
     return context.get_dummy_value()
+
+
+def copy_into(target: np.ndarray, start: int, source: np.ndarray) -> None:
+    """`target[start : start + len(source)] = source` for contiguous vectors of one dtype; a copy of bytes if compiled."""
+    target[start : start + len(source)] = source
+
+
+type_callable(copy_into)(lambda context: lambda target, start, source: types.none)
+
+
+@lower_builtin(copy_into, types.Array, types.Integer, types.Array)
+def _copy_into(context, builder, sig, args):
+    target, source = (make_array(sig.args[k])(context, builder, args[k]) for k in (0, 2))
+    start = context.cast(builder, args[1], sig.args[1], types.intp)
+    cgutils.raw_memcpy(builder, builder.gep(target.data, [start]), source.data, source.nitems, source.itemsize)
+    return context.get_dummy_value()
