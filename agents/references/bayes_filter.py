@@ -13,16 +13,17 @@ import os
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from agents.agent import Agent, NotFittedError, Observations
 from agents.references.lookahead import LookaheadOracle, first_sessions, lookahead
 from agents.references.value_weights import ModelBasedReference, ValueWeights
 from recsim_env.config import count, flag
 from recsim_env.simulation.batch_threads import BatchThreads
+from recsim_env.simulation.compilation import compiled, kernel
 from recsim_env.simulation.observation import CONTEXT, FEEDBACK
 from recsim_env.simulation.random_streams import Purpose, combine, normal, stream, uniform_in
-from recsim_env.simulation.records import NO_ITEM, as_records
+from recsim_env.simulation.record_types import as_bytes
+from recsim_env.simulation.records import ITEM, NO_ITEM, PARAMETERS, SESSION, USER, make_layout
 from recsim_env.simulation.user_model import (
     anticipated_rating,
     change,
@@ -49,7 +50,7 @@ _SHRINKAGE = 0.98
 """Of particles towards their mean in resampling; noise restores the variance."""
 
 
-@njit(cache=True)
+@compiled
 def log_rating_probability(opinion, noise_sd, rating, p):
     """log P(rating) of an opinion with Gaussian noise."""
     above = 1.0
@@ -61,7 +62,7 @@ def log_rating_probability(opinion, noise_sd, rating, p):
     return math.log(max(above - below, 1e-12))
 
 
-@njit(cache=True)
+@compiled
 def update_particle(particle, item, feedback, p):
     """Advance a particle by one step of the user model, given the feedback; returns the feedback's log-likelihood.
 
@@ -99,17 +100,18 @@ def update_particle(particle, item, feedback, p):
     return likelihood
 
 
-@njit(cache=True)
-def _resample(particles, weights, scratch, key, step):
-    """Systematic resampling with the weights [B], then shrinkage and noise of the interests (Liu and West)."""
-    num_particles = len(particles)
+@compiled
+def _resample(particles, first, weights, scratch, key, step):
+    """Systematic resampling of the particles from `first` with the weights [B], then shrinkage and noise of the
+    interests (Liu and West)."""
+    num_particles = len(weights)
     draws = stream(key, step, Purpose.PLANNING)
     position, total, source = uniform_in(draws, 0) / num_particles, weights[0], 0
     for b in range(num_particles):
         while position > total and source < num_particles - 1:
             source += 1
             total += weights[source]
-        scratch[b] = particles[source]
+        scratch[b] = particles[first + source]
         position += 1.0 / num_particles
     keep, noise = _SHRINKAGE, math.sqrt(1.0 - _SHRINKAGE * _SHRINKAGE)
     for d in range(len(scratch[0].interests)):
@@ -122,75 +124,79 @@ def _resample(particles, weights, scratch, key, step):
             jitter = noise * spread * normal(key, step, Purpose.USER, 1 + b * 1_000 + d)
             scratch[b].interests[d] = keep * scratch[b].interests[d] + (1.0 - keep) * mean + jitter
     for b in range(num_particles):
-        particles[b] = scratch[b]
-        particles[b].noise_key = combine(key + np.uint64(step), b)
+        particles[first + b] = scratch[b]
+        particles[first + b].noise_key = combine(key + np.uint64(step), b)
         weights[b] = 1.0 / num_particles
 
 
-@njit(cache=True)
-def _normalise(particles, weights, logs):
+@compiled
+def _normalise(weights, logs):
     """Set the weights [B] from their logarithms; returns the effective number of particles."""
     largest = logs.max()
     total, squares = 0.0, 0.0
-    for b in range(len(particles)):
+    for b in range(len(weights)):
         weights[b] = math.exp(max(logs[b] - largest, -700.0))
         total += weights[b]
-    for b in range(len(particles)):
+    for b in range(len(weights)):
         weights[b] /= total
         squares += weights[b] ** 2
     return 1.0 / squares
 
 
-@njit(cache=True, nogil=True)
-def _filter(particles, weights, rows, moods, is_new, has_stayed, scratch, items, parameters, key, step):
-    """Update the particles [N, B] of the sessions `is_new` by one row each; resample where few of them count.
+@kernel
+def _filter(particles, items, parameters, layout, weights, rows, moods, is_new, has_stayed, scratch, key, step):
+    """Update the particles [N * B] of the sessions `is_new` by one row each; resample where few of them count.
 
     `rows` [N, 7] are as `BayesFilter._history` returns them. `has_stayed`: the user could have left after the feedback,
     and has not.
     """
-    p = parameters[0]
-    num_particles = particles.shape[1]
+    particles, scratch = SESSION(particles, layout), SESSION(scratch, layout)
+    items, p = ITEM(items, layout), PARAMETERS(parameters, layout)[0]
+    num_particles = weights.shape[1]
     logs = np.zeros(num_particles)
-    for n in range(len(particles)):
+    for n in range(len(weights)):
         if not is_new[n]:
             continue
+        first = n * num_particles
         for b in range(num_particles):
-            particle, item = particles[n, b], items[int(rows[n, _PLACE])]
+            particle, item = particles[first + b], items[int(rows[n, _PLACE])]
             logs[b] = math.log(max(weights[n, b], 1e-300)) + update_particle(particle, item, rows[n, 2:], p)
             if moods[n] >= 0 and particle.seen_mood != moods[n]:
                 logs[b] += _MOOD_MISMATCH
             if has_stayed and particle.patience <= 0.0:  # such a user would have left
                 logs[b] = -1e300
-        if _normalise(particles[n], weights[n], logs) < 0.5 * num_particles:
+        if _normalise(weights[n], logs) < 0.5 * num_particles:
             own_key = np.uint64(key + np.uint64(n))
-            _resample(particles[n], weights[n], scratch, own_key, step)
+            _resample(particles, first, weights[n], scratch, own_key, step)
 
 
-@njit(cache=True, nogil=True)
-def _start_visits(particles, users, times, is_first, parameters):
+@kernel
+def _start_visits(particles, users, parameters, layout, times, is_first):
     """After the logged history, start the visits `is_first` at these platform times."""
-    for n in range(len(particles)):
+    particles, users = SESSION(particles, layout), USER(users, layout)
+    p, num_particles = PARAMETERS(parameters, layout)[0], len(particles) // len(is_first)
+    for n in range(len(is_first)):
         if is_first[n]:
-            for b in range(particles.shape[1]):
-                particle = particles[n, b]
-                init_visit(particle, users[particle.user], parameters[0])
+            for b in range(num_particles):
+                particle = particles[n * num_particles + b]
+                init_visit(particle, users[particle.user], p)
                 particle.step = 0
                 particle.start_step = times[n]
 
 
-@njit(cache=True, nogil=True)
-def _scores(particles, weights, candidates, items, parameters, value_weights, out):
+@kernel
+def _scores(particles, items, parameters, layout, weights, candidates, value_weights, out):
     """Fill `out` [N, M] with the mean lookahead score over each session's particles."""
-    p = parameters[0]
-    for n in range(len(particles)):
+    particles, items, p = SESSION(particles, layout), ITEM(items, layout), PARAMETERS(parameters, layout)[0]
+    num_particles = weights.shape[1]
+    for n in range(len(weights)):
         for m in range(candidates.shape[1]):
             out[n, m] = 0.0
             if candidates[n, m] != NO_ITEM:
-                for b in range(particles.shape[1]):
+                for b in range(num_particles):
                     if weights[n, b] > 1e-6:
-                        out[n, m] += weights[n, b] * lookahead(
-                            particles[n, b], items[candidates[n, m]], p, value_weights
-                        )
+                        particle = particles[n * num_particles + b]
+                        out[n, m] += weights[n, b] * lookahead(particle, items[candidates[n, m]], p, value_weights)
 
 
 class ProfilePrior:
@@ -228,13 +234,12 @@ class Belief:
     generator: np.random.Generator
     key: np.uint64
     prior: ProfilePrior
-    items: np.ndarray
-    """[I] records: assumed items."""
+    model: tuple[np.ndarray, np.ndarray, np.ndarray]
+    """Assumed items [I], parameters [1] and the layout of all records, for compiled code."""
     users: np.ndarray
     """[U] records of the population."""
     first_sessions: np.ndarray
     """[U] records: each user of the population before the first step."""
-    parameters: np.ndarray
     particles: np.ndarray
     """[N, B] session records."""
     weights: np.ndarray
@@ -274,18 +279,17 @@ class BayesFilter(ModelBasedReference):
     def initial_state(self, num_sessions: int) -> Belief:
         if self.population is None:
             raise NotFittedError
-        generator = self.new_generator()
+        generator, simulator = self.new_generator(), self.env.simulator
         key = np.uint64(generator.integers(2**63))
         users = first_sessions(self.population, np.arange(len(self.population.users)), generator)
         return Belief(
             generator=generator,
             key=key,
             prior=ProfilePrior(self.population),
-            items=as_records(self.assumed_items()),
-            users=as_records(self.population.user_records),
+            model=(as_bytes(self.assumed_items()), simulator.compiled_model()[2], make_layout(simulator.world.sizes)),
+            users=self.population.user_records,
             first_sessions=users,
-            parameters=self.env.simulator.compiled_model()[2],
-            particles=as_records(np.zeros((num_sessions, self.num_particles), users.dtype)),
+            particles=np.zeros((num_sessions, self.num_particles), users.dtype),
             weights=np.zeros((num_sessions, self.num_particles)),
         )
 
@@ -306,8 +310,8 @@ class BayesFilter(ModelBasedReference):
         scores, mean_scores = np.zeros(candidates.shape), self.env.simulator.adapted(_scores)
 
         def score(part: slice) -> None:
-            belief, model = (state.particles[part], state.weights[part]), (state.items, state.parameters)
-            mean_scores(*belief, candidates[part], *model, self.value_weights.as_array(), scores[part])
+            particles, value_weights = as_bytes(state.particles[part].ravel()), self.value_weights.as_array()
+            mean_scores(particles, *state.model, state.weights[part], candidates[part], value_weights, scores[part])
 
         with BatchThreads(num_sessions, self.num_threads or os.cpu_count() or 1) as threads:
             threads.run(score)
@@ -315,7 +319,7 @@ class BayesFilter(ModelBasedReference):
 
     def _history(self, observations: Observations) -> np.ndarray:
         """[N, H, 7] float64: histories, most recent row first, with columns as in `FEEDBACK`, but with the place in
-        `Belief.items` instead of the slot, and ratings from 1 to 5."""
+        `assumed_items` instead of the slot, and ratings from 1 to 5."""
         ids = observations["history_items"]
         rows = observations["history_feedback"].reshape(*ids.shape, len(FEEDBACK)).astype(np.float64)
         if not self.reads_history:
@@ -341,13 +345,13 @@ class BayesFilter(ModelBasedReference):
             state.particles["step"][lanes] = 0
             # Users do not leave within a log: patience spent in it is no evidence.
             self._update(state, history[:, back], unobserved, lanes, has_stayed=False)
-        self.env.simulator.adapted(_start_visits)(state.particles, state.users, times, is_first, state.parameters)
+        start_visits, (_, *model) = self.env.simulator.adapted(_start_visits), state.model
+        start_visits(as_bytes(state.particles.ravel()), as_bytes(state.users), *model, times, is_first)
 
     def _update(self, state: Belief, rows: np.ndarray, moods: np.ndarray, is_new: np.ndarray, has_stayed: bool) -> None:
         """Update the sessions `is_new` by one row of their histories."""
         if is_new.any():
             state.step += 1
-            scratch = as_records(np.zeros(self.num_particles, state.particles.dtype))
-            evidence, model = (rows, moods, is_new, has_stayed), (scratch, state.items, state.parameters)
-            update = self.env.simulator.adapted(_filter)
-            update(state.particles, state.weights, *evidence, *model, state.key, state.step)
+            scratch, update = np.zeros_like(state.particles[0]), self.env.simulator.adapted(_filter)
+            model = as_bytes(state.particles.ravel()), *state.model
+            update(*model, state.weights, rows, moods, is_new, has_stayed, as_bytes(scratch), state.key, state.step)

@@ -14,13 +14,14 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from agents.agent import Agent, NotFittedError, Observations, Starts, State
 from agents.references.value_weights import ModelBasedReference, ValueWeights, best_weights, live_simulator
 from recsim_env.config import count, number
 from recsim_env.envs.vector import RecommenderVectorEnv
-from recsim_env.simulation.records import NO_ITEM
+from recsim_env.simulation.compilation import compiled, kernel
+from recsim_env.simulation.record_types import as_bytes
+from recsim_env.simulation.records import ITEM, NO_ITEM, PARAMETERS, SESSION, make_layout
 from recsim_env.simulation.user_model import (
     anticipated_rating,
     choice_utility,
@@ -33,7 +34,7 @@ from recsim_env.world.item_statistics import new_user_sessions
 from recsim_env.world.world import World
 
 
-@njit(cache=True)
+@compiled
 def lookahead(session, item, p, value_weights):
     """Score of an item for a user in the current state."""
     affinity = effective_affinity(session, item, p)
@@ -52,7 +53,7 @@ def lookahead(session, item, p, value_weights):
     return logistic(choice_utility(session, item, affinity, p)) * value
 
 
-@njit(cache=True)
+@compiled
 def best_by_lookahead(session, items, p, value_weights):
     """Index of the candidate with the highest score."""
     best, best_score = 0, -np.inf
@@ -64,23 +65,25 @@ def best_by_lookahead(session, items, p, value_weights):
     return best
 
 
-@njit(cache=True, nogil=True)
-def _scores(sessions, items, parameters, value_weights, out):
+@kernel
+def _scores(sessions, items, parameters, layout, value_weights, out):
+    sessions, items, p = SESSION(sessions, layout), ITEM(items, layout), PARAMETERS(parameters, layout)[0]
     for n in range(len(sessions)):
         for m in range(len(sessions[n].candidates)):
             item = sessions[n].candidates[m]
-            out[n, m] = lookahead(sessions[n], items[item], parameters[0], value_weights) if item != NO_ITEM else 0.0
+            out[n, m] = lookahead(sessions[n], items[item], p, value_weights) if item != NO_ITEM else 0.0
 
 
-@njit(cache=True, nogil=True)
-def _mean_scores(users, items, parameters, value_weights, out):
+@kernel
+def _mean_scores(users, items, parameters, layout, value_weights, out):
     """Fill `out` [I, A] with the mean score over users of each item at the ages 0 .. A - 1."""
+    users, items, p = SESSION(users, layout), ITEM(items, layout), PARAMETERS(parameters, layout)[0]
     for i in range(len(items)):
         for age in range(out.shape[1]):
             out[i, age] = 0.0
             for n in range(len(users)):
                 users[n].start_step = items[i].release_step + age
-                out[i, age] += lookahead(users[n], items[i], parameters[0], value_weights) / len(users)
+                out[i, age] += lookahead(users[n], items[i], p, value_weights) / len(users)
 
 
 def first_sessions(world: World, chosen: np.ndarray, generator: np.random.Generator) -> np.ndarray:
@@ -164,9 +167,10 @@ class HistoryBlindPolicy(ModelBasedReference):
         users, num_ages = first_sessions(self.population, chosen, generator), 1
         if scenario.behaviour.choice_freshness > 0.0:
             num_ages = min(scenario.catalog.item_lifetime, int(8 * scenario.behaviour.freshness_half_life) + 1)
-        _, items, parameters = simulator.compiled_model()
+        _, items, parameters, _ = simulator.compiled_model()
+        model = as_bytes(users), items, parameters, make_layout(simulator.world.sizes)
         scores = np.zeros((len(items), num_ages))
-        simulator.adapted(_mean_scores)(users, items, parameters, self.value_weights.as_array(), scores)
+        simulator.adapted(_mean_scores)(*model, self.value_weights.as_array(), scores)
         return ScoredItems(generator, self.env.catalog_release_steps, scores)
 
     def act(

@@ -9,22 +9,24 @@ Shape legend: N sessions, M candidates, K options, R futures.
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from agents.agent import Observations
 from agents.references.lookahead import LookaheadOracle, best_by_lookahead, lookahead
 from agents.references.value_weights import live_simulator
 from recsim_env.config import count
 from recsim_env.simulation.batch_threads import BatchThreads
+from recsim_env.simulation.compilation import compiled, kernel
 from recsim_env.simulation.random_streams import Purpose, combine
-from recsim_env.simulation.records import NO_ITEM, as_records, outcome_dtype
+from recsim_env.simulation.record_types import as_bytes
+from recsim_env.simulation.records import ITEM, NO_ITEM, OUTCOME, PARAMETERS, SESSION
 from recsim_env.simulation.session import step_session
 
 
-@njit(cache=True)
+@compiled
 def rollout_return(scratch, outcomes, first, items, p, value_weights, slate):
     """Return of the session in `scratch[0]` with candidate `first` now, and by the lookahead policy from then on."""
     session, outcome = scratch[0], outcomes[0]
@@ -38,7 +40,7 @@ def rollout_return(scratch, outcomes, first, items, p, value_weights, slate):
         slate[0] = best_by_lookahead(session, items, p, value_weights)
 
 
-@njit(cache=True)
+@partial(compiled, allocates=True)
 def best_improvement(returns):
     """The option whose mean return [K, R] exceeds that of option 0 by most, less the standard error of the difference.
 
@@ -53,7 +55,7 @@ def best_improvement(returns):
     return best
 
 
-@njit(cache=True)
+@partial(compiled, allocates=True)
 def best_options(session, items, p, value_weights, num_options):
     """[K] indices of the candidates with the highest lookahead scores, the highest first."""
     scores = np.full(len(session.candidates), -np.inf)
@@ -64,10 +66,11 @@ def best_options(session, items, p, value_weights, num_options):
     return np.argsort(-scores, kind="mergesort")[: min(num_options, num_available)]
 
 
-@njit(cache=True, nogil=True)
-def _plan(sessions, scratch, outcomes, items, parameters, num_options, num_futures, value_weights, out):
+@kernel
+def _plan(sessions, items, parameters, layout, scratch, outcomes, num_options, num_futures, value_weights, out):
+    sessions, items, p = SESSION(sessions, layout), ITEM(items, layout), PARAMETERS(parameters, layout)[0]
+    scratch, outcomes = SESSION(scratch, layout), OUTCOME(outcomes, layout)
     slate = np.zeros(1, np.int64)
-    p = parameters[0]
     for n in range(len(sessions)):
         planning_key = combine(combine(sessions[n].noise_key, sessions[n].step), Purpose.PLANNING)
         options = best_options(sessions[n], items, p, value_weights, num_options)
@@ -96,14 +99,14 @@ class PlanningOracle(LookaheadOracle):
 
     def act(self, observations: Observations, state: Any, episode_start: np.ndarray, deterministic: bool) -> np.ndarray:
         simulator = live_simulator(self, len(episode_start))
-        sessions, items, parameters = simulator.compiled_model()
+        sessions, *model = simulator.compiled_model()
         actions = np.zeros(len(episode_start), np.int64)
         value_weights, plan_sessions = self.value_weights.as_array(), simulator.adapted(_plan)
 
         def plan(part: slice) -> None:
-            scratch, outcomes = as_records(np.zeros(1, sessions.dtype)), as_records(np.zeros(1, outcome_dtype))
-            model, sizes = (items, parameters), (self.num_options, self.num_futures)
-            plan_sessions(sessions[part], scratch, outcomes, *model, *sizes, value_weights, actions[part])
+            buffers = np.zeros_like(sessions[:1]), as_bytes(np.zeros(1, OUTCOME.head))
+            sizes = self.num_options, self.num_futures
+            plan_sessions(sessions[part], *model, *buffers, *sizes, value_weights, actions[part])
 
         with BatchThreads(len(actions), self.num_threads or os.cpu_count() or 1, slices_per_thread=8) as threads:
             threads.run(plan)

@@ -97,4 +97,4 @@ def _arguments(function: Any) -> str:
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    return function if _is_compiled(function) else compiled(function)
+    return function if _is_compiled(function) else compiled(function, allocates=True)

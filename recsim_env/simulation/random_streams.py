@@ -43,7 +43,7 @@ class Purpose(IntEnum):
 
 
 def wrapping(function):
-    """`compiled`, for arithmetic modulo 2**64 or 2**32: without the compiler, NumPy's overflow warnings are silenced."""
+    """`compiled`, for arithmetic modulo powers of 2: without the compiler, NumPy does not warn of overflow."""
     return np.errstate(over="ignore")(function) if numba_config.DISABLE_JIT else compiled(function)
 
 

@@ -238,7 +238,7 @@ def _copy_record(context, builder, sig, args):
 
 
 def copy_into(target: np.ndarray, start: int, source: np.ndarray) -> None:
-    """`target[start : start + len(source)] = source` for contiguous vectors of one dtype; a copy of bytes if compiled."""
+    """`target[start : start + len(source)] = source` for contiguous vectors of one dtype, by bytes if compiled."""
     target[start : start + len(source)] = source
 
 
