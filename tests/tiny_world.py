@@ -7,13 +7,13 @@ import numpy as np
 
 from recsim_env.config import BehaviourConfig, CatalogConfig, PopulationConfig, RewardConfig, Scenario, SessionConfig
 from recsim_env.simulation.observation import NUM_REFRESHES, STATISTICS
-from recsim_env.simulation.records import WorldSizes, item_dtype
+from recsim_env.simulation.records import ITEM, WorldSizes, dtypes
 from recsim_env.simulation.simulator import Simulator
 from recsim_env.world.catalog import Items
 from recsim_env.world.population import Users, user_records
 from recsim_env.world.world import World
 
-SIZES = WorldSizes(num_factors=3, num_topics=2, num_creators=2, num_moods=2)
+SIZES = WorldSizes(num_factors=3, num_topics=2, num_creators=2, num_moods=2, num_content_features=4)
 CERTAIN = 50.0  # a utility, or a logit, that leaves nothing to chance
 
 
@@ -54,7 +54,7 @@ def make_simulator(
     its statistics, from `num_ratings` ratings.
     """
     num_items = len(quality)
-    records = np.zeros(num_items, item_dtype(SIZES))
+    records = np.zeros(num_items, dtypes(SIZES)[ITEM])
     records["index"] = np.arange(num_items)
     records["factors"], records["topics"] = factors, topics
     records["quality"], records["appeal"] = quality, appeal

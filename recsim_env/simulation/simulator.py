@@ -16,7 +16,17 @@ from recsim_env.simulation.live_platform import LivePlatform
 from recsim_env.simulation.nearest_items import nearest_candidates, show_nearest_items
 from recsim_env.simulation.observation import FEEDBACK, ObservationLayout, observable_records, write_compact, write_flat
 from recsim_env.simulation.record_types import as_bytes
-from recsim_env.simulation.records import ITEM, NO_ITEM, OUTCOME, PARAMETERS, SESSION, USER, dtypes, make_layout
+from recsim_env.simulation.records import (
+    ITEM,
+    NO_ITEM,
+    OBSERVABLE_ITEM,
+    OUTCOME,
+    PARAMETERS,
+    SESSION,
+    USER,
+    dtypes,
+    make_layout,
+)
 from recsim_env.simulation.session import start_session, step_session
 from recsim_env.simulation.user_model import expected_reward
 
@@ -49,7 +59,7 @@ def _prefetch(session, items, slate):
 
 @kernel
 def _advance(sessions, items, parameters, layout, users, starting, slates, outcomes):
-    """Start the sessions at the indices `starting`, or step all sessions.
+    """Start the sessions at the indices `starting`, and step all sessions if there are slates.
 
     One kernel, as both use most of the user model.
     """
@@ -57,7 +67,7 @@ def _advance(sessions, items, parameters, layout, users, starting, slates, outco
     outcomes, p = OUTCOME(outcomes, layout), PARAMETERS(parameters, layout)[0]
     for n in starting:
         start_session(sessions[n], users, items, outcomes[0], p)
-    if len(starting) > 0:
+    if len(slates) == 0:
         return 0
     total = 0  # returned so that the compiler keeps the reads
     for first in range(0, len(sessions), _PREFETCHED):
@@ -119,13 +129,20 @@ class Simulator:
             history_length=config.history_length,
             has_purchases=world.scenario.behaviour.is_shop,
         )
+        records = world.item_records
+        observable = observable_records(world.items.features, records["release_step"], records["creator"])
         sizes = world.sizes, config.num_candidates, config.history_length
-        self.sessions = np.zeros(num_sessions, dtypes(*sizes)[SESSION])
+        expected = dtypes(*sizes)
+        for kind, array in ((ITEM, records), (USER, world.user_records), (OBSERVABLE_ITEM, observable)):
+            if array.dtype != expected[kind]:  # compiled code would read past their ends
+                raise ValueError(f"world: records of kind {kind.name} do not have the sizes in world.sizes")
+        self.sessions = np.zeros(num_sessions, expected[SESSION])
         self.sessions["episode"], self.sessions["is_over"] = -1, True
         self.outcomes = np.zeros(num_sessions, OUTCOME.head)
-        self._parameters = world.parameters(config.session_length)
-        self._parameters["catalog_seed"] = catalog_seed
-        self._model = as_bytes(self.sessions), as_bytes(world.item_records), as_bytes(self._parameters)
+        self.parameters = world.parameters(config.session_length)
+        """[1] record of the coefficients, see `records.PARAMETERS`."""
+        self.parameters["catalog_seed"] = catalog_seed
+        self._model = as_bytes(self.sessions), as_bytes(world.item_records), as_bytes(self.parameters)
         self._users = as_bytes(world.user_records)
         self._record_layout, self._outcome_bytes = make_layout(*sizes), as_bytes(self.outcomes)
         self.live_platform: LivePlatform | None = None
@@ -134,9 +151,8 @@ class Simulator:
             self.live_platform = LivePlatform(
                 len(world.items), first_start, first_start + num_starts - 1 + config.session_length
             )
-        records = world.item_records
         self._catalog = (
-            as_bytes(observable_records(world.items.features, records["release_step"], records["creator"])),
+            as_bytes(observable),
             self._record_layout,
             world.item_statistics,
             self.live_platform.counts if self.live_platform else np.zeros((0, 4)),
@@ -164,7 +180,7 @@ class Simulator:
         if self.live_platform:
             if self.live_platform.is_over or (seeds is not None and len(which) == len(self)):
                 self.live_platform.restart()
-            self._parameters["first_start"], self._parameters["num_starts"] = self.live_platform.clock, 1
+            self.parameters["first_start"], self.parameters["num_starts"] = self.live_platform.clock, 1
         self.adapted(_advance)(
             *self.compiled_model(), self._users, which, _NO_SLATES, as_bytes(np.zeros(1, OUTCOME.head))
         )

@@ -36,7 +36,7 @@ def population_of(env):
 
 
 def test_probabilities_of_the_five_ratings_sum_to_one():
-    _, _, parameters = make(1).unwrapped.simulator.compiled_model()
+    parameters = make(1).unwrapped.simulator.parameters
     for opinion in (-3.0, 0.1, 2.5):
         logs = [log_rating_probability(opinion, 0.8, float(rating), parameters[0]) for rating in range(1, 6)]
         assert np.exp(logs).sum() == pytest.approx(1.0)
@@ -46,7 +46,8 @@ def test_probabilities_of_the_five_ratings_sum_to_one():
 def test_a_particle_that_equals_the_user_stays_equal(name):
     env = gymnasium.make_vec(f"recsim_env/{name}-v0", 40, split="test", catalog_seed=1)
     env.reset(seed=0)
-    sessions, items, parameters = env.unwrapped.simulator.compiled_model()
+    simulator = env.unwrapped.simulator
+    sessions, items, parameters = simulator.sessions, simulator.world.item_records, simulator.parameters
     particles = sessions.copy()
     generator, is_same_user = np.random.default_rng(0), np.ones(40, bool)
     num_rated = num_submitted = 0

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
 from scipy import stats
@@ -69,6 +69,7 @@ def test_mix_gives_the_published_numbers_of_splitmix64():
     assert [int(mix(state)) for state in states] == published
 
 
+@settings(deadline=None)  # the first example compiles
 @given(key=words, number=words)
 def test_combine_is_splitmix64_at_a_counter(key, number):
     assert int(mix(np.uint64(key))) == splitmix(key)
@@ -76,6 +77,7 @@ def test_combine_is_splitmix64_at_a_counter(key, number):
     assert int(combine(np.uint64(key), np.uint64(number))) == expected
 
 
+@settings(deadline=None)  # the first example compiles
 @given(key=words, step=st.integers(0, 2**40), purpose=st.sampled_from(Purpose), index=st.integers(0, 2**40))
 def test_a_draw_is_a_hash_of_key_step_purpose_and_index(key, step, purpose, index):
     counter = key

@@ -25,8 +25,8 @@ def test_one_rating_of_one_gives_a_reward_of_one():
 )
 def test_pre_activations_of_the_worked_example(weights, state, expected):
     simulator = make_simulator(interests=weights, factors=[state] * 3)
-    sessions, items, parameters = simulator.compiled_model()
-    assert effective_affinity(sessions[0], items[0], parameters[0]) == pytest.approx(expected)
+    session, item, parameters = simulator.sessions[0], simulator.world.item_records[0], simulator.parameters[0]
+    assert effective_affinity(session, item, parameters) == pytest.approx(expected)
 
 
 def test_a_boltzmann_policy_over_the_action_values_is_the_softmax():

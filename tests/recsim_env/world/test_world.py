@@ -10,7 +10,7 @@ from scipy import stats
 
 import recsim_env.world.world
 from recsim_env.scenarios import ECOMMERCE, MOVIELENS, MUSIC, RATINGS, SCENARIOS, SOCIAL, VIDEO, scenario_named
-from recsim_env.simulation.records import WorldSizes, item_dtype, user_dtype
+from recsim_env.simulation.records import ITEM, USER, WorldSizes, dtypes
 from recsim_env.world.catalog import release_steps
 from recsim_env.world.titles import topic_names_of
 from recsim_env.world.world import SPLITS, build_world
@@ -239,10 +239,11 @@ def test_feature_and_profile_names_name_every_column(scenario_name):
         num_topics=world.items.topics.shape[1],
         num_creators=world.scenario.catalog.num_creators,
         num_moods=world.scenario.population.num_moods,
+        num_content_features=world.items.features.shape[1],
     )
     assert world.sizes == sizes
-    assert world.item_records.dtype == item_dtype(sizes)
-    assert world.user_records.dtype == user_dtype(sizes)
+    assert world.item_records.dtype == dtypes(sizes)[ITEM]
+    assert world.user_records.dtype == dtypes(sizes)[USER]
     assert world.moods.shape == (sizes.num_moods, sizes.num_topics)
 
 
