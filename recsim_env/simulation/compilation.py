@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import llvmlite
+import llvmlite  # type: ignore[import-untyped]
 import numba
 from numba import config as numba_config
 from numba.core.caching import NullCache
@@ -72,7 +72,7 @@ class _Whole(JITCodeLibrary):
 
 
 def _pipeline(library_class: type[JITCodeLibrary]) -> type[CompilerBase]:
-    class Compiler(CompilerBase):  # type: ignore[misc]
+    class Compiler(CompilerBase):
         def define_pipelines(self) -> list[Any]:
             library = library_class(self.state.targetctx.codegen(), self.state.func_id.func_qualname)
             library.enable_object_caching()

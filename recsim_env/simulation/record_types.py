@@ -65,11 +65,8 @@ class RecordKind:
 
     def layout(self, dtype: np.dtype) -> np.ndarray:
         """[layout_length] int64: of each array field the offset in bytes and the sizes."""
-        numbers: list[int] = []
-        for name in self.array_types:
-            field, offset = (dtype.fields or {})[name][:2]
-            numbers += [offset, *field.shape]
-        return np.array(numbers, np.int64)
+        fields: Any = dtype.fields
+        return np.array([n for name in self.array_types for n in (fields[name][1], *dtype[name].shape)], np.int64)
 
     def __call__(self, data: np.ndarray, layout: np.ndarray) -> Any:
         """The records in `as_bytes(records)`: in compiled code an array of records, in Python `data` itself."""
