@@ -132,8 +132,9 @@ def _resample(particles, first, weights, scratch, key, step):
 @compiled
 def _normalise(weights, logs):
     """Set the weights [B] from their logarithms; returns the effective number of particles."""
-    largest = logs.max()
-    total, squares = 0.0, 0.0
+    largest, total, squares = -math.inf, 0.0, 0.0
+    for b in range(len(weights)):
+        largest = max(largest, logs[b])
     for b in range(len(weights)):
         weights[b] = math.exp(max(logs[b] - largest, -700.0))
         total += weights[b]
@@ -171,7 +172,7 @@ def _filter(particles, items, parameters, layout, weights, rows, moods, is_new, 
 
 
 @kernel
-def _start_visits(particles, users, parameters, layout, times, is_first):
+def _start_visits(particles, items, parameters, layout, users, times, is_first):
     """After the logged history, start the visits `is_first` at these platform times."""
     particles, users = SESSION(particles, layout), USER(users, layout)
     p, num_particles = PARAMETERS(parameters, layout)[0], len(particles) // len(is_first)
@@ -234,8 +235,12 @@ class Belief:
     generator: np.random.Generator
     key: np.uint64
     prior: ProfilePrior
-    model: tuple[np.ndarray, np.ndarray, np.ndarray]
-    """Assumed items [I], parameters [1] and the layout of all records, for compiled code."""
+    items: np.ndarray
+    """[I] records: assumed items."""
+    parameters: np.ndarray
+    """[1] record."""
+    layout: np.ndarray
+    """Layout of all records, for compiled code."""
     users: np.ndarray
     """[U] records of the population."""
     first_sessions: np.ndarray
@@ -245,6 +250,11 @@ class Belief:
     weights: np.ndarray
     """[N, B] float64."""
     step: int = 0
+
+    def compiled_model(self, sessions: slice = slice(None)) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Particles [N * B] of these sessions, items, parameters and layout, for compiled code."""
+        particles = as_bytes(self.particles[sessions].reshape(-1))
+        return particles, as_bytes(self.items), as_bytes(self.parameters), self.layout
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -286,7 +296,9 @@ class BayesFilter(ModelBasedReference):
             generator=generator,
             key=key,
             prior=ProfilePrior(self.population),
-            model=(as_bytes(self.assumed_items()), simulator.compiled_model()[2], make_layout(simulator.world.sizes)),
+            items=self.assumed_items(),
+            parameters=simulator.parameters,
+            layout=make_layout(simulator.world.sizes),
             users=self.population.user_records,
             first_sessions=users,
             particles=np.zeros((num_sessions, self.num_particles), users.dtype),
@@ -310,8 +322,8 @@ class BayesFilter(ModelBasedReference):
         scores, mean_scores = np.zeros(candidates.shape), self.env.simulator.adapted(_scores)
 
         def score(part: slice) -> None:
-            particles, value_weights = as_bytes(state.particles[part].ravel()), self.value_weights.as_array()
-            mean_scores(particles, *state.model, state.weights[part], candidates[part], value_weights, scores[part])
+            belief = *state.compiled_model(part), state.weights[part]
+            mean_scores(*belief, candidates[part], self.value_weights.as_array(), scores[part])
 
         with BatchThreads(num_sessions, self.num_threads or os.cpu_count() or 1) as threads:
             threads.run(score)
@@ -345,13 +357,22 @@ class BayesFilter(ModelBasedReference):
             state.particles["step"][lanes] = 0
             # Users do not leave within a log: patience spent in it is no evidence.
             self._update(state, history[:, back], unobserved, lanes, has_stayed=False)
-        start_visits, (_, *model) = self.env.simulator.adapted(_start_visits), state.model
-        start_visits(as_bytes(state.particles.ravel()), as_bytes(state.users), *model, times, is_first)
+        start_visits = self.env.simulator.adapted(_start_visits)
+        start_visits(*state.compiled_model(), as_bytes(state.users), times, is_first)
 
     def _update(self, state: Belief, rows: np.ndarray, moods: np.ndarray, is_new: np.ndarray, has_stayed: bool) -> None:
         """Update the sessions `is_new` by one row of their histories."""
         if is_new.any():
             state.step += 1
             scratch, update = np.zeros_like(state.particles[0]), self.env.simulator.adapted(_filter)
-            model = as_bytes(state.particles.ravel()), *state.model
-            update(*model, state.weights, rows, moods, is_new, has_stayed, as_bytes(scratch), state.key, state.step)
+            update(
+                *state.compiled_model(),
+                state.weights,
+                rows,
+                moods,
+                is_new,
+                has_stayed,
+                as_bytes(scratch),
+                state.key,
+                state.step,
+            )

@@ -12,6 +12,7 @@ compile at the same time.
 import hashlib
 import os
 import pickle
+import secrets
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -74,6 +75,7 @@ class _Whole(JITCodeLibrary):
 def _pipeline(library_class: type[JITCodeLibrary]) -> type[CompilerBase]:
     class Compiler(CompilerBase):
         def define_pipelines(self) -> list[Any]:
+            self.state.func_id.unique_id = secrets.randbits(60)  # Numba counts, so that two processes use a name twice
             library = library_class(self.state.targetctx.codegen(), self.state.func_id.func_qualname)
             library.enable_object_caching()
             self.state.library = library

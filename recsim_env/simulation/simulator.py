@@ -141,7 +141,7 @@ class Simulator:
         self.outcomes = np.zeros(num_sessions, OUTCOME.head)
         self.parameters = world.parameters(config.session_length)
         """[1] record of the coefficients, see `records.PARAMETERS`."""
-        self.parameters["catalog_seed"] = catalog_seed
+        self.parameters["catalog_seed"] = self.catalog_seed = catalog_seed
         self._model = as_bytes(self.sessions), as_bytes(world.item_records), as_bytes(self.parameters)
         self._users = as_bytes(world.user_records)
         self._record_layout, self._outcome_bytes = make_layout(*sizes), as_bytes(self.outcomes)
