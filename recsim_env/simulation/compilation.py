@@ -63,12 +63,10 @@ class _Whole(JITCodeLibrary):
     """The machine code of a kernel and of all functions that it calls."""
 
     def _optimize_final_module(self) -> None:
-        for function in self._final_module.functions:  # no other module may call these, or replace them by its own
+        for function in self._final_module.functions:  # in no symbol table, so that no other module calls these
             if not function.is_declaration and function.linkage.name == "linkonce_odr":
-                function.linkage = "internal"
-        import os
-
-        passes, builder = self._codegen._module_pass_manager(opt=int(os.environ.get("LV", "3")))
+                function.linkage = "private"
+        passes, builder = self._codegen._module_pass_manager(opt=2)
         passes.run(self._final_module, builder)
 
 
