@@ -26,7 +26,8 @@ Config = TypeVar("Config")
 def run_command(name: str, description: str, modules: Sequence[Any], arguments: Sequence[str]) -> int:
     """Run one of the commands of `python -m name` and return its exit status.
 
-    Each module adds its command by `add_to(commands)`. Expected errors end in one line and status 2.
+    Each module is a command: its name, its docstring as the help, its arguments by `add_arguments(parser)`, and a
+    function of its name, which is called with the parsed arguments. Expected errors end in one line and status 2.
     """
     for stream in (sys.stdout, sys.stderr):  # a lone surrogate in a name or message must not end the command
         if reconfigure := getattr(stream, "reconfigure", None):
@@ -34,7 +35,11 @@ def run_command(name: str, description: str, modules: Sequence[Any], arguments: 
     parser = argparse.ArgumentParser(prog=f"python -m {name}", description=description)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for module in modules:
-        module.add_to(commands)
+        command = module.__name__.rpartition(".")[2]
+        summary, description = module.__doc__.partition("\n")[0].rstrip("."), module.__doc__
+        own = commands.add_parser(command, help=summary, description=description, formatter_class=HelpFormatter)
+        own.set_defaults(command=getattr(module, command))
+        module.add_arguments(own)
     if arguments and not arguments[0].startswith("-") and arguments[0] not in commands.choices:
         parser.error(f"command {arguments[0]!r}: {unknown_name(arguments[0], commands.choices)}")
     parsed, unknown = parser.parse_known_args(arguments)
@@ -43,7 +48,7 @@ def run_command(name: str, description: str, modules: Sequence[Any], arguments: 
         options = [option for option in known._option_string_actions if option.startswith("--")]
         close = difflib.get_close_matches(unknown[0].partition("=")[0], options, n=1)
         known.error(f"unrecognized arguments: {' '.join(unknown)}{f'; did you mean {close[0]}?' if close else ''}")
-    command = name.split(".")[-1]
+    command = name.rpartition(".")[2]
     try:
         return parsed.command(parsed)
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has closed it
@@ -58,13 +63,6 @@ def run_command(name: str, description: str, modules: Sequence[Any], arguments: 
     except KeyboardInterrupt:
         warn(f"{command}: interrupted; finished work is kept, the same command resumes it")
         return 130
-
-
-def add_command(commands: Any, name: str, run: Callable[[argparse.Namespace], int], help: str, description: str) -> Any:
-    """The parser of a new command, which shows defaults in its help."""
-    parser = commands.add_parser(name, help=help, description=description, formatter_class=HelpFormatter)
-    parser.set_defaults(command=run)
-    return parser
 
 
 class HelpFormatter(argparse.HelpFormatter):

@@ -62,12 +62,12 @@ class Suite:
     name: str
     scenarios: tuple[str, ...]
     agents: tuple[str, ...]
-    num_seeds: int
-    num_steps: int
+    num_seeds: int = 5
+    num_steps: int = 50_000
     """User-steps of training."""
-    num_evaluations: int
+    num_evaluations: int = 1
     """Evaluations spread over those steps, besides the one before the first."""
-    num_sessions: int
+    num_sessions: int = 100
     """Evaluation sessions for each seed, the same for every agent."""
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Settings for this budget, by agent; they take precedence over the registry and over tuned settings."""
@@ -159,29 +159,20 @@ _SUITES = (
         scenarios=("Video", "News"),
         agents=(*_BEST_KNOWN, "myopic-oracle", "sequence-model", "pqn", "reinforce", "ppo", "dqn"),
         num_seeds=2,
-        num_steps=50_000,
         num_evaluations=5,
-        num_sessions=100,
     ),
     Suite(
         name="standard",
         about="every agent in every scenario",
         scenarios=(*PRESETS, "MovieLens", "Ratings"),
         agents=tuple(REGISTRY),
-        num_seeds=5,
-        num_steps=50_000,
         num_evaluations=5,
-        num_sessions=100,
     ),
     Suite(
         name="headroom",
         about="the headroom ladder of each scenario",
         scenarios=(*PRESETS, "MovieLens", "Ratings"),
         agents=LADDER,
-        num_seeds=5,
-        num_steps=50_000,
-        num_evaluations=1,
-        num_sessions=100,
     ),
     Suite(
         name="coldstart",
@@ -189,9 +180,6 @@ _SUITES = (
         scenarios=("Video", "News"),
         agents=(*_BEST_KNOWN, *_LEARNERS, *_LARGE_MODELS),
         num_seeds=3,
-        num_steps=50_000,
-        num_evaluations=1,
-        num_sessions=100,
         grid={
             "cold users, known items": {"population": _COLD, "catalog": {"new_item_share": 0.0}},
             "cold users, new items": {"population": _COLD, "catalog": {"new_item_share": 1.0}},
@@ -218,7 +206,6 @@ _SUITES = (
         about="5 million steps for each learner, on a GPU",
         scenarios=PRESETS,
         agents=(*_BEST_KNOWN, *_LEARNERS, "recurrent-ppo", *_LARGE_MODELS),
-        num_seeds=5,
         num_steps=5_000_000,
         num_evaluations=20,
         num_sessions=500,

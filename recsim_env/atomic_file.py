@@ -12,14 +12,14 @@ _HOST = f"{zlib.crc32(platform.node().encode()):08x}"
 def write_atomically(path: Path, content: bytes) -> None:
     """Replace `path` by `content`: temporary file in the same folder, flush, fsync, rename, fsync of the folder.
 
-    Temporary files that killed processes of this machine have left for the same path are deleted.
+    Temporary files that killed processes of this machine have left in the folder are deleted.
 
     Raises:
         OSError: the file cannot be written (no such folder, no permission, disk full); names the path, and leaves no
             temporary file.
     """
     try:
-        _delete_abandoned(path)
+        _delete_abandoned(path.parent)
         _replace(path, content)
     except (OSError, ValueError) as error:  # ValueError: a path with a null character
         reason = getattr(error, "strerror", None) or error
@@ -52,15 +52,13 @@ def _replace(path: Path, content: bytes) -> None:
             os.close(folder)
 
 
-def _delete_abandoned(path: Path) -> None:
-    """Delete the temporary files of `path` whose process on this machine has ended."""
-    start = f".{path.name}.{_HOST}-"
-    for file in path.parent.iterdir() if os.name == "posix" else ():
-        if file.name.startswith(start) and file.name.endswith(".tmp"):
-            process = file.name.removeprefix(start).partition("-")[0]
-            try:
-                os.kill(int(process), 0)
-            except ProcessLookupError:
-                file.unlink(missing_ok=True)
-            except (OSError, ValueError):  # the process runs, or the name is not one of ours
-                continue
+def _delete_abandoned(folder: Path) -> None:
+    """Delete temporary files whose process on this machine has ended."""
+    for file in folder.glob(f".*.{_HOST}-*.tmp") if os.name == "posix" else ():
+        process = file.name.rpartition(f".{_HOST}-")[2].partition("-")[0]
+        try:
+            os.kill(int(process), 0)
+        except ProcessLookupError:
+            file.unlink(missing_ok=True)
+        except (OSError, ValueError):  # the process runs, or the name is not one of ours
+            continue

@@ -101,7 +101,7 @@ def check_goes_on_while_sessions_differ(group: ProcessGroup, is_sharded: bool) -
     for _ in range(2):
         (world,) = training.worlds.at(0, training.network)
         with training.acting():
-            sessions = training._play(training.schedule.stages[0][0], 0.0, world, world.content)
+            sessions = training._play(training.config.stages()[0][0], 0.0, world, world.content)
         lengths = group.sum(torch.eye(group.size)[group.rank] * sessions.rewards.shape[1])
         training.iterate()
     assert lengths[0] != lengths[1], lengths  # or else this shows nothing

@@ -6,7 +6,7 @@ import torch
 
 from agents.large_model.config import ModelConfig
 from agents.large_model.model import LargeModelNetwork
-from agents.large_model.rollout import Behaviour, PolicyRunner, Sessions, make_env, play
+from agents.large_model.rollout import PolicyRunner, Sessions, make_env, play
 from agents.networks.item_content import ItemContent
 from agents.networks.schema import Schema
 
@@ -71,4 +71,4 @@ def content_for(env: Any, network: LargeModelNetwork) -> ItemContent:
 
 def played(network: LargeModelNetwork, env: Any, content: ItemContent, seed: int = 3, **behaviour: Any) -> Sessions:
     generator = torch.Generator().manual_seed(seed)
-    return play(network, env, content, seed=seed, generator=generator, behaviour=Behaviour(**behaviour))
+    return play(network, env, content, seed=seed, generator=generator, **behaviour)

@@ -10,7 +10,8 @@ features of the user, G = F + 6 features of a candidate, d features of the regre
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
@@ -42,13 +43,8 @@ class LinearPrior:
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, np.ndarray]) -> "LinearPrior":
         """The inverse of `tensors`; other names are ignored."""
-        return cls(
-            mean=tensors["mean"],
-            covariance=tensors["covariance"],
-            noise_variance=float(tensors["noise_variance"]),
-            slopes=tensors.get("slopes"),
-            unrated=float(tensors["unrated"]),
-        )
+        values: dict[str, Any] = {each.name: tensors.get(each.name) for each in fields(cls)}
+        return cls(**values)
 
     def tensors(self) -> dict[str, np.ndarray]:
         """For a file."""

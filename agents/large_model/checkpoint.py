@@ -60,14 +60,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
         refused.replace(refused.with_name(f"refused-{refused.name}"))
     for old in paths[:number][:-_NUM_KEPT]:
         old.unlink()
-    remove_temporary(folder)
     return path
-
-
-def remove_temporary(folder: Path) -> None:
-    """Remove temporary files that killed processes have left in `folder`."""
-    for path in folder.glob(".*.tmp"):
-        path.unlink(missing_ok=True)
 
 
 def checkpoints_in(folder: Path) -> list[Path]:

@@ -175,27 +175,6 @@ def stage_named(name: str, overrides: Mapping[str, Any] | None = None) -> Stage:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Schedule:
-    """Stages in order, each with its number of user-steps."""
-
-    stages: tuple[tuple[Stage, int], ...]
-
-    @property
-    def num_steps(self) -> int:
-        """User-steps of all stages."""
-        return sum(steps for _, steps in self.stages)
-
-    def at(self, num_steps: int) -> tuple[Stage, float]:
-        """The stage after `num_steps` steps, and the share of it that is over."""
-        start = 0
-        for stage, steps in self.stages:
-            if num_steps < start + steps:
-                return stage, (num_steps - start) / steps
-            start += steps
-        return self.stages[-1][0], 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
 class TrainingConfig(Checked):
     """A training, reproducible from these values alone."""
 
@@ -267,7 +246,7 @@ class TrainingConfig(Checked):
                 f"TrainingConfig.model_overrides: width={self.model_overrides['width']} must not be given with "
                 "language_model, which has its own width"
             )
-        self.schedule(), self.model()
+        self.stages(), self.model()
 
     def model(self) -> ModelConfig:
         """The preset with its overrides."""
@@ -280,19 +259,23 @@ class TrainingConfig(Checked):
         adapters = {name: getattr(self, name) for name in ("lora_rank", "lora_alpha", "lora_targets")}
         return LanguageConfig(name=self.language_model, **adapters)
 
-    def schedule(self) -> Schedule:
-        """The stages that have steps."""
+    def stages(self) -> list[tuple[Stage, int]]:
+        """The stages in order, each with its number of user-steps; without those that have none."""
         supervised, distillation = (
             round(self.num_steps * share) for share in (self.supervised_share, self.distillation_share)
         )
         steps = (supervised, distillation, self.num_steps - supervised - distillation)
-        return Schedule(
-            stages=tuple(
-                (stage_named(name, self.stage_overrides.get(name)), number)
-                for name, number in zip(STAGES, steps, strict=True)
-                if number > 0
-            )
-        )
+        stages = (stage_named(name, self.stage_overrides.get(name)) for name in STAGES)
+        return [(stage, number) for stage, number in zip(stages, steps, strict=True) if number > 0]
+
+    def stage_at(self, num_steps: int) -> tuple[Stage, float]:
+        """The stage after `num_steps` steps, and the share of it that is over."""
+        start, stages = 0, self.stages()
+        for stage, steps in stages:
+            if num_steps < start + steps:
+                return stage, (num_steps - start) / steps
+            start += steps
+        return stages[-1][0], 1.0
 
 
 @dataclass(frozen=True, kw_only=True)

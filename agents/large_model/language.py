@@ -77,14 +77,7 @@ class _LayerCache(DynamicLayer):
 
 
 class SessionCache(Cache):
-    """Keys and values of a language model for N sessions, as `transformer.KeyValueCache`.
-
-    Args:
-        num_sessions: N.
-        max_tokens: L.
-        device: where it is kept.
-        dtype: of keys and values.
-    """
+    """Keys and values of a language model for N sessions of at most L tokens, as `transformer.KeyValueCache`."""
 
     def __init__(self, num_sessions: int, max_tokens: int, device: torch.device, dtype: torch.dtype) -> None:
         super().__init__(layer_class_to_replicate=lambda: _LayerCache(self))
@@ -107,8 +100,7 @@ class SessionCache(Cache):
 class LanguageBackbone(nn.Module):
     """Tokens to states by a language model, with the methods of `transformer.Transformer`; and texts to vectors.
 
-    Args:
-        config: which language model; if it has a fingerprint, the loaded weights must match it.
+    If the config has a fingerprint, the loaded weights must match it.
     """
 
     def __init__(self, config: LanguageConfig) -> None:

@@ -3,8 +3,6 @@
 Shape legend: B sessions, T steps, K steps of some sessions, S slots, M candidates.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, pad
@@ -17,24 +15,10 @@ from agents.networks.lambda_returns import lambda_returns
 from agents.networks.plackett_luce import entropy, slate_log_probabilities
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Targets:
-    """Targets of K steps."""
-
-    advantages: torch.Tensor
-    """[K]: normalised."""
-    returns: torch.Tensor
-    """[K]: lambda-returns."""
-    anchor_logits: torch.Tensor | None = None
-    """[K, M]: of the reference policy."""
-
-
 class SessionLoss(nn.Module):
     """The loss of some sessions of one catalogue, as a module with one forward pass, for wrappers such as DDP.
 
-    Args:
-        network: is trained.
-        clip_range: PPO's limit on the ratio of a slot's new and old probability.
+    `clip_range` is PPO's limit on the ratio of a slot's new and old probability.
     """
 
     def __init__(self, network: LargeModelNetwork, clip_range: float = 0.2) -> None:
@@ -42,27 +26,38 @@ class SessionLoss(nn.Module):
         self.network, self.clip_range = network, clip_range
 
     def forward(
-        self, sessions: Sessions, content: ItemContent, targets: Targets, weights: LossWeights
+        self,
+        sessions: Sessions,
+        content: ItemContent,
+        weights: LossWeights,
+        *,
+        advantages: torch.Tensor,
+        returns: torch.Tensor,
+        anchor_logits: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """The weighted sum, and its terms and other metrics, each a mean over steps."""
+        """The weighted sum, and its terms and other metrics, each a mean over the K steps.
+
+        `advantages` [K] are normalised; `returns` [K] are lambda-returns; `anchor_logits` [K, M] are those of the
+        reference policy.
+        """
         scores, steps = self.network(sessions, content), sessions.steps
         mask = steps.candidates >= 0
         clicks, rewards = (x.gather(1, steps.slates) for x in (scores.clicks, scores.rewards))  # [K, S]
         relative_entropy = entropy(scores.logits) / mask.sum(1).clamp(min=2).log()
         terms = {
             "feedback": feedback_loss(clicks, rewards, steps),
-            "value": self.network.value_head.loss(scores.values, targets.returns),
+            "value": self.network.value_head.loss(scores.values, returns),
             "entropy": -relative_entropy,
         }
         if weights.teacher > 0.0 and steps.teacher is not None:
             terms["teacher"] = teacher_loss(scores.logits * scores.temperature, steps.teacher, mask)
-        if weights.anchor > 0.0 and targets.anchor_logits is not None:
-            terms["anchor"] = divergence(targets.anchor_logits, scores.logits)
+        if weights.anchor > 0.0 and anchor_logits is not None:
+            terms["anchor"] = divergence(anchor_logits, scores.logits)
         if weights.policy > 0.0:
             log_ratios = slate_log_probabilities(scores.logits, steps.slates) - steps.log_probabilities  # [K, S]
-            ratios, advantages = log_ratios.exp(), targets.advantages[:, None]
+            ratios, gains = log_ratios.exp(), advantages[:, None]
             clipped = ratios.clamp(1.0 - self.clip_range, 1.0 + self.clip_range)
-            terms["policy"] = -slot_mean(torch.minimum(ratios * advantages, clipped * advantages), steps)
+            terms["policy"] = -slot_mean(torch.minimum(ratios * gains, clipped * gains), steps)
             terms["approx_kl"] = slot_mean(ratios - 1.0 - log_ratios, steps)
             terms["clip_fraction"] = slot_mean(((ratios - 1.0).abs() > self.clip_range).float(), steps)
         means = {name: term.mean() for name, term in terms.items()} | {"temperature": scores.temperature}

@@ -67,13 +67,7 @@ class ReturnDistribution(nn.Module):
     """States [..., E] to logits [..., b] of a histogram of returns, trained by cross-entropy with a smoothed target.
 
     HL-Gauss: Farebrother et al., "Stop regressing: training value functions via classification for scalable deep RL",
-    ICML 2024.
-
-    Args:
-        width: E.
-        low: lowest return.
-        high: highest return.
-        num_bins: b, including two at each end as a margin.
+    ICML 2024. The b bins reach from the lowest to the highest return, with two more at each end as a margin.
     """
 
     def __init__(self, width: int, low: float, high: float, num_bins: int) -> None:
@@ -129,10 +123,7 @@ class CandidateLayer(nn.Module):
 class LargeModelNetwork(nn.Module):
     """Sessions and candidates to a policy, a value and predicted feedback.
 
-    Args:
-        config: its sizes.
-        schema: its inputs.
-        language_backbone: a language model as the backbone; None for a `Transformer`.
+    The backbone is a `Transformer`, or the language model that is given.
     """
 
     def __init__(

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from agents.large_model.config import LossWeights
-from agents.large_model.losses import SessionLoss, Targets, divergence, session_returns
+from agents.large_model.losses import SessionLoss, divergence, session_returns
 from agents.large_model.model import LargeModelNetwork
 from agents.large_model.rollout import Sessions, play
 from agents.networks.item_content import ItemContent
@@ -70,13 +70,9 @@ class Round:
 
 
 class OnlineLearner:
-    """Learns from rounds of live sessions in one catalogue.
+    """Learns from rounds of live sessions in one catalogue, whose `content` is given.
 
-    Args:
-        network: the deployed one; its weights change.
-        content: of the catalogue.
-        config: of the learning.
-        seed: of the order of sessions.
+    `network` is the deployed one; its weights change. `seed` draws the order of sessions.
     """
 
     def __init__(
@@ -145,8 +141,8 @@ class OnlineLearner:
     def _step(self, part: Sessions, weights: LossWeights, advantages: torch.Tensor, returns: torch.Tensor) -> None:
         with torch.no_grad():
             anchor = self.deployed(part, self.content).logits
-        targets = Targets(advantages=advantages, returns=returns, anchor_logits=anchor)
-        total, _ = self._loss(part, self.content, targets, weights)
+        targets = {"advantages": advantages, "returns": returns, "anchor_logits": anchor}
+        total, _ = self._loss(part, self.content, weights, **targets)
         self._optimizer.zero_grad(set_to_none=True)
         total.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
@@ -164,13 +160,8 @@ def learn_online(
 ) -> None:
     """Act in a vector env with compact observations and learn from its feedback, for `num_steps` user-steps.
 
-    Args:
-        network: the deployed one; its weights change.
-        env: a round is one session in each lane.
-        num_steps: the last round is played to its end.
-        seed: of sessions and slates.
-        config: of the learning.
-        callback: is called with the result of each round.
+    The weights of the network, the deployed one, change. A round is one session in each lane, and the last one is
+    played to its end. `callback` is called with the result of each round.
     """
     content = network.content_of(env)
     learner, num_taken, number = OnlineLearner(network, content, config, seed), 0, 0

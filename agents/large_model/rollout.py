@@ -96,13 +96,7 @@ class Observation:
 
 
 class ObservationReader:
-    """Turns compact observations of an env into `Observation`s.
-
-    Args:
-        simulator: of the env.
-        schema: of the network.
-        device: of the network.
-    """
+    """Turns compact observations of the simulator's env into `Observation`s for a network with that schema."""
 
     def __init__(self, simulator: Any, schema: Schema, device: torch.device) -> None:
         names = user_names(simulator)
@@ -131,15 +125,7 @@ class ObservationReader:
 
 
 class SessionState:
-    """What a network has read of N sessions.
-
-    Args:
-        network: reads the sessions.
-        config: the env's, with the slate size and the length of sessions.
-        content: of the catalogue.
-        num_sessions: N.
-        history_length: H.
-    """
+    """What a network has read of N sessions with the sizes of `config`, in the catalogue of `content`."""
 
     def __init__(
         self,
@@ -258,12 +244,8 @@ class SessionState:
 class PolicyRunner:
     """Scores the candidates of N sessions step by step; a session may end, and the next one start, at any step.
 
-    Args:
-        network: scores candidates.
-        simulator: of an env with compact observations.
-        content: `network.content_of` that env.
-        num_sessions: N.
-        reads_history: False scores by the profile and candidates alone.
+    `content` is `network.content_of` the simulator's env. Without `reads_history` the profile and the candidates alone
+    are read.
     """
 
     def __init__(
@@ -401,31 +383,30 @@ class Sessions(StepFields):
         return Sessions(**{each.name: cut(each.name) for each in fields(self)})
 
 
-@dataclass(frozen=True, kw_only=True)
-class Behaviour:
-    """How slates are selected."""
+def select_slates(
+    scores: Scores,
+    candidates: torch.Tensor,
+    num_slots: int,
+    generator: torch.Generator,
+    selection: str = "sample",
+    exploration: float = 0.0,
+) -> torch.Tensor:
+    """[n, S]: slates of candidates [n, M].
 
-    selection: str = "sample"
-    """As `config.Stage.selection`."""
-    exploration: float = 0.0
-    """Share of the slates that are drawn uniformly at random instead."""
-
-    def slates(
-        self, scores: Scores, candidates: torch.Tensor, num_slots: int, generator: torch.Generator
-    ) -> torch.Tensor:
-        """[n, S]: slates of candidates [n, M]."""
-        logits = scores.logits
-        if self.selection == "supervised":
-            slates = best_slates(scores.expected_rewards.masked_fill(candidates < 0, -torch.inf), num_slots)
-        elif self.selection == "greedy":
-            slates = best_slates(logits, num_slots)
-        else:
-            slates = draw_slates(logits, num_slots, generator)
-        if self.exploration > 0.0:
-            at_random = draw_slates(torch.zeros_like(logits).masked_fill(candidates < 0, -1e9), num_slots, generator)
-            is_random = torch.rand(len(logits), 1, generator=generator, device=logits.device) < self.exploration
-            slates = torch.where(is_random, at_random, slates)
-        return slates
+    `selection` is as `config.Stage.selection`; a share `exploration` of the slates is uniformly random instead.
+    """
+    logits = scores.logits
+    if selection == "supervised":
+        slates = best_slates(scores.expected_rewards.masked_fill(candidates < 0, -torch.inf), num_slots)
+    elif selection == "greedy":
+        slates = best_slates(logits, num_slots)
+    else:
+        slates = draw_slates(logits, num_slots, generator)
+    if exploration > 0.0:
+        at_random = draw_slates(torch.zeros_like(logits).masked_fill(candidates < 0, -1e9), num_slots, generator)
+        is_random = torch.rand(len(logits), 1, generator=generator, device=logits.device) < exploration
+        slates = torch.where(is_random, at_random, slates)
+    return slates
 
 
 @torch.no_grad()
@@ -436,13 +417,14 @@ def play(
     *,
     seed: int,
     generator: torch.Generator,
-    behaviour: Behaviour = Behaviour(),
+    selection: str = "sample",
+    exploration: float = 0.0,
     teacher: Teacher | None = None,
     timer: Timer | None = None,
 ) -> Sessions:
     """One session in each of the N lanes of a vector env with compact observations, the first one seeded `seed`.
 
-    `timer` measures the time spent in the env.
+    `selection` and `exploration` are as for `select_slates`; `timer` measures the time spent in the env.
     """
     timer = timer or Timer()
     config, device = env.simulator.config, content.features.device
@@ -458,7 +440,7 @@ def play(
     while is_running.any():
         dynamics = state.dynamics(observation)
         scores = state.scores(observation, dynamics)
-        slates = behaviour.slates(scores, observation.candidates, num_slots, generator)
+        slates = select_slates(scores, observation.candidates, num_slots, generator, selection, exploration)
         step = {
             "users": observation.users,
             "num_rows": state.num_rows.clone(),

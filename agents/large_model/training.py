@@ -29,9 +29,9 @@ from torch.distributed.tensor import DTensor
 from agents.large_model.checkpoint import Checkpoint, check_inputs, check_weights, make_network
 from agents.large_model.config import REFERENCE_WIDTH, Stage, TrainingConfig
 from agents.large_model.distributed import ProcessGroup, Timer, distributed, forward_flops, gathered, peak_flops
-from agents.large_model.losses import SessionLoss, Targets, session_returns
+from agents.large_model.losses import SessionLoss, session_returns
 from agents.large_model.model import LargeModelNetwork
-from agents.large_model.rollout import Behaviour, Sessions, Teacher, check_history, make_env, play
+from agents.large_model.rollout import Sessions, Teacher, check_history, make_env, play
 from agents.networks.item_content import ItemContent
 from agents.networks.plackett_luce import slate_log_probabilities
 from agents.networks.schema import Schema
@@ -57,11 +57,8 @@ class TrainingWorld:
 class TrainingWorlds:
     """All scenarios with their first catalogue, then all with their second, and so on; made when first needed.
 
-    Args:
-        envs: one of each scenario, with its first catalogue; that of the next has the next `catalog_seed`.
-        num_catalogs: of each scenario.
-        num_envs: sessions in parallel in each world.
-        log: is called with one line before work that takes long.
+    `envs` are one of each scenario, with its first catalogue; that of the next has the next `catalog_seed`. `log` is
+    called with one line before work that takes long.
     """
 
     def __init__(
@@ -104,16 +101,11 @@ class TrainingWorlds:
 
 
 class Training:
-    """One process's part of a training.
+    """One process's part of a training, in one env for each scenario; by default in those that the config names.
 
-    Args:
-        config: of the training.
-        group: the processes of the training.
-        envs: one for each scenario; by default those that the config names.
-        network: whose training continues; by default a new one.
-        is_sharded: see `distributed.distributed`.
-        is_compiled: whether the backbone is compiled (torch.compile), which pays on a GPU.
-        log: is called with one line before work that takes long.
+    The training of `network` is continued, by default of a new one. `is_sharded` is as for `distributed`; `is_compiled`
+    compiles the backbone (torch.compile), which pays on a GPU; `log` is called with one line before work that takes
+    long.
     """
 
     def __init__(
@@ -127,7 +119,7 @@ class Training:
         is_compiled: bool = False,
         log: Callable[[str], None] = lambda words: None,
     ) -> None:
-        self.config, self.group, self.schedule = config, group, config.schedule()
+        self.config, self.group = config, group
         number, device = len(config.env_ids if envs is None else envs), group.device
         self.num_envs = max(group.share(config.num_envs, "num_envs") // number, 1)
         self.batch_sessions = max(group.share(config.batch_sessions, "batch_sessions") // number, 1)
@@ -153,7 +145,7 @@ class Training:
     @property
     def is_over(self) -> bool:
         """Whether all stages are finished."""
-        return self.num_steps >= self.schedule.num_steps
+        return self.num_steps >= self.config.num_steps
 
     def iterate(self) -> dict[str, Any]:
         """Play sessions and learn from them; returns metrics, `num_steps` (user-steps so far) among them.
@@ -161,7 +153,7 @@ class Training:
         Each gradient step uses sessions of all scenarios, as a step for one would be at the expense of the others.
         """
         started = time.perf_counter()
-        stage, progress = self.schedule.at(self.num_steps)
+        stage, progress = self.config.stage_at(self.num_steps)
         worlds = self.worlds.at(self.iteration, self.network)
         generator = np.random.default_rng([self.config.seed, self.iteration])
         shows_domain = generator.random() >= self.config.unknown_domain_share
@@ -232,7 +224,8 @@ class Training:
             content,
             seed=(self.config.seed * 2**20 + number) * self.num_envs,
             generator=torch.Generator(self.group.device).manual_seed(self.config.seed * 2**32 + number),
-            behaviour=Behaviour(selection=stage.selection, exploration=stage.exploration(progress)),
+            selection=stage.selection,
+            exploration=stage.exploration(progress),
             teacher=self.worlds.teacher(world) if stage.has_teacher else None,
             timer=self.timer,
         )
@@ -255,9 +248,9 @@ class Training:
                     indices, batches, contents, targets, strict=True
                 ):
                     part, is_step = sessions.select(index), sessions.is_step[index]
-                    own = Targets(advantages=advantages[index][is_step], returns=returns[index][is_step])
+                    own = {"advantages": advantages[index][is_step], "returns": returns[index][is_step]}
                     with self.autocast():
-                        total, terms = self.loss(part, content, own, stage.weights)
+                        total, terms = self.loss(part, content, stage.weights, **own)
                     share = self._share_of_steps(part) / len(batches)
                     (total * share).backward()
                     for name, value in terms.items():
@@ -321,8 +314,8 @@ class Training:
     def _set_learning_rate(self, stage: Stage) -> None:
         config = self.config
         warm_up = min((self.num_updates + 1) / max(config.warm_up_updates, 1), 1.0)
-        last_steps = self.schedule.stages[-1][1]
-        progress = min(max((self.num_steps - self.schedule.num_steps + last_steps) / last_steps, 0.0), 1.0)
+        last_steps = config.stages()[-1][1]
+        progress = min(max((self.num_steps - config.num_steps + last_steps) / last_steps, 0.0), 1.0)
         decay = 1.0 - (1.0 - config.last_learning_rate) * progress
         scale = min(1.0, REFERENCE_WIDTH / self.network.config.width)
         for parameters in self.optimizer.param_groups:

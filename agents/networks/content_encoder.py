@@ -29,14 +29,8 @@ def _patch_encoder(channels: int, item_width: int) -> nn.Sequential:
 class ContentEncoder(nn.Module):
     """Items to [i, V]: the sum of the encodings of all modalities, with a learned vector for each missing one.
 
-    A modality that is not in the schema has no weights.
-
-    Args:
-        schema: of the model.
-        item_width: V.
-        num_word_buckets: word embeddings, shared by hashing.
-        word_width: of a word's embedding.
-        description_width: E; 0 without descriptions.
+    A modality that is not in the schema has no weights. Word embeddings are shared by hashing. `description_width` is
+    E, 0 without descriptions.
     """
 
     def __init__(

@@ -4,7 +4,7 @@ Shape legend: N sessions side by side, M candidates.
 """
 
 from abc import abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -83,7 +83,7 @@ class TorchLearner(Learner):
 
     def learned(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         weights = {name: weight.cpu().numpy() for name, weight in self.network.state_dict().items()}
-        return weights, self.network.sizes.as_settings()
+        return weights, asdict(self.network.sizes)
 
     def restore(self, tensors: dict[str, np.ndarray], learned: dict[str, Any]) -> None:
         self._network = self.make_network(self.sizes_class(**learned)).to(self.device)

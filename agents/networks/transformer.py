@@ -21,10 +21,7 @@ LayerCache = tuple[torch.Tensor, torch.Tensor]
 class KeyValueCache:
     """Keys and values of all layers for N sessions, and the number of tokens of each session.
 
-    Args:
-        shape: layers, N, the most tokens of a session, B, D.
-        device: where it is kept.
-        dtype: of keys and values.
+    `shape`: layers, N, the most tokens of a session, B, D.
     """
 
     def __init__(
@@ -40,12 +37,9 @@ class KeyValueCache:
 
 
 class CachePositions:
-    """The positions of new tokens in a cache, and what they attend to.
+    """The positions of k = `num_new` tokens in a cache with `lengths` [N], and what they attend to.
 
-    Args:
-        lengths: [N] tokens of each session in the cache.
-        num_new: k.
-        index: [n] sessions with new tokens, None for all of them.
+    `index` [n] are the sessions with new tokens, None for all of them.
     """
 
     def __init__(self, lengths: torch.Tensor, num_new: int, index: torch.Tensor | None) -> None:
@@ -127,13 +121,8 @@ class Block(nn.Module):
 class Transformer(nn.Module):
     """Tokens to states: state i depends on the tokens up to i only.
 
-    Args:
-        width: E, a multiple of twice `num_heads`.
-        num_layers: blocks.
-        num_heads: A.
-        num_key_heads: B.
-        hidden_width: of the feed-forward network in each block.
-        max_tokens: of a session.
+    `width` E is a multiple of twice `num_heads` A; `hidden_width` is that of the feed-forward network in each block,
+    `max_tokens` that of a session.
     """
 
     def __init__(

@@ -53,11 +53,8 @@ def policy_loss(
 ) -> torch.Tensor:
     """Its gradient is minus the corrected policy gradient: mean over steps of sum over slots of weight A grad log pi.
 
-    Args:
-        log_probs: [B, S] of the items shown, under the policy being trained; gradients flow through them.
-        logged_log_probs: [B, S], under the behaviour policy.
-        advantages: [B].
-        cap: of the importance ratio.
+    `log_probs` [B, S] of the items shown are under the policy being trained, and gradients flow through them;
+    `logged_log_probs` [B, S] are under the behaviour policy. `advantages` are [B].
     """
     weights = gradient_weights(log_probs.detach(), logged_log_probs, log_probs.shape[1], cap)
     return -(weights * advantages.unsqueeze(1) * log_probs).sum(1).mean()

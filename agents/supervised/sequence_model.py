@@ -1,7 +1,8 @@
 """A sequence model: learns from logged sessions how items will be rated, by supervision alone.
 
-Its encoder is that of Kang and McAuley, "Self-attentive sequential recommendation", ICDM 2018 (`history_encoder`);
-candidates attend to its states as in `candidate_scorer`. It maximises the next rating: the distance to reinforcement
+Its encoder is that of Kang and McAuley, "Self-attentive sequential recommendation" (SASRec), ICDM 2018, with content
+and feedback in place of item ids, so that new items are understood at once; candidates attend to its states as in
+`candidate_scorer`. It maximises the next rating: the distance to reinforcement
 learning with such a network is the value of planning.
 
 Shape legend: N sessions side by side, W windows, B batch, Q target items, M candidates, S slots, H rows of the
@@ -19,8 +20,8 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from agents.agent import Observations
-from agents.networks.history_encoder import HistoryEncoder
 from agents.networks.torch_learner import Tensors, TorchLearner
+from agents.networks.transformer import Transformer
 from agents.rollouts.feedback import Policy
 from agents.rollouts.logged_sessions import log_sessions, windows_of
 from recsim_env.config import count, number
@@ -58,13 +59,14 @@ class RatingPredictor(nn.Module):
         super().__init__()
         self.sizes = sizes
         width, narrow = sizes.width, sizes.width // 4
-        self.encoder = HistoryEncoder(
-            profile=sizes.profile,
-            row=sizes.row,
+        self.profile, self.row = nn.Linear(sizes.profile, width), nn.Linear(sizes.row, width)
+        self.transformer = Transformer(
             width=width,
             num_layers=sizes.num_layers,
             num_heads=sizes.num_heads,
-            max_rows=sizes.history_length,
+            num_key_heads=sizes.num_heads,
+            hidden_width=8 * width // 3,  # as many weights as 4 x width without a gate
+            max_tokens=1 + sizes.history_length,
         )
         self.query = nn.Linear(sizes.candidate, narrow)
         self.key = nn.Linear(width, narrow)
@@ -79,7 +81,8 @@ class RatingPredictor(nn.Module):
 
     def states(self, users: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """[B, H + 1, E]: before the first of `rows` [B, H, T] (oldest first) and after each; `users` is [B, P]."""
-        return self.encoder(users[:, : self.sizes.profile], rows)
+        profile = self.profile(users[:, : self.sizes.profile])
+        return self.transformer(torch.cat([profile.unsqueeze(1), self.row(rows)], 1))
 
     def outcomes(
         self, states: torch.Tensor, num_seen: torch.Tensor, users: torch.Tensor, items: torch.Tensor

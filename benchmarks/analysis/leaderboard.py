@@ -141,22 +141,16 @@ class Leaderboard:
 
     def lead(self, x: str, y: str) -> Estimate | None:
         """Interquartile mean of `x` minus that of `y`, over the scenarios and seeds that both have."""
-
-        def difference(of_x: Scores, of_y: Scores) -> np.ndarray:
-            return interquartile_mean(of_x) - interquartile_mean(of_y)
-
-        return _compared(self.agent_runs[x].scores, self.agent_runs[y].scores, difference)
+        first, second = self.agent_runs[x].scores, self.agent_runs[y].scores
+        return _compared(first, second, lambda x, y: interquartile_mean(x) - interquartile_mean(y))
 
     def lead_in(self, scenario: str, x: str, y: str) -> Estimate | None:
         """Mean return of `x` minus that of `y` in one scenario, over the seeds and sessions that both have."""
-
-        def difference(of_x: Scores, of_y: Scores) -> np.ndarray:
-            return of_x[scenario].mean(-1) - of_y[scenario].mean(-1)
-
         first, second = (self.agent_runs.get(agent, AgentRuns()).returns for agent in (x, y))
         if scenario not in first or scenario not in second:
             return None
-        return _compared({scenario: first[scenario]}, {scenario: second[scenario]}, difference)
+        in_scenario = {scenario: first[scenario]}, {scenario: second[scenario]}
+        return _compared(*in_scenario, lambda x, y: x[scenario].mean(-1) - y[scenario].mean(-1))
 
     def profile(self, agent: str, thresholds: np.ndarray) -> np.ndarray:
         """[H] share of runs above each threshold, mean over scenarios."""

@@ -74,17 +74,6 @@ def _exposures(evaluation: Evaluation, facts: CatalogFacts) -> _Exposures:
     return _Exposures(items=items, sessions=sessions, times=times, ages=ages, rewards=rewards)
 
 
-def regrets(returns: np.ndarray, oracle_returns: np.ndarray) -> np.ndarray:
-    """[N] float64: oracle's return minus the agent's in each session; `ValueError` if they are not paired.
-
-    The regret of a policy against a better one (Lattimore and Szepesvari, *Bandit Algorithms*, 2020, ch. 4), estimated
-    on sampled sessions.
-    """
-    if returns.shape != oracle_returns.shape:
-        raise ValueError(f"oracle_returns: of {len(oracle_returns)} sessions, must be of the agent's {len(returns)}")
-    return oracle_returns - returns
-
-
 def is_available(evaluation: Evaluation, facts: CatalogFacts) -> np.ndarray:
     """[I] bool: whether an item was available at any step of any session (one that ended after its release and began
     before its retirement).
@@ -240,15 +229,14 @@ def _means(sums: np.ndarray, counts: np.ndarray) -> list[float | None]:
     return [float(total / count) if count else None for total, count in zip(sums, counts, strict=True)]
 
 
-def summary(evaluation: Evaluation, facts: CatalogFacts, oracle_returns: np.ndarray | None = None) -> dict[str, Any]:
+def summary(evaluation: Evaluation, facts: CatalogFacts) -> dict[str, Any]:
     """All metrics as JSON values: numbers, None where undefined, and the curves as dicts of lists.
 
-    `regret` is the mean of `regrets`, None without `oracle_returns` [N]; `session_length` is in steps, `churn` the
-    share of the users who left. `by_step_cold` is `by_step` over cold-start users.
+    `session_length` is in steps, `churn` the share of the users who left. `by_step_cold` is `by_step` over cold-start
+    users.
     """
     share_discovered, steps_to_discovery = discovery(evaluation, facts)
     return {
-        "regret": None if oracle_returns is None else float(regrets(evaluation.returns, oracle_returns).mean()),
         "session_length": float(evaluation.lengths.mean()),
         "churn": float(evaluation.has_left.mean()),
         "catalog_coverage": catalog_coverage(evaluation, facts),

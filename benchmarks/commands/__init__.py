@@ -1,1 +1,1 @@
-"""The benchmark's commands, one a file; each has `add_to(commands)`, which describes it to argparse."""
+"""The benchmark's commands, one a file; each a module as `agents.terminal.run_command` describes it."""

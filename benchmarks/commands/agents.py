@@ -1,28 +1,25 @@
-"""`agents`: list the agents and the suites."""
+"""List the agents with their settings, and the suites."""
 
 import argparse
 from typing import Any
 
-from agents.terminal import add_command, console
+from agents.terminal import console
 
 
-def add_to(commands: Any) -> None:
-    add_command(
-        commands, "agents", agents, "list the agents and the suites", "List the agents with their settings, and suites."
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command takes none."""
 
 
 def agents(parsed: argparse.Namespace) -> int:
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from agents.registry import FAMILIES, REGISTRY
     from benchmarks.suites import SUITES, tuned_settings, with_settings
 
     screen = console()
     first_of: dict[str, str] = {}
-    table = Table(title="Agents")
-    for heading in ("name", "family", "description", "settings"):
-        table.add_column(heading, overflow="fold")
+    headings = (Column(each, overflow="fold") for each in ("name", "family", "description", "settings"))
+    table = Table(*headings, title="Agents")
     for name in REGISTRY:
         entry = with_settings(REGISTRY[name], tuned_settings(name))
         lanes = {"num_envs": entry.num_envs} if entry.num_envs else {}
@@ -35,9 +32,8 @@ def agents(parsed: argparse.Namespace) -> int:
     for family, description in FAMILIES.items():
         table.add_row(family, description)
     screen.print(table)
-    table = Table(title="Suites")
-    for heading in ("name", "purpose", "scenarios", "agents", "seeds", "steps"):
-        table.add_column(heading, overflow="fold")
+    names = ("name", "purpose", "scenarios", "agents", "seeds", "steps")
+    table = Table(*(Column(each, overflow="fold") for each in names), title="Suites")
     for name, suite in SUITES.items():
         tasks, sizes = ", ".join(suite.tasks()), (str(suite.num_seeds), f"{suite.num_steps:,}")
         table.add_row(name, suite.about, tasks, str(len(suite.agents)), *sizes)

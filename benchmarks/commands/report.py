@@ -1,20 +1,16 @@
-"""`report`: the page, the tables and the figures of a folder of results."""
+"""Write the report of a folder of results.
+
+Writes report.html (one page that needs no network), report.md and the figures from DIR/results.jsonl.
+"""
 
 import argparse
 from pathlib import Path
 from typing import Any
 
-from agents.terminal import add_command, console, path
+from agents.terminal import console, path
 
 
-def add_to(commands: Any) -> None:
-    parser = add_command(
-        commands,
-        "report",
-        report,
-        "write the report of a folder of results",
-        "Write report.html (one page that needs no network), report.md and the figures from DIR/results.jsonl.",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("directory", type=path, metavar="DIR", help="folder that holds results.jsonl")
     parser.add_argument("--tensorboard", type=path, metavar="DIR", help="also write TensorBoard event files there")
 

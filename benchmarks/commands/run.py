@@ -1,31 +1,25 @@
-"""`run`: train and evaluate the agents of a suite."""
+"""Train and evaluate the agents of a suite.
+
+Agents are evaluated on held-out users and held-out catalogues, each run (agent x scenario x seed) in a worker process.
+Finished runs are added to OUT/results.jsonl: the same command resumes an interrupted comparison, and repeats only runs
+whose version, world, settings or sizes have changed. Equal runs that are finished in benchmarks/results are reused, so
+that adding an agent takes no longer than its own runs. At the end the report is written (report.html, report.md and
+figures); the exit status is 1 if runs have failed. MovieLens needs its ratings log (RECSIM_DATA or --world); without it
+the scenario Ratings takes its place.
+"""
 
 import argparse
 import os
 import sys
 from pathlib import Path
-from typing import Any
 from zipfile import is_zipfile
 
-from agents.terminal import add_command, console, path, positive, warn
+from agents.terminal import console, path, positive, warn
 
 COMMITTED = Path(__file__).parents[1] / "results"
 
 
-def add_to(commands: Any) -> None:
-    parser = add_command(
-        commands,
-        "run",
-        run,
-        "train and evaluate the agents of a suite",
-        "Train and evaluate the agents of a suite on held-out users and held-out catalogues, each run (agent x "
-        "scenario x seed) in a worker process. Finished runs are added to OUT/results.jsonl: the same command resumes "
-        "an interrupted comparison, and repeats only runs whose version, world, settings or sizes have changed. "
-        "Equal runs that are finished in benchmarks/results are reused, so that adding an agent takes no longer than "
-        "its own runs. At the end the report is written (report.html, report.md and figures); the exit status is 1 "
-        "if runs have failed. MovieLens needs its ratings log (RECSIM_DATA or --world); without it the scenario "
-        "Ratings takes its place.",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--suite", default="quick", help="`python -m benchmarks agents` lists the suites")
     parser.add_argument("--out", type=path, required=True, metavar="DIR", help="folder for the results")
     parser.add_argument("--scenario", action="append", default=[], help="only this scenario; repeat for several")

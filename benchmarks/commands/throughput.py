@@ -1,65 +1,52 @@
-"""`throughput`: measure user-steps per second."""
+"""Measure user-steps per second.
+
+Measures the single env, the vector env and the SB3 env, beside CartPole in the same run, and the share of PPO's time
+that is spent in the env.
+"""
 
 import argparse
-from typing import Any
 
 from agents.terminal import console, number_in, positive
 
 
-def add_to(commands: Any) -> None:
-    parser = commands.add_parser(
-        "throughput",
-        help="measure user-steps per second",
-        description="Measure user-steps per second of the single env, the vector env and the SB3 env, beside CartPole "
-        "in the same run, and the share of PPO's time that is spent in the env.",
-    )
-    parser.add_argument("--env", default="recsim_env/Video-v0", help="env id (default: %(default)s)")
-    parser.add_argument("--rounds", type=positive, default=5, help="rounds (default: %(default)s)")
-    parser.add_argument(
-        "--seconds", type=number_in(float, 0.001), default=1.0, help="seconds for each way and round (default: 1)"
-    )
-    parser.add_argument("--ppo-steps", type=positive, default=32_768, help="PPO's steps (default: %(default)s)")
-    parser.set_defaults(command=throughput)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--env", default="recsim_env/Video-v0", help="env id")
+    parser.add_argument("--rounds", type=positive, default=5, help="rounds")
+    parser.add_argument("--seconds", type=number_in(float, 0.001), default=1.0, help="seconds for each way and round")
+    parser.add_argument("--ppo-steps", type=positive, default=32_768, help="PPO's steps")
 
 
 def throughput(parsed: argparse.Namespace) -> int:
     import numpy as np
     from rich.table import Table
 
-    from benchmarks.experiments.throughput import (
-        CARTPOLE_SINGLE,
-        CARTPOLE_VECTOR,
-        SARDINE_TO_CARTPOLE,
-        WAYS,
-        measure,
-        ppo_share_in_env,
-        profile,
-    )
+    from benchmarks.experiments import throughput as experiment
 
     on = console()
-    speeds = measure(parsed.env, parsed.rounds, parsed.seconds)
+    speeds = experiment.measure(parsed.env, parsed.rounds, parsed.seconds)
     table = Table(title="User-steps per second, median over rounds (lowest and highest)")
     for heading in ("way", "steps/s", "range", "x CartPole single", "x CartPole vector", "x SARDINE, scaled"):
         table.add_column(heading, justify="left" if heading == "way" else "right", no_wrap=True)
     for name, of_rounds in speeds.items():
-        to_single, to_vector = (np.median(of_rounds / speeds[base]) for base in (CARTPOLE_SINGLE, CARTPOLE_VECTOR))
+        cartpoles = (experiment.CARTPOLE_SINGLE, experiment.CARTPOLE_VECTOR)
+        to_single, to_vector = (np.median(of_rounds / speeds[base]) for base in cartpoles)
         table.add_row(
             name,
             f"{np.median(of_rounds):,.0f}",
             f"{of_rounds.min():,.0f} to {of_rounds.max():,.0f}",
             f"{to_single:.2f}",
             f"{to_vector:.2f}",
-            f"{to_single / SARDINE_TO_CARTPOLE:.1f}",
+            f"{to_single / experiment.SARDINE_TO_CARTPOLE:.1f}",
         )
     on.print(table)
     parts = Table(title="Time of a user-step by part, in nanoseconds, median over rounds")
     for heading in ("way", "step", "observe", "other", "copy of the observation"):
         parts.add_column(heading, justify="left" if heading == "way" else "right")
-    for name in WAYS:
+    for name in experiment.WAYS:
         if "thread" not in name:
-            took = profile(parsed.env, name, parsed.rounds)
+            took = experiment.profile(parsed.env, name, parsed.rounds)
             parts.add_row(name, *(f"{took[part]:,.0f}" for part in ("step", "observe", "other", "copy")))
     on.print(parts)
-    share, steps_per_second = ppo_share_in_env(parsed.env, parsed.ppo_steps)
+    share, steps_per_second = experiment.ppo_share_in_env(parsed.env, parsed.ppo_steps)
     on.print(f"SB3 PPO, 64 lanes: {share:.1%} of its wall time in the env, {steps_per_second:,.0f} steps/s")
     return 0

@@ -1,28 +1,22 @@
-"""`tune`: search settings for agents, with equal trials for each."""
+"""Search settings for agents, with equal trials for each.
+
+Random search over the values in benchmarks/running/search_spaces.py, with the same number of trials for each agent
+(fewer where the grid is smaller), on worlds that are never evaluation worlds. Trial 0 takes the registry's settings.
+OUT gets the rows of the trials and AGENT.json with the best settings; the same command resumes an interrupted search.
+"""
 
 import argparse
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
-from agents.terminal import add_command, console, path, positive
+from agents.terminal import console, path, positive
 
 TUNED = Path(__file__).parents[1] / "tuned"
 """The settings that `run` reads."""
 
 
-def add_to(commands: Any) -> None:
-    parser = add_command(
-        commands,
-        "tune",
-        tune,
-        "search settings for agents",
-        "Random search over the values in benchmarks/running/search_spaces.py, with the same number of trials for each "
-        "agent (fewer where the grid is smaller), on worlds that are never evaluation worlds. Trial 0 takes the "
-        "registry's settings. OUT gets the rows of the trials and AGENT.json with the best settings; the same command "
-        "resumes an interrupted search.",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--agent", action="append", metavar="AGENT", help="repeat for several (default: all)")
     parser.add_argument("--trials", type=positive, default=8, help="trials of each agent")
     parser.add_argument("--scenario", action="append", help="repeat for several (default: Video and News)")

@@ -1,22 +1,18 @@
-"""`watch`: an agent plays one session, as text in the terminal or as an animated picture."""
+"""Watch an agent play a session.
+
+Plays one session with a held-out user and a held-out catalogue, and prints it or writes an animated GIF. The GIF also
+shows the user's latent state, which only oracles observe. An agent that learns is loaded by --load or trained first for
+--train-steps.
+"""
 
 import argparse
 from typing import Any
 from zipfile import is_zipfile
 
-from agents.terminal import add_command, console, not_negative, path, positive, warn
+from agents.terminal import console, not_negative, path, positive, warn
 
 
-def add_to(commands: Any) -> None:
-    parser = add_command(
-        commands,
-        "watch",
-        watch,
-        "watch an agent play a session",
-        "Play one session with a held-out user and a held-out catalogue, and print it or write an animated GIF. The "
-        "GIF also shows the user's latent state, which only oracles observe. An agent that learns is loaded by --load "
-        "or trained first for --train-steps.",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--agent", default="popularity", metavar="NAME", help="name, MODULE:CLASS or sb3:ALGORITHM")
     parser.add_argument("--env", default="recsim_env/Video-v0", metavar="ID", help="id of the env")
     parser.add_argument("--load", type=path, metavar="FILE", help="a trained agent, instead of --agent")

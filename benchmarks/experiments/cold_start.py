@@ -1,15 +1,14 @@
 """The large model with cold-start users: reward by step of the session, and the value of the history.
 
-`python -m benchmarks.experiments.cold_start --model FILE --out DIR`, `--model` once for each training seed. All
-policies play the same sessions with held-out users and catalogues. Two questions are answered:
+`python -m benchmarks.experiments.cold_start --model FILE --out DIR`, `--model` once for each training seed. Writes
+first_steps.jsonl, first_steps.json (the claims) and the figure first_steps. All policies play the same sessions of
+Video with held-out users and catalogues. Two questions are answered:
 
 * What is the model worth without history? It acts at each step as if it were the first, by the profile alone. So does
   the observed Bayes filter beside it, which knows the user model and observes of items what an agent observes. The
   history-blind policy knows the items, and takes no profile into account.
 * When has it caught up? Its reward with cold-start users at a step of the session, over its reward at that step with
   warm users, who bring a logged history.
-
-Shape legend: T steps, N sessions.
 """
 
 import argparse
@@ -31,11 +30,7 @@ RIVALS = ("observed Bayes filter without history", "history-blind policy")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = make_parser(
-        "cold_start",
-        "Evaluate trained models of Video with cold-start users, with warm users, and without history. Writes "
-        "first_steps.jsonl, first_steps.json (the claims) and the figure first_steps.",
-    )
+    parser = make_parser("cold_start", __doc__)
     parser.add_argument(
         "--model",
         type=path,

@@ -1,7 +1,8 @@
 """Measures the speed of each preset of the large model, then trains one for the rest of the time and evaluates it.
 
 `python -m benchmarks.experiments.gpu_headline --out DIR` ends within `--minutes` on one 80 GB data-centre GPU. DIR gets
-`speed.jsonl` (a line for each preset) and `results.jsonl` (result rows, which `python -m benchmarks report` reads).
+`speed.jsonl` (a line for each preset: training MFU, rollout speed, peak memory) and `results.jsonl` (result rows of
+Video with held-out users and catalogue, which `python -m benchmarks report` reads).
 """
 
 import argparse
@@ -22,11 +23,7 @@ _TRAINING_SHARE = 0.85  # of the remaining time; the evaluations take the rest
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = make_parser(
-        "gpu_headline",
-        "Measure training MFU, rollout speed and peak memory of presets, then train one in Video for the rest of the "
-        "time, evaluate it on the benchmark's held-out users and catalogue, and write result rows.",
-    )
+    parser = make_parser("gpu_headline", __doc__)
     parser.add_argument("--minutes", type=number_in(float, 0.0), default=9.0, metavar="M", help="time limit")
     parser.add_argument(
         "--measure",

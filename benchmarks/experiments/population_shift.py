@@ -3,6 +3,7 @@
 `python -m benchmarks.experiments.population_shift --model FILE --out DIR`. The first half is played in Video. In the
 second half tastes, profiles and catalogue are drawn again by the same rules: what the model knows about Video's users
 no longer holds. Both policies are evaluated greedily in the same sessions, of users that live sessions never contain.
+Writes population_shift.jsonl and the figure population_shift.
 """
 
 import argparse
@@ -22,11 +23,7 @@ _LIVE_SEED = 5_000_011
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = make_parser(
-        "population_shift",
-        "Let a trained model of Video serve live sessions and learn from them, beside a frozen copy; half-way the "
-        "population changes. Writes population_shift.jsonl and the figure population_shift.",
-    )
+    parser = make_parser("population_shift", __doc__)
     parser.add_argument(
         "--model",
         type=path,

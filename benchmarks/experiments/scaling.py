@@ -1,6 +1,8 @@
 """Return against training compute: models of several sizes, a curve through all but the largest, and its prediction.
 
-`python -m benchmarks.experiments.scaling --out DIR`; the curve is that of `benchmarks.analysis.sigmoid_fit`.
+`python -m benchmarks.experiments.scaling --out DIR`. All models are trained for the same number of user-steps; the
+curve is the sigmoid of `benchmarks.analysis.sigmoid_fit`. Writes results.jsonl, forecast.json and the figure scaling;
+presets that have rows already are not trained again.
 """
 
 import argparse
@@ -16,12 +18,7 @@ _NUM_EPOCHS = 2
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = make_parser(
-        "scaling",
-        "Train presets for the same number of user-steps, fit a sigmoid of return over compute through all but the "
-        "largest, and compare its prediction with the largest. Writes results.jsonl, forecast.json and the figure "
-        "scaling; presets that have rows already are not trained again.",
-    )
+    parser = make_parser("scaling", __doc__)
     parser.add_argument(
         "--preset", action="append", choices=PRESETS, help="repeat for several (default: tiny 1m 10m 30m 100m)"
     )

@@ -8,8 +8,8 @@ from typing import Any
 from agents.terminal import HelpFormatter, one_line, path, warn
 
 
-def make_parser(name: str, description: str) -> argparse.ArgumentParser:
-    """The parser of `python -m benchmarks.experiments.NAME`, with `--out`."""
+def make_parser(name: str, description: str | None) -> argparse.ArgumentParser:
+    """The parser of `python -m benchmarks.experiments.NAME`, with `--out`; its help is the docstring of the module."""
     program = f"python -m benchmarks.experiments.{name}"
     parser = argparse.ArgumentParser(prog=program, description=description, formatter_class=HelpFormatter)
     parser.add_argument("--out", type=path, required=True, metavar="DIR", help="folder for the results")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import ProgressColumn, Task
+from rich.progress import TextColumn
 
 from agents.terminal import progress_bar
 from benchmarks.rows import Row, checked
@@ -30,13 +30,6 @@ def log_finished(runs: list[Run], finished: list[Row], log: Log, num_reused: int
     reused = f", {num_reused} of them in other folders (the report lists their commits; --no-reuse repeats them)"
     if num_finished:
         log(f"{num_finished} of {len(runs)} runs are finished already{reused if num_reused else ''}")
-
-
-class _Counter(ProgressColumn):
-    """Number of finished runs; the bar itself measures seconds."""
-
-    def render(self, task: Task) -> str:
-        return f"{task.fields['num_done']}/{task.fields['num_all']}"
 
 
 def execute(
@@ -65,7 +58,8 @@ def execute(
     todo = [run for run in runs if run.key not in done]
     todo.sort(key=lambda run: (run.seed, -expected_seconds(run)))
     left = list(todo)
-    with progress_bar(console, _Counter()) as bar:
+    counter = TextColumn("{task.fields[num_done]}/{task.fields[num_all]}")  # the bar itself measures seconds
+    with progress_bar(console, counter) as bar:
         task = bar.add_task(folder.suite.name, total=None, num_done=0, num_all=len(todo))
         for run, result in run_in_processes(todo, Run.execute, num_workers, num_threads):
             rows = [run.failed(result.reason, result.traceback)] if isinstance(result, Failure) else result

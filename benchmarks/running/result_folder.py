@@ -25,10 +25,7 @@ RunKey = tuple[str, str, int]
 def open_results(path: Path, suite: Suite, log: Callable[[str], None]) -> Iterator["ResultFolder"]:
     """The folder of a suite's rows, made if it is missing, from which other runs are kept out.
 
-    Args:
-        path: the folder.
-        suite: its agents, scenarios and sizes.
-        log: called with each message for the user.
+    `log` is called with each message for the user.
 
     Raises:
         ResultsError: the folder holds another suite or other sizes.
@@ -77,13 +74,9 @@ class ResultFolder:
     ) -> list[Row]:
         """The rows of finished runs; all others are removed from the folder.
 
-        Incomplete runs are dropped. Stale rows (of another version, world, size or setting) move to `stale.jsonl`.
-
-        Args:
-            runs: the requested runs.
-            whole: the runs of the whole suite: rows that are not requested can be stale as well.
-            retry_failed: drop failed runs.
-            allow_stale: stale rows of requested runs count as finished.
+        Incomplete runs are dropped, and failed ones with `retry_failed`. Stale rows (of another version, world, size or
+        setting) move to `stale.jsonl`, unless `allow_stale`; rows that are not requested are compared with the `whole`
+        suite.
         """
         path = self.path / RESULTS
         if not path.exists():

@@ -141,12 +141,8 @@ class Run:
 
     def failed(self, reason: str, traceback: str = "") -> RowValues:
         """The row of a run that failed."""
-        failure = {
-            "status": "failed",
-            "is_final": True,
-            "error": reason,
-            **({"traceback": traceback} if traceback else {}),
-        }
+        failure = {"status": "failed", "is_final": True, "error": reason}
+        failure |= {"traceback": traceback} if traceback else {}
         return {**self.identity(), "env_steps": 0, "wall_s": 0.0, **failure}
 
     def execute(self) -> list[Row]:

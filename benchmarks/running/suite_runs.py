@@ -67,12 +67,8 @@ def suite_runs(
 ) -> list[Run]:
     """The runs of a suite, one seed after the other, so that an interrupted comparison is balanced.
 
-    Args:
-        suite: its agents, scenarios and sizes.
-        world: fitted world or log for MovieLens.
-        save_models: folder that trained agents are saved to.
-        load_models: folder of saved agents, which are evaluated instead of being trained.
-        models: trained agents besides those of the suite, as `model_entries` returns them.
+    `world` is the fitted world or log for MovieLens. Trained agents are saved to the folder `save_models`; those saved
+    in `load_models` are evaluated instead of being trained, as are `models` besides the suite's (`model_entries`).
     """
     suite = dataclasses.replace(suite, agents=(*suite.agents, *models))
     entries = {agent: models[agent][0] if agent in models else suite.entry(agent) for agent in suite.agents}

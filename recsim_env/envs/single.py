@@ -10,7 +10,7 @@ import numpy as np
 from recsim_env.config import Scenario
 from recsim_env.envs.session_recording import SessionRecording
 from recsim_env.envs.session_text import session_as_text
-from recsim_env.envs.spaces_and_actions import REWARD_INFO_KEYS, SimulatorAccess
+from recsim_env.envs.spaces_and_actions import REWARD_INFO_KEYS, SimulatorAccess, check_options, session_seeds
 from recsim_env.envs.vector import RecommenderVectorEnv
 from recsim_env.simulation.custom_user_model import DEFAULT_USER_MODEL, UserModel
 
@@ -105,27 +105,25 @@ class RecommenderEnv(SimulatorAccess, gymnasium.Env[Any, Any]):
         render_mode: str | None = None,
         **unknown: Never,
     ) -> None:
-        self._set_up(1, locals())
-        self.observation_space = self._adapter.observation_space
-        self.action_space = self._adapter.action_space
+        self.observation_space, self.action_space = self._set_up(1, locals())
         self.recording: SessionRecording | None = None
         """The session so far, for `session_figure`; kept in the render modes that draw pictures."""
         self._window: SessionWindow | None = None
 
     def remake(self, **arguments: Any) -> RecommenderVectorEnv:
         """A vector env with the arguments of this env, except for the given ones: `env.remake(num_envs=64)`."""
-        return RecommenderVectorEnv(**{**self._arguments, "render_mode": None, **arguments})
+        return RecommenderVectorEnv(**{**self.arguments, "render_mode": None, **arguments})
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start a session; see Starting State. Without a seed: the next episode of the last seed."""
         super().reset(seed=seed)
-        self._adapter.check_options(options)
+        check_options(options)
         if seed is None and (options or not self.simulator.has_started):
             seed = int(self.np_random.integers(2**63))
         if seed is None:
             self.simulator.start(_FIRST)
         else:
-            self.simulator.start(_FIRST, self._adapter.session_seeds([seed], options))
+            self.simulator.start(_FIRST, session_seeds([seed], options))
         self.recording = SessionRecording(self.simulator) if self.render_mode in ("human", "rgb_array") else None
         if self.render_mode == "human":
             self.render()
@@ -135,7 +133,7 @@ class RecommenderEnv(SimulatorAccess, gymnasium.Env[Any, Any]):
         """Show an item or a slate; `ValueError` for an action outside the action space."""
         if self.simulator.sessions["is_over"][0]:
             raise gymnasium.error.ResetNeeded("the session is over, or none has started: call reset()")
-        outcome = self.simulator.step(self._adapter.slate(action))[0].item()
+        outcome = self.simulator.step(self._slate(action))[0].item()
         reward, *terms, terminated, truncated = outcome
         info = dict(zip(REWARD_INFO_KEYS, terms, strict=True))
         if self.recording is not None:
@@ -145,7 +143,7 @@ class RecommenderEnv(SimulatorAccess, gymnasium.Env[Any, Any]):
         return self._observation(), reward, terminated, truncated, info
 
     def _observation(self) -> Any:
-        kind = self._adapter.observation
+        kind = self.observation_kind
         batch: Any = self.simulator.observe("compact" if kind == "compact" else "flat")
         if kind == "compact":
             return {name: values[0] for name, values in batch.items()}
@@ -153,7 +151,7 @@ class RecommenderEnv(SimulatorAccess, gymnasium.Env[Any, Any]):
 
     def action_masks(self) -> np.ndarray:
         """[S * M] bool: which candidates exist, once for each slot."""
-        masks: np.ndarray = self._adapter.action_masks()[0]
+        masks: np.ndarray = super().action_masks()[0]
         return masks
 
     def latent_state(self) -> dict[str, np.ndarray]:

@@ -53,61 +53,76 @@ class EnvArguments(TypedDict, total=False):
     render_mode: str | None
 
 
-class Adapter:
-    """A simulator with Gymnasium's spaces around it."""
+class SimulatorAccess:
+    """Shared by both envs: the simulator, its spaces, and the catalogue that compact observations refer to."""
 
-    def __init__(self, num_sessions: int, arguments: EnvArguments) -> None:
+    metadata: dict[str, Any]
+    render_mode: str | None
+    arguments: dict[str, Any]
+    """The keyword arguments of this env."""
+    observation_kind: str
+    """ "dict", "flat" or "compact"."""
+    simulator: Simulator
+    """The simulator of this env; its `state` and `restore` save and restore its sessions."""
+
+    def _set_up(
+        self, num_sessions: int, local_variables: dict[str, Any]
+    ) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
+        """Build the simulator from the arguments of `__init__`; `TypeError` for a misspelt one.
+
+        Returns the spaces of observations and of actions in one session.
+        """
+        for name in local_variables["unknown"]:
+            raise TypeError(f"argument {name!r}: {unknown_name(name, EnvArguments.__annotations__)}")
+        self.render_mode, modes = local_variables["render_mode"], self.metadata["render_modes"]
+        if self.render_mode not in (None, *modes):
+            raise ValueError(f"render_mode={self.render_mode!r}: must be None or one of {', '.join(modes)}")
+        self.arguments = arguments = {name: local_variables[name] for name in EnvArguments.__annotations__}
         for name, kinds in (("observation", OBSERVATION_KINDS), ("action", ACTION_KINDS)):
-            if arguments[name] not in kinds:  # type: ignore[literal-required]
-                raise ValueError(f"{name}={arguments[name]!r}: must be one of {', '.join(kinds)}")  # type: ignore[literal-required]
-        scenario, world = arguments["scenario"], arguments["world"]
+            if arguments[name] not in kinds:
+                raise ValueError(f"{name}={arguments[name]!r}: must be one of {', '.join(kinds)}")
+        self.observation_kind, self._action_kind = arguments["observation"], arguments["action"]
+        scenario, world, catalog_seed = arguments["scenario"], arguments["world"], arguments["catalog_seed"]
         preset = scenario if isinstance(scenario, Scenario) else scenario_named(scenario)
         preset = preset.override(arguments["overrides"] or {})
-        sizes = {field.name: arguments[field.name] for field in dataclasses.fields(SessionConfig)}  # type: ignore[literal-required]
-        session: SessionConfig = dataclasses.replace(
+        sizes = {field.name: arguments[field.name] for field in dataclasses.fields(SessionConfig)}
+        session = dataclasses.replace(
             preset.session, **{name: value for name, value in sizes.items() if value is not None}
         )
+        path, user_model = None if world is None else str(world), arguments["user_model"]
         self.simulator = Simulator(
-            build_world(
-                preset,
-                arguments["catalog_seed"],
-                arguments["split"],
-                None if world is None else str(world),
-                arguments["user_model"],
-                arguments["user_split"],
-            ),
+            build_world(preset, catalog_seed, arguments["split"], path, user_model, arguments["user_split"]),
             session,
             num_sessions,
-            catalog_seed=arguments["catalog_seed"],
+            catalog_seed=catalog_seed,
             num_threads=arguments["num_threads"],
             is_live=arguments["live_platform"],
         )
-        self.observation, self.action, self.session = arguments["observation"], arguments["action"], session
-        self.observation_space = self.simulator.layout.space(self.observation)
-        self.action_space = self._action_space()
-        self._is_index = isinstance(self.action_space, spaces.Discrete)
+        layout = self.simulator.layout
+        action_space: spaces.Space[Any] = spaces.Discrete(session.num_candidates)
+        if self._action_kind != "candidate":
+            action_space = spaces.Box(-1.0, 1.0, (session.slate_size * layout.num_content_features,), np.float32)
+        elif session.slate_size > 1:
+            action_space = spaces.MultiDiscrete(np.full(session.slate_size, session.num_candidates))
+        self._is_index = isinstance(action_space, spaces.Discrete)
         self._single_slate = np.zeros((1, 1), np.int64)
-        self._action_shape = (num_sessions, *(self.action_space.shape or ()))
+        self._action_shape = (num_sessions, *(action_space.shape or ()))
+        return layout.space(self.observation_kind), action_space
 
-    def _action_space(self) -> spaces.Space[Any]:
-        num_slots, num_candidates = self.session.slate_size, self.session.num_candidates
-        if self.action != "candidate":
-            size = num_slots * self.simulator.layout.num_content_features
-            return spaces.Box(-1.0, 1.0, (size,), np.float32)
-        if num_slots == 1:
-            return spaces.Discrete(num_candidates)
-        return spaces.MultiDiscrete(np.full(num_slots, num_candidates))
-
-    def slate(self, action: Any) -> np.ndarray:
-        """[1, S] int64: the slate of one action, as for `slates`."""
-        if self._is_index and isinstance(action, int | np.integer) and 0 <= action < self.session.num_candidates:
+    def _slate(self, action: Any) -> np.ndarray:
+        """[1, S] int64: the slate of one action, as for `_slates`."""
+        if (
+            self._is_index
+            and isinstance(action, int | np.integer)
+            and 0 <= action < self.simulator.config.num_candidates
+        ):
             self._single_slate[0, 0] = action  # the common case, at a tenth of the cost
             return self._single_slate
-        return self.slates([action])
+        return self._slates([action])
 
-    def slates(self, actions: Any) -> np.ndarray:
+    def _slates(self, actions: Any) -> np.ndarray:
         """[N, S] int64: indices of candidates from a batch of actions; `ValueError` for an invalid batch."""
-        num_sessions, num_slots = len(self.simulator), self.session.slate_size
+        num_sessions, session = len(self.simulator), self.simulator.config
         try:
             values = np.asarray(actions)
         except ValueError:
@@ -115,83 +130,29 @@ class Adapter:
             raise ValueError(f"action of uneven shape: must be of shape {shape} (sessions first)") from None
         if values.shape != self._action_shape:
             raise ValueError(f"action of shape {values.shape}: must be of shape {self._action_shape} (sessions first)")
-        if self.action != "candidate":
+        if self._action_kind != "candidate":
             if values.dtype.kind not in "fiu":
                 raise ValueError(f"action of type {values.dtype}: must be numbers in [-1, 1]")
             is_invalid = ~((values >= -1.0) & (values <= 1.0))  # NaN included
             if is_invalid.any():
                 raise ValueError(f"action={values[is_invalid].flat[0]}: must be a number in [-1, 1]")
-            points = values.astype(np.float64).reshape(num_sessions, num_slots, -1)
-            from_catalog = self.action == "catalog"
+            points = values.astype(np.float64).reshape(num_sessions, session.slate_size, -1)
+            from_catalog = self._action_kind == "catalog"
             return (
                 self.simulator.show_nearest_items(points) if from_catalog else self.simulator.nearest_candidates(points)
             )
         if values.dtype.kind not in "iu":
             raise ValueError(f"action of type {values.dtype}: must be whole numbers (indices of candidates)")
-        last = self.session.num_candidates - 1
+        last = session.num_candidates - 1
         is_invalid = (values < 0) | (values > last)
         if is_invalid.any():
             raise ValueError(f"action={values[is_invalid].flat[0]}: must be a candidate in [0, {last}]")
-        return values.astype(np.int64, copy=False).reshape(num_sessions, num_slots)
+        return values.astype(np.int64, copy=False).reshape(num_sessions, session.slate_size)
 
     def action_masks(self) -> np.ndarray:
         """[N, S * M] bool: which candidates exist, once for each slot (the layout of `sb3_contrib`)."""
         exists = np.asarray(self.simulator.sessions["candidates"]) != NO_ITEM
-        return np.tile(exists, (1, self.session.slate_size))
-
-    @staticmethod
-    def session_seeds(seeds: list[int], options: dict[str, Any] | None) -> np.ndarray:
-        """[n, 3] uint64: seeds of the world, user and noise keys. An option replaces one of them in every session
-        (counting up from one session to the next)."""
-        columns = []
-        for name in SEED_OPTIONS:
-            start = (options or {}).get(name)
-            chosen = seeds if start is None else [start + lane for lane in range(len(seeds))]
-            columns.append([seed % 2**64 for seed in chosen])
-        return np.array(columns, np.uint64).T
-
-    @staticmethod
-    def check_options(options: dict[str, Any] | None, allowed: tuple[str, ...] = SEED_OPTIONS) -> None:
-        """`ValueError` for unknown reset options, and for seeds that are not whole numbers of at least 0."""
-        for name, value in (options or {}).items():
-            if name not in allowed:
-                raise ValueError(f"options[{name!r}]: {unknown_name(name, allowed)}")
-            if name in SEED_OPTIONS and (not isinstance(value, int | np.integer) or value < 0):
-                raise ValueError(f"options[{name!r}]={value!r}: must be a whole number of at least 0")
-
-
-class SimulatorAccess:
-    """Shared by both envs: the simulator, and the catalogue that compact observations refer to."""
-
-    metadata: dict[str, Any]
-    render_mode: str | None
-    _adapter: Adapter
-    _arguments: dict[str, Any]
-
-    def _set_up(self, num_sessions: int, local_variables: dict[str, Any]) -> None:
-        """Build the simulator from the arguments of `__init__`; `TypeError` for a misspelt one."""
-        for name in local_variables["unknown"]:
-            raise TypeError(f"argument {name!r}: {unknown_name(name, EnvArguments.__annotations__)}")
-        self.render_mode, modes = local_variables["render_mode"], self.metadata["render_modes"]
-        if self.render_mode not in (None, *modes):
-            raise ValueError(f"render_mode={self.render_mode!r}: must be None or one of {', '.join(modes)}")
-        self._arguments = {name: local_variables[name] for name in EnvArguments.__annotations__}
-        self._adapter = Adapter(num_sessions, self._arguments)  # type: ignore[arg-type]
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """The keyword arguments of this env."""
-        return dict(self._arguments)
-
-    @property
-    def observation_kind(self) -> str:
-        """ "dict", "flat" or "compact"."""
-        return self._adapter.observation
-
-    @property
-    def simulator(self) -> Simulator:
-        """The simulator of this env; its `state` and `restore` save and restore its sessions."""
-        return self._adapter.simulator
+        return np.tile(exists, (1, self.simulator.config.slate_size))
 
     @property
     def catalog_features(self) -> np.ndarray:
@@ -212,6 +173,26 @@ class SimulatorAccess:
     def catalog_creators(self) -> np.ndarray:
         """[I] int64, read-only: the creator of each item; 0 where there is only one."""
         return read_only(self.simulator.world.item_records["creator"])
+
+
+def session_seeds(seeds: list[int], options: dict[str, Any] | None) -> np.ndarray:
+    """[n, 3] uint64: seeds of the world, user and noise keys. An option replaces one of them in every session
+    (counting up from one session to the next)."""
+    columns = []
+    for name in SEED_OPTIONS:
+        start = (options or {}).get(name)
+        chosen = seeds if start is None else [start + lane for lane in range(len(seeds))]
+        columns.append([seed % 2**64 for seed in chosen])
+    return np.array(columns, np.uint64).T
+
+
+def check_options(options: dict[str, Any] | None, allowed: tuple[str, ...] = SEED_OPTIONS) -> None:
+    """`ValueError` for unknown reset options, and for seeds that are not whole numbers of at least 0."""
+    for name, value in (options or {}).items():
+        if name not in allowed:
+            raise ValueError(f"options[{name!r}]: {unknown_name(name, allowed)}")
+        if name in SEED_OPTIONS and (not isinstance(value, int | np.integer) or value < 0):
+            raise ValueError(f"options[{name!r}]={value!r}: must be a whole number of at least 0")
 
 
 def read_only(array: np.ndarray) -> np.ndarray:

@@ -14,7 +14,14 @@ from gymnasium.vector.utils import batch_space
 
 from recsim_env.config import Scenario
 from recsim_env.envs.session_text import session_as_text
-from recsim_env.envs.spaces_and_actions import REWARD_INFO_KEYS, REWARD_TERMS, SEED_OPTIONS, SimulatorAccess
+from recsim_env.envs.spaces_and_actions import (
+    REWARD_INFO_KEYS,
+    REWARD_TERMS,
+    SEED_OPTIONS,
+    SimulatorAccess,
+    check_options,
+    session_seeds,
+)
 from recsim_env.simulation.custom_user_model import DEFAULT_USER_MODEL, UserModel
 
 
@@ -63,16 +70,14 @@ class RecommenderVectorEnv(SimulatorAccess, VectorEnv[Any, Any, Any]):
         render_mode: str | None = None,
         **unknown: Never,
     ) -> None:
-        self._set_up(num_envs, locals())
+        self.single_observation_space, self.single_action_space = self._set_up(num_envs, locals())
         self.num_envs = num_envs
-        self.single_observation_space = self._adapter.observation_space
-        self.single_action_space = self._adapter.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
 
     def remake(self, **arguments: Any) -> "RecommenderVectorEnv":
         """A new env with the arguments of this one, except for the given ones: `env.remake(catalog_seed=7)`."""
-        return RecommenderVectorEnv(**{"num_envs": self.num_envs, **self._arguments, **arguments})
+        return RecommenderVectorEnv(**{"num_envs": self.num_envs, **self.arguments, **arguments})
 
     def reset(
         self, *, seed: int | Sequence[int] | None = None, options: dict[str, Any] | None = None
@@ -82,7 +87,7 @@ class RecommenderVectorEnv(SimulatorAccess, VectorEnv[Any, Any, Any]):
         `options`: `world_seed`, `user_seed`, `noise_seed` as for the single env (counting up over the lanes);
         `reset_mask` [N] bool restarts only those lanes.
         """
-        self._adapter.check_options(options, (*SEED_OPTIONS, "reset_mask"))
+        check_options(options, (*SEED_OPTIONS, "reset_mask"))
         lanes = self._lanes((options or {}).get("reset_mask"))
         lane_seeds: list[int] | None
         if seed is not None and not isinstance(seed, int | np.integer):
@@ -96,8 +101,8 @@ class RecommenderVectorEnv(SimulatorAccess, VectorEnv[Any, Any, Any]):
         if lane_seeds is None:
             self.simulator.start(lanes)
         else:
-            self.simulator.start(lanes, self._adapter.session_seeds(lane_seeds, options)[lanes])
-        return self.simulator.observe(self._adapter.observation), {}
+            self.simulator.start(lanes, session_seeds(lane_seeds, options)[lanes])
+        return self.simulator.observe(self.observation_kind), {}
 
     def _checked_seeds(self, seeds: Sequence[int]) -> list[int]:
         if len(seeds) != self.num_envs:
@@ -121,7 +126,7 @@ class RecommenderVectorEnv(SimulatorAccess, VectorEnv[Any, Any, Any]):
         """Show an item or a slate in each session; `ValueError` for an action outside the action space."""
         if not self.simulator.has_started:
             raise gymnasium.error.ResetNeeded("no session has started: call reset()")
-        outcomes = self.simulator.step(self._adapter.slates(actions))
+        outcomes = self.simulator.step(self._slates(actions))
         rewards = np.array(outcomes["reward"])
         terminated, truncated = np.array(outcomes["terminated"]), np.array(outcomes["truncated"])
         is_over = terminated | truncated
@@ -138,11 +143,11 @@ class RecommenderVectorEnv(SimulatorAccess, VectorEnv[Any, Any, Any]):
             infos["final_obs"] = self._final_observations(lanes)
             infos["_final_obs"] = is_over
             self.simulator.start(lanes)
-        return self.simulator.observe(self._adapter.observation), rewards, terminated, truncated, infos
+        return self.simulator.observe(self.observation_kind), rewards, terminated, truncated, infos
 
     def _final_observations(self, lanes: np.ndarray) -> np.ndarray:
         """[N] objects: the last observation of each session that ended, None for the others."""
-        last = self.simulator.observe(self._adapter.observation, lanes)
+        last = self.simulator.observe(self.observation_kind, lanes)
         observations = np.full(self.num_envs, None, dtype=object)
         if isinstance(last, dict):  # rows by iteration: indexing takes twice as long
             rows = zip(*(list(values) for values in last.values()), strict=True)
@@ -152,13 +157,9 @@ class RecommenderVectorEnv(SimulatorAccess, VectorEnv[Any, Any, Any]):
                 observations[lane] = row
         return observations
 
-    def action_masks(self) -> np.ndarray:
-        """[N, S * M] bool: which candidates exist, once for each slot."""
-        return self._adapter.action_masks()
-
     def shown_items(self, actions: Any) -> np.ndarray:
         """[N, S] int32: ids of the items that these actions would show, top slot first."""
-        slates = self._adapter.slates(actions)
+        slates = self._slates(actions)
         return np.take_along_axis(np.asarray(self.simulator.sessions["candidates"]), slates, 1)
 
     def latent_state(self) -> dict[str, np.ndarray]:

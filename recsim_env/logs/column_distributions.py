@@ -128,12 +128,8 @@ class GaussianCopula:
     ) -> "GaussianCopula":
         """Estimate the distribution of [R, C] `values`; columns of zeros and ones are indicators, others numbers.
 
-        Args:
-            names: of C columns.
-            values: [R, C] float64.
-            genres: the names of indicators of which each row has at least one.
-            categories: [R] integers in 0..G-1; all 0 by default.
-            category_names: of G categories.
+        `genres` are the names of indicators of which each row has at least one; `categories` [R] are integers in
+        0..G-1, all 0 by default.
         """
         if categories is None:
             categories = np.zeros(len(values), int)
@@ -179,11 +175,7 @@ class GaussianCopula:
         return columns
 
     def draw(self, num_rows: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Draw rows.
-
-        Returns:
-            values [R, C] float64 and categories [R] int64.
-        """
+        """Draw rows: values [R, C] float64 and categories [R] int64."""
         shares = self.category_shares / self.category_shares.sum()
         categories = np.searchsorted(np.cumsum(shares)[:-1], generator.random(num_rows), side="right")
         scores = self.category_means[categories] + _draw_normal(self.covariance, num_rows, generator)

@@ -41,18 +41,11 @@ def ridge_by_group(
     prior_mean: np.ndarray | None = None,
     generator: np.random.Generator | None = None,
 ) -> np.ndarray:
-    """One ridge regression for each group: the posterior mean of a normal linear model with unit noise.
+    """[G, C] float64: coefficients of one ridge regression of `target` [N] on `design` [N, C] for each group.
 
-    Args:
-        groups: the rows of each group, as by `rows_by_group`.
-        design: [N, C] rows x.
-        target: [N] values y.
-        precision: [C] prior precision (the ridge) of each coefficient, positive.
-        prior_mean: [G, C] prior mean of the coefficients, 0 by default.
-        generator: if given, a draw from the posterior N(mean, (X'X + diag(precision))^-1) in place of its mean.
-
-    Returns:
-        [G, C] float64 coefficients.
+    They are the posterior mean of a normal linear model with unit noise, prior `precision` [C] (the ridge, positive)
+    and `prior_mean` [G, C] (0 by default); with a `generator`, a draw from the posterior
+    N(mean, (X'X + diag(precision))^-1). `groups` has the rows of each group, as by `rows_by_group`.
     """
     num_groups, num_columns = len(groups), design.shape[1]
     gram = np.empty((num_groups, num_columns, num_columns))
@@ -99,11 +92,8 @@ def fit_biases(
 ) -> Factorization:
     """Mean and shrunken biases only (D = 0), by alternating the two closed forms.
 
-    Args:
-        ratings: users and items without a rating get bias 0.
-        ridges: of the user biases and of the item biases.
-        num_sweeps: alternations.
-        start: initial biases, 0 by default.
+    `ridges` are those of the user and of the item biases; users and items without a rating get bias 0. `start` has
+    the initial biases, 0 by default.
     """
     users, items, values, num_users, num_items = ratings
     count_of_user = np.bincount(users, minlength=num_users) + ridges[0]
@@ -152,11 +142,8 @@ def fit_factors(ratings: Ratings, num_factors: int, generator: np.random.Generat
 
 
 def held_out_errors(ratings: Ratings, num_factors: int, generator: np.random.Generator) -> dict[str, float]:
-    """Root mean squared error on a random tenth of the ratings (at least one), held out.
-
-    Returns:
-        `global_mean`, `biases` and `factorisation`.
-    """
+    """Root mean squared errors of `global_mean`, `biases` and `factorisation` on a random tenth of the ratings (at
+    least one), held out."""
     num_ratings = len(ratings.values)
     is_held_out = np.zeros(num_ratings, bool)
     is_held_out[generator.permutation(num_ratings)[: max(1, round(0.1 * num_ratings))]] = True

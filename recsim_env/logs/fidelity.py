@@ -43,14 +43,10 @@ def log_statistics(
     item_topics: np.ndarray | None = None,
     seed: int = 0,
 ) -> LogStatistics:
-    """Compute the statistics of a log.
+    """The statistics of a log: [N] integer ids of users and of items, in any range, and ratings in 1..5.
 
-    Args:
-        users: [N] integer ids of users, in any range.
-        items: [N] integer ids of items, likewise.
-        ratings: [N] integers in 1..5.
-        item_topics: [I, K] float64, indexed by `items`; without it the statistic of genres is NaN.
-        seed: of the shuffled residuals and the hold-out; two logs of the same pairs share them.
+    `item_topics` [I, K] float64 is indexed by `items`; without it the statistic of genres is NaN. `seed` is that of the
+    shuffled residuals and the hold-out; two logs of the same pairs share them.
 
     Raises:
         ValueError: the arrays differ in length or are empty, or a rating is outside 1..5.

@@ -53,16 +53,9 @@ class OrdinalModel(NamedTuple):
 
 
 def matching_cuts(mean: np.ndarray, scale: np.ndarray, shares: np.ndarray, start: np.ndarray) -> np.ndarray:
-    """Cuts at which opinions N(mean, scale^2) give the five ratings with given shares.
+    """[4] float64, ascending: cuts at which opinions N(mean, scale^2), [N] each, give the ratings with `shares` [5].
 
-    Args:
-        mean: [N] float64.
-        scale: [N] float64, positive.
-        shares: [5] float64, positive, summing to 1.
-        start: [4] float64, initial values of Newton's method.
-
-    Returns:
-        [4] float64, ascending.
+    `shares` are positive and sum to 1; `start` [4] are the initial values of Newton's method.
     """
     above = 1.0 - np.cumsum(shares)[:4]
     cuts = start.copy()
@@ -98,12 +91,7 @@ def _canonical(interests: np.ndarray, factors: np.ndarray) -> tuple[np.ndarray, 
 
 
 def centred(model: OrdinalModel, num_item_ratings: np.ndarray) -> OrdinalModel:
-    """The same ratings with interests and bias of mean 0 over users, and factors and quality of mean 0 over ratings.
-
-    Args:
-        model: parameters.
-        num_item_ratings: [I] integers.
-    """
+    """The same ratings with interests and bias of mean 0 over users, and factors and quality of mean 0 over ratings."""
     exposure = num_item_ratings / num_item_ratings.sum()
     mean_interest, mean_factor = model.interests.mean(0), exposure @ model.factors
     interests, factors = model.interests - mean_interest, model.factors - mean_factor
@@ -154,13 +142,10 @@ def _draw_log_scales(
 def draw_ordinal_model(
     ratings: Ratings, start: Factorization, covariates: np.ndarray, generator: np.random.Generator
 ) -> OrdinalModel:
-    """Draw from the posterior.
+    """Draw from the posterior of integer ratings in 1..5, of which every user and every item has one.
 
-    Args:
-        ratings: integers in 1..5; every user and every item has one.
-        start: the factorisation, 1 <= D < min(U, I).
-        covariates: [I, X] float64, column 0 is 1: the prior mean of quality and factors is linear in it.
-        generator: source of all draws.
+    `start` is a factorisation with 1 <= D < min(U, I); the prior mean of quality and factors is linear in the
+    `covariates` [I, X] float64, of which column 0 is 1.
     """
     users, items, values, num_users, num_items = ratings
     num_factors = start.user_factors.shape[1]

@@ -48,12 +48,8 @@ def draw_audio(topics: np.ndarray, quality: np.ndarray, appeal: np.ndarray, key:
     A topic sets the pitch, glide and overtones of the voice, and the rhythm of the drum. Quality lowers the noise;
     appeal raises the volume and adds a bass in the second half.
 
-    Args:
-        topics: [n, K] float64 on the simplex.
-        quality: [n] float64.
-        appeal: [n] float64.
-        key: of the catalogue, in [0, 2**64).
-        items: [n] int64, not negative; a patch does not depend on the other items requested.
+    `topics` [n, K] are on the simplex; `quality` and `appeal` are [n]; `key` is the catalogue's, in [0, 2**64); `items`
+    [n] are not negative, and a patch does not depend on the other items requested.
     """
     patches = np.empty((len(items), NUM_BANDS, NUM_FRAMES), np.float32)
     for start in range(0, len(items), _BATCH_SIZE):

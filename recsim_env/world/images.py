@@ -56,12 +56,8 @@ def draw_images(topics: np.ndarray, quality: np.ndarray, appeal: np.ndarray, key
     A topic sets a figure, a hue and a direction of stripes. Quality lowers the grain; appeal sets brightness,
     contrast and the size of a badge.
 
-    Args:
-        topics: [n, K] float64 on the simplex.
-        quality: [n] float64.
-        appeal: [n] float64.
-        key: of the catalogue, in [0, 2**64).
-        items: [n] int64, not negative; an image does not depend on the other items requested.
+    `topics` [n, K] are on the simplex; `quality` and `appeal` are [n]; `key` is the catalogue's, in [0, 2**64); `items`
+    [n] are not negative, and an image does not depend on the other items requested.
     """
     images = np.empty((len(items), 3, SIDE, SIDE), np.uint8)
     for start in range(0, len(items), _BATCH_SIZE):

@@ -56,11 +56,10 @@ def test_help_shows_docstrings_and_only_defaults_worth_mentioning():
     assert "False" not in text
 
 
-def run(action):
-    def add_to(commands):
-        commands.add_parser("do").set_defaults(command=lambda parsed: action())
-
-    return run_command("package.tool", "A tool.", [SimpleNamespace(add_to=add_to)], ["do"])
+def run(action, arguments=("do",)):
+    module = SimpleNamespace(__name__="package.commands.do", __doc__="Do it.\n\nAnd more.", do=lambda parsed: action())
+    module.add_arguments = lambda parser: parser.add_argument("--agent")
+    return run_command("package.tool", "A tool.", [module], arguments)
 
 
 @pytest.mark.parametrize("error", [ValueError("bad\nvalue \udcff"), OSError(28, "No space left", "file")])
@@ -83,13 +82,10 @@ def test_control_characters_of_an_error_are_escaped():
     assert one_line(ValueError("red \x1b[31m\0\n\ud800")) == r"red \x1b[31m\x00 \ud800"
 
 
-@pytest.mark.parametrize(("arguments", "near"), [(["rum"], "'run'"), (["run", "--agnt", "x"], "--agent")])
+@pytest.mark.parametrize(("arguments", "near"), [(["doo"], "'do'"), (["do", "--agnt", "x"], "--agent")])
 def test_a_misspelt_command_or_argument_is_answered_with_the_near_name(arguments, near, capsys):
-    def add_to(commands):
-        commands.add_parser("run").add_argument("--agent")
-
     with pytest.raises(SystemExit):
-        run_command("tool", "A tool.", [SimpleNamespace(add_to=add_to)], arguments)
+        run(lambda: 0, arguments)
     assert f"did you mean {near}?" in capsys.readouterr().err
 
 

@@ -1,4 +1,8 @@
-"""`evaluate`: a trained model with held-out users and catalogues, beside random play and popularity."""
+"""Play sessions with a trained model.
+
+Prints the mean return with its 95% interval, beside random play and popularity in the same sessions. Users and
+catalogues are held out unless --split says otherwise.
+"""
 
 import argparse
 from typing import Any
@@ -7,22 +11,13 @@ import numpy as np
 from rich.table import Table
 
 from agents.large_model.commands.train import add_world_argument, world_arguments
-from agents.terminal import add_command, console, not_negative, path, positive, warn
+from agents.terminal import console, not_negative, path, positive, warn
 from recsim_env.world.world import SPLITS
 
 CATALOG_SEED, SESSIONS_SEED = 800_000_011, 900_000_001
 
 
-def add_to(commands: Any) -> None:
-    parser = add_command(
-        commands,
-        "evaluate",
-        evaluate,
-        help="play sessions with a trained model",
-        description="Play sessions with a trained model and print the mean return with its 95% interval, beside "
-        "random play and popularity in the same sessions. Users and catalogues are held out unless --split says "
-        "otherwise.",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser)
     parser.add_argument("--sessions", type=positive, default=500, metavar="N", help="in each scenario")
 
@@ -65,9 +60,8 @@ def evaluate(parsed: argparse.Namespace) -> int:
         "popularity": PopularityAgent(),
         "random": RandomAgent(),
     }
-    table = Table(title=f"Mean return of {parsed.sessions} sessions")
-    for heading in ("env", "agent", "return (95% interval)", "session length", "left"):
-        table.add_column(heading)
+    headings = ("env", "agent", "return (95% interval)", "session length", "left")
+    table = Table(*headings, title=f"Mean return of {parsed.sessions} sessions")
     for env_id in env_ids:
         env = make_env(env_id, parsed.sessions, **arguments)
         for name, agent in agents.items():

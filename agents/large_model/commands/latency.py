@@ -1,29 +1,24 @@
-"""`latency`: time of one recommendation for one user."""
+"""Time one recommendation for one user.
+
+The feedback to the last item is read and the candidates are scored, with everything before in the cache; for
+comparison, the whole history is read again. The catalogue is encoded beforehand. Weights are random unless --model is
+given.
+"""
 
 import argparse
-import time
 from typing import Any
 
 import numpy as np
 from rich.table import Table
 
 from agents.large_model.config import PRESETS
-from agents.terminal import add_command, console, path, positive, warn
+from agents.terminal import console, path, positive, warn
 from recsim_env.config import check_number
 
 _WARM_UP = 20
 
 
-def add_to(commands: Any) -> None:
-    parser = add_command(
-        commands,
-        "latency",
-        latency,
-        help="time one recommendation for one user",
-        description="Time one recommendation for one user: read the feedback to the last item and score the "
-        "candidates, with everything before in the cache; and, for comparison, read the whole history again. The "
-        "catalogue is encoded beforehand. Weights are random unless --model is given.",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--preset", default="1m", choices=PRESETS, help="size of the network")
     which.add_argument("--model", type=path, metavar="PATH", help="instead: written by train --out, or by save")
@@ -69,13 +64,11 @@ def latencies(network: Any, env: Any, history: int, num_candidates: int, number:
     """Seconds of each of `number` recommendations, with the cache and without it."""
     import torch
 
+    from agents.large_model.distributed import Timer
     from agents.large_model.rollout import ObservationReader, SessionState
     from agents.networks.plackett_luce import best_slates
 
-    def synchronize() -> None:
-        if network.device.type == "cuda":
-            torch.cuda.synchronize(network.device)
-
+    timer = Timer(network.device)
     read = ObservationReader(env.simulator, network.schema, network.device)
     before, after = (read(_observation(env.simulator, history + n, num_candidates)) for n in (0, 1))
     one = torch.ones(1, dtype=torch.int64, device=network.device)
@@ -84,16 +77,17 @@ def latencies(network: Any, env: Any, history: int, num_candidates: int, number:
         state = SessionState(network, env.simulator.config, network.content_of(env), 1, history)
         for i in range(_WARM_UP + number):
             for name, measured in seconds.items():
-                state.start(before)
-                synchronize()
-                started = time.perf_counter()
-                if name == "with the cache":
-                    state.update(after, one)
-                else:
+                with timer.measure("preparation"):
                     state.start(before)
-                best_slates(state.scores(after).logits, 1).cpu()
+                with timer.measure(name):
+                    if name == "with the cache":
+                        state.update(after, one)
+                    else:
+                        state.start(before)
+                    best_slates(state.scores(after).logits, 1).cpu()
+                spent = timer.reset()[name]
                 if i >= _WARM_UP:
-                    measured.append(time.perf_counter() - started)
+                    measured.append(spent)
     return {name: np.array(measured) for name, measured in seconds.items()}
 
 

@@ -1,21 +1,16 @@
-"""`profile`: where the time of a training goes."""
+"""Measure where the time of a training goes.
+
+Trains for some iterations, the first of which is not counted, and prints the shares of time of the env, the rollout and
+the update, and the slowest operations.
+"""
 
 import argparse
-from typing import Any
 
 from agents.large_model.commands.train import add_training_arguments, speed, training_config
-from agents.terminal import add_command, console, positive
+from agents.terminal import console, positive
 
 
-def add_to(commands: Any) -> None:
-    parser = add_command(
-        commands,
-        "profile",
-        profile,
-        help="measure where the time of a training goes",
-        description="Train for some iterations, the first of which is not counted, and print the shares of time of the "
-        "env, the rollout and the update, and the slowest operations.",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_training_arguments(parser)
     parser.add_argument("--iterations", type=positive, default=3, metavar="N", help="to measure")
     parser.add_argument("--operations", type=positive, default=15, metavar="N", help="to print")

@@ -1,4 +1,10 @@
-"""`recommend`: rank items for one user's history."""
+"""Rank items for one user.
+
+PERSON is a JSON file such as {"history": [{"item": 7, "click": 1, "consumption": 0.9, "rating": 5}, {"item": 12}],
+"profile": {"profile 1": 0.3}, "candidates": [1, 2, 3], "time": 900}: the items shown, the oldest first, with their
+feedback (only item is required); the profile; the items to rank (default: all available ones); the platform's time
+(default: its first step). Items are numbers in the catalogue of --env and --catalog-seed.
+"""
 
 import argparse
 import json
@@ -8,25 +14,10 @@ import numpy as np
 from rich.table import Table
 
 from agents.large_model.commands.evaluate import add_model_arguments, network_and_envs
-from agents.terminal import add_command, console, path, positive
-
-_EXAMPLE = (
-    '{"history": [{"item": 7, "click": 1, "consumption": 0.9, "rating": 5}, {"item": 12}], "profile": {"profile 1": '
-    '0.3}, "candidates": [1, 2, 3], "time": 900}'
-)
+from agents.terminal import console, path, positive
 
 
-def add_to(commands: Any) -> None:
-    parser = add_command(
-        commands,
-        "recommend",
-        recommend,
-        help="rank items for one user",
-        description=f"Rank items for one user. PERSON is a JSON file such as {_EXAMPLE}: the items shown, the oldest "
-        "first, with their feedback (only item is required); the profile; the items to rank (default: all available "
-        "ones); the platform's time (default: its first step). Items are numbers in the catalogue of --env and "
-        "--catalog-seed.",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser)
     parser.add_argument("person", type=path, metavar="PERSON", help="a JSON file")
     parser.add_argument("--top", type=positive, default=10, metavar="N", help="items to print")

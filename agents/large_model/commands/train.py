@@ -1,4 +1,11 @@
-"""`train`: train a network, from scratch or from its last checkpoint."""
+"""Train a network, from scratch or from its last checkpoint.
+
+Training has three stages, each of which can be left out (a share of 0): supervised (feedback), distillation (from an
+oracle that reads the latent state of training worlds), reinforcement (PPO). OUT gets metrics.jsonl and checkpoints
+(weights in safetensors, state in JSON). The same command resumes an interrupted training, and continues a finished one
+if --steps is larger. Several processes train together under torchrun: torchrun --nproc-per-node 8 -m agents.large_model
+train ...
+"""
 
 import argparse
 from contextlib import nullcontext
@@ -8,7 +15,7 @@ from rich.progress import TextColumn
 
 from agents.large_model.config import RunConfig, TrainingConfig
 from agents.locked_folder import locked
-from agents.terminal import add_command, add_config_arguments, config_from, console, path, positive, progress_bar
+from agents.terminal import add_config_arguments, config_from, console, path, positive, progress_bar
 
 _FLAGS = {
     "env_ids": "env",
@@ -20,18 +27,7 @@ _FLAGS = {
 }
 
 
-def add_to(commands: Any) -> None:
-    parser = add_command(
-        commands,
-        "train",
-        train,
-        help="train a network",
-        description="Train a network in three stages, each of which can be left out (a share of 0): supervised "
-        "(feedback), distillation (from an oracle that reads the latent state of training worlds), reinforcement "
-        "(PPO). OUT gets metrics.jsonl and checkpoints (weights in safetensors, state in JSON). The same command "
-        "resumes an interrupted training, and continues a finished one if --steps is larger. Several processes "
-        "train together under torchrun: torchrun --nproc-per-node 8 -m agents.large_model train ...",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=path, required=True, metavar="DIR", help="folder; created if necessary")
     add_training_arguments(parser)
     add_config_arguments(parser, RunConfig)

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from agents.large_model.checkpoint import FOLDER, load_latest, remove_temporary, save_checkpoint
+from agents.large_model.checkpoint import FOLDER, load_latest, save_checkpoint
 from agents.large_model.config import RunConfig
-from agents.large_model.rollout import Behaviour, play
+from agents.large_model.rollout import play
 from agents.large_model.training import Training
 from agents.networks.item_content import ItemContent
 from recsim_env.atomic_file import write_atomically
@@ -38,9 +38,6 @@ def run_training(
         ValueError: the folder has checkpoints of another training, or none that can be used.
     """
     checkpoints, is_first = folder / FOLDER, training.group.is_first
-    if is_first:
-        remove_temporary(folder)
-        remove_temporary(checkpoints)
     load_latest(checkpoints, log, training.restore)
     if training.num_steps > 0:
         log(f"{'finished' if training.is_over else 'continuing'} after {training.num_steps:,} steps")
@@ -81,7 +78,7 @@ def _evaluate(training: Training, worlds: list[tuple[Any, ItemContent]]) -> dict
         means = []
         for env, content in worlds:
             generator = torch.Generator(training.group.device).manual_seed(0)
-            settings: dict[str, Any] = {"generator": generator, "behaviour": Behaviour(selection=selection)}
+            settings: dict[str, Any] = {"generator": generator, "selection": selection}
             with training.acting():
                 sessions = play(training.network, env, content, seed=_SESSIONS_SEED, **settings)
             means.append(float(sessions.returns.mean()))
@@ -92,12 +89,9 @@ def _evaluate(training: Training, worlds: list[tuple[Any, ItemContent]]) -> dict
 
 
 class MetricsLog:
-    """Appends to `metrics.jsonl`, a line for each iteration; a resumed training continues after the checkpoint's line.
+    """Appends to `metrics.jsonl`, a line for each iteration, and to TensorBoard event files on demand.
 
-    Args:
-        folder: must exist.
-        num_steps: of the checkpoint; later lines are removed, as they will be written again.
-        has_tensorboard: whether to write TensorBoard event files, too.
+    Lines after the `num_steps` of the checkpoint are removed: a resumed training writes them again.
     """
 
     def __init__(self, folder: Path, num_steps: int, has_tensorboard: bool = False) -> None:

@@ -16,11 +16,8 @@ MIN_SESSIONS = 30
 
 
 def first_steps(rows: list[dict[str, Any]]) -> Figure:
-    """Mean reward of each step with its 95% interval over the sessions that are still running, for each policy.
-
-    Args:
-        rows: as written by `benchmarks.experiments.cold_start`.
-    """
+    """Mean reward of each step with its 95% interval over the sessions that are still running, for each policy, from
+    rows of `benchmarks.experiments.cold_start`."""
     figure, (axes,) = panels(1, 1, (6.5, 3.6))
     for policy in dict.fromkeys(row["policy"] for row in rows):
         own = [row for row in rows if row["policy"] == policy]

@@ -10,12 +10,8 @@ from benchmarks.report.figures.style import OTHERS, band, panels
 
 
 def population_shift(rows: list[dict[str, Any]], shift_at: int) -> Figure:
-    """Mean return of evaluation sessions with its 95% interval, for each policy, and the time of the change.
-
-    Args:
-        rows: with `policy`, `population`, `live_steps`, `return_mean`, `return_sem`.
-        shift_at: live steps before the change.
-    """
+    """Mean return of evaluation sessions with its 95% interval, for each policy, and the change after `shift_at` live
+    steps. Rows have `policy`, `population`, `live_steps`, `return_mean` and `return_sem`."""
     figure, (axes,) = panels(1, 1, (6.5, 3.4))
     for policy, colour in (("learning", "C0"), ("frozen", "C1")):
         label: str | None = policy

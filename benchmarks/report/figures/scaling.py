@@ -12,11 +12,9 @@ from benchmarks.rows import Row
 
 
 def scaling(rows: list[Row], forecast: dict[str, Any]) -> Figure:
-    """Every evaluation with its 95% interval over sessions, a line for each size, and the fitted curve.
+    """Every evaluation with its 95% interval over sessions, a line for each size, and the curve of `forecast`.
 
-    Args:
-        rows: with `operations`, `return_mean`, `return_sem`.
-        forecast: from `benchmarks.analysis.sigmoid_fit.forecast`.
+    Rows have `operations`, `return_mean` and `return_sem`; `sigmoid_fit.forecast` makes the other argument.
     """
     points = [row for row in rows if row["status"] == "ok" and row["env_steps"] > 0]
     figure, (axes,) = panels(1, 1, (6.5, 3.6))

@@ -8,7 +8,7 @@ Shape legend: B batch, M candidates, G features of a candidate, H rows of the hi
 of the user, E width of the embeddings, D width of the attention.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
@@ -40,10 +40,6 @@ class ScorerSizes:
     def of(cls, layout: ObservationLayout, **others: Any) -> Self:
         """For the observations of an env."""
         return cls(user=layout.user_size, row=layout.history_shape[1], candidate=layout.candidates_shape[1], **others)
-
-    def as_settings(self) -> dict[str, Any]:
-        """For JSON; `ScorerSizes(**settings)` is the inverse."""
-        return asdict(self)
 
 
 class CandidateScorer(nn.Module):

@@ -156,7 +156,7 @@ def test_adapters_are_added_to_the_named_layers(llama):
 
 def test_scores_in_play_equal_those_of_one_pass(llama):
     training = training_of(llama)
-    stage, _ = training.schedule.at(0)
+    stage, _ = training.config.stage_at(0)
     (world,) = training.worlds.at(0, training.network)
     sessions = training._play(stage, 0.5, world, world.content)
     with torch.no_grad():

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from agents.large_model.losses import LossWeights, SessionLoss, Targets, divergence, feedback_loss, teacher_loss
+from agents.large_model.losses import LossWeights, SessionLoss, divergence, feedback_loss, teacher_loss
 from agents.large_model.model import ReturnDistribution, Scores, policy_logits
 from agents.large_model.rollout import Sessions
 from agents.networks.plackett_luce import slate_log_probabilities
@@ -73,9 +73,11 @@ def one_step_sessions(slates: list[list[int]], clicked: list[list[bool]], reward
 
 MASK = [[True, True, True, True], [True, True, False, True]]
 SESSIONS = one_step_sessions([[2, 0], [3, 1]], [[True, False], [False, False]], [1.5, 0.0], MASK)
-TARGETS = Targets(
-    advantages=torch.tensor([1.0, -2.0]), returns=torch.tensor([3.0, 7.0]), anchor_logits=torch.zeros(2, 4)
-)
+TARGETS = {
+    "advantages": torch.tensor([1.0, -2.0]),
+    "returns": torch.tensor([3.0, 7.0]),
+    "anchor_logits": torch.zeros(2, 4),
+}
 
 
 def fixed_network() -> FixedNetwork:
@@ -83,9 +85,9 @@ def fixed_network() -> FixedNetwork:
 
 
 def loss_of(
-    model: Any, targets: Targets = TARGETS, sessions: Sessions = SESSIONS, **weights: float
+    model: Any, targets: dict[str, torch.Tensor] = TARGETS, sessions: Sessions = SESSIONS, **weights: float
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    return SessionLoss(model, CLIP)(sessions, None, targets, LossWeights(**weights))
+    return SessionLoss(model, CLIP)(sessions, None, LossWeights(**weights), **targets)
 
 
 def with_ratios(model: FixedNetwork, ratios: list[list[float]]) -> Sessions:
@@ -120,7 +122,7 @@ def test_empty_slots_have_no_feedback_loss():
 
 def test_empty_slots_have_no_part_in_the_policy_loss():
     model = FixedNetwork(ONE_LEFT.steps.candidates >= 0)
-    targets = Targets(advantages=torch.tensor([1.0]), returns=torch.tensor([3.0]))
+    targets = {"advantages": torch.tensor([1.0]), "returns": torch.tensor([3.0])}
     _, parts = loss_of(model, targets, replace(ONE_LEFT, log_probabilities=torch.zeros(1, 1, 2)), policy=1.0)
     assert parts["policy"].item() == pytest.approx(-1.0)
     assert parts["clip_fraction"] == parts["approx_kl"] == 0.0
@@ -129,7 +131,7 @@ def test_empty_slots_have_no_part_in_the_policy_loss():
 def test_the_value_is_learnt_by_cross_entropy_with_the_return():
     model = fixed_network()
     total, parts = loss_of(model, value=0.5)
-    by_hand = model.value_head.loss(model.values, TARGETS.returns).mean()
+    by_hand = model.value_head.loss(model.values, TARGETS["returns"]).mean()
     torch.testing.assert_close(total, 0.5 * by_hand)
     torch.testing.assert_close(parts["value"], by_hand.detach())
 
@@ -165,7 +167,7 @@ def test_clipping_stops_one_slot_and_not_the_other(advantage, ratio, is_clipped,
     model = fixed_network()
     ratios = [[1.0, 1.0], [1.0, 1.0]]
     ratios[0][slot] = ratio
-    targets = replace(TARGETS, advantages=torch.tensor([advantage, 0.0]))
+    targets = TARGETS | {"advantages": torch.tensor([advantage, 0.0])}
     total, _ = loss_of(model, targets, with_ratios(model, ratios), policy=1.0)
     total.backward()
     found, model.scores.grad = model.scores.grad[0].clone(), None
@@ -235,7 +237,7 @@ def test_divergence_by_hand():
 
 def test_the_anchor_draws_the_policy_back():
     model = fixed_network()
-    anchored = replace(TARGETS, anchor_logits=model.logits.detach())
+    anchored = TARGETS | {"anchor_logits": model.logits.detach()}
     total, _ = loss_of(model, anchored, anchor=1.0)
     total.backward()
     assert total.item() == pytest.approx(0.0, abs=1e-6)

@@ -8,7 +8,7 @@ import torch
 from small_large_models import content_for, env_of, network_for, played, small_config
 
 from agents.large_model.config import PRESETS, ModelConfig
-from agents.large_model.losses import LossWeights, SessionLoss, Targets
+from agents.large_model.losses import LossWeights, SessionLoss
 from agents.large_model.model import LargeModelNetwork, Scores
 from agents.large_model.rollout import make_env, play
 from agents.networks.item_content import ItemContent
@@ -179,8 +179,8 @@ def test_reinforcement_does_not_train_the_supervised_heads():
     model = network_for(env)
     content = content_for(env, model)
     sessions = played(model, env, content, SEED)
-    targets = Targets(advantages=torch.randn(sessions.num_steps), returns=torch.zeros(sessions.num_steps))
-    total, _ = SessionLoss(model)(sessions, content, targets, LossWeights(policy=1.0))
+    targets = {"advantages": torch.randn(sessions.num_steps), "returns": torch.zeros(sessions.num_steps)}
+    total, _ = SessionLoss(model)(sessions, content, LossWeights(policy=1.0), **targets)
     total.backward()
     width = model.config.candidate_width
     value_weights, expected = model.queries.weight.grad[:width], model.queries.weight.grad[width:]

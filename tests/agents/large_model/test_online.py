@@ -10,7 +10,7 @@ from conftest import CHECKOUT  # noqa: F401  (sets what threads may do)
 from agents.large_model.config import TrainingConfig
 from agents.large_model.distributed import ProcessGroup
 from agents.large_model.online import OnlineConfig, OnlineLearner, Round, learn_online
-from agents.large_model.rollout import Behaviour, play
+from agents.large_model.rollout import play
 from agents.large_model.training import Training
 from recsim_env.envs.vector import RecommenderVectorEnv
 from recsim_env.scenarios import VIDEO
@@ -38,9 +38,7 @@ def mean_return(model, scenario) -> float:
     env = env_of(scenario, 200, "test")
     content = model.content_of(env)
     generator = torch.Generator().manual_seed(0)
-    return float(
-        play(model, env, content, seed=9, generator=generator, behaviour=Behaviour(selection="greedy")).returns.mean()
-    )
+    return float(play(model, env, content, seed=9, generator=generator, selection="greedy").returns.mean())
 
 
 def test_it_recovers_after_users_have_changed(deployed):

@@ -22,13 +22,13 @@ from small_large_models import (
 
 from agents.large_model.model import ROW_COLUMNS, LargeModelNetwork, Scores
 from agents.large_model.rollout import (
-    Behaviour,
     Observation,
     ObservationReader,
     Sessions,
     SessionState,
     check_history,
     make_env,
+    select_slates,
 )
 from agents.networks.item_content import DYNAMICS, ITEM_STATE, ItemContent
 from agents.networks.plackett_luce import slate_log_probabilities
@@ -323,7 +323,7 @@ def test_exploration_is_the_share_of_random_slates():
     scores = Scores(logits=logits, clicks=nothing, rewards=nothing, values=nothing, temperature=torch.tensor(1.0))
     candidates = torch.tensor([3, 1, 4, 5, -1]).expand(4_000, -1)
     generator = torch.Generator().manual_seed(0)
-    slates = Behaviour(exploration=0.4, selection="greedy").slates(scores, candidates, 1, generator)[:, 0]
+    slates = select_slates(scores, candidates, 1, generator, "greedy", 0.4)[:, 0]
     shares = slates.bincount(minlength=5) / 4_000
     torch.testing.assert_close(shares, torch.tensor([0.7, 0.1, 0.1, 0.1, 0.0]), atol=0.03, rtol=0.0)
 

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from small_large_models import steps_of
 from small_trainings import HERE, SMALL, config_of
 
-from agents.large_model.config import REFERENCE_WIDTH, STAGES, LossWeights, Schedule, Stage, TrainingConfig, stage_named
+from agents.large_model.config import REFERENCE_WIDTH, STAGES, LossWeights, Stage, TrainingConfig, stage_named
 from agents.large_model.training import Training
 
-PLAN = Schedule(stages=((STAGES["supervised"], 100), (STAGES["reinforcement"], 300)))
+PLAN = TrainingConfig(num_steps=400, supervised_share=0.25)
 
 
 @pytest.mark.parametrize(
@@ -23,9 +23,8 @@ PLAN = Schedule(stages=((STAGES["supervised"], 100), (STAGES["reinforcement"], 3
     ],
 )
 def test_stages_follow_each_other_after_their_steps(num_taken, name, progress):
-    stage, share = PLAN.at(num_taken)
+    stage, share = PLAN.stage_at(num_taken)
     assert (stage.name, share) == (name, pytest.approx(progress))
-    assert PLAN.num_steps == 400
 
 
 @given(progress=st.floats(0.0, 1.0))
@@ -37,7 +36,7 @@ def test_exploration_falls_linearly(progress):
 def test_stages_without_steps_are_left_out_and_fields_can_be_overridden():
     overrides = {"reinforcement": {"num_epochs": 5, "weights": {"policy": 2.0}}}
     config = TrainingConfig(stage_overrides=overrides, **steps_of(1, distillation=7, reinforcement=9))
-    (first, first_steps), (second, second_steps) = config.schedule().stages
+    (first, first_steps), (second, second_steps) = config.stages()
     assert (first.name, first_steps, second.name, second_steps) == ("distillation", 7, "reinforcement", 9)
     assert first == STAGES["distillation"]
     assert second.num_epochs == 5

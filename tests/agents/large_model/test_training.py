@@ -19,9 +19,9 @@ from agents.large_model.agent import LargeModel
 from agents.large_model.checkpoint import FOLDER, checkpoints_in, load_latest
 from agents.large_model.commands.training_run import MetricsLog, read_metrics, run_training
 from agents.large_model.config import RunConfig, TrainingConfig
-from agents.large_model.losses import Targets
 from agents.large_model.training import Training
 from agents.networks.plackett_luce import best_slates
+from recsim_env import atomic_file
 
 torch.set_num_threads(1)
 
@@ -189,9 +189,10 @@ def test_a_finished_training_continues_with_more_steps(tmp_path):
 
 
 def test_temporary_files_of_killed_processes_are_removed(tmp_path):
+    end = f".{atomic_file._HOST}-999999999-abc.tmp"  # more than the largest process id
     (tmp_path / FOLDER).mkdir()
-    (tmp_path / FOLDER / ".steps-000000000001.safetensors.abc.tmp").write_bytes(b"half")
-    (tmp_path / ".metrics.jsonl.abc.tmp").write_bytes(b"half")
+    (tmp_path / FOLDER / f".steps-000000000001.safetensors{end}").write_bytes(b"half")
+    (tmp_path / f".metrics.jsonl{end}").write_bytes(b"half")
     run(tmp_path)
     assert not list(tmp_path.rglob(".*.tmp"))
 
@@ -295,7 +296,7 @@ def test_a_hidden_domain_is_hidden_in_play_as_well():
 
 def test_reevaluation_in_full_precision_changes_nothing():
     training = Training(config_of("now-or-later", **STAGES), HERE)
-    stage, _ = training.schedule.at(10**6)
+    stage, _ = training.config.stage_at(10**6)
     (world,) = training.worlds.at(0, training.network)
     sessions = training._play(stage, 0.0, world, world.content)
     retrained = training._reevaluated(sessions, world.content)
@@ -322,7 +323,7 @@ def test_in_half_precision_ratios_are_one_after_reevaluation():
             if weight.ndim > 1:  # what each block adds is 0 at first: nothing would be rounded
                 weight += 0.15 * torch.randn(weight.shape, generator=generator)
     training.has_autocast = True
-    stage, progress = training.schedule.at(0)
+    stage, progress = training.config.stage_at(0)
     (world,) = training.worlds.at(0, training.network)
     with training.acting():
         sessions = training._play(stage, progress, world, world.content)
@@ -333,7 +334,7 @@ def test_in_half_precision_ratios_are_one_after_reevaluation():
     assert gap.max() < 0.6
     nothing = torch.zeros_like(retrained.steps.rewards)
     with training.autocast(), torch.no_grad():
-        _, parts = training.loss(retrained, world.content, Targets(advantages=nothing, returns=nothing), stage.weights)
+        _, parts = training.loss(retrained, world.content, stage.weights, advantages=nothing, returns=nothing)
     assert parts["clip_fraction"] == 0.0
     assert parts["approx_kl"].abs() < 1e-6
 

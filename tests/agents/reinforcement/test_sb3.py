@@ -273,7 +273,7 @@ def test_a_point_selects_the_item_that_the_env_shows(scenario):
     points = np.random.default_rng(0).uniform(-1.0, 1.0, (256, num_features)).astype(np.float32)
     at_items = available.contents[torch.arange(256), torch.arange(256) % 20].numpy()  # where distances are 0
     for batch in (points, at_items):
-        shown = torch.as_tensor(env.unwrapped._adapter.slates(batch)[:, 0])
+        shown = torch.as_tensor(env.unwrapped._slates(batch)[:, 0])
         assert torch.equal(available.nearest(torch.as_tensor(batch), 1)[:, 0], shown)
         items = observations["candidates"].unflatten(1, (20, -1))[torch.arange(256), shown]
         torch.testing.assert_close(available.item_at(torch.as_tensor(batch), 0.25), items)

@@ -54,7 +54,7 @@ def test_with_all_candidates_as_neighbours_the_critic_alone_decides():
     for num_neighbours in (20, 1_000):
         actions = KnownCritic(values.tolist()).refined(observations, points, num_neighbours)
         assert torch.equal(actions, AvailableItems(observations).contents[torch.arange(64), values.argmax(1)])
-        np.testing.assert_array_equal(env.unwrapped._adapter.slates(actions.numpy())[:, 0], values.argmax(1))
+        np.testing.assert_array_equal(env.unwrapped._slates(actions.numpy())[:, 0], values.argmax(1))
 
 
 def test_missing_and_repeated_candidates_are_not_picked():

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 import recsim_env  # noqa: F401  (registers the ids)
 from agents.callbacks import EveryNSteps
-from agents.networks.history_encoder import HistoryEncoder
 from agents.rollouts.evaluation import evaluate
 from agents.rollouts.logged_sessions import LoggedSession, log_sessions, windows_of
 from agents.rules.popularity import PopularityAgent
@@ -125,7 +124,8 @@ def test_every_item_is_a_target_once_after_the_rows_before_it(num_before, num_sl
 
 def test_a_state_sees_no_later_row():
     torch.manual_seed(0)
-    encoder = HistoryEncoder(profile=3, row=4, width=8, num_layers=2, num_heads=2, max_rows=6)
+    sizes = SequenceSizes(user=3, row=4, candidate=7, profile=3, width=8, num_layers=2, history_length=6)
+    encoder = RatingPredictor(sizes).states
     profile, rows = torch.randn(2, 3), torch.randn(2, 6, 4)
     changed = rows.clone()
     changed[:, 3:] += 1.0

@@ -20,7 +20,6 @@ from benchmarks.analysis.metrics import (
     is_available,
     new_item_exposure,
     novelty,
-    regrets,
     reward_by_item_age,
     reward_by_step,
     reward_by_tenure,
@@ -65,15 +64,6 @@ def make_evaluation(**overrides) -> Evaluation:
 def make_empty() -> Evaluation:
     """The same sessions, in which nothing could be shown."""
     return make_evaluation(items=np.full((5, 2, 1), NO_ITEM, np.int32))
-
-
-def test_regret_is_the_paired_difference_to_the_return_of_the_oracle():
-    evaluation = make_evaluation()
-    np.testing.assert_array_equal(regrets(evaluation.returns, np.array([10.0, 14.0])), [4.0, -1.0])
-    assert summary(evaluation, make_facts(), np.array([10.0, 14.0]))["regret"] == 1.5
-    assert summary(evaluation, make_facts())["regret"] is None
-    with pytest.raises(ValueError, match="oracle_returns: of 3 sessions, must be of the agent's 2"):
-        regrets(evaluation.returns, np.zeros(3))
 
 
 def test_session_length_and_churn_are_means_over_sessions():
@@ -232,8 +222,7 @@ def test_summaries_of_a_real_world_are_json_in_their_ranges(slate_size):
     assert (facts.clicks == np.round(facts.clicks)).all()
     shown = np.unique(evaluation.items[evaluation.items != NO_ITEM])
     assert is_available(evaluation, facts)[shown].all()
-    found = json.loads(json.dumps(summary(evaluation, facts, evaluation.returns), allow_nan=False))
-    assert found["regret"] == 0.0
+    found = json.loads(json.dumps(summary(evaluation, facts), allow_nan=False))
     for name in ("churn", "catalog_coverage", "exposure_gini", "new_item_exposure", "share_discovered"):
         assert 0.0 < found[name] < 1.0
     assert 0.0 < found["intra_list_diversity"] < 2.0
