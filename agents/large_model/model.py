@@ -53,7 +53,7 @@ class Scores:
     rewards: torch.Tensor
     """[K, M]: mean reward if clicked, if shown alone."""
     values: torch.Tensor
-    """[K, b]: logits of the distribution of the remaining return (`LargeModelNetwork.value`)."""
+    """[K, b]: logits of the distribution of the remaining return (`ReturnDistribution.mean`)."""
     temperature: torch.Tensor
     """[]: of the policy, in units of reward."""
 
@@ -262,10 +262,6 @@ class LargeModelNetwork(nn.Module):
         catalogue, and looked up afterwards."""
         vectors = self.encoder(content, items)
         return self.row_item(vectors), self.candidate_content(vectors)
-
-    def value(self, logits: torch.Tensor) -> torch.Tensor:
-        """[...]: mean remaining return, of logits [..., b]."""
-        return self.value_head.mean(logits)
 
 
 def _backbone(config: ModelConfig) -> Transformer:

@@ -448,7 +448,7 @@ def play(
             "dynamics": dynamics,
             "slates": slates,
             "log_probabilities": slate_log_probabilities(scores.logits, slates),
-            "values": network.value(scores.values),
+            "values": network.value_head.mean(scores.values),
         }
         if teacher is not None:
             step["teacher"] = torch.as_tensor(teacher()[lanes], dtype=torch.float32)

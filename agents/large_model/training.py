@@ -299,7 +299,7 @@ class Training:
             steps = part.is_step.nonzero(as_tuple=True)
             places = index[steps[0]], steps[1]
             log_probabilities[places] = slate_log_probabilities(scores.logits, part.steps.slates)
-            values[places] = self.network.value(scores.values)
+            values[places] = self.network.value_head.mean(scores.values)
         return replace(sessions, log_probabilities=log_probabilities, values=values)
 
     def _normalised(self, advantages: torch.Tensor, is_step: torch.Tensor) -> torch.Tensor:

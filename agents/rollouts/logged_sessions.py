@@ -6,28 +6,16 @@ features of a row, G of a candidate, P of the user, K rows of logged history bef
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
 from agents.rollouts.feedback import Policy, feedback_column, rollout
 from recsim_env.envs.vector import RecommenderVectorEnv
 
-
-@dataclass(frozen=True, kw_only=True)
-class LoggedSession:
-    """The items shown in one session, in order, and their feedback."""
-
-    rows: np.ndarray
-    """[K + R, T] float32: rows of the history, oldest first; the first K precede the session."""
-    num_seen: np.ndarray
-    """[R] int64: rows before the item's slate."""
-    users: np.ndarray
-    """[R, P] float32: as observed before the item's slate."""
-    items: np.ndarray
-    """[R, G] float32."""
-    ratings: np.ndarray
-    """[R] float32: as the reward counts them, 0 if the item was not chosen."""
+LoggedSession = dict[str, np.ndarray]
+"""The items shown in one session, in order, and their feedback: `rows` [K + R, T] float32 of the history, oldest first,
+the first K of which precede the session; `num_seen` [R] int64, rows before the item's slate; `users` [R, P] float32, as
+observed before it; `items` [R, G] float32; `ratings` [R] float32, as the reward counts them, 0 if it was not chosen."""
 
 
 def log_sessions(env: RecommenderVectorEnv, policy: Policy, num_steps: int, seed: int) -> Iterator[LoggedSession]:
@@ -63,13 +51,13 @@ def log_sessions(env: RecommenderVectorEnv, policy: Policy, num_steps: int, seed
             history, is_shown = histories[session], part["is_shown"]
             before = history[history[:, layout.num_content_features] > 0][::-1]
             num_shown = is_shown.sum(1)
-            yield LoggedSession(
-                rows=np.concatenate([before, part["rows"][is_shown]]),
-                num_seen=np.repeat(len(before) + np.cumsum(num_shown) - num_shown, num_shown),
-                users=np.repeat(part["users"], num_shown, 0),
-                items=part["items"][is_shown],
-                ratings=part["ratings"][is_shown],
-            )
+            yield {
+                "rows": np.concatenate([before, part["rows"][is_shown]]),
+                "num_seen": np.repeat(len(before) + np.cumsum(num_shown) - num_shown, num_shown),
+                "users": np.repeat(part["users"], num_shown, 0),
+                "items": part["items"][is_shown],
+                "ratings": part["ratings"][is_shown],
+            }
 
 
 def windows_of(session: LoggedSession, history_length: int, slate_size: int) -> Iterator[dict[str, np.ndarray]]:
@@ -82,13 +70,13 @@ def windows_of(session: LoggedSession, history_length: int, slate_size: int) -> 
     """
     stride, num_items = max(history_length // 2, 1), history_length + slate_size
     for start in itertools.count(0, stride):
-        num_seen = session.num_seen - start
+        num_seen = session["num_seen"] - start
         is_target = (num_seen <= history_length) & ((num_seen > history_length - stride) | (start == 0))
         if is_target.any():
-            targets = {**vars(session), "num_seen": num_seen}
+            targets = {**session, "num_seen": num_seen}
             names = ("users", "items", "ratings", "num_seen")
             window = {name: _padded(targets[name][is_target], num_items) for name in names}
-            window["rows"] = _padded(session.rows[start : start + history_length], history_length)
+            window["rows"] = _padded(session["rows"][start : start + history_length], history_length)
             window["is_target"] = np.arange(num_items) < is_target.sum()
             yield window
         if not (num_seen > history_length).any():

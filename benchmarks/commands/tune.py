@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def tune(parsed: argparse.Namespace) -> int:
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from benchmarks.rows import provenance, read_rows
     from benchmarks.running.execution import execute, log_finished, log_to
@@ -50,9 +50,8 @@ def tune(parsed: argparse.Namespace) -> int:
         execute(folder, runs, finished, provenance(sys.argv[1:]), screen, parsed.workers)
         keys = {run.key for run in runs}
         rows = [row for row in read_rows(folder.path / RESULTS) if (row["agent"], row["scenario"], row["seed"]) in keys]
-    table = Table(title="Best settings")
-    for heading in ("agent", "settings", "score", "score of the registry's"):
-        table.add_column(heading, overflow="fold")
+    headings = ("agent", "settings", "score", "score of the registry's")
+    table = Table(*(Column(each, overflow="fold") for each in headings), title="Best settings")
     for agent in agents:
         result = tuning_result(agent, rows, suite, parsed.trials)
         for target in (parsed.out, TUNED) if parsed.install else (parsed.out,):

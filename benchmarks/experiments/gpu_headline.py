@@ -46,13 +46,12 @@ def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
     import torch
 
     from agents.large_model.distributed import device_named
-    from benchmarks.experiments.large_model_run import large_model_run, with_gpu_name
+    from benchmarks.experiments.large_model_run import large_model_run
     from benchmarks.rows import append_rows
     from benchmarks.running.execution import log_to
 
     started, log = time.perf_counter(), log_to(console())
-    origin, device = with_gpu_name(origin, parsed.device), device_named(parsed.device)
-    parsed.out.mkdir(parents=True, exist_ok=True)
+    device = device_named(parsed.device)
     steps_per_s = 0.0
     for preset in dict.fromkeys([*(parsed.measure or _LARGE), parsed.train]):
         num_envs = parsed.sessions if preset == parsed.train else _NUM_ENVS.get(preset, _MAX_ENVS)

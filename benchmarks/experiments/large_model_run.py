@@ -2,9 +2,6 @@
 
 from typing import Any
 
-import torch
-
-from agents.large_model.distributed import device_named
 from agents.registry import Entry
 from benchmarks.running.run import Run
 from benchmarks.suites import Suite
@@ -48,10 +45,3 @@ def large_model_run(
         num_envs=num_envs,
     )
     return Run(suite=suite, agent=agent, entry=entry, task=SCENARIO, seed=seed)
-
-
-def with_gpu_name(origin: dict[str, Any], device: str) -> dict[str, Any]:
-    """Provenance with the name of the GPU; `ValueError` if the device does not exist."""
-    if device_named(device).type == "cpu":
-        return origin
-    return {**origin, "machine": f"{origin['machine']}, {torch.cuda.get_device_name(device_named(device))}"}

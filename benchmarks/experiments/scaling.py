@@ -35,16 +35,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
     from benchmarks.analysis.sigmoid_fit import forecast
-    from benchmarks.experiments.large_model_run import large_model_run, with_gpu_name
+    from benchmarks.experiments.large_model_run import large_model_run
     from benchmarks.report.figures.scaling import scaling
     from benchmarks.report.figures.style import write_figure
     from benchmarks.rows import append_rows, checked, read_rows
     from benchmarks.running.execution import log_to
     from recsim_env.atomic_file import write_atomically
 
-    log, origin = log_to(console()), with_gpu_name(origin, parsed.device)
-    parsed.out.mkdir(parents=True, exist_ok=True)
-    results = parsed.out / "results.jsonl"
+    log, results = log_to(console()), parsed.out / "results.jsonl"
     rows = read_rows(results) if results.exists() else []
     for preset in parsed.preset or ("tiny", "1m", "10m", "30m", "100m"):
         run = large_model_run(

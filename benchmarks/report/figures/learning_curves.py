@@ -3,8 +3,6 @@
 Shape legend: E evaluations of an agent in a scenario, R seeds.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, StrMethodFormatter
@@ -18,21 +16,13 @@ STEPS, SECONDS = "env_steps", "wall_s"
 _NUM_HIGHLIGHTS = 6
 
 
-@dataclass(frozen=True, kw_only=True)
-class Curve:
-    """Evaluations of one agent during training."""
+def curve(rows: list[Row], along: str, value: str = "return_mean", error: str = "return_sem") -> np.ndarray:
+    """[3, E]: the curve of one agent in one scenario; the n-th evaluations of all seeds make a point.
 
-    x: np.ndarray
-    """[E] steps or seconds, mean over seeds."""
-    mean: np.ndarray
-    """[E] mean over seeds."""
-    half: np.ndarray
-    """[E] half the 95% interval: 1.96 s / sqrt(R), with s the standard deviation of the R seeds, or the standard error
-    over the sessions of one seed if that is larger, as few seeds may underestimate it."""
-
-
-def curve(rows: list[Row], along: str, value: str = "return_mean", error: str = "return_sem") -> Curve:
-    """The curve of one agent in one scenario; the n-th evaluations of all seeds make a point."""
+    Rows: steps or seconds, mean over seeds; the values, mean over seeds; half their 95% interval, 1.96 s / sqrt(R),
+    with s the standard deviation of the R seeds, or the standard error over the sessions of one seed if that is larger,
+    as few seeds may underestimate it.
+    """
     by_seed: dict[int, list[Row]] = {}
     for row in sorted(rows, key=lambda row: row["env_steps"]):
         if row["status"] == "ok":
@@ -45,8 +35,7 @@ def curve(rows: list[Row], along: str, value: str = "return_mean", error: str = 
         spread = max(float(over_seeds), float(np.mean([row[error] for row in group])))  # type: ignore[literal-required]
         position = np.mean([row[along] for row in group])  # type: ignore[literal-required]
         points.append((position, values.mean(), Z_95 * spread / np.sqrt(len(values))))
-    x, mean, half = np.array(points, np.float64).reshape(-1, 3).T
-    return Curve(x=x, mean=mean, half=half)
+    return np.array(points, np.float64).reshape(-1, 3).T
 
 
 def learning_curves(leaderboard: Leaderboard, along: str = STEPS) -> Figure | None:
@@ -66,7 +55,7 @@ def learning_curves(leaderboard: Leaderboard, along: str = STEPS) -> Figure | No
                 [row for row in leaderboard.rows if (row["agent"], row["scenario"]) == (agent, scenario)], along
             )
             start = int(along == SECONDS)  # the axis is logarithmic, and the first evaluation is at 0 s
-            x, mean, half = line.x[start:], line.mean[start:], line.half[start:]
+            x, mean, half = line[:, start:]
             has_time |= bool((x > 0.0).any())
             if agent in styles:
                 band(axis, x, mean, half, **styles[agent], marker="o", ms=2.5)
@@ -102,12 +91,12 @@ def learners_one_by_one(leaderboard: Leaderboard) -> Figure | None:
     if len(curves) < 2:
         return None
     # One line with NaN between the curves of all learners.
-    pale = [np.concatenate([[*getattr(line, of), np.nan] for line in curves.values()]) for of in ("x", "mean")]
+    pale = np.concatenate([np.pad(line[:2], ((0, 0), (0, 1)), constant_values=np.nan) for line in curves.values()], 1)
     styles = line_styles(leaderboard)
     figure, axes = panels(len(curves), 5, (2.1, 1.6), sharex=True, sharey=True)
     for axis, (agent, line) in zip(axes, curves.items(), strict=True):
         axis.plot(*pale, color=OTHERS, lw=0.5, alpha=0.6)
-        band(axis, line.x, line.mean, line.half, **styles[agent])
+        band(axis, *line, **styles[agent])
         axis.set_title(short(agent), size=8)
         axis.locator_params(nbins=4)
         axis.xaxis.set_major_formatter(EngFormatter(sep=""))
@@ -116,7 +105,7 @@ def learners_one_by_one(leaderboard: Leaderboard) -> Figure | None:
     return figure
 
 
-def _score_curve(leaderboard: Leaderboard, agent: str) -> Curve | None:
+def _score_curve(leaderboard: Leaderboard, agent: str) -> np.ndarray | None:
     """Mean of the score curves over scenarios; None without any."""
     lines = []
     for scenario in leaderboard.scored_scenarios:
@@ -124,13 +113,10 @@ def _score_curve(leaderboard: Leaderboard, agent: str) -> Curve | None:
             row for row in leaderboard.rows if (row["agent"], row["scenario"]) == (agent, scenario) and "score" in row
         ]
         line = curve(own, STEPS, "score", "score_sem")
-        if len(line.x) > 1:
+        if line.shape[1] > 1:
             lines.append(line)
     if not lines:
         return None
-    n = min(len(line.x) for line in lines)
-    return Curve(
-        x=np.mean([line.x[:n] for line in lines], 0),
-        mean=np.mean([line.mean[:n] for line in lines], 0),
-        half=np.sqrt(np.mean([line.half[:n] ** 2 for line in lines], 0) / len(lines)),
-    )
+    n = min(line.shape[1] for line in lines)
+    x, mean, half = np.stack([line[:, :n] for line in lines], 1)
+    return np.stack([x.mean(0), mean.mean(0), np.sqrt((half**2).mean(0) / len(lines))])

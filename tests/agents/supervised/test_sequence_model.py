@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import recsim_env  # noqa: F401  (registers the ids)
 from agents.callbacks import EveryNSteps
 from agents.rollouts.evaluation import evaluate
-from agents.rollouts.logged_sessions import LoggedSession, log_sessions, windows_of
+from agents.rollouts.logged_sessions import log_sessions, windows_of
 from agents.rules.popularity import PopularityAgent
 from agents.supervised.sequence_model import RatingPredictor, SequenceModel, SequenceSizes, learning_rate_factor, loss
 from recsim_env.envs.sb3.candidate_scorer import MISSING
@@ -72,20 +72,20 @@ def test_the_log_holds_the_items_users_and_ratings_of_each_step(slate_size):
         for start, end in zip(starts, [*starts[1:], 14], strict=True):
             session = next(logged)
             steps = expected[lane][start:end]
-            np.testing.assert_array_equal(session.items, np.concatenate([items for _, items in steps]))
-            np.testing.assert_array_equal(session.users, np.repeat([user for user, _ in steps], slate_size, 0))
-            ratings = session.ratings.reshape(-1, slate_size)
+            np.testing.assert_array_equal(session["items"], np.concatenate([items for _, items in steps]))
+            np.testing.assert_array_equal(session["users"], np.repeat([user for user, _ in steps], slate_size, 0))
+            ratings = session["ratings"].reshape(-1, slate_size)
             assert ratings.sum(1) == pytest.approx(slate_size * np.array(rewards[lane][start:end]), rel=1e-5)
             assert ((ratings != 0).sum(1) <= 1).all()  # at most one item of a slate is chosen
-            num_before = len(session.rows) - len(session.items)
+            num_before = len(session["rows"]) - len(session["items"])
             assert (
-                session.num_seen.tolist()
+                session["num_seen"].tolist()
                 == np.repeat(num_before + slate_size * np.arange(len(steps)), slate_size).tolist()
             )
             num_content = layout.num_content_features
-            np.testing.assert_allclose(session.rows[num_before:, :num_content], session.items[:, :num_content])
-            clicks = session.rows[num_before:, num_content + FEEDBACK.index("click")]
-            assert (clicks == 0)[session.ratings != 0].sum() == 0
+            np.testing.assert_allclose(session["rows"][num_before:, :num_content], session["items"][:, :num_content])
+            clicks = session["rows"][num_before:, num_content + FEEDBACK.index("click")]
+            assert (clicks == 0)[session["ratings"] != 0].sum() == 0
     assert next(logged, None) is None
 
 
@@ -98,13 +98,13 @@ def test_the_log_holds_the_items_users_and_ratings_of_each_step(slate_size):
 def test_every_item_is_a_target_once_after_the_rows_before_it(num_before, num_slates, slate_size, history_length):
     num_items = num_slates * slate_size
     rows = np.arange(1, num_before + num_items + 1, dtype=np.float32)[:, None]
-    session = LoggedSession(
-        rows=rows,
-        num_seen=np.repeat(num_before + slate_size * np.arange(num_slates), slate_size),
-        users=np.zeros((num_items, 1), np.float32),
-        items=np.arange(num_items, dtype=np.float32)[:, None],
-        ratings=np.arange(num_items, dtype=np.float32),
-    )
+    session = {
+        "rows": rows,
+        "num_seen": np.repeat(num_before + slate_size * np.arange(num_slates), slate_size),
+        "users": np.zeros((num_items, 1), np.float32),
+        "items": np.arange(num_items, dtype=np.float32)[:, None],
+        "ratings": np.arange(num_items, dtype=np.float32),
+    }
     targets = []
     for window in windows_of(session, history_length, slate_size):
         seen, is_target = window["num_seen"], window["is_target"]
@@ -113,7 +113,7 @@ def test_every_item_is_a_target_once_after_the_rows_before_it(num_before, num_sl
         for item, count, rating in zip(
             window["items"][is_target, 0], seen[is_target], window["ratings"][is_target], strict=True
         ):
-            before = session.num_seen[int(item)]
+            before = session["num_seen"][int(item)]
             expected = rows[before - count : before, 0]  # the latest rows: all of them, or more than half a window
             assert window["rows"][:count, 0].tolist() == expected.tolist()
             assert count == before or count > history_length // 2

@@ -113,17 +113,17 @@ def test_a_curve_is_the_mean_over_seeds_with_the_interval_by_hand():
     rows = [row for row in made_rows(("random", "ppo"), ("Video",), 3, num_sessions=400) if row["agent"] == "ppo"]
     for row in rows:
         row["return_mean"], row["return_sem"] = 50.0 + 2.0 * row["seed"], 0.5
-    line = curve(rows, STEPS)
-    assert line.x.tolist() == [0, 10_000, 20_000, 30_000, 40_000, 50_000]
-    assert line.mean == pytest.approx(np.full(6, 52.0))
-    assert line.half == pytest.approx(np.full(6, 1.96 * 2.0 / np.sqrt(3)))
+    x, mean, half = curve(rows, STEPS)
+    assert x.tolist() == [0, 10_000, 20_000, 30_000, 40_000, 50_000]
+    assert mean == pytest.approx(np.full(6, 52.0))
+    assert half == pytest.approx(np.full(6, 1.96 * 2.0 / np.sqrt(3)))
     equal = [{**row, "return_mean": 50.0} for row in rows]
-    assert curve(equal, STEPS).half == pytest.approx(np.full(6, 1.96 * 0.5 / np.sqrt(3)))
+    assert curve(equal, STEPS)[2] == pytest.approx(np.full(6, 1.96 * 0.5 / np.sqrt(3)))
 
 
 def test_curves_by_time_leave_out_the_evaluation_before_training():
     leaderboard = Leaderboard(made_rows(("random", "ppo", "planning-oracle"), ("Video",), 2, num_sessions=20))
-    assert curve(leaderboard.runs("ppo"), SECONDS).x[-1] == leaderboard.runs("ppo")[0]["wall_s"]
+    assert curve(leaderboard.runs("ppo"), SECONDS)[0, -1] == leaderboard.runs("ppo")[0]["wall_s"]
     axes = learning_curves(leaderboard, SECONDS).axes[0]
     assert axes.get_xscale() == "log"
     assert min(min(line.get_xdata()) for line in axes.lines if line.get_marker() == "o") > 0.0
