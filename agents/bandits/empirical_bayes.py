@@ -13,9 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from agents.bandits.linear_posterior import LinearBandit, LinearPrior, with_constant
-from agents.bandits.linucb import LinUCB
-from agents.bandits.thompson import LinearThompson
+from agents.bandits.linear_bandits import LinearBandit, LinearPrior, LinearThompson, LinUCB, with_constant
 from agents.rollouts.feedback import UNRATED, Exposure, FeedbackLog
 from agents.rollouts.feedback_learner import FeedbackLearner
 from agents.rules.popularity import num_impressions

@@ -16,8 +16,7 @@ from torch import nn
 
 from agents.agent import NotFittedError, Observations
 from agents.bandits.empirical_bayes import EmpiricalBayes
-from agents.bandits.linear_posterior import LinearPrior, PosteriorState
-from agents.bandits.thompson import LinearThompson
+from agents.bandits.linear_bandits import LinearPrior, LinearThompson, PosteriorState
 from agents.rollouts.feedback import FeedbackLog, Policy, rollout, uniform_policy
 from recsim_env.config import count, number
 

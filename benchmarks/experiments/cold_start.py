@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
     from agents.large_model.checkpoint import load_network
-    from benchmarks.report.figures.first_steps import first_steps
+    from benchmarks.report.figures.experiments import first_steps
     from benchmarks.report.figures.style import write_figure
     from benchmarks.rows import write_rows
     from recsim_env.atomic_file import write_atomically
@@ -82,7 +82,7 @@ def claims(rows: list[dict[str, Any]]) -> dict[str, Any]:
         `caught_up_at_step`: the step (from 1) from which this share is at least 90% up to the tenth; None if it is less
         in the tenth.
     """
-    from benchmarks.report.figures.first_steps import step_rewards
+    from benchmarks.report.figures.experiments import step_rewards
 
     by_policy: dict[str, list[dict[str, Any]]] = {}
     for row in rows:

@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
     from agents.large_model.checkpoint import load_network
-    from benchmarks.report.figures.population_shift import population_shift
+    from benchmarks.report.figures.experiments import population_shift
     from benchmarks.report.figures.style import write_figure
     from benchmarks.rows import write_rows
 

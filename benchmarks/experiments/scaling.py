@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
     from benchmarks.analysis.sigmoid_fit import forecast
     from benchmarks.experiments.large_model_run import large_model_run
-    from benchmarks.report.figures.scaling import scaling
+    from benchmarks.report.figures.experiments import scaling
     from benchmarks.report.figures.style import write_figure
     from benchmarks.rows import append_rows, checked, read_rows
     from benchmarks.running.execution import log_to

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import recsim_env  # noqa: F401
-from agents.bandits.linucb import LinUCB
+from agents.bandits.linear_bandits import LinUCB
 from agents.references.myopic_oracle import MyopicOracle
 from agents.rollouts.evaluation import evaluate
 from agents.rules.popularity import PopularityAgent

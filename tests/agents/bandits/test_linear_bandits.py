@@ -9,9 +9,7 @@ import pytest
 import recsim_env  # noqa: F401
 from agents.agent import NotFittedError
 from agents.bandits.empirical_bayes import EmpiricalBayesLinUCB, EmpiricalBayesThompson, fit_prior, sums_by_session
-from agents.bandits.linear_posterior import LinearPrior, PosteriorState
-from agents.bandits.linucb import LinUCB
-from agents.bandits.thompson import LinearThompson
+from agents.bandits.linear_bandits import LinearPrior, LinearThompson, LinUCB, PosteriorState
 from agents.callbacks import EveryNSteps
 from agents.rollouts.evaluation import evaluate
 from agents.rollouts.feedback import observed_ratings

@@ -14,8 +14,8 @@ from agents.references.bayes_filter_observed import BayesFilterObserved
 from agents.references.lookahead import HistoryBlindPolicy
 from benchmarks.experiments import cold_start
 from benchmarks.experiments.cold_start import RIVALS, claims
-from benchmarks.report.figures.first_steps import first_steps as first_steps_figure
-from benchmarks.report.figures.first_steps import step_rewards
+from benchmarks.report.figures.experiments import first_steps as first_steps_figure
+from benchmarks.report.figures.experiments import step_rewards
 
 
 def row(policy: str, returns: list[float], rewards: list[float], seed: int = 0, num_sessions: int = 40) -> dict:

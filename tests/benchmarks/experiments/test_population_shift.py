@@ -11,7 +11,7 @@ from agents.large_model.model import LargeModelNetwork
 from agents.networks.schema import Schema
 from agents.saved_tensors import save_tensors
 from benchmarks.experiments import population_shift
-from benchmarks.report.figures.population_shift import population_shift as population_shift_figure
+from benchmarks.report.figures.experiments import population_shift as population_shift_figure
 
 SMALL = ["--rounds", "2", "--sessions", "4", "--evaluate-every", "1", "--evaluation-sessions", "6"]
 

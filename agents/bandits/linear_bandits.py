@@ -166,6 +166,44 @@ class LinearBandit(Agent):
             state.update(state.shown[:, slot], ratings[:, slot], is_shown[:, slot] & is_running)
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
+class LinUCB(LinearBandit):
+    """Shows argmax_i x_i' theta + alpha sqrt(x_i' A^-1 x_i), with theta = A^-1 b the mean of the posterior.
+
+    Li, Chu, Langford and Schapire, "A contextual-bandit approach to personalized news article recommendation", WWW
+    2010, Algorithm 1: optimism under uncertainty.
+    """
+
+    alpha: float = number(1.0, 0.0, 1e9)
+    """Standard deviations of optimism."""
+
+    def scores(self, x: np.ndarray, state: PosteriorState) -> np.ndarray:
+        variance = np.maximum(((x @ state.inverse) * x).sum(2), 0.0)
+        return np.einsum("nmd,nd->nm", x, state.means) + self.alpha * np.sqrt(variance)
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class LinearThompson(LinearBandit):
+    """Shows argmax_i x_i' theta, with theta ~ Normal(A^-1 b, scale^2 A^-1) drawn in each step.
+
+    It samples whether `deterministic` or not: without the draws it would not explore. Agrawal and Goyal, "Thompson
+    sampling for contextual bandits with linear payoffs", ICML 2013; Chapelle and Li, "An empirical evaluation of
+    Thompson sampling", NeurIPS 2011, which also shrinks the posterior before sampling.
+    """
+
+    scale: float = number(1.0, 0.0, 1e9)
+    """Factor of the posterior's standard deviation; 1 is Thompson sampling proper, 0 greedy."""
+
+    def scores(self, x: np.ndarray, state: PosteriorState) -> np.ndarray:
+        return np.einsum("nmd,nd->nm", x, self.sample(state))
+
+    def sample(self, state: PosteriorState) -> np.ndarray:
+        """[N, d]: A^-1 b + scale L z, with L L' = A^-1 (Cholesky) and z standard normal."""
+        root = np.linalg.cholesky(state.inverse)
+        noise = state.generator.standard_normal(state.targets.shape)
+        return state.means + self.scale * np.einsum("nij,nj->ni", root, noise)
+
+
 def with_constant(contents: np.ndarray) -> np.ndarray:
     """[..., F] to [..., F + 1] float64."""
     constant = np.ones((*contents.shape[:-1], 1))

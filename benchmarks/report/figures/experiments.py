@@ -1,0 +1,87 @@
+"""Figures of the experiments: reward by step of the session, a change of population, and return against compute.
+
+Shape legend: T steps of a session.
+"""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from benchmarks.analysis.sigmoid_fit import sigmoid
+from benchmarks.analysis.statistics import Z_95
+from benchmarks.report.figures.style import OTHERS, band, panels
+from benchmarks.rows import Row
+
+MIN_SESSIONS = 30
+"""Means of fewer sessions are not drawn."""
+
+
+def first_steps(rows: list[dict[str, Any]]) -> Figure:
+    """Mean reward of each step with its 95% interval over the sessions that are still running, for each policy, from
+    rows of `benchmarks.experiments.cold_start`."""
+    figure, (axes,) = panels(1, 1, (6.5, 3.6))
+    for policy in dict.fromkeys(row["policy"] for row in rows):
+        own = [row for row in rows if row["policy"] == policy]
+        mean, error = step_rewards(own)
+        is_drawn = np.sum([row["num_running"] for row in own], 0) >= MIN_SESSIONS
+        x, mean, half = 1 + np.flatnonzero(is_drawn), mean[is_drawn], Z_95 * error[is_drawn]
+        band(axes, x, mean, half, label=policy)
+    axes.set_title("Reward by step of the session")
+    axes.set_xlabel("step of the session")
+    axes.set_ylabel("reward (rating points)")
+    axes.margins(x=0.0)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3)
+    return figure
+
+
+def step_rewards(rows: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+    """[T] mean reward of each step over the running sessions of all seeds, and its standard error."""
+    sums, squares, number = (np.sum([row[name] for row in rows], 0) for name in ("rewards", "squares", "num_running"))
+    mean = sums / np.maximum(number, 1)
+    return mean, np.sqrt(np.maximum(squares / np.maximum(number, 1) - mean**2, 0.0) / np.maximum(number, 1))
+
+
+def population_shift(rows: list[dict[str, Any]], shift_at: int) -> Figure:
+    """Mean return of evaluation sessions with its 95% interval, for each policy, and the change after `shift_at` live
+    steps. Rows have `policy`, `population`, `live_steps`, `return_mean` and `return_sem`."""
+    figure, (axes,) = panels(1, 1, (6.5, 3.4))
+    for policy, colour in (("learning", "C0"), ("frozen", "C1")):
+        label: str | None = policy
+        for population in dict.fromkeys(row["population"] for row in rows):
+            own = [row for row in rows if (row["policy"], row["population"]) == (policy, population)]
+            own.sort(key=lambda row: row["live_steps"])
+            x, y, error = (np.array([row[key] for row in own]) for key in ("live_steps", "return_mean", "return_sem"))
+            band(axes, x / 1e3, y, Z_95 * error, color=colour, marker="o", ms=3.0, label=label)
+            label = None
+    axes.axvline(shift_at / 1e3, color=OTHERS, ls="--", label="population changes")
+    axes.set_title("Change of population")
+    axes.set_xlabel("live user-steps (thousands)")
+    axes.set_ylabel("return (rating points)")
+    axes.margins(x=0.01)
+    axes.legend()
+    return figure
+
+
+def scaling(rows: list[Row], forecast: dict[str, Any]) -> Figure:
+    """Every evaluation with its 95% interval over sessions, a line for each size, and the curve of `forecast`.
+
+    Rows have `operations`, `return_mean` and `return_sem`; `sigmoid_fit.forecast` makes the other argument.
+    """
+    points = [row for row in rows if row["status"] == "ok" and row["env_steps"] > 0]
+    figure, (axes,) = panels(1, 1, (6.5, 3.6))
+    axes.set_xscale("log")
+    for agent in dict.fromkeys(row["agent"] for row in points):
+        own = sorted((row for row in points if row["agent"] == agent), key=lambda row: row["operations"])
+        x, y, error = (np.array([row[key] for row in own]) for key in ("operations", "return_mean", "return_sem"))
+        label = agent.removeprefix("large-model-") + (" (held out)" if agent == forecast["held_out"] else "")
+        axes.errorbar(x, y, Z_95 * error, marker="o", ms=3.0, elinewidth=0.8, label=label)
+    operations = np.array([row["operations"] for row in points])
+    x = np.geomspace(operations.min(), operations.max(), 200)
+    axes.plot(x, sigmoid(x, **forecast["curve"]), color=OTHERS, ls="--", zorder=1.5, label="fitted sigmoid")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0e}".replace("e+", "e"))
+    axes.set_title("Return against compute")
+    axes.set_xlabel("floating-point operations of training")
+    axes.set_ylabel("return (rating points)")
+    axes.legend()
+    return figure
