@@ -1,7 +1,7 @@
 """The large model as an agent: `LargeModel("tiny", env).learn(1_000_000)`."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,12 +22,8 @@ from recsim_env.config import check_number, replace_fields
 RANKINGS = ("policy", "supervised")
 
 
-@dataclass
-class LargeModelState:
-    """The sessions being played."""
-
-    runner: PolicyRunner
-    generator: torch.Generator
+LargeModelState = tuple[PolicyRunner, torch.Generator]
+"""The sessions being played, and the generator of their slates."""
 
 
 class LargeModel(Learner):
@@ -118,16 +114,17 @@ class LargeModel(Learner):
         simulator = self.env.simulator
         runner = PolicyRunner(self.network, simulator, self._content[1], num_sessions, self.reads_history)
         seed = int(self.new_generator().integers(2**63))
-        return LargeModelState(runner, torch.Generator(self.device).manual_seed(seed))
+        return runner, torch.Generator(self.device).manual_seed(seed)
 
     def act(
         self, observations: Observations, state: LargeModelState, episode_start: np.ndarray, deterministic: bool
     ) -> np.ndarray:
-        logits = self._logits(state.runner.scores(observations, episode_start), observations)
+        runner, generator = state
+        logits = self._logits(runner.scores(observations, episode_start), observations)
         if deterministic:
             slates = best_slates(logits, self.slate_size).cpu().numpy()
         else:
-            slates = draw_slates(logits, self.slate_size, state.generator).cpu().numpy()
+            slates = draw_slates(logits, self.slate_size, generator).cpu().numpy()
         return slates[:, 0] if self.slate_size == 1 else slates
 
     def log_probabilities(
@@ -145,7 +142,7 @@ class LargeModel(Learner):
         if state is None:
             state, episode_start = self.initial_state(number), np.ones(number, np.bool_)
         is_first = np.zeros(number, np.bool_) if episode_start is None else np.asarray(episode_start, np.bool_)
-        logits = self._logits(state.runner.scores(observations, is_first), observations).double()
+        logits = self._logits(state[0].scores(observations, is_first), observations).double()
         slates = torch.as_tensor(np.asarray(actions).reshape(number, -1)).to(logits.device)
         return slate_log_probabilities(logits, slates).sum(1).cpu().numpy()
 
