@@ -57,6 +57,7 @@ def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
     from recsim_env.atomic_file import write_atomically
 
     screen, networks = console(), [load_network(each, "cpu", warn) for each in parsed.model]
+    parsed.out.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
     for seed, network in enumerate(networks):
         for policy, evaluation in _evaluations(network, seed, parsed.sessions).items():

@@ -52,6 +52,7 @@ def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
 
     started, log = time.perf_counter(), log_to(console())
     device = device_named(parsed.device)
+    parsed.out.mkdir(parents=True, exist_ok=True)
     steps_per_s = 0.0
     for preset in dict.fromkeys([*(parsed.measure or _LARGE), parsed.train]):
         num_envs = parsed.sessions if preset == parsed.train else _NUM_ENVS.get(preset, _MAX_ENVS)

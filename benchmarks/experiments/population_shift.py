@@ -52,6 +52,7 @@ def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
     from benchmarks.rows import write_rows
 
     network = load_network(parsed.model, "cpu", warn)
+    parsed.out.mkdir(parents=True, exist_ok=True)
     rows, shift_at = _rows(network, parsed, console().print)
     write_rows(parsed.out / "population_shift.jsonl", [{**row, **origin} for row in rows])
     write_figure(parsed.out / "population_shift", lambda: population_shift(rows, shift_at))

@@ -43,6 +43,7 @@ def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
     from recsim_env.atomic_file import write_atomically
 
     log, results = log_to(console()), parsed.out / "results.jsonl"
+    parsed.out.mkdir(parents=True, exist_ok=True)
     rows = read_rows(results) if results.exists() else []
     for preset in parsed.preset or ("tiny", "1m", "10m", "30m", "100m"):
         run = large_model_run(

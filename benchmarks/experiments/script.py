@@ -21,8 +21,8 @@ def run_script(
     run: Callable[[argparse.Namespace, dict[str, Any]], None],
     arguments: list[str] | None = None,
 ) -> int:
-    """Make the folder, and call `run` with the parsed arguments and the provenance of its rows, the name of the GPU of
-    `--device` among it; the exit status is 2 after an error."""
+    """Call `run` with the parsed arguments and the provenance of its rows, the GPU of `--device` included; the exit
+    status is 2 after an error."""
     arguments = sys.argv[1:] if arguments is None else arguments
     parsed, module = parser.parse_args(arguments), parser.prog.removeprefix("python -m ")
     from benchmarks.rows import provenance
@@ -35,7 +35,6 @@ def run_script(
             from agents.large_model.distributed import device_named
 
             origin["machine"] += f", {get_device_name(device_named(parsed.device))}"
-        parsed.out.mkdir(parents=True, exist_ok=True)
         run(parsed, origin)
     except (ValueError, OSError) as error:
         warn(f"{module.rpartition('.')[2]}: {one_line(error)}")
