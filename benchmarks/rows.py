@@ -111,6 +111,15 @@ _ROW = TypeAdapter(Row)
 _PACKAGES = ("recsim-env", "gymnasium", "stable-baselines3", "sb3-contrib", "torch", "numpy", "numba")
 
 
+RunKey = tuple[str, str, int]
+"""Agent, scenario, seed."""
+
+
+def key_of(row: Row) -> RunKey:
+    """Agent, scenario and seed, as `Run.key`."""
+    return row["agent"], row["scenario"], row["seed"]
+
+
 class ResultsError(ValueError):
     """A request that the benchmark cannot fulfil; the message says what and why in one line."""
 

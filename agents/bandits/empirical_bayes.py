@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from agents.bandits.linear_bandits import LinearBandit, LinearPrior, LinearThompson, LinUCB, with_constant
-from agents.rollouts.feedback import UNRATED, Exposure, FeedbackLog
-from agents.rollouts.feedback_learner import FeedbackLearner
+from agents.rollouts.feedback import UNRATED, Exposure, FeedbackLearner, FeedbackLog
 from agents.rules.popularity import num_impressions
 from recsim_env.config import number
 from recsim_env.simulation.observation import CANDIDATE_COLUMNS, STATISTICS

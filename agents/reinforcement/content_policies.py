@@ -18,6 +18,7 @@ from stable_baselines3.sac.policies import SACPolicy
 from stable_baselines3.td3.policies import TD3Policy
 from torch import nn
 
+from agents.networks.torch_learner import Tensors
 from recsim_env.envs.sb3.candidate_scorer import CandidateScorer
 from recsim_env.envs.sb3.network_units import with_network_units
 from recsim_env.envs.sb3.policies import sizes_of
@@ -25,9 +26,6 @@ from recsim_env.simulation.observation import CANDIDATE_COLUMNS
 
 FAR = 1e9
 """Squared distance of a candidate that no point selects: larger than any other, and finite."""
-
-Tensors = dict[str, torch.Tensor]
-"""A batch of `"dict"` observations."""
 
 
 def check_shows_points(action_space: gymnasium.Space, num_features: int) -> None:

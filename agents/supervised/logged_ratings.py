@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 
 from agents.agent import Observations
-from agents.rollouts.feedback import Exposure, FeedbackLog, observed_ratings
-from agents.rollouts.feedback_learner import FeedbackLearner
+from agents.rollouts.feedback import Exposure, FeedbackLearner, FeedbackLog, observed_ratings
 from agents.rules.popularity import num_impressions, rating_per_impression
 from recsim_env.config import count, number
 from recsim_env.simulation.observation import FEEDBACK, MAX_AGE, REFRESH_AT

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 
-from benchmarks.rows import Row
+from benchmarks.rows import Row, key_of
 from benchmarks.suites import ONE, ZERO
 
 Seeds = Mapping[str, Collection[int]]
@@ -13,10 +13,7 @@ Seeds = Mapping[str, Collection[int]]
 
 def final_rows(rows: Iterable[Row]) -> list[Row]:
     """The last evaluation of each agent x scenario x seed that did not fail; of a repeated run, the later one."""
-    last = {
-        (row["agent"], row["scenario"], row["seed"]): row for row in rows if row["status"] == "ok" and row["is_final"]
-    }
-    return list(last.values())
+    return list({key_of(row): row for row in rows if row["status"] == "ok" and row["is_final"]}.values())
 
 
 def final_by_scenario(rows: Iterable[Row]) -> dict[str, dict[str, dict[int, Row]]]:

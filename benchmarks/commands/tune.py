@@ -12,9 +12,6 @@ from pathlib import Path
 
 from agents.terminal import console, path, positive
 
-TUNED = Path(__file__).parents[1] / "tuned"
-"""The settings that `run` reads."""
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--agent", action="append", metavar="AGENT", help="repeat for several (default: all)")
@@ -33,7 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def tune(parsed: argparse.Namespace) -> int:
     from rich.table import Column, Table
 
-    from benchmarks.rows import provenance, read_rows
+    from benchmarks import suites
+    from benchmarks.rows import key_of, provenance, read_rows
     from benchmarks.running.execution import execute, log_finished, log_to
     from benchmarks.running.result_folder import RESULTS, open_results
     from benchmarks.running.search_spaces import SPACES
@@ -49,12 +47,12 @@ def tune(parsed: argparse.Namespace) -> int:
         log_finished(runs, finished, log_to(screen))
         execute(folder, runs, finished, provenance(sys.argv[1:]), screen, parsed.workers)
         keys = {run.key for run in runs}
-        rows = [row for row in read_rows(folder.path / RESULTS) if (row["agent"], row["scenario"], row["seed"]) in keys]
+        rows = [row for row in read_rows(folder.path / RESULTS) if key_of(row) in keys]
     headings = ("agent", "settings", "score", "score of the registry's")
     table = Table(*(Column(each, overflow="fold") for each in headings), title="Best settings")
     for agent in agents:
         result = tuning_result(agent, rows, suite, parsed.trials)
-        for target in (parsed.out, TUNED) if parsed.install else (parsed.out,):
+        for target in (parsed.out, suites.TUNED) if parsed.install else (parsed.out,):
             write_tuned(target, agent, result)
         scores = [trial["score"] for trial in result["search"]["trials"]]
         best = max(score for score in scores if score is not None)

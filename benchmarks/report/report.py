@@ -24,7 +24,7 @@ from benchmarks.report.figures.pareto import pareto
 from benchmarks.report.figures.profiles import improvement, performance_profiles
 from benchmarks.report.figures.scores import headroom_figure, leaderboard_figure
 from benchmarks.report.figures.style import write_figure
-from benchmarks.rows import Row
+from benchmarks.rows import Row, RunKey
 from recsim_env.atomic_file import write_atomically
 
 FIGURES = {
@@ -46,7 +46,7 @@ Schemes = tuple[bytes, bytes]
 """SVG of a figure in the light and in the dark scheme."""
 
 
-def write_report(directory: Path, rows: Iterable[Row], expected: Iterable[tables.RunKey] | None = None) -> str:
+def write_report(directory: Path, rows: Iterable[Row], expected: Iterable[RunKey] | None = None) -> str:
     """Write `report.html`, `report.md` and each figure as PNG, PDF and SVG; returns the summary in Markdown.
 
     Args:
@@ -67,9 +67,7 @@ def write_report(directory: Path, rows: Iterable[Row], expected: Iterable[tables
     return report.split("\n## ", 1)[0]
 
 
-def markdown(
-    leaderboard: Leaderboard, figures: Collection[str] = (), expected: Iterable[tables.RunKey] | None = None
-) -> str:
+def markdown(leaderboard: Leaderboard, figures: Collection[str] = (), expected: Iterable[RunKey] | None = None) -> str:
     """The report, with the figures of these names."""
     environment = Environment(
         loader=_TEMPLATES,

@@ -9,14 +9,11 @@ from benchmarks.analysis.bootstrap import Estimate, decimals
 from benchmarks.analysis.headroom import GAINS, gains, ladder_returns
 from benchmarks.analysis.leaderboard import LEARNING_FAMILIES, POPULARITY, Leaderboard, Standing
 from benchmarks.analysis.metric_names import MetricName, name_of_metric
-from benchmarks.rows import Row
+from benchmarks.rows import Row, RunKey, key_of
 
 NONE = "–"
 
 GAIN_COLUMNS = [f"{name}: {upper} / {lower}" for name, (upper, lower) in GAINS.items()]
-
-RunKey = tuple[str, str, int]
-"""Agent, scenario, seed."""
 
 
 def interval(value: Estimate | None, digits: int = 2) -> str:
@@ -71,7 +68,7 @@ def above_popularity(leaderboard: Leaderboard) -> list[tuple[str, list[str], int
 
 def missing_runs(leaderboard: Leaderboard, expected: Iterable[RunKey] | None = None) -> list[RunKey]:
     """Expected runs without a final row; by default each agent is expected in each scenario with each seed."""
-    present = {(row["agent"], row["scenario"], row["seed"]) for row in leaderboard.rows if row["is_final"]}
+    present = {key_of(row) for row in leaderboard.rows if row["is_final"]}
     if expected is None:
         seeds = sorted({row["seed"] for row in leaderboard.rows})
         agents, scenarios = leaderboard.family_of, leaderboard.scenarios

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.progress import TextColumn
 
 from agents.terminal import progress_bar
-from benchmarks.rows import Row, checked
-from benchmarks.running.result_folder import ResultFolder, key_of
+from benchmarks.rows import Row, checked, key_of
+from benchmarks.running.result_folder import ResultFolder
 from benchmarks.running.run import Run
 from benchmarks.running.workers import Failure, run_in_processes
 

@@ -10,15 +10,12 @@ from typing import Any
 
 from agents.locked_folder import locked
 from agents.registry import UnknownAgentError
-from benchmarks.rows import ResultsError, Row, append_rows, read_rows, write_rows
+from benchmarks.rows import ResultsError, Row, RunKey, append_rows, key_of, read_rows, write_rows
 from benchmarks.running.run import Run
 from benchmarks.suites import SUITES, Suite
 from recsim_env.atomic_file import write_atomically
 
 RESULTS, STALE, SUITE = "results.jsonl", "stale.jsonl", "suite.json"
-
-RunKey = tuple[str, str, int]
-"""Agent, scenario, seed."""
 
 
 @contextmanager
@@ -123,11 +120,6 @@ class ResultFolder:
         rows.sort(key=place)
         write_rows(self.path / RESULTS, rows)
         return rows
-
-
-def key_of(row: Row) -> RunKey:
-    """Agent, scenario and seed, as `Run.key`."""
-    return row["agent"], row["scenario"], row["seed"]
 
 
 def _is_stale(row: Row, requested: Mapping[RunKey, Run], whole: Mapping[RunKey, Run]) -> bool:
