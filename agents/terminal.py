@@ -36,8 +36,8 @@ def run_command(name: str, description: str, modules: Sequence[Any], arguments: 
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for module in modules:
         command = module.__name__.rpartition(".")[2]
-        summary, description = module.__doc__.partition("\n")[0].rstrip("."), module.__doc__
-        own = commands.add_parser(command, help=summary, description=description, formatter_class=HelpFormatter)
+        summary = module.__doc__.partition("\n")[0].rstrip(".")
+        own = commands.add_parser(command, help=summary, description=module.__doc__, formatter_class=HelpFormatter)
         own.set_defaults(command=getattr(module, command))
         module.add_arguments(own)
     if arguments and not arguments[0].startswith("-") and arguments[0] not in commands.choices:

@@ -6,6 +6,7 @@ The Markdown comes from a template, the page from the Markdown.
 import base64
 import re
 from collections.abc import Collection, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from benchmarks.analysis.leaderboard import REFERENCES, Leaderboard
 from benchmarks.analysis.scores import reference_seeds
 from benchmarks.report import tables
 from benchmarks.report.figures.cold_start import cold_start
-from benchmarks.report.figures.learning_curves import learners_one_by_one, learning_curves, learning_curves_by_time
+from benchmarks.report.figures.learning_curves import SECONDS, learners_one_by_one, learning_curves
 from benchmarks.report.figures.pareto import pareto
 from benchmarks.report.figures.profiles import improvement, performance_profiles
 from benchmarks.report.figures.scores import headroom_figure, leaderboard_figure
@@ -31,7 +32,7 @@ FIGURES = {
     "leaderboard": leaderboard_figure,
     "headroom": headroom_figure,
     "learning_curves": learning_curves,
-    "learning_curves_by_time": learning_curves_by_time,
+    "learning_curves_by_time": partial(learning_curves, along=SECONDS),
     "learners_one_by_one": learners_one_by_one,
     "improvement": improvement,
     "profiles": performance_profiles,

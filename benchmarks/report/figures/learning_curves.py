@@ -79,11 +79,6 @@ def learning_curves(leaderboard: Leaderboard, along: str = STEPS) -> Figure | No
     return figure
 
 
-def learning_curves_by_time(leaderboard: Leaderboard) -> Figure | None:
-    """The learning curves against seconds of training."""
-    return learning_curves(leaderboard, SECONDS)
-
-
 def learners_one_by_one(leaderboard: Leaderboard) -> Figure | None:
     """A small panel for each learner: its score during training, mean over scenarios; the others in pale grey."""
     found = {standing.agent: _score_curve(leaderboard, standing.agent) for standing in leaderboard.learners}

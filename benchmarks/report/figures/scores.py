@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.analysis.bootstrap import Estimate
 from benchmarks.analysis.leaderboard import Leaderboard
-from benchmarks.report.figures.style import FAMILY_COLOURS, OTHERS, family_legend, panels, set_title, short
+from benchmarks.report.figures.style import FAMILY_COLOURS, OTHERS, legend, panels, set_title, short
 
 
 def dots(axes: Axes, agents: Sequence[str], estimates: Mapping[str, Estimate], family_of: Mapping[str, str]) -> None:
@@ -62,5 +62,7 @@ def _dot_panels(
         dots(axis, agents, by_agent, leaderboard.family_of)
         set_title(axis, title)
         axis.set_xlabel(label)
-    family_legend(figure, [leaderboard.family_of[agent] for agent in agents])
+    families = {leaderboard.family_of[agent] for agent in agents}
+    colours = {family: colour for family, colour in FAMILY_COLOURS.items() if family in families}
+    legend(figure, {family: {"color": colour, "ls": "", "marker": "o"} for family, colour in colours.items()})
     return figure

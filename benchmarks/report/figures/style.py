@@ -123,12 +123,6 @@ def legend(figure: Figure, styles: Mapping[str, Mapping[str, Any]]) -> None:
     figure.legend(handles=handles, loc="outside lower center", ncols=num_columns)
 
 
-def family_legend(figure: Figure, families: Sequence[str]) -> None:
-    """A legend below the panels: a dot for each family of agents."""
-    colours = {family: colour for family, colour in FAMILY_COLOURS.items() if family in families}
-    legend(figure, {family: {"color": colour, "ls": "", "marker": "o"} for family, colour in colours.items()})
-
-
 def write_figure(path: Path, draw: Callable[[], Figure | None]) -> tuple[bytes, bytes] | None:
     """Write a figure as PNG, PDF and SVG to `path` with these suffixes.
 
