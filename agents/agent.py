@@ -316,7 +316,7 @@ def unwrapped(env: Env) -> Any:
     Raises:
         ValueError: there is none.
     """
-    found = env.unwrapped
+    found = getattr(env, "unwrapped", env)
     found = getattr(found, "vector_env", found)
     if not (hasattr(found, "simulator") and hasattr(found, "remake")):
         raise ValueError(f"env={type(found).__name__}: must be a RecommenderVectorEnv or a RecommenderEnv")

@@ -134,6 +134,6 @@ SCENARIOS = {scenario.name: scenario for scenario in (ECOMMERCE, SOCIAL, MUSIC, 
 
 def scenario_named(name: str) -> Scenario:
     """The preset of that name; `ValueError` with the known names if there is none."""
-    if name not in SCENARIOS:
+    if not isinstance(name, str) or name not in SCENARIOS:
         raise ValueError(f"scenario={name!r}: {unknown_name(name, SCENARIOS)}")
     return SCENARIOS[name]

@@ -63,7 +63,8 @@ class RecommenderEnv(SimulatorAccess, gymnasium.Env[Any, Any]):
     ## Arguments
     * `scenario`: a name in `recsim_env.SCENARIOS`, or a `Scenario`.
     * `observation`: `"dict"`, `"flat"` or `"compact"`; `action`: `"candidate"`, `"content"` or `"catalog"`.
-    * `slate_size`, `num_candidates`, `session_length`, `history_length`: by default the scenario's.
+    * `slate_size`, `num_candidates`, `session_length`, `history_length`: by default the scenario's; at most as
+      many candidates as items.
     * `catalog_seed`: draws the catalogue. `split`: `"all"`, `"train"` or `"test"`; the last two share no item and no
       user. `user_split`: another split for the users.
     * `world`: for the scenario `MovieLens`, a fitted world (.npz), a MovieLens-100K folder or a CSV file.
@@ -172,8 +173,8 @@ class RecommenderEnv(SimulatorAccess, gymnasium.Env[Any, Any]):
             return None
         if self.render_mode == "ansi":
             return session_as_text(self.simulator, 0)
-        if self.recording is None:
-            raise gymnasium.error.ResetNeeded("no session has started: call reset()")
+        self.simulator.check_started()
+        assert self.recording is not None, "kept in the modes that draw pictures"
         from recsim_env.envs.session_figure import SessionWindow, session_pixels  # here, as it imports Matplotlib
 
         if self.render_mode == "rgb_array":

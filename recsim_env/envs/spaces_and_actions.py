@@ -4,7 +4,7 @@ Shape legend: N sessions, S slots of a slate, M candidates, F content features.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -72,26 +72,32 @@ class SimulatorAccess:
 
         Returns the spaces of observations and of actions in one session.
         """
-        for name in local_variables["unknown"]:
-            raise TypeError(f"argument {name!r}: {unknown_name(name, EnvArguments.__annotations__)}")
+        known = [name for name in local_variables if name not in ("self", "unknown")]
+        check_argument_names(local_variables["unknown"], known)
         self.render_mode, modes = local_variables["render_mode"], self.metadata["render_modes"]
         if self.render_mode not in (None, *modes):
             raise ValueError(f"render_mode={self.render_mode!r}: must be None or one of {', '.join(modes)}")
         self.arguments = arguments = {name: local_variables[name] for name in EnvArguments.__annotations__}
         for name, kinds in (("observation", OBSERVATION_KINDS), ("action", ACTION_KINDS)):
-            if arguments[name] not in kinds:
+            if not isinstance(arguments[name], str) or arguments[name] not in kinds:
                 raise ValueError(f"{name}={arguments[name]!r}: must be one of {', '.join(kinds)}")
         self.observation_kind, self._action_kind = arguments["observation"], arguments["action"]
         scenario, world, catalog_seed = arguments["scenario"], arguments["world"], arguments["catalog_seed"]
         preset = scenario if isinstance(scenario, Scenario) else scenario_named(scenario)
-        preset = preset.override(arguments["overrides"] or {})
+        preset = preset.override({} if arguments["overrides"] is None else arguments["overrides"])
         sizes = {field.name: arguments[field.name] for field in dataclasses.fields(SessionConfig)}
         session = dataclasses.replace(
             preset.session, **{name: value for name, value in sizes.items() if value is not None}
         )
         path, user_model = None if world is None else str(world), arguments["user_model"]
+        drawn = build_world(preset, catalog_seed, arguments["split"], path, user_model, arguments["user_split"])
+        num_items = len(drawn.items)
+        if session.num_candidates > num_items:
+            raise ValueError(
+                f"num_candidates={session.num_candidates}: must be at most the number of items, {num_items}"
+            )
         self.simulator = Simulator(
-            build_world(preset, catalog_seed, arguments["split"], path, user_model, arguments["user_split"]),
+            drawn,
             session,
             num_sessions,
             catalog_seed=catalog_seed,
@@ -111,11 +117,8 @@ class SimulatorAccess:
 
     def _slate(self, action: Any) -> np.ndarray:
         """[1, S] int64: the slate of one action, as for `_slates`."""
-        if (
-            self._is_index
-            and isinstance(action, int | np.integer)
-            and 0 <= action < self.simulator.config.num_candidates
-        ):
+        is_number = isinstance(action, int | np.integer) and not isinstance(action, bool)
+        if self._is_index and is_number and 0 <= action < self.simulator.config.num_candidates:
             self._single_slate[0, 0] = action  # the common case, at a tenth of the cost
             return self._single_slate
         return self._slates([action])
@@ -151,6 +154,7 @@ class SimulatorAccess:
 
     def action_masks(self) -> np.ndarray:
         """[N, S * M] bool: which candidates exist, once for each slot (the layout of `sb3_contrib`)."""
+        self.simulator.check_started()
         exists = np.asarray(self.simulator.sessions["candidates"]) != NO_ITEM
         return np.tile(exists, (1, self.simulator.config.slate_size))
 
@@ -181,18 +185,33 @@ def session_seeds(seeds: list[int], options: dict[str, Any] | None) -> np.ndarra
     columns = []
     for name in SEED_OPTIONS:
         start = (options or {}).get(name)
-        chosen = seeds if start is None else [start + lane for lane in range(len(seeds))]
+        chosen = seeds if start is None else [int(start) + lane for lane in range(len(seeds))]
         columns.append([seed % 2**64 for seed in chosen])
     return np.array(columns, np.uint64).T
 
 
 def check_options(options: dict[str, Any] | None, allowed: tuple[str, ...] = SEED_OPTIONS) -> None:
     """`ValueError` for unknown reset options, and for seeds that are not whole numbers of at least 0."""
+    if not isinstance(options, Mapping | None):
+        raise ValueError(f"options={options!r}: must be a dict")
     for name, value in (options or {}).items():
         if name not in allowed:
             raise ValueError(f"options[{name!r}]: {unknown_name(name, allowed)}")
-        if name in SEED_OPTIONS and (not isinstance(value, int | np.integer) or value < 0):
-            raise ValueError(f"options[{name!r}]={value!r}: must be a whole number of at least 0")
+        if name in SEED_OPTIONS:
+            check_seed(f"options[{name!r}]", value)
+
+
+def check_argument_names(given: Iterable[str], known: Iterable[str]) -> None:
+    """`TypeError` with the nearest name if one of the arguments is unknown."""
+    for name in given:
+        if name not in known:
+            raise TypeError(f"argument {name!r}: {unknown_name(name, known)}")
+
+
+def check_seed(name: str, seed: Any) -> None:
+    """`ValueError` with the name and the value unless it is a whole number of at least 0."""
+    if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0:
+        raise ValueError(f"{name}={seed!r}: must be a whole number of at least 0")
 
 
 def read_only(array: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ from recsim_env.envs.spaces_and_actions import (
     SEED_OPTIONS,
     SimulatorAccess,
     check_options,
+    check_seed,
     session_seeds,
 )
 from recsim_env.simulation.custom_user_model import DEFAULT_USER_MODEL, UserModel
@@ -105,11 +106,12 @@ class RecommenderVectorEnv(SimulatorAccess, VectorEnv[Any, Any, Any]):
         return self.simulator.observe(self.observation_kind), {}
 
     def _checked_seeds(self, seeds: Sequence[int]) -> list[int]:
+        if not isinstance(seeds, Sequence | np.ndarray):
+            raise ValueError(f"seed={seeds!r}: must be a whole number of at least 0, or one for each lane")
         if len(seeds) != self.num_envs:
             raise ValueError(f"seed: has {len(seeds)} entries, must have one for each of {self.num_envs} lanes")
         for seed in seeds:
-            if not isinstance(seed, int | np.integer) or seed < 0:
-                raise ValueError(f"seed={seed!r}: must be a whole number of at least 0")
+            check_seed("seed", seed)
         return [int(seed) for seed in seeds]
 
     def _lanes(self, reset_mask: np.ndarray | None) -> np.ndarray:
@@ -124,8 +126,7 @@ class RecommenderVectorEnv(SimulatorAccess, VectorEnv[Any, Any, Any]):
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Show an item or a slate in each session; `ValueError` for an action outside the action space."""
-        if not self.simulator.has_started:
-            raise gymnasium.error.ResetNeeded("no session has started: call reset()")
+        self.simulator.check_started()
         outcomes = self.simulator.step(self._slates(actions))
         rewards = np.array(outcomes["reward"])
         terminated, truncated = np.array(outcomes["terminated"]), np.array(outcomes["truncated"])
@@ -159,6 +160,7 @@ class RecommenderVectorEnv(SimulatorAccess, VectorEnv[Any, Any, Any]):
 
     def shown_items(self, actions: Any) -> np.ndarray:
         """[N, S] int32: ids of the items that these actions would show, top slot first."""
+        self.simulator.check_started()
         slates = self._slates(actions)
         return np.take_along_axis(np.asarray(self.simulator.sessions["candidates"]), slates, 1)
 

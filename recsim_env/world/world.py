@@ -82,12 +82,15 @@ def build_world(
     MovieLens-100K folder or a CSV.
 
     Raises:
-        ValueError: an unknown split, a negative seed, or a `world_path` for a scenario without a log.
+        ValueError: an unknown split, a negative seed, a user model of another type, or a `world_path` for a scenario
+            without a log.
         FileNotFoundError: no ratings log is found; the message says where to download one.
     """
     for name, value in (("split", split), ("user_split", split if user_split is None else user_split)):
-        if value not in SPLITS:
+        if not isinstance(value, str) or value not in SPLITS:
             raise ValueError(f"{name}={value!r}: {unknown_name(value, SPLITS)}")
+    if not isinstance(user_model, UserModel):
+        raise ValueError(f"user_model={user_model!r}: must be a recsim_env.UserModel")
     check_number("catalog_seed", catalog_seed, 0, 2**63 - 1, int)
     if world_path is not None and scenario.source != "ratings_log":
         raise ValueError(f"world={world_path!r}: {scenario.name} does not use a ratings log; omit it")

@@ -77,7 +77,7 @@ def scenarios(draw) -> Scenario:
     return Scenario(
         name="Any",
         source="synthetic",
-        catalog=section(CatalogConfig),
+        catalog=section(CatalogConfig, num_items=draw(whole_numbers(sizes["num_candidates"], AT_MOST["num_items"]))),
         population=section(PopulationConfig),
         behaviour=section(BehaviourConfig),
         reward=section(RewardConfig),

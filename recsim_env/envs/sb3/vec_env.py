@@ -7,7 +7,7 @@ import gymnasium
 import numpy as np
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvIndices, VecEnvStepReturn
 
-from recsim_env.envs.spaces_and_actions import REWARD_INFO_KEYS, EnvArguments
+from recsim_env.envs.spaces_and_actions import REWARD_INFO_KEYS, EnvArguments, check_argument_names
 from recsim_env.envs.vector import RecommenderVectorEnv
 
 
@@ -21,7 +21,7 @@ class RecommenderSB3VecEnv(VecEnv):
 
     def reset(self) -> Any:
         """Observations of new sessions, with the seeds and options set since the last reset."""
-        seeds = None if all(seed is None for seed in self._seeds) else [int(s) for s in self._seeds]
+        seeds = None if all(seed is None for seed in self._seeds) else list(self._seeds)
         if any(options != self._options[0] for options in self._options):
             raise ValueError("set_options: lanes share one env, give one dict for all of them")
         observations, _ = self.vector_env.reset(seed=seeds, options=self._options[0] or None)
@@ -99,6 +99,7 @@ def make_sb3_vec_env(
         seed: seeds lane i with seed + i.
         arguments: those of `RecommenderEnv`.
     """
+    check_argument_names(arguments, ["num_envs", "seed", *EnvArguments.__annotations__])
     env = RecommenderSB3VecEnv(
         gymnasium.make_vec(env_id, num_envs, vectorization_mode="vector_entry_point", **arguments)  # type: ignore[arg-type]
     )

@@ -60,6 +60,17 @@ def refusal_of(call) -> str:
         ({"slate_size": 5, "num_candidates": 4}, "slate_size=5: must be at most num_candidates=4"),
         ({"session_length": math.nan}, "session_length=nan: must be a whole number in [2, 100000]"),
         ({"history_length": "20"}, "history_length='20': must be a whole number in [1, 100000]"),
+        (
+            {"num_candidates": 51, "overrides": {"catalog": {"num_items": 50}}},
+            "num_candidates=51: must be at most the number of items, 50",
+        ),
+        ({"scenario": []}, "scenario=[]: unknown; must be one of " + ", ".join(SCENARIOS)),
+        ({"overrides": 1}, "overrides=1: must be a dict of sections, such as {'reward': {}}"),
+        ({"overrides": []}, "overrides=[]: must be a dict of sections, such as {'reward': {}}"),
+        ({"user_model": None}, "user_model=None: must be a recsim_env.UserModel"),
+        ({"user_model": []}, "user_model=[]: must be a recsim_env.UserModel"),
+        ({"live_platform": "yes"}, "live_platform='yes': must be True or False"),
+        ({"live_platform": math.nan}, "live_platform=nan: must be True or False"),
         ({"world": "ratings.csv"}, "world='ratings.csv': Video does not use a ratings log; omit it"),
     ],
 )
@@ -79,6 +90,17 @@ def test_a_misspelt_argument_is_refused_with_the_near_name(make):
         make("recsim_env/Video-v0", num_candidate=5)
 
 
+def test_misspelt_arguments_of_vector_envs_are_refused_with_the_near_name():
+    with pytest.raises(TypeError, match=r"^argument 'num_env': unknown; did you mean 'num_envs'\? Must be"):
+        gymnasium.make_vec("recsim_env/Video-v0", num_env=4)
+    with pytest.raises(TypeError, match=r"^argument 'sed': unknown; did you mean 'seed'\? Must be"):
+        make_sb3_vec_env("recsim_env/Video-v0", sed=1)
+
+
+def test_as_many_candidates_as_items_are_allowed(make):
+    make("recsim_env/Video-v0", num_candidates=50, overrides={"catalog": {"num_items": 50}})
+
+
 def test_an_env_of_no_lanes_is_refused():
     for num_envs in (0, -1):
         message = refusal_of(lambda: gymnasium.make_vec("recsim_env/Video-v0", num_envs))  # noqa: B023
@@ -94,6 +116,9 @@ def test_an_env_of_no_lanes_is_refused():
         ),
         ({"user_seed": -1}, "options['user_seed']=-1: must be a whole number of at least 0"),
         ({"noise_seed": 0.5}, "options['noise_seed']=0.5: must be a whole number of at least 0"),
+        ({"user_seed": True}, "options['user_seed']=True: must be a whole number of at least 0"),
+        (3, "options=3: must be a dict"),
+        (["user_seed"], "options=['user_seed']: must be a dict"),
         ({"world_seed": None}, "options['world_seed']=None: must be a whole number of at least 0"),
     ],
 )
@@ -105,12 +130,50 @@ def test_wrong_options_of_reset_are_refused(options, message):
         assert same(before, env.simulator.state())
 
 
+@pytest.mark.parametrize("number", [np.int64(3), np.int64(2**63 - 1), np.uint64(2**64 - 1), np.uint8(255)])
+def test_every_kind_of_whole_number_is_a_seed(number):
+    for env in (MAKERS["single"]("recsim_env/Video-v0"), MAKERS["vector"]("recsim_env/Video-v0")):
+        for name in ("world_seed", "user_seed", "noise_seed"):
+            env.reset(seed=1, options={name: number})
+            state = env.simulator.state()
+            env.reset(seed=1, options={name: int(number)})
+            assert same(state, env.simulator.state())
+
+
+def test_nothing_of_a_session_is_read_before_the_first_reset():
+    single, vector = (make("recsim_env/Video-v0", render_mode="ansi") for make in (MAKERS["single"], MAKERS["vector"]))
+    calls = [*(getattr(env, name) for env in (single, vector) for name in ("latent_state", "action_masks", "render"))]
+    for call in (*calls, lambda: vector.shown_items([0, 0]), lambda: vector.step([0, 0])):
+        with pytest.raises(gymnasium.error.ResetNeeded, match=r"^no session has started: call reset\(\)$"):
+            call()
+
+
 # Actions
 
 
 @pytest.mark.parametrize(
     "action",
-    [-1, 20, 10**6, 2**63, 10**30, 1.0, 0.5, math.nan, math.inf, np.True_, None, "3", [1], [[1]], [], {}, 1j, b"1"],
+    [
+        -1,
+        20,
+        10**6,
+        2**63,
+        10**30,
+        1.0,
+        0.5,
+        math.nan,
+        math.inf,
+        True,
+        np.True_,
+        None,
+        "3",
+        [1],
+        [[1]],
+        [],
+        {},
+        1j,
+        b"1",
+    ],
 )
 def test_a_wrong_index_is_refused_and_changes_nothing(action):
     env = MAKERS["single"]("recsim_env/Video-v0")
