@@ -8,7 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from recsim_env.config import SessionConfig
 from recsim_env.simulation.simulator import Simulator
+from recsim_env.world.world import World
 
 STATE = ("interests", "satiation", "mood", "trust", "patience", "budget")
 """Recorded parts of `Simulator.latent_state`."""
@@ -54,9 +56,7 @@ class SessionRecording:
     """
 
     def __init__(self, simulator: Simulator) -> None:
-        self.world, self.config = simulator.world, simulator.config
-        self.is_shop = simulator.world.scenario.behaviour.is_shop
-        self._simulator = simulator
+        self.simulator = simulator
         self._num_shown = 0
         self.logged = self._newly_shown()
         self.slates: list[list[ShownItem]] = []
@@ -64,6 +64,18 @@ class SessionRecording:
         self.rewards: list[float] = []
         self.states = [self._state()]
         self.is_terminated = False
+
+    @property
+    def world(self) -> World:
+        return self.simulator.world
+
+    @property
+    def config(self) -> SessionConfig:
+        return self.simulator.config
+
+    @property
+    def is_shop(self) -> bool:
+        return self.world.scenario.behaviour.is_shop
 
     def record(self, reward: float, info: Mapping[str, float], is_terminated: bool) -> None:
         """Record the last step, from what `RecommenderEnv.step` returns."""
@@ -74,10 +86,10 @@ class SessionRecording:
         self.states.append(self._state())
 
     def _newly_shown(self) -> list[ShownItem]:
-        shown = shown_items(self._simulator, 0, self._num_shown)
-        self._num_shown = int(self._simulator.sessions["num_shown"][0])
+        shown = shown_items(self.simulator, 0, self._num_shown)
+        self._num_shown = int(self.simulator.sessions["num_shown"][0])
         return shown
 
     def _state(self) -> dict[str, np.ndarray]:
-        latent = self._simulator.latent_state()
+        latent = self.simulator.latent_state()
         return {name: latent[name][0] for name in STATE}

@@ -1,5 +1,6 @@
 """One session as a `gymnasium.Env`: the simulator with a batch of one."""
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Never
@@ -110,6 +111,18 @@ class RecommenderEnv(SimulatorAccess, gymnasium.Env[Any, Any]):
         self.recording: SessionRecording | None = None
         """The session so far, for `session_figure`; kept in the render modes that draw pictures."""
         self._window: SessionWindow | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """As for both envs; a copy has no window yet, and records the rest of a session that is being recorded."""
+        recording = copy.copy(self.recording)
+        if recording is not None:
+            del recording.simulator
+        return {**super().__getstate__(), "recording": recording, "_window": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if self.recording is not None:
+            self.recording.simulator = self.simulator
 
     def remake(self, **arguments: Any) -> RecommenderVectorEnv:
         """A vector env with the arguments of this env, except for the given ones: `env.remake(num_envs=64)`."""

@@ -64,6 +64,8 @@ class SimulatorAccess:
     """ "dict", "flat" or "compact"."""
     simulator: Simulator
     """The simulator of this env; its `state` and `restore` save and restore its sessions."""
+    max_episode_steps: int | None = None
+    """Steps after which sessions are truncated, if that is earlier than their `session_length`."""
 
     def _set_up(
         self, num_sessions: int, local_variables: dict[str, Any]
@@ -82,6 +84,20 @@ class SimulatorAccess:
             if not isinstance(arguments[name], str) or arguments[name] not in kinds:
                 raise ValueError(f"{name}={arguments[name]!r}: must be one of {', '.join(kinds)}")
         self.observation_kind, self._action_kind = arguments["observation"], arguments["action"]
+        self.simulator = self._make_simulator(num_sessions)
+        layout, session = self.simulator.layout, self.simulator.config
+        action_space: spaces.Space[Any] = spaces.Discrete(session.num_candidates)
+        if self._action_kind != "candidate":
+            action_space = spaces.Box(-1.0, 1.0, (session.slate_size * layout.num_content_features,), np.float32)
+        elif session.slate_size > 1:
+            action_space = spaces.MultiDiscrete(np.full(session.slate_size, session.num_candidates))
+        self._is_index = isinstance(action_space, spaces.Discrete)
+        self._single_slate = np.zeros((1, 1), np.int64)
+        self._action_shape = (num_sessions, *(action_space.shape or ()))
+        return layout.space(self.observation_kind), action_space
+
+    def _make_simulator(self, num_sessions: int) -> Simulator:
+        arguments = self.arguments
         scenario, world, catalog_seed = arguments["scenario"], arguments["world"], arguments["catalog_seed"]
         preset = scenario if isinstance(scenario, Scenario) else scenario_named(scenario)
         preset = preset.override({} if arguments["overrides"] is None else arguments["overrides"])
@@ -96,24 +112,25 @@ class SimulatorAccess:
             raise ValueError(
                 f"num_candidates={session.num_candidates}: must be at most the number of items, {num_items}"
             )
-        self.simulator = Simulator(
+        return Simulator(
             drawn,
             session,
             num_sessions,
             catalog_seed=catalog_seed,
+            max_steps=self.max_episode_steps,
             num_threads=arguments["num_threads"],
             is_live=arguments["live_platform"],
         )
-        layout = self.simulator.layout
-        action_space: spaces.Space[Any] = spaces.Discrete(session.num_candidates)
-        if self._action_kind != "candidate":
-            action_space = spaces.Box(-1.0, 1.0, (session.slate_size * layout.num_content_features,), np.float32)
-        elif session.slate_size > 1:
-            action_space = spaces.MultiDiscrete(np.full(session.slate_size, session.num_candidates))
-        self._is_index = isinstance(action_space, spaces.Discrete)
-        self._single_slate = np.zeros((1, 1), np.int64)
-        self._action_shape = (num_sessions, *(action_space.shape or ()))
-        return layout.space(self.observation_kind), action_space
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: the state of the simulator in its place, as its world can be drawn again."""
+        return {**self.__dict__, "simulator": (len(self.simulator), self.simulator.state())}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        num_sessions, simulator_state = state["simulator"]
+        self.__dict__.update(state)
+        self.simulator = self._make_simulator(num_sessions)
+        self.simulator.restore(simulator_state)
 
     def _slate(self, action: Any) -> np.ndarray:
         """[1, S] int64: the slate of one action, as for `_slates`."""

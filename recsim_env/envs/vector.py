@@ -5,14 +5,14 @@ Shape legend: N sessions (`num_envs`).
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Never
+from typing import Any, Never, Self
 
 import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from recsim_env.config import Scenario
+from recsim_env.config import Scenario, check_number
 from recsim_env.envs.session_text import session_as_text
 from recsim_env.envs.spaces_and_actions import (
     REWARD_INFO_KEYS,
@@ -29,10 +29,17 @@ from recsim_env.simulation.custom_user_model import DEFAULT_USER_MODEL, UserMode
 class RecommenderVectorEnv(SimulatorAccess, VectorEnv[Any, Any, Any]):
     """N sessions of `RecommenderEnv`, stepped together; lane i seeded s + i equals the single env seeded s + i.
 
-    Arguments, spaces and rewards are those of `RecommenderEnv`. A session that ends is followed by the lane's next one
-    in the same step (`AutoresetMode.SAME_STEP`): the returned observation is the first of the new session,
-    `infos["final_obs"]` and `infos["final_info"]` hold the last of the old one, and `last_observations` merges them.
-    Every returned array is new. `num_threads` shares a step among threads; results do not depend on it.
+    Arguments, spaces and rewards are those of `RecommenderEnv`. `autoreset_mode` is an `AutoresetMode` or its value:
+
+    * `SAME_STEP` (the default): a session that ends is followed by the lane's next one in the same step. The returned
+      observation is the first of the new session, `infos["final_obs"]` and `infos["final_info"]` hold the last of the
+      old one, and `last_observations` merges them.
+    * `NEXT_STEP`: the lane's next session starts in the next step, which ignores the lane's action and has a reward of
+      0, as Gymnasium's wrappers for vector envs expect.
+    * `DISABLED`: `reset(options={"reset_mask": ...})` starts the next sessions; until then, lanes have rewards of 0.
+
+    `max_episode_steps` truncates sessions earlier than `session_length`. Every returned array is new. `num_threads`
+    shares a step among threads; results do not depend on it.
 
     With `live_platform=True` the lanes are simultaneous users of one platform: they share a clock, and item statistics
     also grow with the feedback of all lanes. When no more items arrive, all sessions are truncated and the platform
@@ -69,8 +76,15 @@ class RecommenderVectorEnv(SimulatorAccess, VectorEnv[Any, Any, Any]):
         live_platform: bool = False,
         num_threads: int = 1,
         render_mode: str | None = None,
+        autoreset_mode: str | AutoresetMode = AutoresetMode.SAME_STEP,
+        max_episode_steps: int | None = None,
         **unknown: Never,
     ) -> None:
+        if max_episode_steps is not None:
+            check_number("max_episode_steps", max_episode_steps, 1, 2**62, int)
+        self.max_episode_steps, self.autoreset_mode = max_episode_steps, _autoreset_mode(autoreset_mode)
+        self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
+        self._is_over = np.zeros(num_envs, bool)
         self.single_observation_space, self.single_action_space = self._set_up(num_envs, locals())
         self.num_envs = num_envs
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -78,7 +92,8 @@ class RecommenderVectorEnv(SimulatorAccess, VectorEnv[Any, Any, Any]):
 
     def remake(self, **arguments: Any) -> "RecommenderVectorEnv":
         """A new env with the arguments of this one, except for the given ones: `env.remake(catalog_seed=7)`."""
-        return RecommenderVectorEnv(**{"num_envs": self.num_envs, **self.arguments, **arguments})
+        own = {name: getattr(self, name) for name in ("num_envs", "autoreset_mode", "max_episode_steps")}
+        return RecommenderVectorEnv(**{**own, **self.arguments, **arguments})
 
     def reset(
         self, *, seed: int | Sequence[int] | None = None, options: dict[str, Any] | None = None
@@ -103,6 +118,7 @@ class RecommenderVectorEnv(SimulatorAccess, VectorEnv[Any, Any, Any]):
             self.simulator.start(lanes)
         else:
             self.simulator.start(lanes, session_seeds(lane_seeds, options)[lanes])
+        self._is_over[lanes] = False
         return self.simulator.observe(self.observation_kind), {}
 
     def _checked_seeds(self, seeds: Sequence[int]) -> list[int]:
@@ -127,11 +143,18 @@ class RecommenderVectorEnv(SimulatorAccess, VectorEnv[Any, Any, Any]):
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Show an item or a slate in each session; `ValueError` for an action outside the action space."""
         self.simulator.check_started()
+        was_over = self._is_over.copy()
         outcomes = self.simulator.step(self._slates(actions))
         rewards = np.array(outcomes["reward"])
         terminated, truncated = np.array(outcomes["terminated"]), np.array(outcomes["truncated"])
         is_over = terminated | truncated
         terms = {key: np.array(outcomes[term]) for key, term in zip(REWARD_INFO_KEYS, REWARD_TERMS, strict=True)}
+        if self.autoreset_mode != AutoresetMode.SAME_STEP:
+            self._is_over = is_over if self.autoreset_mode == AutoresetMode.NEXT_STEP else was_over | is_over
+            if self.autoreset_mode == AutoresetMode.NEXT_STEP and was_over.any():
+                self.simulator.start(np.flatnonzero(was_over))
+            observations = self.simulator.observe(self.observation_kind)
+            return observations, rewards, terminated, truncated, _with_masks(terms, ~was_over)
         infos = _with_masks(terms, ~is_over)
         if is_over.any():
             lanes = np.flatnonzero(is_over)
@@ -175,9 +198,23 @@ class RecommenderVectorEnv(SimulatorAccess, VectorEnv[Any, Any, Any]):
             return None
         return tuple(session_as_text(self.simulator, lane) for lane in range(self.num_envs))
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close_extras(self, **kwargs: Any) -> None:
         """End the threads, if there are any."""
         self.simulator.close()
+
+
+def _autoreset_mode(mode: str | AutoresetMode) -> AutoresetMode:
+    try:
+        return AutoresetMode(mode)
+    except ValueError:
+        modes = ", ".join(repr(each.value) for each in AutoresetMode)
+        raise ValueError(f"autoreset_mode={mode!r}: must be an AutoresetMode, or one of {modes}") from None
 
 
 def _with_masks(terms: dict[str, np.ndarray], mask: np.ndarray) -> dict[str, Any]:

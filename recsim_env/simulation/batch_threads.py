@@ -1,6 +1,7 @@
 """Threads that share the work on a batch."""
 
 import itertools
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -20,7 +21,12 @@ class BatchThreads:
         num_slices = min(num_threads * slices_per_thread, batch_size)
         bounds = np.linspace(0, batch_size, num_slices + 1).astype(int).tolist()
         self._slices = [slice(a, b) for a, b in itertools.pairwise(bounds)]
-        self._pool = ThreadPoolExecutor(num_threads) if num_threads > 1 and num_slices > 1 else None
+        self._num_threads = num_threads if num_slices > 1 else 1
+        self._start_threads()
+
+    def _start_threads(self) -> None:
+        self._pool = ThreadPoolExecutor(self._num_threads) if self._num_threads > 1 else None
+        self._process = os.getpid()
 
     @property
     def is_parallel(self) -> bool:
@@ -28,6 +34,8 @@ class BatchThreads:
 
     def run(self, function: Callable[[slice], object]) -> None:
         """Call `function` with each slice, and wait for all of them."""
+        if self._pool is not None and self._process != os.getpid():  # a forked process has none of the threads
+            self._start_threads()
         if self._pool is None:
             function(slice(None))
         else:

@@ -138,7 +138,8 @@ def make_parameters(scenario: Scenario, moods: np.ndarray, **frame: int) -> np.n
 
     `BehaviourConfig`, `RewardConfig` with the prefix `reward_`, fields of the catalogue and the population that
     sessions use, `moods` [Q, K] (added to the affinity with each topic) and the frame of a session:
-    `session_length`, `first_start`, `num_starts`. The simulator sets `catalog_seed`, a part of its world keys.
+    `session_length`, `first_start`, `num_starts`. The simulator sets `max_steps` and
+    `catalog_seed`, a part of its world keys.
     """
     values = {name: value for name, value in dataclasses.asdict(scenario.behaviour).items() if name != "rating_cuts"}
     values |= {f"reward_{name}": value for name, value in dataclasses.asdict(scenario.reward).items()}
@@ -161,7 +162,7 @@ def _coefficients() -> list[tuple[str, str]]:
         if "kind" in each.metadata
     ]
     fields += [("new_item_share", "f8"), ("repeat_share", "f8"), ("warm_share", "f8")]
-    return fields + [(name, "i8") for name in ("new_item_age", "warm_steps", *_FRAME, "catalog_seed")]
+    return fields + [(name, "i8") for name in ("new_item_age", "warm_steps", *_FRAME, "max_steps", "catalog_seed")]
 
 
 PARAMETERS = RecordKind(

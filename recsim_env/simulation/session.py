@@ -132,13 +132,20 @@ def respond_to_slate(session, items, slate, outcome, p):
 
 @compiled
 def step_session(session, items, slate, outcome, p):
-    """Show `slate` (S indices of candidates) to the user, and write the result of the step into `outcome`."""
+    """Show `slate` (S indices of candidates) to the user, and write the result of the step into `outcome`.
+
+    Nothing happens in a session that is over: all of its outcome is 0.
+    """
+    if session.is_over:
+        outcome.rating, outcome.click, outcome.consumption, outcome.purchase = 0.0, 0.0, 0.0, 0.0
+        outcome.reward, outcome.retention, outcome.terminated, outcome.truncated = 0.0, 0.0, False, False
+        return
     respond_to_slate(session, items, slate, outcome, p)
     session.step += 1
     update_available_items(session, items, p)  # part 6
     draw_candidates(session, p)
     outcome.terminated = has_left(session, p)  # part 7
-    outcome.truncated = session.step >= p.session_length and not outcome.terminated
+    outcome.truncated = session.step >= p.max_steps and not outcome.terminated
     session.is_over = outcome.terminated or outcome.truncated
     outcome.retention = 0.0 if outcome.terminated else 1.0
     outcome.reward = (

@@ -104,6 +104,7 @@ class Simulator:
         config: sizes of a session.
         num_sessions: N, at least 1.
         catalog_seed: seed that the world was drawn with; part of the sessions' world key.
+        max_steps: sessions are truncated after so many steps, and after `config.session_length` at the latest.
         num_threads: threads that share a step; each works on contiguous sessions.
         is_live: whether the sessions are simultaneous visits to one live platform.
     """
@@ -115,6 +116,7 @@ class Simulator:
         num_sessions: int,
         *,
         catalog_seed: int = 0,
+        max_steps: int | None = None,
         num_threads: int = 1,
         is_live: bool = False,
     ) -> None:
@@ -145,6 +147,8 @@ class Simulator:
         self.parameters = world.parameters(config.session_length)
         """[1] record of the coefficients, see `records.PARAMETERS`."""
         self.parameters["catalog_seed"] = self.catalog_seed = catalog_seed
+        length = config.session_length
+        self.parameters["max_steps"] = length if max_steps is None else min(max_steps, length)
         self._model = as_bytes(self.sessions), as_bytes(world.item_records), as_bytes(self.parameters)
         self._users = as_bytes(world.user_records)
         self._record_layout, self._outcome_bytes = make_layout(*sizes), as_bytes(self.outcomes)
@@ -194,22 +198,24 @@ class Simulator:
         )
 
     def step(self, slates: np.ndarray) -> np.ndarray:
-        """Show each session its slate, [N, S] int64 indices of candidates.
+        """Show each session that is not over its slate, [N, S] int64 indices of candidates.
 
-        Returns the outcomes, [N] records of `records.outcome_dtype`: a buffer that the next step overwrites.
+        Returns the outcomes, [N] records of `records.OUTCOME`: a buffer that the next step overwrites.
         """
-        if self.live_platform:
-            self.live_platform.before_step(self.sessions)
+        live_platform = self.live_platform if self.live_platform and not self.live_platform.is_over else None
+        if live_platform:
+            live_platform.before_step(self.sessions)
+            is_running = ~self.sessions["is_over"]
         advance = self.adapted(_advance)
         sessions, *model = *self.compiled_model(), self._users, _NO_SESSIONS
         if self._threads.is_parallel:
             self._threads.run(lambda part: advance(sessions[part], *model, slates[part], self._outcome_bytes[part]))
         else:  # without the cost of views, for single sessions
             advance(sessions, *model, slates, self._outcome_bytes)
-        if self.live_platform:
-            self.live_platform.after_step(self.sessions, self._record_layout)
-            if self.live_platform.is_over:
-                self.outcomes["truncated"] = ~self.outcomes["terminated"]
+        if live_platform:
+            live_platform.after_step(self.sessions, self._record_layout)
+            if live_platform.is_over:
+                self.outcomes["truncated"] = is_running & ~self.outcomes["terminated"]
                 self.sessions["is_over"] = True
         return self.outcomes
 
