@@ -84,8 +84,8 @@ class RecommenderVectorEnv(SimulatorAccess, VectorEnv[Any, Any, Any]):
             check_number("max_episode_steps", max_episode_steps, 1, 2**62, int)
         self.max_episode_steps, self.autoreset_mode = max_episode_steps, _autoreset_mode(autoreset_mode)
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
-        self._is_over = np.zeros(num_envs, bool)
         self.single_observation_space, self.single_action_space = self._set_up(num_envs, locals())
+        self._is_over = np.zeros(num_envs, bool)
         self.num_envs = num_envs
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)

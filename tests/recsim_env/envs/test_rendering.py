@@ -225,7 +225,7 @@ def test_nothing_written_overlaps_or_leaves_the_picture(scenario, slate_size, nu
     env = env_of(scenario, slate_size=slate_size)
     play(env, num_steps)
     long_title = "Wolfgang Amadeus Mozart, $300 & $Motörhead " * 4
-    monkeypatch.setattr(env.recording, "world", with_titles(env.recording.world, long_title))
+    monkeypatch.setattr(env.simulator, "world", with_titles(env.recording.world, long_title))
     drawn, draw = [], Text.draw
 
     def draw_and_note(text, renderer, *args, **kwargs):
