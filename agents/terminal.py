@@ -45,9 +45,9 @@ def run_command(name: str, description: str, modules: Sequence[Any], arguments: 
     parsed, unknown = parser.parse_known_args(arguments)
     if unknown:
         known = commands.choices[arguments[0]]
-        options = [option for option in known._option_string_actions if option.startswith("--")]
-        close = difflib.get_close_matches(unknown[0].partition("=")[0], options, n=1)
-        known.error(f"unrecognized arguments: {' '.join(unknown)}{f'; did you mean {close[0]}?' if close else ''}")
+        options = [option[2:] for option in known._option_string_actions if option.startswith("--")]
+        close = difflib.get_close_matches(unknown[0].partition("=")[0].lstrip("-"), options, n=1)
+        known.error(f"unrecognized arguments: {' '.join(unknown)}{f'; did you mean --{close[0]}?' if close else ''}")
     command = name.rpartition(".")[2]
     try:
         return parsed.command(parsed)

@@ -12,9 +12,8 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from zipfile import is_zipfile
 
-from agents.terminal import console, path, positive, warn
+from agents.terminal import console, path, positive
 
 COMMITTED = Path(__file__).parents[1] / "results"
 
@@ -69,7 +68,6 @@ def run(parsed: argparse.Namespace) -> int:
     from benchmarks.running.execution import execute, log_finished, log_to
     from benchmarks.running.result_folder import open_results, reusable_rows
     from benchmarks.running.suite_runs import (
-        ZIP_WARNING,
         model_entries,
         selected,
         suite_named,
@@ -80,9 +78,6 @@ def run(parsed: argparse.Namespace) -> int:
     screen = console()
     log = log_to(screen)
     models = model_entries(parsed.model, parsed.agent)
-    for file in parsed.model:
-        if is_zipfile(file):
-            warn(f"--model {file}: {ZIP_WARNING}")
     suite = selected(
         suite_named(parsed.suite),
         scenarios=parsed.scenario,

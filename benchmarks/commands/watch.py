@@ -85,6 +85,8 @@ def _env_and_agent(parsed: argparse.Namespace) -> tuple[Any, Any]:
         env: Any = gymnasium.make(parsed.env, render_mode="rgb_array" if parsed.gif else "ansi", **worlds)
     except gymnasium.error.Error as error:
         raise ResultsError(f"--env {parsed.env}: {error}") from None
+    except TypeError:  # it does not take our arguments
+        raise ResultsError(f"--env {parsed.env}: must be an env of recsim_env, such as recsim_env/Video-v0") from None
     if agent:
         agent.set_env(env)
     elif parsed.load:

@@ -11,6 +11,7 @@ from zipfile import is_zipfile
 from agents.agent import Learner
 from agents.registry import REGISTRY, Entry, entry_named
 from agents.saved_tensors import load_tensors, saved_by
+from agents.terminal import warn
 from benchmarks.rows import ResultsError
 from benchmarks.running.run import Run
 from benchmarks.suites import SUITES, Suite
@@ -70,6 +71,9 @@ def suite_runs(
     `world` is the fitted world or log for MovieLens. Trained agents are saved to the folder `save_models`; those saved
     in `load_models` are evaluated instead of being trained, as are `models` besides the suite's (`model_entries`).
     """
+    for name, (_, file) in models.items():
+        if name in suite.agents:
+            raise ResultsError(f"--model {file}: an agent is named {name!r} already; rename the file")
     suite = dataclasses.replace(suite, agents=(*suite.agents, *models))
     entries = {agent: models[agent][0] if agent in models else suite.entry(agent) for agent in suite.agents}
     runs = []
@@ -111,27 +115,38 @@ def model_entries(
 ) -> dict[str, tuple[Entry, Path]]:
     """An entry for each file of a trained agent, named by the file; errors begin with the `option` that names it.
 
+    Warns before a Stable-Baselines3 file is loaded, which can execute code.
+
     Raises:
         ResultsError: a file is missing or damaged, or its agent is neither of the registry nor among `own_agents`.
     """
-    models = {}
+    models: dict[str, tuple[Entry, Path]] = {}
     for file in files:
         if not file.exists():
             raise ResultsError(f"{option} {file}: no such file")
         settings: dict[str, Any] = {}
-        if is_zipfile(file):
-            path = _SB3_MODEL
-        elif file.is_dir():
-            path = _LARGE_MODEL
-        else:
-            try:
+        try:
+            if is_zipfile(file):
+                from agents.reinforcement.sb3 import SB3Model  # imports PyTorch
+
+                warn(f"{option} {file}: {ZIP_WARNING}")
+                SB3Model.from_zip(file)
+                path = _SB3_MODEL
+            elif file.is_dir():
+                from agents.large_model.checkpoint import load_network
+
+                load_network(file)
+                path = _LARGE_MODEL
+            else:
                 path = saved_by(file)
                 settings = load_tensors(file, path)[1].get("settings", settings)
                 if not isinstance(settings, dict):
                     raise ValueError(f"{file}: holds no settings of an agent")
-            except ValueError as error:
-                raise ResultsError(f"{option} {error}") from None
+        except ValueError as error:
+            raise ResultsError(f"{option} {error}") from None
         if path not in (_SB3_MODEL, *(entry.path for entry in REGISTRY.values()), *own_agents):
             raise ResultsError(f"{option} {file}: was written by {path}; add --agent {path} if you trust that module")
+        if file.stem in models:
+            raise ResultsError(f"{option} {file}: an agent is named {file.stem!r} already; rename the file")
         models[file.stem] = Entry(path=path, family="own", settings=settings), file
     return models

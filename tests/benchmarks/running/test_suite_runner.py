@@ -7,12 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
 from conftest import CHECKOUT, SCENARIO_NAMES
 
-from agents.registry import FAMILIES, REGISTRY
+from agents.registry import FAMILIES, REGISTRY, make
 from benchmarks.__main__ import main
 from benchmarks.analysis.metrics import BIN_STARTS
 from benchmarks.rows import read_rows
@@ -281,6 +282,31 @@ def test_unknown_names_are_refused_in_one_line_and_nothing_is_written(arguments,
     assert message in error
     assert "\n" not in error
     assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_model_is_refused_before_the_first_run(tmp_path: Path, capsys):
+    file, arguments = tmp_path / "model.zip", ["run", "--suite", "smoke", "--out", str(tmp_path / "out")]
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("data", "garbage")
+    assert main([*arguments, "--model", str(file)]) == 2
+    warning, error = capsys.readouterr().err.splitlines()
+    assert "can execute code" in warning
+    assert error.startswith(f"benchmarks: --model {file}: not a model of Stable-Baselines3 or sb3-contrib (")
+    assert main([*arguments, "--model", str(tmp_path)]) == 2
+    assert f"--model {tmp_path}: has no large model" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_with_the_name_of_another_agent_is_refused(tmp_path: Path, capsys):
+    (tmp_path / "other").mkdir()
+    files = [tmp_path / "random.safetensors", tmp_path / "a.safetensors", tmp_path / "other" / "a.safetensors"]
+    for file in files:
+        make("popularity", "recsim_env/Video-v0").save(file)
+    arguments = ["run", "--suite", "smoke", "--only", "random", "--out", str(tmp_path / "out")]
+    assert main([*arguments, "--model", str(files[0])]) == 2
+    assert capsys.readouterr().err.endswith("an agent is named 'random' already; rename the file\n")
+    assert main([*arguments, "--model", str(files[1]), "--model", str(files[2])]) == 2
+    assert capsys.readouterr().err.endswith("an agent is named 'a' already; rename the file\n")
 
 
 def test_an_agent_whose_module_fails_is_refused_in_one_line(tmp_path: Path, monkeypatch, capsys):
