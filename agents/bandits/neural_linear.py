@@ -17,6 +17,7 @@ from torch import nn
 from agents.agent import NotFittedError, Observations
 from agents.bandits.empirical_bayes import EmpiricalBayes
 from agents.bandits.linear_bandits import LinearPrior, LinearThompson, PosteriorState
+from agents.networks.device import device_named
 from agents.rollouts.feedback import FeedbackLog, Policy, rollout, uniform_policy
 from recsim_env.config import count, number
 
@@ -75,6 +76,10 @@ class NeuralLinear(EmpiricalBayes, LinearThompson):
     """Of the network: `cpu` or `cuda`."""
     network: RatingNetwork | None = field(default=None, init=False)
     """None before training."""
+
+    def __post_init__(self, env: Any) -> None:
+        device_named(self.device)  # refuses unknown ones
+        super().__post_init__(env)
 
     @property
     def num_features(self) -> int:

@@ -11,10 +11,11 @@ import torch
 from agents.agent import Env, Learner, NotFittedError, Observations
 from agents.large_model.checkpoint import MOMENTS, load_network, rebuild
 from agents.large_model.config import TrainingConfig
-from agents.large_model.distributed import ProcessGroup, device_named
+from agents.large_model.distributed import ProcessGroup
 from agents.large_model.model import LargeModelNetwork, Scores, policy_logits
 from agents.large_model.rollout import PolicyRunner
 from agents.large_model.training import Training
+from agents.networks.device import device_named
 from agents.networks.item_content import ItemContent
 from agents.networks.plackett_luce import best_slates, draw_slates, slate_log_probabilities
 from recsim_env.config import check_number, replace_fields

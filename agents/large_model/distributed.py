@@ -4,7 +4,6 @@ Every process plays its own sessions and computes their loss; gradients and stat
 """
 
 import os
-import re
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -18,6 +17,8 @@ import torch.distributed as dist
 from torch import nn
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.nn.parallel import DistributedDataParallel
+
+from agents.networks.device import device_named
 
 if TYPE_CHECKING:
     from agents.large_model.losses import SessionLoss
@@ -66,18 +67,6 @@ class ProcessGroup:
     def any(self, value: bool) -> bool:
         """Whether it is true in any process."""
         return bool(self.sum(torch.tensor([float(value)], device=self.device)).item() > 0.0)
-
-
-def device_named(name: str) -> torch.device:
-    """The device; `ValueError` unless it is the CPU or a GPU of this machine."""
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
-        raise ValueError(f"device={name!r}: must be cpu, cuda or cuda:NUMBER")
-    device = torch.device(name)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device={name!r}: PyTorch finds no GPU on this machine")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(f"device={name!r}: there are {torch.cuda.device_count()} GPUs, counted from 0")
-    return device
 
 
 @contextmanager

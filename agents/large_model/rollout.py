@@ -48,6 +48,8 @@ def make_env(env_id: str, num_envs: int, **arguments: Any) -> Any:
         raise ValueError(f"env {env_id!r}: {' '.join(str(error).split())}") from None
     except TypeError as error:
         raise ValueError(f"env {env_id!r}: not an env for the large model ({error})") from None
+    if isinstance(env.single_action_space, gymnasium.spaces.Box):
+        raise ValueError(f"env {env_id!r}: takes points in content space, and the large model shows candidates")
     check_history(env.simulator)
     return env
 

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from agents.agent import Learner, NotFittedError, Observations
+from agents.networks.device import device_named
 from recsim_env.config import count
 from recsim_env.envs.sb3.candidate_scorer import ScorerSizes
 from recsim_env.envs.vector import RecommenderVectorEnv
@@ -34,7 +35,7 @@ class TorchLearner(Learner):
     _network: Any = field(default=None, init=False)
 
     def __post_init__(self, env: Any) -> None:
-        torch.device(self.device)  # refuses unknown ones
+        device_named(self.device)  # refuses unknown ones
         super().__post_init__(env)
 
     @property

@@ -33,8 +33,8 @@ def latency(parsed: argparse.Namespace) -> int:
     import torch
 
     from agents.large_model.checkpoint import load_network, make_network
-    from agents.large_model.distributed import device_named
     from agents.large_model.rollout import make_env
+    from agents.networks.device import device_named
     from agents.networks.schema import Schema
 
     torch.set_num_threads(parsed.threads)

@@ -181,6 +181,10 @@ def test_warnings_about_a_checkpoint_are_not_in_the_json(trained, person, tmp_pa
     [
         (("--env", "recsim_env/Vdeo-v0"), "Did you mean: `Video`"),
         (("--env", "CartPole-v1"), "env 'CartPole-v1': not an env for the large model"),
+        (
+            ("--env", "recsim_env/VideoContent-v0"),
+            "takes points in content space, and the large model shows candidates",
+        ),
         (("--device", "tpu"), "device='tpu': must be cpu, cuda or cuda:NUMBER"),
     ],
 )
