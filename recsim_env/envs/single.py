@@ -147,8 +147,7 @@ class RecommenderEnv(SimulatorAccess, gymnasium.Env[Any, Any]):
         """Show an item or a slate; `ValueError` for an action outside the action space."""
         if self.simulator.sessions["is_over"][0]:
             raise gymnasium.error.ResetNeeded("the session is over, or none has started: call reset()")
-        outcome = self.simulator.step(self._slate(action))[0].item()
-        reward, *terms, terminated, truncated = outcome
+        reward, *terms, terminated, truncated = self.simulator.step(self._slate(action)).item()
         info = dict(zip(REWARD_INFO_KEYS, terms, strict=True))
         if self.recording is not None:
             self.recording.record(reward, info, terminated)

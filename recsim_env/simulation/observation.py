@@ -105,6 +105,8 @@ class ObservationLayout:
 
     def parts(self, flat: np.ndarray) -> dict[str, np.ndarray]:
         """The four parts of one flat vector, or of a batch of them, as views."""
+        if flat.ndim == 1:  # a common case, and faster
+            return {name: flat[part] for name, part in self.slices.items()}
         return {name: flat[..., part] for name, part in self.slices.items()}
 
     def space(self, kind: str) -> spaces.Space[Any]:

@@ -158,12 +158,14 @@ class Simulator:
             self.live_platform = LivePlatform(
                 len(world.items), first_start, first_start + num_starts - 1 + config.session_length
             )
-        self._catalog = (
+        catalog = (
             as_bytes(observable),
             self._record_layout,
             world.item_statistics,
             self.live_platform.counts if self.live_platform else np.zeros((0, 4)),
         )
+        self._observed = catalog, world.users.profiles, world.sizes.num_moods, config.session_length
+        self._advance = self.adapted(_advance)
         self._threads = BatchThreads(num_sessions, num_threads)
 
     def __len__(self) -> int:
@@ -193,9 +195,7 @@ class Simulator:
             if self.live_platform.is_over or (seeds is not None and len(which) == len(self)):
                 self.live_platform.restart()
             self.parameters["first_start"], self.parameters["num_starts"] = self.live_platform.clock, 1
-        self.adapted(_advance)(
-            *self.compiled_model(), self._users, which, _NO_SLATES, as_bytes(np.zeros(1, OUTCOME.head))
-        )
+        self._advance(*self.compiled_model(), self._users, which, _NO_SLATES, as_bytes(np.zeros(1, OUTCOME.head)))
 
     def step(self, slates: np.ndarray) -> np.ndarray:
         """Show each session that is not over its slate, [N, S] int64 indices of candidates.
@@ -206,12 +206,14 @@ class Simulator:
         if live_platform:
             live_platform.before_step(self.sessions)
             is_running = ~self.sessions["is_over"]
-        advance = self.adapted(_advance)
-        sessions, *model = *self.compiled_model(), self._users, _NO_SESSIONS
+        sessions, items, parameters = self._model
+        model = items, parameters, self._record_layout, self._users, _NO_SESSIONS
         if self._threads.is_parallel:
-            self._threads.run(lambda part: advance(sessions[part], *model, slates[part], self._outcome_bytes[part]))
+            self._threads.run(
+                lambda part: self._advance(sessions[part], *model, slates[part], self._outcome_bytes[part])
+            )
         else:  # without the cost of views, for single sessions
-            advance(sessions, *model, slates, self._outcome_bytes)
+            self._advance(sessions, *model, slates, self._outcome_bytes)
         if live_platform:
             live_platform.after_step(self.sessions, self._record_layout)
             if live_platform.is_over:
@@ -241,11 +243,10 @@ class Simulator:
         if kind == "compact":
             return self._observe_compact(sessions)
         flat = np.empty((len(sessions), self.layout.size), np.float32)
-        frame = self._catalog, self.world.users.profiles, self.world.sizes.num_moods, self.config.session_length
         if self._threads.is_parallel and which is None:
-            self._threads.run(lambda part: write_flat(sessions[part], *frame, flat[part]))
+            self._threads.run(lambda part: write_flat(sessions[part], *self._observed, flat[part]))
         else:
-            write_flat(sessions, *frame, flat)
+            write_flat(sessions, *self._observed, flat)
         return flat if kind == "flat" else self.layout.parts(flat)
 
     def _observe_compact(self, sessions: np.ndarray) -> dict[str, np.ndarray]:
