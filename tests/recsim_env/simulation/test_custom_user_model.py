@@ -158,11 +158,12 @@ def test_users_leave_exactly_when_a_custom_function_says_so(parts):
     mine.sessions["custom"][1, LAST_STEP] = 4.0
     slates, ends = np.zeros((2, 1), np.int64), []
     for _ in range(4):
+        is_running = ~mine.sessions["is_over"]
         mine.step(slates)
-        ends.append(np.array(mine.outcomes["terminated"]).tolist())
+        ends.append(mine.outcomes["terminated"].tolist())
         assert not mine.outcomes["truncated"].any()
-        assert (mine.outcomes["retention"] == ~mine.outcomes["terminated"]).all()
-    assert [end[0] for end in ends] == [True] * 4  # patience, as the package has it
+        assert (mine.outcomes["retention"] == (is_running & ~mine.outcomes["terminated"])).all()
+    assert [end[0] for end in ends] == [True, False, False, False]  # patience, as the package has it; then it is over
     assert [end[1] for end in ends] == [False, False, False, True]
 
 
