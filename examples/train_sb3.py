@@ -8,7 +8,7 @@ from recsim_env import CandidatePolicy, make_sb3_vec_env
 
 env = make_sb3_vec_env("recsim_env/Video-v0", 32, split="train", overrides={"reward": {"rating": 0.03}})
 model = PPO(CandidatePolicy, env, n_steps=64, batch_size=128, learning_rate=1e-3, gamma=0.9, gae_lambda=0.8, seed=0)
-model.learn(16_384)
+model.learn(16_384, progress_bar=True)
 
 test = make_sb3_vec_env("recsim_env/Video-v0", 100, split="test", catalog_seed=1)
 for agent in (agents.make("random", test), agents.make("popularity", test), model):
