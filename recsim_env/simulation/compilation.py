@@ -134,16 +134,15 @@ class _KernelFiles(NullCache):
     def path(self, sig: Any) -> Path:
         """The file for a signature; its name holds a hash of all that the machine code depends on."""
         source = _hash(_source_code("recsim_env"), _source_code(self._package))
-        return self._folder / f"{self._name}.{_hash(str(sig), _machine())}-{source}.nbc"
+        place = str(_package_folder(self._package))  # so that checkouts with one folder keep each other's files
+        return self._folder / f"{self._name}.{_hash(str(sig), _machine(), place)}-{source}.nbc"
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         target_context.refresh()
         try:
             return CompileResult._rebuild(target_context, *pickle.loads(self.path(sig).read_bytes()))
-        except FileNotFoundError:
-            return None
-        except (OSError, EOFError, pickle.UnpicklingError):  # unreadable or damaged: compile again
-            return None
+        except (OSError, EOFError, pickle.UnpicklingError, AttributeError, ImportError, IndexError, ValueError):
+            return None  # missing, unreadable or damaged: compile again
 
     def save_overload(self, sig: Any, data: Any) -> None:
         path = self.path(sig)
