@@ -6,7 +6,8 @@ import torch
 
 from agents.large_model.config import ModelConfig
 from agents.large_model.model import LargeModelNetwork
-from agents.large_model.rollout import PolicyRunner, Sessions, make_env, play
+from agents.large_model.rollout import Sessions, make_env, play
+from agents.large_model.session_state import PolicyRunner
 from agents.networks.item_content import ItemContent
 from agents.networks.schema import Schema
 

@@ -13,7 +13,7 @@ from agents.large_model.checkpoint import MOMENTS, load_network, rebuild
 from agents.large_model.config import TrainingConfig
 from agents.large_model.distributed import ProcessGroup
 from agents.large_model.model import LargeModelNetwork, Scores, policy_logits
-from agents.large_model.rollout import PolicyRunner
+from agents.large_model.session_state import PolicyRunner
 from agents.large_model.training import Training
 from agents.networks.device import device_named
 from agents.networks.item_content import ItemContent

@@ -1,14 +1,11 @@
-"""Sessions with a network: played step by step, and recorded for training.
-
-Every item shown is read once. Its keys and values stay in the backbone's cache, so that a step costs only its new
-tokens.
+"""Sessions played with a network, and recorded for training.
 
 Shape legend: N sessions, n active ones or those of a call, B sessions of a batch, T steps of the longest, K steps of
 all sessions, H rows of an observed history, R rows of a session, S slots, M candidates, U user features, E width.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -19,12 +16,11 @@ import torch
 import recsim_env  # noqa: F401  (registers the ids)
 from agents.large_model.distributed import Timer
 from agents.large_model.model import ROW_COLUMNS, LargeModelNetwork, Scores
+from agents.large_model.session_state import ObservationReader, SessionState, check_history
 from agents.networks.item_content import ItemContent
 from agents.networks.plackett_luce import best_slates, draw_slates, slate_log_probabilities
-from agents.networks.schema import Schema, columns, user_names
-from recsim_env.config import SessionConfig
 from recsim_env.envs.vector import last_observations
-from recsim_env.simulation.observation import CONTEXT, FEEDBACK
+from recsim_env.simulation.observation import FEEDBACK
 
 _NUM_FEEDBACK = len(FEEDBACK)
 _CLICK = ROW_COLUMNS.index("click")
@@ -52,245 +48,6 @@ def make_env(env_id: str, num_envs: int, **arguments: Any) -> Any:
         raise ValueError(f"env {env_id!r}: takes points in content space, and the large model shows candidates")
     check_history(env.simulator)
     return env
-
-
-def check_history(simulator: Any) -> None:
-    """`ValueError` if an observation's history is too short for the feedback to one slate."""
-    config = simulator.config
-    if config.history_length < config.slate_size:
-        raise ValueError(
-            f"history_length={config.history_length}: must be at least slate_size={config.slate_size}, so that the "
-            "feedback to a whole slate is observed"
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Observation:
-    """A batch of compact observations as tensors on the network's device."""
-
-    users: torch.Tensor
-    """[n, U] float32, in the schema's columns."""
-    items: torch.Tensor
-    """[n, H] int64: rows of the history, oldest first, padded with -1."""
-    feedback: torch.Tensor
-    """[n, H, 7] float32."""
-    num_rows: torch.Tensor
-    """[n] int64."""
-    candidates: torch.Tensor
-    """[n, M] int64, -1 where missing."""
-    times: torch.Tensor
-    """[n] int64: the platform's."""
-    elapsed: torch.Tensor
-    """[n] float32: share of the session that is over."""
-
-    def without_history(self) -> "Observation":
-        """The same before anything was shown."""
-        return replace(
-            self,
-            items=torch.full_like(self.items, -1),
-            feedback=torch.zeros_like(self.feedback),
-            num_rows=torch.zeros_like(self.num_rows),
-        )
-
-    def select(self, index: torch.Tensor) -> "Observation":
-        """Of some of the sessions."""
-        return Observation(**{name: part[index] for name, part in vars(self).items()})
-
-
-class ObservationReader:
-    """Turns compact observations of the simulator's env into `Observation`s for a network with that schema."""
-
-    def __init__(self, simulator: Any, schema: Schema, device: torch.device) -> None:
-        names = user_names(simulator)
-        self.device = device
-        self._columns = torch.tensor(columns(names, schema.user_names), device=device)
-        self._elapsed = names.index(CONTEXT[0])
-
-    def __call__(self, observations: dict[str, np.ndarray]) -> Observation:
-        tensors = {name: torch.as_tensor(part).to(self.device) for name, part in observations.items()}
-        user, newest_first = tensors["user"], tensors["history_items"].long()
-        num_rows = (newest_first >= 0).sum(1)
-        length = newest_first.shape[1]
-        order = num_rows[:, None] - 1 - torch.arange(length, device=self.device)  # [n, H], negative: padding
-        index, is_row = order.clamp(min=0), order >= 0
-        feedback = tensors["history_feedback"].unflatten(1, (length, _NUM_FEEDBACK))
-        padded = torch.nn.functional.pad(user, (0, 1))  # a last column of 0 for missing features
-        return Observation(
-            users=padded[:, self._columns],
-            items=newest_first.gather(1, index).where(is_row, -1),
-            feedback=feedback.gather(1, index[:, :, None].expand(-1, -1, _NUM_FEEDBACK)) * is_row[:, :, None],
-            num_rows=num_rows,
-            candidates=tensors["candidate_items"].long(),
-            times=tensors["time"][:, 0],
-            elapsed=user[:, self._elapsed],
-        )
-
-
-class SessionState:
-    """What a network has read of N sessions with the sizes of `config`, in the catalogue of `content`."""
-
-    def __init__(
-        self,
-        network: LargeModelNetwork,
-        config: SessionConfig,
-        content: ItemContent,
-        num_sessions: int,
-        history_length: int,
-    ) -> None:
-        self.network, self.content = network, content
-        self.num_slots, self.max_steps = config.slate_size, config.session_length
-        self._as_rows, self._as_candidates = network.item_tables(content)
-        device, dtype = self._as_rows.device, self._as_rows.dtype
-        num_rows = history_length + self.max_steps * self.num_slots
-        self.cache: Any = network.backbone.make_cache(num_sessions, 1 + num_rows, device, dtype)
-        self.items = torch.full((num_sessions, num_rows), -1, dtype=torch.int64, device=device)
-        self.feedback = torch.zeros(num_sessions, num_rows, len(ROW_COLUMNS), device=device)
-        self.num_rows = torch.zeros(num_sessions, dtype=torch.int64, device=device)
-        self.states = torch.zeros(num_sessions, network.config.width, device=device, dtype=dtype)
-        self._elapsed = torch.zeros(num_sessions, device=device)
-
-    def start(self, observation: Observation, index: torch.Tensor | None = None) -> None:
-        """Read sessions from one observation each, of all of them or of those at `index` [n]: profile and history.
-
-        A session that is not at its start is read as if it had been followed, as far as its observed history goes.
-        """
-        lanes = slice(None) if index is None else index
-        for part in (self.cache.lengths, self.feedback, self.num_rows):
-            part[lanes] = 0
-        self.items[lanes] = -1
-        num_read = int(observation.num_rows.max())
-        after = torch.arange(num_read, device=self.items.device)
-        later = observation.num_rows[:, None] - 1 - after  # rows after each row
-        steps_taken = torch.round(observation.elapsed * self.max_steps)
-        steps = steps_taken[:, None] - 1 - later.div(self.num_slots, rounding_mode="floor")  # in which rows were shown
-        domain = torch.full_like(observation.num_rows, self.content.domain)
-        profile = self.network.profile_tokens(observation.users, domain)[:, None]  # [n, 1, E]
-        rows = observation.items[:, :num_read], observation.feedback[:, :num_read]
-        self._read(observation, *rows, steps, observation.num_rows, index, profile)
-
-    def update(
-        self, observation: Observation, num_shown: torch.Tensor, index: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """Read the feedback to the last step, `num_shown` [n] rows of at most S, in all sessions or those at `index`.
-
-        Returns [n, S] bool: the slot that was clicked, if any.
-        """
-        slots = torch.arange(self.num_slots, device=self.items.device)
-        is_row = slots < num_shown[:, None]  # [n, S]
-        rows = (observation.num_rows[:, None] - num_shown[:, None] + slots).clamp(0, observation.items.shape[1] - 1)
-        items = observation.items.gather(1, rows).where(is_row, -1)
-        feedback = observation.feedback.gather(1, rows[:, :, None].expand(-1, -1, _NUM_FEEDBACK)) * is_row[:, :, None]
-        elapsed = self._elapsed if index is None else self._elapsed[index]
-        steps = torch.round(elapsed * self.max_steps)[:, None].expand(-1, self.num_slots)
-        return self._read(observation, items, feedback, steps, num_shown, index)[:, :, _CLICK] > 0
-
-    def dynamics(self, observation: Observation) -> torch.Tensor:
-        """[N, M, 6]: `item_content.DYNAMICS` of the candidates of all sessions."""
-        end = int(self.num_rows.max())
-        rows, feedback = self.items[:, :end], self.feedback[:, :end]
-        return self.content.dynamics(observation.candidates, observation.times, rows, feedback)
-
-    def scores(self, observation: Observation, dynamics: torch.Tensor | None = None) -> Scores:
-        """Scores of the candidates of all sessions."""
-        items = self._as_candidates[observation.candidates.clamp(min=0)]
-        dynamics = self.dynamics(observation) if dynamics is None else dynamics
-        return self.network.score(self.states, observation.users, items, dynamics, observation.candidates >= 0)
-
-    def select(self, index: torch.Tensor) -> None:
-        """Keep only these sessions."""
-        self.cache.select(index)
-        for name in ("items", "feedback", "num_rows", "states", "_elapsed"):
-            setattr(self, name, getattr(self, name)[index])
-
-    def _read(
-        self,
-        observation: Observation,
-        items: torch.Tensor,
-        feedback: torch.Tensor,
-        steps: torch.Tensor,
-        num_new: torch.Tensor,
-        index: torch.Tensor | None,
-        profile: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """Read the first `num_new` [n] of the rows with items [n, k] and feedback [n, k, 7], shown in steps [n, k]; and
-        before them the profile's token [n, 1, E], if given. Returns their `ROW_COLUMNS` [n, k, 13]."""
-        lanes = torch.arange(len(self.num_rows), device=self.items.device) if index is None else index
-        feedback = self._row_columns(items, feedback, steps, observation)
-        places = self.num_rows[lanes][:, None] + torch.arange(items.shape[1], device=lanes.device)
-        places = places.clamp(max=self.items.shape[1] - 1)
-        self.items[lanes[:, None], places] = items
-        self.feedback[lanes[:, None], places] = feedback
-        tokens, num_tokens = self.network.row_tokens(self._as_rows[items.clamp(min=0)], feedback), num_new
-        if profile is not None:
-            tokens, num_tokens = torch.cat([profile, tokens], 1), 1 + num_new
-        states = self.network.backbone.decode(tokens, num_tokens, self.cache, index)
-        last = states[torch.arange(len(lanes), device=lanes.device), num_tokens - 1]  # [n, E]
-        last = last.to(self.states.dtype)  # autocast may have changed the precision
-        self.states[lanes] = last.where(num_tokens[:, None] > 0, self.states[lanes])
-        self.num_rows[lanes] += num_new
-        self._elapsed[lanes] = observation.elapsed
-        return feedback
-
-    def _row_columns(
-        self, items: torch.Tensor, feedback: torch.Tensor, steps: torch.Tensor, observation: Observation
-    ) -> torch.Tensor:
-        """[n, k, 13]: `ROW_COLUMNS` of rows with items [n, k] and feedback [n, k, 7], shown in steps [n, k] of the
-        session, or before it if negative."""
-        shown_at = steps.clamp(min=0.0)
-        starts = observation.times - torch.round(observation.elapsed * self.max_steps).long()
-        item_state = self.content.item_state(items.clamp(min=0), starts[:, None] + shown_at.long())
-        when = torch.stack([shown_at / self.max_steps, (steps < 0.0).to(feedback.dtype)], 2)
-        return torch.cat([feedback, when, item_state * (items >= 0)[:, :, None]], 2)
-
-
-class PolicyRunner:
-    """Scores the candidates of N sessions step by step; a session may end, and the next one start, at any step.
-
-    `content` is `network.content_of` the simulator's env. Without `reads_history` the profile and the candidates alone
-    are read.
-    """
-
-    def __init__(
-        self,
-        network: LargeModelNetwork,
-        simulator: Any,
-        content: ItemContent,
-        num_sessions: int,
-        reads_history: bool = True,
-    ) -> None:
-        check_history(simulator)
-        config = simulator.config
-        self.reads_history, self.num_slots = reads_history, config.slate_size
-        self._read = ObservationReader(simulator, network.schema, network.device)
-        with torch.no_grad():
-            self._state = SessionState(network, config, content, num_sessions, config.history_length)
-        self._num_shown = torch.zeros(num_sessions, dtype=torch.int64, device=network.device)
-        self._last: tuple[dict[str, np.ndarray], Scores] | None = None
-
-    @torch.no_grad()
-    def scores(self, observations: dict[str, np.ndarray], episode_start: np.ndarray) -> Scores:
-        """Scores of the candidates [N, M]; `episode_start` [N] marks the sessions that have just begun.
-
-        Observations that have just been read are not read again, so that probabilities can be asked for before or after
-        an action.
-        """
-        if self._last and all(np.array_equal(part, self._last[0][name]) for name, part in observations.items()):
-            return self._last[1]
-        observation, starts = self._read(observations), torch.as_tensor(episode_start).to(self._num_shown.device)
-        if not self.reads_history:
-            observation, starts = observation.without_history(), torch.ones_like(starts)
-        if starts.all():
-            self._state.start(observation)
-        elif not starts.any():
-            self._state.update(observation, self._num_shown)
-        else:
-            new, old = starts.nonzero()[:, 0], (~starts).nonzero()[:, 0]
-            self._state.start(observation.select(new), new)
-            self._state.update(observation.select(old), self._num_shown[old], old)
-        self._num_shown = (observation.candidates >= 0).sum(1).clamp(max=self.num_slots)
-        scores = self._state.scores(observation)
-        self._last = {name: part.copy() for name, part in observations.items()}, scores
-        return scores
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

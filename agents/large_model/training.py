@@ -31,7 +31,8 @@ from agents.large_model.config import REFERENCE_WIDTH, Stage, TrainingConfig
 from agents.large_model.distributed import ProcessGroup, Timer, distributed, forward_flops, gathered, peak_flops
 from agents.large_model.losses import SessionLoss, session_returns
 from agents.large_model.model import LargeModelNetwork
-from agents.large_model.rollout import Sessions, Teacher, check_history, make_env, play
+from agents.large_model.rollout import Sessions, Teacher, make_env, play
+from agents.large_model.session_state import check_history
 from agents.networks.item_content import ItemContent
 from agents.networks.plackett_luce import slate_log_probabilities
 from agents.networks.schema import Schema

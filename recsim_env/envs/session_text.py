@@ -15,7 +15,6 @@ _TITLE_WIDTH = 60
 
 def session_as_text(simulator: Simulator, lane: int) -> str:
     """Several lines about one session, without latent state."""
-    simulator.check_started()
     session, items = simulator.sessions[lane], simulator.world.items
     length = simulator.config.session_length
     lines = [f"{simulator.world.scenario.name} · step {int(session['step'])} of {length}"]

@@ -169,6 +169,7 @@ class RecommenderEnv(SimulatorAccess, gymnasium.Env[Any, Any]):
 
     def latent_state(self) -> dict[str, np.ndarray]:
         """Privileged: `Simulator.latent_state` of this session."""
+        self._check_started()
         return {name: values[0] for name, values in self.simulator.latent_state().items()}
 
     def render(self) -> Any:
@@ -183,9 +184,9 @@ class RecommenderEnv(SimulatorAccess, gymnasium.Env[Any, Any]):
         if self.render_mode is None:
             gymnasium.logger.warn("render() needs a render mode: gymnasium.make(..., render_mode='ansi')")
             return None
+        self._check_started()
         if self.render_mode == "ansi":
             return session_as_text(self.simulator, 0)
-        self.simulator.check_started()
         assert self.recording is not None, "kept in the modes that draw pictures"
         from recsim_env.envs.session_figure import SessionWindow, session_pixels  # here, as it imports Matplotlib
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypedDict
 
+import gymnasium
 import numpy as np
 from gymnasium import spaces
 
@@ -169,9 +170,14 @@ class SimulatorAccess:
             raise ValueError(f"action={values[is_invalid].flat[0]}: must be a candidate in [0, {last}]")
         return values.astype(np.int64, copy=False).reshape(num_sessions, session.slate_size)
 
+    def _check_started(self) -> None:
+        """`gymnasium.error.ResetNeeded` unless all sessions have been started."""
+        if not self.simulator.has_started:
+            raise gymnasium.error.ResetNeeded("no session has started: call reset()")
+
     def action_masks(self) -> np.ndarray:
         """[N, S * M] bool: which candidates exist, once for each slot (the layout of `sb3_contrib`)."""
-        self.simulator.check_started()
+        self._check_started()
         exists = np.asarray(self.simulator.sessions["candidates"]) != NO_ITEM
         return np.tile(exists, (1, self.simulator.config.slate_size))
 

@@ -142,7 +142,7 @@ class RecommenderVectorEnv(SimulatorAccess, VectorEnv[Any, Any, Any]):
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Show an item or a slate in each session; `ValueError` for an action outside the action space."""
-        self.simulator.check_started()
+        self._check_started()
         was_over = self._is_over.copy()
         outcomes = self.simulator.step(self._slates(actions))
         rewards = np.array(outcomes["reward"])
@@ -183,12 +183,13 @@ class RecommenderVectorEnv(SimulatorAccess, VectorEnv[Any, Any, Any]):
 
     def shown_items(self, actions: Any) -> np.ndarray:
         """[N, S] int32: ids of the items that these actions would show, top slot first."""
-        self.simulator.check_started()
+        self._check_started()
         slates = self._slates(actions)
         return np.take_along_axis(np.asarray(self.simulator.sessions["candidates"]), slates, 1)
 
     def latent_state(self) -> dict[str, np.ndarray]:
         """Privileged: see `Simulator.latent_state`."""
+        self._check_started()
         return self.simulator.latent_state()
 
     def render(self) -> Any:
@@ -196,6 +197,7 @@ class RecommenderVectorEnv(SimulatorAccess, VectorEnv[Any, Any, Any]):
         if self.render_mode is None:
             gymnasium.logger.warn("render() needs a render mode: gymnasium.make_vec(..., render_mode='ansi')")
             return None
+        self._check_started()
         return tuple(session_as_text(self.simulator, lane) for lane in range(self.num_envs))
 
     def __enter__(self) -> Self:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import gymnasium
 import numpy as np
 
 from recsim_env.config import SessionConfig, check_number
@@ -176,11 +175,6 @@ class Simulator:
         """Whether all N sessions have been started."""
         return bool(self.sessions["episode"].min() >= 0)
 
-    def check_started(self) -> None:
-        """`gymnasium.error.ResetNeeded` unless all N sessions have been started."""
-        if not self.has_started:
-            raise gymnasium.error.ResetNeeded("no session has started: call reset()")
-
     def start(self, which: np.ndarray, seeds: np.ndarray | None = None) -> None:
         """Start new sessions at the indices `which` [n] int64.
 
@@ -268,9 +262,8 @@ class Simulator:
         Returns copies: `interests` [N, D], `satiation` [N, K], `follows` [N, C], `trust`, `patience`, `budget`, `mood`,
         `rating_bias`, `rating_scale`, `receptiveness`, `user` [N]; `candidate_items` [N, M]; `candidate_quality`,
         `candidate_appeal`, `candidate_factors` [N, M, ...]; `expected_rewards` [N, M], the mean reward of showing a
-        candidate alone. Entries of missing candidates are 0. `gymnasium.error.ResetNeeded` before the first session.
+        candidate alone. Entries of missing candidates are 0.
         """
-        self.check_started()
         latent = {name: np.array(self.sessions[name]) for name in LATENT_STATE}
         candidates = np.array(self.sessions["candidates"])
         exists = candidates != NO_ITEM

@@ -65,7 +65,7 @@ def latencies(network: Any, env: Any, history: int, num_candidates: int, number:
     import torch
 
     from agents.large_model.distributed import Timer
-    from agents.large_model.rollout import ObservationReader, SessionState
+    from agents.large_model.session_state import ObservationReader, SessionState
     from agents.networks.plackett_luce import best_slates
 
     timer = Timer(network.device)

@@ -56,7 +56,7 @@ def rank(network: Any, env: Any, observation: dict[str, np.ndarray]) -> list[dic
     `probability` under the policy, `expected_reward` if shown alone now."""
     import torch
 
-    from agents.large_model.rollout import ObservationReader, SessionState
+    from agents.large_model.session_state import ObservationReader, SessionState
 
     history_length = observation["history_items"].shape[1]
     with torch.no_grad():

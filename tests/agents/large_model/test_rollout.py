@@ -21,15 +21,8 @@ from small_large_models import (
 )
 
 from agents.large_model.model import ROW_COLUMNS, LargeModelNetwork, Scores
-from agents.large_model.rollout import (
-    Observation,
-    ObservationReader,
-    Sessions,
-    SessionState,
-    check_history,
-    make_env,
-    select_slates,
-)
+from agents.large_model.rollout import Sessions, make_env, select_slates
+from agents.large_model.session_state import Observation, ObservationReader, SessionState, check_history
 from agents.networks.item_content import DYNAMICS, ITEM_STATE, ItemContent
 from agents.networks.plackett_luce import slate_log_probabilities
 from recsim_env.envs.sb3.network_units import with_network_units
