@@ -7,7 +7,7 @@ OUT ?= runs/quick
 .PHONY: help bench test docs coverage lint types check lock clean
 
 help:
-	@echo "make bench      run the quick benchmark into $(OUT) (about 17 minutes of CPU time)"
+	@echo "make bench      run the quick benchmark into $(OUT) (about 15 minutes of CPU time)"
 	@echo "make test       run the tests"
 	@echo "make docs       build the documentation into site/"
 	@echo "make coverage   run the tests with branch coverage; HTML in htmlcov/"
