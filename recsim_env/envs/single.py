@@ -11,7 +11,13 @@ import numpy as np
 from recsim_env.config import Scenario
 from recsim_env.envs.session_recording import SessionRecording
 from recsim_env.envs.session_text import session_as_text
-from recsim_env.envs.spaces_and_actions import REWARD_INFO_KEYS, SimulatorAccess, check_options, session_seeds
+from recsim_env.envs.spaces_and_actions import (
+    REWARD_INFO_KEYS,
+    SimulatorAccess,
+    check_options,
+    checked_seed,
+    session_seeds,
+)
 from recsim_env.envs.vector import RecommenderVectorEnv
 from recsim_env.simulation.custom_user_model import DEFAULT_USER_MODEL, UserModel
 
@@ -130,8 +136,9 @@ class RecommenderEnv(SimulatorAccess, gymnasium.Env[Any, Any]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start a session; see Starting State. Without a seed: the next episode of the last seed."""
-        super().reset(seed=seed)
         check_options(options)
+        seed = None if seed is None else checked_seed("seed", seed)
+        super().reset(seed=seed)
         if seed is None and (options or not self.simulator.has_started):
             seed = int(self.np_random.integers(2**63))
         if seed is None:

@@ -18,7 +18,7 @@ from recsim_env.simulation.custom_user_model import UserModel
 from recsim_env.simulation.observation import OBSERVATION_KINDS, STATISTICS
 from recsim_env.simulation.records import NO_ITEM
 from recsim_env.simulation.simulator import Simulator
-from recsim_env.world.world import build_world
+from recsim_env.world.world import WorldSource, build_world
 
 ACTION_KINDS = ("candidate", "content", "catalog")
 """`candidate`: indices of candidates (`Discrete`, or `MultiDiscrete` for slates). `content`: points in content space
@@ -31,6 +31,9 @@ REWARD_INFO_KEYS = tuple(f"reward_{term}" for term in REWARD_TERMS)
 not submit; the history holds only submitted ones."""
 
 SEED_OPTIONS = ("world_seed", "user_seed", "noise_seed")
+
+VECTOR_ARGUMENTS = ("num_envs", "autoreset_mode", "max_episode_steps")
+"""Arguments of `RecommenderVectorEnv` that `RecommenderEnv` does not have."""
 
 
 class EnvArguments(TypedDict, total=False):
@@ -60,7 +63,7 @@ class SimulatorAccess:
     metadata: dict[str, Any]
     render_mode: str | None
     arguments: dict[str, Any]
-    """The keyword arguments of this env."""
+    """The keyword arguments of this env; `world` is the absolute path of its log, if it has one."""
     observation_kind: str
     """ "dict", "flat" or "compact"."""
     simulator: Simulator
@@ -85,7 +88,9 @@ class SimulatorAccess:
             if not isinstance(arguments[name], str) or arguments[name] not in kinds:
                 raise ValueError(f"{name}={arguments[name]!r}: must be one of {', '.join(kinds)}")
         self.observation_kind, self._action_kind = arguments["observation"], arguments["action"]
-        self.simulator = self._make_simulator(num_sessions)
+        self.simulator = self._make_simulator(num_sessions, arguments["world"])
+        source = self.simulator.world.source
+        arguments["world"] = None if source is None else source.path
         layout, session = self.simulator.layout, self.simulator.config
         action_space: spaces.Space[Any] = spaces.Discrete(session.num_candidates)
         if self._action_kind != "candidate":
@@ -97,17 +102,17 @@ class SimulatorAccess:
         self._action_shape = (num_sessions, *(action_space.shape or ()))
         return layout.space(self.observation_kind), action_space
 
-    def _make_simulator(self, num_sessions: int) -> Simulator:
+    def _make_simulator(self, num_sessions: int, world: str | Path | WorldSource | None) -> Simulator:
         arguments = self.arguments
-        scenario, world, catalog_seed = arguments["scenario"], arguments["world"], arguments["catalog_seed"]
+        scenario, catalog_seed = arguments["scenario"], arguments["catalog_seed"]
         preset = scenario if isinstance(scenario, Scenario) else scenario_named(scenario)
         preset = preset.override({} if arguments["overrides"] is None else arguments["overrides"])
         sizes = {field.name: arguments[field.name] for field in dataclasses.fields(SessionConfig)}
         session = dataclasses.replace(
             preset.session, **{name: value for name, value in sizes.items() if value is not None}
         )
-        path, user_model = None if world is None else str(world), arguments["user_model"]
-        drawn = build_world(preset, catalog_seed, arguments["split"], path, user_model, arguments["user_split"])
+        split, user_model = arguments["split"], arguments["user_model"]
+        drawn = build_world(preset, catalog_seed, split, world, user_model, arguments["user_split"])
         num_items = len(drawn.items)
         if session.num_candidates > num_items:
             raise ValueError(
@@ -125,12 +130,13 @@ class SimulatorAccess:
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles: the state of the simulator in its place, as its world can be drawn again."""
-        return {**self.__dict__, "simulator": (len(self.simulator), self.simulator.state())}
+        simulator = self.simulator
+        return {**self.__dict__, "simulator": (len(simulator), simulator.world.source, simulator.state())}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        num_sessions, simulator_state = state["simulator"]
+        num_sessions, source, simulator_state = state["simulator"]
         self.__dict__.update(state)
-        self.simulator = self._make_simulator(num_sessions)
+        self.simulator = self._make_simulator(num_sessions, source)
         self.simulator.restore(simulator_state)
 
     def _slate(self, action: Any) -> np.ndarray:
@@ -221,20 +227,23 @@ def check_options(options: dict[str, Any] | None, allowed: tuple[str, ...] = SEE
         if name not in allowed:
             raise ValueError(f"options[{name!r}]: {unknown_name(name, allowed)}")
         if name in SEED_OPTIONS:
-            check_seed(f"options[{name!r}]", value)
+            checked_seed(f"options[{name!r}]", value)
 
 
 def check_argument_names(given: Iterable[str], known: Iterable[str]) -> None:
     """`TypeError` with the nearest name if one of the arguments is unknown."""
     for name in given:
+        if name in VECTOR_ARGUMENTS and name not in known:
+            raise TypeError(f"argument {name!r}: unknown here; it belongs to gymnasium.make_vec")
         if name not in known:
             raise TypeError(f"argument {name!r}: {unknown_name(name, known)}")
 
 
-def check_seed(name: str, seed: Any) -> None:
-    """`ValueError` with the name and the value unless it is a whole number of at least 0."""
+def checked_seed(name: str, seed: Any) -> int:
+    """The seed as a Python integer; `ValueError` unless it is a whole number of at least 0, of any size."""
     if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0:
         raise ValueError(f"{name}={seed!r}: must be a whole number of at least 0")
+    return int(seed)
 
 
 def read_only(array: np.ndarray) -> np.ndarray:

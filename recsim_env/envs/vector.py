@@ -18,9 +18,10 @@ from recsim_env.envs.spaces_and_actions import (
     REWARD_INFO_KEYS,
     REWARD_TERMS,
     SEED_OPTIONS,
+    VECTOR_ARGUMENTS,
     SimulatorAccess,
     check_options,
-    check_seed,
+    checked_seed,
     session_seeds,
 )
 from recsim_env.simulation.custom_user_model import DEFAULT_USER_MODEL, UserModel
@@ -92,13 +93,15 @@ class RecommenderVectorEnv(SimulatorAccess, VectorEnv[Any, Any, Any]):
 
     def remake(self, **arguments: Any) -> "RecommenderVectorEnv":
         """A new env with the arguments of this one, except for the given ones: `env.remake(catalog_seed=7)`."""
-        own = {name: getattr(self, name) for name in ("num_envs", "autoreset_mode", "max_episode_steps")}
+        own = {name: getattr(self, name) for name in VECTOR_ARGUMENTS}
         return RecommenderVectorEnv(**{**own, **self.arguments, **arguments})
 
     def reset(
-        self, *, seed: int | Sequence[int] | None = None, options: dict[str, Any] | None = None
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """Start N sessions; an integer s seeds lane i with s + i. Without a seed: the next episode of each lane.
+
+        A sequence has a seed for each lane, or None for a random one.
 
         `options`: `world_seed`, `user_seed`, `noise_seed` as for the single env (counting up over the lanes);
         `reset_mask` [N] bool restarts only those lanes.
@@ -106,14 +109,15 @@ class RecommenderVectorEnv(SimulatorAccess, VectorEnv[Any, Any, Any]):
         check_options(options, (*SEED_OPTIONS, "reset_mask"))
         lanes = self._lanes((options or {}).get("reset_mask"))
         lane_seeds: list[int] | None
-        if seed is not None and not isinstance(seed, int | np.integer):
-            lane_seeds = self._checked_seeds(seed)
+        if isinstance(seed, list | tuple | range) or (isinstance(seed, np.ndarray) and seed.ndim == 1):
+            lane_seeds = self._seeds_of_lanes(seed)
         else:
-            super().reset(seed=None if seed is None else int(seed))
+            seed = None if seed is None else checked_seed("seed", seed)
+            super().reset(seed=seed)
             has_seed_option = any(name in SEED_OPTIONS for name in options or {})
             if seed is None and (has_seed_option or not self.simulator.has_started):
                 seed = int(self.np_random.integers(2**62))
-            lane_seeds = None if seed is None else [int(seed) + lane for lane in range(self.num_envs)]
+            lane_seeds = None if seed is None else [seed + lane for lane in range(self.num_envs)]
         if lane_seeds is None:
             self.simulator.start(lanes)
         else:
@@ -121,14 +125,13 @@ class RecommenderVectorEnv(SimulatorAccess, VectorEnv[Any, Any, Any]):
         self._is_over[lanes] = False
         return self.simulator.observe(self.observation_kind), {}
 
-    def _checked_seeds(self, seeds: Sequence[int]) -> list[int]:
-        if not isinstance(seeds, Sequence | np.ndarray):
-            raise ValueError(f"seed={seeds!r}: must be a whole number of at least 0, or one for each lane")
+    def _seeds_of_lanes(self, seeds: Sequence[int | None]) -> list[int]:
         if len(seeds) != self.num_envs:
             raise ValueError(f"seed: has {len(seeds)} entries, must have one for each of {self.num_envs} lanes")
-        for seed in seeds:
-            check_seed("seed", seed)
-        return [int(seed) for seed in seeds]
+        return [
+            int(self.np_random.integers(2**62)) if seed is None else checked_seed(f"seed[{lane}]", seed)
+            for lane, seed in enumerate(seeds)
+        ]
 
     def _lanes(self, reset_mask: np.ndarray | None) -> np.ndarray:
         if reset_mask is None:

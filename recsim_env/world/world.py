@@ -4,14 +4,16 @@ Shape legend: I items, N users, K topics, F content features, A refreshes, P pro
 """
 
 import dataclasses
+import os
 import zlib
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
 from recsim_env.config import Scenario, check_number, unknown_name
-from recsim_env.logs import WHERE_TO_GET_DATA, find_log, load_or_fit
+from recsim_env.logs import WHERE_TO_GET_DATA, existing_log, find_log, fingerprint, load_or_fit
 from recsim_env.logs.population_statistics import draw_items, draw_users, load_statistics
 from recsim_env.simulation.custom_user_model import DEFAULT_USER_MODEL, UserModel
 from recsim_env.simulation.records import WorldSizes, make_parameters
@@ -23,6 +25,16 @@ SPLITS = ("all", "train", "test")
 """Parts of a world: no item and no user is in both `train` and `test`."""
 
 _STRUCTURE, _USERS, _ITEMS, _RELEASES, _STATISTICS, _CONTENT, _SPLIT, _MOODS = range(8)  # keys of generators
+
+
+@dataclass(frozen=True)
+class WorldSource:
+    """A ratings log or a fitted world with its content at one time; rewritten under its name it is another source."""
+
+    path: str
+    """Absolute, so that a change of folder makes no difference."""
+    fingerprint: str
+    """See `logs.fingerprint`."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,6 +55,8 @@ class World:
     """[Q, K] float64, latent: added by each mood to the affinity with each topic."""
     user_model: UserModel = DEFAULT_USER_MODEL
     """Replaces functions of the user model."""
+    source: WorldSource | None = None
+    """Where its items and users come from, if that is a ratings log."""
 
     def parameters(self, session_length: int) -> np.ndarray:
         """[1] record of the coefficients, for sessions of that length; see `records.make_parameters`."""
@@ -70,20 +84,20 @@ def build_world(
     scenario: Scenario,
     catalog_seed: int = 0,
     split: str = "all",
-    world_path: str | None = None,
+    world_path: str | Path | WorldSource | None = None,
     user_model: UserModel = DEFAULT_USER_MODEL,
     user_split: str | None = None,
 ) -> World:
-    """Draw the world of a scenario; the same arguments give the same world.
+    """Draw the world of a scenario; the same arguments, and the same content of the log, give the same world.
 
     `catalog_seed` draws the catalogue (for a fitted log, whose items are given: release times and item statistics).
     `split` selects the part; `user_split`, if given, another part for users, such as the users of `train` with the
     items of `test`. `world_path` is for scenarios with `source="ratings_log"`: a fitted world (.npz), a
-    MovieLens-100K folder or a CSV.
+    MovieLens-100K folder or a CSV; or the source of an earlier world, which is drawn once more.
 
     Raises:
-        ValueError: an unknown split, a negative seed, a user model of another type, or a `world_path` for a scenario
-            without a log.
+        ValueError: an unknown split, a negative seed, a user model of another type, a `world_path` for a scenario
+            without a log, or a source whose content has changed.
         FileNotFoundError: no ratings log is found; the message says where to download one.
     """
     for name, value in (("split", split), ("user_split", split if user_split is None else user_split)):
@@ -92,42 +106,56 @@ def build_world(
     if not isinstance(user_model, UserModel):
         raise ValueError(f"user_model={user_model!r}: must be a recsim_env.UserModel")
     check_number("catalog_seed", catalog_seed, 0, 2**63 - 1, int)
-    if world_path is not None and scenario.source != "ratings_log":
-        raise ValueError(f"world={world_path!r}: {scenario.name} does not use a ratings log; omit it")
-    if scenario.source == "ratings_log" and world_path is None:
-        log = find_log()
-        if log is None:
-            raise FileNotFoundError(f"{scenario.name} needs a ratings log: {WHERE_TO_GET_DATA}")
-        world_path = str(log)
-    return _draw_world(scenario, catalog_seed, split, user_split or split, world_path, user_model)
+    source = world_path if isinstance(world_path, WorldSource) else _source(scenario, world_path)
+    return _draw_world(scenario, catalog_seed, split, user_split or split, source, user_model)
+
+
+def _source(scenario: Scenario, path: str | Path | None) -> WorldSource | None:
+    if not isinstance(path, str | Path | None):
+        raise ValueError(f"world={path!r}: must be the path of a fitted world (.npz) or of a ratings log")
+    if scenario.source != "ratings_log":
+        if path is not None:
+            raise ValueError(f"world={str(path)!r}: {scenario.name} does not use a ratings log; omit it")
+        return None
+    log = find_log() if path is None else existing_log(path)
+    if log is None:
+        raise FileNotFoundError(f"{scenario.name} needs a ratings log: {WHERE_TO_GET_DATA}")
+    return WorldSource(os.path.abspath(log), fingerprint(log))
 
 
 @lru_cache(maxsize=16)
 def _draw_world(
-    scenario: Scenario, catalog_seed: int, split: str, user_split: str, world_path: str | None, user_model: UserModel
+    scenario: Scenario,
+    catalog_seed: int,
+    split: str,
+    user_split: str,
+    source: WorldSource | None,
+    user_model: UserModel,
 ) -> World:
     part, catalog = SPLITS.index(split), scenario.catalog
     item_generator = _generator(scenario, _ITEMS, part, catalog_seed)
     user_generator = _generator(scenario, _USERS, SPLITS.index(user_split))
-    if scenario.source == "synthetic":
+    if source is not None:
+        fitted = load_or_fit(source.path)
+        if fingerprint(Path(source.path)) != source.fingerprint:
+            raise ValueError(f"world={source.path!r}: its content has changed; make a new env")
+        split_generator = _generator(scenario, _SPLIT)
+        items = items_from_log(fitted, _split_indices(len(fitted.quality), split, split_generator))
+        chosen_users = _split_indices(len(fitted.rating_bias), user_split, split_generator)
+        users = users_from_log(fitted, chosen_users, scenario.population, user_generator)
+        scenario = _with_cuts(scenario, fitted.rating_cuts)
+    elif scenario.source == "synthetic":
         content_key = int(_generator(scenario, _CONTENT, part, catalog_seed).integers(2**63))
         items = draw_synthetic_items(catalog, item_generator, content_key)
         structure = _generator(scenario, _STRUCTURE)
         users = draw_synthetic_users(scenario.population, items.factors.shape[1], structure, user_generator)
-    elif scenario.source == "statistics":
+    else:
         statistics = load_statistics()
         num_items, num_users = catalog.num_items, scenario.population.num_users
         items = items_from_log(draw_items(statistics, num_items, item_generator), np.arange(num_items))
         drawn = draw_users(statistics, num_users, user_generator)
         users = users_from_log(drawn, np.arange(num_users), scenario.population, user_generator)
         scenario = _with_cuts(scenario, statistics.rating_cuts)
-    else:
-        fitted = load_or_fit(world_path)
-        split_generator = _generator(scenario, _SPLIT)
-        items = items_from_log(fitted, _split_indices(len(fitted.quality), split, split_generator))
-        chosen_users = _split_indices(len(fitted.rating_bias), user_split, split_generator)
-        users = users_from_log(fitted, chosen_users, scenario.population, user_generator)
-        scenario = _with_cuts(scenario, fitted.rating_cuts)
 
     sizes = WorldSizes(
         num_factors=items.factors.shape[1],
@@ -153,6 +181,7 @@ def _draw_world(
         user_records=population,
         moods=moods,
         user_model=user_model,
+        source=source,
     )
 
 

@@ -7,7 +7,7 @@ import gymnasium
 import numpy as np
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvIndices, VecEnvStepReturn
 
-from recsim_env.envs.spaces_and_actions import REWARD_INFO_KEYS, EnvArguments, check_argument_names
+from recsim_env.envs.spaces_and_actions import REWARD_INFO_KEYS, EnvArguments, check_argument_names, checked_seed
 from recsim_env.envs.vector import RecommenderVectorEnv
 
 
@@ -18,6 +18,10 @@ class RecommenderSB3VecEnv(VecEnv):
         self.vector_env = vector_env
         self._actions: np.ndarray | None = None
         super().__init__(vector_env.num_envs, vector_env.single_observation_space, vector_env.single_action_space)
+
+    def seed(self, seed: int | None = None) -> Sequence[int | None]:
+        """Seed lane i with seed + i in the next `reset`; None draws a seed."""
+        return super().seed(None if seed is None else checked_seed("seed", seed))
 
     def reset(self) -> Any:
         """Observations of new sessions, with the seeds and options set since the last reset."""

@@ -97,6 +97,12 @@ def test_misspelt_arguments_of_vector_envs_are_refused_with_the_near_name():
         make_sb3_vec_env("recsim_env/Video-v0", sed=1)
 
 
+def test_arguments_of_vector_envs_are_refused_by_single_ones():
+    for name in ("num_envs", "autoreset_mode"):
+        with pytest.raises(TypeError, match=rf"^argument '{name}': unknown here; it belongs to gymnasium.make_vec"):
+            gymnasium.make("recsim_env/Video-v0", **{name: 4})
+
+
 def test_as_many_candidates_as_items_are_allowed(make):
     make("recsim_env/Video-v0", num_candidates=50, overrides={"catalog": {"num_items": 50}})
 
@@ -138,6 +144,21 @@ def test_every_kind_of_whole_number_is_a_seed(number):
             state = env.simulator.state()
             env.reset(seed=1, options={name: int(number)})
             assert same(state, env.simulator.state())
+        env.reset(seed=number)
+        state = env.simulator.state()
+        env.reset(seed=int(number))
+        assert same(state, env.simulator.state())
+    env = MAKERS["sb3"]("recsim_env/Video-v0")
+    env.seed(number)
+    env.reset()
+    assert same(state, simulator_of(env).state())
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, math.nan, True, "3", {1, 2}, np.array(3)])
+def test_wrong_seeds_are_refused_by_all_envs_in_the_same_words(make, seed):
+    env = make("recsim_env/Video-v0")
+    refusal = refusal_of(lambda: env.seed(seed) if hasattr(env, "vector_env") else env.reset(seed=seed))
+    assert refusal == f"seed={seed!r}: must be a whole number of at least 0"
 
 
 def test_nothing_of_a_session_is_read_before_the_first_reset():

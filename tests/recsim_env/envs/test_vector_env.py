@@ -148,7 +148,16 @@ def test_a_list_of_seeds_seeds_each_lane():
     assert same(lane_of(mixed, 2), lane_of(counted, 0))
 
 
-@pytest.mark.parametrize("seeds", [[1, 2], [1, 2, 3, 4], [1, 2, -3], [1, None, 3], [1, 2, 3.0]])
+def test_none_in_a_list_of_seeds_draws_one():
+    vector = make_vec("recsim_env/Video-v0", 3)
+    counted = vector.reset(seed=SEED)[0]
+    first, second = (vector.reset(seed=[SEED, None, SEED + 2])[0] for _ in range(2))
+    for lane in (0, 2):
+        assert same(lane_of(first, lane), lane_of(counted, lane))
+    assert not same(lane_of(first, 1), lane_of(second, 1))
+
+
+@pytest.mark.parametrize("seeds", [[1, 2], [1, 2, 3, 4], [1, 2, -3], [1, True, 3], [1, 2, 3.0]])
 def test_a_wrong_list_of_seeds_is_refused(seeds):
     vector = make_vec("recsim_env/Video-v0", 3)
     vector.reset(seed=SEED)
