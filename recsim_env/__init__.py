@@ -2,8 +2,9 @@
 
 Importing this package registers four ids for each scenario: `recsim_env/<Name>-v0` (one item per step),
 `recsim_env/<Name>Slate-v0` (five items), `recsim_env/<Name>Content-v0` (a point in content space, for the nearest
-candidate) and `recsim_env/<Name>Catalog-v0` (the same, for the nearest available item). It imports neither Numba nor
-PyTorch nor Stable-Baselines3 until a name that needs them is used.
+candidate) and `recsim_env/<Name>Catalog-v0` (the same, for the nearest available item). With `Flat` before `-v0`, as in
+`recsim_env/<Name>SlateFlat-v0`, observations are one vector instead of a dict. It imports neither Numba nor PyTorch nor
+Stable-Baselines3 until a name that needs them is used.
 """
 
 import importlib
@@ -76,12 +77,16 @@ _VARIANTS: dict[str, dict[str, object]] = {
 
 for _name in SCENARIOS:
     for _variant, _arguments in _VARIANTS.items():
-        gymnasium.register(
-            id=f"recsim_env/{_name}{_variant}-v0",
-            entry_point="recsim_env.envs.single:RecommenderEnv",
-            vector_entry_point="recsim_env.envs.vector:RecommenderVectorEnv",
-            kwargs={"scenario": _name, **_arguments},
-        )
+        for _suffix, _observation in (("", {}), ("Flat", {"observation": "flat"})):
+            gymnasium.register(
+                id=f"recsim_env/{_name}{_variant}{_suffix}-v0",
+                entry_point="recsim_env.envs.single:RecommenderEnv",
+                vector_entry_point="recsim_env.envs.vector:RecommenderVectorEnv",
+                kwargs={"scenario": _name, **_arguments, **_observation},
+                # The env itself refuses invalid calls: unwrapped, its methods are at hand and steps cost less.
+                order_enforce=False,
+                disable_env_checker=True,
+            )
 
 
 def __getattr__(name: str) -> Any:

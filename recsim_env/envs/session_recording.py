@@ -3,7 +3,6 @@
 Shape legend: D interest factors, K topics.
 """
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -44,7 +43,7 @@ def shown_items(simulator: Simulator, lane: int, start: int = 0) -> list[ShownIt
 
 
 class SessionRecording:
-    """Records session 0 of a simulator step by step, from its start. `Simulator.restore` is not recorded.
+    """Records one session of a simulator step by step, from its start. `Simulator.restore` is not recorded.
 
     Attributes:
         logged: items shown before the session, as far as the history holds them; none for a cold-start user.
@@ -55,8 +54,8 @@ class SessionRecording:
         is_terminated: whether the user has left.
     """
 
-    def __init__(self, simulator: Simulator) -> None:
-        self.simulator = simulator
+    def __init__(self, simulator: Simulator, lane: int = 0) -> None:
+        self.simulator, self.lane = simulator, lane
         self._num_shown = 0
         self.logged = self._newly_shown()
         self.slates: list[list[ShownItem]] = []
@@ -77,19 +76,20 @@ class SessionRecording:
     def is_shop(self) -> bool:
         return self.world.scenario.behaviour.is_shop
 
-    def record(self, reward: float, info: Mapping[str, float], is_terminated: bool) -> None:
-        """Record the last step, from what `RecommenderEnv.step` returns."""
+    def record(self) -> None:
+        """Record the step that the simulator has just made."""
+        outcome = self.simulator.outcomes[self.lane]
         self.slates.append(self._newly_shown())
-        self.ratings.append(float(round(self.config.slate_size * info["reward_rating"])))  # a mean over slots
-        self.rewards.append(reward)
-        self.is_terminated = is_terminated
+        self.ratings.append(float(round(self.config.slate_size * outcome["rating"])))  # a mean over slots
+        self.rewards.append(float(outcome["reward"]))
+        self.is_terminated = bool(outcome["terminated"])
         self.states.append(self._state())
 
     def _newly_shown(self) -> list[ShownItem]:
-        shown = shown_items(self.simulator, 0, self._num_shown)
-        self._num_shown = int(self.simulator.sessions["num_shown"][0])
+        shown = shown_items(self.simulator, self.lane, self._num_shown)
+        self._num_shown = int(self.simulator.sessions["num_shown"][self.lane])
         return shown
 
     def _state(self) -> dict[str, np.ndarray]:
-        latent = self.simulator.latent_state()
+        latent = self.simulator.latent_state(np.array([self.lane]))
         return {name: latent[name][0] for name in STATE}

@@ -1,6 +1,5 @@
 """One session as a `gymnasium.Env`: the simulator with a batch of one."""
 
-import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Never
@@ -10,7 +9,6 @@ import numpy as np
 
 from recsim_env.config import Scenario
 from recsim_env.envs.session_recording import SessionRecording
-from recsim_env.envs.session_text import session_as_text
 from recsim_env.envs.spaces_and_actions import (
     REWARD_INFO_KEYS,
     SimulatorAccess,
@@ -24,7 +22,7 @@ from recsim_env.simulation.custom_user_model import DEFAULT_USER_MODEL, UserMode
 if TYPE_CHECKING:
     from recsim_env.envs.session_figure import SessionWindow
 
-_FIRST = np.zeros(1, np.int64)
+_FIRST, _ZEROS = np.zeros(1, np.int64), np.zeros(len(REWARD_INFO_KEYS))
 
 
 class RecommenderEnv(SimulatorAccess, gymnasium.Env[Any, Any]):
@@ -57,7 +55,8 @@ class RecommenderEnv(SimulatorAccess, gymnasium.Env[Any, Any]):
     ## Rewards
     The weighted sum of the terms in `RewardConfig`, by default the mean rating over the slate: 1 to 5 for a rated item,
     0 for every other slot. `info` holds each unweighted term: `reward_rating`, `reward_click`, `reward_consumption`,
-    `reward_purchase`, `reward_retention`. `reward_rating` includes ratings that the user did not submit.
+    `reward_purchase`, `reward_retention`, as NumPy floats, 0 after `reset`. `reward_rating` includes ratings that the
+    user did not submit.
 
     ## Starting State
     A user drawn from the population at a random time of the catalogue's life; a warm user has a logged history.
@@ -114,21 +113,16 @@ class RecommenderEnv(SimulatorAccess, gymnasium.Env[Any, Any]):
         **unknown: Never,
     ) -> None:
         self.observation_space, self.action_space = self._set_up(1, locals())
-        self.recording: SessionRecording | None = None
-        """The session so far, for `session_figure`; kept in the render modes that draw pictures."""
         self._window: SessionWindow | None = None
 
-    def __getstate__(self) -> dict[str, Any]:
-        """As for both envs; a copy has no window yet, and records the rest of a session that is being recorded."""
-        recording = copy.copy(self.recording)
-        if recording is not None:
-            del recording.simulator
-        return {**super().__getstate__(), "recording": recording, "_window": None}
+    @property
+    def recording(self) -> SessionRecording | None:
+        """The session so far, for `session_figure`; kept in the render modes that draw pictures."""
+        return self.recordings.get(0)
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        if self.recording is not None:
-            self.recording.simulator = self.simulator
+    def __getstate__(self) -> dict[str, Any]:
+        """As for both envs; a copy has no window yet."""
+        return {**super().__getstate__(), "_window": None}
 
     def remake(self, **arguments: Any) -> RecommenderVectorEnv:
         """A vector env with the arguments of this env, except for the given ones: `env.remake(num_envs=64)`."""
@@ -142,22 +136,21 @@ class RecommenderEnv(SimulatorAccess, gymnasium.Env[Any, Any]):
         if seed is None and (options or not self.simulator.has_started):
             seed = int(self.np_random.integers(2**63))
         if seed is None:
-            self.simulator.start(_FIRST)
+            self._start(_FIRST)
         else:
-            self.simulator.start(_FIRST, session_seeds([seed], options))
-        self.recording = SessionRecording(self.simulator) if self.render_mode in ("human", "rgb_array") else None
+            self._start(_FIRST, session_seeds([seed], options))
         if self.render_mode == "human":
             self.render()
-        return self._observation(), {}
+        return self._observation(), dict(zip(REWARD_INFO_KEYS, _ZEROS, strict=True))
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Show an item or a slate; `ValueError` for an action outside the action space."""
         if self.simulator.sessions["is_over"][0]:
             raise gymnasium.error.ResetNeeded("the session is over, or none has started: call reset()")
-        reward, *terms, terminated, truncated = self.simulator.step(self._slate(action)).item()
-        info = dict(zip(REWARD_INFO_KEYS, terms, strict=True))
-        if self.recording is not None:
-            self.recording.record(reward, info, terminated)
+        reward, *_, terminated, truncated = self.simulator.step(self._slate(action)).item()
+        info = dict(zip(REWARD_INFO_KEYS, self.simulator.reward_terms[0], strict=True))
+        if self.recordings:
+            self.recordings[0].record()
             if self.render_mode == "human":
                 self.render()
         return self._observation(), reward, terminated, truncated, info
@@ -169,8 +162,11 @@ class RecommenderEnv(SimulatorAccess, gymnasium.Env[Any, Any]):
             return {name: values[0] for name, values in batch.items()}
         return self.simulator.layout.parts(batch[0]) if kind == "dict" else batch[0]
 
-    def action_masks(self) -> np.ndarray:
-        """[S * M] bool: which candidates exist, once for each slot."""
+    def action_masks(self, env: object = None) -> np.ndarray:
+        """[S * M] bool: which candidates exist, once for each slot.
+
+        `env` is not used: sb3-contrib's `ActionMasker(env, "action_masks")` passes it.
+        """
         masks: np.ndarray = super().action_masks()[0]
         return masks
 
@@ -192,15 +188,12 @@ class RecommenderEnv(SimulatorAccess, gymnasium.Env[Any, Any]):
             gymnasium.logger.warn("render() needs a render mode: gymnasium.make(..., render_mode='ansi')")
             return None
         self._check_started()
-        if self.render_mode == "ansi":
-            return session_as_text(self.simulator, 0)
-        assert self.recording is not None, "kept in the modes that draw pictures"
-        from recsim_env.envs.session_figure import SessionWindow, session_pixels  # here, as it imports Matplotlib
+        if self.render_mode != "human":
+            return self.render_lane(0)
+        from recsim_env.envs.session_figure import SessionWindow  # here, as it imports Matplotlib
 
-        if self.render_mode == "rgb_array":
-            return session_pixels(self.recording)
         self._window = self._window or SessionWindow()
-        self._window.show(self.recording, 1.0 / self.metadata["render_fps"])
+        self._window.show(self.recordings[0], 1.0 / self.metadata["render_fps"])
         return None
 
     def close(self) -> None:

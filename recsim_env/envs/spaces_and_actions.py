@@ -3,7 +3,9 @@
 Shape legend: N sessions, S slots of a slate, M candidates, F content features.
 """
 
+import copy
 import dataclasses
+import enum
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypedDict
@@ -11,12 +13,15 @@ from typing import Any, TypedDict
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
 
-from recsim_env.config import RewardConfig, Scenario, SessionConfig, unknown_name
+from recsim_env.config import Scenario, SessionConfig, unknown_name
+from recsim_env.envs.session_recording import SessionRecording
+from recsim_env.envs.session_text import session_as_text
 from recsim_env.scenarios import scenario_named
 from recsim_env.simulation.custom_user_model import UserModel
 from recsim_env.simulation.observation import OBSERVATION_KINDS, STATISTICS
-from recsim_env.simulation.records import NO_ITEM
+from recsim_env.simulation.records import NO_ITEM, REWARD_TERMS
 from recsim_env.simulation.simulator import Simulator
 from recsim_env.world.world import WorldSource, build_world
 
@@ -24,16 +29,18 @@ ACTION_KINDS = ("candidate", "content", "catalog")
 """`candidate`: indices of candidates (`Discrete`, or `MultiDiscrete` for slates). `content`: points in content space
 (`Box`), each matched to the nearest candidate; `catalog`: each matched to the nearest available item."""
 
-REWARD_TERMS = tuple(field.name for field in dataclasses.fields(RewardConfig))
-
 REWARD_INFO_KEYS = tuple(f"reward_{term}" for term in REWARD_TERMS)
-"""Keys of `info`: the unweighted terms of the reward in this step. `reward_rating` includes ratings that the user did
-not submit; the history holds only submitted ones."""
+"""Keys of `info`: the unweighted terms of the reward in this step, 0 after `reset`. `reward_rating` includes ratings
+that the user did not submit; the history holds only submitted ones."""
 
 SEED_OPTIONS = ("world_seed", "user_seed", "noise_seed")
 
 VECTOR_ARGUMENTS = ("num_envs", "autoreset_mode", "max_episode_steps")
 """Arguments of `RecommenderVectorEnv` that `RecommenderEnv` does not have."""
+
+
+PICTURE_MODES = ("human", "rgb_array")
+"""Render modes that draw a `SessionRecording`."""
 
 
 class EnvArguments(TypedDict, total=False):
@@ -70,6 +77,22 @@ class SimulatorAccess:
     """The simulator of this env; its `state` and `restore` save and restore its sessions."""
     max_episode_steps: int | None = None
     """Steps after which sessions are truncated, if that is earlier than their `session_length`."""
+    recordings: dict[int, SessionRecording]
+    """The session so far of each lane by its index, for `session_figure`; kept in the modes that draw pictures."""
+    _spec: EnvSpec | None = None
+
+    @property
+    def spec(self) -> EnvSpec | None:
+        """Made by `gymnasium.make` and `make_vec`. It states the largest number of steps, and `to_json` writes it."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: EnvSpec | None) -> None:
+        if spec is not None:
+            max_steps = int(self.simulator.parameters["max_steps"][0])
+            kwargs = {name: value for name, value in spec.kwargs.items() if name != "max_episode_steps"}
+            spec = dataclasses.replace(spec, max_episode_steps=max_steps, kwargs=_for_json(kwargs))
+        self._spec = spec
 
     def _set_up(
         self, num_sessions: int, local_variables: dict[str, Any]
@@ -97,6 +120,7 @@ class SimulatorAccess:
             action_space = spaces.Box(-1.0, 1.0, (session.slate_size * layout.num_content_features,), np.float32)
         elif session.slate_size > 1:
             action_space = spaces.MultiDiscrete(np.full(session.slate_size, session.num_candidates))
+        self.recordings = {}
         self._is_index = isinstance(action_space, spaces.Discrete)
         self._single_slate = np.zeros((1, 1), np.int64)
         self._action_shape = (num_sessions, *(action_space.shape or ()))
@@ -130,14 +154,25 @@ class SimulatorAccess:
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles: the state of the simulator in its place, as its world can be drawn again."""
-        simulator = self.simulator
-        return {**self.__dict__, "simulator": (len(simulator), simulator.world.source, simulator.state())}
+        recordings = {lane: copy.copy(recording) for lane, recording in self.recordings.items()}
+        for recording in recordings.values():
+            del recording.simulator
+        simulator = len(self.simulator), self.simulator.world.source, self.simulator.state()
+        return {**self.__dict__, "simulator": simulator, "recordings": recordings}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         num_sessions, source, simulator_state = state["simulator"]
         self.__dict__.update(state)
         self.simulator = self._make_simulator(num_sessions, source)
         self.simulator.restore(simulator_state)
+        for recording in self.recordings.values():
+            recording.simulator = self.simulator
+
+    def _start(self, lanes: np.ndarray, seeds: np.ndarray | None = None) -> None:
+        """Start sessions as `Simulator.start` does, and their recordings."""
+        self.simulator.start(lanes, seeds)
+        if self.render_mode in PICTURE_MODES:
+            self.recordings.update((lane, SessionRecording(self.simulator, lane)) for lane in lanes.tolist())
 
     def _slate(self, action: Any) -> np.ndarray:
         """[1, S] int64: the slate of one action, as for `_slates`."""
@@ -145,18 +180,24 @@ class SimulatorAccess:
         if self._is_index and is_number and 0 <= action < self.simulator.config.num_candidates:
             self._single_slate[0, 0] = action  # the common case, at a tenth of the cost
             return self._single_slate
-        return self._slates([action])
+        return self._slates(action, self._action_shape[1:])
 
-    def _slates(self, actions: Any) -> np.ndarray:
-        """[N, S] int64: indices of candidates from a batch of actions; `ValueError` for an invalid batch."""
+    def _slates(self, actions: Any, shape: tuple[int, ...] | None = None) -> np.ndarray:
+        """[N, S] int64: indices of candidates from a batch of actions; `ValueError` for an invalid batch.
+
+        `shape` is that of the actions, by default with sessions first. An index may have one more dimension of 1.
+        """
         num_sessions, session = len(self.simulator), self.simulator.config
+        order = " (sessions first)" if shape is None else ""
+        shape = self._action_shape if shape is None else shape
+        shapes = (shape, (*shape, 1)) if self._is_index else (shape,)
+        allowed = f"must be of shape {' or '.join(map(str, shapes))}{order}"
         try:
             values = np.asarray(actions)
         except ValueError:
-            shape = self._action_shape
-            raise ValueError(f"action of uneven shape: must be of shape {shape} (sessions first)") from None
-        if values.shape != self._action_shape:
-            raise ValueError(f"action of shape {values.shape}: must be of shape {self._action_shape} (sessions first)")
+            raise ValueError(f"action of uneven shape: {allowed}") from None
+        if values.shape not in shapes:
+            raise ValueError(f"action of shape {values.shape}: {allowed}")
         if self._action_kind != "candidate":
             if values.dtype.kind not in "fiu":
                 raise ValueError(f"action of type {values.dtype}: must be numbers in [-1, 1]")
@@ -180,6 +221,14 @@ class SimulatorAccess:
         """`gymnasium.error.ResetNeeded` unless all sessions have been started."""
         if not self.simulator.has_started:
             raise gymnasium.error.ResetNeeded("no session has started: call reset()")
+
+    def render_lane(self, lane: int) -> str | np.ndarray:
+        """One session so far: a text without latent state, or a picture [H, W, 3] uint8 with latent state."""
+        if self.render_mode == "ansi":
+            return session_as_text(self.simulator, lane)
+        from recsim_env.envs.session_figure import session_pixels  # here, as it imports Matplotlib
+
+        return session_pixels(self.recordings[lane])
 
     def action_masks(self) -> np.ndarray:
         """[N, S * M] bool: which candidates exist, once for each slot (the layout of `sb3_contrib`)."""
@@ -206,6 +255,17 @@ class SimulatorAccess:
     def catalog_creators(self) -> np.ndarray:
         """[I] int64, read-only: the creator of each item; 0 where there is only one."""
         return read_only(self.simulator.world.item_records["creator"])
+
+
+def _for_json(value: Any) -> Any:
+    """Arguments of an env as JSON has them, where it can: paths, NumPy numbers and enums."""
+    if isinstance(value, Mapping):
+        return {name: _for_json(part) for name, part in value.items()}
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, np.generic):
+        return value.item()
+    return str(value) if isinstance(value, Path) else value
 
 
 def session_seeds(seeds: list[int], options: dict[str, Any] | None) -> np.ndarray:

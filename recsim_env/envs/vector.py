@@ -9,14 +9,13 @@ from typing import Any, Never, Self
 
 import gymnasium
 import numpy as np
+from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from recsim_env.config import Scenario, check_number
-from recsim_env.envs.session_text import session_as_text
 from recsim_env.envs.spaces_and_actions import (
     REWARD_INFO_KEYS,
-    REWARD_TERMS,
     SEED_OPTIONS,
     VECTOR_ARGUMENTS,
     SimulatorAccess,
@@ -25,6 +24,8 @@ from recsim_env.envs.spaces_and_actions import (
     session_seeds,
 )
 from recsim_env.simulation.custom_user_model import DEFAULT_USER_MODEL, UserModel
+from recsim_env.simulation.observation import in_order
+from recsim_env.simulation.records import REWARD_TERMS
 
 
 class RecommenderVectorEnv(SimulatorAccess, VectorEnv[Any, Any, Any]):
@@ -52,7 +53,7 @@ class RecommenderVectorEnv(SimulatorAccess, VectorEnv[Any, Any, Any]):
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012
-        "render_modes": ["ansi"],
+        "render_modes": ["rgb_array", "ansi"],
         "render_fps": 1,
         "autoreset_mode": AutoresetMode.SAME_STEP,
     }
@@ -88,7 +89,10 @@ class RecommenderVectorEnv(SimulatorAccess, VectorEnv[Any, Any, Any]):
         self.single_observation_space, self.single_action_space = self._set_up(num_envs, locals())
         self._is_over = np.zeros(num_envs, bool)
         self.num_envs = num_envs
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        batch: Any = batch_space(self.single_observation_space, num_envs)
+        if isinstance(self.single_observation_space, spaces.Dict):  # as older versions of Gymnasium sort the keys
+            batch = in_order({name: batch[name] for name in self.single_observation_space})
+        self.observation_space = batch
         self.action_space = batch_space(self.single_action_space, num_envs)
 
     def remake(self, **arguments: Any) -> "RecommenderVectorEnv":
@@ -119,11 +123,13 @@ class RecommenderVectorEnv(SimulatorAccess, VectorEnv[Any, Any, Any]):
                 seed = int(self.np_random.integers(2**62))
             lane_seeds = None if seed is None else [seed + lane for lane in range(self.num_envs)]
         if lane_seeds is None:
-            self.simulator.start(lanes)
+            self._start(lanes)
         else:
-            self.simulator.start(lanes, session_seeds(lane_seeds, options)[lanes])
+            self._start(lanes, session_seeds(lane_seeds, options)[lanes])
         self._is_over[lanes] = False
-        return self.simulator.observe(self.observation_kind), {}
+        is_reset = np.isin(np.arange(self.num_envs), lanes)
+        infos = _with_masks({key: np.zeros(self.num_envs) for key in REWARD_INFO_KEYS}, is_reset)
+        return self.simulator.observe(self.observation_kind), infos
 
     def _seeds_of_lanes(self, seeds: Sequence[int | None]) -> list[int]:
         if len(seeds) != self.num_envs:
@@ -152,14 +158,14 @@ class RecommenderVectorEnv(SimulatorAccess, VectorEnv[Any, Any, Any]):
         terminated, truncated = np.array(outcomes["terminated"]), np.array(outcomes["truncated"])
         is_over = terminated | truncated
         terms = {key: np.array(outcomes[term]) for key, term in zip(REWARD_INFO_KEYS, REWARD_TERMS, strict=True)}
+        for lane in self.recordings.keys() - set(np.flatnonzero(was_over).tolist()):
+            self.recordings[lane].record()
+        infos = _with_masks(terms, np.ones(self.num_envs, bool))
         if self.autoreset_mode != AutoresetMode.SAME_STEP:
             self._is_over = is_over if self.autoreset_mode == AutoresetMode.NEXT_STEP else was_over | is_over
             if self.autoreset_mode == AutoresetMode.NEXT_STEP and was_over.any():
-                self.simulator.start(np.flatnonzero(was_over))
-            observations = self.simulator.observe(self.observation_kind)
-            return observations, rewards, terminated, truncated, _with_masks(terms, ~was_over)
-        infos = _with_masks(terms, ~is_over)
-        if is_over.any():
+                self._start(np.flatnonzero(was_over))
+        elif is_over.any():
             lanes = np.flatnonzero(is_over)
             final = {key: np.zeros(self.num_envs) for key in REWARD_INFO_KEYS}
             for key in REWARD_INFO_KEYS:
@@ -169,7 +175,7 @@ class RecommenderVectorEnv(SimulatorAccess, VectorEnv[Any, Any, Any]):
             infos["_final_info"] = is_over.copy()
             infos["final_obs"] = self._final_observations(lanes)
             infos["_final_obs"] = is_over
-            self.simulator.start(lanes)
+            self._start(lanes)
         return self.simulator.observe(self.observation_kind), rewards, terminated, truncated, infos
 
     def _final_observations(self, lanes: np.ndarray) -> np.ndarray:
@@ -196,12 +202,15 @@ class RecommenderVectorEnv(SimulatorAccess, VectorEnv[Any, Any, Any]):
         return self.simulator.latent_state()
 
     def render(self) -> Any:
-        """With `render_mode="ansi"`, a tuple with a description of each session so far."""
+        """The session of each lane so far: a tuple of texts, or of pictures [H, W, 3] uint8 with latent state.
+
+        A picture takes some tenths of a second: draw few lanes, or one with `render_lane`.
+        """
         if self.render_mode is None:
             gymnasium.logger.warn("render() needs a render mode: gymnasium.make_vec(..., render_mode='ansi')")
             return None
         self._check_started()
-        return tuple(session_as_text(self.simulator, lane) for lane in range(self.num_envs))
+        return tuple(self.render_lane(lane) for lane in range(self.num_envs))
 
     def __enter__(self) -> Self:
         return self

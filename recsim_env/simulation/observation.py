@@ -9,6 +9,7 @@ I items, A refreshes, G = F + 6 features of a candidate, T = F + 7 features of a
 """
 
 import math
+from collections import OrderedDict
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -115,14 +116,14 @@ class ObservationLayout:
             return spaces.Box(-1.0, 1.0, (self.size,), np.float32)
         if kind == "dict":
             lengths = {name: part.stop - part.start for name, part in self.slices.items()}
-            return spaces.Dict(
+            return in_order(
                 {
                     name: spaces.Box(0.0 if name == "candidate_mask" else -1.0, 1.0, (length,), np.float32)
                     for name, length in lengths.items()
                 }
             )
         last = self.num_items - 1
-        return spaces.Dict(
+        return in_order(
             {
                 "user": spaces.Box(-1.0, 1.0, (self.user_size,), np.float32),
                 "history_items": spaces.Box(NO_ITEM, last, (self.history_length,), np.int32),
@@ -131,6 +132,11 @@ class ObservationLayout:
                 "time": spaces.Box(0, _MAX_TIME, (1,), np.int64),
             }
         )
+
+
+def in_order(parts: dict[str, spaces.Space[Any]]) -> spaces.Dict:
+    """A space whose keys keep this order. (Gymnasium sorts those of a dict.)"""
+    return spaces.Dict(OrderedDict(parts))
 
 
 def observable_records(features: np.ndarray, release_steps: np.ndarray, creators: np.ndarray) -> np.ndarray:

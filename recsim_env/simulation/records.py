@@ -51,6 +51,8 @@ OUTCOME = RecordKind(  # of a step
     ],
 )
 
+REWARD_TERMS = ("rating", "click", "consumption", "purchase", "retention")
+
 ITEM = RecordKind(  # latent except for index, price, creator, release and retirement
     "item",
     [

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.lib.recfunctions import structured_to_unstructured
 
 from recsim_env.config import SessionConfig, check_number
 from recsim_env.simulation.batch_threads import BatchThreads
@@ -22,6 +23,7 @@ from recsim_env.simulation.records import (
     OBSERVABLE_ITEM,
     OUTCOME,
     PARAMETERS,
+    REWARD_TERMS,
     SESSION,
     USER,
     dtypes,
@@ -143,6 +145,9 @@ class Simulator:
         self.sessions = np.zeros(num_sessions, expected[SESSION])
         self.sessions["episode"], self.sessions["is_over"] = -1, True
         self.outcomes = np.zeros(num_sessions, OUTCOME.head)
+        """[N] records of `records.OUTCOME`: of the last step."""
+        self.reward_terms = structured_to_unstructured(self.outcomes[list(REWARD_TERMS)], copy=False)
+        """[N, 5] float64, a view of `outcomes`: the unweighted terms of the reward."""
         self.parameters = world.parameters(config.session_length)
         """[1] record of the coefficients, see `records.PARAMETERS`."""
         self.parameters["catalog_seed"] = self.catalog_seed = catalog_seed
@@ -256,23 +261,24 @@ class Simulator:
         write_compact(sessions, self._record_layout, profiles, num_moods, self.config.session_length, *compact.values())
         return compact
 
-    def latent_state(self) -> dict[str, np.ndarray]:
-        """Privileged: hidden state, for oracles, metrics and tests.
+    def latent_state(self, which: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """Privileged: hidden state of all sessions, or of those at the indices `which`, for oracles, metrics and tests.
 
         Returns copies: `interests` [N, D], `satiation` [N, K], `follows` [N, C], `trust`, `patience`, `budget`, `mood`,
         `rating_bias`, `rating_scale`, `receptiveness`, `user` [N]; `candidate_items` [N, M]; `candidate_quality`,
         `candidate_appeal`, `candidate_factors` [N, M, ...]; `expected_rewards` [N, M], the mean reward of showing a
         candidate alone. Entries of missing candidates are 0.
         """
-        latent = {name: np.array(self.sessions[name]) for name in LATENT_STATE}
-        candidates = np.array(self.sessions["candidates"])
+        sessions = self.sessions if which is None else self.sessions[which]
+        latent = {name: np.array(sessions[name]) for name in LATENT_STATE}
+        candidates = np.array(sessions["candidates"])
         exists = candidates != NO_ITEM
         latent["candidate_items"] = candidates
         for name in ("quality", "appeal", "factors"):
             values = self.world.item_records[name][np.where(exists, candidates, 0)]
             latent[f"candidate_{name}"] = values * exists.reshape(exists.shape + (1,) * (values.ndim - 2))
         expected = np.zeros(candidates.shape)
-        self.adapted(_expected_rewards)(*self.compiled_model(), expected)
+        self.adapted(_expected_rewards)(as_bytes(sessions), *self.compiled_model()[1:], expected)
         latent["expected_rewards"] = expected
         return latent
 

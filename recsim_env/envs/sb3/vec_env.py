@@ -29,7 +29,9 @@ class RecommenderSB3VecEnv(VecEnv):
         if any(options != self._options[0] for options in self._options):
             raise ValueError("set_options: lanes share one env, give one dict for all of them")
         observations, _ = self.vector_env.reset(seed=seeds, options=self._options[0] or None)
-        self.reset_infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        self.reset_infos: list[dict[str, Any]] = [
+            dict.fromkeys(REWARD_INFO_KEYS, np.float64(0.0)) for _ in range(self.num_envs)
+        ]
         self._reset_seeds()
         self._reset_options()
         return observations
@@ -43,7 +45,7 @@ class RecommenderSB3VecEnv(VecEnv):
         terms = [infos[name] for name in REWARD_INFO_KEYS]
         if dones.any():
             terms = [term + infos["final_info"][name] for term, name in zip(terms, REWARD_INFO_KEYS, strict=True)]
-        rows = zip(*(term.tolist() for term in terms), strict=True)
+        rows = zip(*terms, strict=True)
         lane_infos: list[dict[str, Any]] = [dict(zip(REWARD_INFO_KEYS, row, strict=True)) for row in rows]
         for lane, info in enumerate(lane_infos):
             info["TimeLimit.truncated"] = bool(truncated[lane] and not terminated[lane])
@@ -81,7 +83,9 @@ class RecommenderSB3VecEnv(VecEnv):
         return [False for _ in self._get_indices(indices)]
 
     def get_images(self) -> Sequence[np.ndarray | None]:
-        return [None] * self.num_envs
+        """A picture of lane 0, with `render_mode="rgb_array"`."""
+        picture: Any = self.vector_env.render_lane(0) if self.vector_env.render_mode == "rgb_array" else None
+        return [picture]
 
     def _get_indices(self, indices: VecEnvIndices) -> Iterable[int]:
         return range(self.num_envs) if indices is None else [indices] if isinstance(indices, int) else indices

@@ -54,7 +54,7 @@ def test_the_checkers_detect_an_observation_outside_its_space(check):
 
 
 def test_the_wrapped_env_passes_the_passive_checker_through_whole_sessions(env_id):
-    env = gymnasium.make(env_id)
+    env = gymnasium.make(env_id, disable_env_checker=False)
     env.reset(seed=3)
     env.action_space.seed(3)
     num_ends = 0

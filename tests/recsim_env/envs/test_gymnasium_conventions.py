@@ -3,12 +3,20 @@
 import copy
 import multiprocessing
 import pickle
+from functools import partial
 
 import gymnasium
 import numpy as np
 import pytest
+from conftest import VARIANTS
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode
+from gymnasium.wrappers import TimeAwareObservation
+from gymnasium.wrappers import vector as wrappers
 from gymnasium.wrappers.vector import NormalizeObservation, RecordEpisodeStatistics
+from sb3_contrib.common.wrappers import ActionMasker
+
+from recsim_env import UserModel
 
 VIDEO_ID = "recsim_env/Video-v0"
 
@@ -50,7 +58,7 @@ def test_next_step_autoreset_plays_the_same_sessions_with_a_step_between_them():
         if terminated[0] or truncated[0]:
             first, reward, *is_over, infos = following.step([0])
             assert (reward[0], *(flag[0] for flag in is_over)) == (0.0, False, False)
-            assert not infos["_reward_click"][0]
+            assert infos["reward_click"][0] == 0.0
             for name, part in observations.items():
                 np.testing.assert_array_equal(first[name], part)
 
@@ -97,6 +105,122 @@ def test_the_metadata_and_remade_envs_have_the_autoreset_mode():
     assert again.metadata["autoreset_mode"] == AutoresetMode.NEXT_STEP
     again.reset(seed=0)
     assert any(again.step([0, 0])[3].all() for _ in range(3))
+
+
+def test_resetting_some_lanes_gives_the_infos_of_these_lanes():
+    envs = make_vec(3, autoreset_mode="Disabled")
+    envs.reset(seed=0)
+    _, infos = envs.reset(options={"reset_mask": np.array([True, False, True])})
+    for term in ("rating", "click", "consumption", "purchase", "retention"):
+        assert infos[f"reward_{term}"].tolist() == [0.0] * 3
+        assert infos[f"_reward_{term}"].tolist() == [True, False, True]
+
+
+def test_reset_and_step_have_the_same_info_keys_with_numpy_floats():
+    env, envs = gymnasium.make(VIDEO_ID), make_vec(2)
+    (_, first), (_, firsts) = env.reset(seed=0), envs.reset(seed=0)
+    info, infos = env.step(0)[-1], envs.step([0, 0])[-1]
+    assert list(first) == list(info)
+    assert list(firsts) == list(infos)
+    assert {type(value) for value in (*first.values(), *info.values())} == {np.float64}
+    assert set(first.values()) == {0.0}
+
+
+OF_DICTS = [wrappers.FlattenObservation, partial(wrappers.FilterObservation, filter_keys=["user"])]
+OF_VECTORS = [
+    wrappers.NormalizeObservation,
+    partial(wrappers.RescaleObservation, min_obs=np.float32(0), max_obs=np.float32(2)),
+    partial(wrappers.DtypeObservation, dtype=np.float32),
+    partial(wrappers.TransformObservation, func=np.abs),
+    lambda envs: wrappers.ReshapeObservation(envs, (1, *envs.single_observation_space.shape)),
+]
+OF_OBSERVATIONS = OF_DICTS + OF_VECTORS
+OF_REWARDS = [
+    wrappers.RecordEpisodeStatistics,
+    wrappers.DictInfoToList,
+    wrappers.NormalizeReward,
+    partial(wrappers.TransformReward, func=np.tanh),
+]
+OF_ACTIONS = [
+    wrappers.ClipAction,
+    partial(wrappers.RescaleAction, min_action=np.float32(0), max_action=np.float32(2)),
+]
+WRAPPERS = {
+    VIDEO_ID: OF_DICTS + OF_REWARDS,
+    "recsim_env/VideoFlat-v0": OF_VECTORS,
+    "recsim_env/VideoContent-v0": OF_ACTIONS,
+}
+
+
+@pytest.mark.parametrize("autoreset_mode", list(AutoresetMode))
+@pytest.mark.parametrize(("env_id", "wrap"), [(env_id, wrap) for env_id, some in WRAPPERS.items() for wrap in some])
+def test_vector_wrappers_of_gymnasium_work_in_every_autoreset_mode(env_id, wrap, autoreset_mode):
+    envs = gymnasium.make_vec(env_id, 3, session_length=5, autoreset_mode=autoreset_mode)
+    if (wrap in OF_OBSERVATIONS and autoreset_mode == AutoresetMode.SAME_STEP) or (
+        wrap is wrappers.NormalizeObservation and autoreset_mode == AutoresetMode.DISABLED
+    ):
+        with pytest.raises((AssertionError, ValueError), match="autoreset_mode"):  # of whatever env
+            wrap(envs)
+        return
+    envs = wrap(envs)
+    envs.reset(seed=0)
+    for _ in range(12):
+        observations, _, terminated, truncated, _ = envs.step(envs.action_space.sample())
+        assert envs.observation_space.contains(observations)
+        if autoreset_mode == AutoresetMode.DISABLED and (terminated | truncated).any():
+            envs.reset(options={"reset_mask": terminated | truncated})
+
+
+def test_an_env_without_wrappers_has_its_methods_at_hand():
+    masked = ActionMasker(gymnasium.make(VIDEO_ID), "action_masks")
+    masked.reset(seed=0)
+    np.testing.assert_array_equal(masked.action_masks(), masked.unwrapped.action_masks())
+
+
+def test_the_spec_states_the_largest_number_of_steps():
+    env, envs = gymnasium.make(VIDEO_ID, session_length=7), make_vec(2, session_length=7, max_episode_steps=5)
+    assert (env.spec.max_episode_steps, envs.spec.max_episode_steps) == (7, 5)
+    timed = TimeAwareObservation(env, flatten=False, normalize_time=True)
+    observation, _ = timed.reset(seed=0)
+    assert observation["time"] == 0.0
+    assert timed.step(0)[0]["time"] == pytest.approx(1 / 7)
+
+
+SPECS = [
+    {},
+    {"overrides": {"reward": {"click": np.float32(0.5)}}, "catalog_seed": np.int64(3), "session_length": 8},
+    {"max_episode_steps": 4},
+]
+
+
+@pytest.mark.parametrize("arguments", SPECS)
+def test_a_spec_survives_json(arguments):
+    env, envs = gymnasium.make(VIDEO_ID, **arguments), make_vec(2, autoreset_mode=AutoresetMode.NEXT_STEP, **arguments)
+    again = gymnasium.make(EnvSpec.from_json(env.spec.to_json()))
+    vector_again = gymnasium.make_vec(EnvSpec.from_json(envs.spec.to_json()))
+    assert again.spec == gymnasium.make(env.spec).spec
+    assert vector_again.spec == envs.spec
+    for one, other in ((env, again), (envs, vector_again)):
+        one.reset(seed=1)
+        other.reset(seed=1)
+        assert_equal_courses(play(one, 4), play(other, 4))
+
+
+def test_a_spec_with_functions_does_not_become_json():
+    env = gymnasium.make(VIDEO_ID, user_model=UserModel())
+    with pytest.raises(TypeError, match=r"^Object of type UserModel is not JSON serializable"):
+        env.spec.to_json()
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_flat_ids_give_one_vector_in_the_order_of_the_dict(variant):
+    flat = gymnasium.make(f"recsim_env/Video{variant}Flat-v0")
+    flattened = gymnasium.wrappers.FlattenObservation(gymnasium.make(f"recsim_env/Video{variant}-v0"))
+    assert flat.observation_space.shape == flattened.observation_space.shape
+    np.testing.assert_array_equal(flat.reset(seed=0)[0], flattened.reset(seed=0)[0])
+    envs = make_vec(2)
+    observations, _ = envs.reset(seed=0)
+    assert list(observations) == list(envs.observation_space) == list(envs.single_observation_space)
 
 
 def test_wrappers_of_vector_envs_that_refuse_same_step_work():

@@ -11,12 +11,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env as check_for_gymnasium
+from gymnasium.vector import AutoresetMode
 from matplotlib.backend_bases import FigureManagerBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 from stable_baselines3.common.env_checker import check_env as check_for_sb3
 
 from recsim_env.envs import session_figure as figures
+from recsim_env.envs.sb3 import make_sb3_vec_env
 from recsim_env.envs.session_figure import estimated_ratings, session_figure
 from recsim_env.envs.session_recording import SessionRecording, ShownItem
 from recsim_env.envs.session_text import session_as_text
@@ -422,7 +424,39 @@ def test_an_unknown_render_mode_is_refused():
         env_of("Video", "gif")
 
 
-@pytest.mark.parametrize("render_mode", ["human", "rgb_array"])
-def test_a_vector_env_draws_no_pictures(render_mode):
-    with pytest.raises(ValueError, match=r"must be None or one of ansi$"):
+@pytest.mark.parametrize("autoreset_mode", [AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP])
+def test_a_vector_env_draws_the_session_of_each_lane(autoreset_mode):
+    options = {"session_length": 3, "render_mode": "rgb_array"}
+    envs = gymnasium.make_vec("recsim_env/Video-v0", 2, autoreset_mode=autoreset_mode, **options)
+    env = env_of("Video", **options)
+    envs.reset(seed=4)
+    env.reset(seed=5)
+    is_over = False
+    for step in range(5):
+        if is_over and autoreset_mode == AutoresetMode.NEXT_STEP:
+            env.reset()
+        else:
+            env.step(step)
+        _, _, terminated, truncated, _ = envs.step([step] * 2)
+        is_over = terminated[1] or truncated[1]
+        if is_over and autoreset_mode == AutoresetMode.SAME_STEP:
+            env.reset()
+        pictures = envs.render()
+        assert len(pictures) == 2
+        np.testing.assert_array_equal(pictures[1], env.render())
+
+
+def test_the_sb3_vec_env_draws_lane_0():
+    env = make_sb3_vec_env("recsim_env/Video-v0", 3, seed=5, render_mode="rgb_array")
+    single = env_of("Video")
+    env.reset()
+    single.reset(seed=5)
+    env.step(np.array([2, 3, 4]))
+    single.step(2)
+    np.testing.assert_array_equal(env.render(), single.render())
+
+
+@pytest.mark.parametrize("render_mode", ["human", "gif"])
+def test_a_vector_env_has_no_window(render_mode):
+    with pytest.raises(ValueError, match=r"must be None or one of rgb_array, ansi$"):
         gymnasium.make_vec("recsim_env/Video-v0", 2, render_mode=render_mode)

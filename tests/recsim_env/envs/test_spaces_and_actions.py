@@ -5,6 +5,7 @@ import math
 import gymnasium
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from trajectories import same
@@ -188,7 +189,9 @@ def test_nothing_of_a_session_is_read_before_the_first_reset():
         np.True_,
         None,
         "3",
-        [1],
+        [1, 2],
+        [20],
+        [True],
         [[1]],
         [],
         {},
@@ -220,7 +223,20 @@ def test_a_wrong_slate_is_refused_and_changes_nothing(slate):
 @pytest.mark.parametrize("kind", ["vector", "sb3"])
 @pytest.mark.parametrize(
     "actions",
-    [[0], [0, 1, 2], 0, [[0], [1]], [0, 20], [-1, 0], [0.0, 1.0], [math.nan, 0], [True, False], [[0], [1, 2]], None],
+    [
+        [0],
+        [0, 1, 2],
+        0,
+        [[0, 1], [1, 2]],
+        [[[0]], [[1]]],
+        [0, 20],
+        [-1, 0],
+        [0.0, 1.0],
+        [math.nan, 0],
+        [True, False],
+        [[0], [1, 2]],
+        None,
+    ],
 )
 def test_a_wrong_batch_of_indices_is_refused_and_changes_nothing(kind, actions):
     env = MAKERS[kind]("recsim_env/Video-v0")
@@ -257,11 +273,11 @@ def test_a_point_outside_of_content_space_is_refused_and_changes_nothing(make, w
 @given(action=st.one_of(st.integers(), st.floats(), st.lists(st.integers(-2, 25), max_size=3), st.text(max_size=3)))
 @settings(max_examples=200, deadline=None, derandomize=True)
 def test_actions_that_are_not_candidates_are_refused(action):
-    is_index = isinstance(action, int) and 0 <= action < 20
+    index = action[0] if isinstance(action, list) and len(action) == 1 else action
     env = _VIDEO
     env.reset(seed=1)
-    if is_index:
-        assert env.action_space.contains(action)
+    if isinstance(index, int) and 0 <= index < 20:
+        assert env.action_space.contains(index)
         env.step(action)
     else:
         assert not env.action_space.contains(action)
@@ -271,12 +287,40 @@ def test_actions_that_are_not_candidates_are_refused(action):
 _VIDEO = MAKERS["single"]("recsim_env/Video-v0")
 
 
-@pytest.mark.parametrize("number", [int, np.int64, np.int32, np.uint8, np.array])
+AS_INDICES = [np.int64, np.int32, np.uint8, np.array, torch.tensor]
+
+
+@pytest.mark.parametrize("number", [int, *AS_INDICES])
 def test_every_kind_of_whole_number_is_an_index(number):
     env, expected = (MAKERS["single"]("recsim_env/Video-v0") for _ in range(2))
     env.reset(seed=1)
     expected.reset(seed=1)
     assert same(env.step(number(7)), expected.step(7))
+
+
+@pytest.mark.parametrize("as_indices", AS_INDICES)
+def test_an_index_may_have_a_dimension_of_one(as_indices):
+    env, expected = (MAKERS["single"]("recsim_env/Video-v0") for _ in range(2))
+    envs, expected_envs = (MAKERS["vector"]("recsim_env/Video-v0") for _ in range(2))
+    for each in (env, expected, envs, expected_envs):
+        each.reset(seed=1)
+    assert same(env.step(as_indices([7])), expected.step(7))
+    assert same(envs.step(as_indices([[7], [8]])), expected_envs.step([7, 8]))
+
+
+def test_a_refusal_speaks_of_the_action_that_was_given():
+    env, envs = MAKERS["single"]("recsim_env/Video-v0"), MAKERS["vector"]("recsim_env/Video-v0")
+    slate = MAKERS["single"]("recsim_env/VideoSlate-v0")
+    for each in (env, envs, slate):
+        each.reset(seed=1)
+    assert refusal_of(lambda: env.step([3, 4])) == "action of shape (2,): must be of shape () or (1,)"
+    assert refusal_of(lambda: slate.step(3)) == "action of shape (): must be of shape (5,)"
+    assert (
+        refusal_of(lambda: envs.step([3, 4, 5]))
+        == "action of shape (3,): must be of shape (2,) or (2, 1) (sessions first)"
+    )
+    for each, actions in ((env, [20]), (envs, [3, 20])):
+        assert refusal_of(lambda: each.step(actions)) == "action=20: must be a candidate in [0, 19]"  # noqa: B023
 
 
 def test_action_masks_repeat_the_candidates_for_each_slot(env_id):
