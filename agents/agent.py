@@ -7,11 +7,13 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import InitVar, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import gymnasium
 import numpy as np
+from gymnasium import spaces
 
 import recsim_env  # noqa: F401  (registers the ids)
 from agents.callbacks import MaybeCallback, training_progress
@@ -73,6 +75,9 @@ class Agent(AgentSettings, ABC):
     is_privileged: ClassVar[bool] = False
     """Whether it reads the latent state of the env, which no deployed recommender can."""
 
+    state_class: ClassVar[type | None] = None
+    """The class of the states of an agent with a memory. If they have `num_sessions`, it is checked as well."""
+
     settings: dict[str, Any]
     """The keyword arguments of the constructor, without the env."""
 
@@ -121,7 +126,8 @@ class Agent(AgentSettings, ABC):
         """Act in another env from now on, in its catalogue and with its users.
 
         Raises:
-            ValueError: the env has another kind of observation than the agent reads, or is not one of ours.
+            ValueError: the env has another kind of observation than the agent reads, or takes points where the agent
+                chooses candidates, or the reverse; or is not one of ours.
         """
         if isinstance(env, str):
             env = gymnasium.make_vec(
@@ -133,6 +139,11 @@ class Agent(AgentSettings, ABC):
                 f"observation={env.observation_kind!r}: {type(self).__name__} reads {self.observation!r}; "
                 f"make the env with observation={self.observation!r}"
             )
+        takes_points = isinstance(getattr(env, "single_action_space", env.action_space), spaces.Box)
+        if takes_points != bool(self.env_variant):
+            right = "content' or 'catalog" if self.env_variant else "candidate"
+            chosen = "points in content space" if self.env_variant else "candidates"
+            raise ValueError(f"env: {type(self).__name__} chooses {chosen}; make the env with action='{right}'")
         self._env, self._layout = env, env.simulator.layout
         self.slate_size = env.simulator.config.slate_size
 
@@ -180,20 +191,46 @@ class Agent(AgentSettings, ABC):
 
         Raises:
             NotFittedError: the agent has to be trained first.
+            ValueError: observations of another kind or shape than those of the agent's env, or a state that is not this
+                agent's, or of another number of sessions.
         """
-        is_single = (observations["user"] if isinstance(observations, dict) else observations).ndim == 1
+        shape = self._shape_of_batch(observations)
+        is_single, num_sessions = not shape, shape[0] if shape else 1
         if is_single:
             is_dict = isinstance(observations, dict)
             observations = {name: part[None] for name, part in observations.items()} if is_dict else observations[None]
-        num_sessions = len(observations["user"] if isinstance(observations, dict) else observations)
         if state is None:
             state, is_first = self.initial_state(num_sessions), np.ones(num_sessions, np.bool_)
-        elif episode_start is None:
-            is_first = np.zeros(num_sessions, np.bool_)
         else:
-            is_first = np.asarray(episode_start, np.bool_).reshape(num_sessions)
+            self._check_state(state, num_sessions)
+            is_first = np.zeros(num_sessions, np.bool_) if episode_start is None else np.asarray(episode_start)
+            if is_first.shape not in ((num_sessions,), shape):
+                raise ValueError(f"episode_start of shape {is_first.shape}: must be {(num_sessions,)}")
+            is_first = is_first.astype(np.bool_).reshape(num_sessions)
         actions = self.act(observations, state, is_first, deterministic)
         return (actions[0] if is_single else actions), state
+
+    def _shape_of_batch(self, observations: Observations) -> tuple[int, ...]:
+        """(N,), or () for one observation; `ValueError` if they are not what the agent's env returns."""
+        lengths, is_dict = _lengths(self.layout, self.observation), isinstance(observations, dict)
+        parts = observations if is_dict else {"": observations}
+        if parts.keys() != lengths.keys():
+            given = f"with {', '.join(map(str, parts))}" if is_dict else "without names"
+            names = f"a dict of {', '.join(lengths)}" if self.observation != "flat" else "one array"
+            raise ValueError(f"observations {given}: {type(self).__name__} reads {self.observation!r}, {names}")
+        batch = np.shape(parts["user" if is_dict else ""])[:-1][:1]
+        for name, length in lengths.items():
+            if np.shape(parts[name]) != (*batch, length):
+                label = f"observations[{name!r}]" if name else "observations"
+                raise ValueError(f"{label} of shape {np.shape(parts[name])}: must be of shape {(*batch, length)}")
+        return batch
+
+    def _check_state(self, state: State, num_sessions: int) -> None:
+        if self.state_class is not None and not isinstance(state, self.state_class):
+            raise ValueError(f"state of type {type(state).__name__}: must be None, or what predict() returned before")
+        size = getattr(state, "num_sessions", num_sessions)
+        if size != num_sessions:
+            raise ValueError(f"state of {size} sessions: must be of as many as the observations, {num_sessions}")
 
     def initial_state(self, num_sessions: int) -> State:
         """The memory of N sessions before their first step; None if the agent has none."""
@@ -308,6 +345,14 @@ class Learner(Agent):
         steps; stop when it returns False. A callback may change `self.env` and the agent's random seed and back: draw
         from generators of your own.
         """
+
+
+@cache
+def _lengths(layout: ObservationLayout, kind: str) -> dict[str, int]:
+    """Length of each part of an observation; "" for the single part of a flat one."""
+    space = layout.space(kind)
+    parts = space.items() if isinstance(space, spaces.Dict) else [("", space)]
+    return {name: spaces.flatdim(part) for name, part in parts}
 
 
 def unwrapped(env: Env) -> Any:

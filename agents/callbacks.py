@@ -76,7 +76,9 @@ def training_progress(
     the steps taken in this training; it returns False to stop. `has_bar` shows a progress bar.
     """
     if not isinstance(callback, Callback):
-        callback = _FunctionCallback(callback) if callback else Callback()
+        if callback is not None and not callable(callback):
+            raise TypeError(f"callback={callback!r}: must be a Callback, a function of the agent, or None")
+        callback = Callback() if callback is None else _FunctionCallback(callback)
     before, has_started, bar = agent.num_timesteps, False, None
 
     def start() -> None:

@@ -70,6 +70,11 @@ class PosteriorState:
     """[N, S, d] float64: features of the items on the last slate."""
 
     @property
+    def num_sessions(self) -> int:
+        """N."""
+        return len(self.targets)
+
+    @property
     def means(self) -> np.ndarray:
         """[N, d]: A^-1 b."""
         return np.einsum("nij,nj->ni", self.inverse, self.targets)
@@ -97,6 +102,8 @@ class LinearBandit(Agent):
 
     ridge: float = number(1.0, 1e-9, 1e9)
     """Weight of the isotropic prior."""
+
+    state_class = PosteriorState
 
     @property
     def prior(self) -> LinearPrior:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -23,7 +23,18 @@ from recsim_env.config import check_number, replace_fields
 RANKINGS = ("policy", "supervised")
 
 
-LargeModelState = tuple[PolicyRunner, torch.Generator]
+class LargeModelState(NamedTuple):
+    """The memory of N sessions, and the generator of sampled actions."""
+
+    runner: PolicyRunner
+    generator: torch.Generator
+
+    @property
+    def num_sessions(self) -> int:
+        """N."""
+        return self.runner.num_sessions
+
+
 """The sessions being played, and the generator of their slates."""
 
 
@@ -47,6 +58,8 @@ class LargeModel(Learner):
     """
 
     observation = "compact"
+
+    state_class = LargeModelState
 
     def __init__(
         self,
@@ -115,7 +128,7 @@ class LargeModel(Learner):
         simulator = self.env.simulator
         runner = PolicyRunner(self.network, simulator, self._content[1], num_sessions, self.reads_history)
         seed = int(self.new_generator().integers(2**63))
-        return runner, torch.Generator(self.device).manual_seed(seed)
+        return LargeModelState(runner, torch.Generator(self.device).manual_seed(seed))
 
     def act(
         self, observations: Observations, state: LargeModelState, episode_start: np.ndarray, deterministic: bool

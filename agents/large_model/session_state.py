@@ -228,7 +228,7 @@ class PolicyRunner:
     ) -> None:
         check_history(simulator)
         config = simulator.config
-        self.reads_history, self.num_slots = reads_history, config.slate_size
+        self.num_sessions, self.reads_history, self.num_slots = num_sessions, reads_history, config.slate_size
         self._read = ObservationReader(simulator, network.schema, network.device)
         with torch.no_grad():
             self._state = SessionState(network, config, content, num_sessions, config.history_length)

@@ -251,6 +251,11 @@ class Belief:
     """[N, B] float64."""
     step: int = 0
 
+    @property
+    def num_sessions(self) -> int:
+        """N."""
+        return len(self.particles)
+
     def compiled_model(self, sessions: slice = slice(None)) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Particles [N * B] of these sessions, items, parameters and layout, for compiled code."""
         particles = as_bytes(self.particles[sessions].reshape(-1))
@@ -271,6 +276,8 @@ class BayesFilter(ModelBasedReference):
     """Threads that share the scoring; 0 takes one for each core. It changes no result."""
     reads_history: bool = flag(True)
     """False for a belief from the profile alone, in each step."""
+
+    state_class = Belief
 
     def with_weights(self, value_weights: ValueWeights) -> Agent:
         return LookaheadOracle(value_weights=value_weights)

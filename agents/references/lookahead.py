@@ -143,6 +143,8 @@ class HistoryBlindPolicy(ModelBasedReference):
     num_users: int = count(256, 1, 10_000_000)
     """Users over whom scores are averaged."""
 
+    state_class = ScoredItems
+
     def with_weights(self, value_weights: ValueWeights, temperature: float = 0.0) -> Agent:
         agent = HistoryBlindPolicy(value_weights=value_weights, temperature=temperature, num_users=self.num_users)
         agent.population = self.population

@@ -104,6 +104,8 @@ class ReinforceTopK(RolloutLearner):
     entropy_weight: float = number(0.06, 0.0, 1_000.0)
     """Of the policy's entropy, in standard deviations of the advantage."""
 
+    state_class = torch.Generator
+
     def make_network(self, sizes: ScorerSizes) -> PolicyAndBaseline:
         return PolicyAndBaseline(sizes)
 

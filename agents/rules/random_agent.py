@@ -8,6 +8,8 @@ from agents.agent import Agent, Observations, Starts, State
 class RandomAgent(Agent):
     """Uniform over the available candidates, whether `deterministic` or not."""
 
+    state_class = np.random.Generator
+
     def initial_state(self, num_sessions: int) -> np.random.Generator:
         return self.new_generator()
 

@@ -85,8 +85,8 @@ def _pipeline(library_class: type[JITCodeLibrary]) -> type[CompilerBase]:
 class CompiledFunction(CPUDispatcher):
     """A function for compiled code. For calls from Python, in tests for example, Numba compiles it a second time."""
 
-    def __init__(self, py_func: Callable[..., Any], allocates: bool = False) -> None:
-        options = {**_OPTIONS, "no_cpython_wrapper": True, "_nrt": allocates}
+    def __init__(self, py_func: Callable[..., Any], allocates: bool = False, checks_bounds: bool = False) -> None:
+        options = {**_OPTIONS, "no_cpython_wrapper": True, "_nrt": allocates, "boundscheck": checks_bounds}
         super().__init__(py_func, {}, options, pipeline_class=_pipeline(_Intermediate))
         self._from_python: Callable[..., Any] | None = None
 
@@ -109,9 +109,10 @@ class Kernel(CPUDispatcher):
             return super().compile(sig)
 
 
-def compiled(function: Callable[..., Any], allocates: bool = False) -> Callable[..., Any]:
-    """Decorator: compile a function that only compiled code calls. By default it cannot allocate arrays."""
-    return function if numba_config.DISABLE_JIT else CompiledFunction(function, allocates)
+def compiled(function: Callable[..., Any], allocates: bool = False, checks_bounds: bool = False) -> Callable[..., Any]:
+    """Decorator: compile a function that only compiled code calls. By default it can neither allocate arrays nor does
+    it check indices."""
+    return function if numba_config.DISABLE_JIT else CompiledFunction(function, allocates, checks_bounds)
 
 
 def kernel(function: Callable[..., Any], is_kept: bool = True) -> Callable[..., Any]:

@@ -4,6 +4,7 @@ A function has the name and the arguments of the one that it replaces. Every com
 or not, is compiled again in this process; all others are shared.
 """
 
+import functools
 import inspect
 import types
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from numba import config as numba_config
 from recsim_env.config import unknown_name
 from recsim_env.simulation import user_model
 from recsim_env.simulation.compilation import Kernel, compiled, kernel
+from recsim_env.simulation.records import NUM_CUSTOM
+from recsim_env.simulation.replacement_checks import checked
 
 REPLACEABLE = tuple(
     name
@@ -29,11 +32,12 @@ class UserModel:
     """The user model with some functions replaced, by name: `UserModel(effective_affinity=my_function)`.
 
     Functions are plain Python that Numba can compile; calls to `user_model` from them run the package's version. State
-    of a user goes into `session.custom`, numbers that are 0 before the user's first session. Observations must stay in
-    their spaces: ratings in [0, 5], consumption, clicks and purchases in [0, 1].
+    of a user goes into `session.custom`, numbers that are 0 before the user's first session. What functions return is
+    checked in play (`replacement_checks.RULES`): ratings in [0, 5], consumption in [0, 1], no NaN.
 
     Raises:
-        ValueError: an unknown name, or a function with other arguments than the one it replaces.
+        ValueError: an unknown name, a function with other arguments than the one it replaces, or a slip in its code,
+            such as an unknown field, a missing return or global random numbers; in one line.
     """
 
     def __init__(self, **functions: Callable[..., Any]) -> None:
@@ -44,9 +48,11 @@ class UserModel:
                 raise ValueError(f"UserModel({name}=...): {unknown_name(name, REPLACEABLE)}")
             original = getattr(user_model, name)
             arguments = _arguments(original)
-            if not inspect.isfunction(_plain(function)) or _arguments(function) != arguments:
-                raise ValueError(f"UserModel({name}={function!r}): must be a function of {arguments}")
-            self._functions[original] = _compiled(function)
+            is_function = inspect.isfunction(_plain(function))
+            if not is_function or _arguments(function) != arguments:
+                given = f"{function.__qualname__}{_arguments(function)}" if is_function else repr(function)
+                raise ValueError(f"UserModel({name}={given}): must be a function of {arguments}")
+            self._functions[original] = checked(name, _plain(function))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "UserModel":
         """Itself, as it is immutable: `gymnasium.make(env.spec)` then reuses the world and the compiled functions."""
@@ -70,7 +76,21 @@ class UserModel:
             return function
         names = {**plain.__globals__, **adapted}
         copy = types.FunctionType(plain.__code__, names, plain.__name__, plain.__defaults__, plain.__closure__)
-        return kernel(copy, is_kept=False) if isinstance(function, Kernel) else _compiled(copy)
+        is_kernel = isinstance(function, Kernel)
+        return self._named(kernel(copy, is_kept=False)) if is_kernel else compiled(copy, allocates=True)
+
+    def _named(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A kernel whose errors about indices, which Numba raises without a place, name the replacements."""
+
+        @functools.wraps(function)
+        def call(*arguments: Any) -> Any:
+            try:
+                return function(*arguments)
+            except IndexError as error:
+                names = ", ".join(f"{name}={each.__qualname__}" for name, each in self._replacements.items())
+                raise IndexError(f"UserModel({names}): {error}; session.custom has {NUM_CUSTOM} numbers") from None
+
+        return call
 
 
 DEFAULT_USER_MODEL = UserModel()
@@ -94,7 +114,3 @@ def _arguments(function: Any) -> str:
     """Its arguments without annotations and defaults: `(session, p)`."""
     parameters = inspect.signature(_plain(function)).parameters.values()
     return str(inspect.Signature([one.replace(annotation=one.empty, default=one.empty) for one in parameters]))
-
-
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    return function if _is_compiled(function) else compiled(function, allocates=True)

@@ -17,6 +17,7 @@ import numpy as np
 from numba import config as numba_config
 from numba import from_dtype, types
 from numba.core import cgutils
+from numba.core.errors import TypingError
 from numba.core.typing import signature
 from numba.core.typing.templates import AbstractTemplate, AttributeTemplate, infer_global
 from numba.extending import (
@@ -30,6 +31,8 @@ from numba.extending import (
 )
 from numba.np.arrayobj import make_array, populate_array
 
+from recsim_env.config import unknown_name
+
 
 class RecordKind:
     """One kind of record.
@@ -38,6 +41,7 @@ class RecordKind:
         name: for messages of the compiler.
         scalars: (name, dtype) of the scalar fields, whose offsets are the same for all sizes.
         arrays: (name, dtype, sizes) of the array fields; a size is a number, or the name of one known at run time.
+        is_read_only: compiled code that assigns to a field is refused.
     """
 
     def __init__(
@@ -45,10 +49,14 @@ class RecordKind:
         name: str,
         scalars: Sequence[tuple[str, str]],
         arrays: Sequence[tuple[str, str, tuple[str | int, ...]]] = (),
+        is_read_only: bool = False,
     ) -> None:
-        self.name, self._scalars, self._arrays = name, scalars, arrays
+        self.name, self._scalars, self._arrays, self.is_read_only = name, scalars, arrays, is_read_only
         self.head = np.dtype([*scalars], align=True)
-        self.array_types = {name: types.Array(from_dtype(np.dtype(d)), len(sizes), "C") for name, d, sizes in arrays}
+        self.array_types = {
+            name: types.Array(from_dtype(np.dtype(dtype)), len(sizes), "C", readonly=is_read_only)
+            for name, dtype, sizes in arrays
+        }
         self.positions: dict[str, int] = {}
         self.layout_length = 0
         for name, _, sizes in arrays:
@@ -144,7 +152,9 @@ class _RecordAttributes(AttributeTemplate):
         kind = record_type.kind
         if name in kind.array_types:
             return kind.array_types[name]
-        return from_dtype(kind.head.fields[name][0]) if name in kind.head.fields else None
+        if name not in kind.head.fields:
+            raise TypingError(f"{kind.name}.{name}: {unknown_name(name, (*kind.head.fields, *kind.array_types))}")
+        return from_dtype(kind.head.fields[name][0])
 
 
 def _scalar_pointer(context, builder, kind, data, name):
@@ -183,6 +193,8 @@ def _layout_number(context, builder, layout, position):
 @lower_setattr_generic(RecordType)
 def _set_field(context, builder, sig, args, name):
     (record_type, value_type), (value, new) = sig.args, args
+    if record_type.kind.is_read_only:
+        raise TypingError(f"{record_type.kind.name}.{name} is read-only")
     data = _struct(context, builder, record_type, value).data
     field_type, pointer = _scalar_pointer(context, builder, record_type.kind, data, name)
     context.pack_value(builder, field_type, context.cast(builder, new, value_type, field_type), pointer)

@@ -68,12 +68,14 @@ ITEM = RecordKind(  # latent except for index, price, creator, release and retir
         ("factors", "f8", ("num_factors",)),  # multiplied by interests
         ("topics", "f8", ("num_topics",)),  # on the simplex; satiate
     ],
+    is_read_only=True,
 )
 
 OBSERVABLE_ITEM = RecordKind(
     "observable item",
     [("release_step", "i8"), ("creator", "i4")],
     [("content", "f4", ("num_content_features",))],
+    is_read_only=True,
 )
 
 USER = RecordKind(  # at the start of a session; latent
@@ -86,6 +88,7 @@ USER = RecordKind(  # at the start of a session; latent
         ("budget", "f8"),
     ],
     [("interests", "f8", ("num_factors",))],
+    is_read_only=True,
 )
 
 SESSION = RecordKind(  # keys, state of the user, candidates and history
@@ -168,7 +171,10 @@ def _coefficients() -> list[tuple[str, str]]:
 
 
 PARAMETERS = RecordKind(
-    "parameters", _coefficients(), [("rating_cuts", "f8", (4,)), ("moods", "f8", ("num_moods", "num_topics"))]
+    "parameters",
+    _coefficients(),
+    [("rating_cuts", "f8", (4,)), ("moods", "f8", ("num_moods", "num_topics"))],
+    is_read_only=True,
 )
 
 KINDS = (SESSION, ITEM, PARAMETERS, USER, OBSERVABLE_ITEM, OUTCOME)

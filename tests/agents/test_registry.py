@@ -20,7 +20,7 @@ def video(variant: str = "", **arguments):
         ("pqn", "", {"gamma": 2}, "PQN.gamma=2: must be a number in"),
         ("pqn", "Slate", {}, "slate_size=5: PQN values single items, must be 1"),
         ("ppo", "", {"learning_rte": 1}, "argument 'learning_rte': unknown; did you mean 'learning_rate'"),
-        ("sac", "", {}, "action space Discrete(20): must be a Box of 10 content features"),
+        ("sac", "", {}, "env: SB3Learner chooses points in content space; make the env with action='content'"),
         ("dqn", "Slate", {}, "need Discrete, one item a step"),
     ],
 )

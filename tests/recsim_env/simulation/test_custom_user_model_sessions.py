@@ -272,13 +272,7 @@ def test_a_function_that_is_not_replaced_stays_the_very_same():
         function = getattr(user_model, name)
         adapted = only_leaving.adapted(function)
         assert (adapted is function) == (name != "has_left")
-    assert only_leaving.adapted(user_model.has_left).py_func is leave_after_too_much
     assert UserModel().adapted(user_model.choose) is user_model.choose
-
-
-def test_a_function_that_is_compiled_already_is_taken_as_it_is():
-    compiled = njit(leave_after_too_much)
-    assert UserModel(has_left=compiled).adapted(user_model.has_left) is compiled
 
 
 def test_a_copied_env_shares_the_world_and_what_was_compiled():
@@ -303,7 +297,7 @@ def test_custom_users_take_effect_in_another_process(tmp_path):
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path)
     assert (ran.stdout.strip(), ran.stderr) == ("<lambda> my_meeting True", "")
-    assert pickle.loads(pickle.dumps(LOVERS)).adapted(user_model.has_left).py_func is leave_after_too_much
+    assert pickle.loads(pickle.dumps(LOVERS)).adapted(user_model.has_left).py_func.__name__ == "leave_after_too_much"
 
 
 # Without the compiler.
