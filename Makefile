@@ -3,12 +3,15 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 OUT ?= runs/quick
+LIBRARIES := minari rllib tianshou torchrl
 
-.PHONY: help bench test docs coverage lint types check lock clean
+.PHONY: help bench test examples floors docs coverage lint types check lock clean
 
 help:
 	@echo "make bench      run the quick benchmark into $(OUT) (about 15 minutes of CPU time)"
 	@echo "make test       run the tests"
+	@echo "make examples   run the examples of all libraries, each in an environment of its own if need be; STEPS=1000 for short runs"
+	@echo "make floors     test the envs with the oldest allowed versions of dependencies (a few minutes)"
 	@echo "make docs       build the documentation into site/"
 	@echo "make coverage   run the tests with branch coverage; HTML in htmlcov/"
 	@echo "make lint       ruff and the import contracts;  make types: mypy"
@@ -32,6 +35,27 @@ bench: $(VENV)/installed
 test: $(VENV)/installed
 	$(RUN) -m pytest --numprocesses auto --dist loadfile
 
+# Libraries that do not install beside the pins have an environment each.
+.venvs/%/installed: examples/requirements-%.txt pyproject.toml
+	$(PYTHON) -m venv .venvs/$*
+	.venvs/$*/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --requirement $< --editable .
+	@touch $@
+
+examples: export OMP_NUM_THREADS ?= 1
+examples: $(VENV)/installed $(LIBRARIES:%=.venvs/%/installed)
+	for name in stable_baselines3_ppo sb3_contrib_maskable_ppo cleanrl_ppo; do \
+		echo "$$name"; $(RUN) examples/$$name.py $(if $(STEPS),--steps $(STEPS)) || exit 1; done
+	for name in torchrl_ppo tianshou_ppo rllib_ppo minari_dataset; do \
+		echo "$$name"; .venvs/$${name%%_*}/bin/python examples/$$name.py $(if $(STEPS),--steps $(STEPS)) || exit 1; done
+
+# Some wrappers of old Gymnasium have faults of their own.
+floors: floors.txt pyproject.toml
+	$(PYTHON) -m venv .venvs/floors
+	.venvs/floors/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint floors.txt \
+		--editable '.[render,sb3,contrib]' $(shell grep '^torch==' constraints.txt) hypothesis pytest
+	.venvs/floors/bin/python -m pytest -k "not wrapper" tests/recsim_env/envs/test_gymnasium_contract.py \
+		tests/recsim_env/envs/test_gymnasium_conventions.py tests/recsim_env/envs/test_sb3_vec_env.py
+
 docs: $(VENV)/installed
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
 
@@ -53,5 +77,5 @@ lock:
 		--generate-hashes --no-annotate --custom-compile-command "make lock" --output-file requirements.lock -
 
 clean:
-	rm -rf $(VENV) build dist site htmlcov .coverage* *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venvs build dist site htmlcov .coverage* *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

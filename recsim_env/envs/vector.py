@@ -220,7 +220,8 @@ class RecommenderVectorEnv(SimulatorAccess, VectorEnv[Any, Any, Any]):
 
     def close_extras(self, **kwargs: Any) -> None:
         """End the threads, if there are any."""
-        self.simulator.close()
+        if hasattr(self, "simulator"):  # old versions of Gymnasium also close envs whose construction failed
+            self.simulator.close()
 
 
 def _autoreset_mode(mode: str | AutoresetMode) -> AutoresetMode:

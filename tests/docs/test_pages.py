@@ -98,11 +98,18 @@ def test_the_citation_has_the_version_of_the_package():
     assert f"version: {recsim_env.__version__}\n" in (CHECKOUT / "CITATION.cff").read_text("utf-8")
 
 
-def test_the_lock_has_every_pin_except_torch():
-    def pins(name: str) -> dict[str, str]:
-        found = re.findall(r"^([\w.-]+)==(\S+)", (CHECKOUT / name).read_text("utf-8"), re.MULTILINE)
-        return {package.lower().replace("_", "-"): version for package, version in found}
+def pins(name: str) -> dict[str, str]:
+    found = re.findall(r"^([\w.-]+)==(\S+)", (CHECKOUT / name).read_text("utf-8"), re.MULTILINE)
+    return {package.lower().replace("_", "-"): version for package, version in found}
 
+
+def test_the_oldest_versions_are_those_of_the_ranges():
+    ranges = dict(re.findall(r'"([\w-]+)>=([\d.]+)"', (CHECKOUT / "pyproject.toml").read_text("utf-8")))
+    for package, version in pins("floors.txt").items():
+        assert f"{version}.".startswith(f"{ranges[package]}."), package
+
+
+def test_the_lock_has_every_pin_except_torch():
     assert {name: version for name, version in pins("constraints.txt").items() if name != "torch"} == pins(
         "requirements.lock"
     )

@@ -1,0 +1,36 @@
+"""PPO of RLlib with its default settings."""
+
+import torch
+from held_out import Progress, read_arguments
+from ray.rllib.algorithms.ppo import PPOConfig
+
+ENV_ID = "recsim_env/VideoFlat-v0"
+
+
+def main() -> None:
+    arguments = read_arguments(__doc__, steps=24_000)
+    progress = Progress("rllib-ppo", ENV_ID, arguments)
+    config = (
+        PPOConfig()
+        .environment(f"recsim_env:{ENV_ID}", env_config={"split": "train"})  # the part before ":" is imported
+        .env_runners(num_env_runners=0, num_envs_per_env_runner=8)
+        .debugging(seed=arguments.seed, log_level="ERROR")
+    )
+    algorithm = config.build_algo()
+
+    def best_actions(observations):
+        with torch.no_grad():
+            outputs = algorithm.get_module().forward_inference({"obs": torch.as_tensor(observations)})
+        return outputs["action_dist_inputs"].argmax(-1)
+
+    num_steps = 0
+    while num_steps < arguments.steps:
+        results = algorithm.train()
+        num_steps = int(results["num_env_steps_sampled_lifetime"])
+        progress.point(num_steps, best_actions)
+    progress.finish(best_actions)
+    algorithm.stop()
+
+
+if __name__ == "__main__":
+    main()
