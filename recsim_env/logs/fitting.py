@@ -4,6 +4,7 @@ Shape legend: N ratings, U users, I items, D factors.
 """
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -110,17 +111,18 @@ def load_or_fit(path: Path | str | None = None, *, num_factors: int = 16, seed: 
     if path.suffix == ".npz":
         return FittedWorld.load(path)
     settings = f"{FORMAT_VERSION} {FIT_VERSION} {num_factors} {seed} {path.resolve().name}"
-    folder = Path(os.environ.get("RECSIM_CACHE") or Path.home() / ".cache" / "recsim_env")
-    cached = folder / f"world-{fingerprint(path, settings)}.npz"
+    name = f"world-{fingerprint(path, settings)}.npz"
     try:
+        cached = Path(os.environ.get("RECSIM_CACHE") or Path.home() / ".cache" / "recsim_env") / name
         return FittedWorld.load(cached)
-    except (FileNotFoundError, ValueError):  # not cached, or damaged
+    except RuntimeError:  # a user without a home, as in containers
+        cached = None
+    except (OSError, ValueError):  # not cached, or damaged
         pass
     with timed_line(f"fitting a world to the ratings log {path.resolve().name}"):
         world = fit_log(path, num_factors=num_factors, seed=seed)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        world.save(cached)
-    except OSError:
-        pass  # without a cache the next call fits again
+    if cached is not None:
+        with suppress(OSError):  # without a cache the next call fits again
+            cached.parent.mkdir(parents=True, exist_ok=True)
+            world.save(cached)
     return world

@@ -7,6 +7,8 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,7 @@ from recsim_env.logs.fitted_world import FittedWorld, ItemParameters, UserParame
 STATISTICS_VERSION = 2
 """Version of the JSON; other versions are rejected."""
 
-MOVIELENS_STATISTICS = Path(__file__).parent.parent / "data" / "movielens_statistics.json"
+MOVIELENS_STATISTICS = files("recsim_env") / "data" / "movielens_statistics.json"
 """Statistics of MovieLens-100K, part of the package: moments only, no rows and no titles."""
 
 
@@ -169,7 +171,7 @@ def save_statistics(statistics: PopulationStatistics, path: Path | str) -> None:
     write_atomically(Path(path), f"{json.dumps(rounded, indent=1)}\n".encode())
 
 
-def load_statistics(path: Path | str = MOVIELENS_STATISTICS) -> PopulationStatistics:
+def load_statistics(path: Traversable | str = MOVIELENS_STATISTICS) -> PopulationStatistics:
     """Read the file of `save_statistics`, by default the statistics in the package.
 
     Raises:
@@ -177,7 +179,7 @@ def load_statistics(path: Path | str = MOVIELENS_STATISTICS) -> PopulationStatis
         ValueError: the file is not valid, or has another version.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads((Path(path) if isinstance(path, str) else path).read_text(encoding="utf-8"))
         if content["version"] != STATISTICS_VERSION:
             raise ValueError(f"version {content['version']}, expected {STATISTICS_VERSION}")
         for name in ("item_features", "user_profiles"):

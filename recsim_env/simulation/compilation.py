@@ -190,8 +190,9 @@ def _cache_folder(package: str) -> Path | None:
         return None
     for folder in [Path(numba_config.CACHE_DIR)] if numba_config.CACHE_DIR else folders:
         try:
+            folder = folder.expanduser()
             folder.mkdir(parents=True, exist_ok=True)
-        except OSError:
+        except (OSError, RuntimeError):  # RuntimeError: a user without a home, as in containers
             continue
         if os.access(folder, os.W_OK):
             return folder

@@ -201,6 +201,14 @@ def test_a_log_is_fitted_once_and_again_when_it_changes(tmp_path: Path, monkeypa
     assert len(load_or_fit(path).user_ids) == 3
 
 
+def test_a_user_without_a_home_fits_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RECSIM_CACHE", raising=False)
+    monkeypatch.setenv("HOME", "~")  # as in a container whose user has none
+    monkeypatch.chdir(tmp_path)
+    assert len(load_or_fit(write(tmp_path / "log.csv", HEADER + GOOD_ROWS)).user_ids) > 0
+    assert [path.name for path in tmp_path.iterdir()] == ["log.csv"]
+
+
 def test_the_log_is_searched_where_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     work = tmp_path / "work"
     work.mkdir()

@@ -132,9 +132,41 @@ def test_a_damaged_file_is_replaced(tmp_path):
     assert all(path.stat().st_size > 100 for path in folder.rglob("*.nbc"))
 
 
-def test_the_package_works_where_no_file_can_be_written(tmp_path):
+def zip_package(folder: Path) -> Path:
+    """A zip file with the package, from which nothing can be kept on disk."""
+    copy_package(folder / "package")
+    return Path(shutil.make_archive(str(folder / "package"), "zip", folder / "package"))
+
+
+def block_package(folder: Path) -> Path:
+    """A folder with the package, beside which nothing can be kept: a file has the name of that folder."""
+    copy_package(folder)
+    (folder / "recsim_env" / "__pycache__").write_text("")
+    return folder
+
+
+@pytest.mark.parametrize("place", [zip_package, block_package])
+def test_the_package_works_where_neither_its_folder_nor_a_home_can_be_written(tmp_path, place):
     (tmp_path / "file").write_text("")
-    assert play("Video", "5,3", NUMBA_CACHE_DIR=str(tmp_path / "file" / "kernels")) == play("Video", "5,3")
+    package, home = place(tmp_path), tmp_path / "file" / "home"
+    kept = ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME", "RECSIM_CACHE", "PYTHONPATH")
+    environment = {name: value for name, value in os.environ.items() if name not in kept}
+    environment |= {"HOME": str(home), "PYTHONPATH": str(package)}
+    program = f"import recsim_env; assert recsim_env.__file__.startswith({str(package)!r}); {PLAY.strip()}"
+    command = [sys.executable, "-c", program, "Ratings", "5,3"]
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert ran.stdout == play("Ratings", "5,3")
+    assert not list(tmp_path.rglob("*.nbc"))
+
+
+@pytest.mark.parametrize("folder", ["", "~/kernels"])
+def test_a_user_without_a_home_gets_no_folder_of_that_name(tmp_path, folder):
+    program = "from recsim_env.simulation.compilation import _cache_folder; print(_cache_folder('recsim_env'))"
+    package = block_package(tmp_path)
+    environment = {"PYTHONPATH": str(package), "NUMBA_CACHE_DIR": folder, "HOME": "~"}
+    ran = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, cwd=tmp_path)
+    assert ran.stdout.strip() == "None", ran.stderr
+    assert not (tmp_path / "~").exists()
 
 
 def test_compiled_functions_can_be_called_from_python_and_from_other_compiled_code():
