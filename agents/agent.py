@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Self
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+from gymnasium.vector import AutoresetMode
 
 import recsim_env  # noqa: F401  (registers the ids)
 from agents.callbacks import MaybeCallback, training_progress
@@ -332,10 +333,15 @@ class Learner(Agent):
     have never seen these items."""
 
     def training_env(self, total_timesteps: int) -> RecommenderVectorEnv:
-        """The agent's env if it is a vector env, else one with `num_envs` lanes; no more lanes than steps."""
+        """A vector env like the agent's env, in `AutoresetMode.SAME_STEP`: itself if it is one.
+
+        If the agent's env is a single env, it has `num_envs` lanes; in any case no more lanes than steps.
+        """
         env = self.env
         num_envs = max(min(getattr(env, "num_envs", self.num_envs), total_timesteps), 1)
-        return env if num_envs == getattr(env, "num_envs", None) else env.remake(num_envs=num_envs)
+        if num_envs == getattr(env, "num_envs", None) and env.metadata["autoreset_mode"] == AutoresetMode.SAME_STEP:
+            return env
+        return env.remake(num_envs=num_envs, autoreset_mode=AutoresetMode.SAME_STEP)
 
     @abstractmethod
     def train(self, total_timesteps: int, update: Callable[[int], bool]) -> None:

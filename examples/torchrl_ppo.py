@@ -31,7 +31,8 @@ def main() -> None:
     arguments = read_arguments(__doc__, steps=50_000)
     progress = Progress("torchrl-ppo", ENV_ID, arguments)
     torch.manual_seed(arguments.seed)
-    env = GymWrapper(gymnasium.make_vec(ENV_ID, NUM_ENVS, split="train"), categorical_action_encoding=True)
+    envs = gymnasium.make_vec(ENV_ID, NUM_ENVS, split="train", autoreset_mode="SameStep")  # as TorchRL expects
+    env = GymWrapper(envs, categorical_action_encoding=True)
     env.set_seed(arguments.seed)
     num_inputs, num_actions = env.observation_spec["observation"].shape[-1], env.action_spec.space.n
     actor = network(num_inputs, num_actions)

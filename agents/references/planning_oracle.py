@@ -32,12 +32,11 @@ def rollout_return(scratch, outcomes, first, items, p, value_weights, slate):
     session, outcome = scratch[0], outcomes[0]
     slate[0] = first
     total = 0.0
-    while True:
+    while not session.is_over:
         step_session(session, items, slate, outcome, p)
         total += outcome.reward
-        if outcome.terminated or outcome.truncated:
-            return total
         slate[0] = best_by_lookahead(session, items, p, value_weights)
+    return total
 
 
 @partial(compiled, allocates=True)

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from gymnasium.vector import AutoresetMode
 
 from agents.agent import Agent, Learner, NotFittedError, Observations
 from recsim_env.config import MAX_SLATE_SIZE, count
@@ -94,7 +95,12 @@ def rollout(env: Any, policy: Policy, num_steps: int, seed: int) -> Iterator[Exp
     """Play `num_steps // N` steps in each of the N lanes of a vector env with `"dict"` or `"compact"` observations.
 
     Feedback on a session's last slate is included.
+
+    Raises:
+        ValueError: the env does not have `autoreset_mode="SameStep"`.
     """
+    if env.metadata["autoreset_mode"] != AutoresetMode.SAME_STEP:
+        raise ValueError("env: must have autoreset_mode='SameStep'")
     layout, slate_size, num_envs = env.simulator.layout, env.simulator.config.slate_size, env.num_envs
     observations, _ = env.reset(seed=seed)
     part = "history_feedback" if "history_feedback" in observations else "history"

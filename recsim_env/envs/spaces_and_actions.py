@@ -212,9 +212,9 @@ class SimulatorAccess:
         if values.dtype.kind not in "iu":
             raise ValueError(f"action of type {values.dtype}: must be whole numbers (indices of candidates)")
         last = session.num_candidates - 1
-        is_invalid = (values < 0) | (values > last)
-        if is_invalid.any():
-            raise ValueError(f"action={values[is_invalid].flat[0]}: must be a candidate in [0, {last}]")
+        if values.min() < 0 or values.max() > last:
+            invalid = values[(values < 0) | (values > last)].flat[0]
+            raise ValueError(f"action={invalid}: must be a candidate in [0, {last}]")
         return values.astype(np.int64, copy=False).reshape(num_sessions, session.slate_size)
 
     def _check_started(self) -> None:

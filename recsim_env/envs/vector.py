@@ -33,11 +33,11 @@ class RecommenderVectorEnv(SimulatorAccess, VectorEnv[Any, Any, Any]):
 
     Arguments, spaces and rewards are those of `RecommenderEnv`. `autoreset_mode` is an `AutoresetMode` or its value:
 
-    * `SAME_STEP` (the default): a session that ends is followed by the lane's next one in the same step. The returned
-      observation is the first of the new session, `infos["final_obs"]` and `infos["final_info"]` hold the last of the
-      old one, and `last_observations` merges them.
-    * `NEXT_STEP`: the lane's next session starts in the next step, which ignores the lane's action and has a reward of
-      0, as Gymnasium's wrappers for vector envs expect.
+    * `NEXT_STEP` (the default, as in Gymnasium): a session that ends is followed by the lane's next one in the next
+      step, which ignores the lane's action and has a reward of 0.
+    * `SAME_STEP`: the lane's next session starts in the same step. The returned observation is the first of the new
+      session, `infos["final_obs"]` and `infos["final_info"]` hold the last of the old one, and `last_observations`
+      merges them.
     * `DISABLED`: `reset(options={"reset_mask": ...})` starts the next sessions; until then, lanes have rewards of 0.
 
     `max_episode_steps` truncates sessions earlier than `session_length`. Every returned array is new. `num_threads`
@@ -55,7 +55,7 @@ class RecommenderVectorEnv(SimulatorAccess, VectorEnv[Any, Any, Any]):
     metadata: dict[str, Any] = {  # noqa: RUF012
         "render_modes": ["rgb_array", "ansi"],
         "render_fps": 1,
-        "autoreset_mode": AutoresetMode.SAME_STEP,
+        "autoreset_mode": AutoresetMode.NEXT_STEP,
     }
 
     def __init__(
@@ -78,7 +78,7 @@ class RecommenderVectorEnv(SimulatorAccess, VectorEnv[Any, Any, Any]):
         live_platform: bool = False,
         num_threads: int = 1,
         render_mode: str | None = None,
-        autoreset_mode: str | AutoresetMode = AutoresetMode.SAME_STEP,
+        autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
         max_episode_steps: int | None = None,
         **unknown: Never,
     ) -> None:
@@ -87,7 +87,6 @@ class RecommenderVectorEnv(SimulatorAccess, VectorEnv[Any, Any, Any]):
         self.max_episode_steps, self.autoreset_mode = max_episode_steps, _autoreset_mode(autoreset_mode)
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         self.single_observation_space, self.single_action_space = self._set_up(num_envs, locals())
-        self._is_over = np.zeros(num_envs, bool)
         self.num_envs = num_envs
         batch: Any = batch_space(self.single_observation_space, num_envs)
         if isinstance(self.single_observation_space, spaces.Dict):  # as older versions of Gymnasium sort the keys
@@ -126,9 +125,8 @@ class RecommenderVectorEnv(SimulatorAccess, VectorEnv[Any, Any, Any]):
             self._start(lanes)
         else:
             self._start(lanes, session_seeds(lane_seeds, options)[lanes])
-        self._is_over[lanes] = False
         is_reset = np.isin(np.arange(self.num_envs), lanes)
-        infos = _with_masks({key: np.zeros(self.num_envs) for key in REWARD_INFO_KEYS}, is_reset)
+        infos = _batched_infos(np.zeros((len(REWARD_TERMS), self.num_envs)), is_reset)
         return self.simulator.observe(self.observation_kind), infos
 
     def _seeds_of_lanes(self, seeds: Sequence[int | None]) -> list[int]:
@@ -152,33 +150,34 @@ class RecommenderVectorEnv(SimulatorAccess, VectorEnv[Any, Any, Any]):
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Show an item or a slate in each session; `ValueError` for an action outside the action space."""
         self._check_started()
-        was_over = self._is_over.copy()
-        outcomes = self.simulator.step(self._slates(actions))
+        slates = self._slates(actions)
+        was_over = np.array(self.simulator.sessions["is_over"])
+        outcomes = self.simulator.step(slates)
         rewards = np.array(outcomes["reward"])
         terminated, truncated = np.array(outcomes["terminated"]), np.array(outcomes["truncated"])
-        is_over = terminated | truncated
-        terms = {key: np.array(outcomes[term]) for key, term in zip(REWARD_INFO_KEYS, REWARD_TERMS, strict=True)}
-        for lane in self.recordings.keys() - set(np.flatnonzero(was_over).tolist()):
-            self.recordings[lane].record()
-        infos = _with_masks(terms, np.ones(self.num_envs, bool))
-        if self.autoreset_mode != AutoresetMode.SAME_STEP:
-            self._is_over = is_over if self.autoreset_mode == AutoresetMode.NEXT_STEP else was_over | is_over
+        terms = np.array([outcomes[term] for term in REWARD_TERMS])
+        for lane in self.recordings:
+            if not was_over[lane]:
+                self.recordings[lane].record()
+        if self.autoreset_mode == AutoresetMode.SAME_STEP:
+            infos = self._start_next_sessions(terms, terminated | truncated)
+        else:
+            infos = _batched_infos(terms, np.ones(self.num_envs, bool))
             if self.autoreset_mode == AutoresetMode.NEXT_STEP and was_over.any():
                 self._start(np.flatnonzero(was_over))
-        elif is_over.any():
-            lanes = np.flatnonzero(is_over)
-            final = {key: np.zeros(self.num_envs) for key in REWARD_INFO_KEYS}
-            for key in REWARD_INFO_KEYS:
-                final[key][lanes] = terms[key][lanes]
-                terms[key][lanes] = 0.0
-            infos["final_info"] = _with_masks(final, is_over)
-            infos["_final_info"] = is_over.copy()
-            infos["final_obs"] = self._final_observations(lanes)
-            infos["_final_obs"] = is_over
-            self._start(lanes)
         return self.simulator.observe(self.observation_kind), rewards, terminated, truncated, infos
 
-    def _final_observations(self, lanes: np.ndarray) -> np.ndarray:
+    def _start_next_sessions(self, terms: np.ndarray, is_over: np.ndarray) -> dict[str, Any]:
+        """For `SAME_STEP`: start the next session where one is over, and return the batched infos."""
+        infos = _batched_infos(terms * ~is_over, np.ones(self.num_envs, bool))
+        if is_over.any():
+            lanes = np.flatnonzero(is_over)
+            infos["final_info"], infos["_final_info"] = _batched_infos(terms * is_over, is_over), is_over
+            infos["final_obs"], infos["_final_obs"] = self._last_observations(lanes), is_over
+            self._start(lanes)
+        return infos
+
+    def _last_observations(self, lanes: np.ndarray) -> np.ndarray:
         """[N] objects: the last observation of each session that ended, None for the others."""
         last = self.simulator.observe(self.observation_kind, lanes)
         observations = np.full(self.num_envs, None, dtype=object)
@@ -232,10 +231,10 @@ def _autoreset_mode(mode: str | AutoresetMode) -> AutoresetMode:
         raise ValueError(f"autoreset_mode={mode!r}: must be an AutoresetMode, or one of {modes}") from None
 
 
-def _with_masks(terms: dict[str, np.ndarray], mask: np.ndarray) -> dict[str, Any]:
-    """Batched infos as in Gymnasium: each array with a mask of the lanes for which it is set."""
-    infos: dict[str, Any] = dict(terms)
-    infos.update({f"_{name}": mask.copy() for name in terms})
+def _batched_infos(terms: np.ndarray, mask: np.ndarray) -> dict[str, Any]:
+    """Batched infos as in Gymnasium: each term [N] of the reward, with the mask of the lanes for which it is set."""
+    infos: dict[str, Any] = dict(zip(REWARD_INFO_KEYS, terms, strict=True))
+    infos.update({f"_{name}": mask for name in REWARD_INFO_KEYS})
     return infos
 
 

@@ -144,6 +144,8 @@ class Simulator:
                 raise ValueError(f"world: records of kind {kind.name} do not have the sizes in world.sizes")
         self.sessions = np.zeros(num_sessions, expected[SESSION])
         self.sessions["episode"], self.sessions["is_over"] = -1, True
+        self.has_started = False
+        """Whether all N sessions have been started."""
         self.outcomes = np.zeros(num_sessions, OUTCOME.head)
         """[N] records of `records.OUTCOME`: of the last step."""
         self.reward_terms = structured_to_unstructured(self.outcomes[list(REWARD_TERMS)], copy=False)
@@ -175,11 +177,6 @@ class Simulator:
     def __len__(self) -> int:
         return len(self.sessions)
 
-    @property
-    def has_started(self) -> bool:
-        """Whether all N sessions have been started."""
-        return bool(self.sessions["episode"].min() >= 0)
-
     def start(self, which: np.ndarray, seeds: np.ndarray | None = None) -> None:
         """Start new sessions at the indices `which` [n] int64.
 
@@ -195,6 +192,10 @@ class Simulator:
                 self.live_platform.restart()
             self.parameters["first_start"], self.parameters["num_starts"] = self.live_platform.clock, 1
         self._advance(*self.compiled_model(), self._users, which, _NO_SLATES, as_bytes(np.zeros(1, OUTCOME.head)))
+        self.has_started = self.has_started or self._have_all_started()
+
+    def _have_all_started(self) -> bool:
+        return bool(self.sessions["episode"].min() >= 0)
 
     def step(self, slates: np.ndarray) -> np.ndarray:
         """Show each session that is not over its slate, [N, S] int64 indices of candidates.
@@ -313,6 +314,7 @@ class Simulator:
                 raise ValueError(f"state[{name!r}]: from another simulator (shape or fields differ)")
         for name, array in variables.items():
             array[...] = state[name]
+        self.has_started = self._have_all_started()
 
     def close(self) -> None:
         """Stop the threads."""

@@ -99,7 +99,7 @@ def assert_terms_are_in_range(terms: dict[str, np.ndarray], rewards: np.ndarray,
 @settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_any_scenario_stays_in_its_spaces_and_lanes_equal_single_envs(scenario, kind, action):
     options = {"scenario": scenario, "observation": kind, "action": action}
-    envs = gymnasium.make_vec("recsim_env/Video-v0", NUM_LANES, **options)
+    envs = gymnasium.make_vec("recsim_env/Video-v0", NUM_LANES, autoreset_mode="SameStep", **options)
     single, lane = gymnasium.make("recsim_env/Video-v0", **options).unwrapped, NUM_LANES - 1
     observations, _ = envs.reset(seed=3)
     assert same(lane_of(observations, lane), single.reset(seed=3 + lane)[0])

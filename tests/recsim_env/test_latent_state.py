@@ -47,7 +47,7 @@ def names_in(handed_out) -> set[str]:
 
 def test_no_key_of_an_observation_or_info_names_anything_latent(some_env_id, observation_kind):
     env = gymnasium.make(some_env_id, observation=observation_kind)
-    envs = gymnasium.make_vec(some_env_id, 8, observation=observation_kind)
+    envs = gymnasium.make_vec(some_env_id, 8, observation=observation_kind, autoreset_mode="SameStep")
     sb3_envs = make_sb3_vec_env(some_env_id, 8, seed=0, observation=observation_kind)
     names = names_in((env.reset(seed=0), envs.reset(seed=0), sb3_envs.reset()))
     for actions in random_actions(envs.action_space, np.random.default_rng(0), 60):

@@ -5,6 +5,7 @@ from typing import Any, Unpack
 
 import gymnasium
 import numpy as np
+from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvIndices, VecEnvStepReturn
 
 from recsim_env.envs.spaces_and_actions import REWARD_INFO_KEYS, EnvArguments, check_argument_names, checked_seed
@@ -12,9 +13,15 @@ from recsim_env.envs.vector import RecommenderVectorEnv
 
 
 class RecommenderSB3VecEnv(VecEnv):
-    """A `RecommenderVectorEnv` with the interface of Stable-Baselines3; `make_sb3_vec_env` constructs one."""
+    """A `RecommenderVectorEnv` with the interface of Stable-Baselines3; `make_sb3_vec_env` constructs one.
+
+    Raises:
+        ValueError: the vector env does not start sessions in the step in which the last ones end, as SB3 expects.
+    """
 
     def __init__(self, vector_env: RecommenderVectorEnv) -> None:
+        if vector_env.metadata["autoreset_mode"] != AutoresetMode.SAME_STEP:
+            raise ValueError("vector_env: must have autoreset_mode='SameStep'")
         self.vector_env = vector_env
         self._actions: np.ndarray | None = None
         super().__init__(vector_env.num_envs, vector_env.single_observation_space, vector_env.single_action_space)
@@ -109,7 +116,13 @@ def make_sb3_vec_env(
     """
     check_argument_names(arguments, ["num_envs", "seed", *EnvArguments.__annotations__])
     env = RecommenderSB3VecEnv(
-        gymnasium.make_vec(env_id, num_envs, vectorization_mode="vector_entry_point", **arguments)  # type: ignore[arg-type]
+        gymnasium.make_vec(  # type: ignore[arg-type]
+            env_id,
+            num_envs,
+            vectorization_mode="vector_entry_point",
+            autoreset_mode=AutoresetMode.SAME_STEP,
+            **arguments,
+        )
     )
     if seed is not None:
         env.seed(seed)

@@ -56,7 +56,8 @@ def test_the_last_slate_is_the_latest_run_of_rising_slots_with_its_gaps():
 
 @pytest.mark.parametrize(("slate_size", "observation"), [(1, "compact"), (4, "dict")])
 def test_a_rollout_has_the_feedback_of_every_slate(slate_size, observation):
-    env = gymnasium.make_vec("recsim_env/Video-v0", 30, observation=observation, slate_size=slate_size)
+    options = {"observation": observation, "slate_size": slate_size, "autoreset_mode": "SameStep"}
+    env = gymnasium.make_vec("recsim_env/Video-v0", 30, **options)
     generator, rewards, ends = np.random.default_rng(0), [], []
     step = env.step
 
@@ -83,7 +84,7 @@ def test_a_rollout_has_the_feedback_of_every_slate(slate_size, observation):
 
 
 def test_a_log_keeps_the_latest_rows_and_counts_unrated_items_as_the_mean():
-    env = gymnasium.make_vec("recsim_env/Video-v0", 10, observation="compact")
+    env = gymnasium.make_vec("recsim_env/Video-v0", 10, observation="compact", autoreset_mode="SameStep")
     log, whole = FeedbackLog(has_purchases=False, max_rows=35), FeedbackLog(has_purchases=False, max_rows=1_000)
     for exposure in rollout(env, lambda *_: np.zeros(10, np.int64), 100, seed=0):
         for each in (log, whole):

@@ -72,7 +72,7 @@ def test_every_id_makes_a_single_and_a_native_vector_env(env_id):
     assert type(envs).__name__ == "RecommenderVectorEnv"
     assert envs.single_observation_space == env.observation_space
     assert envs.single_action_space == env.action_space
-    assert envs.metadata["autoreset_mode"] is gymnasium.vector.AutoresetMode.SAME_STEP
+    assert envs.metadata["autoreset_mode"] is gymnasium.vector.AutoresetMode.NEXT_STEP
 
 
 def test_a_session_is_seen_whole_by_the_statistics_wrappers_of_gymnasium():

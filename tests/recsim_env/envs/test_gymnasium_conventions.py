@@ -42,8 +42,8 @@ def assert_equal_courses(one, other):
 
 
 def test_next_step_autoreset_plays_the_same_sessions_with_a_step_between_them():
-    same = make_vec(1, session_length=7)
-    following = make_vec(1, session_length=7, autoreset_mode="NextStep")
+    same = make_vec(1, session_length=7, autoreset_mode="SameStep")
+    following = make_vec(1, session_length=7)
     same.reset(seed=4)
     following.reset(seed=4)
     for step in range(60):
@@ -65,7 +65,7 @@ def test_next_step_autoreset_plays_the_same_sessions_with_a_step_between_them():
 
 def test_a_live_platform_restarts_in_the_step_after_its_last_one():
     overrides = {"catalog": {"num_items": 300, "arrivals_per_step": 4.0}}
-    envs = make_vec(3, session_length=20, live_platform=True, autoreset_mode="NextStep", overrides=overrides)
+    envs = make_vec(3, session_length=20, live_platform=True, overrides=overrides)
     envs.reset(seed=0)
     clock, num_restarts, was_truncated = envs.simulator.live_platform.clock, 0, np.zeros(3, bool)
     for step in range(400):
@@ -99,10 +99,10 @@ def test_an_unknown_autoreset_mode_is_refused():
 
 
 def test_the_metadata_and_remade_envs_have_the_autoreset_mode():
-    envs = make_vec(autoreset_mode="NextStep", max_episode_steps=3)
-    assert envs.metadata["autoreset_mode"] == AutoresetMode.NEXT_STEP
+    envs = make_vec(autoreset_mode="SameStep", max_episode_steps=3)
+    assert envs.metadata["autoreset_mode"] == AutoresetMode.SAME_STEP
     again = envs.unwrapped.remake(num_envs=2)
-    assert again.metadata["autoreset_mode"] == AutoresetMode.NEXT_STEP
+    assert again.metadata["autoreset_mode"] == AutoresetMode.SAME_STEP
     again.reset(seed=0)
     assert any(again.step([0, 0])[3].all() for _ in range(3))
 
@@ -224,7 +224,7 @@ def test_flat_ids_give_one_vector_in_the_order_of_the_dict(variant):
 
 
 def test_wrappers_of_vector_envs_that_refuse_same_step_work():
-    envs = RecordEpisodeStatistics(NormalizeObservation(make_vec(observation="flat", autoreset_mode="NextStep")))
+    envs = RecordEpisodeStatistics(NormalizeObservation(make_vec(observation="flat")))
     envs.reset(seed=0)
     lengths = []
     for _ in range(120):

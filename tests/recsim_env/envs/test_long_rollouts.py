@@ -59,7 +59,8 @@ def play(env, num_steps: int, seed: int = 0) -> int:
 
 
 def assert_steps_stay_in_bounds(env_id: str, kind: str, num_steps: int, **options) -> None:
-    env = gymnasium.make_vec(env_id, NUM_ENVS, observation=kind, num_threads=2, **options)
+    options = {"observation": kind, "num_threads": 2, "autoreset_mode": "SameStep", **options}
+    env = gymnasium.make_vec(env_id, NUM_ENVS, **options)
     space = env.observation_space
     boxes = space.values() if isinstance(space, gymnasium.spaces.Dict) else [space]
     assert all(len(np.unique(box.low)) == len(np.unique(box.high)) == 1 for box in boxes)

@@ -12,6 +12,7 @@ SEED = 100
 
 
 def make_vec(env_id: str, num_envs: int, **options):
+    options = {"autoreset_mode": AutoresetMode.SAME_STEP, **options}
     return gymnasium.make_vec(env_id, num_envs, vectorization_mode="vector_entry_point", **options)
 
 
@@ -103,15 +104,16 @@ def test_lane_equals_single_env_in_every_kind_of_observation(observation_kind, n
     vector.close()
 
 
-def test_native_vector_env_equals_sync_vector_env(some_env_id, observation_kind):
-    native = make_vec(some_env_id, 5, observation=observation_kind)
+@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
+def test_native_vector_env_equals_sync_vector_env(some_env_id, observation_kind, mode):
+    native = make_vec(some_env_id, 5, observation=observation_kind, autoreset_mode=mode)
     singles = [lambda: gymnasium.make(some_env_id, observation=observation_kind)] * 5
-    sync = gymnasium.vector.SyncVectorEnv(singles, autoreset_mode=AutoresetMode.SAME_STEP)
+    sync = gymnasium.vector.SyncVectorEnv(singles, autoreset_mode=mode)
     assert native.observation_space == sync.observation_space
     assert native.action_space == sync.action_space
     assert same(native.reset(seed=SEED), sync.reset(seed=SEED))
     num_ends = 0
-    for actions in random_actions(native.action_space, np.random.default_rng(2), 250):
+    for actions in random_actions(native.action_space, np.random.default_rng(2), 300):
         answer, expected = native.step(actions), sync.step(actions)
         names = ("observations", "rewards", "terminated", "truncated", "infos")
         for name, one, other in zip(names, answer, expected, strict=True):

@@ -75,7 +75,7 @@ LOVERS = UserModel(**FUNCTIONS_OF_LOVERS)
 
 
 def make(num_envs: int, **options):
-    return gymnasium.make_vec(VIDEO_ID, num_envs, **{"user_model": LOVERS, **options})
+    return gymnasium.make_vec(VIDEO_ID, num_envs, **{"user_model": LOVERS, "autoreset_mode": "SameStep", **options})
 
 
 def logistic(x):

@@ -14,7 +14,7 @@ SHORT_ERA = {"catalog": {"num_items": 120, "item_lifetime": 30}}
 
 
 def make_vec(num_envs: int, env_id: str = VIDEO_ID, **options):
-    return gymnasium.make_vec(env_id, num_envs, live_platform=True, **options)
+    return gymnasium.make_vec(env_id, num_envs, live_platform=True, autoreset_mode="SameStep", **options)
 
 
 def test_lanes_share_a_clock_that_goes_on_when_sessions_end():

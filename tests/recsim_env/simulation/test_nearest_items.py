@@ -134,7 +134,7 @@ def test_slots_stay_empty_where_too_few_items_are_available():
 
 def test_a_point_of_the_catalogue_depends_on_neither_the_batch_nor_its_threads():
     options = {"overrides": {"catalog": {"num_items": 10_000, "arrivals_per_step": 5.0, "item_lifetime": 1_500}}}
-    wide = gymnasium.make_vec("recsim_env/VideoCatalog-v0", 6, num_threads=2, **options)
+    wide = gymnasium.make_vec("recsim_env/VideoCatalog-v0", 6, num_threads=2, autoreset_mode="SameStep", **options)
     single = gymnasium.make("recsim_env/VideoCatalog-v0", **options).unwrapped
     observations, _ = wide.reset(seed=0)
     expected, _ = single.reset(seed=5)

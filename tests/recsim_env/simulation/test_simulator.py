@@ -174,7 +174,7 @@ class LanesAgainstReplays(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.vector = gymnasium.make_vec(VIDEO_ID, 3, session_length=6)
+        self.vector = gymnasium.make_vec(VIDEO_ID, 3, session_length=6, autoreset_mode="SameStep")
         self.single = gymnasium.make(VIDEO_ID, session_length=6).unwrapped
         self.scripts: list[list] = []
         self.observations = None
