@@ -13,7 +13,7 @@ def main() -> None:
     config = (
         PPOConfig()
         .environment(f"recsim_env:{ENV_ID}", env_config={"split": "train"})  # the part before ":" is imported
-        .env_runners(num_env_runners=0, num_envs_per_env_runner=8)
+        .env_runners(num_env_runners=0, num_envs_per_env_runner=8, gym_env_vectorize_mode="vector_entry_point")
         .debugging(seed=arguments.seed, log_level="ERROR")
     )
     algorithm = config.build_algo()

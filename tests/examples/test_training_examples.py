@@ -30,3 +30,18 @@ def test_an_example_of_a_library_trains_and_prints_held_out_returns(library, mon
     points = [json.loads(line) for line in curve.read_text().splitlines()]
     assert [point["steps"] for point in points] == [512, 1024]
     assert {point["name"] for point in points} == set(returns) - {"random", "popularity"}
+
+
+def test_learning_curves_of_several_libraries_are_drawn(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(CHECKOUT / "examples")
+    rows = [
+        {"name": name, "env": "recsim_env/VideoFlat-v0", "seed": seed, "steps": steps, "return": 40.0 + seed}
+        for name in ("a", "b")
+        for seed in (0, 1)
+        for steps in (512, 1024)
+    ]
+    (tmp_path / "curves.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    arguments = ["plot_curves", str(tmp_path / "curves.jsonl"), str(tmp_path / "curves.png")]
+    monkeypatch.setattr("sys.argv", arguments)
+    runpy.run_path(str(CHECKOUT / "examples" / "plot_curves.py"), run_name="__main__")
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,42 @@
+"""Draw the learning curves that the examples wrote: `python examples/plot_curves.py CURVES.jsonl PICTURE.png`."""
+
+import json
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+from held_out import held_out_return, popularity_policy, random_policy
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+
+def main(rows_path: str, picture_path: str) -> None:
+    rows = [json.loads(line) for line in Path(rows_path).read_text(encoding="utf-8").splitlines()]
+    returns: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        returns[row["name"]][row["steps"]].append(row["return"])
+    figure = Figure(figsize=(7.2, 4.2), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    axis = figure.add_subplot(xlabel="training steps", ylabel="stars per held-out session")
+    for name, points in sorted(returns.items()):
+        steps = sorted(points)
+        axis.plot(steps, [np.mean(points[step]) for step in steps], label=name)
+        low, high = ([extreme(points[step]) for step in steps] for extreme in (min, max))
+        axis.fill_between(steps, low, high, alpha=0.15)
+    env_id = rows[0]["env"]
+    for name, make in (("popularity", popularity_policy), ("random", random_policy)):
+        axis.axhline(
+            held_out_return(make(env_id), env_id),
+            color="black",
+            lw=0.8,
+            ls=":" if name == "random" else "--",
+            label=name,
+        )
+    axis.legend(frameon=False, fontsize=8)
+    axis.set_ylim(bottom=0.0)
+    figure.savefig(picture_path)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
