@@ -1,4 +1,4 @@
-"""PPO of RLlib with its default settings."""
+"""PPO of RLlib with a higher learning rate and fewer epochs a batch than its defaults, which learn slowly."""
 
 import torch
 from held_out import Progress, read_arguments
@@ -8,12 +8,13 @@ ENV_ID = "recsim_env/VideoFlat-v0"
 
 
 def main() -> None:
-    arguments = read_arguments(__doc__, steps=24_000)
+    arguments = read_arguments(__doc__, steps=50_000)
     progress = Progress("rllib-ppo", ENV_ID, arguments)
     config = (
         PPOConfig()
         .environment(f"recsim_env:{ENV_ID}", env_config={"split": "train"})  # the part before ":" is imported
         .env_runners(num_env_runners=0, num_envs_per_env_runner=8, gym_env_vectorize_mode="vector_entry_point")
+        .training(lr=0.0002, train_batch_size_per_learner=2_000, num_epochs=10)
         .debugging(seed=arguments.seed, log_level="ERROR")
     )
     algorithm = config.build_algo()

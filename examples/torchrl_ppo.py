@@ -1,4 +1,4 @@
-"""PPO of TorchRL, after its PPO tutorial, on the native vector env."""
+"""PPO of TorchRL, after its own implementation for MuJoCo, on the native vector env."""
 
 import gymnasium
 import torch
@@ -10,21 +10,24 @@ from torchrl.collectors import Collector
 from torchrl.data.replay_buffers import LazyTensorStorage, ReplayBuffer
 from torchrl.data.replay_buffers.samplers import SamplerWithoutReplacement
 from torchrl.envs import GymWrapper
-from torchrl.modules import ProbabilisticActor, ValueOperator
+from torchrl.modules import MLP, ProbabilisticActor, ValueOperator
 from torchrl.objectives import ClipPPOLoss
 from torchrl.objectives.value import GAE
 
 import recsim_env  # noqa: F401  (registers the ids)
 
 ENV_ID = "recsim_env/VideoFlat-v0"
-NUM_ENVS, FRAMES_PER_BATCH, BATCH_SIZE, NUM_EPOCHS = 8, 1_000, 64, 10
-LEARNING_RATE, GAMMA, GAE_LAMBDA, MAX_GRAD_NORM = 3e-4, 0.99, 0.95, 1.0
+NUM_ENVS, FRAMES_PER_BATCH, BATCH_SIZE, NUM_EPOCHS = 8, 2_048, 64, 10
+LEARNING_RATE, GAMMA, GAE_LAMBDA, MAX_GRAD_NORM = 3e-4, 0.99, 0.95, 0.5
 
 
-def network(num_inputs: int, num_outputs: int, width: int = 256) -> nn.Module:
-    return nn.Sequential(
-        nn.Linear(num_inputs, width), nn.Tanh(), nn.Linear(width, width), nn.Tanh(), nn.Linear(width, num_outputs)
-    )
+def network(num_inputs: int, num_outputs: int) -> MLP:
+    mlp = MLP(num_inputs, num_outputs, num_cells=[64, 64], activation_class=nn.Tanh)
+    for module in mlp.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.orthogonal_(module.weight, 1.0)
+            nn.init.zeros_(module.bias)
+    return mlp
 
 
 def main() -> None:
@@ -55,7 +58,7 @@ def main() -> None:
         storage=LazyTensorStorage(FRAMES_PER_BATCH), sampler=SamplerWithoutReplacement(), batch_size=BATCH_SIZE
     )
     advantages = GAE(gamma=GAMMA, lmbda=GAE_LAMBDA, value_network=value, average_gae=True)
-    loss_module = ClipPPOLoss(policy, value, clip_epsilon=0.2, entropy_bonus=True, entropy_coeff=1e-4)
+    loss_module = ClipPPOLoss(policy, value, clip_epsilon=0.2, entropy_coeff=0.0)
     optimizer = torch.optim.Adam(loss_module.parameters(), LEARNING_RATE)
 
     def best_actions(observations):
