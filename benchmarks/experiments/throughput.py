@@ -1,6 +1,7 @@
 """User-steps per second of each way to use the env, beside CartPole measured in the same run.
 
-Machines are shared and noisy: the ways alternate in short rounds, and ratios within a round are compared.
+Machines are shared and noisy: the ways alternate in short rounds, ratios within a round are compared, and the seconds
+are those of the processor, except where threads share a step.
 """
 
 import time
@@ -47,6 +48,13 @@ WAYS: dict[str, tuple[int, dict[str, Any]]] = {
     ),
 }
 """Ways to use the vector env: number of lanes, and arguments of `gymnasium.make_vec`."""
+TARGETS = {
+    "single env": 1.0,
+    "1,024 lanes": 0.18,
+    "ids only, 100 candidates": 0.30,
+    "ids only, 100 candidates, slate 5": 0.20,
+}
+"""Speed of some ways as a multiple of CartPole's: of the single env, or of the vector env with as many lanes."""
 SARDINE_TO_CARTPOLE = 11_700 / 86_700
 """Steps/s of SARDINE's bare single env (11,700) over those of CartPole-v1 through `gymnasium.make` (the middle of
 62,600 and 110,800), both measured on one machine: how fast SARDINE would be where CartPole is what it is here."""
@@ -86,13 +94,17 @@ def _vector(env: gymnasium.vector.VectorEnv | VecEnv, single_action_space: gymna
     return play
 
 
-def _steps_per_second(play: Callable[[int], int], seconds: float) -> float:
-    num_steps, started = 0, time.perf_counter()
+def _steps_per_second(play: Callable[[int], int], seconds: float, clock: Callable[[], float]) -> float:
+    num_steps, started = 0, clock()
     size = 64
-    while time.perf_counter() - started < seconds:
+    while clock() - started < seconds:
         num_steps += play(size)
         size = min(2 * size, 65_536)
-    return num_steps / (time.perf_counter() - started)
+    return num_steps / (clock() - started)
+
+
+def _clock(name: str) -> Callable[[], float]:
+    return time.perf_counter if "threads" in name else time.process_time
 
 
 def measure(env_id: str, rounds: int, seconds: float) -> dict[str, np.ndarray]:
@@ -109,7 +121,7 @@ def measure(env_id: str, rounds: int, seconds: float) -> dict[str, np.ndarray]:
     for play in ways.values():
         play(2_048)
     measured = [
-        [_steps_per_second(play, seconds) for play in ways.values()]
+        [_steps_per_second(play, seconds, _clock(name)) for name, play in ways.items()]
         for _ in track(range(rounds), description="throughput")
     ]
     return dict(zip(ways, np.transpose(measured), strict=True))
@@ -139,10 +151,10 @@ def profile(env_id: str, name: str, rounds: int) -> dict[str, float]:
     def nanoseconds(work: Callable[[], Any]) -> float:
         env.reset(seed=0)
         work()
-        started = time.perf_counter()
+        started = _clock(name)()
         for _ in range(_STEPS_A_ROUND):
             work()
-        return 1e9 * (time.perf_counter() - started) / _STEPS_A_ROUND / lanes
+        return 1e9 * (_clock(name)() - started) / _STEPS_A_ROUND / lanes
 
     measured = [[nanoseconds(work) for work in calls.values()] for _ in range(rounds)]
     took = {call: float(value) for call, value in zip(calls, np.median(measured, 0), strict=True)}

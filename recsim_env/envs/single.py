@@ -141,14 +141,14 @@ class RecommenderEnv(SimulatorAccess, gymnasium.Env[Any, Any]):
             self._start(_FIRST, session_seeds([seed], options))
         if self.render_mode == "human":
             self.render()
-        return self._observation(), dict(zip(REWARD_INFO_KEYS, _ZEROS, strict=True))
+        return self._observation(), dict(zip(REWARD_INFO_KEYS, _ZEROS, strict=False))
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Show an item or a slate; `ValueError` for an action outside the action space."""
-        if self.simulator.sessions["is_over"][0]:
+        if self.simulator.is_over[0]:
             raise gymnasium.error.ResetNeeded("the session is over, or none has started: call reset()")
         reward, *_, terminated, truncated = self.simulator.step(self._slate(action)).item()
-        info = dict(zip(REWARD_INFO_KEYS, self.simulator.reward_terms[0], strict=True))
+        info = dict(zip(REWARD_INFO_KEYS, self.simulator.reward_terms[0], strict=False))  # strict costs as much again
         if self.recordings:
             self.recordings[0].record()
             if self.render_mode == "human":
@@ -156,11 +156,11 @@ class RecommenderEnv(SimulatorAccess, gymnasium.Env[Any, Any]):
         return self._observation(), reward, terminated, truncated, info
 
     def _observation(self) -> Any:
-        kind = self.observation_kind
-        batch: Any = self.simulator.observe("compact" if kind == "compact" else "flat")
-        if kind == "compact":
-            return {name: values[0] for name, values in batch.items()}
-        return self.simulator.layout.parts(batch[0]) if kind == "dict" else batch[0]
+        if self.observation_kind == "compact":
+            parts: Any = self.simulator.observe("compact")
+            return {name: values[0] for name, values in parts.items()}
+        batch: Any = self.simulator.observe("flat")
+        return self.simulator.layout.parts(batch[0]) if self.observation_kind == "dict" else batch[0]
 
     def action_masks(self, env: object = None) -> np.ndarray:
         """[S * M] bool: which candidates exist, once for each slot.

@@ -33,6 +33,8 @@ REWARD_INFO_KEYS = tuple(f"reward_{term}" for term in REWARD_TERMS)
 """Keys of `info`: the unweighted terms of the reward in this step, 0 after `reset`. `reward_rating` includes ratings
 that the user did not submit; the history holds only submitted ones."""
 
+_WHOLE_NUMBERS = (int, np.integer)  # a union would be made anew in each call
+
 SEED_OPTIONS = ("world_seed", "user_seed", "noise_seed")
 
 VECTOR_ARGUMENTS = ("num_envs", "autoreset_mode", "max_episode_steps")
@@ -176,10 +178,11 @@ class SimulatorAccess:
 
     def _slate(self, action: Any) -> np.ndarray:
         """[1, S] int64: the slate of one action, as for `_slates`."""
-        is_number = isinstance(action, int | np.integer) and not isinstance(action, bool)
-        if self._is_index and is_number and 0 <= action < self.simulator.config.num_candidates:
-            self._single_slate[0, 0] = action  # the common case, at a tenth of the cost
-            return self._single_slate
+        if self._is_index and isinstance(action, _WHOLE_NUMBERS) and type(action) is not bool:
+            candidate = int(action)
+            if 0 <= candidate < self.simulator.config.num_candidates:  # the common case, at a tenth of the cost
+                self._single_slate[0, 0] = candidate
+                return self._single_slate
         return self._slates(action, self._action_shape[1:])
 
     def _slates(self, actions: Any, shape: tuple[int, ...] | None = None) -> np.ndarray:

@@ -151,11 +151,11 @@ class RecommenderVectorEnv(SimulatorAccess, VectorEnv[Any, Any, Any]):
         """Show an item or a slate in each session; `ValueError` for an action outside the action space."""
         self._check_started()
         slates = self._slates(actions)
-        was_over = np.array(self.simulator.sessions["is_over"])
+        was_over = np.array(self.simulator.is_over)
         outcomes = self.simulator.step(slates)
         rewards = np.array(outcomes["reward"])
         terminated, truncated = np.array(outcomes["terminated"]), np.array(outcomes["truncated"])
-        terms = np.array([outcomes[term] for term in REWARD_TERMS])
+        terms = np.ascontiguousarray(self.simulator.reward_terms.T)
         for lane in self.recordings:
             if not was_over[lane]:
                 self.recordings[lane].record()

@@ -9,6 +9,7 @@ processor, types), so that it can be neither stale nor confused with another, an
 compile at the same time.
 """
 
+import gc
 import hashlib
 import os
 import pickle
@@ -23,11 +24,15 @@ from typing import Any
 import llvmlite  # type: ignore[import-untyped]
 import numba
 from numba import config as numba_config
+from numba import types
 from numba.core.caching import NullCache
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, CompileResult, DefaultPassBuilder
+from numba.core.compiler_machinery import PassManager
 from numba.core.registry import CPUDispatcher
 from numba.core.serialize import dumps
+from numba.core.typed_passes import NopythonTypeInference, PreLowerStripPhis
+from numba.core.untyped_passes import FixupArgs, GenericRewrites, IRProcessing, ReconstructSSA, TranslateByteCode
 from numba.misc.appdirs import AppDirs
 
 from recsim_env.timed_line import timed_line
@@ -37,6 +42,8 @@ _OPTIONS = {"nopython": True, "error_model": "numpy", "no_cfunc_wrapper": True}
 
 class _Intermediate(JITCodeLibrary):
     """A library without machine code, which callers link, optimise and translate with their own."""
+
+    _linking_libraries: list[Any]
 
     class _NoEnvironments:
         def set_env(self, *_: Any) -> None:
@@ -49,18 +56,47 @@ class _Intermediate(JITCodeLibrary):
     def _optimize_functions(self, ll_module: Any) -> None:
         ll_module.data_layout = self._codegen._data_layout
 
-    def _optimize_final_module(self) -> None:
-        """Left to the callers."""
-
-    def _finalize_final_module(self) -> None:
+    def finalize(self) -> None:
+        """Linking is left to the caller, too: otherwise each module would be linked again at every level of calls."""
         self._finalized = True
+
+    def module(self) -> Any:
+        """The function without those that it calls."""
+        return super()._get_module_for_linking()
+
+    def _get_module_for_linking(self) -> Any:
+        """For callers that are no kernels: the function with all that it calls."""
+        module = self.module().clone()
+        for library in _with_inner(self._linking_libraries):
+            is_inner = isinstance(library, _Intermediate)
+            module.link_in(library.module() if is_inner else library._get_module_for_linking(), preserve=True)
+        return module
 
     def get_pointer_to_function(self, name: str) -> int:
         return 0
 
 
+def _with_inner(libraries: list[Any]) -> list[Any]:
+    """Libraries and those that they call, at any depth."""
+    found = list(dict.fromkeys(libraries))
+    for library in found:  # which grows on the way
+        if isinstance(library, _Intermediate):
+            found += [inner for inner in dict.fromkeys(library._linking_libraries) if inner not in found]
+    return found
+
+
 class _Whole(JITCodeLibrary):
     """The machine code of a kernel and of all functions that it calls."""
+
+    _linking_libraries: list[Any]
+
+    def finalize(self) -> None:
+        libraries = _with_inner(self._linking_libraries)
+        for library in libraries:
+            if isinstance(library, _Intermediate):
+                self._final_module.link_in(library.module(), preserve=True)
+        self._linking_libraries = [each for each in libraries if not isinstance(each, _Intermediate)]
+        super().finalize()
 
     def _optimize_final_module(self) -> None:
         for function in self._final_module.functions:  # in no symbol table, so that no other module calls these
@@ -70,14 +106,30 @@ class _Whole(JITCodeLibrary):
         passes.run(self._final_module, builder)
 
 
-def _pipeline(library_class: type[JITCodeLibrary]) -> type[CompilerBase]:
+def _short_pipeline(state: Any) -> PassManager:
+    """Numba's passes without those for closures, loop lifting, array expressions and inlining, none of which we use."""
+    manager = PassManager("nopython")
+    manager.add_pass(TranslateByteCode, "analyzing bytecode")
+    manager.add_pass(FixupArgs, "fix up args")
+    manager.add_pass(IRProcessing, "processing IR")
+    manager.add_pass(GenericRewrites, "constant indices and errors")
+    manager.add_pass(ReconstructSSA, "ssa")
+    manager.add_pass(NopythonTypeInference, "nopython frontend")
+    manager.add_pass(PreLowerStripPhis, "remove phis nodes")
+    manager.passes.extend(DefaultPassBuilder.define_nopython_lowering_pipeline(state).passes)
+    manager.finalize()
+    return manager
+
+
+def _pipeline(library_class: type[JITCodeLibrary], is_short: bool) -> type[CompilerBase]:
     class Compiler(CompilerBase):
         def define_pipelines(self) -> list[Any]:
             self.state.func_id.unique_id = secrets.randbits(60)  # Numba counts, so that two processes use a name twice
             library = library_class(self.state.targetctx.codegen(), self.state.func_id.func_qualname)
             library.enable_object_caching()
             self.state.library = library
-            return [DefaultPassBuilder.define_nopython_pipeline(self.state)]
+            define = _short_pipeline if is_short else DefaultPassBuilder.define_nopython_pipeline
+            return [define(self.state)]
 
     return Compiler
 
@@ -87,26 +139,40 @@ class CompiledFunction(CPUDispatcher):
 
     def __init__(self, py_func: Callable[..., Any], allocates: bool = False, checks_bounds: bool = False) -> None:
         options = {**_OPTIONS, "no_cpython_wrapper": True, "_nrt": allocates, "boundscheck": checks_bounds}
-        super().__init__(py_func, {}, options, pipeline_class=_pipeline(_Intermediate))
+        super().__init__(py_func, {}, options, pipeline_class=_pipeline(_Intermediate, is_short=not allocates))
         self._from_python: Callable[..., Any] | None = None
+
+    def get_call_template(self, args: Any, kws: Any) -> Any:
+        """As in Numba, but compile once for all whole numbers: not for each constant and each member of an enum."""
+        return super().get_call_template([_without_value(each) for each in args], kws)
 
     def __call__(self, *arguments: Any) -> Any:
         self._from_python = self._from_python or numba.njit(error_model="numpy")(self.py_func)
         return self._from_python(*arguments)
 
 
+def _without_value(kind: Any) -> Any:
+    return kind.dtype if isinstance(kind, types.IntEnumMember) else types.unliteral(kind)
+
+
 class Kernel(CPUDispatcher):
     """A function that Python calls; it releases the GIL."""
 
     def __init__(self, py_func: Callable[..., Any], is_kept: bool = True) -> None:
-        super().__init__(py_func, {}, {**_OPTIONS, "nogil": True}, pipeline_class=_pipeline(_Whole))
+        super().__init__(py_func, {}, {**_OPTIONS, "nogil": True}, pipeline_class=_pipeline(_Whole, is_short=False))
         folder = _cache_folder(py_func.__module__.partition(".")[0]) if is_kept else None
         self._cache = NullCache() if folder is None else _KernelFiles(py_func, folder)
 
     def compile(self, sig: Any) -> Any:
         is_new = isinstance(self._cache, NullCache) or not self._cache.path(sig).exists()
-        with timed_line(f"compiling {self.py_func.__name__.strip('_')}, once") if is_new else nullcontext():
-            return super().compile(sig)
+        is_collecting = gc.isenabled()
+        gc.disable()  # the compiler makes millions of objects, few of which are garbage
+        try:
+            with timed_line(f"compiling {self.py_func.__name__.strip('_')}, once") if is_new else nullcontext():
+                return super().compile(sig)
+        finally:
+            if is_collecting:
+                gc.enable()
 
 
 def compiled(function: Callable[..., Any], allocates: bool = False, checks_bounds: bool = False) -> Callable[..., Any]:

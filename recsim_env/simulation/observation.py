@@ -106,9 +106,21 @@ class ObservationLayout:
 
     def parts(self, flat: np.ndarray) -> dict[str, np.ndarray]:
         """The four parts of one flat vector, or of a batch of them, as views."""
-        if flat.ndim == 1:  # a common case, and faster
-            return {name: flat[part] for name, part in self.slices.items()}
-        return {name: flat[..., part] for name, part in self.slices.items()}
+        user, history, candidates, mask = self._columns if flat.ndim == 1 else self._columns_of_batches
+        return {
+            "user": flat[user],
+            "history": flat[history],
+            "candidates": flat[candidates],
+            "candidate_mask": flat[mask],
+        }
+
+    @cached_property
+    def _columns(self) -> tuple[Any, ...]:
+        return tuple(self.slices.values())
+
+    @cached_property
+    def _columns_of_batches(self) -> tuple[Any, ...]:
+        return tuple((..., part) for part in self.slices.values())
 
     def space(self, kind: str) -> spaces.Space[Any]:
         """Space of one session's observation of that kind; boxes are one-dimensional, as Stable-Baselines3 requires."""
@@ -183,14 +195,20 @@ def _write_history(session, observable, out):
         _write_feedback(session.history_feedback[row], out, at + num_features)
         at += width
         row = row - 1 if row > 0 else length - 1
-    for k in range(at, len(out)):
-        out[k] = 0.0
+    unused = out[at:]
+    for k in range(len(unused)):
+        unused[k] = 0.0
 
 
 @compiled
 def _feedback_on(session, item):
     """Impressions, clicks, number of ratings and rating sum of an item in the session's history."""
     impressions, clicks, num_ratings, rating_sum = 0.0, 0.0, 0.0, 0.0
+    is_shown = False
+    for row in range(len(session.history_items)):  # without branches, so that it is vectorised
+        is_shown |= session.history_items[row] == item
+    if not is_shown:
+        return impressions, clicks, num_ratings, rating_sum
     for row in range(len(session.history_items)):
         if session.history_items[row] == item:
             rating = np.float64(session.history_feedback[row, 3])

@@ -143,7 +143,9 @@ class Simulator:
             if array.dtype != expected[kind]:  # compiled code would read past their ends
                 raise ValueError(f"world: records of kind {kind.name} do not have the sizes in world.sizes")
         self.sessions = np.zeros(num_sessions, expected[SESSION])
-        self.sessions["episode"], self.sessions["is_over"] = -1, True
+        self.is_over = self.sessions["is_over"]
+        """[N] bool, a view of `sessions`: nothing can be shown, as the session has not started or has ended."""
+        self.sessions["episode"], self.is_over[:] = -1, True
         self.has_started = False
         """Whether all N sessions have been started."""
         self.outcomes = np.zeros(num_sessions, OUTCOME.head)
@@ -158,6 +160,8 @@ class Simulator:
         self._model = as_bytes(self.sessions), as_bytes(world.item_records), as_bytes(self.parameters)
         self._users = as_bytes(world.user_records)
         self._record_layout, self._outcome_bytes = make_layout(*sizes), as_bytes(self.outcomes)
+        self._step_arguments = *self._model, self._record_layout, self._users, _NO_SESSIONS
+        self._outcome_buffer = as_bytes(np.zeros(1, OUTCOME.head))
         self.live_platform: LivePlatform | None = None
         if is_live:
             first_start, num_starts = world.session_starts(config.session_length)
@@ -191,7 +195,7 @@ class Simulator:
             if self.live_platform.is_over or (seeds is not None and len(which) == len(self)):
                 self.live_platform.restart()
             self.parameters["first_start"], self.parameters["num_starts"] = self.live_platform.clock, 1
-        self._advance(*self.compiled_model(), self._users, which, _NO_SLATES, as_bytes(np.zeros(1, OUTCOME.head)))
+        self._advance(*self._model, self._record_layout, self._users, which, _NO_SLATES, self._outcome_buffer)
         self.has_started = self.has_started or self._have_all_started()
 
     def _have_all_started(self) -> bool:
@@ -205,20 +209,19 @@ class Simulator:
         live_platform = self.live_platform if self.live_platform and not self.live_platform.is_over else None
         if live_platform:
             live_platform.before_step(self.sessions)
-            is_running = ~self.sessions["is_over"]
-        sessions, items, parameters = self._model
-        model = items, parameters, self._record_layout, self._users, _NO_SESSIONS
+            is_running = ~self.is_over
         if self._threads.is_parallel:
+            sessions, *model = self._step_arguments
             self._threads.run(
                 lambda part: self._advance(sessions[part], *model, slates[part], self._outcome_bytes[part])
             )
         else:  # without the cost of views, for single sessions
-            self._advance(sessions, *model, slates, self._outcome_bytes)
+            self._advance(*self._step_arguments, slates, self._outcome_bytes)
         if live_platform:
             live_platform.after_step(self.sessions, self._record_layout)
             if live_platform.is_over:
                 self.outcomes["truncated"] = is_running & ~self.outcomes["terminated"]
-                self.sessions["is_over"] = True
+                self.is_over[:] = True
         return self.outcomes
 
     def nearest_candidates(self, points: np.ndarray) -> np.ndarray:

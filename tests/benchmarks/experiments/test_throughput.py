@@ -2,7 +2,7 @@
 
 import inspect
 
-from benchmarks.experiments import throughput
+from benchmarks.experiments import first_step, throughput
 from recsim_env.envs.single import RecommenderEnv
 from recsim_env.scenarios import VIDEO
 
@@ -31,3 +31,14 @@ def test_the_ways_that_are_measured_are_ways_to_make_a_vector_env():
         assert lanes >= 1
         assert set(options) <= set(inspect.signature(RecommenderEnv.__init__).parameters)
         VIDEO.override(options.get("overrides", {}))
+
+
+def test_targets_are_set_for_ways_that_are_measured():
+    assert set(throughput.TARGETS) <= {"single env", *throughput.WAYS}
+
+
+def test_the_first_step_is_measured_beside_a_bare_function_of_numba(monkeypatch):
+    monkeypatch.setattr(first_step, "PROGRAMS", {"Numba function": first_step.PROGRAMS["Numba function"]})
+    seconds = first_step.measure("recsim_env/Video-v0", rounds=1)["Numba function"]
+    assert len(seconds) == 1
+    assert seconds[0] > 0.0
