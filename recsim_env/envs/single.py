@@ -131,9 +131,10 @@ class RecommenderEnv(SimulatorAccess, gymnasium.Env[Any, Any]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start a session; see Starting State. Without a seed: the next episode of the last seed."""
         check_options(options)
-        seed = None if seed is None else checked_seed("seed", seed)
-        super().reset(seed=seed)
-        if seed is None and (options or not self.simulator.has_started):
+        if seed is not None:
+            seed = checked_seed("seed", seed)
+            super().reset(seed=seed)
+        elif options or not self.simulator.has_started:
             seed = int(self.np_random.integers(2**63))
         if seed is None:
             self._start(_FIRST)
@@ -147,7 +148,7 @@ class RecommenderEnv(SimulatorAccess, gymnasium.Env[Any, Any]):
         """Show an item or a slate; `ValueError` for an action outside the action space."""
         if self.simulator.is_over[0]:
             raise gymnasium.error.ResetNeeded("the session is over, or none has started: call reset()")
-        reward, *_, terminated, truncated = self.simulator.step(self._slate(action)).item()
+        reward, _, _, _, _, _, terminated, truncated = self.simulator.step(self._slate(action)).item()
         info = dict(zip(REWARD_INFO_KEYS, self.simulator.reward_terms[0], strict=False))  # strict costs as much again
         if self.recordings:
             self.recordings[0].record()

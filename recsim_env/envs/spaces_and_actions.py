@@ -284,9 +284,11 @@ def session_seeds(seeds: list[int], options: dict[str, Any] | None) -> np.ndarra
 
 def check_options(options: dict[str, Any] | None, allowed: tuple[str, ...] = SEED_OPTIONS) -> None:
     """`ValueError` for unknown reset options, and for seeds that are not whole numbers of at least 0."""
-    if not isinstance(options, Mapping | None):
+    if options is None:
+        return
+    if not isinstance(options, Mapping):
         raise ValueError(f"options={options!r}: must be a dict")
-    for name, value in (options or {}).items():
+    for name, value in options.items():
         if name not in allowed:
             raise ValueError(f"options[{name!r}]: {unknown_name(name, allowed)}")
         if name in SEED_OPTIONS:

@@ -25,12 +25,9 @@ class BatchThreads:
         self._start_threads()
 
     def _start_threads(self) -> None:
-        self._pool = ThreadPoolExecutor(self._num_threads) if self._num_threads > 1 else None
+        self.is_parallel = self._num_threads > 1
+        self._pool = ThreadPoolExecutor(self._num_threads) if self.is_parallel else None
         self._process = os.getpid()
-
-    @property
-    def is_parallel(self) -> bool:
-        return self._pool is not None
 
     def run(self, function: Callable[[slice], object]) -> None:
         """Call `function` with each slice, and wait for all of them."""
@@ -45,7 +42,7 @@ class BatchThreads:
         """End the threads; later calls of `run` use the thread of the caller."""
         if self._pool is not None:
             self._pool.shutdown()
-            self._pool = None
+            self._pool, self.is_parallel = None, False
 
     def __enter__(self) -> "BatchThreads":
         return self

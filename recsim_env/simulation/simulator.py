@@ -35,6 +35,7 @@ from recsim_env.simulation.user_model import expected_reward
 if TYPE_CHECKING:
     from recsim_env.world.world import World
 
+_FLOAT32 = np.dtype(np.float32)
 _NO_SESSIONS, _NO_SLATES = np.zeros(0, np.int64), np.zeros((0, 1), np.int64)
 
 _PREFETCHED = 32
@@ -145,7 +146,8 @@ class Simulator:
         self.sessions = np.zeros(num_sessions, expected[SESSION])
         self.is_over = self.sessions["is_over"]
         """[N] bool, a view of `sessions`: nothing can be shown, as the session has not started or has ended."""
-        self.sessions["episode"], self.is_over[:] = -1, True
+        self._episodes = self.sessions["episode"]
+        self._episodes[:], self.is_over[:] = -1, True
         self.has_started = False
         """Whether all N sessions have been started."""
         self.outcomes = np.zeros(num_sessions, OUTCOME.head)
@@ -188,9 +190,9 @@ class Simulator:
         episode of the current seeds. On a live platform they start now, and seeds for all sessions restart it.
         """
         if seeds is None:
-            self.sessions["episode"][which] += 1
+            self._episodes[which] += 1
         else:
-            self.sessions["seeds"][which], self.sessions["episode"][which] = seeds, 0
+            self.sessions["seeds"][which], self._episodes[which] = seeds, 0
         if self.live_platform:
             if self.live_platform.is_over or (seeds is not None and len(which) == len(self)):
                 self.live_platform.restart()
@@ -199,7 +201,7 @@ class Simulator:
         self.has_started = self.has_started or self._have_all_started()
 
     def _have_all_started(self) -> bool:
-        return bool(self.sessions["episode"].min() >= 0)
+        return bool(self._episodes.min() >= 0)
 
     def step(self, slates: np.ndarray) -> np.ndarray:
         """Show each session that is not over its slate, [N, S] int64 indices of candidates.
@@ -245,7 +247,7 @@ class Simulator:
         sessions = self._model[0] if which is None else as_bytes(self.sessions[which])
         if kind == "compact":
             return self._observe_compact(sessions)
-        flat = np.empty((len(sessions), self.layout.size), np.float32)
+        flat = np.empty((len(sessions), self.layout.size), _FLOAT32)
         if self._threads.is_parallel and which is None:
             self._threads.run(lambda part: write_flat(sessions[part], *self._observed, flat[part]))
         else:
