@@ -61,8 +61,9 @@ def update_available_items(session, items, p):
 
 
 @compiled
-def draw_candidates(session, p):
-    """Draw M distinct candidates from the available items; NO_ITEM where there are too few.
+def draw_candidates(session, items, p):
+    """Draw M distinct candidates from the available items; NO_ITEM where there are too few. A custom user model can
+    replace this function, for candidates that depend on the user; see `custom_user_model`.
 
     `CatalogConfig.new_item_share` and `repeat_share` set the shares of new items and of recently consumed ones. Their
     positions are random, too: the position of a candidate carries no information.
@@ -134,6 +135,15 @@ def _rotate(candidates, by):
 
 
 @compiled
+def is_candidate(session, item):
+    """Whether the item with this id is among the candidates."""
+    found = False
+    for m in range(len(session.candidates)):
+        found = found or session.candidates[m] == item
+    return found
+
+
+@compiled
 def _draw_repeats(session, num_repeats, draws):
     """Replace some candidates by recently consumed items that are still available."""
     num_candidates = len(session.candidates)
@@ -144,10 +154,7 @@ def _draw_repeats(session, num_repeats, draws):
             return
         if item < session.first_item or item >= session.end_item:  # NO_ITEM is below every available item
             continue
-        is_candidate = False
-        for m in range(num_candidates):
-            is_candidate = is_candidate or session.candidates[m] == item
-        if not is_candidate:
+        if not is_candidate(session, item):
             session.candidates[position] = item
             position = (position + 1) % num_candidates
             num_repeats -= 1

@@ -1,4 +1,4 @@
-"""Custom user models: functions that replace those in `user_model`, compiled like them.
+"""Custom user models: functions that replace those in `user_model`, or the choice of candidates, compiled like them.
 
 A function has the name and the arguments of the one that it replaces. Every compiled function that calls it, directly
 or not, is compiled again in this process; all others are shared.
@@ -14,22 +14,25 @@ from numba import config as numba_config
 
 from recsim_env.config import unknown_name
 from recsim_env.simulation import user_model
+from recsim_env.simulation.availability import draw_candidates
 from recsim_env.simulation.compilation import Kernel, compiled, kernel
 from recsim_env.simulation.records import NUM_CUSTOM
 from recsim_env.simulation.replacement_checks import checked
 
-REPLACEABLE = tuple(
-    name
+REPLACEABLE = {
+    name: function
     for name, function in vars(user_model).items()
     if not name.startswith("_")
     and inspect.isfunction(inspect.unwrap(getattr(function, "py_func", function)))
     and getattr(function, "__module__", "") == user_model.__name__
-)
-"""Names of the functions in `user_model` that can be replaced."""
+} | {"draw_candidates": draw_candidates}
+"""The functions that can be replaced, by name: those of `user_model`, and the platform's choice of candidates."""
 
 
 class UserModel:
     """The user model with some functions replaced, by name: `UserModel(effective_affinity=my_function)`.
+
+    `UserModel(draw_candidates=my_function)` chooses the candidates, which may depend on the user.
 
     Functions are plain Python that Numba can compile; calls to `user_model` from them run the package's version. State
     of a user goes into `session.custom`, numbers that are 0 before the user's first session. What functions return is
@@ -46,7 +49,7 @@ class UserModel:
         for name, function in functions.items():
             if name not in REPLACEABLE:
                 raise ValueError(f"UserModel({name}=...): {unknown_name(name, REPLACEABLE)}")
-            original = getattr(user_model, name)
+            original = REPLACEABLE[name]
             arguments = _arguments(original)
             is_function = inspect.isfunction(_plain(function))
             if not is_function or _arguments(function) != arguments:

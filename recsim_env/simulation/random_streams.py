@@ -40,6 +40,8 @@ class Purpose(IntEnum):
     MOOD = 15
     TENURE = 16
     LOG = 17
+    CUSTOM = 18
+    """Free for custom user models."""
 
 
 def wrapping(function):

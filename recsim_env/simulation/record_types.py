@@ -223,6 +223,10 @@ class _GetRecord(AbstractTemplate):
 @lower_builtin(operator.getitem, RecordsType, types.intp)
 def _get_record(context, builder, sig, args):
     records = _struct(context, builder, sig.args[0], args[0])
+    if context.enable_boundscheck:
+        is_outside = builder.icmp_unsigned(">=", args[1], records.count)  # negative ones are the largest
+        with builder.if_then(is_outside, likely=False):
+            context.call_conv.return_user_exc(builder, IndexError, ("index is out of bounds",))
     record = _struct(context, builder, sig.return_type)
     record.data = builder.gep(records.data, [builder.mul(args[1], records.stride)])
     record.layout = records.layout

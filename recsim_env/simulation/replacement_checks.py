@@ -101,11 +101,29 @@ def _is_state(value, arguments):
     return math.isfinite(total) and is_number and 0 <= session.mood < num_moods and -1 <= session.seen_mood < num_moods
 
 
+@compiled
+def _are_candidates(value, arguments):
+    session = arguments[0]
+    candidates = session.candidates
+    for m in range(len(candidates)):
+        item = candidates[m]
+        if item != NO_ITEM:
+            if item < session.first_item or item >= session.end_item:
+                return False
+            for other in range(m):
+                if candidates[other] == item:
+                    return False
+    return True
+
+
 _NUMBER = _Rule("a finite number", float, _between(-_LARGEST, _LARGEST))
 _LOGIT = _Rule("a number, not NaN", float, _between(-math.inf, math.inf))
 _UTILITY = _Rule("a number below infinity, not NaN", float, _between(-math.inf, _LARGEST))
 _PROBABILITY = _Rule("a number in [0, 1]", float, _between(0.0, 1.0))
 _RATING = _Rule("a number in [0, 5]", float, _between(0.0, 5.0))
+_CANDIDATES = _Rule(
+    "distinct candidates from first_item to end_item - 1, or -1 for a missing one", None, _are_candidates
+)
 _STATE = _Rule("a state of finite numbers (patience and budget may be infinite) and a mood in range", None, _is_state)
 
 RULES = {
@@ -127,6 +145,7 @@ RULES = {
     "has_left": _Rule("True or False", bool, _always),
     "expected_reward": _NUMBER,
     **dict.fromkeys(("init_user", "init_visit", "decay", "skip", "change"), _STATE),
+    "draw_candidates": _CANDIDATES,
 }
 """By name of the replaced function."""
 

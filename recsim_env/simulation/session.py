@@ -55,7 +55,7 @@ def start_session(session, users, items, outcome, p):
         log_visit(session, items, outcome, p)
         init_visit(session, user, p)
     find_available_items(session, items, p)
-    draw_candidates(session, p)
+    draw_candidates(session, items, p)
 
 
 @compiled
@@ -71,7 +71,7 @@ def log_visit(session, items, outcome, p):
     find_available_items(session, items, p)
     for _ in range(session.tenure):
         update_available_items(session, items, p)
-        draw_candidates(session, p)
+        draw_candidates(session, items, p)
         other = len(session.candidates) // 2  # half-way round the ring of candidates, whose origin is random
         first, second = session.candidates[0], session.candidates[other]
         slate[0] = 0
@@ -143,7 +143,7 @@ def step_session(session, items, slate, outcome, p):
     respond_to_slate(session, items, slate, outcome, p)
     session.step += 1
     update_available_items(session, items, p)  # part 6
-    draw_candidates(session, p)
+    draw_candidates(session, items, p)
     outcome.terminated = has_left(session, p)  # part 7
     outcome.truncated = session.step >= p.max_steps and not outcome.terminated
     session.is_over = outcome.terminated or outcome.truncated

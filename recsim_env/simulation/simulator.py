@@ -55,7 +55,7 @@ def _prefetch(session, items, slate):
     total = items[min(session.first_item, last)].retire_step ^ items[min(session.first_item + 1, last)].retire_step
     total ^= items[min(session.end_item, last)].release_step ^ items[min(session.end_item + 1, last)].release_step
     for slot in range(len(slate)):
-        item = items[session.candidates[slate[slot]]]
+        item = items[max(session.candidates[slate[slot]], 0)]  # the first in place of a missing one
         total ^= item.index ^ np.int64(item.factors[-1] + item.topics[-1]) ^ item.retire_step
     return total
 

@@ -230,7 +230,7 @@ def copy_of(function):
 
 @pytest.fixture(scope="module")
 def copies() -> UserModel:
-    return UserModel(**{name: copy_of(getattr(user_model, name)) for name in REPLACEABLE})
+    return UserModel(**{name: copy_of(function) for name, function in REPLACEABLE.items()})
 
 
 OVERRIDES = {"population": {"warm_share": 0.5}, "behaviour": {"repeat_gain": 0.3, "repeat_boredom": 0.1}}
@@ -268,8 +268,7 @@ def test_custom_users_are_about_as_fast_as_those_of_the_package(copies):
 
 def test_a_function_that_is_not_replaced_stays_the_very_same():
     only_leaving = UserModel(has_left=leave_after_too_much)
-    for name in REPLACEABLE:
-        function = getattr(user_model, name)
+    for name, function in REPLACEABLE.items():
         adapted = only_leaving.adapted(function)
         assert (adapted is function) == (name != "has_left")
     assert UserModel().adapted(user_model.choose) is user_model.choose
@@ -333,7 +332,7 @@ def calls_of_each() -> dict[str, int]:
     calls = dict.fromkeys(REPLACEABLE, 0)
 
     def counting(name: str):
-        original = getattr(user_model, name)
+        original = REPLACEABLE[name]
 
         @functools.wraps(original)
         def counted(*arguments):
