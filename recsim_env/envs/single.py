@@ -121,8 +121,8 @@ class RecommenderEnv(SimulatorAccess, gymnasium.Env[Any, Any]):
         return self.recordings.get(0)
 
     def __getstate__(self) -> dict[str, Any]:
-        """As for both envs; a copy has no window yet."""
-        return {**super().__getstate__(), "_window": None}
+        """A copy has no window yet."""
+        return {**self.__dict__, "_window": None}
 
     def remake(self, **arguments: Any) -> RecommenderVectorEnv:
         """A vector env with the arguments of this env, except for the given ones: `env.remake(num_envs=64)`."""

@@ -3,7 +3,6 @@
 Shape legend: N sessions, S slots of a slate, M candidates, F content features.
 """
 
-import copy
 import dataclasses
 import enum
 from collections.abc import Iterable, Mapping
@@ -23,7 +22,7 @@ from recsim_env.simulation.custom_user_model import UserModel
 from recsim_env.simulation.observation import OBSERVATION_KINDS, STATISTICS
 from recsim_env.simulation.records import NO_ITEM, REWARD_TERMS
 from recsim_env.simulation.simulator import Simulator
-from recsim_env.world.world import WorldSource, build_world
+from recsim_env.world.world import build_world
 
 ACTION_KINDS = ("candidate", "content", "catalog")
 """`candidate`: indices of candidates (`Discrete`, or `MultiDiscrete` for slates). `content`: points in content space
@@ -113,9 +112,7 @@ class SimulatorAccess:
             if not isinstance(arguments[name], str) or arguments[name] not in kinds:
                 raise ValueError(f"{name}={arguments[name]!r}: must be one of {', '.join(kinds)}")
         self.observation_kind, self._action_kind = arguments["observation"], arguments["action"]
-        self.simulator = self._make_simulator(num_sessions, arguments["world"])
-        source = self.simulator.world.source
-        arguments["world"] = None if source is None else source.path
+        self.simulator = self._make_simulator(num_sessions)
         layout, session = self.simulator.layout, self.simulator.config
         action_space: spaces.Space[Any] = spaces.Discrete(session.num_candidates)
         if self._action_kind != "candidate":
@@ -128,7 +125,7 @@ class SimulatorAccess:
         self._action_shape = (num_sessions, *(action_space.shape or ()))
         return layout.space(self.observation_kind), action_space
 
-    def _make_simulator(self, num_sessions: int, world: str | Path | WorldSource | None) -> Simulator:
+    def _make_simulator(self, num_sessions: int) -> Simulator:
         arguments = self.arguments
         scenario, catalog_seed = arguments["scenario"], arguments["catalog_seed"]
         preset = scenario if isinstance(scenario, Scenario) else scenario_named(scenario)
@@ -138,7 +135,8 @@ class SimulatorAccess:
             preset.session, **{name: value for name, value in sizes.items() if value is not None}
         )
         split, user_model = arguments["split"], arguments["user_model"]
-        drawn = build_world(preset, catalog_seed, split, world, user_model, arguments["user_split"])
+        drawn = build_world(preset, catalog_seed, split, arguments["world"], user_model, arguments["user_split"])
+        arguments["world"] = None if drawn.source is None else drawn.source.path
         num_items = len(drawn.items)
         if session.num_candidates > num_items:
             raise ValueError(
@@ -153,22 +151,6 @@ class SimulatorAccess:
             num_threads=arguments["num_threads"],
             is_live=arguments["live_platform"],
         )
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For copies and pickles: the state of the simulator in its place, as its world can be drawn again."""
-        recordings = {lane: copy.copy(recording) for lane, recording in self.recordings.items()}
-        for recording in recordings.values():
-            del recording.simulator
-        simulator = len(self.simulator), self.simulator.world.source, self.simulator.state()
-        return {**self.__dict__, "simulator": simulator, "recordings": recordings}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        num_sessions, source, simulator_state = state["simulator"]
-        self.__dict__.update(state)
-        self.simulator = self._make_simulator(num_sessions, source)
-        self.simulator.restore(simulator_state)
-        for recording in self.recordings.values():
-            recording.simulator = self.simulator
 
     def _start(self, lanes: np.ndarray, seeds: np.ndarray | None = None) -> None:
         """Start sessions as `Simulator.start` does, and their recordings."""

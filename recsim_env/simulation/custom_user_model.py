@@ -63,7 +63,7 @@ class UserModel:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """The replacements only: another process compiles its own functions."""
-        return _user_model, (self._replacements,)
+        return _user_model, tuple(self._replacements.items())
 
     def adapted(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """The compiled function with the replacements in it, at any depth; itself if it calls none of them."""
@@ -105,8 +105,10 @@ def _is_compiled(value: Any) -> bool:
     return isinstance(value, types.FunctionType) if numba_config.DISABLE_JIT else hasattr(value, "py_func")
 
 
-def _user_model(functions: dict[str, Callable[..., Any]]) -> UserModel:
-    return UserModel(**functions)
+@functools.lru_cache(maxsize=8)
+def _user_model(*replacements: tuple[str, Callable[..., Any]]) -> UserModel:
+    """The user model of a pickle; the same one each time, as its world and its compiled functions are costly."""
+    return UserModel(**dict(replacements)) if replacements else DEFAULT_USER_MODEL
 
 
 def _plain(function: Any) -> Any:

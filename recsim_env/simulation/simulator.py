@@ -127,6 +127,7 @@ class Simulator:
         if not isinstance(is_live, bool | np.bool_):
             raise ValueError(f"live_platform={is_live!r}: must be True or False")
         self.world, self.config = world, config
+        self._settings = {"catalog_seed": catalog_seed, "max_steps": max_steps, "num_threads": num_threads}
         self.layout = ObservationLayout(
             num_profile_features=world.users.profiles.shape[1],
             num_moods=world.sizes.num_moods,
@@ -182,6 +183,15 @@ class Simulator:
 
     def __len__(self) -> int:
         return len(self.sessions)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: the arguments and the variables, as most arrays are views of others."""
+        settings = {**self._settings, "is_live": self.live_platform is not None}
+        return {"arguments": (self.world, self.config, len(self)), "settings": settings, "variables": self.state()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(*state["arguments"], **state["settings"])  # type: ignore[misc]
+        self.restore(state["variables"])
 
     def start(self, which: np.ndarray, seeds: np.ndarray | None = None) -> None:
         """Start new sessions at the indices `which` [n] int64.

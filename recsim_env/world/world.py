@@ -6,9 +6,10 @@ Shape legend: I items, N users, K topics, F content features, A refreshes, P pro
 import dataclasses
 import os
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -57,6 +58,17 @@ class World:
     """Replaces functions of the user model."""
     source: WorldSource | None = None
     """Where its items and users come from, if that is a ratings log."""
+    drawn_by: tuple[Any, ...] | None = field(default=None, init=False)
+    """Arguments of `_draw_world`, by which a pickle draws it again; None for a world made in another way."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "World":
+        """Itself, as it is constant."""
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.drawn_by is None:
+            raise TypeError("World: only worlds of build_world can be pickled")
+        return _draw_world, self.drawn_by
 
     def parameters(self, session_length: int) -> np.ndarray:
         """[1] record of the coefficients, for sessions of that length; see `records.make_parameters`."""
@@ -84,7 +96,7 @@ def build_world(
     scenario: Scenario,
     catalog_seed: int = 0,
     split: str = "all",
-    world_path: str | Path | WorldSource | None = None,
+    world_path: str | Path | None = None,
     user_model: UserModel = DEFAULT_USER_MODEL,
     user_split: str | None = None,
 ) -> World:
@@ -93,11 +105,11 @@ def build_world(
     `catalog_seed` draws the catalogue (for a fitted log, whose items are given: release times and item statistics).
     `split` selects the part; `user_split`, if given, another part for users, such as the users of `train` with the
     items of `test`. `world_path` is for scenarios with `source="ratings_log"`: a fitted world (.npz), a
-    MovieLens-100K folder or a CSV; or the source of an earlier world, which is drawn once more.
+    MovieLens-100K folder or a CSV.
 
     Raises:
-        ValueError: an unknown split, a negative seed, a user model of another type, a `world_path` for a scenario
-            without a log, or a source whose content has changed.
+        ValueError: an unknown split, a negative seed, a user model of another type, or a `world_path` for a scenario
+            without a log.
         FileNotFoundError: no ratings log is found; the message says where to download one.
     """
     for name, value in (("split", split), ("user_split", split if user_split is None else user_split)):
@@ -106,8 +118,7 @@ def build_world(
     if not isinstance(user_model, UserModel):
         raise ValueError(f"user_model={user_model!r}: must be a recsim_env.UserModel")
     check_number("catalog_seed", catalog_seed, 0, 2**63 - 1, int)
-    source = world_path if isinstance(world_path, WorldSource) else _source(scenario, world_path)
-    return _draw_world(scenario, catalog_seed, split, user_split or split, source, user_model)
+    return _draw_world(scenario, catalog_seed, split, user_split or split, _source(scenario, world_path), user_model)
 
 
 def _source(scenario: Scenario, path: str | Path | None) -> WorldSource | None:
@@ -132,6 +143,7 @@ def _draw_world(
     source: WorldSource | None,
     user_model: UserModel,
 ) -> World:
+    drawn_by = scenario, catalog_seed, split, user_split, source, user_model
     part, catalog = SPLITS.index(split), scenario.catalog
     item_generator = _generator(scenario, _ITEMS, part, catalog_seed)
     user_generator = _generator(scenario, _USERS, SPLITS.index(user_split))
@@ -171,7 +183,7 @@ def _draw_world(
     parameters = make_parameters(scenario, moods, session_length=2, first_start=0, num_starts=1)
     rating_probability = scenario.behaviour.rating_probability
     responses = population_response(records, population, sizes, parameters, statistics_generator, user_model)
-    return World(
+    world = World(
         scenario=scenario,
         items=items,
         users=users,
@@ -183,6 +195,8 @@ def _draw_world(
         user_model=user_model,
         source=source,
     )
+    object.__setattr__(world, "drawn_by", drawn_by)
+    return world
 
 
 def _split_indices(size: int, split: str, generator: np.random.Generator) -> np.ndarray:

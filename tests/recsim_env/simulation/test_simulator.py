@@ -1,5 +1,9 @@
 """Sessions depend only on seeds and actions; a saved state is restored completely."""
 
+import copy
+import dataclasses
+import pickle
+
 import gymnasium
 import numpy as np
 import pytest
@@ -146,6 +150,31 @@ def test_a_state_of_other_sizes_is_refused(options):
         with pytest.raises(ValueError, match=r"^state\['sessions'\]: from another simulator"):
             simulator.restore(other.state())
     assert same(before, simulator.state())
+
+
+@pytest.mark.parametrize("is_live", [False, True])
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda simulator: pickle.loads(pickle.dumps(simulator))])
+def test_a_copy_of_a_simulator_goes_on_apart_from_the_original(duplicate, is_live):
+    settings = {"max_steps": 9, "num_threads": 2, "is_live": is_live}
+    simulator = Simulator(build_world(VIDEO), SessionConfig(), 4, **settings)
+    simulator.start(np.arange(4), np.arange(12, dtype=np.uint64).reshape(4, 3))
+    simulator.step(np.zeros((4, 1), np.int64))
+    twin, before = duplicate(simulator), simulator.state()
+    assert twin.world is simulator.world
+    courses = []
+    for each in (twin, simulator):
+        if each is simulator:
+            assert same(simulator.state(), before)
+        steps = [(each.step(np.full((4, 1), step)).copy(), each.observe("flat")) for step in range(10)]
+        courses.append((steps, each.state(), each.latent_state()))
+    assert same(*courses)
+
+
+def test_a_world_that_was_not_drawn_cannot_be_pickled():
+    world = build_world(VIDEO)
+    assert pickle.loads(pickle.dumps(world)) is world
+    with pytest.raises(TypeError, match=r"^World: only worlds of build_world can be pickled$"):
+        pickle.dumps(dataclasses.replace(world, moods=world.moods + 1.0))
 
 
 def test_a_session_that_is_over_or_not_started_cannot_step():
