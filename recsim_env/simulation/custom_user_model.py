@@ -52,7 +52,8 @@ class UserModel:
             original = REPLACEABLE[name]
             arguments = _arguments(original)
             is_function = inspect.isfunction(_plain(function))
-            if not is_function or _arguments(function) != arguments:
+            is_lazy = inspect.isgeneratorfunction(_plain(function)) or inspect.iscoroutinefunction(_plain(function))
+            if is_lazy or not is_function or _arguments(function) != arguments:
                 given = f"{function.__qualname__}{_arguments(function)}" if is_function else repr(function)
                 raise ValueError(f"UserModel({name}={given}): must be a function of {arguments}")
             self._functions[original] = checked(name, _plain(function))

@@ -195,6 +195,8 @@ def _set_field(context, builder, sig, args, name):
     (record_type, value_type), (value, new) = sig.args, args
     if record_type.kind.is_read_only:
         raise TypingError(f"{record_type.kind.name}.{name} is read-only")
+    if name in record_type.kind.array_types:
+        raise TypingError(f"{record_type.kind.name}.{name} is an array: assign to its elements")
     data = _struct(context, builder, record_type, value).data
     field_type, pointer = _scalar_pointer(context, builder, record_type.kind, data, name)
     context.pack_value(builder, field_type, context.cast(builder, new, value_type, field_type), pointer)

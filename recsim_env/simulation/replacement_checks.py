@@ -218,7 +218,7 @@ def _check_types(function: Any, label: str, rule: _Rule, must: str) -> None:
     arguments = tuple(_ARGUMENTS.get(each, types.float64) for each in inspect.signature(function.py_func).parameters)
     try:
         function.compile(arguments)
-    except NumbaError as error:
+    except (NumbaError, AttributeError) as error:  # AttributeError: of a module
         raise ValueError(f"{label}: {_reason(error)}") from None
     returned = function.overloads[arguments].signature.return_type
     if isinstance(returned, types.Optional | types.NoneType) and rule.kind is not None:

@@ -65,6 +65,11 @@ def edits_topics(session, item, affinity, p):
     item.topics[0] = 1.0
     return affinity
 def edits_coefficients(session, p): p.patience_skip = 0.0
+def replaces_array(session, p): session.interests = limits
+def sets_text(session, p): session.patience = "x"
+def sets_unknown(session, p): session.patienc = 1.0
+def uses_unknown(session, p): session.trust += np.mena(session.interests)
+def yields(session, p): yield session.trust
 # fmt: on
 
 RANDOM = "global random numbers would make the same seed give other sessions; draw by recsim_env.simulation.random_st"
@@ -112,6 +117,14 @@ RANDOM = "global random numbers would make the same seed give other sessions; dr
             edits_topics,
             "cannot be compiled: No implementation of function Function(<built-in functio",
         ),
+        ("decay", replaces_array, "cannot be compiled: session.interests is an array: assign to its elements"),
+        ("decay", sets_text, "cannot be compiled: Cannot cast Literal[str](x) to float64"),
+        (
+            "decay",
+            sets_unknown,
+            "cannot be compiled: session.patienc: unknown; did you mean 'patience'? Must be one of",
+        ),
+        ("decay", uses_unknown, "cannot be compiled: module 'numpy' has no attribute 'mena'"),
         ("decay", edits_coefficients, "cannot be compiled: parameters.patience_skip is read-only"),
     ],
     ids=lambda value: getattr(value, "__name__", None) or "",
@@ -120,6 +133,13 @@ def test_a_slip_in_the_code_is_refused_when_the_user_model_is_made(name, functio
     with pytest.raises(ValueError, match=r"^[^\n]+$") as refused:
         UserModel(**{name: function})
     assert str(refused.value).startswith(f"UserModel({name}={function.__name__}): {message}")
+
+
+def test_a_generator_is_refused():
+    with pytest.raises(
+        ValueError, match=r"^UserModel\(decay=yields\(session, p\)\): must be a function of \(session, p\)$"
+    ):
+        UserModel(decay=yields)
 
 
 def test_each_function_that_can_be_replaced_has_a_rule():
