@@ -47,19 +47,23 @@ def _throughput(parsed: argparse.Namespace) -> int:
 
     on = console()
     speeds = experiment.measure(parsed.env, parsed.rounds, parsed.seconds)
-    table = Table(title="User-steps per second, median over rounds (lowest and highest)")
-    for heading in ("way", "steps/s", "range", "x CartPole single", "x CartPole vector", "target", "x SARDINE, scaled"):
+    table = Table(
+        title="User-steps per second, median over rounds (lowest and highest)",
+        caption="Multiples of CartPole's single env, of its vector env (targets in brackets), and of SARDINE, scaled",
+    )
+    for heading in ("way", "steps/s", "range", "x single", "x vector", "x SARDINE"):
         table.add_column(heading, justify="left" if heading == "way" else "right", no_wrap=True)
     for name, of_rounds in speeds.items():
+        lanes, _ = experiment.WAYS.get(name, (1, {}))
+        target = f" ({experiment.TARGETS[name]:.2f})" if name in experiment.TARGETS else ""
         cartpoles = (experiment.CARTPOLE_SINGLE, experiment.CARTPOLE_VECTOR)
         to_single, to_vector = (np.median(of_rounds / speeds[base]) for base in cartpoles)
         table.add_row(
             name,
             f"{np.median(of_rounds):,.0f}",
             f"{of_rounds.min():,.0f} to {of_rounds.max():,.0f}",
-            f"{to_single:.2f}",
-            f"{to_vector:.2f}",
-            f"{experiment.TARGETS[name]:.2f}" if name in experiment.TARGETS else "",
+            f"{to_single:.2f}{target if lanes == 1 else ''}",
+            f"{to_vector:.2f}{target if lanes > 1 else ''}",
             f"{to_single / experiment.SARDINE_TO_CARTPOLE:.1f}",
         )
     on.print(table)
