@@ -69,20 +69,22 @@ class Progress:
 
     def __init__(self, name: str, env_id: str, arguments: argparse.Namespace) -> None:
         self.name, self.env_id, self.arguments = name, env_id, arguments
-        self._next_point = arguments.steps / arguments.points
+        self._num_points = 0
 
     def point(self, num_steps: int, policy: Policy) -> None:
         """Evaluate the policy after `num_steps` of training if a point of the curve is due."""
-        if self.arguments.curve is None or num_steps < self._next_point:
+        num_due = num_steps * self.arguments.points // self.arguments.steps
+        if self.arguments.curve is None or num_due <= self._num_points:
             return
-        self._next_point = num_steps + self.arguments.steps / self.arguments.points
+        self._num_points = num_due
         row = {"name": self.name, "env": self.env_id, "seed": self.arguments.seed, "steps": num_steps}
         row["return"] = held_out_return(policy, self.env_id)
         with self.arguments.curve.open("a") as file:
             file.write(json.dumps(row) + "\n")
 
     def finish(self, policy: Policy) -> None:
-        """Print the held-out returns."""
+        """The last point of the curve, and the held-out returns in print."""
+        self.point(self.arguments.steps, policy)
         policies = {"random": random_policy(self.env_id), "popularity": popularity_policy(self.env_id)}
         for name, each in {**policies, self.name: policy}.items():
             print(f"{name}: {held_out_return(each, self.env_id):.1f}")
