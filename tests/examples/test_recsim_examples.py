@@ -51,7 +51,7 @@ def distinct_slates(generator: np.random.Generator, num_lanes: int, size: int) -
 @pytest.fixture(scope="module")
 def chocolate():
     """A simulator of five sessions of choc and kale, with a slate of three."""
-    return choc_kale.make(5, slate_size=3, session_length=200)
+    return choc_kale.make(5, slate_size=3, session_length=200, autoreset_mode="SameStep")
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def many_chocolates():
 @pytest.fixture(scope="module")
 def viewers():
     """Five sessions of interest evolution, with a slate of three."""
-    return interest_evolution.make(5, slate_size=3)
+    return interest_evolution.make(5, slate_size=3, autoreset_mode="SameStep")
 
 
 @pytest.fixture(scope="module")
