@@ -309,7 +309,7 @@ class Agent(AgentSettings, ABC):
         """Take over the results of another agent's `learned`."""
 
     def candidates(self, observations: Observations) -> np.ndarray:
-        """[N, M, F + 6]: the candidates of a batch of `"dict"` observations."""
+        """[N, M, F + 9]: the candidates of a batch of `"dict"` observations."""
         return observations["candidates"].reshape(-1, *self.layout.candidates_shape)
 
     def history(self, observations: Observations) -> np.ndarray:

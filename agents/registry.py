@@ -112,7 +112,7 @@ _SAC: dict[str, Any] = {**_NEAREST, "ent_coef": 0.001}
 _TD3: dict[str, Any] = {**_NEAREST, "action_noise": 0.3}
 
 _WOLPERTINGER = "reinforcement.wolpertinger:Wolpertinger"
-_SB3_DEFAULTS = {"policy": "MultiInputPolicy", "reward_scale": 1.0, "has_fixed_horizon": False}
+_SB3_DEFAULTS = {"policy": "MultiInputPolicy", "reward_scale": None, "has_fixed_horizon": False}
 
 REGISTRY: dict[str, Entry] = {
     "random": _entry("reference", "rules.random_agent:RandomAgent"),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.registry import REGISTRY, Entry, entry_named
+from recsim_env.config import CANDIDATE_ORDERS
 
 ZERO, ONE = "random", "planning-oracle"
 """The agents whose returns are the scores 0 and 1."""
@@ -200,6 +201,27 @@ _SUITES = (
         num_evaluations=10,
         num_sessions=200,
         settings=LONG,
+    ),
+    Suite(
+        name="defaults",
+        about="Stable-Baselines3 with its default policies and hyperparameters",
+        scenarios=(*PRESETS, "MovieLens", "Ratings"),
+        agents=("random", "popularity", "planning-oracle", "sb3:A2C", "sb3:DQN", "sb3:PPO"),
+        num_steps=200_000,
+        num_evaluations=10,
+        num_sessions=200,
+        settings={"sb3:PPO": {"num_envs": 1}, "sb3:DQN": {"num_envs": 1}},
+    ),
+    Suite(
+        name="arrangements",
+        about="orders of the candidates under the default policies of Stable-Baselines3 and sb3-contrib",
+        scenarios=("Video",),
+        agents=("random", "popularity", "planning-oracle", "sb3:A2C", "sb3:DQN", "sb3:PPO", "sb3:RecurrentPPO"),
+        num_seeds=3,
+        num_evaluations=5,
+        num_sessions=200,
+        settings={"sb3:PPO": {"num_envs": 1}, "sb3:DQN": {"num_envs": 1}, "sb3:RecurrentPPO": {"num_envs": 1}},
+        grid={f"by {order}": {"session": {"candidate_order": order}} for order in CANDIDATE_ORDERS},
     ),
     Suite(
         name="gpu",

@@ -6,7 +6,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 import agents
 from recsim_env import CandidatePolicy, make_sb3_vec_env
 
-env = make_sb3_vec_env("recsim_env/Video-v0", 32, split="train", overrides={"reward": {"rating": 0.03}})
+env = make_sb3_vec_env("recsim_env/Video-v0", 32, split="train")
 model = PPO(CandidatePolicy, env, n_steps=64, batch_size=128, learning_rate=1e-3, gamma=0.9, gae_lambda=0.8, seed=0)
 model.learn(16_384, progress_bar=True)
 

@@ -8,7 +8,7 @@ from recsim_env import CANDIDATE_COLUMNS
 NUM_ENVS = 1_000
 MEAN_RATING = CANDIDATE_COLUMNS.index("mean_rating") - len(CANDIDATE_COLUMNS)
 
-envs = gymnasium.make_vec("recsim_env/Video-v0", num_envs=NUM_ENVS)
+envs = gymnasium.make_vec("recsim_env/Video-v0", num_envs=NUM_ENVS, reward_scale=1.0)
 for name in ("random", "best rated"):
     observations, _ = envs.reset(seed=0)
     returns, is_running = np.zeros(NUM_ENVS), np.ones(NUM_ENVS, bool)

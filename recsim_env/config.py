@@ -19,6 +19,8 @@ Config = TypeVar("Config")
 MAX_SLATE_SIZE = 10
 MAX_SESSION_LENGTH = 100_000
 
+CANDIDATE_ORDERS = ("relevance", "popularity", "category", "random")
+
 
 def number(default: float, low: float, high: float) -> Any:
     """A real-valued field in the closed range [low, high]."""
@@ -281,7 +283,7 @@ class RewardConfig(Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class SessionConfig(Checked):
-    """Sizes of a session, a slate and an observation."""
+    """Sizes of a session, a slate and an observation, the order of candidates, and the scale of rewards."""
 
     _error_prefix = ""  # the fields are arguments of `gymnasium.make`, too
 
@@ -293,6 +295,12 @@ class SessionConfig(Checked):
     """Number of slots S in a slate."""
     history_length: int = count(20, 1, 100_000)
     """Number of recently shown items H in an observation."""
+    candidate_order: str = choice("relevance", *CANDIDATE_ORDERS)
+    """Order of the candidates: by this user's predicted answer (`relevance`), by the item's mean answer over all users
+    (`popularity`), by category and then relevance (`category`), or `random`, in which a position means nothing."""
+    reward_scale: float = number(0.03125, 1e-6, 1e6)
+    """Factor of rewards, so that returns are of order 1 to 10, as default settings of libraries expect; 1 pays ratings.
+    `info` holds the terms of the reward without it."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

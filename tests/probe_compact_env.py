@@ -8,7 +8,8 @@ import numpy as np
 from probe_environments import PROBES, ProbeVectorEnv, first_observations
 
 from recsim_env.config import RewardConfig
-from recsim_env.simulation.observation import NUM_REFRESHES, STATISTICS
+from recsim_env.simulation.observation import STATISTICS
+from recsim_env.simulation.records import NUM_REFRESHES
 
 _NUM_FEATURES = 1
 
@@ -35,7 +36,9 @@ class _Simulator:
 
     def __init__(self, num_sessions: int, num_slots: int, num_steps: int, num_items: int, layout: Any) -> None:
         self._num_sessions, self.layout = num_sessions, layout
-        self.config = SimpleNamespace(slate_size=num_slots, session_length=num_steps, history_length=2 * num_slots)
+        self.config = SimpleNamespace(
+            slate_size=num_slots, session_length=num_steps, history_length=2 * num_slots, reward_scale=1.0
+        )
         self.catalog_seed = 0
         self.world = SimpleNamespace(
             items=_Items(num_items),

@@ -114,6 +114,7 @@ class _Simulator:
 @dataclass(frozen=True)
 class _Config:
     slate_size: int
+    reward_scale: float = 1.0
 
 
 class ProbeVectorEnv(VectorEnv):

@@ -6,8 +6,8 @@ All tests share these sizes, because each new set of sizes is compiled again.
 import numpy as np
 
 from recsim_env.config import BehaviourConfig, CatalogConfig, PopulationConfig, RewardConfig, Scenario, SessionConfig
-from recsim_env.simulation.observation import NUM_REFRESHES, STATISTICS
-from recsim_env.simulation.records import ITEM, WorldSizes, dtypes
+from recsim_env.simulation.observation import STATISTICS
+from recsim_env.simulation.records import ITEM, NUM_REFRESHES, WorldSizes, dtypes
 from recsim_env.simulation.simulator import Simulator
 from recsim_env.world.catalog import Items
 from recsim_env.world.population import Users, user_records
@@ -45,6 +45,7 @@ def make_simulator(
     is_live: bool = False,
     num_threads: int = 1,
     slate_size: int = 1,
+    candidate_order: str = "random",
     session_length: int = 50,
     **behaviour,
 ) -> Simulator:
@@ -68,6 +69,7 @@ def make_simulator(
         appeal=records["appeal"],
         prices=records["price"],
         creators=records["creator"],
+        observed_topics=np.maximum(records["topics"], 0.0),
         features=np.linspace(-0.9, 0.9, num_items * 4, dtype=np.float32).reshape(num_items, 4),
         feature_names=("one", "two", "three", "four"),
         topic_names=("left", "right"),
@@ -108,9 +110,16 @@ def make_simulator(
         item_records=records,
         item_statistics=statistics,
         user_records=user_records(users, SIZES),
+        prior_answers=4.0,
         moods=np.array(moods, np.float64),
     )
-    config = SessionConfig(num_candidates=3, history_length=4, slate_size=slate_size, session_length=session_length)
+    config = SessionConfig(
+        num_candidates=3,
+        history_length=4,
+        slate_size=slate_size,
+        session_length=session_length,
+        candidate_order=candidate_order,
+    )
     simulator = Simulator(world, config, num_sessions, num_threads=num_threads, is_live=is_live)
     start(simulator)
     return simulator

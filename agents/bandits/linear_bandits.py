@@ -5,7 +5,7 @@ in the place of arms. `LinUCB` and `LinearThompson` differ in how they rank, `Em
 `NeuralLinear` in the features.
 
 Shape legend: N sessions, M candidates, S slots, H rows of the history, F content features, P profile features, U
-features of the user, G = F + 6 features of a candidate, d features of the regression.
+features of the user, G = F + 9 features of a candidate, d features of the regression.
 """
 
 from abc import abstractmethod

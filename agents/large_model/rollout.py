@@ -215,6 +215,7 @@ def play(
         actions[lanes] = slates.cpu().numpy()
         with timer.measure("env"):
             observations, rewards, terminated, truncated, infos = env.step(actions[:, 0] if num_slots == 1 else actions)
+        rewards = rewards / env.simulator.config.reward_scale
         num_shown = (observation.candidates >= 0).sum(1).clamp(max=num_slots)
         num_shown = num_shown * torch.as_tensor(is_running)[lanes].to(device)  # nothing in sessions that are over
         last = last_observations(observations, infos)

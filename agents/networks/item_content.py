@@ -14,7 +14,8 @@ import torch
 
 from agents.networks.schema import UNKNOWN_DOMAIN, Schema, columns, word_buckets
 from recsim_env.envs.sb3.network_units import in_network_units
-from recsim_env.simulation.observation import MAX_AGE, REFRESH_AT, SCALED_AGE
+from recsim_env.simulation.observation import SCALED_AGE
+from recsim_env.simulation.relevance import MAX_AGE, REFRESH_AT
 
 ITEM_STATE = ("age", "impressions", "click_rate", "mean_rating")
 """Features of an item that change over time, the same for all users: its scaled age, as in

@@ -15,8 +15,8 @@ from agents.references.bayes_filter import BayesFilter
 from agents.references.item_estimator import ItemEstimator
 from recsim_env.config import count
 from recsim_env.envs.vector import RecommenderVectorEnv
-from recsim_env.simulation.observation import MAX_AGE, REFRESH_AT
 from recsim_env.simulation.records import NO_ITEM
+from recsim_env.simulation.relevance import MAX_AGE, REFRESH_AT
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -20,7 +20,7 @@ from agents.agent import NotFittedError
 from agents.networks.content_encoder import ContentEncoder
 from agents.networks.item_content import ITEM_STATE, ItemContent
 from agents.networks.schema import Schema
-from recsim_env.simulation.observation import REFRESH_AT
+from recsim_env.simulation.relevance import REFRESH_AT
 
 _LATENTS = ("factors", "topics", "quality", "appeal")
 _WIDTH, _WORD_BUCKETS, _WORD_WIDTH = 64, 512, 16

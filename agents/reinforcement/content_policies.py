@@ -4,7 +4,7 @@ An actor that reads the flattened features of all candidates, and a critic that 
 selects, learn next to nothing in 100,000 steps. Here the actor sees where the candidates with high scores lie, and the
 critic values the item that a point selects.
 
-Shape legend: B batch, M candidates, F content features, G = F + 6 features of a candidate, E width of the embeddings.
+Shape legend: B batch, M candidates, F content features, G = F + 9 features of a candidate, E width of the embeddings.
 """
 
 from typing import Any

@@ -95,7 +95,7 @@ class RolloutLearner(TorchLearner):
             histories = last_observations(observations, infos, "history").reshape(-1, *history_shape)
             outcomes = {
                 "clicked": clicked_slots(histories, self.slate_size),
-                "rewards": rewards,
+                "rewards": rewards / env.simulator.config.reward_scale,
                 "is_over": terminated | truncated,
             }
             log.append(step | self.tensors(outcomes))

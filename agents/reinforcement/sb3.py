@@ -99,8 +99,8 @@ class SB3Learner(_SB3Agent, Learner):
         env: see `Agent`. SAC, TD3 and DDPG play `recsim_env/{scenario}Content-v0`.
         algorithm: one of `ALGORITHMS`.
         policy: one of `POLICIES`; `MlpPolicy` reads flat observations, the others dicts.
-        reward_scale: factor on rewards during training. Stable-Baselines3 clips the gradients of policy and value
-            together: with unscaled ratings the value's would dominate.
+        reward_scale: factor on unscaled rewards during training; None for the env's own. Stable-Baselines3 clips the
+            gradients of policy and value together: with unscaled ratings the value's would dominate.
         has_fixed_horizon: treats truncation like termination: sessions have a fixed length, and observations contain
             the elapsed time. False bootstraps at truncation, as Stable-Baselines3 does.
         device: where the networks compute: "cpu", "cuda".
@@ -122,7 +122,7 @@ class SB3Learner(_SB3Agent, Learner):
         *,
         algorithm: str,
         policy: str = "candidate",
-        reward_scale: float = 0.03,
+        reward_scale: float | None = 0.03,
         has_fixed_horizon: bool = True,
         device: str = "cpu",
         seed: int = 0,
@@ -167,8 +167,10 @@ class SB3Learner(_SB3Agent, Learner):
         return (CANDIDATE_POLICIES | CONTENT_POLICIES)[self.algorithm]
 
     def train(self, total_timesteps: int, update: Callable[[int], bool]) -> None:
-        env: VecEnv = RecommenderSB3VecEnv(self.training_env(total_timesteps))
-        env = _TrainingRewards(env, self.reward_scale, self.has_fixed_horizon)
+        vector_env = self.training_env(total_timesteps)
+        own_scale = vector_env.simulator.config.reward_scale
+        factor = 1.0 if self.reward_scale is None else self.reward_scale / own_scale
+        env: VecEnv = _TrainingRewards(RecommenderSB3VecEnv(vector_env), factor, self.has_fixed_horizon)
         restored, seed = self._model, self.seed + self.num_timesteps
         settings = copy.deepcopy(self.algorithm_settings)  # SB3 modifies what it is given
         if issubclass(self.algorithm_class(), OffPolicyAlgorithm):

@@ -81,7 +81,7 @@ def _play(agent: Agent, env: Env, seed: int, deterministic: bool) -> Evaluation:
         click = infos["reward_click"]
         if "final_info" in infos:
             click = click + infos["final_info"]["reward_click"]
-        rewards.append(reward * is_running)
+        rewards.append(reward / env.simulator.config.reward_scale * is_running)
         clicks.append(click * is_running)
         lengths += is_running
         has_left |= terminated & is_running

@@ -117,7 +117,7 @@ def rollout(env: Any, policy: Policy, num_steps: int, seed: int) -> Iterator[Exp
             slates=actions.reshape(num_envs, -1),
             rows=rows,
             is_shown=is_shown,
-            rewards=rewards,
+            rewards=rewards / env.simulator.config.reward_scale,
         )
         num_sessions, sessions = int(sessions.max()) + 1, sessions.copy()
         sessions[is_first] = num_sessions + np.arange(is_first.sum())

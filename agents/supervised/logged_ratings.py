@@ -18,8 +18,9 @@ from agents.agent import Observations
 from agents.rollouts.feedback import Exposure, FeedbackLearner, FeedbackLog, observed_ratings
 from agents.rules.popularity import num_impressions, rating_per_impression
 from recsim_env.config import count, number
-from recsim_env.simulation.observation import FEEDBACK, MAX_AGE, REFRESH_AT
+from recsim_env.simulation.observation import FEEDBACK
 from recsim_env.simulation.records import NO_ITEM
+from recsim_env.simulation.relevance import MAX_AGE, REFRESH_AT
 
 _KNOWN_IMPRESSIONS = 20.0
 """Impressions at which the weight of an item's statistics is a half."""

@@ -17,8 +17,8 @@ import numpy as np
 from agents.rollouts.evaluation import Evaluation
 from recsim_env.envs.vector import RecommenderVectorEnv
 from recsim_env.logs.fidelity import gini
-from recsim_env.simulation.observation import MAX_AGE, NUM_REFRESHES, REFRESH_AT
-from recsim_env.simulation.records import NO_ITEM
+from recsim_env.simulation.records import NO_ITEM, NUM_REFRESHES
+from recsim_env.simulation.relevance import MAX_AGE, REFRESH_AT
 
 BIN_STARTS = np.concatenate([[0], 2 ** np.arange(NUM_REFRESHES - 1)])
 """[B] int64: first value of each bin of ages and tenures: 0, 1, 2, 4, ... 2**14; the last bin is open. Statistics are

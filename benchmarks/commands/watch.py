@@ -37,7 +37,7 @@ def watch(parsed: argparse.Namespace) -> int:
             frames.append(env.render())
         action, state = agent.predict(observation, state)
         observation, reward, terminated, truncated, _ = env.step(action)
-        rewards.append(float(reward))
+        rewards.append(float(reward) / env.unwrapped.simulator.config.reward_scale)
         if terminated or truncated:
             end = "the user left" if terminated else "the session reached its time limit"
             break

@@ -46,16 +46,17 @@ class RecommenderEnv(SimulatorAccess, gymnasium.Env[Any, Any]):
     |---|---|---|
     | `user` | P + 2 + Q | noisy profile, `observation.CONTEXT`, the visible mood (in scenarios with Q > 1 moods) |
     | `history` | H * (F + 7) | items shown, most recent first: content, then `observation.FEEDBACK` |
-    | `candidates` | M * (F + 6) | content, then `observation.CANDIDATE_COLUMNS` |
+    | `candidates` | M * (F + 9) | content, then `observation.CANDIDATE_COLUMNS` |
     | `candidate_mask` | M | 1 for each candidate that exists |
 
     `"flat"` concatenates the four in this order. `"compact"` holds `user`, item ids, feedback and the platform's time,
     for agents that keep the catalogue (`catalog_features`, `catalog_statistics`, `catalog_release_steps`).
 
     ## Rewards
-    The weighted sum of the terms in `RewardConfig`, by default the mean rating over the slate: 1 to 5 for a rated item,
-    0 for every other slot. `info` holds each unweighted term: `reward_rating`, `reward_click`, `reward_consumption`,
-    `reward_purchase`, `reward_retention`, as NumPy floats, 0 after `reset`. `reward_rating` includes ratings that the
+    `reward_scale` times the weighted sum of the terms in `RewardConfig`, by default 1/32 of the mean rating over the
+    slate: 1 to 5 for a rated item, 0 for every other slot. `info` holds each unweighted and unscaled term:
+    `reward_rating`, `reward_click`, `reward_consumption`, `reward_purchase`, `reward_retention`, as NumPy floats, 0
+    after `reset`. `reward_rating` includes ratings that the
     user did not submit.
 
     ## Starting State
@@ -71,6 +72,9 @@ class RecommenderEnv(SimulatorAccess, gymnasium.Env[Any, Any]):
     * `observation`: `"dict"`, `"flat"` or `"compact"`; `action`: `"candidate"`, `"content"` or `"catalog"`.
     * `slate_size`, `num_candidates`, `session_length`, `history_length`: by default the scenario's; at most as
       many candidates as items.
+    * `candidate_order`: `"relevance"`, the platform's ranking for this user (see `recsim_env.simulation.relevance`);
+      `"popularity"`, `"category"`, or `"random"`, in which a position means nothing.
+    * `reward_scale`: factor of rewards, by default 1/32 for returns of order 1 to 10; 1 pays ratings.
     * `catalog_seed`: draws the catalogue. `split`: `"all"`, `"train"` or `"test"`; the last two share no item and no
       user. `user_split`: another split for the users.
     * `world`: for the scenario `MovieLens`, a fitted world (.npz), a MovieLens-100K folder or a CSV file.
@@ -101,6 +105,8 @@ class RecommenderEnv(SimulatorAccess, gymnasium.Env[Any, Any]):
         num_candidates: int | None = None,
         session_length: int | None = None,
         history_length: int | None = None,
+        candidate_order: str | None = None,
+        reward_scale: float | None = None,
         catalog_seed: int = 0,
         split: str = "all",
         user_split: str | None = None,
@@ -113,6 +119,7 @@ class RecommenderEnv(SimulatorAccess, gymnasium.Env[Any, Any]):
         **unknown: Never,
     ) -> None:
         self.observation_space, self.action_space = self._set_up(1, locals())
+        self._reward_scale = self.simulator.config.reward_scale
         self._window: SessionWindow | None = None
 
     @property
@@ -154,7 +161,7 @@ class RecommenderEnv(SimulatorAccess, gymnasium.Env[Any, Any]):
             self.recordings[0].record()
             if self.render_mode == "human":
                 self.render()
-        return self._observation(), reward, terminated, truncated, info
+        return self._observation(), reward * self._reward_scale, terminated, truncated, info
 
     def _observation(self) -> Any:
         if self.observation_kind == "compact":

@@ -54,6 +54,8 @@ class EnvArguments(TypedDict, total=False):
     num_candidates: int | None
     session_length: int | None
     history_length: int | None
+    candidate_order: str | None
+    reward_scale: float | None
     catalog_seed: int
     split: str
     user_split: str | None
@@ -228,7 +230,7 @@ class SimulatorAccess:
 
     @property
     def catalog_statistics(self) -> np.ndarray:
-        """[A, I, 3] float32, read-only: background statistics at each refresh; see `observation.REFRESH_AT`."""
+        """[A, I, 3] float32, read-only: background statistics at each refresh; see `relevance.REFRESH_AT`."""
         return read_only(self.simulator.world.item_statistics[:, :, : len(STATISTICS)])
 
     @property

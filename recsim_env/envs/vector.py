@@ -71,6 +71,8 @@ class RecommenderVectorEnv(SimulatorAccess, VectorEnv[Any, Any, Any]):
         num_candidates: int | None = None,
         session_length: int | None = None,
         history_length: int | None = None,
+        candidate_order: str | None = None,
+        reward_scale: float | None = None,
         catalog_seed: int = 0,
         split: str = "all",
         user_split: str | None = None,
@@ -155,7 +157,7 @@ class RecommenderVectorEnv(SimulatorAccess, VectorEnv[Any, Any, Any]):
         slates = self._slates(actions)
         was_over = np.array(self.simulator.is_over)
         outcomes = self.simulator.step(slates)
-        rewards = np.array(outcomes["reward"])
+        rewards = outcomes["reward"] * self.simulator.config.reward_scale
         terminated, truncated = np.array(outcomes["terminated"]), np.array(outcomes["truncated"])
         terms = np.ascontiguousarray(self.simulator.reward_terms.T)
         for lane in self.recordings:

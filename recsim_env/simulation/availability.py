@@ -66,7 +66,7 @@ def draw_candidates(session, items, p):
     replace this function, for candidates that depend on the user; see `custom_user_model`.
 
     `CatalogConfig.new_item_share` and `repeat_share` set the shares of new items and of recently consumed ones. Their
-    positions are random, too: the position of a candidate carries no information.
+    positions are random, too; `relevance.arrange_candidates` sorts them.
     """
     candidates = session.candidates
     num_candidates = len(candidates)

@@ -5,7 +5,7 @@ returns its four parts. `"compact"` returns item ids, feedback and the platform'
 catalogue once (`catalog_features`, `catalog_statistics`, `catalog_release_steps`) and gather on the GPU.
 
 Shape legend: N sessions, H shown items in the history, M candidates, F content features, P profile features,
-I items, A refreshes, G = F + 6 features of a candidate, T = F + 7 features of a row of the history.
+I items, A refreshes, G = F + 9 features of a candidate, T = F + 7 features of a row of the history.
 """
 
 import math
@@ -20,33 +20,41 @@ from gymnasium import spaces
 from recsim_env.config import MAX_SLATE_SIZE
 from recsim_env.simulation.compilation import compiled, kernel
 from recsim_env.simulation.record_types import copy_into
-from recsim_env.simulation.records import HISTORY_FEEDBACK, NO_ITEM, OBSERVABLE_ITEM, SESSION
+from recsim_env.simulation.records import (
+    HISTORY_FEEDBACK,
+    ITEM,
+    NO_ITEM,
+    NUM_REFRESHES,
+    OBSERVABLE_ITEM,
+    PARAMETERS,
+    SESSION,
+)
+from recsim_env.simulation.relevance import (
+    MAX_AGE,
+    REFRESH_AT,
+    affinity_with,
+    evidence,
+    mean_answer,
+)
 
 OBSERVATION_KINDS = ("dict", "flat", "compact")
 
 STATISTICS = ("impressions", "click_rate", "mean_rating")
 """Observed item statistics, each scaled to 0..1: log2(1 + impressions) / 32, clicks / impressions, mean rating / 5."""
 
-NUM_REFRESHES = 16
-"""Statistics are refreshed when an item is released and at the ages of 1, 2, 4, ... 2**14 steps."""
-
 CONTEXT = ("elapsed", "tenure")
 """Columns of `user` after the profile: elapsed share of the session; log2(1 + steps of logged history) / 16. In worlds
 with moods, one column for each mood follows: 1 for the mood as observed, with a delay (`mood_delay`)."""
 
-CANDIDATE_COLUMNS = ("age", *STATISTICS, "followed", "plays")
+CANDIDATE_COLUMNS = ("age", *STATISTICS, "followed", "plays", "relevance", "affinity", "evidence")
 """Columns of a candidate after its content: `SCALED_AGE`; the observed statistics, including this session's history; 1
-if the user follows its creator; clicks in the history / 16, at most 1."""
+if the user follows its creator; clicks in the history / 16, at most 1; the predicted answer of this user / 5; the part
+of it that is due to this user's answers so far; their weight n / (n + prior), for n impressions of the item's
+categories (see `relevance`). The last three are clipped to [-1, 1]."""
 
 FEEDBACK = ("shown", *HISTORY_FEEDBACK)
 """Columns of a row of the history after its content: 1 if the row is in use; slot / 10; 0 or 1; 0..1; rating / 5, 0 if
 none was submitted; 1 if bought; 1 if the creator was followed, -1 if unfollowed. Row 0 is the item shown last."""
-
-MAX_AGE = 2 ** (NUM_REFRESHES - 2)
-"""Largest observed age in steps; statistics of older items are not refreshed any more."""
-
-REFRESH_AT = np.array([age.bit_length() for age in range(MAX_AGE + 1)], np.int64)
-"""Index of the last refresh of an item's statistics, for each age: 0 at release, then 1 + floor(log2(age))."""
 
 SCALED_AGE = (np.log2(1.0 + np.arange(MAX_AGE + 1)) / NUM_REFRESHES).astype(np.float32)
 """The observed value of each age: log2(1 + age) / 16."""
@@ -59,6 +67,7 @@ _RATING_UNIT = 1.0 / 5.0
 _MAX_PLAYS = 16
 _MAX_TIME = 2**62
 _NUM_FEEDBACK, _NUM_COLUMNS = len(FEEDBACK), len(CANDIDATE_COLUMNS)
+_FOLLOWED = CANDIDATE_COLUMNS.index("followed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,7 +242,16 @@ def _add_feedback(known, impressions, clicks, num_ratings, rating_sum, out, at):
 
 
 @compiled
-def _write_candidates(session, observable, statistics, shared, out, mask):
+def _write_relevance(session, item, p, out, at):
+    count = evidence(session, item)
+    affinity = affinity_with(session, item, count, p)
+    out[at] = min(max((mean_answer(session, item) + affinity) * _RATING_UNIT, -1.0), 1.0)
+    out[at + 1] = min(max(affinity, -1.0), 1.0)
+    out[at + 2] = count / (count + p.prior_answers)
+
+
+@compiled
+def _write_candidates(session, items, observable, statistics, shared, p, out, mask):
     num_features = len(observable[0].content)
     width, column = num_features + _NUM_COLUMNS, num_features
     now, is_live = session.start_step + session.step, len(shared) > 0
@@ -260,6 +278,7 @@ def _write_candidates(session, observable, statistics, shared, out, mask):
         out[column + 3] = statistics[refresh, item, 2]
         out[column + 4] = 0.0
         out[column + 5] = 0.0
+        _write_relevance(session, items[item], p, out, column + 6)
         mask[candidate] = 1.0
         if (shown >> (item & 63)) & 1:
             impressions, clicks, num_ratings, rating_sum = _feedback_on(session, item)
@@ -287,7 +306,7 @@ def _prefetch(session, observable, statistics):
 @compiled
 def _write_followed(session, observable, width, out):
     """The column `followed`, in worlds with creators."""
-    at = width - 2
+    at = width - _NUM_COLUMNS + _FOLLOWED
     for candidate in range(len(session.candidates)):
         item = session.candidates[candidate]
         if item != NO_ITEM:
@@ -299,11 +318,12 @@ def _write_followed(session, observable, width, out):
 def write_flat(sessions, catalog, profiles, num_moods, session_length, out):
     """Fill `out` [N, size] float32 with the sessions' flat observations.
 
-    `catalog` is (`observable_records` [I], layout, statistics [A, I, 4], feedback [I, 4] shared by a live platform, or
-    [0, 4]).
+    `catalog` is (item records [I], coefficients [1], `observable_records` [I], layout, statistics [A, I, 4], feedback
+    [I, 4] shared by a live platform, or [0, 4]).
     """
-    observable, layout, statistics, shared = catalog
-    sessions, observable = SESSION(sessions, layout), OBSERVABLE_ITEM(observable, layout)
+    items, parameters, observable, layout, statistics, shared = catalog
+    p = PARAMETERS(parameters, layout)[0]
+    sessions, items, observable = SESSION(sessions, layout), ITEM(items, layout), OBSERVABLE_ITEM(observable, layout)
     num_features = len(observable[0].content)
     total = np.float32(0.0)  # returned so that the compiler keeps the reads
     for n in range(len(sessions)):
@@ -316,7 +336,7 @@ def write_flat(sessions, catalog, profiles, num_moods, session_length, out):
         candidates = row[candidates_at:mask_at]
         _write_user(session, profiles, num_moods, session_length, row[:history_at])
         _write_history(session, observable, row[history_at:candidates_at])
-        _write_candidates(session, observable, statistics, shared, candidates, row[mask_at:])
+        _write_candidates(session, items, observable, statistics, shared, p, candidates, row[mask_at:])
         if len(session.follows) > 1:
             _write_followed(session, observable, num_features + _NUM_COLUMNS, candidates)
     return total

@@ -15,6 +15,9 @@ from recsim_env.simulation.record_types import RecordKind
 NO_ITEM = -1
 """The id of a missing candidate, and of an empty row of the history or of the recently consumed items."""
 
+NUM_REFRESHES = 16
+"""Statistics are refreshed when an item is released and at the ages of 1, 2, 4, ... 2**14 steps."""
+
 NUM_RECENT_ITEMS = 16
 """Items L that the user consumed last: repeats are counted among them and drawn from them."""
 
@@ -53,7 +56,7 @@ OUTCOME = RecordKind(  # of a step
 
 REWARD_TERMS = ("rating", "click", "consumption", "purchase", "retention")
 
-ITEM = RecordKind(  # latent except for index, price, creator, release and retirement
+ITEM = RecordKind(  # latent: quality, appeal, factors and topics
     "item",
     [
         ("index", "i8"),  # position in the catalogue
@@ -63,10 +66,13 @@ ITEM = RecordKind(  # latent except for index, price, creator, release and retir
         ("creator", "i8"),
         ("release_step", "i8"),  # platform time; ascending over the catalogue
         ("retire_step", "i8"),  # platform time; ascending too
+        ("category_weight", "f8"),  # of the first category, 0.5..1; the second has the rest
     ],
     [
         ("factors", "f8", ("num_factors",)),  # multiplied by interests
         ("topics", "f8", ("num_topics",)),  # on the simplex; satiate
+        ("categories", "i4", (2,)),  # the two largest observed topics
+        ("mean_answers", "f4", (NUM_REFRESHES,)),  # of all users, as known at each refresh; 0..5
     ],
     is_read_only=True,
 )
@@ -127,6 +133,9 @@ SESSION = RecordKind(  # keys, state of the user, candidates and history
         ("logged_slate", "i8", (1,)),  # a buffer
         ("recent_items", "i4", (NUM_RECENT_ITEMS,)),  # consumed last; the n-th is at index n % L
         ("candidates", "i4", ("num_candidates",)),  # item ids, NO_ITEM where missing
+        ("sort_keys", "f8", ("num_candidates",)),  # a buffer
+        ("category_deviations", "f8", ("num_topics",)),  # of the user's answers from the mean answers, summed
+        ("category_counts", "f8", ("num_topics",)),  # impressions of items of each category
         ("history_items", "i4", ("history_length",)),
         ("history_feedback", "f4", ("history_length", len(HISTORY_FEEDBACK))),
         ("follows", "u1", ("num_creators",)),  # 1 for each creator that the user follows
@@ -143,7 +152,7 @@ def make_parameters(scenario: Scenario, moods: np.ndarray, **frame: int) -> np.n
 
     `BehaviourConfig`, `RewardConfig` with the prefix `reward_`, fields of the catalogue and the population that
     sessions use, `moods` [Q, K] (added to the affinity with each topic) and the frame of a session:
-    `session_length`, `first_start`, `num_starts`. The simulator sets `max_steps` and
+    `session_length`, `first_start`, `num_starts`. The simulator sets `max_steps`, `candidate_order` (its index) and
     `catalog_seed`, a part of its world keys.
     """
     values = {name: value for name, value in dataclasses.asdict(scenario.behaviour).items() if name != "rating_cuts"}
@@ -166,8 +175,10 @@ def _coefficients() -> list[tuple[str, str]]:
         for each in dataclasses.fields(config)
         if "kind" in each.metadata
     ]
-    fields += [("new_item_share", "f8"), ("repeat_share", "f8"), ("warm_share", "f8")]
-    return fields + [(name, "i8") for name in ("new_item_age", "warm_steps", *_FRAME, "max_steps", "catalog_seed")]
+    fields += [("new_item_share", "f8"), ("repeat_share", "f8"), ("warm_share", "f8"), ("prior_answers", "f8")]
+    return fields + [
+        (name, "i8") for name in ("new_item_age", "warm_steps", *_FRAME, "max_steps", "catalog_seed", "candidate_order")
+    ]
 
 
 PARAMETERS = RecordKind(

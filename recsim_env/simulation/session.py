@@ -9,6 +9,7 @@ from recsim_env.simulation.availability import draw_candidates, find_available_i
 from recsim_env.simulation.compilation import compiled
 from recsim_env.simulation.random_streams import Purpose, combine, integer_in, stream, uniform
 from recsim_env.simulation.records import NO_ITEM
+from recsim_env.simulation.relevance import add_deviation, answer_of, arrange_candidates, mean_answer
 from recsim_env.simulation.user_model import (
     anticipated_rating,
     change,
@@ -49,6 +50,8 @@ def start_session(session, users, items, outcome, p):
         session.history_items[row] = NO_ITEM
         for column in range(session.history_feedback.shape[1]):
             session.history_feedback[row, column] = 0.0
+    for category in range(len(session.category_counts)):
+        session.category_deviations[category], session.category_counts[category] = 0.0, 0.0
     session.tenure = 0
     if p.warm_share > 0.0 and uniform(session.user_key, 0, Purpose.TENURE, 0) < p.warm_share:
         session.tenure = 1 + integer_in(stream(session.user_key, 0, Purpose.TENURE), 1, p.warm_steps)
@@ -56,6 +59,7 @@ def start_session(session, users, items, outcome, p):
         init_visit(session, user, p)
     find_available_items(session, items, p)
     draw_candidates(session, items, p)
+    arrange_candidates(session, items, p)
 
 
 @compiled
@@ -122,6 +126,9 @@ def respond_to_slate(session, items, slate, outcome, p):
             session.num_shown += 1
             is_chosen = slot == chosen
             session.history_items[row] = session.candidates[slate[slot]]
+            shown = items[session.history_items[row]]
+            answer = answer_of(submitted) if is_chosen else 0.0
+            add_deviation(session, shown, answer - mean_answer(session, shown))
             session.history_feedback[row, 0] = slot
             session.history_feedback[row, 1] = 1.0 if is_chosen else 0.0
             session.history_feedback[row, 2] = consumption if is_chosen else 0.0
@@ -144,6 +151,7 @@ def step_session(session, items, slate, outcome, p):
     session.step += 1
     update_available_items(session, items, p)  # part 6
     draw_candidates(session, items, p)
+    arrange_candidates(session, items, p)
     outcome.terminated = has_left(session, p)  # part 7
     outcome.truncated = session.step >= p.max_steps and not outcome.terminated
     session.is_over = outcome.terminated or outcome.truncated

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.lib.recfunctions import structured_to_unstructured
 
-from recsim_env.config import SessionConfig, check_number
+from recsim_env.config import CANDIDATE_ORDERS, SessionConfig, check_number
 from recsim_env.simulation.batch_threads import BatchThreads
 from recsim_env.simulation.compilation import compiled, kernel
 from recsim_env.simulation.live_platform import LivePlatform
@@ -158,6 +158,7 @@ class Simulator:
         self.parameters = world.parameters(config.session_length)
         """[1] record of the coefficients, see `records.PARAMETERS`."""
         self.parameters["catalog_seed"] = self.catalog_seed = catalog_seed
+        self.parameters["candidate_order"] = CANDIDATE_ORDERS.index(config.candidate_order)
         length = config.session_length
         self.parameters["max_steps"] = length if max_steps is None else min(max_steps, length)
         self._model = as_bytes(self.sessions), as_bytes(world.item_records), as_bytes(self.parameters)
@@ -172,6 +173,8 @@ class Simulator:
                 len(world.items), first_start, first_start + num_starts - 1 + config.session_length
             )
         catalog = (
+            as_bytes(world.item_records),
+            as_bytes(self.parameters),
             as_bytes(observable),
             self._record_layout,
             world.item_statistics,

@@ -11,6 +11,7 @@ import numpy as np
 from recsim_env.config import CatalogConfig
 from recsim_env.logs.fitted_world import ItemParameters
 from recsim_env.simulation.records import ITEM, WorldSizes, dtypes
+from recsim_env.simulation.relevance import set_categories
 from recsim_env.world.audio import draw_audio
 from recsim_env.world.images import draw_images
 from recsim_env.world.titles import draw_features, feature_names_of, make_title, topic_names_of
@@ -36,6 +37,8 @@ class Items:
     """[I] int64: creator of each item; all 0 where there is one creator."""
     features: np.ndarray
     """[I, F] float32 in [-1, 1]: observable content."""
+    observed_topics: np.ndarray
+    """[I, K], non-negative: the topics as observed."""
     feature_names: Sequence[str]
     topic_names: Sequence[str]
     title: Callable[[int], str]
@@ -93,6 +96,7 @@ def draw_synthetic_items(config: CatalogConfig, generator: np.random.Generator, 
         prices=prices,
         creators=creators,
         features=features,
+        observed_topics=np.maximum(features[:, :num_topics], 0.0),
         feature_names=names,
         topic_names=topic_names_of(num_topics),
         title=title,
@@ -119,6 +123,7 @@ def items_from_log(source: ItemParameters, chosen: np.ndarray) -> Items:
         prices=np.zeros(len(chosen)),
         creators=np.zeros(len(chosen), np.int64),
         features=source.item_features[chosen],
+        observed_topics=source.item_topics[chosen],
         feature_names=tuple(str(name) for name in source.feature_names),
         topic_names=tuple(str(name) for name in source.topic_names),
         title=title,
@@ -145,6 +150,7 @@ def item_records(items: Items, sizes: WorldSizes, config: CatalogConfig, generat
     for name in ("factors", "topics", "quality", "appeal"):
         records[name] = getattr(items, name)
     records["price"], records["creator"] = items.prices, items.creators
+    set_categories(records, items.observed_topics)
     records["release_step"] = release_steps(len(items), config.arrivals_per_step, generator)
     never = config.arrivals_per_step == 0.0
     records["retire_step"] = np.iinfo(np.int64).max if never else records["release_step"] + config.item_lifetime

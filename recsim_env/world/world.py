@@ -18,6 +18,7 @@ from recsim_env.logs import WHERE_TO_GET_DATA, existing_log, find_log, fingerpri
 from recsim_env.logs.population_statistics import draw_items, draw_users, load_statistics
 from recsim_env.simulation.custom_user_model import DEFAULT_USER_MODEL, UserModel
 from recsim_env.simulation.records import WorldSizes, make_parameters
+from recsim_env.simulation.relevance import set_mean_answers
 from recsim_env.world.catalog import Items, draw_synthetic_items, item_records, items_from_log
 from recsim_env.world.item_statistics import background_statistics, population_response
 from recsim_env.world.population import Users, draw_moods, draw_synthetic_users, user_records, users_from_log
@@ -52,6 +53,8 @@ class World:
     """[A, I, 4] float32: see `item_statistics.background_statistics`."""
     user_records: np.ndarray
     """[N] records, latent: see `records.USER`."""
+    prior_answers: float
+    """Weight of the prior in users' answers, see `item_statistics.population_response`."""
     moods: np.ndarray
     """[Q, K] float64, latent: added by each mood to the affinity with each topic."""
     user_model: UserModel = DEFAULT_USER_MODEL
@@ -74,7 +77,9 @@ class World:
         """[1] record of the coefficients, for sessions of that length; see `records.make_parameters`."""
         first_start, num_starts = self.session_starts(session_length)
         frame = {"session_length": session_length, "first_start": first_start, "num_starts": num_starts}
-        return make_parameters(self.scenario, self.moods, **frame)
+        parameters = make_parameters(self.scenario, self.moods, **frame)
+        parameters["prior_answers"] = self.prior_answers
+        return parameters
 
     def session_starts(self, session_length: int) -> tuple[int, int]:
         """The first platform time at which a session may start, and the number of such times.
@@ -182,15 +187,20 @@ def _draw_world(
     statistics_generator = _generator(scenario, _STATISTICS, part, catalog_seed)
     parameters = make_parameters(scenario, moods, session_length=2, first_start=0, num_starts=1)
     rating_probability = scenario.behaviour.rating_probability
-    responses = population_response(records, population, sizes, parameters, statistics_generator, user_model)
+    responses, prior_answers = population_response(
+        records, population, sizes, parameters, statistics_generator, user_model
+    )
+    item_statistics = background_statistics(responses, catalog, rating_probability, statistics_generator)
+    set_mean_answers(records, item_statistics, float((responses[:, 3] ** 2).mean()))
     world = World(
         scenario=scenario,
         items=items,
         users=users,
         sizes=sizes,
         item_records=records,
-        item_statistics=background_statistics(responses, catalog, rating_probability, statistics_generator),
+        item_statistics=item_statistics,
         user_records=population,
+        prior_answers=prior_answers,
         moods=moods,
         user_model=user_model,
         source=source,

@@ -56,6 +56,8 @@ def any_of(config: type, **fixed):
         elif field.name == "rating_cuts":
             cuts = st.lists(st.floats(-20.0, 20.0), min_size=4, max_size=4, unique=True).map(sorted).map(tuple)
             strategies[field.name] = st.just(field.default) | cuts
+        elif "allowed" in limits:
+            strategies[field.name] = st.sampled_from(limits["allowed"])
         elif limits["kind"] is bool:
             strategies[field.name] = st.booleans()
         elif limits["kind"] is int:
@@ -116,7 +118,7 @@ def test_any_scenario_stays_in_its_spaces_and_lanes_equal_single_envs(scenario, 
             for name in REWARD_TERMS:
                 terms[name][is_over] = infos["final_info"][f"reward_{name}"][is_over]
             assert all(infos["final_obs"][n] in envs.single_observation_space for n in np.flatnonzero(is_over))
-        assert_terms_are_in_range(terms, rewards, scenario.reward)
+        assert_terms_are_in_range(terms, rewards / scenario.session.reward_scale, scenario.reward)
         answer = single.step(actions[lane].item() if actions[lane].ndim == 0 else actions[lane])
         assert answer[1:4] == (rewards[lane], terminated[lane], truncated[lane])
         assert answer[4] == {f"reward_{name}": terms[name][lane] for name in REWARD_TERMS}

@@ -40,7 +40,7 @@ def names_of(fields) -> list[str]:
 
 def test_every_field_is_a_number_with_a_range_a_flag_or_the_rating_cuts():
     others = set(names_of(EVERY_FIELD)) - set(names_of(FIELDS)) - set(names_of(FLAGS))
-    assert others == {"BehaviourConfig.rating_cuts"}
+    assert others == {"BehaviourConfig.rating_cuts", "SessionConfig.candidate_order"}
     assert len(FIELDS) > 60
     assert len(FLAGS) >= 2
 
@@ -241,4 +241,4 @@ def test_changes_reach_the_world_and_arguments_of_make_come_before_them():
     env.reset(seed=0)
     for _ in range(5):
         _, reward, *_, info = env.step(0)
-        assert reward == 2.0 * info["reward_click"]
+        assert reward == 2.0 * info["reward_click"] / 32.0

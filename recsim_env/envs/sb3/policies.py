@@ -103,12 +103,9 @@ class CandidatePolicy(CandidateActorCritic, ActorCriticPolicy):
     """For PPO, A2C and TRPO: the softmax of one score per candidate, from its features and the user's state.
 
     ```python
-    env = make_sb3_vec_env("recsim_env/Video-v0", num_envs=32, overrides={"reward": {"rating": 0.03}})
+    env = make_sb3_vec_env("recsim_env/Video-v0", num_envs=32)
     model = PPO(CandidatePolicy, env, n_steps=64, learning_rate=1e-3, gamma=0.9).learn(33_000)
     ```
-
-    Small rewards matter: SB3 clips the gradients of policy and value together, and the value's dominates for ratings of
-    1 to 5.
 
     Args:
         width: E, width of the embeddings; give it as `policy_kwargs={"width": 64}`.

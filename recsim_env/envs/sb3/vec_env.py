@@ -1,11 +1,13 @@
 """The native vector env as a Stable-Baselines3 `VecEnv`."""
 
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any, Unpack
 
 import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode
+from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvIndices, VecEnvStepReturn
 
 from recsim_env.envs.spaces_and_actions import REWARD_INFO_KEYS, EnvArguments, check_argument_names, checked_seed
@@ -14,6 +16,9 @@ from recsim_env.envs.vector import RecommenderVectorEnv
 
 class RecommenderSB3VecEnv(VecEnv):
     """A `RecommenderVectorEnv` with the interface of Stable-Baselines3; `make_sb3_vec_env` constructs one.
+
+    As with `Monitor`, the info of the last step has `"episode"`: the return `r` (without `reward_scale`), the length
+    `l` and the time `t`.
 
     Raises:
         ValueError: the vector env does not start sessions in the step in which the last ones end, as SB3 expects.
@@ -24,6 +29,8 @@ class RecommenderSB3VecEnv(VecEnv):
             raise ValueError("vector_env: must have autoreset_mode='SameStep'")
         self.vector_env = vector_env
         self._actions: np.ndarray | None = None
+        self._returns, self._lengths = np.zeros(vector_env.num_envs), np.zeros(vector_env.num_envs, np.int64)
+        self._start_time = time.time()
         super().__init__(vector_env.num_envs, vector_env.single_observation_space, vector_env.single_action_space)
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
@@ -39,6 +46,7 @@ class RecommenderSB3VecEnv(VecEnv):
         self.reset_infos: list[dict[str, Any]] = [
             dict.fromkeys(REWARD_INFO_KEYS, np.float64(0.0)) for _ in range(self.num_envs)
         ]
+        self._returns[:], self._lengths[:] = 0.0, 0
         self._reset_seeds()
         self._reset_options()
         return observations
@@ -49,6 +57,8 @@ class RecommenderSB3VecEnv(VecEnv):
     def step_wait(self) -> VecEnvStepReturn:
         observations, rewards, terminated, truncated, infos = self.vector_env.step(self._actions)
         dones = terminated | truncated
+        self._returns += rewards / self.vector_env.simulator.config.reward_scale
+        self._lengths += 1
         terms = [infos[name] for name in REWARD_INFO_KEYS]
         if dones.any():
             terms = [term + infos["final_info"][name] for term, name in zip(terms, REWARD_INFO_KEYS, strict=True)]
@@ -58,6 +68,12 @@ class RecommenderSB3VecEnv(VecEnv):
             info["TimeLimit.truncated"] = bool(truncated[lane] and not terminated[lane])
         for lane in np.flatnonzero(dones).tolist():
             lane_infos[lane]["terminal_observation"] = infos["final_obs"][lane]
+            lane_infos[lane]["episode"] = {
+                "r": float(self._returns[lane]),
+                "l": int(self._lengths[lane]),
+                "t": round(time.time() - self._start_time, 6),
+            }
+        self._returns[dones], self._lengths[dones] = 0.0, 0
         return observations, rewards.astype(np.float32), dones, lane_infos
 
     def close(self) -> None:
@@ -86,8 +102,8 @@ class RecommenderSB3VecEnv(VecEnv):
         return [result[lane] if is_per_lane else result for lane in lanes]
 
     def env_is_wrapped(self, wrapper_class: type[gymnasium.Wrapper], indices: VecEnvIndices = None) -> list[bool]:
-        """False: lanes are not wrapped."""
-        return [False for _ in self._get_indices(indices)]
+        """True for `Monitor`, whose info `"episode"` the lanes have: returns without `reward_scale`."""
+        return [wrapper_class is Monitor for _ in self._get_indices(indices)]
 
     def get_images(self) -> Sequence[np.ndarray | None]:
         """A picture of lane 0, with `render_mode="rgb_array"`."""

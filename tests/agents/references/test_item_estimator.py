@@ -10,8 +10,8 @@ from agents.references.bayes_filter import BayesFilter
 from agents.references.bayes_filter_observed import BayesFilterObserved
 from agents.references.item_estimator import ItemEstimator
 from recsim_env.scenarios import VIDEO
-from recsim_env.simulation.observation import MAX_AGE, REFRESH_AT
 from recsim_env.simulation.records import NO_ITEM
+from recsim_env.simulation.relevance import MAX_AGE, REFRESH_AT
 from recsim_env.world.world import build_world
 
 

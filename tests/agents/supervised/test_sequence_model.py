@@ -75,7 +75,7 @@ def test_the_log_holds_the_items_users_and_ratings_of_each_step(slate_size):
             np.testing.assert_array_equal(session["items"], np.concatenate([items for _, items in steps]))
             np.testing.assert_array_equal(session["users"], np.repeat([user for user, _ in steps], slate_size, 0))
             ratings = session["ratings"].reshape(-1, slate_size)
-            assert ratings.sum(1) == pytest.approx(slate_size * np.array(rewards[lane][start:end]), rel=1e-5)
+            assert ratings.sum(1) == pytest.approx(32.0 * slate_size * np.array(rewards[lane][start:end]), rel=1e-5)
             assert ((ratings != 0).sum(1) <= 1).all()  # at most one item of a slate is chosen
             num_before = len(session["rows"]) - len(session["items"])
             assert (

@@ -29,12 +29,16 @@ def test_adapter_equals_dummy_vec_env_of_single_envs(some_env_id, observation_ki
     assert native.seed(70) == dummy.seed(70)
     assert same(native.reset(), dict_of(dummy.reset()))
     assert native.reset_infos == dummy.reset_infos
-    causes = set()
+    causes, total = set(), np.zeros(4)
     for actions in random_actions(gymnasium.vector.utils.batch_space(native.action_space, 4), rng(), 80):
         observations, rewards, dones, infos = native.step(actions)
         expected = dummy.step(actions)
         assert same((observations, rewards, dones), (dict_of(expected[0]), *expected[1:3]))
-        for info, other in zip(infos, expected[3], strict=True):
+        total += rewards
+        for lane, (info, other) in enumerate(zip(infos, expected[3], strict=True)):
+            if dones[lane]:  # as `Monitor` does, but in ratings
+                assert info.pop("episode")["r"] == pytest.approx(32.0 * total[lane], rel=1e-6)
+                total[lane] = 0.0
             assert same(info, other)
             if "terminal_observation" in info:
                 causes.add("truncated" if info["TimeLimit.truncated"] else "terminated")

@@ -136,7 +136,7 @@ def test_custom_numbers_start_at_0_for_each_user_and_keep_their_values():
         _, rewards, terminated, truncated, infos = envs.step(action)
         is_over = terminated | truncated
         num_chosen += infos["reward_click"]
-        last = np.where(rewards > 0.0, rewards, last)
+        last = np.where(rewards > 0.0, infos["reward_rating"], last)
         num_chosen[is_over], last[is_over] = 0.0, 0.0
         num_ends += is_over.sum()
         assert (own[:, 0] == num_chosen).all()

@@ -11,13 +11,11 @@ from trajectories import random_actions, same
 from recsim_env.simulation.observation import (
     CANDIDATE_COLUMNS,
     FEEDBACK,
-    MAX_AGE,
-    NUM_REFRESHES,
-    REFRESH_AT,
     SCALED_AGE,
     ObservationLayout,
 )
-from recsim_env.simulation.records import NO_ITEM
+from recsim_env.simulation.records import NO_ITEM, NUM_REFRESHES
+from recsim_env.simulation.relevance import MAX_AGE, REFRESH_AT
 
 
 def rebuilt(compact: dict[str, np.ndarray], simulator) -> dict[str, np.ndarray]:
@@ -40,6 +38,14 @@ def rebuilt(compact: dict[str, np.ndarray], simulator) -> dict[str, np.ndarray]:
     more = own if simulator.live_platform is None else simulator.live_platform.counts[items]
     impressions = 2.0 ** (32.0 * known[..., 0]) - 1.0
     total, ratings = impressions + more[..., 0], known[..., 3] + more[..., 2]
+    records, sessions = world.item_records[items], simulator.sessions
+    weights = np.stack([records["category_weight"], 1.0 - records["category_weight"]], -1)
+    evidence, deviations = (
+        (np.take_along_axis(sessions[name][:, None], records["categories"], 2) * weights).sum(-1)
+        for name in ("category_counts", "category_deviations")
+    )
+    affinity = deviations / (evidence + world.prior_answers)
+    mean_answers = np.take_along_axis(records["mean_answers"], REFRESH_AT[ages][..., None], -1)[..., 0]
     candidates = (
         np.concatenate(
             [
@@ -50,6 +56,9 @@ def rebuilt(compact: dict[str, np.ndarray], simulator) -> dict[str, np.ndarray]:
                 ((known[..., 2] * known[..., 3] + more[..., 3] / 5.0) / np.maximum(ratings, 1.0))[..., None],
                 np.take_along_axis(simulator.sessions["follows"], creators[items], 1)[..., None],
                 own[..., 1:2] / 16.0,
+                ((mean_answers + affinity) / 5.0).clip(-1.0, 1.0)[..., None],
+                affinity.clip(-1.0, 1.0)[..., None],
+                (evidence / (evidence + world.prior_answers))[..., None],
             ],
             -1,
         )
@@ -101,18 +110,18 @@ def test_parts_are_consecutive_slices_of_the_flat_vector():
     assert layout.slices == {
         "user": slice(0, 9),
         "history": slice(9, 9 + 2 * 13),
-        "candidates": slice(35, 35 + 3 * 12),
-        "candidate_mask": slice(71, 74),
+        "candidates": slice(35, 35 + 3 * 15),
+        "candidate_mask": slice(80, 83),
     }
     assert dataclasses.replace(layout, num_moods=1).user_size == 6
-    assert layout.size == 74
-    assert layout.space("flat").shape == (74,)
-    flat = np.arange(148.0).reshape(2, 74)
+    assert layout.size == 83
+    assert layout.space("flat").shape == (83,)
+    flat = np.arange(166.0).reshape(2, 83)
     parts = layout.parts(flat)
     assert {name: values.shape for name, values in parts.items()} == {
         name: (2, *box.shape) for name, box in layout.space("dict").items()
     }
-    assert parts["history"][1, 0] == 74 + 9
+    assert parts["history"][1, 0] == 83 + 9
     assert all(np.shares_memory(values, flat) for values in parts.values())
 
 
@@ -174,7 +183,7 @@ def test_items_just_released_have_no_statistics_and_older_ones_have(scenario_nam
         rows = observations["candidates"].reshape(256, *envs.simulator.layout.candidates_shape)
         known = rows[..., -len(CANDIDATE_COLUMNS) :]
         assert known[..., 0] == pytest.approx(np.log2(1.0 + ages) / NUM_REFRESHES, abs=1e-6)
-        assert not known[ages == 0].any()
+        assert not known[ages == 0, :6].any()
         old = known[ages > old_age]
         assert (old[:, 1] > 0.0).mean() > 0.9  # impressions
         num_new, num_old = num_new + (ages == 0).sum(), num_old + len(old)

@@ -5,6 +5,7 @@ import pytest
 from tiny_world import CERTAIN, make_simulator, show
 
 from recsim_env.config import RewardConfig
+from recsim_env.simulation.observation import CANDIDATE_COLUMNS
 from recsim_env.simulation.records import NUM_RECENT_ITEMS
 
 SHOP = {"is_shop": True, "choice_intercept": CERTAIN, "consumption_noise": 0.0}
@@ -177,7 +178,9 @@ def test_followed_creators_are_a_column_of_the_candidates():
     show(simulator, 0)
     rows = simulator.observe("dict")["candidates"].reshape(3, *simulator.layout.candidates_shape)
     creators = simulator.world.item_records["creator"][simulator.sessions["candidates"]]
-    np.testing.assert_array_equal(rows[:, :, -2], creators == 1)
+    np.testing.assert_array_equal(
+        rows[:, :, CANDIDATE_COLUMNS.index("followed") - len(CANDIDATE_COLUMNS)], creators == 1
+    )
     assert (simulator.latent_state()["follows"] == [0, 1]).all()
 
 
@@ -210,7 +213,8 @@ def test_plays_are_a_column_of_the_candidates():
     for item in (2, 0, 2):
         show(simulator, item)
     rows = simulator.observe("dict")["candidates"].reshape(simulator.layout.candidates_shape)
-    plays = dict(zip(simulator.sessions["candidates"][0].tolist(), rows[:, -1].tolist(), strict=True))
+    column = CANDIDATE_COLUMNS.index("plays") - len(CANDIDATE_COLUMNS)
+    plays = dict(zip(simulator.sessions["candidates"][0].tolist(), rows[:, column].tolist(), strict=True))
     assert plays == {0: 1 / 16, 1: 0.0, 2: 2 / 16}
 
 

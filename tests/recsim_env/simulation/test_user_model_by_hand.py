@@ -61,7 +61,7 @@ def events(before, state: dict, rows: list) -> set[str]:
 
 @pytest.mark.parametrize("variant", ["", "Slate"])
 def test_steps_of_every_scenario_are_those_computed_by_hand(scenario_name, variant):
-    envs = gymnasium.make_vec(f"recsim_env/{scenario_name}{variant}-v0", 20)
+    envs = gymnasium.make_vec(f"recsim_env/{scenario_name}{variant}-v0", 20, candidate_order="random")
     envs.reset(seed=11)
     slate_size = envs.simulator.config.slate_size
     slates = np.random.default_rng(0).integers(0, envs.simulator.config.num_candidates, (40, 20, slate_size))

@@ -65,7 +65,7 @@ def test_the_logging_policy_shows_likely_choices_and_is_not_always_right():
     observations, _ = envs.reset(seed=0)
     rows = observations["history"].reshape(3_000, *envs.simulator.layout.history_shape)
     logged = rows[:, 0, -len(FEEDBACK) + FEEDBACK.index("click")].mean()
-    cold = make_vec(3_000, 0.0)
+    cold = make_vec(3_000, 0.0, candidate_order="random")
     cold.reset(seed=0)
     at_random = cold.step(np.zeros(3_000, int))[-1]["reward_click"].mean()
     assert at_random + 0.05 < logged < 0.95
@@ -127,7 +127,7 @@ def test_a_user_returns_even_after_a_bad_logged_visit():
 
 
 def test_warm_and_cold_users_get_the_same_candidates():
-    warm, cold = (make_vec(50, share, observation="compact") for share in (1.0, 0.0))
+    warm, cold = (make_vec(50, share, observation="compact", candidate_order="random") for share in (1.0, 0.0))
     first, second = warm.reset(seed=0)[0], cold.reset(seed=0)[0]
     assert same(first["candidate_items"], second["candidate_items"])
     assert same(first["time"], second["time"])
