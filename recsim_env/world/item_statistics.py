@@ -102,7 +102,8 @@ def population_response(
     Returns:
         [I, 4] float64: share of clicks; share of ratings among them; mean and standard deviation of the ratings.
         The prior for users' answers, see `relevance`: the variance of an answer / the variance of users' mean
-        deviations in a category, times the mean weight of an impression of an item in the evidence for that item; at least 1.
+        deviations in a category, times the mean weight of an impression of an item in the evidence for that item; at
+        least 1.
     """
     num_sampled = int(np.clip(_SAMPLED_PAIRS // len(items), 16, _SAMPLED_USERS))
     noise_keys = generator.integers(2**63, size=num_sampled).astype(np.uint64)
