@@ -23,10 +23,10 @@ from recsim_env.config import (
 from recsim_env.scenarios import SCENARIOS, scenario_named
 
 if TYPE_CHECKING:
-    from recsim_env.envs.sb3 import CandidatePolicy, CandidateQPolicy, RecommenderSB3VecEnv, make_sb3_vec_env
     from recsim_env.envs.single import RecommenderEnv
     from recsim_env.envs.vector import RecommenderVectorEnv, last_observations
     from recsim_env.logs import FittedWorld, RatingsLog, fit_log, load_or_fit, read_log
+    from recsim_env.sb3 import CandidatePolicy, CandidateQPolicy, RecommenderSB3VecEnv, make_sb3_vec_env
     from recsim_env.simulation.custom_user_model import UserModel
     from recsim_env.simulation.observation import CANDIDATE_COLUMNS, FEEDBACK
 
@@ -59,7 +59,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 _MODULES = {
-    "recsim_env.envs.sb3": ("CandidatePolicy", "CandidateQPolicy", "RecommenderSB3VecEnv", "make_sb3_vec_env"),
+    "recsim_env.sb3": ("CandidatePolicy", "CandidateQPolicy", "RecommenderSB3VecEnv", "make_sb3_vec_env"),
     "recsim_env.envs.single": ("RecommenderEnv",),
     "recsim_env.envs.vector": ("RecommenderVectorEnv", "last_observations"),
     "recsim_env.logs": ("FittedWorld", "RatingsLog", "fit_log", "load_or_fit", "read_log"),

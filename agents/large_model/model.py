@@ -21,7 +21,7 @@ from agents.networks.content_encoder import ContentEncoder
 from agents.networks.item_content import DYNAMICS, ITEM_STATE, ItemContent
 from agents.networks.schema import Schema
 from agents.networks.transformer import Transformer
-from recsim_env.envs.sb3.candidate_scorer import MISSING
+from recsim_env.sb3.candidate_scorer import MISSING
 from recsim_env.simulation.observation import FEEDBACK
 
 if TYPE_CHECKING:

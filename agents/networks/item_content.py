@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from agents.networks.schema import UNKNOWN_DOMAIN, Schema, columns, word_buckets
-from recsim_env.envs.sb3.network_units import in_network_units
+from recsim_env.sb3.network_units import in_network_units
 from recsim_env.simulation.observation import SCALED_AGE
 from recsim_env.simulation.relevance import MAX_AGE, REFRESH_AT
 

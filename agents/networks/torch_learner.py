@@ -14,8 +14,8 @@ from torch import nn
 from agents.agent import Learner, NotFittedError, Observations
 from agents.networks.device import device_named
 from recsim_env.config import count
-from recsim_env.envs.sb3.candidate_scorer import ScorerSizes
 from recsim_env.envs.vector import RecommenderVectorEnv
+from recsim_env.sb3.candidate_scorer import ScorerSizes
 
 Tensors = dict[str, torch.Tensor]
 """A batch of `"dict"` observations."""

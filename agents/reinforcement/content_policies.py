@@ -19,9 +19,9 @@ from stable_baselines3.td3.policies import TD3Policy
 from torch import nn
 
 from agents.networks.torch_learner import Tensors
-from recsim_env.envs.sb3.candidate_scorer import CandidateScorer
-from recsim_env.envs.sb3.network_units import with_network_units
-from recsim_env.envs.sb3.policies import sizes_of
+from recsim_env.sb3.candidate_scorer import CandidateScorer
+from recsim_env.sb3.network_units import with_network_units
+from recsim_env.sb3.policies import sizes_of
 from recsim_env.simulation.observation import CANDIDATE_COLUMNS
 
 FAR = 1e9

@@ -16,7 +16,7 @@ from agents.networks.lambda_returns import lambda_returns
 from agents.networks.torch_learner import Tensors
 from agents.reinforcement.rollout_learner import RolloutLearner
 from recsim_env.config import number
-from recsim_env.envs.sb3.candidate_scorer import CandidateScorer, ScorerSizes
+from recsim_env.sb3.candidate_scorer import CandidateScorer, ScorerSizes
 
 
 class QNetwork(nn.Module):

@@ -20,7 +20,7 @@ from agents.networks.lambda_returns import lambda_returns
 from agents.networks.torch_learner import Tensors
 from agents.reinforcement.rollout_learner import RolloutLearner
 from recsim_env.config import count, number
-from recsim_env.envs.sb3.candidate_scorer import CandidateScorer, ScorerSizes
+from recsim_env.sb3.candidate_scorer import CandidateScorer, ScorerSizes
 
 
 def behaviour_log_probs(scores: torch.Tensor, candidate_mask: torch.Tensor, exploration: float) -> torch.Tensor:

@@ -26,15 +26,15 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
 from agents.agent import Agent, Env, Learner, NotFittedError, Observations, Starts, State, check_arguments
 from agents.reinforcement.content_policies import CONTENT_POLICIES, check_shows_points
-from recsim_env.envs.sb3 import RecommenderSB3VecEnv
-from recsim_env.envs.sb3.policies import CANDIDATE_POLICIES, check_shows_one_item
+from recsim_env.sb3 import RecommenderSB3VecEnv
+from recsim_env.sb3.policies import CANDIDATE_POLICIES, check_shows_one_item
 
 CONTRIB_ALGORITHMS = ("TRPO", "RecurrentPPO", "MaskablePPO", "QRDQN")
 ALGORITHMS = (*CANDIDATE_POLICIES, *CONTENT_POLICIES, *CONTRIB_ALGORITHMS)
 """Names of algorithms; those of `CONTRIB_ALGORITHMS` need sb3-contrib."""
 
 POLICIES = ("candidate", "MultiInputPolicy", "MlpPolicy")
-"""`candidate` scores all candidates with one network (`recsim_env.envs.sb3`, and `content_policies` for points in
+"""`candidate` scores all candidates with one network (`recsim_env.sb3`, and `content_policies` for points in
 content space); the others are the library's own, over flattened candidates."""
 
 _ZIP_ALGORITHMS = ("PPO", "A2C", "DQN", "SAC", "TD3", "RecurrentPPO", "MaskablePPO", "QRDQN", "TQC", "CrossQ", "ARS")

@@ -15,9 +15,9 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import nn
 
-from recsim_env.envs.sb3.candidate_scorer import CandidateScorer
-from recsim_env.envs.sb3.network_units import with_network_units
-from recsim_env.envs.sb3.policies import (
+from recsim_env.sb3.candidate_scorer import CandidateScorer
+from recsim_env.sb3.network_units import with_network_units
+from recsim_env.sb3.policies import (
     CandidateActorCritic,
     CandidatePolicy,
     CandidateWise,

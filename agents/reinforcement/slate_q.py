@@ -16,7 +16,7 @@ from agents.networks.torch_learner import Tensors
 from agents.reinforcement.pqn import PQN
 from agents.reinforcement.slate_optimizers import OPTIMIZERS, ChoiceValues
 from recsim_env.config import choice
-from recsim_env.envs.sb3.candidate_scorer import CandidateScorer, ScorerSizes
+from recsim_env.sb3.candidate_scorer import CandidateScorer, ScorerSizes
 
 
 class SlateQNetwork(nn.Module):

@@ -25,8 +25,8 @@ from agents.networks.transformer import Transformer
 from agents.rollouts.feedback import Policy
 from agents.rollouts.logged_sessions import log_sessions, windows_of
 from recsim_env.config import count, number
-from recsim_env.envs.sb3.candidate_scorer import MISSING, ScorerSizes
-from recsim_env.envs.sb3.network_units import with_network_units
+from recsim_env.sb3.candidate_scorer import MISSING, ScorerSizes
+from recsim_env.sb3.network_units import with_network_units
 from recsim_env.simulation.observation import FEEDBACK
 
 _MIDDLE_RATING = 3.0

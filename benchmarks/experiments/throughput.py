@@ -17,7 +17,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
 import recsim_env  # noqa: F401  (registers the ids)
 from agents.registry import PPO_SETTINGS
-from recsim_env.envs.sb3 import make_sb3_vec_env
+from recsim_env.sb3 import make_sb3_vec_env
 
 _IDS = {"observation": "compact", "history_length": 1}
 _STILL = {"arrivals_per_step": 0.0}

@@ -18,7 +18,7 @@ from agents.callbacks import EveryNSteps
 from agents.references.value_weights import ModelBasedReference
 from agents.registry import REGISTRY
 from agents.rollouts.evaluation import evaluate
-from recsim_env.envs.sb3.vec_env import make_sb3_vec_env
+from recsim_env.sb3.vec_env import make_sb3_vec_env
 
 NUM_STEPS, NUM_ENVS = 512, 8
 OFF_POLICY = {"learning_starts": 256, "batch_size": 32, "gradient_steps": 1}

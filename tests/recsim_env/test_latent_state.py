@@ -10,8 +10,8 @@ from tiny_world import make_simulator, show, start
 from trajectories import random_actions, same
 
 from recsim_env.config import RewardConfig
-from recsim_env.envs.sb3 import make_sb3_vec_env
 from recsim_env.envs.spaces_and_actions import REWARD_INFO_KEYS
+from recsim_env.sb3 import make_sb3_vec_env
 from recsim_env.simulation.records import NO_ITEM
 
 LATENT_OF_USERS = (

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.large_model.model import ReturnDistribution, policy_logits
-from recsim_env.envs.sb3.candidate_scorer import MISSING
+from recsim_env.sb3.candidate_scorer import MISSING
 
 WORTHS = st.lists(st.floats(-20.0, 20.0), min_size=1, max_size=8)
 TEMPERATURES = st.floats(0.02, 10.0)

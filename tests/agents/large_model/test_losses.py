@@ -14,7 +14,7 @@ from agents.large_model.losses import LossWeights, SessionLoss, divergence, feed
 from agents.large_model.model import ReturnDistribution, Scores, policy_logits
 from agents.large_model.rollout import Sessions
 from agents.networks.plackett_luce import slate_log_probabilities
-from recsim_env.envs.sb3.candidate_scorer import MISSING
+from recsim_env.sb3.candidate_scorer import MISSING
 
 NUM_BINS = 9
 CLIP = 0.2

@@ -25,7 +25,7 @@ from agents.large_model.rollout import Sessions, make_env, select_slates
 from agents.large_model.session_state import Observation, ObservationReader, SessionState, check_history
 from agents.networks.item_content import DYNAMICS, ITEM_STATE, ItemContent
 from agents.networks.plackett_luce import slate_log_probabilities
-from recsim_env.envs.sb3.network_units import with_network_units
+from recsim_env.sb3.network_units import with_network_units
 from recsim_env.simulation.observation import CANDIDATE_COLUMNS, FEEDBACK, STATISTICS
 
 SEED = 3

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from agents.networks.plackett_luce import best_slates, draw_slates, entropy, slate_log_probabilities
-from recsim_env.envs.sb3.candidate_scorer import MISSING
+from recsim_env.sb3.candidate_scorer import MISSING
 
 LOGITS = torch.tensor([0.5, -1.0, 1.5, 0.0])
 NUMBERS = st.floats(-4.0, 4.0, width=32)

@@ -19,8 +19,8 @@ from agents.reinforcement.content_policies import AvailableItems, ItemCritic, St
 from agents.reinforcement.sb3 import ALGORITHMS, CONTRIB_ALGORITHMS, SB3Learner, SB3Model
 from agents.rollouts.evaluation import evaluate
 from agents.rules.random_agent import RandomAgent
-from recsim_env.envs.sb3 import make_sb3_vec_env
-from recsim_env.envs.sb3.policies import CandidatePolicy
+from recsim_env.sb3 import make_sb3_vec_env
+from recsim_env.sb3.policies import CandidatePolicy
 from recsim_env.simulation.observation import CANDIDATE_COLUMNS
 
 ON_POLICY = {"n_steps": 16, "batch_size": 32}

@@ -13,7 +13,7 @@ from agents.rollouts.evaluation import evaluate
 from agents.rollouts.logged_sessions import log_sessions, windows_of
 from agents.rules.popularity import PopularityAgent
 from agents.supervised.sequence_model import RatingPredictor, SequenceModel, SequenceSizes, learning_rate_factor, loss
-from recsim_env.envs.sb3.candidate_scorer import MISSING
+from recsim_env.sb3.candidate_scorer import MISSING
 from recsim_env.simulation.observation import FEEDBACK
 
 TRAIN = {"split": "train", "catalog_seed": 0}

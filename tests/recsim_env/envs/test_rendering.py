@@ -18,10 +18,10 @@ from matplotlib.text import Text
 from stable_baselines3.common.env_checker import check_env as check_for_sb3
 
 from recsim_env.envs import session_figure as figures
-from recsim_env.envs.sb3 import make_sb3_vec_env
 from recsim_env.envs.session_figure import estimated_ratings, session_figure
 from recsim_env.envs.session_recording import SessionRecording, ShownItem
 from recsim_env.envs.session_text import session_as_text
+from recsim_env.sb3 import make_sb3_vec_env
 from recsim_env.simulation.records import NO_ITEM
 
 SHOWN = re.compile(r"^ +(\d+)\. (.+?) {2,}(?:slot (\d+): )?(skipped|consumed +\d+%, (?:[★☆]{5}|not rated|not bought))$")

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trajectories import same
 
-from recsim_env.envs.sb3 import make_sb3_vec_env
+from recsim_env.sb3 import make_sb3_vec_env
 from recsim_env.scenarios import SCENARIOS
 
 MAKERS = {

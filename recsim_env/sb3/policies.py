@@ -12,7 +12,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
 from torch import nn
 
-from recsim_env.envs.sb3.candidate_scorer import CandidateScorer, ScorerSizes
+from recsim_env.sb3.candidate_scorer import CandidateScorer, ScorerSizes
 from recsim_env.simulation.observation import CANDIDATE_COLUMNS, FEEDBACK
 
 

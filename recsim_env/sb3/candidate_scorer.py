@@ -14,7 +14,7 @@ from typing import Any, Self
 import torch
 from torch import nn
 
-from recsim_env.envs.sb3.network_units import with_network_units
+from recsim_env.sb3.network_units import with_network_units
 from recsim_env.simulation.observation import FEEDBACK, ObservationLayout
 
 MISSING = -1e9

@@ -10,7 +10,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 from trajectories import lane_of, random_actions, same
 
-from recsim_env.envs.sb3 import make_sb3_vec_env
+from recsim_env.sb3 import make_sb3_vec_env
 
 VIDEO_ID = "recsim_env/Video-v0"
 
