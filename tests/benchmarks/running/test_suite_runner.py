@@ -126,8 +126,8 @@ def test_training_steps_are_ignored_for_agents_that_do_not_learn():
 
 
 def test_a_committed_result_is_the_run_of_the_same_seed():
-    rows = read_rows(CHECKOUT / "benchmarks" / "results" / "standard" / "results.jsonl")
-    suite = dataclasses.replace(SUITES["standard"], scenarios=("Video",), agents=("linucb",), num_seeds=1)
+    rows = read_rows(CHECKOUT / "benchmarks" / "results" / "defaults" / "results.jsonl")
+    suite = dataclasses.replace(SUITES["defaults"], scenarios=("Video",), agents=("popularity",), num_seeds=1)
     (run,) = suite_runs(suite)
     (committed,) = (row for row in rows if row["run"] == run.digest)
     assert run.execute()[-1]["returns"] == committed["returns"]
