@@ -54,7 +54,7 @@ floors: floors.txt pyproject.toml
 	.venvs/floors/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint floors.txt \
 		--editable '.[render,sb3,contrib]' $(shell grep '^torch==' constraints.txt) hypothesis pytest
 	.venvs/floors/bin/python -m pytest -k "not wrapper" tests/recsim_env/envs/test_gymnasium_contract.py \
-		tests/recsim_env/envs/test_gymnasium_conventions.py tests/recsim_env/envs/test_sb3_vec_env.py
+		tests/recsim_env/envs/test_gymnasium_conventions.py tests/recsim_env/sb3/test_sb3_vec_env.py
 
 docs: $(VENV)/installed
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet

@@ -223,7 +223,7 @@ def test_a_single_observation_is_judged_by_its_history(agent_class, variant, tra
     env = gymnasium.make(f"recsim_env/Music{variant}-v0", overrides=WARM)
     agent.set_env(env)
     num_changed = 0
-    for seed in range(20):
+    for seed in range(60):
         observation, _ = env.reset(seed=seed)
         action, _ = agent.predict(observation)
         assert env.action_space.contains(action)
@@ -232,7 +232,7 @@ def test_a_single_observation_is_judged_by_its_history(agent_class, variant, tra
         if not isinstance(agent, LinearThompson):
             np.testing.assert_array_equal(agent.predict(observation)[0], action)
             num_changed += np.any(agent.predict(cold)[0] != action)
-    assert num_changed > 2 or isinstance(agent, LinearThompson)
+    assert num_changed > 5 or isinstance(agent, LinearThompson)
 
 
 def test_training_is_reproducible_with_and_without_evaluations():

@@ -247,7 +247,7 @@ def test_a_single_observation_is_judged_by_its_history(agent_class, variant, tra
     agent, num_changed = trained[agent_class], 0
     env = gymnasium.make(f"recsim_env/Music{variant}-v0", observation="compact", overrides=WARM, **CATALOG)
     agent.set_env(env)
-    for seed in range(20):
+    for seed in range(60):
         observation, _ = env.reset(seed=seed)
         action, _ = agent.predict(observation)
         assert env.action_space.contains(action)
@@ -255,7 +255,7 @@ def test_a_single_observation_is_judged_by_its_history(agent_class, variant, tra
         np.testing.assert_array_equal(agent.predict(observation)[0], action)
         cold = {**observation, "history_items": np.full_like(observation["history_items"], -1)}
         num_changed += np.any(agent.predict(cold)[0] != action)
-    assert num_changed > 0
+    assert num_changed > 2
 
 
 @pytest.mark.parametrize("agent_class", LEARNERS)
