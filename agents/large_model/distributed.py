@@ -3,6 +3,7 @@
 Every process plays its own sessions and computes their loss; gradients and statistics are averaged over all.
 """
 
+import gc
 import os
 import time
 from collections import defaultdict
@@ -95,6 +96,10 @@ def process_group(device: str) -> Iterator[ProcessGroup]:
     dist.init_process_group("nccl" if is_cuda else "gloo", timeout=_TIMEOUT)
     try:
         yield ProcessGroup(rank=dist.get_rank(), size=dist.get_world_size(), device=own)
+        # Gloo's threads release tensors after the operation has returned, and need Python's lock for that: a process
+        # that exits in the meantime is aborted. While this one waits for the others, they can.
+        dist.barrier()
+        gc.collect()
     finally:
         dist.destroy_process_group()
 
