@@ -64,7 +64,7 @@ class Agent(AgentSettings, ABC):
     keyword arguments of its constructor, are the fields of a dataclass, with their ranges.
     """
 
-    observation: str = "dict"
+    observation: str = "full"
     """The kind of observation that the agent reads."""
 
     env_variant: str = ""
@@ -145,7 +145,7 @@ class Agent(AgentSettings, ABC):
             right = "content' or 'catalog" if self.env_variant else "candidate"
             chosen = "points in content space" if self.env_variant else "candidates"
             raise ValueError(f"env: {type(self).__name__} chooses {chosen}; make the env with action='{right}'")
-        self._env, self._layout = env, env.simulator.layout
+        self._env, self._layout = env, env.simulator.layout.of_kind(self.observation)
         self.slate_size = env.simulator.config.slate_size
 
     def set_random_seed(self, seed: int) -> None:
@@ -309,11 +309,11 @@ class Agent(AgentSettings, ABC):
         """Take over the results of another agent's `learned`."""
 
     def candidates(self, observations: Observations) -> np.ndarray:
-        """[N, M, F + 9]: the candidates of a batch of `"dict"` observations."""
+        """[N, M, F + 9]: the candidates of a batch of `"full"` observations."""
         return observations["candidates"].reshape(-1, *self.layout.candidates_shape)
 
     def history(self, observations: Observations) -> np.ndarray:
-        """[N, H, F + 7]: the histories of a batch of `"dict"` observations, most recent first."""
+        """[N, H, F + 7]: the histories of a batch of `"full"` observations, most recent first."""
         return observations["history"].reshape(-1, *self.layout.history_shape)
 
     def top_candidates(self, scores: np.ndarray, candidate_mask: np.ndarray) -> np.ndarray:

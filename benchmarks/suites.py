@@ -204,13 +204,12 @@ _SUITES = (
     ),
     Suite(
         name="defaults",
-        about="Stable-Baselines3 with its default policies and hyperparameters",
+        about="Stable-Baselines3 with its default policies and hyperparameters, eight sessions at a time",
         scenarios=(*PRESETS, "MovieLens", "Ratings"),
         agents=("random", "popularity", "planning-oracle", "sb3:A2C", "sb3:DQN", "sb3:PPO"),
         num_steps=200_000,
         num_evaluations=10,
         num_sessions=200,
-        settings={"sb3:PPO": {"num_envs": 1}, "sb3:DQN": {"num_envs": 1}},
     ),
     Suite(
         name="arrangements",
@@ -220,7 +219,6 @@ _SUITES = (
         num_seeds=3,
         num_evaluations=5,
         num_sessions=200,
-        settings={"sb3:PPO": {"num_envs": 1}, "sb3:DQN": {"num_envs": 1}, "sb3:RecurrentPPO": {"num_envs": 1}},
         grid={f"by {order}": {"session": {"candidate_order": order}} for order in CANDIDATE_ORDERS},
     ),
     Suite(

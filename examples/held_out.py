@@ -28,9 +28,10 @@ def read_arguments(description: str | None, steps: int) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def held_out_return(policy: Policy, env_id: str, num_sessions: int = 1_000) -> float:
+def held_out_return(policy: Policy, env_id: str, num_sessions: int = 1_000, **arguments: Any) -> float:
     """Mean sum of ratings over sessions of test users with test items of another catalogue."""
-    envs = gymnasium.make_vec(env_id, num_sessions, split="test", catalog_seed=1, autoreset_mode="Disabled")
+    held_out = {"split": "test", "catalog_seed": 1, "autoreset_mode": "Disabled"}
+    envs = gymnasium.make_vec(env_id, num_sessions, **held_out, **arguments)
     observations, _ = envs.reset(seed=0)
     total, is_over = 0.0, np.zeros(num_sessions, bool)
     while not is_over.all():
@@ -47,17 +48,12 @@ def random_policy(env_id: str) -> Policy:
     return lambda observations: np.array([space.sample() for _ in range(num_rows(observations))])
 
 
-def popularity_policy(env_id: str) -> Policy:
-    """The candidate with the best observed mean rating."""
-    layout = gymnasium.make(env_id).unwrapped.simulator.layout
-    column = CANDIDATE_COLUMNS.index("mean_rating") - len(CANDIDATE_COLUMNS)  # these columns are the last ones
-
-    def policy(observations: Any) -> np.ndarray:
-        parts = observations if isinstance(observations, dict) else layout.parts(observations)
-        candidates = parts["candidates"].reshape(-1, *layout.candidates_shape)
-        return np.where(parts["candidate_mask"] > 0, candidates[:, :, column], -np.inf).argmax(1)
-
-    return policy
+def best_rated(observations: Any) -> np.ndarray:
+    """The candidates with the best observed mean rating, from full observations."""
+    exists = observations["candidate_mask"] > 0
+    candidates = observations["candidates"].reshape(*exists.shape, -1)
+    mean_ratings = candidates[:, :, CANDIDATE_COLUMNS.index("mean_rating") - len(CANDIDATE_COLUMNS)]
+    return np.where(exists, mean_ratings, -np.inf).argmax(1)
 
 
 def num_rows(observations: Any) -> int:
@@ -85,6 +81,6 @@ class Progress:
     def finish(self, policy: Policy) -> None:
         """The last point of the curve, and the held-out returns in print."""
         self.point(self.arguments.steps, policy)
-        policies = {"random": random_policy(self.env_id), "popularity": popularity_policy(self.env_id)}
-        for name, each in {**policies, self.name: policy}.items():
-            print(f"{name}: {held_out_return(each, self.env_id):.1f}")
+        print(f"random: {held_out_return(random_policy(self.env_id), self.env_id):.1f}")
+        print(f"popularity: {held_out_return(best_rated, self.env_id, observation='full'):.1f}")
+        print(f"{self.name}: {held_out_return(policy, self.env_id):.1f}")

@@ -6,23 +6,22 @@
 import gymnasium
 import minari
 import numpy as np
-from held_out import Progress, popularity_policy, read_arguments
+from held_out import Progress, num_rows, read_arguments
 
 ENV_ID = "recsim_env/Video-v0"
-DATASET_ID = "recsim/video/popularity-v0"
+DATASET_ID = "recsim/video/most-relevant-v0"
 EPSILON = 0.2
 
 
 def main() -> None:
     arguments = read_arguments(__doc__, steps=200)
     env = minari.DataCollector(gymnasium.make(ENV_ID, split="train"), record_infos=True)
-    generator, best_rated = np.random.default_rng(arguments.seed), popularity_policy(ENV_ID)
+    generator = np.random.default_rng(arguments.seed)
 
     def policy(observations):
-        """Popularity with a share of random actions, so that the data set has all candidates."""
-        best = best_rated(observations)
-        is_random = generator.random(len(best)) < EPSILON
-        return np.where(is_random, generator.integers(0, env.action_space.n, len(best)), best)
+        """The most relevant candidate, which is the first, and a share of random ones, so that the data set has all."""
+        is_random = generator.random(num_rows(observations)) < EPSILON
+        return np.where(is_random, generator.integers(0, env.action_space.n, len(is_random)), 0)
 
     for session in range(arguments.steps):
         observation, _ = env.reset(seed=arguments.seed + session)
@@ -36,7 +35,7 @@ def main() -> None:
         minari.delete_dataset(DATASET_ID)
     env.create_dataset(
         DATASET_ID,
-        algorithm_name=f"popularity, epsilon {EPSILON}",
+        algorithm_name=f"most relevant candidate, epsilon {EPSILON}",
         description=f"Sessions of {ENV_ID}, users and items of the training split.",
         requirements=["recsim-env"],
     )

@@ -6,7 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-from held_out import held_out_return, popularity_policy, random_policy
+from held_out import held_out_return, best_rated, random_policy
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -25,14 +25,9 @@ def main(rows_path: str, picture_path: str) -> None:
         low, high = ([extreme(points[step]) for step in steps] for extreme in (min, max))
         axis.fill_between(steps, low, high, alpha=0.15)
     env_id = rows[0]["env"]
-    for name, make in (("popularity", popularity_policy), ("random", random_policy)):
-        axis.axhline(
-            held_out_return(make(env_id), env_id),
-            color="black",
-            lw=0.8,
-            ls=":" if name == "random" else "--",
-            label=name,
-        )
+    popularity = held_out_return(best_rated, env_id, observation="full")
+    axis.axhline(popularity, color="black", lw=0.8, ls="--", label="popularity")
+    axis.axhline(held_out_return(random_policy(env_id), env_id), color="black", lw=0.8, ls=":", label="random")
     axis.legend(frameon=False, fontsize=8)
     axis.set_ylim(bottom=0.0)
     figure.savefig(picture_path)

@@ -28,11 +28,12 @@ if TYPE_CHECKING:
     from recsim_env.logs import FittedWorld, RatingsLog, fit_log, load_or_fit, read_log
     from recsim_env.sb3 import CandidatePolicy, CandidateQPolicy, RecommenderSB3VecEnv, make_sb3_vec_env
     from recsim_env.simulation.custom_user_model import UserModel
-    from recsim_env.simulation.observation import CANDIDATE_COLUMNS, FEEDBACK
+    from recsim_env.simulation.observation import CANDIDATE_COLUMNS, FEEDBACK, RELEVANCE_COLUMNS, USER_FEEDBACK
 
 __all__ = [
     "CANDIDATE_COLUMNS",
     "FEEDBACK",
+    "RELEVANCE_COLUMNS",
     "SCENARIOS",
     "BehaviourConfig",
     "CandidatePolicy",
@@ -47,6 +48,7 @@ __all__ = [
     "RewardConfig",
     "Scenario",
     "SessionConfig",
+    "USER_FEEDBACK",
     "UserModel",
     "fit_log",
     "last_observations",
@@ -64,15 +66,15 @@ _MODULES = {
     "recsim_env.envs.vector": ("RecommenderVectorEnv", "last_observations"),
     "recsim_env.logs": ("FittedWorld", "RatingsLog", "fit_log", "load_or_fit", "read_log"),
     "recsim_env.simulation.custom_user_model": ("UserModel",),
-    "recsim_env.simulation.observation": ("CANDIDATE_COLUMNS", "FEEDBACK"),
+    "recsim_env.simulation.observation": ("CANDIDATE_COLUMNS", "FEEDBACK", "RELEVANCE_COLUMNS", "USER_FEEDBACK"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 _VARIANTS: dict[str, dict[str, object]] = {
     "": {},
     "Slate": {"slate_size": 5},
-    "Content": {"action": "content"},
-    "Catalog": {"action": "catalog"},
+    "Content": {"action": "content", "observation": "full"},
+    "Catalog": {"action": "catalog", "observation": "full"},
 }
 
 for _name in SCENARIOS:

@@ -298,8 +298,8 @@ class SessionConfig(Checked):
     candidate_order: str = choice("relevance", *CANDIDATE_ORDERS)
     """Order of the candidates: by this user's predicted answer (`relevance`), by the item's mean answer over all users
     (`popularity`), by category and then relevance (`category`), or `random`, in which a position means nothing."""
-    reward_scale: float = number(0.03125, 1e-6, 1e6)
-    """Factor of rewards, so that returns are of order 1 to 10, as default settings of libraries expect; 1 pays ratings.
+    reward_scale: float = number(0.125, 1e-6, 1e6)
+    """Factor of rewards, so that returns are of order 10, as default settings of libraries expect; 1 pays ratings.
     `info` holds the terms of the reward without it."""
 
     def __post_init__(self) -> None:

@@ -118,12 +118,12 @@ class _Config:
 
 
 class ProbeVectorEnv(VectorEnv):
-    """N sessions of a probe: `observation="dict"`, actions of the kind `candidate` or (one item a step) `content`.
+    """N sessions of a probe: `observation="full"`, actions of the kind `candidate` or (one item a step) `content`.
 
     Sessions end by `terminated`, or with `is_truncated=True` by `truncated`. The reward is the rating divided by S.
     """
 
-    observation_kind = "dict"
+    observation_kind = "full"
     metadata = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
 
     def __init__(
@@ -131,14 +131,14 @@ class ProbeVectorEnv(VectorEnv):
         num_envs: int = 1,
         *,
         probe: str,
-        observation: str = "dict",
+        observation: str = "full",
         action: str = "candidate",
         slate_size: int = 1,
         is_truncated: bool = False,
         split: str = "all",
         catalog_seed: int = 0,
     ) -> None:
-        assert observation == "dict"
+        assert observation == "full"
         self.num_envs, self.probe, self.action, self.is_truncated = num_envs, PROBES[probe], action, is_truncated
         self.render_mode = None
         self.contents = np.array(self.probe.contents)
@@ -152,7 +152,7 @@ class ProbeVectorEnv(VectorEnv):
             has_purchases=False,
         )
         self.simulator = _Simulator(num_envs, layout, _Config(slate_size))
-        self.single_observation_space = layout.space("dict")
+        self.single_observation_space = layout.space("full")
         num_candidates = len(self.contents)
         if action == "content":
             self.single_action_space: spaces.Space = spaces.Box(-1.0, 1.0, (1,), np.float32)
@@ -238,7 +238,7 @@ class ProbeVectorEnv(VectorEnv):
 
 
 def observations_of(signal: Any, elapsed: Any, history: np.ndarray, candidates: np.ndarray) -> dict[str, np.ndarray]:
-    """`"dict"` observations of signals [N], shares of the session [N], histories [N, H, 8] and contents [N, M]."""
+    """`"full"` observations of signals [N], shares of the session [N], histories [N, H, 8] and contents [N, M]."""
     num_sessions, num_candidates = candidates.shape
     seen = np.zeros((num_sessions, num_candidates, 1 + len(CANDIDATE_COLUMNS)), np.float32)
     seen[:, :, 0] = candidates

@@ -110,7 +110,7 @@ def make_simulator(
         item_records=records,
         item_statistics=statistics,
         user_records=user_records(users, SIZES),
-        prior_answers=4.0,
+        answer_variance=2.0,
         moods=np.array(moods, np.float64),
     )
     config = SessionConfig(

@@ -18,7 +18,7 @@ from recsim_env.envs.vector import RecommenderVectorEnv
 from recsim_env.sb3.candidate_scorer import ScorerSizes
 
 Tensors = dict[str, torch.Tensor]
-"""A batch of `"dict"` observations."""
+"""A batch of `"full"` observations."""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -74,7 +74,7 @@ class TorchLearner(Learner):
         return env, env.reset(seed=seed)[0], seed
 
     def tensors(self, observations: Observations) -> Tensors:
-        """A batch of `"dict"` observations on the device."""
+        """A batch of `"full"` observations on the device."""
         return {name: torch.as_tensor(part).to(self.device) for name, part in observations.items()}
 
     def act(self, observations: Observations, state: Any, episode_start: np.ndarray, deterministic: bool) -> np.ndarray:

@@ -77,7 +77,7 @@ class AvailableItems:
 
 
 class StateAndAim(BaseFeaturesExtractor):
-    """`"dict"` observations to [B, E + F]: the user's state, and the mean content of the candidates, weighted by the
+    """`"full"` observations to [B, E + F]: the user's state, and the mean content of the candidates, weighted by the
     softmax of their scores."""
 
     def __init__(self, observation_space: spaces.Dict, width: int = 64) -> None:

@@ -20,7 +20,7 @@ from recsim_env.sb3.candidate_scorer import CandidateScorer, ScorerSizes
 
 
 class QNetwork(nn.Module):
-    """`"dict"` observations to [B, M]: a candidate's score, plus a state value that all candidates share."""
+    """`"full"` observations to [B, M]: a candidate's score, plus a state value that all candidates share."""
 
     def __init__(self, sizes: ScorerSizes) -> None:
         super().__init__()

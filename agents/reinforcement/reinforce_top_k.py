@@ -61,7 +61,7 @@ def policy_loss(
 
 
 class PolicyAndBaseline(nn.Module):
-    """`"dict"` observations to scores [B, M], whose softmax is the policy, and values [B], which are (1 - gamma) V:
+    """`"full"` observations to scores [B, M], whose softmax is the policy, and values [B], which are (1 - gamma) V:
     a mean of rewards, whose scale does not depend on gamma.
 
     Two networks, since the large errors of the regression of returns would disturb a shared one.

@@ -98,7 +98,8 @@ class SB3Learner(_SB3Agent, Learner):
     Args:
         env: see `Agent`. SAC, TD3 and DDPG play `recsim_env/{scenario}Content-v0`.
         algorithm: one of `ALGORITHMS`.
-        policy: one of `POLICIES`; `MlpPolicy` reads flat observations, the others dicts.
+        policy: one of `POLICIES`; `MlpPolicy` reads `"flat"` observations, `MultiInputPolicy` `"dict"` (of SAC, TD3 and
+            DDPG: `"full"`), and `candidate` `"full"`.
         reward_scale: factor on unscaled rewards during training; None for the env's own. Stable-Baselines3 clips the
             gradients of policy and value together: with unscaled ratings the value's would dominate.
         has_fixed_horizon: treats truncation like termination: sessions have a fixed length, and observations contain
@@ -141,7 +142,9 @@ class SB3Learner(_SB3Agent, Learner):
 
     @classmethod
     def env_requirements(cls, *, algorithm: str = "", policy: str = "candidate", **settings: Any) -> tuple[str, str]:
-        return "flat" if policy == "MlpPolicy" else "dict", "Content" if algorithm in CONTENT_POLICIES else ""
+        shows_points = algorithm in CONTENT_POLICIES
+        kinds = {"MlpPolicy": "flat", "MultiInputPolicy": "full" if shows_points else "dict"}
+        return kinds.get(policy, "full"), "Content" if shows_points else ""
 
     def set_env(self, env: Env | str) -> None:
         super().set_env(env)
@@ -216,8 +219,8 @@ class SB3Learner(_SB3Agent, Learner):
 class SB3Model(_SB3Agent):
     """A model that was trained and saved with Stable-Baselines3 or sb3-contrib; it is not trained any further.
 
-    It reads flat observations if its observation space is a Box, and dicts otherwise; it plays the id with points in
-    content space if its action space is a Box.
+    Its observation space says which kind of observations it reads; it plays the id with points in content space if its
+    action space is a Box.
 
     Args:
         model: of the library.
@@ -227,7 +230,8 @@ class SB3Model(_SB3Agent):
 
     def __init__(self, model: BaseAlgorithm, env: Env | str | None = None, *, seed: int = 0) -> None:
         self._model = model
-        self.observation = "dict" if isinstance(model.observation_space, spaces.Dict) else "flat"
+        space = model.observation_space
+        self.observation = "flat" if not isinstance(space, spaces.Dict) else "full" if "history" in space else "dict"
         self.env_variant = "Content" if isinstance(model.action_space, spaces.Box) else ""
         super().__init__(env, seed=seed)
         self.settings = {}

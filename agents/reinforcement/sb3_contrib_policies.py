@@ -30,7 +30,7 @@ class CandidateMaskablePolicy(CandidateActorCritic, MaskableActorCriticPolicy):
 
 
 class StateAndCandidates(BaseFeaturesExtractor):
-    """`"dict"` observations to [B, E + T + M + M * G]: the user's state and the item shown last, both for the LSTM;
+    """`"full"` observations to [B, E + T + M + M * G]: the user's state and the item shown last, both for the LSTM;
     then the scores and the candidates, which bypass it.
 
     `features_dim` is the input size of the LSTM: E + T.

@@ -20,7 +20,7 @@ from recsim_env.sb3.candidate_scorer import CandidateScorer, ScorerSizes
 
 
 class SlateQNetwork(nn.Module):
-    """`"dict"` observations to utilities [B, M], values of the items if chosen [B, M], and of choosing none [B].
+    """`"full"` observations to utilities [B, M], values of the items if chosen [B, M], and of choosing none [B].
 
     Utilities and values come from separate networks.
     """

@@ -92,7 +92,7 @@ class Exposure:
 
 
 def rollout(env: Any, policy: Policy, num_steps: int, seed: int) -> Iterator[Exposure]:
-    """Play `num_steps // N` steps in each of the N lanes of a vector env with `"dict"` or `"compact"` observations.
+    """Play `num_steps // N` steps in each of the N lanes of a vector env with `"full"` or `"compact"` observations.
 
     Feedback on a session's last slate is included.
 
@@ -125,7 +125,7 @@ def rollout(env: Any, policy: Policy, num_steps: int, seed: int) -> Iterator[Exp
 
 
 def uniform_policy(agent: Agent, seed: int) -> Policy:
-    """Slates of the agent's env at random, from `"dict"` or `"compact"` observations."""
+    """Slates of the agent's env at random, from `"full"` or `"compact"` observations."""
     generator = np.random.default_rng(seed)
 
     def policy(observations: Observations, episode_start: np.ndarray) -> np.ndarray:

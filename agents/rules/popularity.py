@@ -28,7 +28,7 @@ class PopularityAgent(Agent):
         return self.top_candidates(self.scores(observations), observations["candidate_mask"])
 
     def scores(self, observations: Observations) -> np.ndarray:
-        """[N, M] float64: the shrunk rating per impression of each candidate, from `"dict"` observations."""
+        """[N, M] float64: the shrunk rating per impression of each candidate, from `"full"` observations."""
         first = CANDIDATE_COLUMNS.index(STATISTICS[0]) - len(CANDIDATE_COLUMNS)
         statistics = self.candidates(observations)[:, :, first : first + len(STATISTICS)]
         impressions = num_impressions(statistics) * observations["candidate_mask"]

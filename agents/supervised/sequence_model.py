@@ -105,7 +105,7 @@ class RatingPredictor(nn.Module):
         return outcome[..., 0], _MIDDLE_RATING + outcome[..., 1]
 
     def forward(self, observations: dict[str, torch.Tensor]) -> torch.Tensor:
-        """`"dict"` observations to the expected rating of each candidate [B, M]."""
+        """`"full"` observations to the expected rating of each candidate [B, M]."""
         mask, user = observations["candidate_mask"], observations["user"]
         newest_first = observations["history"].unflatten(1, (-1, self.sizes.row))  # [B, H, T]
         num_shown = (newest_first[:, :, -len(FEEDBACK)] > 0).sum(1, keepdim=True)  # [B, 1]

@@ -27,8 +27,8 @@ WAYS: dict[str, tuple[int, dict[str, Any]]] = {
     "1,024 lanes": (1_024, {}),
     "8,192 lanes": (8_192, {}),
     "8,192 lanes, 2 threads": (8_192, {"num_threads": 2}),
-    "1,024 lanes, flat": (1_024, {"observation": "flat"}),
-    "1,024 lanes, flat, history of 1": (1_024, {"observation": "flat", "history_length": 1}),
+    "1,024 lanes, full": (1_024, {"observation": "full"}),
+    "1,024 lanes, full, history of 1": (1_024, {"observation": "full", "history_length": 1}),
     "ids only, 20 candidates": (1_024, _IDS),
     "ids only, 100 candidates": (1_024, {**_IDS, "num_candidates": 100}),
     "ids only, 100 candidates, slate 5": (1_024, {**_IDS, "num_candidates": 100, "slate_size": 5}),
@@ -42,15 +42,15 @@ WAYS: dict[str, tuple[int, dict[str, Any]]] = {
         1_024,
         {**_IDS, "num_candidates": 100, "overrides": {"catalog": {"num_items": 1_000_000, **_STILL}}},
     ),
-    "1,024 lanes, flat, of 1,000,000 items": (
+    "1,024 lanes, full, of 1,000,000 items": (
         1_024,
-        {"observation": "flat", "history_length": 1, "overrides": {"catalog": {"num_items": 1_000_000, **_STILL}}},
+        {"observation": "full", "history_length": 1, "overrides": {"catalog": {"num_items": 1_000_000, **_STILL}}},
     ),
 }
 """Ways to use the vector env: number of lanes, and arguments of `gymnasium.make_vec`."""
 TARGETS = {
     "single env": 1.0,
-    "1,024 lanes": 0.18,
+    "1,024 lanes, full": 0.18,
     "ids only, 100 candidates": 0.30,
     "ids only, 100 candidates, slate 5": 0.20,
 }
@@ -139,8 +139,11 @@ def profile(env_id: str, name: str, rounds: int) -> dict[str, float]:
     env.single_action_space.seed(0)
     actions = np.array([env.single_action_space.sample() for _ in range(lanes)])
     slates, kind = actions.reshape(lanes, -1), options.get("observation", "dict")
-    observation = env.simulator.observe("flat" if kind == "dict" else kind)
-    arrays = list(observation.values()) if isinstance(observation, dict) else [observation]
+    simulator = env.simulator
+    if kind == "compact":
+        arrays = list(simulator.observe(kind).values())
+    else:
+        arrays = [simulator.observed_vectors(kind)]
     calls: dict[str, Callable[[], Any]] = {
         "whole": lambda: env.step(actions),
         "step": lambda: env.simulator.step(slates),

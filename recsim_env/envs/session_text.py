@@ -23,9 +23,8 @@ def session_as_text(simulator: Simulator, lane: int) -> str:
         feedback = _feedback(shown, simulator.layout.has_purchases)
         lines.append(f"  {number:4d}. {_title(items, shown.item)}  {feedback}")
     lines.append("  candidates:")
-    observation = simulator.observe("flat", np.array([lane]))[0]  # type: ignore[index]
-    candidates = simulator.layout.parts(observation)["candidates"].reshape(simulator.layout.candidates_shape)
-    statistics = candidates[:, -len(CANDIDATE_COLUMNS) :]
+    observation: Any = simulator.observe("full", np.array([lane]))
+    statistics = observation["candidates"].reshape(simulator.layout.candidates_shape)[:, -len(CANDIDATE_COLUMNS) :]
     existing = np.flatnonzero(session["candidates"] != NO_ITEM)
     for place in existing[:_MAX_CANDIDATES].tolist():
         columns = dict(zip(CANDIDATE_COLUMNS, statistics[place].tolist(), strict=True))

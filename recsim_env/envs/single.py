@@ -40,20 +40,29 @@ class RecommenderEnv(SimulatorAccess, gymnasium.Env[Any, Any]):
     * `action="catalog"`: the same, for the nearest available item.
 
     ## Observation Space
-    `observation="dict"` is a `Dict` of float32 vectors in [-1, 1]:
+    `observation="dict"` is a `Dict` of float32 vectors in [-1, 1], small enough for generic networks:
 
     | key | length | content |
     |---|---|---|
-    | `user` | P + 2 + Q | noisy profile, `observation.CONTEXT`, the visible mood (in scenarios with Q > 1 moods) |
-    | `history` | H * (F + 7) | items shown, most recent first: content, then `observation.FEEDBACK` |
-    | `candidates` | M * (F + 9) | content, then `observation.CANDIDATE_COLUMNS` |
+    | `user` | 4 + Q | `observation.USER_FEEDBACK`, `observation.CONTEXT`, the visible mood (with Q > 1 moods) |
+    | `candidates` | M * 3 | `observation.RELEVANCE_COLUMNS`: the predicted answer of this user |
     | `candidate_mask` | M | 1 for each candidate that exists |
 
-    `"flat"` concatenates the four in this order. `"compact"` holds `user`, item ids, feedback and the platform's time,
-    for agents that keep the catalogue (`catalog_features`, `catalog_statistics`, `catalog_release_steps`).
+    `"flat"` concatenates the three in this order. `"full"` is a `Dict` of all that is observed, for networks that score
+    each candidate, as `recsim_env.sb3.CandidatePolicy` does:
+
+    | key | length | content |
+    |---|---|---|
+    | `user` | P + 2 + Q | noisy profile, `observation.CONTEXT`, the visible mood |
+    | `history` | H * (F + 7) | items shown, most recent first: content, then `observation.FEEDBACK` |
+    | `candidates` | M * (F + 9) | content, then `observation.CANDIDATE_COLUMNS` |
+    | `candidate_mask` | M | as above |
+
+    `"compact"` holds `user`, item ids, feedback and the platform's time, for agents that keep the catalogue
+    (`catalog_features`, `catalog_statistics`, `catalog_release_steps`).
 
     ## Rewards
-    `reward_scale` times the weighted sum of the terms in `RewardConfig`, by default 1/32 of the mean rating over the
+    `reward_scale` times the weighted sum of the terms in `RewardConfig`, by default 1/8 of the mean rating over the
     slate: 1 to 5 for a rated item, 0 for every other slot. `info` holds each unweighted and unscaled term:
     `reward_rating`, `reward_click`, `reward_consumption`, `reward_purchase`, `reward_retention`, as NumPy floats, 0
     after `reset`. `reward_rating` includes ratings that the
@@ -69,12 +78,12 @@ class RecommenderEnv(SimulatorAccess, gymnasium.Env[Any, Any]):
 
     ## Arguments
     * `scenario`: a name in `recsim_env.SCENARIOS`, or a `Scenario`.
-    * `observation`: `"dict"`, `"flat"` or `"compact"`; `action`: `"candidate"`, `"content"` or `"catalog"`.
+    * `observation`: `"dict"`, `"flat"`, `"full"` or `"compact"`; `action`: `"candidate"`, `"content"` or `"catalog"`.
     * `slate_size`, `num_candidates`, `session_length`, `history_length`: by default the scenario's; at most as
       many candidates as items.
     * `candidate_order`: `"relevance"`, the platform's ranking for this user (see `recsim_env.simulation.relevance`);
       `"popularity"`, `"category"`, or `"random"`, in which a position means nothing.
-    * `reward_scale`: factor of rewards, by default 1/32 for returns of order 1 to 10; 1 pays ratings.
+    * `reward_scale`: factor of rewards, by default 1/8 for returns of order 10; 1 pays ratings.
     * `catalog_seed`: draws the catalogue. `split`: `"all"`, `"train"` or `"test"`; the last two share no item and no
       user. `user_split`: another split for the users.
     * `world`: for the scenario `MovieLens`, a fitted world (.npz), a MovieLens-100K folder or a CSV file.
@@ -119,6 +128,7 @@ class RecommenderEnv(SimulatorAccess, gymnasium.Env[Any, Any]):
         **unknown: Never,
     ) -> None:
         self.observation_space, self.action_space = self._set_up(1, locals())
+        self._layout = self.simulator.layout.of_kind(observation)
         self._reward_scale = self.simulator.config.reward_scale
         self._window: SessionWindow | None = None
 
@@ -164,11 +174,12 @@ class RecommenderEnv(SimulatorAccess, gymnasium.Env[Any, Any]):
         return self._observation(), reward * self._reward_scale, terminated, truncated, info
 
     def _observation(self) -> Any:
-        if self.observation_kind == "compact":
-            parts: Any = self.simulator.observe("compact")
+        kind = self.observation_kind
+        if kind == "compact":
+            parts: Any = self.simulator.observe(kind)
             return {name: values[0] for name, values in parts.items()}
-        batch: Any = self.simulator.observe("flat")
-        return self.simulator.layout.parts(batch[0]) if self.observation_kind == "dict" else batch[0]
+        vector = self.simulator.observed_vectors(kind)[0]
+        return vector if kind == "flat" else self._layout.parts(vector)
 
     def action_masks(self, env: object = None) -> np.ndarray:
         """[S * M] bool: which candidates exist, once for each slot.

@@ -75,7 +75,7 @@ class SimulatorAccess:
     arguments: dict[str, Any]
     """The keyword arguments of this env; `world` is the absolute path of its log, if it has one."""
     observation_kind: str
-    """ "dict", "flat" or "compact"."""
+    """One of `OBSERVATION_KINDS`."""
     simulator: Simulator
     """The simulator of this env; its `state` and `restore` save and restore its sessions."""
     max_episode_steps: int | None = None

@@ -43,7 +43,7 @@ class ScorerSizes:
 
 
 class CandidateScorer(nn.Module):
-    """`"dict"` observations to the user's state [B, E] and a score for each candidate [B, M].
+    """`"full"` observations to the user's state [B, E] and a score for each candidate [B, M].
 
     The history is a set: one network embeds each row, the mean over rows is the memory, and each candidate attends to
     the rows. With state h, candidate c and attended feedback a, the score is

@@ -17,10 +17,10 @@ from recsim_env.simulation.observation import CANDIDATE_COLUMNS, FEEDBACK
 
 
 def sizes_of(observation_space: spaces.Space[Any], width: int) -> ScorerSizes:
-    """Sizes of a scorer for `"dict"` observations; `ValueError` for other spaces."""
+    """Sizes of a scorer for `"full"` observations; `ValueError` for other spaces."""
     parts = getattr(observation_space, "spaces", None)
     if not isinstance(parts, dict) or set(parts) != {"user", "history", "candidates", "candidate_mask"}:
-        raise ValueError(f'observation space {observation_space}: candidate policies need observation="dict"')
+        raise ValueError(f'observation space {observation_space}: candidate policies need observation="full"')
     candidate = parts["candidates"].shape[0] // parts["candidate_mask"].shape[0]
     row = candidate - len(CANDIDATE_COLUMNS) + len(FEEDBACK)  # content, then feedback
     return ScorerSizes(user=parts["user"].shape[0], row=row, candidate=candidate, width=width)
@@ -33,7 +33,7 @@ def check_shows_one_item(action_space: spaces.Space[Any]) -> None:
 
 
 class StateAndScores(BaseFeaturesExtractor):
-    """`"dict"` observations to [B, E + M]: the user's state, then a score for each candidate."""
+    """`"full"` observations to [B, E + M]: the user's state, then a score for each candidate."""
 
     def __init__(self, observation_space: spaces.Dict, width: int = 64) -> None:
         sizes = sizes_of(observation_space, width)
@@ -103,7 +103,7 @@ class CandidatePolicy(CandidateActorCritic, ActorCriticPolicy):
     """For PPO, A2C and TRPO: the softmax of one score per candidate, from its features and the user's state.
 
     ```python
-    env = make_sb3_vec_env("recsim_env/Video-v0", num_envs=32)
+    env = make_sb3_vec_env("recsim_env/Video-v0", num_envs=32, observation="full")
     model = PPO(CandidatePolicy, env, n_steps=64, learning_rate=1e-3, gamma=0.9).learn(33_000)
     ```
 
@@ -130,7 +130,7 @@ class CandidateQPolicy(CandidateWise, DQNPolicy):
     """For DQN: the Q-value of each candidate from its features and the user's state.
 
     ```python
-    model = DQN(CandidateQPolicy, make_sb3_vec_env("recsim_env/Video-v0", num_envs=8))
+    model = DQN(CandidateQPolicy, make_sb3_vec_env("recsim_env/Video-v0", num_envs=8, observation="full"))
     ```
 
     Args:

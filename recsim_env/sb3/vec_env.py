@@ -120,8 +120,8 @@ def make_sb3_vec_env(
     """N sessions for Stable-Baselines3, which needs no further `make_vec_env` or `Monitor`.
 
     ```python
-    env = make_sb3_vec_env("recsim_env/Video-v0", num_envs=32, split="train")
-    model = PPO(CandidatePolicy, env)
+    env = make_sb3_vec_env("recsim_env/Video-v0", split="train")
+    model = PPO("MultiInputPolicy", env)
     ```
 
     Args:

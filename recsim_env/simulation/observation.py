@@ -1,16 +1,18 @@
 """Observations of a session: layout, spaces, and the code that writes them.
 
-An observation is one flat vector [user | history | candidates | candidate_mask]: `"flat"` returns it as it is, `"dict"`
-returns its four parts. `"compact"` returns item ids, feedback and the platform's time, for learners that read the
-catalogue once (`catalog_features`, `catalog_statistics`, `catalog_release_steps`) and gather on the GPU.
+`"dict"` observations have the parts user, candidates and candidate_mask, and few columns: the user's feedback so far,
+and the platform's prediction of this user's answer to each candidate. `"flat"` is the same as one vector. `"full"` adds
+the user's profile, the history, and the content and statistics of candidates. `"compact"` returns item ids, feedback
+and the platform's time, for learners that read the catalogue once (`catalog_features`, `catalog_statistics`,
+`catalog_release_steps`) and gather on the GPU.
 
 Shape legend: N sessions, H shown items in the history, M candidates, F content features, P profile features,
-I items, A refreshes, G = F + 9 features of a candidate, T = F + 7 features of a row of the history.
+I items, A refreshes, G features of a candidate (3, or F + 9 in `"full"`), T = F + 7 features of a row of the history.
 """
 
 import math
 from collections import OrderedDict
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -26,31 +28,38 @@ from recsim_env.simulation.records import (
     NO_ITEM,
     NUM_REFRESHES,
     OBSERVABLE_ITEM,
-    PARAMETERS,
     SESSION,
 )
 from recsim_env.simulation.relevance import (
     MAX_AGE,
     REFRESH_AT,
-    affinity_with,
     evidence,
     mean_answer,
+    predicted_deviation,
+    refresh_of,
 )
 
-OBSERVATION_KINDS = ("dict", "flat", "compact")
+OBSERVATION_KINDS = ("dict", "flat", "full", "compact")
 
 STATISTICS = ("impressions", "click_rate", "mean_rating")
 """Observed item statistics, each scaled to 0..1: log2(1 + impressions) / 32, clicks / impressions, mean rating / 5."""
 
 CONTEXT = ("elapsed", "tenure")
-"""Columns of `user` after the profile: elapsed share of the session; log2(1 + steps of logged history) / 16. In worlds
-with moods, one column for each mood follows: 1 for the mood as observed, with a delay (`mood_delay`)."""
+"""Last columns of `user`: elapsed share of the session; log2(1 + steps of logged history) / 16. In worlds with moods,
+one column for each mood follows: 1 for the mood as observed, with a delay (`mood_delay`)."""
 
-CANDIDATE_COLUMNS = ("age", *STATISTICS, "followed", "plays", "relevance", "affinity", "evidence")
-"""Columns of a candidate after its content: `SCALED_AGE`; the observed statistics, including this session's history; 1
-if the user follows its creator; clicks in the history / 16, at most 1; the predicted answer of this user / 5; the part
-of it that is due to this user's answers so far; their weight n / (n + prior), for n impressions of the item's
-categories (see `relevance`). The last three are clipped to [-1, 1]."""
+USER_FEEDBACK = ("click_rate", "mean_rating")
+"""Columns of `user` before `CONTEXT`, instead of the profile, in `"dict"` and `"flat"` observations: this user's clicks /
+impressions so far, logged history included; mean submitted rating / 5. Both are 0 at first."""
+
+RELEVANCE_COLUMNS = ("relevance", "deviation", "evidence")
+"""Columns of a candidate in `"dict"` and `"flat"` observations: the predicted answer of this user / 5, and its deviation
+from the mean answer of all users, both clipped to [-1, 1]; the share of the deviation's variance that this user's
+answers explain, 0 to 1 (see `relevance`)."""
+
+CANDIDATE_COLUMNS = ("age", *STATISTICS, "followed", "plays", *RELEVANCE_COLUMNS)
+"""Columns of a candidate after its content in `"full"` observations: `SCALED_AGE`; the observed statistics, including
+this session's history; 1 if the user follows its creator; clicks in the history / 16, at most 1; `RELEVANCE_COLUMNS`."""
 
 FEEDBACK = ("shown", *HISTORY_FEEDBACK)
 """Columns of a row of the history after its content: 1 if the row is in use; slot / 10; 0 or 1; 0..1; rating / 5, 0 if
@@ -72,7 +81,7 @@ _FOLLOWED = CANDIDATE_COLUMNS.index("followed")
 
 @dataclass(frozen=True, kw_only=True)
 class ObservationLayout:
-    """Sizes and positions of the parts of an observation."""
+    """Sizes and positions of the parts of an observation, which is one vector in memory."""
 
     num_profile_features: int
     num_moods: int
@@ -82,14 +91,26 @@ class ObservationLayout:
     history_length: int
     has_purchases: bool
     """Whether items are for sale, so that a click without a purchase is negative feedback."""
+    is_full: bool = True
+    """Whether observations have the profile, the history, and content and statistics of candidates; False for "dict"
+    and "flat"."""
 
     def as_settings(self) -> dict[str, int | bool]:
         """JSON-serialisable fields, for `ObservationLayout(**settings)`."""
         return asdict(self)
 
+    def of_kind(self, kind: str) -> "ObservationLayout":
+        """The layout of observations of that kind."""
+        return self if self.is_full == (kind in ("full", "compact")) else self._other
+
+    @cached_property
+    def _other(self) -> "ObservationLayout":
+        return replace(self, is_full=not self.is_full)
+
     @property
     def user_size(self) -> int:
-        return self.num_profile_features + len(CONTEXT) + (self.num_moods if self.num_moods > 1 else 0)
+        num_features = self.num_profile_features if self.is_full else len(USER_FEEDBACK)
+        return num_features + len(CONTEXT) + (self.num_moods if self.num_moods > 1 else 0)
 
     @property
     def history_shape(self) -> tuple[int, int]:
@@ -97,16 +118,20 @@ class ObservationLayout:
 
     @property
     def candidates_shape(self) -> tuple[int, int]:
-        return self.num_candidates, self.num_content_features + len(CANDIDATE_COLUMNS)
+        full = self.num_content_features + len(CANDIDATE_COLUMNS)
+        return self.num_candidates, full if self.is_full else len(RELEVANCE_COLUMNS)
 
     @cached_property
     def slices(self) -> dict[str, slice]:
         """Slice of each part of the flat vector."""
-        history = self.history_shape[0] * self.history_shape[1]
-        candidates = self.candidates_shape[0] * self.candidates_shape[1]
-        ends = np.cumsum([0, self.user_size, history, candidates, self.num_candidates]).tolist()
-        names = ("user", "history", "candidates", "candidate_mask")
-        return {name: slice(ends[n], ends[n + 1]) for n, name in enumerate(names)}
+        lengths = {
+            "user": self.user_size,
+            **({"history": math.prod(self.history_shape)} if self.is_full else {}),
+            "candidates": math.prod(self.candidates_shape),
+            "candidate_mask": self.num_candidates,
+        }
+        ends = np.cumsum([0, *lengths.values()]).tolist()
+        return {name: slice(ends[n], ends[n + 1]) for n, name in enumerate(lengths)}
 
     @cached_property
     def size(self) -> int:
@@ -114,29 +139,23 @@ class ObservationLayout:
         return self.slices["candidate_mask"].stop
 
     def parts(self, flat: np.ndarray) -> dict[str, np.ndarray]:
-        """The four parts of one flat vector, or of a batch of them, as views."""
-        user, history, candidates, mask = self._columns if flat.ndim == 1 else self._columns_of_batches
-        return {
-            "user": flat[user],
-            "history": flat[history],
-            "candidates": flat[candidates],
-            "candidate_mask": flat[mask],
-        }
+        """The parts of one flat vector, or of a batch of them, as views."""
+        return {name: flat[part] for name, part in (self._parts if flat.ndim == 1 else self._parts_of_batches)}
 
     @cached_property
-    def _columns(self) -> tuple[Any, ...]:
-        return tuple(self.slices.values())
+    def _parts(self) -> tuple[tuple[str, Any], ...]:
+        return tuple(self.slices.items())
 
     @cached_property
-    def _columns_of_batches(self) -> tuple[Any, ...]:
-        return tuple((..., part) for part in self.slices.values())
+    def _parts_of_batches(self) -> tuple[tuple[str, Any], ...]:
+        return tuple((name, (..., part)) for name, part in self.slices.items())
 
     def space(self, kind: str) -> spaces.Space[Any]:
         """Space of one session's observation of that kind; boxes are one-dimensional, as Stable-Baselines3 requires."""
         if kind == "flat":
-            return spaces.Box(-1.0, 1.0, (self.size,), np.float32)
-        if kind == "dict":
-            lengths = {name: part.stop - part.start for name, part in self.slices.items()}
+            return spaces.Box(-1.0, 1.0, (self.of_kind(kind).size,), np.float32)
+        if kind != "compact":
+            lengths = {name: part.stop - part.start for name, part in self.of_kind(kind).slices.items()}
             return in_order(
                 {
                     name: spaces.Box(0.0 if name == "candidate_mask" else -1.0, 1.0, (length,), np.float32)
@@ -146,7 +165,7 @@ class ObservationLayout:
         last = self.num_items - 1
         return in_order(
             {
-                "user": spaces.Box(-1.0, 1.0, (self.user_size,), np.float32),
+                "user": spaces.Box(-1.0, 1.0, (self.of_kind(kind).user_size,), np.float32),
                 "history_items": spaces.Box(NO_ITEM, last, (self.history_length,), np.int32),
                 "history_feedback": spaces.Box(-1.0, 1.0, (self.history_length * _NUM_FEEDBACK,), np.float32),
                 "candidate_items": spaces.Box(NO_ITEM, last, (self.num_candidates,), np.int32),
@@ -168,15 +187,32 @@ def observable_records(features: np.ndarray, release_steps: np.ndarray, creators
 
 
 @compiled
-def _write_user(session, profiles, num_moods, session_length, out):
-    num_features = profiles.shape[1]
-    for f in range(num_features):
+def _write_profile(session, profiles, out):
+    """Write the user's profile; returns the number of columns."""
+    for f in range(profiles.shape[1]):
         out[f] = profiles[session.user, f]
-    out[num_features] = session.step / session_length
-    out[num_features + 1] = math.log2(1.0 + session.tenure) / 16.0 if session.tenure > 0 else 0.0
+    return profiles.shape[1]
+
+
+@compiled
+def _write_user_feedback(session, out):
+    """Write `USER_FEEDBACK`; returns the number of columns."""
+    out[0] = session.num_clicks / max(session.num_shown, 1)
+    out[1] = session.rating_sum / max(session.num_ratings, 1) * _RATING_UNIT
+    return len(USER_FEEDBACK)
+
+
+@compiled
+def _write_context(session, num_moods, session_length, out, at):
+    """Write `CONTEXT` and the visible mood to `out`, from index `at`; returns the index after them."""
+    out[at] = session.step / session_length
+    out[at + 1] = math.log2(1.0 + session.tenure) / 16.0 if session.tenure > 0 else 0.0
+    at += 2
     if num_moods > 1:
         for mood in range(num_moods):
-            out[num_features + 2 + mood] = 1.0 if session.seen_mood == mood else 0.0
+            out[at + mood] = 1.0 if session.seen_mood == mood else 0.0
+        at += num_moods
+    return at
 
 
 @compiled
@@ -242,16 +278,32 @@ def _add_feedback(known, impressions, clicks, num_ratings, rating_sum, out, at):
 
 
 @compiled
-def _write_relevance(session, item, p, out, at):
-    count = evidence(session, item)
-    affinity = affinity_with(session, item, count, p)
-    out[at] = min(max((mean_answer(session, item) + affinity) * _RATING_UNIT, -1.0), 1.0)
-    out[at + 1] = min(max(affinity, -1.0), 1.0)
-    out[at + 2] = count / (count + p.prior_answers)
+def _write_relevance(session, item, refresh, out, at):
+    deviation = predicted_deviation(session, item, refresh)
+    out[at] = min(max((mean_answer(item, refresh) + deviation) * _RATING_UNIT, -1.0), 1.0)
+    out[at + 1] = min(max(deviation, -1.0), 1.0)
+    out[at + 2] = min(max(evidence(session, item, refresh), 0.0), 1.0)
 
 
 @compiled
-def _write_candidates(session, items, observable, statistics, shared, p, out, mask):
+def _write_relevances(session, items, out, mask):
+    """Write `RELEVANCE_COLUMNS` of each candidate."""
+    width = len(RELEVANCE_COLUMNS)
+    for candidate in range(len(session.candidates)):
+        item = session.candidates[candidate]
+        at = width * candidate
+        if item == NO_ITEM:
+            for k in range(width):
+                out[at + k] = 0.0
+            mask[candidate] = 0.0
+            continue
+        _write_relevance(session, items[item], refresh_of(session, items[item]), out, at)
+        mask[candidate] = 1.0
+
+
+@compiled
+def _write_candidates(session, items, observable, statistics, shared, out, mask):
+    """Write the content and `CANDIDATE_COLUMNS` of each candidate."""
     num_features = len(observable[0].content)
     width, column = num_features + _NUM_COLUMNS, num_features
     now, is_live = session.start_step + session.step, len(shared) > 0
@@ -278,7 +330,7 @@ def _write_candidates(session, items, observable, statistics, shared, p, out, ma
         out[column + 3] = statistics[refresh, item, 2]
         out[column + 4] = 0.0
         out[column + 5] = 0.0
-        _write_relevance(session, items[item], p, out, column + 6)
+        _write_relevance(session, items[item], refresh, out, column + 6)
         mask[candidate] = 1.0
         if (shown >> (item & 63)) & 1:
             impressions, clicks, num_ratings, rating_sum = _feedback_on(session, item)
@@ -315,30 +367,32 @@ def _write_followed(session, observable, width, out):
 
 
 @kernel
-def write_flat(sessions, catalog, profiles, num_moods, session_length, out):
-    """Fill `out` [N, size] float32 with the sessions' flat observations.
+def write_vectors(sessions, catalog, profiles, num_moods, session_length, is_full, out):
+    """Fill `out` [N, size] float32 with the sessions' observations as vectors, see `ObservationLayout`.
 
-    `catalog` is (item records [I], coefficients [1], `observable_records` [I], layout, statistics [A, I, 4], feedback
-    [I, 4] shared by a live platform, or [0, 4]).
+    `catalog` is (item records [I], `observable_records` [I], layout, statistics [A, I, 4], feedback [I, 4] shared by a
+    live platform, or [0, 4]).
     """
-    items, parameters, observable, layout, statistics, shared = catalog
-    p = PARAMETERS(parameters, layout)[0]
+    items, observable, layout, statistics, shared = catalog
     sessions, items, observable = SESSION(sessions, layout), ITEM(items, layout), OBSERVABLE_ITEM(observable, layout)
-    num_features = len(observable[0].content)
+    width = len(observable[0].content) + _NUM_COLUMNS
     total = np.float32(0.0)  # returned so that the compiler keeps the reads
     for n in range(len(sessions)):
         session, row = sessions[n], out[n]
+        mask_at = len(row) - len(session.candidates)
+        if not is_full:
+            candidates_at = _write_context(session, num_moods, session_length, row, _write_user_feedback(session, row))
+            _write_relevances(session, items, row[candidates_at:mask_at], row[mask_at:])
+            continue
         if len(observable) > _LARGE:
             total += _prefetch(session, observable, statistics)
-        history_at = profiles.shape[1] + 2 + (num_moods if num_moods > 1 else 0)
-        candidates_at = history_at + len(session.history_items) * (num_features + _NUM_FEEDBACK)
-        mask_at = candidates_at + len(session.candidates) * (num_features + _NUM_COLUMNS)
+        history_at = _write_context(session, num_moods, session_length, row, _write_profile(session, profiles, row))
+        candidates_at = mask_at - len(session.candidates) * width
         candidates = row[candidates_at:mask_at]
-        _write_user(session, profiles, num_moods, session_length, row[:history_at])
         _write_history(session, observable, row[history_at:candidates_at])
-        _write_candidates(session, items, observable, statistics, shared, p, candidates, row[mask_at:])
+        _write_candidates(session, items, observable, statistics, shared, candidates, row[mask_at:])
         if len(session.follows) > 1:
-            _write_followed(session, observable, num_features + _NUM_COLUMNS, candidates)
+            _write_followed(session, observable, width, candidates)
     return total
 
 
@@ -350,7 +404,7 @@ def write_compact(
     sessions = SESSION(sessions, layout)
     for n in range(len(sessions)):
         session = sessions[n]
-        _write_user(session, profiles, num_moods, session_length, user[n])
+        _write_context(session, num_moods, session_length, user[n], _write_profile(session, profiles, user[n]))
         length = len(session.history_items)
         num_rows = min(session.num_shown, length)
         row = (session.num_shown - 1) % length

@@ -18,6 +18,14 @@ NO_ITEM = -1
 NUM_REFRESHES = 16
 """Statistics are refreshed when an item is released and at the ages of 1, 2, 4, ... 2**14 steps."""
 
+NUM_TASTES = 4
+"""Tastes D by which the platform predicts users' answers, see `relevance`."""
+
+NUM_FACTOR_REFRESHES = 4
+"""Items' factors are re-estimated at every fourth refresh: at release and at ages of 8, 128 and 2,048 steps."""
+
+REFRESHES_PER_ESTIMATE = NUM_REFRESHES // NUM_FACTOR_REFRESHES
+
 NUM_RECENT_ITEMS = 16
 """Items L that the user consumed last: repeats are counted among them and drawn from them."""
 
@@ -66,13 +74,13 @@ ITEM = RecordKind(  # latent: quality, appeal, factors and topics
         ("creator", "i8"),
         ("release_step", "i8"),  # platform time; ascending over the catalogue
         ("retire_step", "i8"),  # platform time; ascending too
-        ("category_weight", "f8"),  # of the first category, 0.5..1; the second has the rest
+        ("category", "i8"),  # the largest observed topic
     ],
     [
         ("factors", "f8", ("num_factors",)),  # multiplied by interests
         ("topics", "f8", ("num_topics",)),  # on the simplex; satiate
-        ("categories", "i4", (2,)),  # the two largest observed topics
         ("mean_answers", "f4", (NUM_REFRESHES,)),  # of all users, as known at each refresh; 0..5
+        ("answer_factors", "f4", (NUM_FACTOR_REFRESHES, NUM_TASTES)),  # see `relevance`
     ],
     is_read_only=True,
 )
@@ -121,6 +129,9 @@ SESSION = RecordKind(  # keys, state of the user, candidates and history
         ("first_item", "i8"),  # items [first_item, end_item) are available
         ("first_new_item", "i8"),  # items [first_new_item, end_item) are new
         ("end_item", "i8"),
+        ("num_clicks", "i8"),  # of the user so far, logged history included
+        ("num_ratings", "i8"),  # submitted
+        ("rating_sum", "f8"),
         ("num_shown", "i8"),  # items shown so far; the n-th is in row n % H of `history_items`, `history_feedback`
         ("is_over", "?"),  # nothing can be shown: not started, or ended
     ],
@@ -134,8 +145,9 @@ SESSION = RecordKind(  # keys, state of the user, candidates and history
         ("recent_items", "i4", (NUM_RECENT_ITEMS,)),  # consumed last; the n-th is at index n % L
         ("candidates", "i4", ("num_candidates",)),  # item ids, NO_ITEM where missing
         ("sort_keys", "f8", ("num_candidates",)),  # a buffer
-        ("category_deviations", "f8", ("num_topics",)),  # of the user's answers from the mean answers, summed
-        ("category_counts", "f8", ("num_topics",)),  # impressions of items of each category
+        ("tastes", "f8", (NUM_TASTES,)),  # as the platform has estimated them, see `relevance`
+        ("taste_covariance", "f8", (NUM_TASTES, NUM_TASTES)),
+        ("taste_gain", "f8", (NUM_TASTES,)),  # a buffer
         ("history_items", "i4", ("history_length",)),
         ("history_feedback", "f4", ("history_length", len(HISTORY_FEEDBACK))),
         ("follows", "u1", ("num_creators",)),  # 1 for each creator that the user follows
@@ -175,7 +187,7 @@ def _coefficients() -> list[tuple[str, str]]:
         for each in dataclasses.fields(config)
         if "kind" in each.metadata
     ]
-    fields += [("new_item_share", "f8"), ("repeat_share", "f8"), ("warm_share", "f8"), ("prior_answers", "f8")]
+    fields += [("new_item_share", "f8"), ("repeat_share", "f8"), ("warm_share", "f8"), ("answer_variance", "f8")]
     return fields + [
         (name, "i8") for name in ("new_item_age", "warm_steps", *_FRAME, "max_steps", "catalog_seed", "candidate_order")
     ]

@@ -9,7 +9,7 @@ from recsim_env.simulation.availability import draw_candidates, find_available_i
 from recsim_env.simulation.compilation import compiled
 from recsim_env.simulation.random_streams import Purpose, combine, integer_in, stream, uniform
 from recsim_env.simulation.records import NO_ITEM
-from recsim_env.simulation.relevance import add_deviation, answer_of, arrange_candidates, mean_answer
+from recsim_env.simulation.relevance import answer_of, arrange_candidates, reset_tastes, learn_from_answer
 from recsim_env.simulation.user_model import (
     anticipated_rating,
     change,
@@ -45,13 +45,12 @@ def start_session(session, users, items, outcome, p):
     for x in range(len(session.custom)):
         session.custom[x] = 0.0
     init_user(session, user, p)
-    session.num_shown = 0
+    session.num_shown, session.num_clicks, session.num_ratings, session.rating_sum = 0, 0, 0, 0.0
     for row in range(len(session.history_items)):
         session.history_items[row] = NO_ITEM
         for column in range(session.history_feedback.shape[1]):
             session.history_feedback[row, column] = 0.0
-    for category in range(len(session.category_counts)):
-        session.category_deviations[category], session.category_counts[category] = 0.0, 0.0
+    reset_tastes(session)
     session.tenure = 0
     if p.warm_share > 0.0 and uniform(session.user_key, 0, Purpose.TENURE, 0) < p.warm_share:
         session.tenure = 1 + integer_in(stream(session.user_key, 0, Purpose.TENURE), 1, p.warm_steps)
@@ -115,6 +114,12 @@ def respond_to_slate(session, items, slate, outcome, p):
     outcome.consumption = consumption / slate_size
     outcome.purchase = purchase / slate_size
 
+    if chosen >= 0:
+        session.num_clicks += 1
+    if submitted > 0.0:
+        session.num_ratings += 1
+        session.rating_sum += submitted
+
     decay(session, p)
     if chosen >= 0:
         change(session, item, rating, expectation, consumption, purchase, follow, p)
@@ -127,8 +132,8 @@ def respond_to_slate(session, items, slate, outcome, p):
             is_chosen = slot == chosen
             session.history_items[row] = session.candidates[slate[slot]]
             shown = items[session.history_items[row]]
-            answer = answer_of(submitted) if is_chosen else 0.0
-            add_deviation(session, shown, answer - mean_answer(session, shown))
+            if chosen < 0 or slot <= chosen:  # slots below a click may not have been examined
+                learn_from_answer(session, shown, answer_of(submitted) if is_chosen else 0.0, p)
             session.history_feedback[row, 0] = slot
             session.history_feedback[row, 1] = 1.0 if is_chosen else 0.0
             session.history_feedback[row, 2] = consumption if is_chosen else 0.0

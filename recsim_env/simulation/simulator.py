@@ -15,7 +15,7 @@ from recsim_env.simulation.batch_threads import BatchThreads
 from recsim_env.simulation.compilation import compiled, kernel
 from recsim_env.simulation.live_platform import LivePlatform
 from recsim_env.simulation.nearest_items import nearest_candidates, show_nearest_items
-from recsim_env.simulation.observation import FEEDBACK, ObservationLayout, observable_records, write_compact, write_flat
+from recsim_env.simulation.observation import FEEDBACK, ObservationLayout, observable_records, write_compact, write_vectors
 from recsim_env.simulation.record_types import as_bytes
 from recsim_env.simulation.records import (
     ITEM,
@@ -174,7 +174,6 @@ class Simulator:
             )
         catalog = (
             as_bytes(world.item_records),
-            as_bytes(self.parameters),
             as_bytes(observable),
             self._record_layout,
             world.item_statistics,
@@ -257,18 +256,27 @@ class Simulator:
 
     def observe(self, kind: str, which: np.ndarray | None = None) -> np.ndarray | dict[str, np.ndarray]:
         """Observations of all sessions, or of those at the indices `which`, in new arrays with sessions first."""
-        sessions = self._model[0] if which is None else as_bytes(self.sessions[which])
         if kind == "compact":
-            return self._observe_compact(sessions)
-        flat = np.empty((len(sessions), self.layout.size), _FLOAT32)
-        if self._threads.is_parallel and which is None:
-            self._threads.run(lambda part: write_flat(sessions[part], *self._observed, flat[part]))
-        else:
-            write_flat(sessions, *self._observed, flat)
-        return flat if kind == "flat" else self.layout.parts(flat)
+            return self._observe_compact(which)
+        vectors = self.observed_vectors(kind, which)
+        return vectors if kind == "flat" else self.layout.of_kind(kind).parts(vectors)
 
-    def _observe_compact(self, sessions: np.ndarray) -> dict[str, np.ndarray]:
-        num_sessions, layout = len(sessions), self.layout
+    def observed_vectors(self, kind: str, which: np.ndarray | None = None) -> np.ndarray:
+        """[N, size] float32: observations of a kind other than compact as vectors, all parts concatenated."""
+        sessions, layout = self._sessions_at(which), self.layout.of_kind(kind)
+        vectors, arguments = np.empty((len(sessions), layout.size), _FLOAT32), (*self._observed, layout.is_full)
+        if self._threads.is_parallel and which is None:
+            self._threads.run(lambda part: write_vectors(sessions[part], *arguments, vectors[part]))
+        else:
+            write_vectors(sessions, *arguments, vectors)
+        return vectors
+
+    def _sessions_at(self, which: np.ndarray | None) -> np.ndarray:
+        return self._model[0] if which is None else as_bytes(self.sessions[which])
+
+    def _observe_compact(self, which: np.ndarray | None) -> dict[str, np.ndarray]:
+        sessions, layout = self._sessions_at(which), self.layout
+        num_sessions = len(sessions)
         compact: dict[str, np.ndarray] = {
             "user": np.empty((num_sessions, layout.user_size), np.float32),
             "history_items": np.empty((num_sessions, layout.history_length), np.int32),

@@ -11,7 +11,6 @@ import numpy as np
 from recsim_env.config import CatalogConfig
 from recsim_env.logs.fitted_world import ItemParameters
 from recsim_env.simulation.records import ITEM, WorldSizes, dtypes
-from recsim_env.simulation.relevance import set_categories
 from recsim_env.world.audio import draw_audio
 from recsim_env.world.images import draw_images
 from recsim_env.world.titles import draw_features, feature_names_of, make_title, topic_names_of
@@ -150,7 +149,7 @@ def item_records(items: Items, sizes: WorldSizes, config: CatalogConfig, generat
     for name in ("factors", "topics", "quality", "appeal"):
         records[name] = getattr(items, name)
     records["price"], records["creator"] = items.prices, items.creators
-    set_categories(records, items.observed_topics)
+    records["category"] = items.observed_topics.argmax(1)
     records["release_step"] = release_steps(len(items), config.arrivals_per_step, generator)
     never = config.arrivals_per_step == 0.0
     records["retire_step"] = np.iinfo(np.int64).max if never else records["release_step"] + config.item_lifetime

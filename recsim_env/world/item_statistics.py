@@ -20,7 +20,8 @@ from recsim_env.simulation.records import (
     dtypes,
     make_layout,
 )
-from recsim_env.simulation.relevance import add_deviation, answer_of
+from recsim_env.simulation.random_streams import combine
+from recsim_env.simulation.relevance import answer_of
 from recsim_env.simulation.user_model import (
     choice_utility,
     draw_rating,
@@ -60,21 +61,22 @@ def new_user_sessions(
 
 @kernel
 def _respond_all(sessions, items, parameters, layout, answers, responses):
-    """Fill `responses` [I, 5]; add up the deviations of each session's answers by category. `answers` is a buffer."""
+    """Fill `responses` [I, 5], and [I, U] the answers of the users of the sessions: the probability of a submitted
+    rating times the answer, with one draw of the rating's noise for each pair."""
     sessions, items, p = SESSION(sessions, layout), ITEM(items, layout), PARAMETERS(parameters, layout)[0]
     for i in range(len(items)):
         item = items[i]
         clicks, ratings, total, squares, mean_answer, mean_square = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
         for n in range(len(sessions)):
             session = sessions[n]
-            session.start_step = item.release_step
+            session.start_step, session.noise_key = item.release_step, combine(session.user_key, i)
             affinity = effective_affinity(session, item, p)
             click = logistic(choice_utility(session, item, affinity, p))
             weight = click * purchase_probability(session, item, affinity, p) if p.is_shop else click
             rating = draw_rating(session, item, affinity, p)
-            answers[n] = p.rating_probability * weight * answer_of(rating)
-            mean_answer += answers[n] / len(sessions)
-            mean_square += answers[n] * answer_of(rating) / len(sessions)
+            answers[i, n] = p.rating_probability * weight * answer_of(rating)
+            mean_answer += answers[i, n] / len(sessions)
+            mean_square += answers[i, n] * answer_of(rating) / len(sessions)
             clicks += click
             ratings += weight
             total += weight * rating
@@ -85,8 +87,6 @@ def _respond_all(sessions, items, parameters, layout, answers, responses):
         responses[i, 2] = mean
         responses[i, 3] = np.sqrt(max(squares / max(ratings, 1e-12) - mean * mean, 0.0))
         responses[i, 4] = mean_square - mean_answer * mean_answer
-        for n in range(len(sessions)):
-            add_deviation(sessions[n], item, answers[n] - mean_answer)
 
 
 def population_response(
@@ -96,29 +96,23 @@ def population_response(
     parameters: np.ndarray,
     generator: np.random.Generator,
     user_model: UserModel = DEFAULT_USER_MODEL,
-) -> tuple[np.ndarray, float]:
+) -> tuple[np.ndarray, np.ndarray, float]:
     """Response of users at their first visit to each item, just released and shown alone.
 
     Returns:
         [I, 4] float64: share of clicks; share of ratings among them; mean and standard deviation of the ratings.
-        The prior for users' answers, see `relevance`: the variance of an answer / the variance of users' mean
-        deviations in a category, times the mean weight of an impression of an item in the evidence for that item; at
-        least 1.
+        [I, U] float64: answer of each of U users to each item, see `relevance`: the probability of a submitted rating
+        times the answer, with one draw of the rating's noise.
+        Mean variance of the answers to an item.
     """
     num_sampled = int(np.clip(_SAMPLED_PAIRS // len(items), 16, _SAMPLED_USERS))
     noise_keys = generator.integers(2**63, size=num_sampled).astype(np.uint64)
     chosen = generator.choice(len(users), num_sampled, replace=len(users) < num_sampled)
     sessions = new_user_sessions(users, chosen, noise_keys, sizes, parameters, user_model)
-    responses = np.zeros((len(items), 5))
+    responses, answers = np.zeros((len(items), 5)), np.zeros((len(items), num_sampled))
     records = as_bytes(sessions), as_bytes(items), as_bytes(parameters)
-    user_model.adapted(_respond_all)(*records, make_layout(sizes), np.zeros(num_sampled), responses)
-    counts = sessions["category_counts"]
-    totals = sessions["category_deviations"]
-    deviations = totals / np.maximum(counts, 1e-12) - totals.sum(1, keepdims=True) / counts.sum(1, keepdims=True)
-    variance = float((counts * deviations**2).sum() / counts.sum())
-    overlap = float((items["category_weight"] ** 2 + (1.0 - items["category_weight"]) ** 2).mean())
-    prior = float(responses[:, 4].mean()) * overlap / max(variance, 1e-12)
-    return responses[:, :4], max(prior, 1.0)
+    user_model.adapted(_respond_all)(*records, make_layout(sizes), answers, responses)
+    return responses[:, :4], answers, float(responses[:, 4].mean())
 
 
 def background_statistics(

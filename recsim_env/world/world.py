@@ -18,7 +18,7 @@ from recsim_env.logs import WHERE_TO_GET_DATA, existing_log, find_log, fingerpri
 from recsim_env.logs.population_statistics import draw_items, draw_users, load_statistics
 from recsim_env.simulation.custom_user_model import DEFAULT_USER_MODEL, UserModel
 from recsim_env.simulation.records import WorldSizes, make_parameters
-from recsim_env.simulation.relevance import set_mean_answers
+from recsim_env.world.answer_factors import answer_factors, mean_answers
 from recsim_env.world.catalog import Items, draw_synthetic_items, item_records, items_from_log
 from recsim_env.world.item_statistics import background_statistics, population_response
 from recsim_env.world.population import Users, draw_moods, draw_synthetic_users, user_records, users_from_log
@@ -53,8 +53,8 @@ class World:
     """[A, I, 4] float32: see `item_statistics.background_statistics`."""
     user_records: np.ndarray
     """[N] records, latent: see `records.USER`."""
-    prior_answers: float
-    """Weight of the prior in users' answers, see `item_statistics.population_response`."""
+    answer_variance: float
+    """Variance of an answer around mu + phi . theta, for exact mu and phi; see `relevance`."""
     moods: np.ndarray
     """[Q, K] float64, latent: added by each mood to the affinity with each topic."""
     user_model: UserModel = DEFAULT_USER_MODEL
@@ -78,7 +78,7 @@ class World:
         first_start, num_starts = self.session_starts(session_length)
         frame = {"session_length": session_length, "first_start": first_start, "num_starts": num_starts}
         parameters = make_parameters(self.scenario, self.moods, **frame)
-        parameters["prior_answers"] = self.prior_answers
+        parameters["answer_variance"] = self.answer_variance
         return parameters
 
     def session_starts(self, session_length: int) -> tuple[int, int]:
@@ -187,11 +187,14 @@ def _draw_world(
     statistics_generator = _generator(scenario, _STATISTICS, part, catalog_seed)
     parameters = make_parameters(scenario, moods, session_length=2, first_start=0, num_starts=1)
     rating_probability = scenario.behaviour.rating_probability
-    responses, prior_answers = population_response(
+    responses, answers, answer_variance = population_response(
         records, population, sizes, parameters, statistics_generator, user_model
     )
     item_statistics = background_statistics(responses, catalog, rating_probability, statistics_generator)
-    set_mean_answers(records, item_statistics, float((responses[:, 3] ** 2).mean()))
+    records["mean_answers"] = mean_answers(item_statistics, float((responses[:, 3] ** 2).mean()), items.features)
+    records["answer_factors"], answer_variance = answer_factors(
+        answers, answer_variance, item_statistics, items.features, statistics_generator
+    )
     world = World(
         scenario=scenario,
         items=items,
@@ -200,7 +203,7 @@ def _draw_world(
         item_records=records,
         item_statistics=item_statistics,
         user_records=population,
-        prior_answers=prior_answers,
+        answer_variance=answer_variance,
         moods=moods,
         user_model=user_model,
         source=source,

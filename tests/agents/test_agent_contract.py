@@ -14,7 +14,7 @@ from agents.rules.random_agent import RandomAgent
 
 
 def make(num_envs=3, name="Video", **arguments):
-    return gymnasium.make_vec(f"recsim_env/{name}-v0", num_envs, **arguments)
+    return gymnasium.make_vec(f"recsim_env/{name}-v0", num_envs, **{"observation": "full", **arguments})
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from recsim_env.simulation.observation import CANDIDATE_COLUMNS, FEEDBACK
 
 
 def make(num_envs: int, name: str = "Video", **arguments):
-    return gymnasium.make_vec(f"recsim_env/{name}-v0", num_envs, **arguments)
+    return gymnasium.make_vec(f"recsim_env/{name}-v0", num_envs, **{"observation": "full", **arguments})
 
 
 def held_out(num_envs: int):
@@ -54,7 +54,7 @@ def test_evaluation_counts_each_session_once_and_is_paired():
     assert (first.lengths >= 1).all()
     assert (first.lengths <= 50).all()
     assert (first.lengths[~first.has_left] == 50).all()
-    single = gymnasium.make("recsim_env/Video-v0", split="test", catalog_seed=1, reward_scale=1.0)
+    single = gymnasium.make("recsim_env/Video-v0", split="test", catalog_seed=1, reward_scale=1.0, observation="full")
     batch = evaluate(MyopicOracle(), env, seed=5)
     single.reset(seed=5)
     total, is_over = 0.0, False

@@ -62,7 +62,7 @@ def arguments_for(agent: Agent, split: str = "test") -> tuple[str, dict]:
 
 def env_for(agent: Agent, num_envs: int, split: str = "test"):
     env_id, arguments = arguments_for(agent, split)
-    return gymnasium.make_vec(env_id, num_envs, **arguments)
+    return gymnasium.make_vec(env_id, num_envs, **{"observation": "full", **arguments})
 
 
 def trained(name: str, callback=None) -> Agent:
@@ -106,7 +106,7 @@ def test_an_agent_plays_under_sb3_and_plays_the_same_from_its_file(name, other_p
     mean, _ = evaluate_policy(agent, vec_env, n_eval_episodes=4)
     assert np.isfinite(mean)
 
-    single = gymnasium.make(env_id, **arguments)
+    single = gymnasium.make(env_id, **{"observation": "full", **arguments})
     agent.set_env(single)
     observation, _ = single.reset(seed=3)
     for _ in range(3):

@@ -8,7 +8,7 @@ from agents.registry import UnknownAgentError
 
 
 def video(variant: str = "", **arguments):
-    return gymnasium.make_vec(f"recsim_env/Video{variant}-v0", 2, **arguments)
+    return gymnasium.make_vec(f"recsim_env/Video{variant}-v0", 2, **{"observation": "full", **arguments})
 
 
 @pytest.mark.parametrize(

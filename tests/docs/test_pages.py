@@ -43,6 +43,18 @@ def test_a_page_lists_exactly_the_fields_that_a_preset_changes(name):
     assert stated == changed
 
 
+def test_a_page_states_the_lengths_of_the_parts_of_an_observation(scenario_name):
+    page = (DOCS / "environments" / f"{scenario_name.lower()}.md").read_text(encoding="utf-8")
+    stated = {
+        part.strip("`"): columns.split(" | ")[:2]
+        for part, columns in rows_of(page, r"`(?:user|history|candidates|candidate_mask)`").items()
+    }
+    for column, kind in enumerate(("dict", "full")):
+        space = gymnasium.make(f"recsim_env/{scenario_name}-v0", observation=kind).observation_space
+        lengths = {part: cells[column] for part, cells in stated.items() if cells[column] != "none"}
+        assert lengths == {part: str(box.shape[0]) for part, box in space.items()}
+
+
 def ids_in(text: str) -> set[str]:
     return set(re.findall(r"recsim_env/[A-Z]\w+-v\d", text))
 

@@ -241,4 +241,4 @@ def test_changes_reach_the_world_and_arguments_of_make_come_before_them():
     env.reset(seed=0)
     for _ in range(5):
         _, reward, *_, info = env.step(0)
-        assert reward == 2.0 * info["reward_click"] / 32.0
+        assert reward == 2.0 * info["reward_click"] / 8.0

@@ -82,11 +82,12 @@ def largest_correlation(seen: np.ndarray, latent: np.ndarray) -> float:
 
 
 def after_steps(scenario_name: str, num_steps: int):
-    """Flat observations and latent states of many sessions after some random steps."""
-    envs = gymnasium.make_vec(f"recsim_env/{scenario_name}-v0", NUM_SESSIONS, observation="flat", num_threads=2)
-    observations, _ = envs.reset(seed=0)
+    """All that is observed of many sessions as vectors, and their latent states, after some random steps."""
+    envs = gymnasium.make_vec(f"recsim_env/{scenario_name}-v0", NUM_SESSIONS, observation="full", num_threads=2)
+    envs.reset(seed=0)
     for actions in random_actions(envs.action_space, np.random.default_rng(0), num_steps):
-        observations, *_ = envs.step(actions)
+        envs.step(actions)
+    observations = envs.simulator.observed_vectors("full")
     layout, latent = envs.simulator.layout, envs.latent_state()
     envs.close()
     return observations.astype(np.float64), latent, layout

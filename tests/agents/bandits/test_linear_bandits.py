@@ -22,7 +22,7 @@ WARM = {"population": {"warm_share": 1.0}}
 
 
 def make(num_envs: int, env_id: str = VIDEO, **options):
-    return gymnasium.make_vec(env_id, num_envs, **options)
+    return gymnasium.make_vec(env_id, num_envs, **{"observation": "full", **options})
 
 
 def drawn_prior(size: int, num_profile_features: int) -> LinearPrior:
@@ -220,7 +220,7 @@ def test_a_file_of_another_bandit_is_refused(agent_class, trained, tmp_path: Pat
 @pytest.mark.parametrize("agent_class", [LinUCB, LinearThompson, *LEARNERS])
 def test_a_single_observation_is_judged_by_its_history(agent_class, variant, trained):
     agent = trained.get(agent_class) or agent_class()
-    env = gymnasium.make(f"recsim_env/Music{variant}-v0", overrides=WARM)
+    env = gymnasium.make(f"recsim_env/Music{variant}-v0", overrides=WARM, observation="full")
     agent.set_env(env)
     num_changed = 0
     for seed in range(60):

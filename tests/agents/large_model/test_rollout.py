@@ -74,9 +74,9 @@ def test_a_part_of_the_sessions_is_scored_as_in_the_whole(world):
 
 
 def replayed(world: Played) -> list[dict[str, Any]]:
-    """What an env of `"dict"` observations hands out before each step when the same slates are shown."""
+    """What an env of `"full"` observations hands out before each step when the same slates are shown."""
     env_id, options = options_of(world.env.world_name)
-    env = gymnasium.make_vec(env_id, NUM_LANES, vectorization_mode="vector_entry_point", **options)
+    env = gymnasium.make_vec(env_id, NUM_LANES, vectorization_mode="vector_entry_point", **{"observation": "full", **options})
     observations, _ = env.reset(seed=SEED)
     found = []
     for step in range(world.sessions.rewards.shape[1]):
@@ -96,7 +96,7 @@ def test_users_candidates_rows_and_rewards_are_those_of_the_env(world):
         for lane in np.flatnonzero(sessions.is_step[:, step]):
             np.testing.assert_array_equal(sessions.users[lane, step], seen["user"][lane])
             np.testing.assert_array_equal(sessions.candidates[lane, step], seen["items"][lane])
-            assert sessions.rewards[lane, step] == pytest.approx(32.0 * seen["rewards"][lane])
+            assert sessions.rewards[lane, step] == pytest.approx(8.0 * seen["rewards"][lane])
             history = seen["history"][lane].reshape(layout.history_shape)
             history = history[history[:, num_features] > 0.0][::-1]  # those in use, the oldest first
             end = int(sessions.num_rows[lane, step])
@@ -323,8 +323,7 @@ def test_exploration_is_the_share_of_random_slates():
 
 def test_an_env_with_too_short_a_history_is_refused_in_one_line():
     env = gymnasium.make_vec(
-        "recsim_env/VideoSlate-v0", 1, vectorization_mode="vector_entry_point", history_length=4, slate_size=5
-    )
+        "recsim_env/VideoSlate-v0", 1, vectorization_mode="vector_entry_point", history_length=4, slate_size=5, observation="full")
     with pytest.raises(ValueError, match=r"^history_length=4: must be at least slate_size=5") as raised:
         check_history(env.simulator)
     assert "\n" not in str(raised.value)

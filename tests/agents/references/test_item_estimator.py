@@ -17,7 +17,7 @@ from recsim_env.world.world import build_world
 
 def fitted() -> ItemEstimator:
     estimator = ItemEstimator(num_catalogs=2, num_epochs=8)
-    estimator.fit(gymnasium.make_vec("recsim_env/Video-v0", 1, split="train", catalog_seed=0))
+    estimator.fit(gymnasium.make_vec("recsim_env/Video-v0", 1, split="train", catalog_seed=0, observation="full"))
     return estimator
 
 
@@ -29,7 +29,7 @@ def estimator():
 @pytest.fixture(scope="module")
 def held_out():
     options = {"split": "test", "catalog_seed": 1, "observation": "compact"}
-    return gymnasium.make_vec("recsim_env/Video-v0", 20, vectorization_mode="vector_entry_point", **options)
+    return gymnasium.make_vec("recsim_env/Video-v0", 20, vectorization_mode="vector_entry_point", **{"observation": "full", **options})
 
 
 def explained(estimate: np.ndarray, truth: np.ndarray) -> float:

@@ -19,7 +19,7 @@ from recsim_env.world.world import build_world
 
 
 def make(num_envs: int, **arguments):
-    return gymnasium.make_vec("recsim_env/Video-v0", num_envs, **arguments)
+    return gymnasium.make_vec("recsim_env/Video-v0", num_envs, **{"observation": "full", **arguments})
 
 
 def history_blind(env, **settings) -> HistoryBlindPolicy:

@@ -18,7 +18,7 @@ SMALL = {"width": 16, "rollout_length": 4, "batch_size": 16, "num_epochs": 1}
 
 
 def trained(total_timesteps: int = 64, seed: int = 0, callback=None, **settings) -> PQN:
-    env = gymnasium.make_vec("recsim_env/Video-v0", 8, split="train", catalog_seed=0)
+    env = gymnasium.make_vec("recsim_env/Video-v0", 8, split="train", catalog_seed=0, observation="full")
     return PQN(env, seed=seed, **{**SMALL, **settings}).learn(total_timesteps, callback)
 
 
@@ -65,7 +65,7 @@ def test_the_clicked_slot_is_that_of_the_last_slate():
 
 @pytest.mark.parametrize("slate_size", [1, 5])
 def test_the_candidate_in_the_clicked_slot_is_the_one_that_was_clicked(slate_size):
-    env = gymnasium.make_vec("recsim_env/Video-v0", 64, slate_size=slate_size, session_length=6)
+    env = gymnasium.make_vec("recsim_env/Video-v0", 64, slate_size=slate_size, session_length=6, observation="full")
     layout = env.simulator.layout
     num_features, click = layout.num_content_features, FEEDBACK.index("click") - len(FEEDBACK)
     before, _ = env.reset(seed=0)
@@ -94,7 +94,7 @@ def test_the_candidate_in_the_clicked_slot_is_the_one_that_was_clicked(slate_siz
 
 def test_the_loss_is_the_squared_error_of_the_shown_candidate():
     agent = trained(gamma=0.9)
-    observations = agent.tensors(gymnasium.make_vec("recsim_env/Video-v0", 2).reset(seed=0)[0])
+    observations = agent.tensors(gymnasium.make_vec("recsim_env/Video-v0", 2, observation="full").reset(seed=0)[0])
     slates, targets = torch.tensor([[3], [5]]), torch.tensor([10.0, 20.0])
     with torch.no_grad():
         loss = agent.loss({**observations, "slates": slates, "targets": targets})
@@ -111,7 +111,7 @@ def test_epsilon_is_annealed_from_1_to_its_final_value():
 
 
 def test_the_same_seed_gives_the_same_weights_whatever_a_callback_does():
-    env = gymnasium.make_vec("recsim_env/Video-v0", 3)
+    env = gymnasium.make_vec("recsim_env/Video-v0", 3, observation="full")
 
     def play(agent: PQN) -> None:
         agent.predict(env.reset(seed=1)[0])
@@ -132,7 +132,7 @@ def test_it_trains_for_the_given_steps_and_a_second_training_continues():
 
 
 def test_a_file_holds_the_same_policy(tmp_path):
-    agent, env = trained(), gymnasium.make_vec("recsim_env/Video-v0", 4)
+    agent, env = trained(), gymnasium.make_vec("recsim_env/Video-v0", 4, observation="full")
     agent.save(tmp_path / "pqn")
     observations = env.reset(seed=0)[0]
     actions = PQN.load(tmp_path / "pqn").predict(observations)[0]
@@ -141,7 +141,7 @@ def test_a_file_holds_the_same_policy(tmp_path):
 
 def test_slates_are_refused_in_one_line():
     with pytest.raises(ValueError, match=r"^slate_size=5: PQN values single items, must be 1 \(SlateQ plays slates\)$"):
-        PQN(gymnasium.make_vec("recsim_env/VideoSlate-v0", 8))
+        PQN(gymnasium.make_vec("recsim_env/VideoSlate-v0", 8, observation="full"))
 
 
 @pytest.mark.parametrize(

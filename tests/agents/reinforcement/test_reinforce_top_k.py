@@ -27,7 +27,7 @@ REWARDS = torch.tensor([1.0, 0.9, 0.0])
 def trained(
     total_timesteps: int = 64, seed: int = 0, env_id: str = "recsim_env/Video-v0", num_envs: int = 8, **settings
 ) -> ReinforceTopK:
-    env = gymnasium.make_vec(env_id, num_envs, split="train", catalog_seed=0)
+    env = gymnasium.make_vec(env_id, num_envs, split="train", catalog_seed=0, observation="full")
     return ReinforceTopK(env, seed=seed, **{**SMALL, **settings}).learn(total_timesteps)
 
 
@@ -131,7 +131,7 @@ def agent() -> ReinforceTopK:
 
 
 def test_at_an_empty_history_it_shows_better_than_average(agent):
-    env = gymnasium.make_vec("recsim_env/Video-v0", 512, split="test", catalog_seed=5)
+    env = gymnasium.make_vec("recsim_env/Video-v0", 512, split="test", catalog_seed=5, observation="full")
     agent.set_env(env)
     observations, _ = env.reset(seed=5)
     expected = env.latent_state()["expected_rewards"]
@@ -148,7 +148,7 @@ def test_the_weights_depend_on_the_seed_alone():
 
 def test_a_file_holds_the_same_policy(agent, tmp_path):
     agent.save(tmp_path / "reinforce")
-    env = gymnasium.make_vec("recsim_env/Video-v0", 8, split="test", catalog_seed=5)
+    env = gymnasium.make_vec("recsim_env/Video-v0", 8, split="test", catalog_seed=5, observation="full")
     again = ReinforceTopK.load(tmp_path / "reinforce")
     np.testing.assert_array_equal(evaluate(agent, env, 1).items, evaluate(again, env, 1).items)
 
@@ -156,7 +156,7 @@ def test_a_file_holds_the_same_policy(agent, tmp_path):
 @pytest.mark.parametrize("deterministic", [True, False])
 def test_slates_have_distinct_items(deterministic):
     agent = trained(env_id="recsim_env/VideoSlate-v0")
-    env = gymnasium.make("recsim_env/VideoSlate-v0")
+    env = gymnasium.make("recsim_env/VideoSlate-v0", observation="full")
     observation, _ = env.reset(seed=0)
     state = None
     for _ in range(3):
@@ -167,7 +167,7 @@ def test_slates_have_distinct_items(deterministic):
 
 
 def test_log_probabilities_are_those_of_the_sampled_slates():
-    env = gymnasium.make_vec("recsim_env/Video-v0", 1, slate_size=2)
+    env = gymnasium.make_vec("recsim_env/Video-v0", 1, slate_size=2, observation="full")
     agent = ReinforceTopK(env, **SMALL).learn(64)
     observations, _ = env.reset(seed=0)
     pairs = np.array(list(itertools.permutations(range(20), 2)))
@@ -183,13 +183,13 @@ def test_log_probabilities_are_those_of_the_sampled_slates():
 
 def test_it_trains_for_the_given_steps():
     steps: list[int] = []
-    env = gymnasium.make_vec("recsim_env/Video-v0", 8)
+    env = gymnasium.make_vec("recsim_env/Video-v0", 8, observation="full")
     ReinforceTopK(env, **SMALL).learn(100, lambda agent: steps.append(agent.num_timesteps))
     assert steps == [32, 64, 96, 104]  # rollouts of 4 steps in 8 sessions; the last one has a single step
 
 
 def test_an_untrained_agent_does_not_act():
-    env = gymnasium.make_vec("recsim_env/Video-v0", 2)
+    env = gymnasium.make_vec("recsim_env/Video-v0", 2, observation="full")
     for deterministic in (True, False):
         with pytest.raises(NotFittedError):
             ReinforceTopK(env).predict(env.reset(seed=0)[0], deterministic=deterministic)

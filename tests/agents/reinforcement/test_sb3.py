@@ -350,7 +350,7 @@ def test_wrong_use_is_refused_in_one_line():
         SB3Learner(algorithm="PPO", learning_rte=1)
     with pytest.raises(ValueError, match=r"must be a Box of 10 content features"):
         SB3Learner(gymnasium.make_vec("recsim_env/VideoContent-v0", 4, slate_size=3), algorithm="SAC")
-    with pytest.raises(ValueError, match='need observation="dict"'):
+    with pytest.raises(ValueError, match='need observation="full"'):
         CandidatePolicy(spaces.Box(-1.0, 1.0, (7,)), spaces.Discrete(3), lambda _: 1e-3)
 
 
@@ -364,7 +364,11 @@ def test_sb3_contrib_is_needed_only_by_its_own_algorithms(monkeypatch):
 
 @pytest.mark.parametrize(
     ("algorithm", "observation", "variant", "policy"),
-    [("PPO", "flat", "", "MlpPolicy"), ("SAC", "dict", "Content", "MultiInputPolicy")],
+    [
+        ("PPO", "flat", "", "MlpPolicy"),
+        ("PPO", "dict", "", "MultiInputPolicy"),
+        ("SAC", "full", "Content", "MultiInputPolicy"),
+    ],
 )
 def test_a_zip_of_the_library_acts_as_its_model(algorithm, observation, variant, policy, tmp_path: Path):
     env = make_sb3_vec_env(f"recsim_env/Video{variant}-v0", 4, observation=observation)

@@ -27,7 +27,7 @@ def history_of(agent: ContentMatch, rows: list[tuple[list[float], float, float]]
 
 def start(weights: str = "ratings") -> tuple[ContentMatch, dict[str, np.ndarray]]:
     """An agent, and the first observation of a cold session of Video."""
-    env = gymnasium.make_vec("recsim_env/Video-v0", 1)
+    env = gymnasium.make_vec("recsim_env/Video-v0", 1, observation="full")
     return ContentMatch(env, weights=weights), env.reset(seed=0)[0]
 
 
@@ -64,13 +64,13 @@ def test_the_candidate_at_the_smallest_angle_to_the_profile_is_shown():
 @pytest.mark.parametrize("rows", [[], [([1.0, 0.0], 0.0, 0.0), ([0.0, 1.0], 0.0, 0.0)]])
 def test_users_without_a_profile_get_the_popularity_ranking(rows):
     agent, observations = start()
-    popularity = PopularityAgent(gymnasium.make_vec("recsim_env/Video-v0", 1))
+    popularity = PopularityAgent(gymnasium.make_vec("recsim_env/Video-v0", 1, observation="full"))
     observations["history"] = history_of(agent, rows).reshape(1, -1)
     assert agent.predict(observations)[0] == popularity.predict(observations)[0]
 
 
 def test_in_a_shop_a_click_without_a_purchase_counts_as_0():
-    env = gymnasium.make_vec("recsim_env/Ecommerce-v0", 1)
+    env = gymnasium.make_vec("recsim_env/Ecommerce-v0", 1, observation="full")
     agent = ContentMatch(env, weights="clicks")
     history = history_of(agent, [([1.0, 0.0], 1.0, 0.0), ([0.0, 1.0], 1.0, 0.0)])
     history[0, 1, agent.layout.num_content_features + FEEDBACK.index("purchase")] = 1.0
@@ -79,7 +79,7 @@ def test_in_a_shop_a_click_without_a_purchase_counts_as_0():
 
 @pytest.mark.parametrize("variant", ["", "Slate"])
 def test_a_single_observation_is_judged_by_its_history(variant):
-    env, num_changed = gymnasium.make(f"recsim_env/News{variant}-v0", overrides=WARM), 0
+    env, num_changed = gymnasium.make(f"recsim_env/News{variant}-v0", overrides=WARM, observation="full"), 0
     agent = ContentMatch(env)
     for seed in range(20):
         observation, _ = env.reset(seed=seed)
@@ -93,7 +93,7 @@ def test_a_single_observation_is_judged_by_its_history(variant):
 
 
 def test_matching_content_beats_random_in_news():
-    env = gymnasium.make_vec("recsim_env/News-v0", 200, split="test", catalog_seed=1)
+    env = gymnasium.make_vec("recsim_env/News-v0", 200, split="test", catalog_seed=1, observation="full")
     returns = [evaluate(agent, env, seed=5).returns for agent in (ContentMatch(), ContentMatch(), RandomAgent())]
     np.testing.assert_array_equal(returns[0], returns[1])
     gain = returns[0] - returns[2]

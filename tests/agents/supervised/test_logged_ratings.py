@@ -59,7 +59,7 @@ def test_the_last_slate_is_the_latest_run_of_rising_slots_with_its_gaps():
 @pytest.mark.parametrize(("slate_size", "observation"), [(1, "compact"), (4, "dict")])
 def test_a_rollout_has_the_feedback_of_every_slate(slate_size, observation):
     options = {"observation": observation, "slate_size": slate_size, "autoreset_mode": "SameStep"}
-    env = gymnasium.make_vec("recsim_env/Video-v0", 30, reward_scale=1.0, **options)
+    env = gymnasium.make_vec("recsim_env/Video-v0", 30, reward_scale=1.0, **{"observation": "full", **options})
     generator, rewards, ends = np.random.default_rng(0), [], []
     step = env.step
 
@@ -199,7 +199,7 @@ def trained() -> dict[type, ItemKNN | MatrixFactorization]:
 
 def test_other_users_ratings_of_the_same_catalogue_help(trained):
     compact = gymnasium.make_vec(MUSIC, 300, observation="compact", **CATALOG)
-    at_random = evaluate(RandomAgent(), gymnasium.make_vec(MUSIC, 300, **CATALOG), seed=5).returns
+    at_random = evaluate(RandomAgent(), gymnasium.make_vec(MUSIC, 300, **CATALOG, observation="full"), seed=5).returns
     for agent in trained.values():
         gain = evaluate(agent, compact, seed=5).returns - at_random
         assert gain.mean() > 3.0 * gain.std() / np.sqrt(300)
@@ -269,7 +269,7 @@ def test_another_catalogue_than_that_of_the_log_is_refused(agent_class, trained)
 
 def test_in_a_shop_popularity_is_the_mean_rating_else_per_impression():
     for name, best in (("Ecommerce", 1), ("Video", 0)):
-        env = gymnasium.make_vec(f"recsim_env/{name}-v0", 1)
+        env = gymnasium.make_vec(f"recsim_env/{name}-v0", 1, observation="full")
         agent = PopularityAgent(env)
         observations, _ = env.reset(seed=0)
         candidates = agent.candidates(observations).copy()

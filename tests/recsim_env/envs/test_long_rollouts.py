@@ -106,7 +106,7 @@ def test_candidates_and_mask_agree_where_few_items_are_available():
     for actions in random_actions(env.action_space, np.random.default_rng(0), 100):
         is_missing = observations["candidate_items"] == NO_ITEM
         num_missing.append(is_missing.sum(1))
-        mask = env.simulator.observe("dict")["candidate_mask"]
+        mask = env.simulator.observe("full")["candidate_mask"]
         assert ((mask == 0.0) == is_missing).all()
         assert (env.action_masks() == ~is_missing).all()
         observations, *_ = env.step(actions)

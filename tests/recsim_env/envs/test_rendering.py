@@ -284,7 +284,7 @@ def test_a_trace_holds_the_items_shown_and_their_feedback():
         assert sum(shown.consumption for shown in slate) == pytest.approx(5 * info["reward_consumption"], abs=1e-6)
         assert env.recording.ratings[step] == pytest.approx(5 * info["reward_rating"])
         assert all(shown.rating in (0.0, env.recording.ratings[step]) for shown in chosen)
-        assert env.recording.rewards[step] == 32.0 * reward  # without `reward_scale`
+        assert env.recording.rewards[step] == 8.0 * reward  # without `reward_scale`
         assert env.recording.states[step + 1]["trust"] == env.latent_state()["trust"]
     assert len(env.recording.states) == 21
     assert {len([shown for shown in slate if shown.click]) for slate in env.recording.slates} == {0, 1}

@@ -37,7 +37,7 @@ def test_adapter_equals_dummy_vec_env_of_single_envs(some_env_id, observation_ki
         total += rewards
         for lane, (info, other) in enumerate(zip(infos, expected[3], strict=True)):
             if dones[lane]:  # as `Monitor` does, but in ratings
-                assert info.pop("episode")["r"] == pytest.approx(32.0 * total[lane], rel=1e-6)
+                assert info.pop("episode")["r"] == pytest.approx(8.0 * total[lane], rel=1e-6)
                 total[lane] = 0.0
             assert same(info, other)
             if "terminal_observation" in info:

@@ -88,7 +88,7 @@ def test_candidates_are_distinct_and_uniform_in_every_position(num_items):
 
 def test_many_candidates_of_many_available_items_are_uniform():
     overrides = {"catalog": {"num_items": 90, "arrivals_per_step": 0.0}}
-    envs = gymnasium.make_vec("recsim_env/Video-v0", 20_000, overrides=overrides)
+    envs = gymnasium.make_vec("recsim_env/Video-v0", 20_000, overrides=overrides, candidate_order="random")
     envs.reset(seed=0)
     drawn = envs.simulator.sessions["candidates"]
     before = np.zeros((20_000, 90), bool)

@@ -72,7 +72,7 @@ def test_counts_are_those_of_impressions_and_feedback_of_all_lanes(env_id):
 
 def statistics_of(simulator, lane: int, item: int) -> list[float]:
     """Impressions, click rate and mean rating of a candidate, as a lane sees them."""
-    rows = simulator.observe("dict")["candidates"][lane].reshape(simulator.layout.candidates_shape)
+    rows = simulator.observe("full")["candidates"][lane].reshape(simulator.layout.candidates_shape)
     row = rows[simulator.sessions["candidates"][lane].tolist().index(item)].astype(np.float64)
     known = dict(zip(CANDIDATE_COLUMNS, row[-len(CANDIDATE_COLUMNS) :], strict=True))
     return [2.0 ** (32.0 * known["impressions"]) - 1.0, known["click_rate"], 5.0 * known["mean_rating"]]

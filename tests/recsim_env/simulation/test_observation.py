@@ -1,4 +1,4 @@
-"""The three kinds of observation agree with each other and with their documentation."""
+"""The kinds of observation agree with each other and with their documentation."""
 
 import dataclasses
 
@@ -11,15 +11,18 @@ from trajectories import random_actions, same
 from recsim_env.simulation.observation import (
     CANDIDATE_COLUMNS,
     FEEDBACK,
+    OBSERVATION_KINDS,
+    RELEVANCE_COLUMNS,
     SCALED_AGE,
+    USER_FEEDBACK,
     ObservationLayout,
 )
-from recsim_env.simulation.records import NO_ITEM, NUM_REFRESHES
+from recsim_env.simulation.records import NO_ITEM, NUM_REFRESHES, REFRESHES_PER_ESTIMATE
 from recsim_env.simulation.relevance import MAX_AGE, REFRESH_AT
 
 
 def rebuilt(compact: dict[str, np.ndarray], simulator) -> dict[str, np.ndarray]:
-    """The dict observations [N, ...] from compact ones and the catalogue, as a learner on a GPU gathers them.
+    """The `"full"` observations [N, ...] from compact ones and the catalogue, as a learner on a GPU gathers them.
 
     Whom a user follows is read from the latent state: the history tells it, but not for ever.
     """
@@ -38,14 +41,11 @@ def rebuilt(compact: dict[str, np.ndarray], simulator) -> dict[str, np.ndarray]:
     more = own if simulator.live_platform is None else simulator.live_platform.counts[items]
     impressions = 2.0 ** (32.0 * known[..., 0]) - 1.0
     total, ratings = impressions + more[..., 0], known[..., 3] + more[..., 2]
-    records, sessions = world.item_records[items], simulator.sessions
-    weights = np.stack([records["category_weight"], 1.0 - records["category_weight"]], -1)
-    evidence, deviations = (
-        (np.take_along_axis(sessions[name][:, None], records["categories"], 2) * weights).sum(-1)
-        for name in ("category_counts", "category_deviations")
-    )
-    affinity = deviations / (evidence + world.prior_answers)
-    mean_answers = np.take_along_axis(records["mean_answers"], REFRESH_AT[ages][..., None], -1)[..., 0]
+    mean_answers = world.item_records["mean_answers"][items, REFRESH_AT[ages]]
+    factors = world.item_records["answer_factors"][items, REFRESH_AT[ages] // REFRESHES_PER_ESTIMATE].astype(np.float64)
+    deviation = np.einsum("nmd,nd->nm", factors, simulator.sessions["tastes"])
+    posterior = np.einsum("nmd,nde,nme->nm", factors, simulator.sessions["taste_covariance"], factors)
+    evidence = 1.0 - posterior / np.maximum((factors**2).sum(-1), 1e-300)
     candidates = (
         np.concatenate(
             [
@@ -56,9 +56,9 @@ def rebuilt(compact: dict[str, np.ndarray], simulator) -> dict[str, np.ndarray]:
                 ((known[..., 2] * known[..., 3] + more[..., 3] / 5.0) / np.maximum(ratings, 1.0))[..., None],
                 np.take_along_axis(simulator.sessions["follows"], creators[items], 1)[..., None],
                 own[..., 1:2] / 16.0,
-                ((mean_answers + affinity) / 5.0).clip(-1.0, 1.0)[..., None],
-                affinity.clip(-1.0, 1.0)[..., None],
-                (evidence / (evidence + world.prior_answers))[..., None],
+                ((mean_answers + deviation) / 5.0).clip(-1.0, 1.0)[..., None],
+                deviation.clip(-1.0, 1.0)[..., None],
+                evidence[..., None],
             ],
             -1,
         )
@@ -73,22 +73,24 @@ def rebuilt(compact: dict[str, np.ndarray], simulator) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize(("item_lifetime", "is_live"), [(None, False), (25, False), (None, True)])
-def test_compact_observations_and_the_catalogue_rebuild_the_dict(some_env_id, item_lifetime, is_live):
+def test_compact_observations_and_the_catalogue_rebuild_the_others(some_env_id, item_lifetime, is_live):
     options: dict = {"live_platform": is_live}
     if item_lifetime is not None:
         options["overrides"] = {"catalog": {"item_lifetime": item_lifetime, "arrivals_per_step": 0.6}}
-    by_kind = {
-        kind: gymnasium.make_vec(some_env_id, 16, observation=kind, **options) for kind in ("dict", "flat", "compact")
-    }
+    by_kind = {kind: gymnasium.make_vec(some_env_id, 16, observation=kind, **options) for kind in OBSERVATION_KINDS}
     observations = {kind: env.reset(seed=2)[0] for kind, env in by_kind.items()}
     simulator, num_missing, num_known = by_kind["compact"].simulator, 0, 0
     for actions in random_actions(by_kind["compact"].action_space, np.random.default_rng(0), 60):
         expected = rebuilt(observations["compact"], simulator)
-        for name, values in observations["dict"].items():
+        for name, values in observations["full"].items():
             tolerance = 2e-6 if name == "candidates" else 0.0
             np.testing.assert_allclose(values, expected[name], rtol=0.0, atol=tolerance, err_msg=name)
-        parts = [observations["dict"][name] for name in ("user", "history", "candidates", "candidate_mask")]
-        assert same(np.concatenate(parts, 1), observations["flat"])
+        rows = observations["full"]["candidates"].reshape(16, *simulator.layout.candidates_shape)
+        assert same(rows[..., -len(RELEVANCE_COLUMNS) :].reshape(16, -1), observations["dict"]["candidates"])
+        assert same(observations["dict"]["candidate_mask"], expected["candidate_mask"])
+        context = simulator.layout.num_profile_features
+        assert same(observations["dict"]["user"][:, len(USER_FEEDBACK) :], expected["user"][:, context:])
+        assert same(np.concatenate(list(observations["dict"].values()), 1), observations["flat"])
         items, shown = (observations["compact"][name] for name in ("candidate_items", "history_items"))
         num_missing += (items == NO_ITEM).sum()
         num_known += ((items[..., None] == shown[:, None]) & (items != NO_ITEM)[..., None]).sum()
@@ -115,11 +117,17 @@ def test_parts_are_consecutive_slices_of_the_flat_vector():
     }
     assert dataclasses.replace(layout, num_moods=1).user_size == 6
     assert layout.size == 83
-    assert layout.space("flat").shape == (83,)
+    assert layout.of_kind("dict").slices == {
+        "user": slice(0, 7),
+        "candidates": slice(7, 7 + 3 * 3),
+        "candidate_mask": slice(16, 19),
+    }
+    assert layout.space("flat").shape == (19,)
+    assert layout.of_kind("dict").of_kind("full") == layout
     flat = np.arange(166.0).reshape(2, 83)
     parts = layout.parts(flat)
     assert {name: values.shape for name, values in parts.items()} == {
-        name: (2, *box.shape) for name, box in layout.space("dict").items()
+        name: (2, *box.shape) for name, box in layout.space("full").items()
     }
     assert parts["history"][1, 0] == 83 + 9
     assert all(np.shares_memory(values, flat) for values in parts.values())
@@ -159,9 +167,9 @@ def test_the_last_slot_of_a_slate_is_the_first_row_of_the_history():
 
 
 @pytest.mark.parametrize(("warm_share", "tenure"), [(0.0, 0), (1.0, 1)])
-def test_the_user_part_is_profile_elapsed_share_and_tenure(warm_share, tenure):
+def test_the_full_user_part_is_profile_elapsed_share_and_tenure(warm_share, tenure):
     overrides = {"population": {"warm_share": warm_share, "warm_steps": 1}}
-    env = gymnasium.make("recsim_env/Video-v0", session_length=4, overrides=overrides).unwrapped
+    env = gymnasium.make("recsim_env/Video-v0", observation="full", session_length=4, overrides=overrides).unwrapped
     observation, _ = env.reset(seed=1)
     profile = env.simulator.world.users.profiles[env.simulator.sessions["user"][0]]
     for step in range(5):
@@ -172,7 +180,8 @@ def test_the_user_part_is_profile_elapsed_share_and_tenure(warm_share, tenure):
 
 
 def test_items_just_released_have_no_statistics_and_older_ones_have(scenario_name):
-    envs = gymnasium.make_vec(f"recsim_env/{scenario_name}-v0", 256, overrides={"population": {"warm_share": 0.0}})
+    cold = {"population": {"warm_share": 0.0}}
+    envs = gymnasium.make_vec(f"recsim_env/{scenario_name}-v0", 256, overrides=cold, observation="full")
     num_new = num_old = 0
     old_age = min(200, envs.simulator.world.scenario.catalog.item_lifetime // 2)
     for seed in range(8):
@@ -196,7 +205,7 @@ def test_items_just_released_have_no_statistics_and_older_ones_have(scenario_nam
 
 def statistics_of(simulator, item: int) -> list[float]:
     """Impressions, click rate and mean rating of an item among the candidates of the one session."""
-    rows = simulator.observe("dict")["candidates"].reshape(simulator.layout.candidates_shape)
+    rows = simulator.observe("full")["candidates"].reshape(simulator.layout.candidates_shape)
     row = rows[simulator.sessions["candidates"][0].tolist().index(item)].astype(np.float64)
     known = dict(zip(CANDIDATE_COLUMNS, row[-len(CANDIDATE_COLUMNS) :], strict=True))
     return [2.0 ** (32.0 * known["impressions"]) - 1.0, known["click_rate"], 5.0 * known["mean_rating"]]
@@ -239,6 +248,15 @@ def test_an_item_without_background_statistics_has_those_of_the_session():
     assert statistics_of(simulator, 0) == pytest.approx([4.0, 1.0, 5.0], rel=1e-5)
 
 
+def test_the_feedback_of_a_user_is_summed_up_by_hand():
+    simulator = make_simulator(rating_probability=1.0, choice_intercept=CERTAIN, rating_cuts=(-3.0, -2.0, -1.0, 1e9))
+    assert simulator.observe("dict")["user"][0, :2].tolist() == [0.0, 0.0]
+    show(simulator, 0)  # clicked, four stars
+    simulator.parameters["choice_intercept"] = -CERTAIN
+    show(simulator, 1)
+    assert simulator.observe("dict")["user"][0, :2] == pytest.approx([1 / 2, 4 / 5])
+
+
 # Ages
 
 
@@ -255,8 +273,7 @@ def test_ages_beyond_the_last_refresh_are_observed_as_the_largest_age():
     env = gymnasium.make("recsim_env/Video-v0", observation="compact").unwrapped
     env.reset(seed=0)
     env.simulator.sessions["start_step"] += 10 * MAX_AGE
-    flat = env.simulator.observe("flat")
-    rows = env.simulator.layout.parts(flat)["candidates"].reshape(env.simulator.layout.candidates_shape)
+    rows = env.simulator.observe("full")["candidates"].reshape(env.simulator.layout.candidates_shape)
     assert (rows[:, -len(CANDIDATE_COLUMNS)] == SCALED_AGE[-1]).all()
 
 
@@ -267,7 +284,7 @@ def test_platform_time_minus_release_step_is_the_age_of_an_item():
     for step in range(5):
         assert observation["time"].tolist() == [began + step]
         ages = observation["time"] - env.catalog_release_steps[observation["candidate_items"]]
-        shown = env.simulator.observe("dict")["candidates"].reshape(env.simulator.layout.candidates_shape)
+        shown = env.simulator.observe("full")["candidates"].reshape(env.simulator.layout.candidates_shape)
         assert shown[:, -len(CANDIDATE_COLUMNS)] == pytest.approx(np.log2(1.0 + ages) / NUM_REFRESHES, abs=1e-6)
         observation, *_ = env.step(0)
 

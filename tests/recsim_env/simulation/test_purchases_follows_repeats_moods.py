@@ -176,7 +176,7 @@ def test_followed_creators_are_a_column_of_the_candidates():
         **FIVE_STARS, creators=(1, 0, 1), choice_intercept=CERTAIN, follow_probability=1.0, num_sessions=3
     )
     show(simulator, 0)
-    rows = simulator.observe("dict")["candidates"].reshape(3, *simulator.layout.candidates_shape)
+    rows = simulator.observe("full")["candidates"].reshape(3, *simulator.layout.candidates_shape)
     creators = simulator.world.item_records["creator"][simulator.sessions["candidates"]]
     np.testing.assert_array_equal(
         rows[:, :, CANDIDATE_COLUMNS.index("followed") - len(CANDIDATE_COLUMNS)], creators == 1
@@ -212,7 +212,7 @@ def test_plays_are_a_column_of_the_candidates():
     simulator = make_simulator(**FIVE_STARS, choice_intercept=CERTAIN)
     for item in (2, 0, 2):
         show(simulator, item)
-    rows = simulator.observe("dict")["candidates"].reshape(simulator.layout.candidates_shape)
+    rows = simulator.observe("full")["candidates"].reshape(simulator.layout.candidates_shape)
     column = CANDIDATE_COLUMNS.index("plays") - len(CANDIDATE_COLUMNS)
     plays = dict(zip(simulator.sessions["candidates"][0].tolist(), rows[:, column].tolist(), strict=True))
     assert plays == {0: 1 / 16, 1: 0.0, 2: 2 / 16}
@@ -248,7 +248,7 @@ def test_a_mood_is_observed_after_its_delay(delay):
     history = [simulator.sessions["mood"].copy()]
     ages, seen = np.zeros(2_000, int), np.full(2_000, -1)
     for _ in range(12):
-        np.testing.assert_array_equal(simulator.observe("dict")["user"][:, column], seen[:, None] == [0, 1])
+        np.testing.assert_array_equal(simulator.observe("full")["user"][:, column], seen[:, None] == [0, 1])
         show(simulator, 0)
         ages = np.where(simulator.sessions["mood_age"] == 0, 0, ages + 1)
         history.append(simulator.sessions["mood"].copy())
@@ -261,6 +261,6 @@ def test_a_mood_is_observed_after_its_delay(delay):
 def test_a_mood_without_delay_is_observed_from_the_start():
     simulator = make_simulator(num_sessions=200, moods=MOODS, mood_change=0.3, mood_delay=0, patience_skip=0.0)
     for _ in range(5):
-        shown = simulator.observe("dict")["user"][:, -simulator.world.sizes.num_moods :]
+        shown = simulator.observe("full")["user"][:, -simulator.world.sizes.num_moods :]
         np.testing.assert_array_equal(shown, simulator.sessions["mood"][:, None] == [0, 1])
         show(simulator, 0)

@@ -52,7 +52,7 @@ def test_another_catalog_seed_gives_another_catalogue_to_the_same_users():
 
 
 def test_each_seed_option_replaces_one_source_of_randomness():
-    env = gymnasium.make(VIDEO_ID).unwrapped
+    env = gymnasium.make(VIDEO_ID, observation="full").unwrapped
 
     def course(**options):
         observation, _ = env.reset(seed=1, options=options)

@@ -17,7 +17,7 @@ FIVE_STARS = {"rating_cuts": (-103.0, -102.0, -101.0, -100.0), "choice_intercept
 
 def make_vec(num_envs: int, warm_share: float, warm_steps: int = 20, **options):
     overrides = {"population": {"warm_share": warm_share, "warm_steps": warm_steps}}
-    return gymnasium.make_vec(VIDEO_ID, num_envs, overrides=overrides, **options)
+    return gymnasium.make_vec(VIDEO_ID, num_envs, overrides=overrides, **{"observation": "full", **options})
 
 
 @pytest.mark.parametrize("warm_share", [0.0, 0.3, 1.0])
@@ -156,13 +156,13 @@ def test_warm_users_depend_on_the_user_seed_and_their_history_on_all_seeds():
 def test_warm_users_do_not_depend_on_the_number_of_threads(name):
     digests = {digest(record(f"recsim_env/{name}-v0", 4, 30, 6, num_threads=number)) for number in (1, 1, 2, 3)}
     assert len(digests) == 1
-    recorded = record(f"recsim_env/{name}-v0", 4, 30, 6)
+    recorded = record(f"recsim_env/{name}-v0", 4, 30, 6, observation="full")
     assert recorded["session tenure"].max() > 0
     assert recorded["observation history"][0].any()
 
 
 def test_presets_have_their_share_of_warm_users(scenario_name):
-    envs = gymnasium.make_vec(f"recsim_env/{scenario_name}-v0", 3_000)
+    envs = gymnasium.make_vec(f"recsim_env/{scenario_name}-v0", 3_000, observation="full")
     envs.reset(seed=0)
     share = envs.simulator.world.scenario.population.warm_share
     assert (envs.simulator.sessions["tenure"] > 0).mean() == pytest.approx(share, abs=0.04)
