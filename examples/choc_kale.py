@@ -102,7 +102,13 @@ OVERRIDES = {"catalog": {"quality_sd": 1.5, "appeal_sd": 1.5, "arrivals_per_step
 
 def make(num_envs: int, **options):
     """N sessions of these users in Video, with a static catalogue of items from choc to kale."""
-    options = {"observation": "full", "user_model": CHOC_AND_KALE, "session_length": 200, "overrides": OVERRIDES, **options}
+    options = {
+        "observation": "full",
+        "user_model": CHOC_AND_KALE,
+        "session_length": 200,
+        "overrides": OVERRIDES,
+        **options,
+    }
     return gymnasium.make_vec("recsim_env/Video-v0", num_envs, **options)
 
 

@@ -19,7 +19,7 @@ def main() -> None:
     generator = np.random.default_rng(arguments.seed)
 
     def policy(observations):
-        """The most relevant candidate, which is the first, and a share of random ones, so that the data set has all."""
+        """Mostly the most relevant candidate, the first; sometimes a random one, so that the data set covers all."""
         is_random = generator.random(num_rows(observations)) < EPSILON
         return np.where(is_random, generator.integers(0, env.action_space.n, len(is_random)), 0)
 

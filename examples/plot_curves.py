@@ -6,7 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-from held_out import held_out_return, best_rated, random_policy
+from held_out import best_rated, held_out_return, random_policy
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 

@@ -2,9 +2,9 @@
 
 Importing this package registers four ids for each scenario: `recsim_env/<Name>-v0` (one item per step),
 `recsim_env/<Name>Slate-v0` (five items), `recsim_env/<Name>Content-v0` (a point in content space, for the nearest
-candidate) and `recsim_env/<Name>Catalog-v0` (the same, for the nearest available item). With `Flat` before `-v0`, as in
-`recsim_env/<Name>SlateFlat-v0`, observations are one vector instead of a dict. It imports neither Numba nor PyTorch nor
-Stable-Baselines3 until a name that needs them is used.
+candidate) and `recsim_env/<Name>Catalog-v0` (the same, for the nearest available item). The first two have twins,
+`recsim_env/<Name>Flat-v0` and `recsim_env/<Name>SlateFlat-v0`, whose observations are one vector instead of a dict. The
+package imports neither Numba nor PyTorch nor Stable-Baselines3 until a name that needs them is used.
 """
 
 import importlib
@@ -35,6 +35,7 @@ __all__ = [
     "FEEDBACK",
     "RELEVANCE_COLUMNS",
     "SCENARIOS",
+    "USER_FEEDBACK",
     "BehaviourConfig",
     "CandidatePolicy",
     "CandidateQPolicy",
@@ -48,7 +49,6 @@ __all__ = [
     "RewardConfig",
     "Scenario",
     "SessionConfig",
-    "USER_FEEDBACK",
     "UserModel",
     "fit_log",
     "last_observations",
@@ -79,7 +79,8 @@ _VARIANTS: dict[str, dict[str, object]] = {
 
 for _name in SCENARIOS:
     for _variant, _arguments in _VARIANTS.items():
-        for _suffix, _observation in (("", {}), ("Flat", {"observation": "flat"})):
+        _flat = {} if "action" in _arguments else {"Flat": {"observation": "flat"}}  # points need content
+        for _suffix, _observation in {"": {}, **_flat}.items():
             gymnasium.register(
                 id=f"recsim_env/{_name}{_variant}{_suffix}-v0",
                 entry_point="recsim_env.envs.single:RecommenderEnv",

@@ -74,7 +74,7 @@ class ProbeCompactEnv(ProbeVectorEnv):
 
 
 def compact(observations: dict[str, np.ndarray], contents: np.ndarray) -> dict[str, np.ndarray]:
-    """`"dict"` observations of a probe with those contents, as compact ones."""
+    """`"full"` observations of a probe with those contents, as compact ones."""
     num_sessions, num_candidates = observations["candidate_mask"].shape
     history = observations["history"].reshape(num_sessions, -1, _NUM_FEATURES + 7)
     candidates = observations["candidates"].reshape(num_sessions, num_candidates, -1)[:, :, 0]

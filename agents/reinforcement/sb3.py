@@ -35,7 +35,7 @@ ALGORITHMS = (*CANDIDATE_POLICIES, *CONTENT_POLICIES, *CONTRIB_ALGORITHMS)
 
 POLICIES = ("candidate", "MultiInputPolicy", "MlpPolicy")
 """`candidate` scores all candidates with one network (`recsim_env.sb3`, and `content_policies` for points in
-content space); the others are the library's own, over flattened candidates."""
+content space); the others are the library's own, over concatenated observations."""
 
 _ZIP_ALGORITHMS = ("PPO", "A2C", "DQN", "SAC", "TD3", "RecurrentPPO", "MaskablePPO", "QRDQN", "TQC", "CrossQ", "ARS")
 
@@ -98,8 +98,8 @@ class SB3Learner(_SB3Agent, Learner):
     Args:
         env: see `Agent`. SAC, TD3 and DDPG play `recsim_env/{scenario}Content-v0`.
         algorithm: one of `ALGORITHMS`.
-        policy: one of `POLICIES`; `MlpPolicy` reads `"flat"` observations, `MultiInputPolicy` `"dict"` (of SAC, TD3 and
-            DDPG: `"full"`), and `candidate` `"full"`.
+        policy: one of `POLICIES`. `candidate` reads `"full"` observations, `MlpPolicy` `"flat"`, and `MultiInputPolicy`
+            `"dict"`, or `"full"` for SAC, TD3 and DDPG.
         reward_scale: factor on unscaled rewards during training; None for the env's own. Stable-Baselines3 clips the
             gradients of policy and value together: with unscaled ratings the value's would dominate.
         has_fixed_horizon: treats truncation like termination: sessions have a fixed length, and observations contain
@@ -133,6 +133,8 @@ class SB3Learner(_SB3Agent, Learner):
             raise ValueError(f"algorithm={algorithm!r}: must be one of {', '.join(self.algorithms)}")
         if policy not in POLICIES:
             raise ValueError(f"policy={policy!r}: must be one of {', '.join(POLICIES)}")
+        if policy == "MlpPolicy" and algorithm in CONTENT_POLICIES:
+            raise ValueError(f"policy={policy!r}: reads no content, which {algorithm} chooses; use MultiInputPolicy")
         self.algorithm, self.policy, self.algorithm_settings = algorithm, policy, settings
         self.reward_scale, self.has_fixed_horizon, self.device = reward_scale, has_fixed_horizon, device
         self.observation, self.env_variant = self.env_requirements(algorithm=algorithm, policy=policy)
@@ -219,7 +221,7 @@ class SB3Learner(_SB3Agent, Learner):
 class SB3Model(_SB3Agent):
     """A model that was trained and saved with Stable-Baselines3 or sb3-contrib; it is not trained any further.
 
-    Its observation space says which kind of observations it reads; it plays the id with points in content space if its
+    The kind of observation follows from its observation space; it plays the id with points in content space if its
     action space is a Box.
 
     Args:
@@ -230,8 +232,8 @@ class SB3Model(_SB3Agent):
 
     def __init__(self, model: BaseAlgorithm, env: Env | str | None = None, *, seed: int = 0) -> None:
         self._model = model
-        space = model.observation_space
-        self.observation = "flat" if not isinstance(space, spaces.Dict) else "full" if "history" in space else "dict"
+        parts = getattr(model.observation_space, "spaces", None)
+        self.observation = "flat" if parts is None else "full" if "history" in parts else "dict"
         self.env_variant = "Content" if isinstance(model.action_space, spaces.Box) else ""
         super().__init__(env, seed=seed)
         self.settings = {}

@@ -140,10 +140,7 @@ def profile(env_id: str, name: str, rounds: int) -> dict[str, float]:
     actions = np.array([env.single_action_space.sample() for _ in range(lanes)])
     slates, kind = actions.reshape(lanes, -1), options.get("observation", "dict")
     simulator = env.simulator
-    if kind == "compact":
-        arrays = list(simulator.observe(kind).values())
-    else:
-        arrays = [simulator.observed_vectors(kind)]
+    arrays = list(simulator.observe(kind).values()) if kind == "compact" else [simulator.observed_vectors(kind)]
     calls: dict[str, Callable[[], Any]] = {
         "whole": lambda: env.step(actions),
         "step": lambda: env.simulator.step(slates),

@@ -49,17 +49,18 @@ CONTEXT = ("elapsed", "tenure")
 one column for each mood follows: 1 for the mood as observed, with a delay (`mood_delay`)."""
 
 USER_FEEDBACK = ("click_rate", "mean_rating")
-"""Columns of `user` before `CONTEXT`, instead of the profile, in `"dict"` and `"flat"` observations: this user's clicks /
-impressions so far, logged history included; mean submitted rating / 5. Both are 0 at first."""
+"""Columns of `user` before `CONTEXT` in `"dict"` and `"flat"` observations, instead of the profile: this user's clicks
+/ impressions so far, logged history included; mean submitted rating / 5. Both are 0 at first."""
 
 RELEVANCE_COLUMNS = ("relevance", "deviation", "evidence")
-"""Columns of a candidate in `"dict"` and `"flat"` observations: the predicted answer of this user / 5, and its deviation
-from the mean answer of all users, both clipped to [-1, 1]; the share of the deviation's variance that this user's
-answers explain, 0 to 1 (see `relevance`)."""
+"""Columns of a candidate in `"dict"` and `"flat"` observations: the predicted answer of this user / 5, and its
+deviation from the mean answer of all users, both clipped to [-1, 1]; the share of the deviation's variance that this
+user's answers explain, 0 to 1 (see `relevance`)."""
 
 CANDIDATE_COLUMNS = ("age", *STATISTICS, "followed", "plays", *RELEVANCE_COLUMNS)
 """Columns of a candidate after its content in `"full"` observations: `SCALED_AGE`; the observed statistics, including
-this session's history; 1 if the user follows its creator; clicks in the history / 16, at most 1; `RELEVANCE_COLUMNS`."""
+this session's history; 1 if the user follows its creator; clicks in the history / 16, at most 1; and
+`RELEVANCE_COLUMNS`."""
 
 FEEDBACK = ("shown", *HISTORY_FEEDBACK)
 """Columns of a row of the history after its content: 1 if the row is in use; slot / 10; 0 or 1; 0..1; rating / 5, 0 if

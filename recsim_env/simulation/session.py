@@ -9,7 +9,7 @@ from recsim_env.simulation.availability import draw_candidates, find_available_i
 from recsim_env.simulation.compilation import compiled
 from recsim_env.simulation.random_streams import Purpose, combine, integer_in, stream, uniform
 from recsim_env.simulation.records import NO_ITEM
-from recsim_env.simulation.relevance import answer_of, arrange_candidates, reset_tastes, learn_from_answer
+from recsim_env.simulation.relevance import answer_of, arrange_candidates, learn_from_answer, reset_tastes
 from recsim_env.simulation.user_model import (
     anticipated_rating,
     change,

@@ -15,7 +15,13 @@ from recsim_env.simulation.batch_threads import BatchThreads
 from recsim_env.simulation.compilation import compiled, kernel
 from recsim_env.simulation.live_platform import LivePlatform
 from recsim_env.simulation.nearest_items import nearest_candidates, show_nearest_items
-from recsim_env.simulation.observation import FEEDBACK, ObservationLayout, observable_records, write_compact, write_vectors
+from recsim_env.simulation.observation import (
+    FEEDBACK,
+    ObservationLayout,
+    observable_records,
+    write_compact,
+    write_vectors,
+)
 from recsim_env.simulation.record_types import as_bytes
 from recsim_env.simulation.records import (
     ITEM,

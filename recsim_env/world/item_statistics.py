@@ -9,6 +9,7 @@ from recsim_env.config import CatalogConfig
 from recsim_env.simulation.compilation import kernel
 from recsim_env.simulation.custom_user_model import DEFAULT_USER_MODEL, UserModel
 from recsim_env.simulation.observation import STATISTICS
+from recsim_env.simulation.random_streams import combine
 from recsim_env.simulation.record_types import as_bytes
 from recsim_env.simulation.records import (
     ITEM,
@@ -20,7 +21,6 @@ from recsim_env.simulation.records import (
     dtypes,
     make_layout,
 )
-from recsim_env.simulation.random_streams import combine
 from recsim_env.simulation.relevance import answer_of
 from recsim_env.simulation.user_model import (
     choice_utility,

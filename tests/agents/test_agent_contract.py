@@ -32,10 +32,10 @@ def test_observations_of_another_kind_or_shape_are_refused(agent_class, observat
     agent, name = agent_class(make()), agent_class.__name__
     known = f"a dict of {', '.join(make().single_observation_space)}"
     flat = make(observation="flat").reset(seed=0)[0]
-    refused(lambda: agent.predict(flat), f"observations without names: {name} reads 'dict', {known}")
+    refused(lambda: agent.predict(flat), f"observations without names: {name} reads 'full', {known}")
     refused(
         lambda: agent.predict({"user": observations["user"]}),
-        f"observations with user: {name} reads 'dict', {known}",
+        f"observations with user: {name} reads 'full', {known}",
     )
     more = make(num_candidates=30).reset(seed=0)[0]
     length = observations["candidates"].shape[1]

@@ -144,7 +144,9 @@ def test_slate_q_learns_click_probabilities_item_values_and_the_best_slate():
 
 @pytest.mark.parametrize("slate_size", [1, 2])
 def test_a_probe_has_the_interface_of_the_vector_env(slate_size):
-    probe = gymnasium.make_vec("probes/two-steps-v0", 3, vectorization_mode="vector_entry_point", slate_size=slate_size, observation="full")
+    probe = gymnasium.make_vec(
+        "probes/two-steps-v0", 3, vectorization_mode="vector_entry_point", slate_size=slate_size, observation="full"
+    )
     real = gymnasium.make_vec("recsim_env/Video-v0", 3, slate_size=slate_size, session_length=2, observation="full")
     for env in (probe, real):
         env.reset(seed=0)

@@ -92,7 +92,9 @@ def test_with_a_scale_of_0_it_is_greedy_and_independent_of_the_seed(trained):
 @pytest.mark.parametrize("variant", ["", "Slate"])
 def test_a_single_observation_is_judged_by_its_history(variant, trained):
     trained.scale, num_changed = 0.0, 0
-    env = gymnasium.make(f"recsim_env/Music{variant}-v0", overrides={"population": {"warm_share": 1.0}}, observation="full")
+    env = gymnasium.make(
+        f"recsim_env/Music{variant}-v0", overrides={"population": {"warm_share": 1.0}}, observation="full"
+    )
     trained.set_env(env)
     for seed in range(20):
         observation, _ = env.reset(seed=seed)

@@ -76,7 +76,9 @@ def test_a_part_of_the_sessions_is_scored_as_in_the_whole(world):
 def replayed(world: Played) -> list[dict[str, Any]]:
     """What an env of `"full"` observations hands out before each step when the same slates are shown."""
     env_id, options = options_of(world.env.world_name)
-    env = gymnasium.make_vec(env_id, NUM_LANES, vectorization_mode="vector_entry_point", **{"observation": "full", **options})
+    env = gymnasium.make_vec(
+        env_id, NUM_LANES, vectorization_mode="vector_entry_point", **{"observation": "full", **options}
+    )
     observations, _ = env.reset(seed=SEED)
     found = []
     for step in range(world.sessions.rewards.shape[1]):
@@ -323,7 +325,13 @@ def test_exploration_is_the_share_of_random_slates():
 
 def test_an_env_with_too_short_a_history_is_refused_in_one_line():
     env = gymnasium.make_vec(
-        "recsim_env/VideoSlate-v0", 1, vectorization_mode="vector_entry_point", history_length=4, slate_size=5, observation="full")
+        "recsim_env/VideoSlate-v0",
+        1,
+        vectorization_mode="vector_entry_point",
+        history_length=4,
+        slate_size=5,
+        observation="full",
+    )
     with pytest.raises(ValueError, match=r"^history_length=4: must be at least slate_size=5") as raised:
         check_history(env.simulator)
     assert "\n" not in str(raised.value)

@@ -22,7 +22,9 @@ def population():
 
 
 def make(num_envs: int, **options):
-    return gymnasium.make_vec("recsim_env/Video-v0", num_envs, split="test", catalog_seed=1, **{"observation": "full", **options})
+    return gymnasium.make_vec(
+        "recsim_env/Video-v0", num_envs, split="test", catalog_seed=1, **{"observation": "full", **options}
+    )
 
 
 def bayes_filter(population, env=None, **settings) -> BayesFilter:
@@ -74,7 +76,7 @@ def test_a_particle_that_equals_the_user_stays_equal(name):
 def test_the_filter_infers_the_state_of_warm_users_from_their_logged_history(name):
     overrides = {"population": {"warm_share": 1.0, "warm_steps": 20}}
     arguments = {"split": "test", "catalog_seed": 1, "observation": "compact", "overrides": overrides}
-    env = gymnasium.make_vec(f"recsim_env/{name}-v0", 60, **{"observation": "full", **arguments})
+    env = gymnasium.make_vec(f"recsim_env/{name}-v0", 60, **arguments)
     population = population_of(env)
     agent = bayes_filter(population, env, num_particles=256)
     observations, _ = env.reset(seed=0)
@@ -144,6 +146,6 @@ def test_without_history_the_filter_ignores_feedback(population):
 def test_the_belief_does_not_depend_on_threads(scenario):
     population = build_world(scenario, 0, "train")
     arguments = {"split": "test", "catalog_seed": 1, "observation": "compact", "session_length": 15}
-    env = gymnasium.make_vec(f"recsim_env/{scenario.name}-v0", 20, **{"observation": "full", **arguments})
+    env = gymnasium.make_vec(f"recsim_env/{scenario.name}-v0", 20, **arguments)
     returns = [evaluate(bayes_filter(population, num_threads=n), env, seed=3).returns for n in (1, 2)]
     np.testing.assert_array_equal(*returns)

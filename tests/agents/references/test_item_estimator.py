@@ -29,7 +29,9 @@ def estimator():
 @pytest.fixture(scope="module")
 def held_out():
     options = {"split": "test", "catalog_seed": 1, "observation": "compact"}
-    return gymnasium.make_vec("recsim_env/Video-v0", 20, vectorization_mode="vector_entry_point", **{"observation": "full", **options})
+    return gymnasium.make_vec(
+        "recsim_env/Video-v0", 20, vectorization_mode="vector_entry_point", **{"observation": "full", **options}
+    )
 
 
 def explained(estimate: np.ndarray, truth: np.ndarray) -> float:

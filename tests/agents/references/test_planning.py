@@ -109,7 +109,7 @@ def test_an_improvement_counts_only_beyond_its_standard_error():
 
 
 def test_planning_beats_the_myopic_policy():
-    env, compact = (make(80, session_length=25, split="test", observation=kind) for kind in ("dict", "compact"))
+    env, compact = (make(80, session_length=25, split="test", observation=kind) for kind in ("full", "compact"))
     planned = evaluate(PlanningOracle(num_futures=12), compact, seed=2).returns
     gain = planned - evaluate(MyopicOracle(), env, seed=2).returns
     assert gain.mean() > 3.0 * gain.std() / np.sqrt(80)

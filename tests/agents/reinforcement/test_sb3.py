@@ -332,18 +332,20 @@ def test_wrong_use_is_refused_in_one_line():
         SB3Learner(algorithm="PP0")
     with pytest.raises(ValueError, match=r"^policy='Cnn': must be one of"):
         SB3Learner(algorithm="PPO", policy="Cnn")
+    with pytest.raises(ValueError, match=r"^policy='MlpPolicy': reads no content, which SAC chooses; use MultiInput"):
+        SB3Learner(algorithm="SAC", policy="MlpPolicy")
     with pytest.raises(NotFittedError):
         new_agent("PPO").predict(unseen("PPO", 2).reset(seed=0)[0])
     with pytest.raises(NotFittedError):
         SB3Learner(algorithm="SAC").save(Path("nowhere"))
     with pytest.raises(ValueError, match="need Discrete, one item a step"):
-        SB3Learner(gymnasium.make_vec("recsim_env/VideoSlate-v0", 4), algorithm="PPO")
+        SB3Learner(gymnasium.make_vec("recsim_env/VideoSlate-v0", 4, observation="full"), algorithm="PPO")
     with pytest.raises(ValueError, match="need Discrete, one item a step"):
         SB3Learner(gymnasium.make_vec("recsim_env/VideoSlate-v0", 4), algorithm="DQN", policy="MultiInputPolicy")
     with pytest.raises(
         ValueError, match=r"^env: SB3Learner chooses points in content space; make the env with action="
     ):
-        SB3Learner(gymnasium.make_vec("recsim_env/Video-v0", 4), algorithm="SAC")
+        SB3Learner(gymnasium.make_vec("recsim_env/Video-v0", 4, observation="full"), algorithm="SAC")
     with pytest.raises(
         TypeError, match=r"^SB3Learner\('PPO'\): argument 'learning_rte': unknown; did you mean 'learning_rate'"
     ):

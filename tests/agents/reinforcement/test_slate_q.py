@@ -14,7 +14,14 @@ GAMMA = 0.9
 
 def training_env(env_id: str = "recsim_env/VideoSlate-v0", num_envs: int = 8, **arguments):
     return gymnasium.make_vec(
-        env_id, num_envs, vectorization_mode="vector_entry_point", split="train", catalog_seed=0, **arguments, observation="full")
+        env_id,
+        num_envs,
+        vectorization_mode="vector_entry_point",
+        split="train",
+        catalog_seed=0,
+        **arguments,
+        observation="full",
+    )
 
 
 def trained(env_id: str = "recsim_env/VideoSlate-v0", **settings) -> SlateQ:

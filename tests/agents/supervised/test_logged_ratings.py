@@ -56,10 +56,10 @@ def test_the_last_slate_is_the_latest_run_of_rising_slots_with_its_gaps():
     np.testing.assert_array_equal(slate[0, :2], short[[1, 0]])
 
 
-@pytest.mark.parametrize(("slate_size", "observation"), [(1, "compact"), (4, "dict")])
+@pytest.mark.parametrize(("slate_size", "observation"), [(1, "compact"), (4, "full")])
 def test_a_rollout_has_the_feedback_of_every_slate(slate_size, observation):
     options = {"observation": observation, "slate_size": slate_size, "autoreset_mode": "SameStep"}
-    env = gymnasium.make_vec("recsim_env/Video-v0", 30, reward_scale=1.0, **{"observation": "full", **options})
+    env = gymnasium.make_vec("recsim_env/Video-v0", 30, reward_scale=1.0, **options)
     generator, rewards, ends = np.random.default_rng(0), [], []
     step = env.step
 
@@ -107,7 +107,7 @@ def test_the_level_weighs_statistics_by_impressions():
 
 
 def test_item_statistics_are_those_of_observations():
-    both = [gymnasium.make_vec("recsim_env/News-v0", 20, observation=kind) for kind in ("compact", "dict")]
+    both = [gymnasium.make_vec("recsim_env/News-v0", 20, observation=kind) for kind in ("compact", "full")]
     compact, whole = (env.reset(seed=3)[0] for env in both)
     statistics = item_statistics(both[0], compact["candidate_items"], compact["time"])
     columns = whole["candidates"].reshape(20, 20, -1)[:, :, KNOWN]
@@ -209,7 +209,7 @@ def test_other_users_ratings_of_the_same_catalogue_help(trained):
 def test_without_a_log_items_are_ranked_by_popularity(agent_class):
     actions = []
     compact, whole = (
-        gymnasium.make_vec(MUSIC, 50, observation=kind, overrides=WARM, **CATALOG) for kind in ("compact", "dict")
+        gymnasium.make_vec(MUSIC, 50, observation=kind, overrides=WARM, **CATALOG) for kind in ("compact", "full")
     )
 
     def act_elsewhere(agent) -> None:

@@ -21,7 +21,13 @@ SMALL = {"width": 16, "num_epochs": 1}
 
 
 def small_env(num_envs: int = 4, **options):
-    return gymnasium.make_vec("recsim_env/Video-v0", num_envs, session_length=6, autoreset_mode="SameStep", **{"observation": "full", **options})
+    return gymnasium.make_vec(
+        "recsim_env/Video-v0",
+        num_envs,
+        session_length=6,
+        autoreset_mode="SameStep",
+        **{"observation": "full", **options},
+    )
 
 
 def first_slots(slate_size: int):

@@ -215,7 +215,9 @@ def test_metrics_do_not_depend_on_ids_nor_on_the_order_of_sessions():
 
 @pytest.mark.parametrize("slate_size", [1, 3])
 def test_summaries_of_a_real_world_are_json_in_their_ranges(slate_size):
-    env = gymnasium.make_vec("recsim_env/News-v0", 24, slate_size=slate_size, split="test", catalog_seed=1)
+    env = gymnasium.make_vec(
+        "recsim_env/News-v0", 24, slate_size=slate_size, split="test", catalog_seed=1, observation="full"
+    )
     evaluation, facts = evaluate(RandomAgent(), env, seed=5), CatalogFacts.of(env)
     scaled_impressions, click_rates, _ = np.moveaxis(env.catalog_statistics.astype(np.float64), 2, 0)
     np.testing.assert_allclose(facts.clicks, (2.0 ** (32.0 * scaled_impressions) - 1.0) * click_rates, atol=0.51)

@@ -75,7 +75,7 @@ def test_random_steps_stay_in_bounds_a_million_of_them(name):
 
 
 def test_random_steps_of_every_id_stay_in_bounds(env_id):
-    assert_steps_stay_in_bounds(env_id, "dict", 60)
+    assert_steps_stay_in_bounds(env_id, "full", 60)
 
 
 @pytest.mark.parametrize("is_live", [False, True])
@@ -93,7 +93,7 @@ def test_an_observation_out_of_bounds_is_detected():
     assert is_inside(env.observation_space, observations)
     for wrong in (1.5, -1.5, np.nan, np.inf):
         spoiled = {name: values.copy() for name, values in observations.items()}
-        spoiled["history"][1, 7] = wrong
+        spoiled["candidates"][1, 7] = wrong
         assert not is_inside(env.observation_space, spoiled)
 
 

@@ -75,7 +75,8 @@ LOVERS = UserModel(**FUNCTIONS_OF_LOVERS)
 
 
 def make(num_envs: int, **options):
-    return gymnasium.make_vec(VIDEO_ID, num_envs, **{"user_model": LOVERS, "autoreset_mode": "SameStep", **options})
+    options = {"user_model": LOVERS, "autoreset_mode": "SameStep", "observation": "full", **options}
+    return gymnasium.make_vec(VIDEO_ID, num_envs, **options)
 
 
 def logistic(x):

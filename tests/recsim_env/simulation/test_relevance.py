@@ -107,7 +107,7 @@ def first_slot_return(env_id: str, order: str) -> float:
 
 def test_the_most_relevant_candidate_is_better_than_the_most_popular_one(scenario_name):
     returns = {order: first_slot_return(f"recsim_env/{scenario_name}-v0", order) for order in CANDIDATE_ORDERS}
-    if scenario_name == "Ecommerce":  # who has bought something needs no more of it: past purchases mislead
+    if scenario_name == "Ecommerce":  # a purchase satisfies the demand, so past purchases mislead
         assert min(returns["relevance"], returns["popularity"]) > 1.1 * returns["random"]
     else:
         assert returns["relevance"] > returns["popularity"] > returns["random"]
