@@ -120,8 +120,16 @@ def test_the_settings_stay_as_given():
     assert trained("QRDQN").settings["policy_kwargs"] == {"n_quantiles": 5}  # which sb3-contrib modifies
 
 
-@pytest.mark.parametrize("policy", ["MultiInputPolicy", "MlpPolicy"])
-@pytest.mark.parametrize("algorithm", ["PPO", "SAC", "RecurrentPPO"])
+@pytest.mark.parametrize(
+    ("algorithm", "policy"),
+    [
+        ("PPO", "MultiInputPolicy"),
+        ("PPO", "MlpPolicy"),
+        ("SAC", "MultiInputPolicy"),
+        ("RecurrentPPO", "MultiInputPolicy"),
+        ("RecurrentPPO", "MlpPolicy"),
+    ],
+)
 def test_the_policies_of_the_library_can_be_chosen(algorithm, policy):
     env = unseen(algorithm, 8, policy)
     agent = trained(algorithm, policy)

@@ -84,7 +84,8 @@ def logistic(x):
 
 
 def test_each_lane_of_a_vector_env_is_the_single_env_with_its_seed():
-    envs, single = make(12, session_length=25), gymnasium.make(VIDEO_ID, user_model=LOVERS, session_length=25).unwrapped
+    envs = make(12, session_length=25, observation="dict")
+    single = gymnasium.make(VIDEO_ID, user_model=LOVERS, session_length=25).unwrapped
     actions = random_actions(envs.action_space, np.random.default_rng(0), 120)
     rows, ends = [envs.reset(seed=21)[0]], []
     for action in actions:

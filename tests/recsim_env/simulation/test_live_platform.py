@@ -219,7 +219,7 @@ def test_the_same_seed_gives_the_same_bytes_and_threads_change_nothing(some_env_
 def test_a_lane_of_a_live_platform_depends_on_the_others():
     observations = []
     for num_envs in (1, 30):
-        envs = make_vec(num_envs)
+        envs = make_vec(num_envs, observation="full")
         envs.reset(seed=0)
         for _ in range(20):
             seen, *_ = envs.step(np.zeros(num_envs, int))
