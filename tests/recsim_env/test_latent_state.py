@@ -81,21 +81,21 @@ def largest_correlation(seen: np.ndarray, latent: np.ndarray) -> float:
     return float(np.abs(seen.T @ latent).max() / len(seen))
 
 
-def after_steps(scenario_name: str, num_steps: int):
-    """All that is observed of many sessions as vectors, and their latent states, after some random steps."""
-    envs = gymnasium.make_vec(f"recsim_env/{scenario_name}-v0", NUM_SESSIONS, observation="full", num_threads=2)
+def after_steps(scenario_name: str, num_steps: int, kind: str = "full"):
+    """Observations of many sessions as vectors, and their latent states, after some random steps."""
+    envs = gymnasium.make_vec(f"recsim_env/{scenario_name}-v0", NUM_SESSIONS, observation=kind, num_threads=2)
     envs.reset(seed=0)
     for actions in random_actions(envs.action_space, np.random.default_rng(0), num_steps):
         envs.step(actions)
-    observations = envs.simulator.observed_vectors("full")
-    layout, latent = envs.simulator.layout, envs.latent_state()
+    observations = envs.simulator.observed_vectors(kind)
+    layout, latent = envs.simulator.layout.of_kind(kind), envs.latent_state()
     envs.close()
     return observations.astype(np.float64), latent, layout
 
 
-@pytest.mark.parametrize("num_steps", [0, 8])
-def test_nothing_latent_is_recovered_from_whole_observations(scenario_name, num_steps):
-    observations, latent, layout = after_steps(scenario_name, num_steps)
+@pytest.mark.parametrize(("num_steps", "kind"), [(0, "full"), (8, "full"), (8, "dict")])
+def test_nothing_latent_is_recovered_from_whole_observations(scenario_name, num_steps, kind):
+    observations, latent, layout = after_steps(scenario_name, num_steps, kind)
     for name in LATENT_OF_USERS:
         truth = latent[name].reshape(NUM_SESSIONS, -1)
         if truth.std() < 1e-9:

@@ -74,8 +74,9 @@ def test_random_steps_stay_in_bounds_a_million_of_them(name):
     assert_steps_stay_in_bounds(f"recsim_env/{name}-v0", "flat", 1_000)
 
 
-def test_random_steps_of_every_id_stay_in_bounds(env_id):
-    assert_steps_stay_in_bounds(env_id, "full", 60)
+@pytest.mark.parametrize("kind", ["dict", "full"])
+def test_random_steps_of_every_id_stay_in_bounds(env_id, kind):
+    assert_steps_stay_in_bounds(env_id, kind, 60)
 
 
 @pytest.mark.parametrize("is_live", [False, True])
