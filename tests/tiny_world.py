@@ -45,6 +45,7 @@ def make_simulator(
     is_live: bool = False,
     num_threads: int = 1,
     slate_size: int = 1,
+    num_candidates: int = 3,
     candidate_order: str = "random",
     session_length: int = 50,
     **behaviour,
@@ -114,7 +115,7 @@ def make_simulator(
         moods=np.array(moods, np.float64),
     )
     config = SessionConfig(
-        num_candidates=3,
+        num_candidates=num_candidates,
         history_length=4,
         slate_size=slate_size,
         session_length=session_length,

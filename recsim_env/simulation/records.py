@@ -144,7 +144,10 @@ SESSION = RecordKind(  # keys, state of the user, candidates and history
         ("logged_slate", "i8", (1,)),  # a buffer
         ("recent_items", "i4", (NUM_RECENT_ITEMS,)),  # consumed last; the n-th is at index n % L
         ("candidates", "i4", ("num_candidates",)),  # item ids, NO_ITEM where missing
-        ("sort_keys", "f8", ("num_candidates",)),  # a buffer
+        ("relevances", "f8", ("num_candidates",)),  # a buffer
+        ("sort_keys", "i8", ("num_candidates",)),  # a buffer
+        ("sorted_keys", "i8", ("num_candidates",)),  # a buffer
+        ("bucket_ends", "i4", ("num_candidates",)),  # a buffer
         ("tastes", "f8", (NUM_TASTES,)),  # as the platform has estimated them, see `relevance`
         ("taste_covariance", "f8", (NUM_TASTES, NUM_TASTES)),
         ("taste_gain", "f8", (NUM_TASTES,)),  # a buffer

@@ -32,7 +32,8 @@ REFRESH_AT = np.array([age.bit_length() for age in range(MAX_AGE + 1)], np.int64
 _RELEVANCE, _POPULARITY, _CATEGORY, _RANDOM = (
     CANDIDATE_ORDERS.index(order) for order in ("relevance", "popularity", "category", "random")
 )
-_GAPS = (1_750, 701, 301, 132, 57, 23, 10, 4, 1)  # of Shell's sort (Ciura, 2001)
+_MISSING = np.int64(2**31 - 1)  # distance of missing candidates
+_FARTHEST = float(_MISSING - 1)  # largest distance of a relevance from the highest one
 
 
 @compiled
@@ -73,10 +74,11 @@ def evidence(session, item, refresh):
     """Share of the variance of phi . theta that this user's answers explain: 1 - phi' P phi / phi' phi."""
     prior, posterior = 0.0, 0.0
     for d in range(NUM_TASTES):
-        factor = factor_of(item, refresh, d)
-        prior += factor * factor
+        factor, product = factor_of(item, refresh, d), 0.0
         for e in range(NUM_TASTES):
-            posterior += factor * session.taste_covariance[d, e] * factor_of(item, refresh, e)
+            product += session.taste_covariance[d, e] * factor_of(item, refresh, e)
+        prior += factor * factor
+        posterior += factor * product
     return 1.0 - posterior / prior if prior > 0.0 else 0.0
 
 
@@ -112,22 +114,57 @@ def arrange_candidates(session, items, p):
     """Sort the candidates in `candidate_order`, best first; missing ones come last."""
     if p.candidate_order == _RANDOM:
         return
-    candidates, keys = session.candidates, session.sort_keys
-    num_candidates = len(candidates)
-    for m in range(num_candidates):
-        keys[m] = -math.inf
+    candidates, relevances = session.candidates, session.relevances
+    lowest, highest = math.inf, -math.inf
+    for m in range(len(candidates)):
         if candidates[m] != NO_ITEM:
             item = items[candidates[m]]
             refresh = refresh_of(session, item)
-            keys[m] = mean_answer(item, refresh)
+            relevance = mean_answer(item, refresh)
             if p.candidate_order != _POPULARITY:
-                keys[m] += predicted_deviation(session, item, refresh)
+                relevance += predicted_deviation(session, item, refresh)
             if p.candidate_order == _CATEGORY:
-                keys[m] -= 100.0 * item.category
-    for gap in _GAPS:
-        for end in range(gap, num_candidates):
-            key, candidate, at = keys[end], candidates[end], end
-            while at >= gap and keys[at - gap] < key:
-                keys[at], candidates[at] = keys[at - gap], candidates[at - gap]
-                at -= gap
-            keys[at], candidates[at] = key, candidate
+                relevance -= 100.0 * item.category
+            relevances[m] = relevance
+            lowest, highest = min(lowest, relevance), max(highest, relevance)
+    _sort_candidates(session, lowest, highest)
+
+
+@compiled
+def _sort_candidates(session, lowest, highest):
+    """Sort the candidates by `session.relevances`, all in [lowest, highest], in descending order.
+
+    A bucket sort of integers, in linear time: 31 bits of the distance from the highest relevance, then the item's id,
+    which decides equal distances. Missing candidates get the largest distance.
+    """
+    candidates, relevances, num_candidates = session.candidates, session.relevances, len(session.candidates)
+    keys, sorted_keys, ends = session.sort_keys, session.sorted_keys, session.bucket_ends
+    scale = _FARTHEST / (highest - lowest) if highest > lowest else 0.0
+    for bucket in range(num_candidates):
+        ends[bucket] = 0
+    for m in range(num_candidates):
+        distance = np.int64((highest - relevances[m]) * scale) if candidates[m] != NO_ITEM else _MISSING
+        keys[m] = (distance << 32) | np.int64(np.uint32(candidates[m]))
+        ends[_bucket_of(keys[m], num_candidates)] += 1
+    start = 0
+    for bucket in range(num_candidates):
+        size = ends[bucket]
+        ends[bucket] = start
+        start += size
+    for m in range(num_candidates):
+        bucket = _bucket_of(keys[m], num_candidates)
+        sorted_keys[ends[bucket]] = keys[m]
+        ends[bucket] += 1
+    for end in range(1, num_candidates):  # an insertion sort, which moves keys within buckets only
+        key, at = sorted_keys[end], end
+        while at > 0 and sorted_keys[at - 1] > key:
+            sorted_keys[at] = sorted_keys[at - 1]
+            at -= 1
+        sorted_keys[at] = key
+    for m in range(num_candidates):
+        candidates[m] = np.int32(np.uint32(sorted_keys[m]))
+
+
+@compiled
+def _bucket_of(key, num_buckets):
+    return ((key >> 32) * num_buckets) >> 31

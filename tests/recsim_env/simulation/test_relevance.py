@@ -3,6 +3,8 @@
 import gymnasium
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tiny_world import CERTAIN, make_simulator, show
 
 from recsim_env.config import CANDIDATE_ORDERS
@@ -87,6 +89,28 @@ def test_candidates_are_arranged_in_the_chosen_order(env_id):
             pairs = ~(is_clipped[:, 1:] | is_clipped[:, :-1])
             assert (np.diff(keys)[pairs] < 2e-5).all()
             observations, *_ = envs.step(envs.action_space.sample())
+
+
+@given(
+    answers=st.lists(st.floats(0.0, 5.0, width=32), min_size=1, max_size=40),
+    num_candidates=st.integers(2, 60),
+    order=st.sampled_from(CANDIDATE_ORDERS[:3]),
+)
+@settings(deadline=None)
+def test_any_answers_are_sorted_and_missing_candidates_come_last(answers, num_candidates, order):
+    zeros = np.zeros(len(answers))
+    items = {"quality": zeros, "appeal": zeros, "factors": np.zeros((len(answers), 3)), "topics": 0.5}
+    simulator = make_simulator(**items, num_candidates=num_candidates, candidate_order=order)
+    simulator.world.item_records["mean_answers"] = np.array(answers)[:, None]
+    simulator.world.item_records["answer_factors"], simulator.world.item_records["category"] = 0.0, 0
+    simulator.start(np.arange(len(simulator)))
+    candidates = np.array(simulator.sessions["candidates"])
+    num_missing = max(num_candidates - len(answers), 0)
+    assert (candidates[:, num_candidates - num_missing :] == NO_ITEM).all()
+    present = candidates[:, : num_candidates - num_missing]
+    assert all(len(set(row)) == len(row) for row in present.tolist())
+    resolution = (max(answers) - min(answers)) / 2**31 + 1e-12
+    assert (np.diff(np.float64(answers)[present]) <= resolution).all()
 
 
 def test_an_order_changes_positions_and_nothing_else():
