@@ -147,6 +147,7 @@ REGISTRY: dict[str, Entry] = {
         use_rms_prop=False,
     ),
     "dqn": _of_library("DQN", **_DQN),
+    "dqn-best-checkpoint": _of_library("DQN", **_SB3_DEFAULTS, num_envs=8, num_validations=20),
     "sac": _of_library("SAC", **_SAC),
     "td3": _of_library("TD3", **_TD3),
     "ddpg": _of_library("DDPG", **_NEAREST, action_noise=0.2),

@@ -18,6 +18,7 @@ import stable_baselines3
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback, ConvertCallback, EvalCallback
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
@@ -26,6 +27,8 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
 from agents.agent import Agent, Env, Learner, NotFittedError, Observations, Starts, State, check_arguments
 from agents.reinforcement.content_policies import CONTENT_POLICIES, check_shows_points
+from recsim_env.config import check_number
+from recsim_env.envs.vector import RecommenderVectorEnv
 from recsim_env.sb3 import RecommenderSB3VecEnv
 from recsim_env.sb3.policies import CANDIDATE_POLICIES, check_shows_one_item
 
@@ -36,6 +39,9 @@ ALGORITHMS = (*CANDIDATE_POLICIES, *CONTENT_POLICIES, *CONTRIB_ALGORITHMS)
 POLICIES = ("candidate", "MultiInputPolicy", "MlpPolicy")
 """`candidate` scores all candidates with one network (`recsim_env.sb3`, and `content_policies` for points in
 content space); the others are the library's own, over concatenated observations."""
+
+_NUM_VALIDATION_SESSIONS = 500
+_VALIDATION_CATALOG = 1_000  # added to the training env's `catalog_seed`
 
 _ZIP_ALGORITHMS = ("PPO", "A2C", "DQN", "SAC", "TD3", "RecurrentPPO", "MaskablePPO", "QRDQN", "TQC", "CrossQ", "ARS")
 
@@ -104,6 +110,8 @@ class SB3Learner(_SB3Agent, Learner):
             gradients of policy and value together: with unscaled ratings the value's would dominate.
         has_fixed_horizon: treats truncation like termination: sessions have a fixed length, and observations contain
             the elapsed time. False bootstraps at truncation, as Stable-Baselines3 does.
+        num_validations: number of times during training that the policy plays 500 sessions with another catalogue; the
+            best one is kept (Stable-Baselines3's `EvalCallback`). 0 keeps the last policy.
         device: where the networks compute: "cpu", "cuda".
         seed: see `Agent`.
         settings: keyword arguments of the algorithm's constructor. `action_noise` may be a number: the standard
@@ -125,6 +133,7 @@ class SB3Learner(_SB3Agent, Learner):
         policy: str = "candidate",
         reward_scale: float | None = 0.03,
         has_fixed_horizon: bool = True,
+        num_validations: int = 0,
         device: str = "cpu",
         seed: int = 0,
         **settings: Any,
@@ -137,6 +146,8 @@ class SB3Learner(_SB3Agent, Learner):
             raise ValueError(f"policy={policy!r}: reads no content, which {algorithm} chooses; use MultiInputPolicy")
         self.algorithm, self.policy, self.algorithm_settings = algorithm, policy, settings
         self.reward_scale, self.has_fixed_horizon, self.device = reward_scale, has_fixed_horizon, device
+        self.num_validations = num_validations
+        check_number("num_validations", num_validations, 0, 1_000, int)
         self.observation, self.env_variant = self.env_requirements(algorithm=algorithm, policy=policy)
         known = [name for name in inspect.signature(self.algorithm_class()).parameters if name[0] != "_"]
         check_arguments(f"{type(self).__name__}({algorithm!r})", settings, known)
@@ -187,8 +198,28 @@ class SB3Learner(_SB3Agent, Learner):
         if restored is not None:
             self._model.policy.load_state_dict(restored.policy.state_dict())
         self._model.set_logger(Logger(folder=None, output_formats=[]))  # the default makes a folder for each training
-        if update(0):
-            self._model.learn(total_timesteps, callback=lambda *_: update(self._model.num_timesteps))
+        if not update(0):
+            return
+        callbacks: list[BaseCallback] = [ConvertCallback(lambda *_: update(self._model.num_timesteps))]
+        best = _KeptWeights()
+        if self.num_validations:
+            callbacks.append(self._validation(vector_env, total_timesteps, best))
+        self._model.learn(total_timesteps, callback=callbacks)
+        if best.weights is not None:
+            self._model.policy.load_state_dict(best.weights)
+
+    def _validation(self, env: RecommenderVectorEnv, total_timesteps: int, on_new_best: BaseCallback) -> EvalCallback:
+        catalog_seed = int(env.simulator.catalog_seed) + _VALIDATION_CATALOG
+        sessions = RecommenderSB3VecEnv(env.remake(num_envs=_NUM_VALIDATION_SESSIONS, catalog_seed=catalog_seed))
+        validation = _TrainingRewards(sessions, 1.0, has_fixed_horizon=False)  # SB3 wants both envs wrapped alike
+        validation.seed(self.seed)
+        return EvalCallback(
+            validation,
+            callback_on_new_best=on_new_best,
+            n_eval_episodes=_NUM_VALIDATION_SESSIONS,
+            eval_freq=max(total_timesteps // (self.num_validations * env.num_envs), 1),
+            verbose=0,
+        )
 
     def learned(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         weights = self.model.policy.state_dict()
@@ -279,6 +310,16 @@ def algorithm_named(name: str) -> type[BaseAlgorithm]:
     if not hasattr(contrib, name):
         raise ValueError(f"algorithm {name!r}: neither Stable-Baselines3 nor sb3-contrib has it")
     return getattr(contrib, name)
+
+
+class _KeptWeights(BaseCallback):
+    """Keeps the policy's weights each time that it is called."""
+
+    weights: dict[str, torch.Tensor] | None = None
+
+    def _on_step(self) -> bool:
+        self.weights = copy.deepcopy(self.model.policy.state_dict())
+        return True
 
 
 class _TrainingRewards(VecEnvWrapper):

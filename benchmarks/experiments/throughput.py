@@ -20,6 +20,7 @@ from agents.registry import PPO_SETTINGS
 from recsim_env.sb3 import make_sb3_vec_env
 
 _IDS = {"observation": "compact", "history_length": 1}
+_UNSORTED = {"candidate_order": "random"}
 _STILL = {"arrivals_per_step": 0.0}
 WAYS: dict[str, tuple[int, dict[str, Any]]] = {
     "1 lane": (1, {}),
@@ -32,6 +33,11 @@ WAYS: dict[str, tuple[int, dict[str, Any]]] = {
     "ids only, 20 candidates": (1_024, _IDS),
     "ids only, 100 candidates": (1_024, {**_IDS, "num_candidates": 100}),
     "ids only, 100 candidates, slate 5": (1_024, {**_IDS, "num_candidates": 100, "slate_size": 5}),
+    "ids only, 100 candidates, random order": (1_024, {**_IDS, **_UNSORTED, "num_candidates": 100}),
+    "ids only, 100 candidates, slate 5, random order": (
+        1_024,
+        {**_IDS, **_UNSORTED, "num_candidates": 100, "slate_size": 5},
+    ),
     "ids only, 100 candidates, 8,192 lanes": (8_192, {**_IDS, "num_candidates": 100}),
     "ids only, 100 candidates, 8,192 lanes, 2 threads": (8_192, {**_IDS, "num_candidates": 100, "num_threads": 2}),
     "ids only, 100 candidates of 1,000 items": (
@@ -53,6 +59,8 @@ TARGETS = {
     "1,024 lanes, full": 0.18,
     "ids only, 100 candidates": 0.30,
     "ids only, 100 candidates, slate 5": 0.20,
+    "ids only, 100 candidates, random order": 0.30,
+    "ids only, 100 candidates, slate 5, random order": 0.20,
 }
 """Speed of some ways as a multiple of CartPole's: of the single env, or of the vector env with as many lanes."""
 SARDINE_TO_CARTPOLE = 11_700 / 86_700

@@ -1,5 +1,6 @@
 """Stable-Baselines3 and sb3-contrib: every algorithm, with candidate-wise policies and with the library's own."""
 
+import copy
 import functools
 import sys
 from pathlib import Path
@@ -114,6 +115,31 @@ def test_a_callback_ends_the_training():
     agent = new_agent("A2C", num_envs=8)
     agent.learn(4_000, lambda agent: agent.num_timesteps < 100)
     assert agent.num_timesteps == 104
+
+
+def test_the_best_policy_by_validation_is_kept(monkeypatch):
+    returns, at_validation = iter([1.0, 3.0, 2.0, 0.0]), []
+
+    def scripted(model, env, n_eval_episodes, **_):
+        assert (env.num_envs, env.get_attr("simulator")[0].catalog_seed, n_eval_episodes) == (500, 1_000, 500)
+        at_validation.append({name: weight.clone() for name, weight in model.policy.state_dict().items()})
+        return [next(returns)], [1]
+
+    monkeypatch.setattr("stable_baselines3.common.callbacks.evaluate_policy", scripted)
+    kept = weights(new_agent("A2C", num_validations=4).learn(80))
+    assert len(at_validation) == 4
+    assert all(torch.equal(weight, at_validation[1][name]) for name, weight in kept.items())
+    assert not any(torch.equal(kept[name], at_validation[3][name]) for name in kept if kept[name].ndim > 1)
+
+
+def test_validation_does_not_change_the_training():
+    policies = []
+    for num_validations in (0, 3):
+        agent = new_agent("A2C", num_validations=num_validations)
+        agent.learn(96, lambda agent: policies.append(copy.deepcopy(weights(agent))))
+    half = len(policies) // 2
+    for plain, validated in zip(policies[:half], policies[half:], strict=True):
+        assert all(torch.equal(weight, validated[name]) for name, weight in plain.items())
 
 
 def test_the_settings_stay_as_given():
@@ -338,6 +364,8 @@ def test_the_actor_reads_the_mean_content_weighted_by_scores():
 def test_wrong_use_is_refused_in_one_line():
     with pytest.raises(ValueError, match=r"^algorithm='PP0': must be one of PPO, A2C, DQN, SAC, TD3, DDPG, TRPO"):
         SB3Learner(algorithm="PP0")
+    with pytest.raises(ValueError, match=r"^num_validations=-1: must be a whole number in"):
+        SB3Learner(algorithm="PPO", num_validations=-1)
     with pytest.raises(ValueError, match=r"^policy='Cnn': must be one of"):
         SB3Learner(algorithm="PPO", policy="Cnn")
     with pytest.raises(ValueError, match=r"^policy='MlpPolicy': reads no content, which SAC chooses; use MultiInput"):
