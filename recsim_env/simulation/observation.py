@@ -368,23 +368,31 @@ def _write_followed(session, observable, width, out):
 
 
 @kernel
-def write_vectors(sessions, catalog, profiles, num_moods, session_length, is_full, out):
-    """Fill `out` [N, size] float32 with the sessions' observations as vectors, see `ObservationLayout`.
+def write_vectors(sessions, layout, items, num_moods, session_length, out):
+    """Fill `out` [N, size] float32 with the `"flat"` observations of the sessions, see `ObservationLayout`."""
+    sessions, items = SESSION(sessions, layout), ITEM(items, layout)
+    for n in range(len(sessions)):
+        session, row = sessions[n], out[n]
+        mask_at = len(row) - len(session.candidates)
+        candidates_at = _write_context(session, num_moods, session_length, row, _write_user_feedback(session, row))
+        _write_relevances(session, items, row[candidates_at:mask_at], row[mask_at:])
 
-    `catalog` is (item records [I], `observable_records` [I], layout, statistics [A, I, 4], feedback [I, 4] shared by a
-    live platform, or [0, 4]).
+
+@kernel
+def write_full_vectors(
+    sessions, layout, items, observable, statistics, shared, profiles, num_moods, session_length, out
+):
+    """Fill `out` [N, size] float32 with the parts of the `"full"` observations, concatenated.
+
+    `observable` are `observable_records` [I], `statistics` [A, I, 4]; `shared` is the feedback [I, 4] of a live
+    platform, or [0, 4]. A kernel of its own: few need both, and each is compiled when it is first called.
     """
-    items, observable, layout, statistics, shared = catalog
     sessions, items, observable = SESSION(sessions, layout), ITEM(items, layout), OBSERVABLE_ITEM(observable, layout)
     width = len(observable[0].content) + _NUM_COLUMNS
     total = np.float32(0.0)  # returned so that the compiler keeps the reads
     for n in range(len(sessions)):
         session, row = sessions[n], out[n]
         mask_at = len(row) - len(session.candidates)
-        if not is_full:
-            candidates_at = _write_context(session, num_moods, session_length, row, _write_user_feedback(session, row))
-            _write_relevances(session, items, row[candidates_at:mask_at], row[mask_at:])
-            continue
         if len(observable) > _LARGE:
             total += _prefetch(session, observable, statistics)
         history_at = _write_context(session, num_moods, session_length, row, _write_profile(session, profiles, row))

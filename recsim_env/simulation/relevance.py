@@ -36,10 +36,12 @@ _MISSING = np.int64(2**31 - 1)  # distance of missing candidates
 _FARTHEST = float(_MISSING - 1)  # largest distance of a relevance from the highest one
 
 
-@compiled
-def answer_of(rating):
-    """The answer, 0..5, for a rating 1..5, or 0 without one."""
-    return rating * rating / 5.0
+def answers_of(ratings):
+    """The answer, 0..5, for a rating 1..5, or 0 without one; of a number or of an array."""
+    return ratings * ratings / 5.0
+
+
+answer_of = compiled(answers_of)
 
 
 @compiled

@@ -20,6 +20,7 @@ from recsim_env.simulation.observation import (
     ObservationLayout,
     observable_records,
     write_compact,
+    write_full_vectors,
     write_vectors,
 )
 from recsim_env.simulation.record_types import as_bytes
@@ -178,14 +179,10 @@ class Simulator:
             self.live_platform = LivePlatform(
                 len(world.items), first_start, first_start + num_starts - 1 + config.session_length
             )
-        catalog = (
-            as_bytes(world.item_records),
-            as_bytes(observable),
-            self._record_layout,
-            world.item_statistics,
-            self.live_platform.counts if self.live_platform else np.zeros((0, 4)),
-        )
-        self._observed = catalog, world.users.profiles, world.sizes.num_moods, config.session_length
+        items, context = (self._record_layout, self._model[1]), (world.sizes.num_moods, config.session_length)
+        shared = self.live_platform.counts if self.live_platform else np.zeros((0, 4))
+        content = as_bytes(observable), world.item_statistics, shared, world.users.profiles
+        self._observed, self._fully_observed = (*items, *context), (*items, *content, *context)
         self._advance = self.adapted(_advance)
         self._threads = BatchThreads(num_sessions, num_threads)
 
@@ -270,11 +267,14 @@ class Simulator:
     def observed_vectors(self, kind: str, which: np.ndarray | None = None) -> np.ndarray:
         """[N, size] float32: observations of a kind other than compact as vectors, all parts concatenated."""
         sessions, layout = self._sessions_at(which), self.layout.of_kind(kind)
-        vectors, arguments = np.empty((len(sessions), layout.size), _FLOAT32), (*self._observed, layout.is_full)
+        vectors = np.empty((len(sessions), layout.size), _FLOAT32)
+        write, arguments = (
+            (write_full_vectors, self._fully_observed) if layout.is_full else (write_vectors, self._observed)
+        )
         if self._threads.is_parallel and which is None:
-            self._threads.run(lambda part: write_vectors(sessions[part], *arguments, vectors[part]))
+            self._threads.run(lambda part: write(sessions[part], *arguments, vectors[part]))
         else:
-            write_vectors(sessions, *arguments, vectors)
+            write(sessions, *arguments, vectors)
         return vectors
 
     def _sessions_at(self, which: np.ndarray | None) -> np.ndarray:

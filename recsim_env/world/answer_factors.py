@@ -10,7 +10,7 @@ Shape legend: I items, A refreshes of item statistics, U background users, F con
 import numpy as np
 
 from recsim_env.simulation.records import NUM_TASTES, REFRESHES_PER_ESTIMATE
-from recsim_env.simulation.relevance import answer_of
+from recsim_env.simulation.relevance import answers_of
 
 _PRIOR_IMPRESSIONS, _PRIOR_CLICKS = 20.0, 50.0
 """Impressions with the predicted mean answer, and clicks with the catalogue's ratings per click, added to each item."""
@@ -75,7 +75,7 @@ def mean_answers(item_statistics: np.ndarray, rating_variance: float, features: 
         impressions = _impressions(item_statistics[refresh])
         clicks = click_rate * impressions
         rating_rate = (num_ratings + _PRIOR_CLICKS * ratings_per_click) / (clicks + _PRIOR_CLICKS)
-        return clicks * rating_rate * (answer_of(5.0 * mean_rating) + answer_of(rating_variance**0.5)), impressions
+        return clicks * rating_rate * (answers_of(5.0 * mean_rating) + answers_of(rating_variance**0.5)), impressions
 
     answers, impressions = answers_at(-1)
     means = (answers / np.maximum(impressions, 1.0))[:, None]
