@@ -117,6 +117,7 @@ _SB3_DEFAULTS = {"policy": "MultiInputPolicy", "reward_scale": None, "has_fixed_
 REGISTRY: dict[str, Entry] = {
     "random": _entry("reference", "rules.random_agent:RandomAgent"),
     "popularity": _entry("rule", "rules.popularity:PopularityAgent"),
+    "platform-ranking": _entry("rule", "rules.platform_ranking:PlatformRanking"),
     "content-match": _entry("rule", "rules.content_match:ContentMatch"),
     "linucb": _entry("bandit", "bandits.linear_bandits:LinUCB"),
     "thompson": _entry("bandit", "bandits.linear_bandits:LinearThompson"),

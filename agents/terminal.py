@@ -168,9 +168,15 @@ def one_line(error: BaseException) -> str:
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
+class _Terminal(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to `run_command`: rich would end the process with status 1."""
+        raise BrokenPipeError
+
+
 def console() -> Console:
     """The terminal; where there is none (a pipe, a log), wide enough for the tables."""
-    return Console() if sys.stdout.isatty() else Console(width=150)
+    return _Terminal() if sys.stdout.isatty() else _Terminal(width=150)
 
 
 def warn(message: str) -> None:

@@ -206,7 +206,10 @@ _SUITES = (
         name="defaults",
         about="Stable-Baselines3 with its default policies and hyperparameters, eight sessions at a time",
         scenarios=(*PRESETS, "MovieLens", "Ratings"),
-        agents=("random", "popularity", "planning-oracle", "sb3:A2C", "sb3:DQN", "dqn-best-checkpoint", "sb3:PPO"),
+        agents=(
+            *("random", "popularity", "platform-ranking", "planning-oracle"),
+            *("sb3:A2C", "sb3:DQN", "dqn-best-checkpoint", "sb3:PPO"),
+        ),
         num_steps=200_000,
         num_evaluations=10,
         num_sessions=200,

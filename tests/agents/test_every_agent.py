@@ -40,7 +40,7 @@ SMALL = {
     },
 }
 """Settings with which the slower ones train in a second or two."""
-UNTRAINED = ("random", "popularity", "content-match", "linucb", "thompson", "myopic-oracle")
+UNTRAINED = ("random", "popularity", "platform-ranking", "content-match", "linucb", "thompson", "myopic-oracle")
 LEARNERS = [name for name in REGISTRY if name not in UNTRAINED]
 
 

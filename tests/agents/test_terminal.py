@@ -1,6 +1,7 @@
 """Commands: arguments from configs, errors in one line, exit statuses."""
 
 import argparse
+import subprocess
 import sys
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -76,6 +77,14 @@ def test_an_expected_error_ends_in_one_line_and_status_2(error, capsys):
 def test_an_agent_that_exits_ends_the_command_with_status_2(capsys):
     assert run(lambda: sys.exit(0)) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_closed_pipe_ends_a_command_silently():
+    command = [sys.executable, "-m", "benchmarks", "agents"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
 
 
 def test_control_characters_of_an_error_are_escaped():
