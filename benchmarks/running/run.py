@@ -3,6 +3,7 @@
 Shape legend: N evaluation sessions.
 """
 
+import gc
 import hashlib
 import inspect
 import json
@@ -244,7 +245,11 @@ def means(evaluation: Evaluation) -> RowValues:
 
 
 def _reset_peak_memory() -> None:
-    """Start measuring the peak again, as a worker executes many runs (Linux only)."""
+    """Start measuring the peak again, as a worker executes many runs (on Linux).
+
+    The last run's model may still be there: those of Stable-Baselines3 are in reference cycles with their callbacks.
+    """
+    gc.collect()
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
