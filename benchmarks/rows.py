@@ -108,7 +108,7 @@ class Row(TypedDict, total=False):
 
 
 _ROW = TypeAdapter(Row)
-_PACKAGES = ("recsim-env", "gymnasium", "stable-baselines3", "sb3-contrib", "torch", "numpy", "numba")
+_PACKAGES = ("gymnasium", "stable-baselines3", "sb3-contrib", "torch", "numpy", "numba")
 
 
 RunKey = tuple[str, str, int]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from agents.agent import Agent, Env, unwrapped
+from recsim_env.envs.vector import RecommenderVectorEnv
 from recsim_env.simulation.records import NO_ITEM
 
 
@@ -47,8 +48,13 @@ def evaluate(agent: Agent, env: Env, seed: int, agent_seed: int = 0, determinist
     """Let `agent` play one session in each lane of `env`, seeded `seed`, `seed + 1`, ...
 
     The agent's own env and random seed are as before afterwards, so that a callback may evaluate an agent in training.
+
+    Raises:
+        ValueError: a single env.
     """
     env = unwrapped(env)
+    if not isinstance(env, RecommenderVectorEnv):
+        raise ValueError("env: must be a vector env: gymnasium.make_vec(...)")
     with acting_in(agent, env, agent_seed):
         return _play(agent, env, seed, deterministic)
 

@@ -13,12 +13,13 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvIndices,
 from recsim_env.envs.spaces_and_actions import REWARD_INFO_KEYS, EnvArguments, check_argument_names, checked_seed
 from recsim_env.envs.vector import RecommenderVectorEnv
 
+_ENTRY_POINT = f"{RecommenderVectorEnv.__module__}:{RecommenderVectorEnv.__name__}"
+
 
 class RecommenderSB3VecEnv(VecEnv):
     """A `RecommenderVectorEnv` with the interface of Stable-Baselines3; `make_sb3_vec_env` constructs one.
 
-    As with `Monitor`, the info of the last step has `"episode"`: the return `r` (without `reward_scale`), the length
-    `l` and the time `t`.
+    As with `Monitor`, the info of the last step has `"episode"`: the return `r`, the length `l` and the time `t`.
 
     Raises:
         ValueError: the vector env does not start sessions in the step in which the last ones end, as SB3 expects.
@@ -57,7 +58,7 @@ class RecommenderSB3VecEnv(VecEnv):
     def step_wait(self) -> VecEnvStepReturn:
         observations, rewards, terminated, truncated, infos = self.vector_env.step(self._actions)
         dones = terminated | truncated
-        self._returns += rewards / self.vector_env.simulator.config.reward_scale
+        self._returns += rewards
         self._lengths += 1
         terms = [infos[name] for name in REWARD_INFO_KEYS]
         if dones.any():
@@ -88,6 +89,8 @@ class RecommenderSB3VecEnv(VecEnv):
         """Set an attribute of the vector env, which all lanes share."""
         if len(list(self._get_indices(indices))) != self.num_envs:
             raise ValueError(f"set_attr({attr_name!r}): lanes share one env, set it for all of them")
+        if not hasattr(self.vector_env, attr_name):
+            raise AttributeError(f"set_attr({attr_name!r}): the vector env has no such attribute")
         setattr(self.vector_env, attr_name, value)
 
     def env_method(
@@ -102,7 +105,7 @@ class RecommenderSB3VecEnv(VecEnv):
         return [result[lane] if is_per_lane else result for lane in lanes]
 
     def env_is_wrapped(self, wrapper_class: type[gymnasium.Wrapper], indices: VecEnvIndices = None) -> list[bool]:
-        """True for `Monitor`, whose info `"episode"` the lanes have: returns without `reward_scale`."""
+        """True for `Monitor`, whose info `"episode"` the lanes have."""
         return [wrapper_class is Monitor for _ in self._get_indices(indices)]
 
     def get_images(self) -> Sequence[np.ndarray | None]:
@@ -129,7 +132,12 @@ def make_sb3_vec_env(
         num_envs: N.
         seed: seeds lane i with seed + i.
         arguments: those of `RecommenderEnv`.
+
+    Raises:
+        ValueError: the id is not one of this package's envs.
     """
+    if gymnasium.spec(env_id).vector_entry_point not in (_ENTRY_POINT, RecommenderVectorEnv):
+        raise ValueError(f"env_id={env_id!r}: must be an id of this package, such as 'recsim_env/Video-v0'")
     check_argument_names(arguments, ["num_envs", "seed", *EnvArguments.__annotations__])
     env = RecommenderSB3VecEnv(
         gymnasium.make_vec(  # type: ignore[arg-type]

@@ -154,7 +154,10 @@ class ObservationLayout:
     def space(self, kind: str) -> spaces.Space[Any]:
         """Space of one session's observation of that kind; boxes are one-dimensional, as Stable-Baselines3 requires."""
         if kind == "flat":
-            return spaces.Box(-1.0, 1.0, (self.of_kind(kind).size,), np.float32)
+            layout = self.of_kind(kind)
+            low = np.full(layout.size, -1.0, np.float32)
+            low[layout.slices["candidate_mask"]] = 0.0
+            return spaces.Box(low, np.ones_like(low))
         if kind != "compact":
             lengths = {name: part.stop - part.start for name, part in self.of_kind(kind).slices.items()}
             return in_order(

@@ -215,7 +215,7 @@ def test_a_spec_with_functions_does_not_become_json():
 def test_flat_ids_give_one_vector_in_the_order_of_the_dict(variant):
     flat = gymnasium.make(f"recsim_env/Video{variant}Flat-v0")
     flattened = gymnasium.wrappers.FlattenObservation(gymnasium.make(f"recsim_env/Video{variant}-v0"))
-    assert flat.observation_space.shape == flattened.observation_space.shape
+    assert flat.observation_space == flattened.observation_space
     np.testing.assert_array_equal(flat.reset(seed=0)[0], flattened.reset(seed=0)[0])
     envs = make_vec(2)
     observations, _ = envs.reset(seed=0)

@@ -37,7 +37,7 @@ def test_adapter_equals_dummy_vec_env_of_single_envs(some_env_id, observation_ki
         total += rewards
         for lane, (info, other) in enumerate(zip(infos, expected[3], strict=True)):
             if dones[lane]:  # as `Monitor` does, but in ratings
-                assert info.pop("episode")["r"] == pytest.approx(8.0 * total[lane], rel=1e-6)
+                assert info.pop("episode")["r"] == pytest.approx(total[lane], rel=1e-6)
                 total[lane] = 0.0
             assert same(info, other)
             if "terminal_observation" in info:
@@ -184,3 +184,13 @@ def test_an_algorithm_learns_from_a_live_platform_with_warm_users():
     env = VecMonitor(make_sb3_vec_env(VIDEO_ID, 4, **options))
     model = sb3.PPO("MultiInputPolicy", env, n_steps=16, batch_size=32, seed=0, device="cpu").learn(128)
     assert all(torch.isfinite(value).all() for value in model.policy.state_dict().values())
+
+
+def test_only_ids_of_this_package_are_made():
+    with pytest.raises(ValueError, match=r"^env_id='CartPole-v1': must be an id of this package, such as 'recsim_env/"):
+        make_sb3_vec_env("CartPole-v1", 2)
+
+
+def test_attributes_that_do_not_exist_are_not_set():
+    with pytest.raises(AttributeError, match=r"^set_attr\('reward_scale'\): the vector env has no such attribute"):
+        make_sb3_vec_env("recsim_env/Video-v0", 2).set_attr("reward_scale", 1.0)
