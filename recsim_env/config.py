@@ -259,6 +259,8 @@ class BehaviourConfig(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if isinstance(self.rating_cuts, list):  # as JSON has it
+            object.__setattr__(self, "rating_cuts", tuple(self.rating_cuts))
         cuts, number_types = self.rating_cuts, (int, float, np.integer, np.floating)
         is_tuple = isinstance(cuts, tuple) and len(cuts) == 4 and all(isinstance(cut, number_types) for cut in cuts)
         if not is_tuple or not all(a < b for a, b in itertools.pairwise((-math.inf, *cuts, math.inf))):

@@ -8,6 +8,7 @@ import copy
 import importlib
 import inspect
 import io
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +19,7 @@ import stable_baselines3
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import BaseCallback, ConvertCallback, EvalCallback
+from stable_baselines3.common.callbacks import BaseCallback, ConvertCallback
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
@@ -27,6 +28,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
 from agents.agent import Agent, Env, Learner, NotFittedError, Observations, Starts, State, check_arguments
 from agents.reinforcement.content_policies import CONTENT_POLICIES, check_shows_points
+from agents.rollouts.evaluation import evaluate
 from recsim_env.config import check_number
 from recsim_env.envs.vector import RecommenderVectorEnv
 from recsim_env.sb3 import RecommenderSB3VecEnv
@@ -110,8 +112,8 @@ class SB3Learner(_SB3Agent, Learner):
             gradients of policy and value together: with unscaled ratings the value's would dominate.
         has_fixed_horizon: treats truncation like termination: sessions have a fixed length, and observations contain
             the elapsed time. False bootstraps at truncation, as Stable-Baselines3 does.
-        num_validations: number of times during training that the policy plays 500 sessions with another catalogue; the
-            best one is kept (Stable-Baselines3's `EvalCallback`). 0 keeps the last policy.
+        num_validations: number of times during training that the policy plays 500 sessions with another catalogue, the
+            same ones each time; the best policy is kept. 0 keeps the last one.
         device: where the networks compute: "cpu", "cuda".
         seed: see `Agent`.
         settings: keyword arguments of the algorithm's constructor. `action_noise` may be a number: the standard
@@ -201,25 +203,15 @@ class SB3Learner(_SB3Agent, Learner):
         if not update(0):
             return
         callbacks: list[BaseCallback] = [ConvertCallback(lambda *_: update(self._model.num_timesteps))]
-        best = _KeptWeights()
         if self.num_validations:
-            callbacks.append(self._validation(vector_env, total_timesteps, best))
+            callbacks.append(_KeepBestPolicy(self._validate(vector_env), total_timesteps // self.num_validations))
         self._model.learn(total_timesteps, callback=callbacks)
-        if best.weights is not None:
-            self._model.policy.load_state_dict(best.weights)
 
-    def _validation(self, env: RecommenderVectorEnv, total_timesteps: int, on_new_best: BaseCallback) -> EvalCallback:
+    def _validate(self, env: RecommenderVectorEnv) -> Callable[[], float]:
+        """A function that returns the mean return in the validation sessions, the same in each call."""
         catalog_seed = int(env.simulator.catalog_seed) + _VALIDATION_CATALOG
-        sessions = RecommenderSB3VecEnv(env.remake(num_envs=_NUM_VALIDATION_SESSIONS, catalog_seed=catalog_seed))
-        validation = _TrainingRewards(sessions, 1.0, has_fixed_horizon=False)  # SB3 wants both envs wrapped alike
-        validation.seed(self.seed)
-        return EvalCallback(
-            validation,
-            callback_on_new_best=on_new_best,
-            n_eval_episodes=_NUM_VALIDATION_SESSIONS,
-            eval_freq=max(total_timesteps // (self.num_validations * env.num_envs), 1),
-            verbose=0,
-        )
+        sessions = env.remake(num_envs=_NUM_VALIDATION_SESSIONS, catalog_seed=catalog_seed)
+        return lambda: float(evaluate(self, sessions, seed=self.seed).returns.mean())
 
     def learned(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         weights = self.model.policy.state_dict()
@@ -312,14 +304,32 @@ def algorithm_named(name: str) -> type[BaseAlgorithm]:
     return getattr(contrib, name)
 
 
-class _KeptWeights(BaseCallback):
-    """Keeps the policy's weights each time that it is called."""
+class _KeepBestPolicy(BaseCallback):
+    """Validates the policy every `num_steps` steps and at the end, always after an update; at the end it has the
+    weights of the best one."""
 
-    weights: dict[str, torch.Tensor] | None = None
+    def __init__(self, validate: Callable[[], float], num_steps: int) -> None:
+        super().__init__()
+        self._validate, self._num_steps, self._next = validate, num_steps, num_steps
+        self._best = -math.inf
+        self._weights: dict[str, torch.Tensor] = {}
+
+    def _on_rollout_start(self) -> None:
+        if self.num_timesteps >= self._next:
+            self._next = self.num_timesteps + self._num_steps
+            self._compare()
 
     def _on_step(self) -> bool:
-        self.weights = copy.deepcopy(self.model.policy.state_dict())
         return True
+
+    def _on_training_end(self) -> None:
+        self._compare()
+        self.model.policy.load_state_dict(self._weights)
+
+    def _compare(self) -> None:
+        mean_return = self._validate()
+        if mean_return > self._best:
+            self._best, self._weights = mean_return, copy.deepcopy(self.model.policy.state_dict())
 
 
 class _TrainingRewards(VecEnvWrapper):

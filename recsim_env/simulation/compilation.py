@@ -37,6 +37,7 @@ from numba.misc.appdirs import AppDirs
 
 from recsim_env.timed_line import timed_line
 
+_DIGEST_SIZE = 16
 _OPTIONS = {"nopython": True, "error_model": "numpy", "no_cfunc_wrapper": True}
 
 
@@ -193,6 +194,7 @@ class _KernelFiles(NullCache):
         self._folder = folder
         self._name = f"{py_func.__module__}.{py_func.__qualname__}"
         self._package = py_func.__module__.partition(".")[0]
+        self._source = _source_when_imported(self._package)
 
     @property
     def cache_path(self) -> str:
@@ -200,22 +202,29 @@ class _KernelFiles(NullCache):
 
     def path(self, sig: Any) -> Path:
         """The file for a signature; its name holds a hash of all that the machine code depends on."""
-        source = _hash(_source_code("recsim_env"), _source_code(self._package))
         place = str(_package_folder(self._package))  # so that checkouts with one folder keep each other's files
-        return self._folder / f"{self._name}.{_hash(str(sig), _machine(), place)}-{source}.nbc"
+        return self._folder / f"{self._name}.{_hash(str(sig), _machine(), place)}-{self._source}.nbc"
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         target_context.refresh()
+        path = self.path(sig)
         try:
-            return CompileResult._rebuild(target_context, *pickle.loads(self.path(sig).read_bytes()))
-        except (OSError, EOFError, pickle.UnpicklingError, AttributeError, ImportError, IndexError, ValueError):
-            return None  # missing, unreadable or damaged: compile again
+            content = path.read_bytes()
+        except OSError:
+            return None  # missing or unreadable: compile again
+        digest, data = content[:_DIGEST_SIZE], content[_DIGEST_SIZE:]
+        if digest != _digest(path.name, data):
+            return None  # damaged, or the file of another kernel
+        return CompileResult._rebuild(target_context, *pickle.loads(data))
 
     def save_overload(self, sig: Any, data: Any) -> None:
+        if self._source != _source_code(self._package):
+            return  # the files have changed since they were imported
         path = self.path(sig)
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        content = dumps(data._reduce())
         try:
-            temporary.write_bytes(dumps(data._reduce()))
+            temporary.write_bytes(_digest(path.name, content) + content)
             temporary.replace(path)
             for other in self._folder.glob(f"{path.name.rpartition('-')[0]}-*.nbc"):
                 if other != path:  # from other source code
@@ -228,17 +237,29 @@ def _hash(*parts: str) -> str:
     return hashlib.blake2b("\0".join(parts).encode(), digest_size=8).hexdigest()
 
 
+def _digest(name: str, content: bytes) -> bytes:
+    """Of the content of the file with that name."""
+    return hashlib.blake2b(name.encode() + b"\0" + content, digest_size=_DIGEST_SIZE).digest()
+
+
 def _package_folder(package: str) -> Path:
     return Path(str(sys.modules[package].__file__)).parent
 
 
-@cache
 def _source_code(package: str) -> str:
-    """A hash of all source files of a package."""
-    digest = hashlib.blake2b()
-    for source in sorted(_package_folder(package).rglob("*.py")):
-        digest.update(str(source).encode() + b"\0" + source.read_bytes())
+    """A hash of all source files of this package and another one."""
+    digest = hashlib.blake2b(digest_size=8)
+    for each in dict.fromkeys(("recsim_env", package)):
+        for source in sorted(_package_folder(each).rglob("*.py")):
+            digest.update(str(source).encode() + b"\0" + source.read_bytes())
     return digest.hexdigest()
+
+
+@cache
+def _source_when_imported(package: str) -> str:
+    """The hash when the first kernel is defined: a process compiles the code that it has imported, even if the files
+    have changed since."""
+    return _source_code(package)
 
 
 @cache

@@ -353,7 +353,7 @@ def _prefetch(session, observable, statistics):
     """Read from each candidate's records, so that their cache misses overlap."""
     total, now = np.float32(0.0), session.start_step + session.step
     for candidate in range(len(session.candidates)):
-        item = session.candidates[candidate]
+        item = max(session.candidates[candidate], 0)  # the first in place of a missing one
         refresh = REFRESH_AT[min(max(now - observable[item].release_step, 0), MAX_AGE)]
         total += observable[item].content[-1] + statistics[refresh, item, 0]
     return total

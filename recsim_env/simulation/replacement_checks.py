@@ -18,6 +18,7 @@ from numba import types
 from numba.core import ir
 from numba.core.compiler import run_frontend
 from numba.core.errors import ConstantInferenceError, NumbaError, UnsupportedBytecodeError
+from numba.core.ir_utils import get_definition, guard
 from numba.core.registry import cpu_target
 
 from recsim_env.simulation.compilation import compiled
@@ -35,6 +36,18 @@ _ARGUMENTS: dict[str, types.Type] = {
 }
 """Types of arguments by name; all others are numbers, float64."""
 
+_PLATFORM_FIELDS = (
+    *("episode", "world_key", "user_key", "noise_key", "step", "start_step", "user", "tenure", "is_over", "seeds"),
+    *("first_item", "first_new_item", "end_item", "candidates", "tastes", "taste_covariance", "taste_gain"),
+    *("num_clicks", "num_ratings", "rating_sum", "num_shown", "history_items", "history_feedback"),
+    *("relevances", "sort_keys", "sorted_keys", "bucket_ends", "logged_slate"),
+)
+"""Fields of a session that the simulator sets; only `draw_candidates` assigns to `candidates`."""
+
+_GLOBAL_RANDOM_NUMBERS = (
+    "global random numbers would make the same seed give other sessions; draw by "
+    "recsim_env.simulation.random_streams from session.noise_key"
+)
 _LARGEST = float(np.finfo(np.float64).max)
 
 
@@ -157,7 +170,8 @@ def checked(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         ValueError: a slip in its code; one line with the function and the rule.
     """
     label, rule = f"UserModel({name}={function.__qualname__})", RULES[name]
-    for where, slip in _slips_in(function, set()):
+    read_only = [field for field in _PLATFORM_FIELDS if (name, field) != ("draw_candidates", "candidates")]
+    for where, slip in _slips_in(function, read_only, set()):
         raise ValueError(f"{label}: {slip}{where}")
     inner = compiled(function, allocates=True, checks_bounds=True)
     must = f"{label}: must {'leave' if rule.kind is None else 'return'} {rule.text}"
@@ -224,7 +238,8 @@ def _check_types(function: Any, label: str, rule: _Rule, must: str) -> None:
     if isinstance(returned, types.Optional | types.NoneType) and rule.kind is not None:
         when = "in some cases" if isinstance(returned, types.Optional) else "(is a return missing?)"
         raise ValueError(f"{must}; it returns nothing {when}")
-    numbers = types.Integer | types.Boolean | (types.Float if rule.kind is not int else types.Integer)
+    kinds: dict[type | None, Any] = {bool: types.Integer | types.Boolean, int: types.Integer}
+    numbers = kinds.get(rule.kind, types.Integer | types.Float)
     parts = tuple(returned) if rule.kind is tuple and isinstance(returned, types.BaseTuple) else (returned,)
     if rule.kind is None:
         return
@@ -232,7 +247,7 @@ def _check_types(function: Any, label: str, rule: _Rule, must: str) -> None:
         raise ValueError(f"{must}; it returns {types.unliteral(returned)}")
 
 
-def _slips_in(function: Callable[..., Any], seen: set[Any]) -> Iterator[tuple[str, str]]:
+def _slips_in(function: Callable[..., Any], read_only: list[str], seen: set[Any]) -> Iterator[tuple[str, str]]:
     """(where, what is wrong) in a function and the compiled ones that it calls, by Numba's reading of their code."""
     plain = getattr(function, "py_func", function)
     if plain in seen or plain.__module__.startswith("recsim_env."):
@@ -243,7 +258,15 @@ def _slips_in(function: Callable[..., Any], seen: set[Any]) -> Iterator[tuple[st
     except (NumbaError, UnsupportedBytecodeError) as error:
         yield "", _reason(error)
         return
+    for inner in _inner_functions(plain.__code__):
+        if any(_is_global_generator(plain.__globals__.get(name)) for name in inner.co_names) or (
+            "random" in inner.co_names and any(plain.__globals__.get(name) is np for name in inner.co_names)
+        ):
+            yield f" ({plain.__name__}, line {inner.co_firstlineno})", _GLOBAL_RANDOM_NUMBERS
     for block in code.blocks.values():
+        for field, line in _assigned_fields(code, block):
+            if field in read_only:
+                yield f" ({plain.__name__}, line {line})", f"session.{field} is set by the platform, and read-only here"
         for assignment in block.find_insts(ir.Assign):
             where = f" ({plain.__name__}, line {assignment.loc.line})"
             given = assignment.value
@@ -254,13 +277,10 @@ def _slips_in(function: Callable[..., Any], seen: set[Any]) -> Iterator[tuple[st
             if value is ir.UNDEFINED:
                 yield where, f"{given.name!r} is not defined"
             elif _is_global_generator(value):
-                yield (
-                    where,
-                    "global random numbers would make the same seed give other sessions; draw by "
-                    "recsim_env.simulation.random_streams from session.noise_key",
-                )
-            elif hasattr(value, "py_func"):
-                yield from _slips_in(value, seen)
+                yield where, _GLOBAL_RANDOM_NUMBERS
+            elif called := _compiled_functions(value):
+                for each in called:
+                    yield from _slips_in(each, read_only, seen)
             elif isinstance(given, ir.Global | ir.FreeVar) and not (numba_config.DISABLE_JIT or _is_constant(value)):
                 is_function = isinstance(value, python_types.FunctionType)
                 yield (
@@ -270,6 +290,33 @@ def _slips_in(function: Callable[..., Any], seen: set[Any]) -> Iterator[tuple[st
                     else f"{given.name!r} is a {type(value).__name__}; a global must be a number, an array or a tuple, "
                     "and session.custom holds state",
                 )
+
+
+def _inner_functions(code: python_types.CodeType) -> Iterator[python_types.CodeType]:
+    """The code of functions, lambdas and comprehensions inside a function, at any depth."""
+    for constant in code.co_consts:
+        if isinstance(constant, python_types.CodeType):
+            yield constant
+            yield from _inner_functions(constant)
+
+
+def _assigned_fields(code: Any, block: Any) -> Iterator[tuple[str, int]]:
+    """Fields of records that a block assigns to, or to whose elements it assigns, and the line."""
+    for statement in block.body:
+        if isinstance(statement, ir.SetAttr):
+            yield statement.attr, statement.loc.line
+        elif isinstance(statement, ir.SetItem | ir.StaticSetItem):
+            array = guard(get_definition, code, statement.target)
+            if isinstance(array, ir.Expr) and array.op == "getattr":
+                yield array.attr, statement.loc.line
+
+
+def _compiled_functions(value: Any) -> list[Any]:
+    """Functions compiled by `njit` or `vectorize`: the value itself, or those in a tuple."""
+    if isinstance(value, tuple):
+        return [each for part in value for each in _compiled_functions(part)]
+    value = getattr(value, "_dispatcher", value)
+    return [value] if hasattr(value, "py_func") else []
 
 
 def _is_global_generator(value: Any) -> bool:

@@ -133,6 +133,11 @@ class Simulator:
         check_number("num_threads", num_threads, 1, 1_024, int)
         if not isinstance(is_live, bool | np.bool_):
             raise ValueError(f"live_platform={is_live!r}: must be True or False")
+        if is_live and config.history_length < config.slate_size:  # feedback is counted from the history
+            raise ValueError(
+                f"history_length={config.history_length}: must be at least slate_size={config.slate_size} on a live "
+                "platform"
+            )
         self.world, self.config = world, config
         self._settings = {"catalog_seed": catalog_seed, "max_steps": max_steps, "num_threads": num_threads}
         self.layout = ObservationLayout(

@@ -135,7 +135,7 @@ def test_configs_are_frozen_and_take_keywords_only():
     "cuts",
     [
         *[(1, 2, 3), (1, 2, 3, 4, 5), (0, 0, 1, 2), (3, 2, 1, 0), (0, 1, 2, math.nan), (math.nan, 0, 1, 2), ()],
-        *[(0, 1, 2, math.inf), (-math.inf, 0, 1, 2), [0, 1, 2, 3], "abcd", ("a", "b", "c", "d"), None, 3.0, {0: 1}],
+        *[(0, 1, 2, math.inf), (-math.inf, 0, 1, 2), [0, 1, 2], "abcd", ("a", "b", "c", "d"), None, 3.0, {0: 1}],
         *[(0, 1, None, 3), (0, 1, 2, 1j), np.arange(4.0)],
     ],
 )
@@ -144,6 +144,10 @@ def test_rating_cuts_are_a_tuple_of_four_finite_ascending_numbers(cuts):
         BehaviourConfig(rating_cuts=cuts)
     message = f"BehaviourConfig.rating_cuts={cuts!r}: must be a tuple of 4 finite ascending numbers"
     assert str(refused.value) == message
+
+
+def test_rating_cuts_may_be_a_list_as_in_json():
+    assert BehaviourConfig(rating_cuts=[-1.0, 0.0, 1.0, 2.0]) == BehaviourConfig(rating_cuts=(-1.0, 0.0, 1.0, 2.0))
 
 
 def test_rating_cuts_can_be_any_kind_of_number():

@@ -2,8 +2,10 @@
 
 import copy
 import functools
+import itertools
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import gymnasium
 import numpy as np
@@ -117,19 +119,23 @@ def test_a_callback_ends_the_training():
     assert agent.num_timesteps == 104
 
 
-def test_the_best_policy_by_validation_is_kept(monkeypatch):
-    returns, at_validation = iter([1.0, 3.0, 2.0, 0.0]), []
+@pytest.mark.parametrize("algorithm", ["PPO", "A2C", "DQN", "MaskablePPO", "RecurrentPPO"])
+def test_the_best_policy_by_validation_is_kept(algorithm, monkeypatch):
+    returns, validated, sessions = [1.0, 3.0, 2.0, 0.0], [], set()
 
-    def scripted(model, env, n_eval_episodes, **_):
-        assert (env.num_envs, env.get_attr("simulator")[0].catalog_seed, n_eval_episodes) == (500, 1_000, 500)
-        at_validation.append({name: weight.clone() for name, weight in model.policy.state_dict().items()})
-        return [next(returns)], [1]
+    def scripted(agent, env, seed):
+        assert (env.num_envs, env.simulator.catalog_seed) == (500, 1_000)
+        sessions.add(seed)
+        validated.append({name: weight.clone() for name, weight in weights(agent).items()})
+        return SimpleNamespace(returns=np.array([returns[len(validated) - 1]]))
 
-    monkeypatch.setattr("stable_baselines3.common.callbacks.evaluate_policy", scripted)
-    kept = weights(new_agent("A2C", num_validations=4).learn(80))
-    assert len(at_validation) == 4
-    assert all(torch.equal(weight, at_validation[1][name]) for name, weight in kept.items())
-    assert not any(torch.equal(kept[name], at_validation[3][name]) for name in kept if kept[name].ndim > 1)
+    monkeypatch.setattr("agents.reinforcement.sb3.evaluate", scripted)
+    kept = weights(new_agent(algorithm, num_validations=4).learn(256))
+    assert len(validated) == 4
+    assert len(sessions) == 1
+    assert all(torch.equal(weight, validated[1][name]) for name, weight in kept.items())
+    for one, other in itertools.pairwise(validated):  # always after an update, the last one included
+        assert any(not torch.equal(one[name], other[name]) for name in one)
 
 
 def test_validation_does_not_change_the_training():

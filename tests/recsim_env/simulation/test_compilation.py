@@ -1,6 +1,7 @@
 """Compilation: once for all sizes, kept on disk by content, and right when processes share the files."""
 
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -123,13 +124,48 @@ def test_changed_source_code_is_compiled_again_even_if_its_file_is_older(tmp_pat
     assert len(names) == len(set(names))  # those of the old source code are gone
 
 
-def test_a_damaged_file_is_replaced(tmp_path):
+def test_files_that_changed_after_their_import_give_no_machine_code_to_later_processes(tmp_path):
+    package, folder = copy_package(tmp_path), tmp_path / "kernels"
+    source = package / "recsim_env" / "simulation" / "rating_scale.py"
+    program = f"""
+import recsim_env.simulation.simulator
+from pathlib import Path
+source = Path({str(source)!r})
+source.write_text(source.read_text().replace("    rating = 1.0\\n", "    rating = 2.0\\n"))
+{PLAY.strip()}
+"""
+    environment = {**os.environ, "PYTHONPATH": str(package), "NUMBA_CACHE_DIR": str(folder)}
+    command = [sys.executable, "-c", program, "Video", "5,3"]
+    of_old_code = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, cwd=package)
+    assert kernels_in(folder) == set()
+    assert of_old_code.stdout == play("Video", "5,3")
+    assert play("Video", "5,3", cwd=package, NUMBA_CACHE_DIR=str(folder)) != of_old_code.stdout
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def swap_with_a_pickle(path: Path) -> None:
+    path.write_bytes(pickle.dumps(None))
+
+
+@pytest.mark.parametrize("damage", [cut, flip_a_bit, swap_with_a_pickle])
+def test_a_damaged_file_is_replaced(tmp_path, damage):
     folder = tmp_path / "kernels"
     before = play("Video", "5,3", NUMBA_CACHE_DIR=str(folder))
-    for path in folder.rglob("*.nbc"):
-        path.write_bytes(path.read_bytes()[:100])
+    paths = list(folder.rglob("*.nbc"))
+    for path in paths:
+        damage(path)
+    damaged = [path.read_bytes() for path in paths]
     assert play("Video", "5,3", NUMBA_CACHE_DIR=str(folder)) == before
-    assert all(path.stat().st_size > 100 for path in folder.rglob("*.nbc"))
+    assert all(path.read_bytes() != content for path, content in zip(paths, damaged, strict=True))
 
 
 def zip_package(folder: Path) -> Path:

@@ -236,3 +236,8 @@ def test_a_tiny_live_platform_begins_where_its_sessions_would():
     start(simulator)
     assert simulator.live_platform.clock.tolist() == [2]
     assert (simulator.sessions["start_step"] == 2).all()
+
+
+def test_a_history_shorter_than_the_slate_is_refused():
+    with pytest.raises(ValueError, match=r"^history_length=4: must be at least slate_size=5 on a live platform$"):
+        gymnasium.make_vec("recsim_env/VideoSlate-v0", 2, history_length=4, live_platform=True)

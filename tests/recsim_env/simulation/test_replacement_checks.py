@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 from conftest import CHECKOUT
-from numba import njit
+from numba import njit, vectorize
 from numpy.random import rand
 from test_custom_user_model import with_custom_user_models
 from tiny_world import make_simulator
@@ -29,6 +29,16 @@ generator = np.random.default_rng(0)
 @njit
 def noisy(x):
     return np.random.normal() + x  # noqa: NPY002
+
+
+@vectorize
+def noisy_vectorized(x):
+    return np.random.normal() + x  # noqa: NPY002
+
+
+@njit
+def edit_candidates(session):
+    session.candidates[0] = 10**9
 
 
 def plain(x):
@@ -66,6 +76,18 @@ def edits_topics(session, item, affinity, p):
     return affinity
 def edits_coefficients(session, p): p.patience_skip = 0.0
 def replaces_array(session, p): session.interests = limits
+def by_comprehension(session, p): return sum([np.random.rand() for _ in range(3)]) < 0.5  # noqa: NPY002
+def by_inner_function(session, p):
+    def draw():
+        return rand()  # noqa: NPY002
+    return draw() < 0.5
+def by_vectorized_helper(session, p): return noisy_vectorized(1.0) < 0.1
+def true_or_false(session, item, affinity, p): return affinity > 0.0
+def a_flag_among_three(session, item, affinity, p): return 5.0, 1.0, affinity > 0.0
+def not_a_number(session, p): return session.custom[0] / session.custom[0]
+def ends_the_session(session, p): session.is_over = True
+def edits_history(session, p): session.history_feedback[0, 3] = 5.0
+def edits_by_helper(session, p): edit_candidates(session)
 def sets_text(session, p): session.patience = "x"
 def sets_unknown(session, p): session.patienc = 1.0
 def uses_unknown(session, p): session.trust += np.mena(session.interests)
@@ -95,6 +117,15 @@ RANDOM = "global random numbers would make the same seed give other sessions; dr
         ("has_left", by_random, RANDOM),
         ("has_left", by_helper, RANDOM),
         ("has_left", by_generator, RANDOM),
+        ("has_left", by_comprehension, f"{RANDOM}reams from session.noise_key (by_comprehension, line"),
+        ("has_left", by_inner_function, RANDOM),
+        ("has_left", by_vectorized_helper, f"{RANDOM}reams from session.noise_key (noisy_vectorized, line"),
+        ("choice_utility", true_or_false, "must return a number below infinity, not NaN; it returns bool"),
+        ("respond", a_flag_among_three, "must return a rating in [0, 5], a consumption in [0, 1] and a purchase of 0"),
+        ("has_left", not_a_number, "must return True or False; it returns float64"),
+        ("decay", ends_the_session, "session.is_over is set by the platform, and read-only here (ends_the_session, l"),
+        ("decay", edits_history, "session.history_feedback is set by the platform, and read-only here (edits_history"),
+        ("decay", edits_by_helper, "session.candidates is set by the platform, and read-only here (edit_candidates, l"),
         (
             "has_left",
             by_plain_helper,
