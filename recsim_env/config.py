@@ -259,12 +259,12 @@ class BehaviourConfig(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.rating_cuts, list):  # as JSON has it
-            object.__setattr__(self, "rating_cuts", tuple(self.rating_cuts))
-        cuts, number_types = self.rating_cuts, (int, float, np.integer, np.floating)
+        given, number_types = self.rating_cuts, (int, float, np.integer, np.floating)
+        cuts = tuple(given) if isinstance(given, list) else given  # a list in JSON
         is_tuple = isinstance(cuts, tuple) and len(cuts) == 4 and all(isinstance(cut, number_types) for cut in cuts)
         if not is_tuple or not all(a < b for a, b in itertools.pairwise((-math.inf, *cuts, math.inf))):
-            raise ValueError(f"BehaviourConfig.rating_cuts={cuts!r}: must be a tuple of 4 finite ascending numbers")
+            raise ValueError(f"BehaviourConfig.rating_cuts={given!r}: must be a tuple of 4 finite ascending numbers")
+        object.__setattr__(self, "rating_cuts", cuts)
 
 
 @dataclass(frozen=True, kw_only=True)
