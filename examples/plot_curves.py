@@ -6,7 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-from held_out import best_rated, held_out_return, random_policy
+from held_out import best_rated, first_candidate, held_out_return, random_policy
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -24,10 +24,12 @@ def main(rows_path: str, picture_path: str) -> None:
         axis.plot(steps, [np.mean(points[step]) for step in steps], label=name)
         low, high = ([extreme(points[step]) for step in steps] for extreme in (min, max))
         axis.fill_between(steps, low, high, alpha=0.15)
-    env_id = rows[0]["env"]
+    env_id, num_seeds = rows[0]["env"], len({row["seed"] for row in rows})
+    axis.axhline(held_out_return(first_candidate, env_id), color="black", lw=0.8, ls="-.", label="first candidate")
     popularity = held_out_return(best_rated, env_id, observation="full")
     axis.axhline(popularity, color="black", lw=0.8, ls="--", label="popularity")
     axis.axhline(held_out_return(random_policy(env_id), env_id), color="black", lw=0.8, ls=":", label="random")
+    axis.set_title(f"Held-out return in {env_id}: mean, lowest and highest of {num_seeds} seeds", fontsize=10)
     axis.legend(frameon=False, fontsize=8)
     axis.set_ylim(bottom=0.0)
     figure.savefig(picture_path)
