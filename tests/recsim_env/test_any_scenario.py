@@ -132,7 +132,9 @@ def test_any_scenario_stays_in_its_spaces_and_lanes_equal_single_envs(scenario, 
 @pytest.mark.filterwarnings("error")
 @settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_any_scenario_stays_in_its_spaces_on_a_live_platform(scenario):
-    envs = gymnasium.make_vec("recsim_env/Video-v0", NUM_LANES, scenario=scenario, live_platform=True)
+    length = max(scenario.session.history_length, scenario.session.slate_size)
+    options = {"scenario": scenario, "history_length": length}
+    envs = gymnasium.make_vec("recsim_env/Video-v0", NUM_LANES, live_platform=True, **options)
     observations, _ = envs.reset(seed=3)
     for actions in random_actions(envs.action_space, np.random.default_rng(0), NUM_STEPS):
         assert observations in envs.observation_space

@@ -13,14 +13,13 @@ NUM_ENVS = 1_024
 
 
 def is_inside(space: gymnasium.Space, observations) -> bool:
-    """`observations in space` for a batch, many times faster; each box has one bound for all of its columns."""
+    """`observations in space`, without the checks of single elements that take most of the time."""
     if isinstance(space, gymnasium.spaces.Dict):
         return observations.keys() == space.spaces.keys() and all(
             is_inside(space[name], values) for name, values in observations.items()
         )
-    low, high = space.low.flat[0], space.high.flat[0]
     is_alike = observations.dtype == space.dtype and observations.shape == space.shape
-    return bool(is_alike and low <= observations.min() and observations.max() <= high)  # NaN is in nothing
+    return bool(is_alike and (space.low <= observations).all() and (observations <= space.high).all())  # no NaN
 
 
 def assert_state_is_sane(env) -> None:
@@ -61,9 +60,6 @@ def play(env, num_steps: int, seed: int = 0) -> int:
 def assert_steps_stay_in_bounds(env_id: str, kind: str, num_steps: int, **options) -> None:
     options = {"observation": kind, "num_threads": 2, "autoreset_mode": "SameStep", **options}
     env = gymnasium.make_vec(env_id, NUM_ENVS, **options)
-    space = env.observation_space
-    boxes = space.values() if isinstance(space, gymnasium.spaces.Dict) else [space]
-    assert all(len(np.unique(box.low)) == len(np.unique(box.high)) == 1 for box in boxes)
     num_ends = play(env, num_steps)
     assert num_ends > num_steps * NUM_ENVS / env.simulator.config.session_length / 2
     env.close()
