@@ -13,17 +13,17 @@ from matplotlib.figure import Figure
 
 def main(rows_path: str, picture_path: str) -> None:
     rows = [json.loads(line) for line in Path(rows_path).read_text(encoding="utf-8").splitlines()]
-    returns: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    runs: dict[str, dict[int, list[tuple[int, float]]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
-        returns[row["name"]][row["steps"]].append(row["return"])
+        runs[row["name"]][row["seed"]].append((row["steps"], row["return"]))
     figure = Figure(figsize=(7.2, 4.2), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     axis = figure.add_subplot(xlabel="training steps", ylabel="stars per held-out session")
-    for name, points in sorted(returns.items()):
-        steps = sorted(points)
-        axis.plot(steps, [np.mean(points[step]) for step in steps], label=name)
-        low, high = ([extreme(points[step]) for step in steps] for extreme in (min, max))
-        axis.fill_between(steps, low, high, alpha=0.15)
+    for name, of_seeds in sorted(runs.items()):
+        # The n-th points of all seeds: with some libraries, their numbers of steps differ a little.
+        steps, returns = np.array(list(zip(*map(sorted, of_seeds.values()), strict=False))).transpose(2, 0, 1)
+        axis.plot(steps.mean(1), returns.mean(1), label=name)
+        axis.fill_between(steps.mean(1), returns.min(1), returns.max(1), alpha=0.15)
     env_id, num_seeds = rows[0]["env"], len({row["seed"] for row in rows})
     axis.axhline(held_out_return(first_candidate, env_id), color="black", lw=0.8, ls="-.", label="first candidate")
     popularity = held_out_return(best_rated, env_id, observation="full")
