@@ -173,7 +173,7 @@ REGISTRY: dict[str, Entry] = {
     "bayes-filter-observed": _entry("reference", "references.bayes_filter_observed:BayesFilterObserved", num_threads=1),
     "myopic-oracle": _entry("reference", "references.myopic_oracle:MyopicOracle"),
     "lookahead-oracle": _entry("reference", "references.lookahead:LookaheadOracle"),
-    "planning-oracle": _entry("reference", "references.planning_oracle:PlanningOracle", num_threads=1),
+    "planning-oracle": _entry("reference", "references.planning_oracle:PlanningOracle"),
 }
 """Every agent by its name."""
 

@@ -45,7 +45,7 @@ HELD_OUT = Worlds(split="test", training_catalog_seed=0, catalog_seed=1_000_003,
 """Evaluation users and items occur in no training and no tuning; only learners with `reads_evaluation_catalog` learn
 from feedback that other users gave to these items."""
 
-TUNING = Worlds(split="train", training_catalog_seed=500, catalog_seed=3_000_017, sessions_seed=4_000_037)
+TUNING = Worlds(split="validation", training_catalog_seed=500, catalog_seed=3_000_017, sessions_seed=4_000_037)
 """The worlds of tuning, which share no user and no item with the evaluation in `HELD_OUT`."""
 
 Overrides = Mapping[str, Mapping[str, Any]]

@@ -97,7 +97,11 @@ CHOC_AND_KALE = UserModel(
     change=change,
     has_left=has_left,
 )
-OVERRIDES = {"catalog": {"quality_sd": 1.5, "appeal_sd": 1.5, "arrivals_per_step": 0.0}}
+OVERRIDES = {
+    "catalog": {"quality_sd": 1.5, "appeal_sd": 1.5, "arrivals_per_step": 0.0, "repeat_after": 0},
+    "behaviour": {"choose_again_probability": 0.0},
+    "reward": {"neutral_rating": 0.0},
+}
 
 
 def make(num_envs: int, **options):

@@ -105,7 +105,15 @@ INTEREST_EVOLUTION = UserModel(
     has_left=has_left,
 )
 OVERRIDES = {
-    "catalog": {"num_topics": NUM_TOPICS, "topic_concentration": 0.01, "quality_sd": 0.1**0.5, "arrivals_per_step": 0.0}
+    "catalog": {
+        "num_topics": NUM_TOPICS,
+        "topic_concentration": 0.01,
+        "quality_sd": 0.1**0.5,
+        "arrivals_per_step": 0.0,
+        "repeat_after": 0,
+    },
+    "behaviour": {"choose_again_probability": 0.0},
+    "reward": {"neutral_rating": 0.0},
 }
 
 

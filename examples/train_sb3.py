@@ -10,7 +10,7 @@ env = make_sb3_vec_env("recsim_env/Video-v0", 8, split="train")
 model = PPO("MultiInputPolicy", env, seed=0)
 model.learn(65_536, progress_bar=True)
 
-test = {"split": "test", "catalog_seed": 1, "reward_scale": 1.0}  # rewards are ratings
+test = {"split": "test", "catalog_seed": 1}
 plain, full = (make_sb3_vec_env("recsim_env/Video-v0", 100, observation=kind, **test) for kind in ("dict", "full"))
 baselines = [(agents.make(name, full), full) for name in ("random", "popularity", "platform-ranking")]
 for agent, env in (*baselines, (model, plain)):

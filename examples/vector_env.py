@@ -7,7 +7,7 @@ import recsim_env  # noqa: F401  (registers the ids)
 
 NUM_ENVS = 1_000
 
-envs = gymnasium.make_vec("recsim_env/Video-v0", num_envs=NUM_ENVS, reward_scale=1.0)
+envs = gymnasium.make_vec("recsim_env/Video-v0", num_envs=NUM_ENVS)
 for name in ("random", "most relevant"):
     envs.reset(seed=0)
     returns, is_running = np.zeros(NUM_ENVS), np.ones(NUM_ENVS, bool)

@@ -1,10 +1,11 @@
 """Gymnasium environments that simulate recommender users.
 
-Importing this package registers four ids for each scenario: `recsim_env/<Name>-v0` (one item per step),
+Importing this package registers five ids for each scenario: `recsim_env/<Name>-v0` (one item per step),
 `recsim_env/<Name>Slate-v0` (five items), `recsim_env/<Name>Content-v0` (a point in content space, for the nearest
-candidate) and `recsim_env/<Name>Catalog-v0` (the same, for the nearest available item). The first two have twins,
-`recsim_env/<Name>Flat-v0` and `recsim_env/<Name>SlateFlat-v0`, whose observations are one vector instead of a dict. The
-package imports neither Numba nor PyTorch nor Stable-Baselines3 until a name that needs them is used.
+candidate), `recsim_env/<Name>Catalog-v0` (the same, for the nearest available item) and `recsim_env/<Name>Lifetime-v0`
+(users who come back: an episode has several visits). The first two have twins, `recsim_env/<Name>Flat-v0` and
+`recsim_env/<Name>SlateFlat-v0`, whose observations are one vector instead of a dict. The package imports neither Numba
+nor PyTorch nor Stable-Baselines3 until a name that needs them is used.
 """
 
 import importlib
@@ -15,12 +16,13 @@ import gymnasium
 from recsim_env.config import (
     BehaviourConfig,
     CatalogConfig,
+    LifetimeConfig,
     PopulationConfig,
     RewardConfig,
     Scenario,
     SessionConfig,
 )
-from recsim_env.scenarios import SCENARIOS, scenario_named
+from recsim_env.scenarios import LIFETIMES, SCENARIOS, scenario_named
 
 if TYPE_CHECKING:
     from recsim_env.envs.single import RecommenderEnv
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CANDIDATE_COLUMNS",
     "FEEDBACK",
+    "LIFETIMES",
     "RELEVANCE_COLUMNS",
     "SCENARIOS",
     "USER_FEEDBACK",
@@ -41,6 +44,7 @@ __all__ = [
     "CandidateQPolicy",
     "CatalogConfig",
     "FittedWorld",
+    "LifetimeConfig",
     "PopulationConfig",
     "RatingsLog",
     "RecommenderEnv",
@@ -58,7 +62,7 @@ __all__ = [
     "scenario_named",
 ]
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 _MODULES = {
     "recsim_env.sb3": ("CandidatePolicy", "CandidateQPolicy", "RecommenderSB3VecEnv", "make_sb3_vec_env"),
@@ -77,19 +81,25 @@ _VARIANTS: dict[str, dict[str, object]] = {
     "Catalog": {"action": "catalog", "observation": "full"},
 }
 
+_IDS: dict[str, dict[str, object]] = {}
 for _name in SCENARIOS:
     for _variant, _arguments in _VARIANTS.items():
-        _flat = {} if "action" in _arguments else {"Flat": {"observation": "flat"}}  # points need content
-        for _suffix, _observation in {"": {}, **_flat}.items():
-            gymnasium.register(
-                id=f"recsim_env/{_name}{_variant}{_suffix}-v0",
-                entry_point="recsim_env.envs.single:RecommenderEnv",
-                vector_entry_point="recsim_env.envs.vector:RecommenderVectorEnv",
-                kwargs={"scenario": _name, **_arguments, **_observation},
-                # The env itself refuses invalid calls: unwrapped, its methods are at hand and steps cost less.
-                order_enforce=False,
-                disable_env_checker=True,
-            )
+        _IDS[_name + _variant] = {"scenario": _name, **_arguments}
+        if "action" not in _arguments:  # points need content
+            _IDS[f"{_name}{_variant}Flat"] = {"scenario": _name, **_arguments, "observation": "flat"}
+for _name in LIFETIMES:
+    _IDS[_name] = {"scenario": _name}
+
+for _id, _kwargs in _IDS.items():
+    gymnasium.register(
+        id=f"recsim_env/{_id}-v0",
+        entry_point="recsim_env.envs.single:RecommenderEnv",
+        vector_entry_point="recsim_env.envs.vector:RecommenderVectorEnv",
+        kwargs=_kwargs,
+        # The env itself refuses invalid calls: unwrapped, its methods are at hand and steps cost less.
+        order_enforce=False,
+        disable_env_checker=True,
+    )
 
 
 def __getattr__(name: str) -> Any:

@@ -21,6 +21,11 @@ MAX_SESSION_LENGTH = 100_000
 
 CANDIDATE_ORDERS = ("relevance", "popularity", "category", "random")
 
+CANDIDATE_SOURCES = ("random", "popular", "similar", "mixed")
+
+NEVER = 10**9
+"""Steps of an interval that never ends."""
+
 
 def number(default: float, low: float, high: float) -> Any:
     """A real-valued field in the closed range [low, high]."""
@@ -126,6 +131,8 @@ class CatalogConfig(Checked):
     """Age in steps up to which an item counts as new."""
     repeat_share: float = number(0.0, 0.0, 1.0)
     """Share of candidates drawn from the recently consumed items, as far as there are enough."""
+    repeat_after: int = count(NEVER, 0, NEVER)
+    """Steps until a consumed (in a shop: purchased) item can be a candidate again; 0 allows repeats at once."""
     num_creators: int = count(1, 1, 4_096)
     """Number of creators, whom users can follow; each item has one."""
     creator_share: float = number(0.0, 0.0, 1.0)
@@ -155,9 +162,9 @@ class PopulationConfig(Checked):
     rating_scale_sd: float = number(0.2, 0.0, 2.0)
     """Standard deviation of the logarithm of the rating scale of users."""
     patience_mean: float = number(5.0, 0.01, 1e6)
-    """Mean patience at the start of a session, before it is capped at `patience_limit`."""
-    patience_sd: float = number(1.0, 0.0, 1e6)
-    """Standard deviation of patience at the start of a session; patience starts at 1 or more."""
+    """Mean patience at the start of a visit, before it is capped at `patience_limit`."""
+    patience_sd: float = number(0.3, 0.0, 3.0)
+    """Standard deviation of the logarithm of patience at the start of a visit."""
     receptiveness_mean: float = number(0.05, 0.0, 1.0)
     """Mean share of an item's topics that a fully satisfied user adopts as interests, before it is capped at 1."""
     profile_noise: float = number(1.0, 0.0, 100.0)
@@ -182,6 +189,8 @@ class BehaviourConfig(Checked):
 
     continue_probability: float = number(0.85, 0.0, 1.0)
     """Examination: probability of looking at the next slot after a slot."""
+    choose_again_probability: float = number(0.5, 0.0, 1.0)
+    """Choice: probability of considering the rest of the examined slots after a click."""
     choice_intercept: float = number(0.0, -50.0, 50.0)
     """Choice: utility of an item without affinity, appeal and distrust; no choice has utility 0."""
     choice_affinity: float = number(1.0, 0.0, 50.0)
@@ -246,10 +255,14 @@ class BehaviourConfig(Checked):
     """Change: probability per step of drawing a new mood, uniformly."""
     mood_delay: int = count(5, 0, 10_000)
     """Change: steps until a mood becomes visible in the observation."""
+    initial_trust: float = number(1.0, 0.0, 1.0)
+    """Change: trust of a new user."""
     trust_gain: float = number(0.05, 0.0, 1.0)
     """Change: trust gained per rating point above expectation."""
     trust_loss: float = number(0.1, 0.0, 1.0)
     """Change: trust lost per rating point below expectation."""
+    trust_no_purchase: float = number(0.0, 0.0, 1.0)
+    """Change: trust lost when a click in a shop leads to no purchase."""
     patience_gain: float = number(0.3, 0.0, 1e3)
     """Change: patience gained (lost) per rating point above (below) 3."""
     patience_skip: float = number(0.3, 0.0, 1e3)
@@ -272,7 +285,10 @@ class RewardConfig(Checked):
     """Weights of the reward's terms; each term is a mean over the slots of the slate, except `retention`."""
 
     rating: float = number(1.0, -1e3, 1e3)
-    """Weight of the rating, 1 to 5 for a consumed (in a shop: purchased) item and 0 for any other slot."""
+    """Weight of the rating, 1 to 5 for a consumed (in a shop: purchased) item, less `neutral_rating`; 0 for any other
+    slot."""
+    neutral_rating: float = number(0.0, 0.0, 5.0)
+    """Rating that neither pays nor costs; lower ratings have negative rewards."""
     click: float = number(0.0, -1e3, 1e3)
     """Weight of clicks, 0 or 1."""
     consumption: float = number(0.0, -1e3, 1e3)
@@ -281,6 +297,46 @@ class RewardConfig(Checked):
     """Weight of purchases, 0 or 1."""
     retention: float = number(0.0, -1e3, 1e3)
     """Weight of retention, 1 for each step after which the user stays (not a mean over slots)."""
+    visit: float = number(0.0, -1e3, 1e3)
+    """Weight of return visits, 1 for each step after which a visit ends and the user returns for another one."""
+    active_day: float = number(0.0, -1e3, 1e3)
+    """Weight of active days, 1 for each return visit on a day without a visit so far."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LifetimeConfig(Checked):
+    """Users who come back: visits, absences and churn, in episodes of several visits.
+
+    The time to return is exponential, with a hazard rate that depends on the user (Kapoor et al., "A hazard based
+    approach to user return time prediction", KDD 2014).
+    """
+
+    num_days: int = count(0, 0, 100_000)
+    """Days of an episode, after which it is truncated; 0 makes an episode a single visit."""
+    day_length: int = count(20, 1, 1_000_000)
+    """Steps of the platform's time in a day."""
+    visit_length: int = count(10, 1, MAX_SESSION_LENGTH)
+    """Steps after which a visit ends; it ends earlier when patience is exhausted."""
+    churn_days: float = number(14.0, 0.01, 1e5)
+    """Days of absence after which a user has churned: the episode is terminated."""
+    return_rate: float = number(1.0, 1e-6, 1e6)
+    """Return: hazard rate of returning, per day of absence, of a user with satisfaction and habit of 0."""
+    return_satisfaction: float = number(2.0, 0.0, 50.0)
+    """Return: increase of the logarithm of the hazard rate per unit of satisfaction."""
+    return_habit: float = number(1.0, 0.0, 50.0)
+    """Return: increase of the logarithm of the hazard rate per unit of habit."""
+    satisfaction_rate: float = number(0.1, 0.0, 1.0)
+    """Change: weight of a step in satisfaction, a moving average of (rating - 3) / 2."""
+    satisfaction_skip: float = number(-0.2, -1.0, 1.0)
+    """Change: what a step without a consumed item adds to that average, in place of (rating - 3) / 2."""
+    habit_gain: float = number(0.1, 0.0, 1.0)
+    """Change: share of the distance to 1 that habit gains in each visit."""
+    habit_decay: float = number(0.1, 0.0, 50.0)
+    """Change: decay rate of habit per day of absence."""
+    trust_recovery: float = number(0.05, 0.0, 50.0)
+    """Change: rate per day of absence at which lost trust recovers."""
+    interest_drift: float = number(0.05, 0.0, 10.0)
+    """Change: standard deviation of the drift of each interest in a day of absence (a random walk)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -297,12 +353,16 @@ class SessionConfig(Checked):
     """Number of slots S in a slate."""
     history_length: int = count(20, 1, 100_000)
     """Number of recently shown items H in an observation."""
+    candidates: str = choice("random", *CANDIDATE_SOURCES)
+    """Retrieval of the candidates: `random` available items, or the best of four random ones for each candidate by
+    their mean answer over all users (`popular`), by the similarity to what this user has liked (`similar`), or by
+    either or none in turn (`mixed`)."""
     candidate_order: str = choice("relevance", *CANDIDATE_ORDERS)
     """Order of the candidates: by this user's predicted answer (`relevance`), by the item's mean answer over all users
     (`popularity`), by category and then relevance (`category`), or `random`, in which a position means nothing."""
-    reward_scale: float = number(0.125, 1e-6, 1e6)
-    """Factor of rewards, so that returns are of order 10, as default settings of libraries expect; 1 pays ratings.
-    `info` holds the terms of the reward without it."""
+    reward_scale: float = number(1.0, 1e-6, 1e6)
+    """Factor of rewards, so that returns are of order 10, as default settings of libraries expect; `info` holds the
+    terms of the reward without it."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -322,10 +382,13 @@ class Scenario(Checked):
     """Name in the id of the env: `recsim_env/<name>-v0`."""
     source: str = choice("synthetic", "synthetic", "ratings_log", "statistics")
     """`synthetic`, `ratings_log` (fitted to a log) or `statistics` (drawn from the statistics of a fitted log)."""
+    metric: str = choice("rating", "rating", "click", "consumption", "purchase", "retention", "visit", "active_day")
+    """The metric of the industry: a term of the reward, whose sum over a session is reported beside the return."""
     catalog: CatalogConfig = CatalogConfig()
     population: PopulationConfig = PopulationConfig()
     behaviour: BehaviourConfig = BehaviourConfig()
     reward: RewardConfig = RewardConfig()
+    lifetime: LifetimeConfig = LifetimeConfig()
     session: SessionConfig = SessionConfig()
 
     def __post_init__(self) -> None:

@@ -15,9 +15,9 @@ TOLERANCE = 1e-8
 
 STATE = (
     *("interests", "satiation", "trust", "patience", "budget", "mood", "mood_age", "seen_mood"),
-    *("follows", "recent_items", "num_consumed"),
+    *("follows", "recent_items", "num_consumed", "satisfaction", "habit"),
 )
-TERMS = ("rating", "click", "consumption", "purchase", "retention")
+TERMS = ("rating", "click", "consumption", "purchase", "retention", "visit", "active_day")
 OUTCOME = ("reward", *TERMS, "terminated", "truncated")
 
 
@@ -61,7 +61,7 @@ def step_by_hand(session, items, slate: list[int], scenario: Scenario, moods, se
 
     A row is the item and its feedback: slot, click, consumption, submitted rating, purchase, follow.
     """
-    b, r = scenario.behaviour, scenario.reward
+    b, r, rate = scenario.behaviour, scenario.reward, scenario.lifetime.satisfaction_rate
     state = state_of(session)
     step, now = int(session["step"]), int(session["start_step"] + session["step"])
     candidates, size = session["candidates"], len(slate)
@@ -69,79 +69,100 @@ def step_by_hand(session, items, slate: list[int], scenario: Scenario, moods, se
     def chance(purpose: Purpose, index: int = 0) -> float:
         return uniform(session["noise_key"], step, purpose, index)
 
-    def noise(purpose: Purpose) -> float:
-        return normal(session["noise_key"], step, purpose, 0)
+    def noise(purpose: Purpose, index: int) -> float:
+        return normal(session["noise_key"], step, purpose, index)
 
-    # Examine and choose
+    def skip() -> None:
+        state["patience"] -= b.patience_skip
+        state["satisfaction"] += rate * (scenario.lifetime.satisfaction_skip - state["satisfaction"])
+
+    def decay() -> None:
+        state["satiation"] = [b.satiation_decay * each for each in state["satiation"]]
+        if len(moods) > 1:
+            state["mood_age"] += 1
+            if chance(Purpose.MOOD) < b.mood_change:
+                state["mood"] = int(len(moods) * chance(Purpose.MOOD, 1))
+                state["mood_age"] = 0
+            if state["mood_age"] == b.mood_delay:
+                state["seen_mood"] = state["mood"]
+
+    # Examine
     examined = 1
     while examined < size and chance(Purpose.EXAMINATION, examined) < b.continue_probability:
         examined += 1
     shown = [slot for slot in range(size) if candidates[slate[slot]] != NO_ITEM and slate[slot] not in slate[:slot]]
-    looked_at = [slot for slot in shown if slot < examined]
     item_in = {slot: items[candidates[slate[slot]]] for slot in shown}
-    affinities = {slot: affinity_of(state, item_in[slot], b, moods) for slot in looked_at}
-    utilities = np.array([0.0, *(utility_of(state, item_in[slot], now, affinities[slot], b) for slot in looked_at)])
-    weights = np.exp(utilities - utilities.max())
-    answer = int(np.searchsorted(np.cumsum(weights / weights.sum()), chance(Purpose.CHOICE), side="right"))
-    chosen = looked_at[answer - 1] if answer else None
 
-    # Respond
-    rating = consumption = purchase = expectation = follow = 0.0
-    if chosen is not None:
+    answers: dict[int, tuple[float, ...]] = {}
+    rating_sum = 0.0
+    while True:
+        # Choose
+        looked_at = [slot for slot in shown if slot < examined and slot not in answers]
+        affinities = {slot: affinity_of(state, item_in[slot], b, moods) for slot in looked_at}
+        utilities = [0.0, *(utility_of(state, item_in[slot], now, affinities[slot], b) for slot in looked_at)]
+        weights = np.exp(np.array(utilities) - max(utilities))
+        draw, index = chance(Purpose.CHOICE, len(answers)), len(answers)
+        answer = int(np.searchsorted(np.cumsum(weights / weights.sum()), draw, side="right"))
+        if not answers:
+            decay()
+        if not answer:
+            break
+        chosen = looked_at[answer - 1]
+
+        # Respond
+        rating = purchase = expectation = follow = submitted = 0.0
         item, bias, scale = item_in[chosen], session["rating_bias"], session["rating_scale"]
         affinity, sd = affinities[chosen], scale * b.rating_noise
         logit = b.consumption_intercept + b.consumption_affinity * affinity
-        logit += b.consumption_quality * item["quality"] + b.consumption_noise * noise(Purpose.CONSUMPTION)
+        logit += b.consumption_quality * item["quality"] + b.consumption_noise * noise(Purpose.CONSUMPTION, index)
         consumption = logistic(logit)
         if b.is_shop:
-            purchase = float(chance(Purpose.PURCHASE) < purchase_chance_of(state, item, affinity, b))
+            purchase = float(chance(Purpose.PURCHASE, index) < purchase_chance_of(state, item, affinity, b))
         if purchase or not b.is_shop:
             opinion = bias + scale * (b.rating_affinity * affinity + b.rating_quality * item["quality"])
-            rating = 1.0 + sum(opinion + sd * noise(Purpose.RATING) > cut for cut in b.rating_cuts)
+            rating = 1.0 + sum(opinion + sd * noise(Purpose.RATING, index) > cut for cut in b.rating_cuts)
             promise = bias + scale * (b.rating_affinity * affinity + b.expectation_appeal * item["appeal"])
             expectation = 1.0 + sum(NORMAL.cdf((promise - cut) / sd) for cut in b.rating_cuts)
             share = {1.0: 1.0, 2.0: 0.5, 3.0: 0.0, 4.0: 0.5, 5.0: 1.0}[rating]
             if rating > 3.0 and not state["follows"][item["creator"]]:
-                follow = float(chance(Purpose.FOLLOW) < b.follow_probability * share)
+                follow = float(chance(Purpose.FOLLOW, index) < b.follow_probability * share)
             elif rating < 3.0 and state["follows"][item["creator"]]:
-                follow = -float(chance(Purpose.FOLLOW) < b.unfollow_probability * share)
+                follow = -float(chance(Purpose.FOLLOW, index) < b.unfollow_probability * share)
+            submitted = rating if chance(Purpose.RATING_SUBMITTED, index) < b.rating_probability else 0.0
 
-    # Change
-    state["satiation"] = [b.satiation_decay * each for each in state["satiation"]]
-    if len(moods) > 1:
-        state["mood_age"] += 1
-        if chance(Purpose.MOOD) < b.mood_change:
-            state["mood"] = int(len(moods) * chance(Purpose.MOOD, 1))
-            state["mood_age"] = 0
-        if state["mood_age"] == b.mood_delay:
-            state["seen_mood"] = state["mood"]
-    if chosen is not None:
+        # Change
         met = b.satiation_gain * consumption + b.satiation_purchase * purchase
         state["satiation"] = [s + met * t for s, t in zip(state["satiation"], item["topics"], strict=True)]
-    if rating == 0.0:
-        state["patience"] -= b.patience_skip
-    else:
-        moved = np.array(state["interests"]) + session["receptiveness"] * (rating - 3.0) / 2.0 * item["factors"]
-        state["interests"] = np.clip(moved, -b.interest_limit, b.interest_limit).tolist()
-        surprise = rating - expectation
-        state["trust"] += (b.trust_gain if surprise > 0.0 else b.trust_loss) * surprise
-        state["trust"] = min(max(state["trust"], 0.0), 1.0)
-        state["patience"] = min(state["patience"] + b.patience_gain * (rating - 3.0), b.patience_limit)
-        state["recent_items"][state["num_consumed"] % LIBRARY_LENGTH] = int(item["index"])
-        state["num_consumed"] += 1
-        state["budget"] -= purchase * item["price"]
-        if follow:
-            state["follows"][item["creator"]] = int(follow > 0.0)
+        if rating == 0.0:
+            skip()
+            state["trust"] = max(state["trust"] - b.trust_no_purchase, 0.0)
+        else:
+            satisfaction = (rating - 3.0) / 2.0
+            moved = np.array(state["interests"]) + session["receptiveness"] * satisfaction * item["factors"]
+            state["interests"] = np.clip(moved, -b.interest_limit, b.interest_limit).tolist()
+            state["satisfaction"] += rate * (satisfaction - state["satisfaction"])
+            surprise = rating - expectation
+            state["trust"] += (b.trust_gain if surprise > 0.0 else b.trust_loss) * surprise
+            state["trust"] = min(max(state["trust"], 0.0), 1.0)
+            state["patience"] = min(state["patience"] + b.patience_gain * (rating - 3.0), b.patience_limit)
+            state["recent_items"][state["num_consumed"] % LIBRARY_LENGTH] = int(item["index"])
+            state["num_consumed"] += 1
+            state["budget"] -= purchase * item["price"]
+            if follow:
+                state["follows"][item["creator"]] = int(follow > 0.0)
+        rating_sum += rating
+        answers[chosen] = (1.0, consumption, submitted, purchase, follow)
+        if len(answers) == size or chance(Purpose.CHOICE_CONTINUES, len(answers)) >= b.choose_again_probability:
+            break
+    if not answers:
+        skip()
 
     # Reward and end
     has_left = state["patience"] <= 0.0
-    terms = [rating / size, (chosen is not None) / size, consumption / size, purchase / size, float(not has_left)]
-    reward = np.dot([getattr(r, name) for name in TERMS], terms)
+    clicks, consumptions, _, purchases, _ = np.array([*answers.values(), (0.0,) * 5]).sum(0) / size
+    terms = [rating_sum / size, clicks, consumptions, purchases, float(not has_left), 0.0, 0.0]
+    num_rated = purchases if b.is_shop else clicks
+    reward = np.dot([getattr(r, name) for name in TERMS], terms) - r.rating * r.neutral_rating * num_rated
     outcome = (reward, *terms, has_left, step + 1 >= session_length and not has_left)
-    submitted = rating if chance(Purpose.RATING_SUBMITTED) < b.rating_probability else 0.0
-    of_chosen = (1.0, consumption, submitted, purchase, follow)
-    rows = [
-        (int(candidates[slate[slot]]), slot, *(of_chosen if slot == chosen else (0.0, 0.0, 0.0, 0.0, 0.0)))
-        for slot in shown
-    ]
+    rows = [(int(candidates[slate[slot]]), slot, *answers.get(slot, (0.0, 0.0, 0.0, 0.0, 0.0))) for slot in shown]
     return outcome, state, rows

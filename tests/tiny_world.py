@@ -5,7 +5,15 @@ All tests share these sizes, because each new set of sizes is compiled again.
 
 import numpy as np
 
-from recsim_env.config import BehaviourConfig, CatalogConfig, PopulationConfig, RewardConfig, Scenario, SessionConfig
+from recsim_env.config import (
+    BehaviourConfig,
+    CatalogConfig,
+    LifetimeConfig,
+    PopulationConfig,
+    RewardConfig,
+    Scenario,
+    SessionConfig,
+)
 from recsim_env.simulation.observation import STATISTICS
 from recsim_env.simulation.records import ITEM, NUM_REFRESHES, WorldSizes, dtypes
 from recsim_env.simulation.simulator import Simulator
@@ -39,6 +47,9 @@ def make_simulator(
     warm_share: float = 0.0,
     warm_steps: int = 20,
     repeat_share: float = 0.0,
+    repeat_after: int = 0,
+    choose_again_probability: float = 0.0,
+    lifetime: LifetimeConfig = LifetimeConfig(),  # noqa: B008
     new_item_share: float = 0.0,
     new_item_age: int = 20,
     reward: RewardConfig = RewardConfig(),  # noqa: B008
@@ -47,6 +58,7 @@ def make_simulator(
     slate_size: int = 1,
     num_candidates: int = 3,
     candidate_order: str = "random",
+    candidates: str = "random",
     session_length: int = 50,
     **behaviour,
 ) -> Simulator:
@@ -93,12 +105,14 @@ def make_simulator(
             item_lifetime=10,
             num_creators=SIZES.num_creators,
             repeat_share=repeat_share,
+            repeat_after=repeat_after,
             new_item_share=new_item_share,
             new_item_age=new_item_age,
         ),
         population=PopulationConfig(num_moods=SIZES.num_moods, warm_share=warm_share, warm_steps=warm_steps),
-        behaviour=BehaviourConfig(**behaviour),
+        behaviour=BehaviourConfig(choose_again_probability=choose_again_probability, **behaviour),
         reward=reward,
+        lifetime=lifetime,
     )
     statistics = np.zeros((NUM_REFRESHES, num_items, len(STATISTICS) + 1), np.float32)
     statistics[1:, :, : len(STATISTICS)] = np.linspace(0.1, 0.9, num_items)[None, :, None]
@@ -120,16 +134,17 @@ def make_simulator(
         slate_size=slate_size,
         session_length=session_length,
         candidate_order=candidate_order,
+        candidates=candidates,
     )
     simulator = Simulator(world, config, num_sessions, num_threads=num_threads, is_live=is_live)
     start(simulator)
     return simulator
 
 
-def start(simulator: Simulator, *, world_seed=0, user_seed=0, noise_seed=None) -> None:
+def start(simulator: Simulator, *, candidate_seed=0, user_seed=0, noise_seed=None) -> None:
     """Begin all sessions; only chance in the user's answers differs between them, unless seeds are given."""
     noise = np.arange(len(simulator)) if noise_seed is None else noise_seed
-    seeds = np.stack(np.broadcast_arrays(world_seed, user_seed, noise), -1).astype(np.uint64)
+    seeds = np.stack(np.broadcast_arrays(candidate_seed, user_seed, noise), -1).astype(np.uint64)
     simulator.start(np.arange(len(simulator)), seeds)
 
 

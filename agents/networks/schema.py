@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from recsim_env.simulation.observation import CONTEXT
+from recsim_env.simulation.observation import CONTEXT, VISIT_CONTEXT
 from recsim_env.simulation.simulator import Simulator
 
 _MOOD = "mood "
@@ -51,8 +51,9 @@ class Schema:
 
     @property
     def dynamic_names(self) -> tuple[str, ...]:
-        """User features that change within a session: the share of the session that is over, and moods."""
-        return tuple(name for name in self.user_names if name == CONTEXT[0] or name.startswith(_MOOD))
+        """User features that change within a session: the share of the session that is over, visits, and moods."""
+        changing = (CONTEXT[0], *VISIT_CONTEXT)
+        return tuple(name for name in self.user_names if name in changing or name.startswith(_MOOD))
 
     def domain(self, name: str) -> int:
         """The number of a scenario."""
@@ -73,15 +74,18 @@ def user_names(simulator: Simulator) -> tuple[str, ...]:
     """[U] names of the features in the part `user` of a world's observations."""
     num_moods = simulator.layout.num_moods
     moods = tuple(f"{_MOOD}{mood}" for mood in range(num_moods)) if num_moods > 1 else ()
-    return (*simulator.world.users.profile_names, *CONTEXT, *moods)
+    visits = VISIT_CONTEXT if simulator.layout.is_lifetime else ()
+    return (*simulator.world.users.profile_names, *CONTEXT, *visits, *moods)
 
 
 def return_bounds(simulator: Simulator) -> tuple[float, float]:
     """The lowest and the highest possible return of a session, from the weights and ranges of the reward's terms."""
     reward = simulator.world.scenario.reward
-    bounds = [5.0 * reward.rating, reward.click, reward.consumption, reward.purchase, reward.retention]
+    ratings = [reward.rating * (rating - reward.neutral_rating) for rating in (1.0, 5.0)]
+    terms = [reward.click, reward.consumption, reward.purchase, reward.retention, reward.visit, reward.active_day]
     length = simulator.config.session_length
-    low, high = length * sum(min(each, 0.0) for each in bounds), length * sum(max(each, 0.0) for each in bounds)
+    low = length * (min(*ratings, 0.0) + sum(min(each, 0.0) for each in terms))
+    high = length * (max(*ratings, 0.0) + sum(max(each, 0.0) for each in terms))
     return (low, high) if high > low else (low, low + 1.0)
 
 

@@ -20,7 +20,7 @@ from agents.references.value_weights import ModelBasedReference, ValueWeights
 from recsim_env.config import count, flag
 from recsim_env.simulation.batch_threads import BatchThreads
 from recsim_env.simulation.compilation import compiled, kernel
-from recsim_env.simulation.observation import CONTEXT, FEEDBACK
+from recsim_env.simulation.observation import CONTEXT, FEEDBACK, VISIT_CONTEXT
 from recsim_env.simulation.random_streams import Purpose, combine, normal, stream, uniform_in
 from recsim_env.simulation.record_types import as_bytes
 from recsim_env.simulation.records import ITEM, NO_ITEM, PARAMETERS, SESSION, USER, make_layout
@@ -32,10 +32,13 @@ from recsim_env.simulation.user_model import (
     decay,
     draw_rating,
     effective_affinity,
+    end_visit,
     init_visit,
     logistic,
     mean_opinion,
     purchase_probability,
+    return_after,
+    return_hazard,
     skip,
 )
 from recsim_env.world.world import World
@@ -69,6 +72,7 @@ def update_particle(particle, item, feedback, p):
     `feedback` is a row with the columns `FEEDBACK[2:]`, ratings from 1 to 5. A rating that was not submitted is drawn,
     with the particle's own noise.
     """
+    particle.num_choices = 0
     click, consumption, rating, purchase, follow = feedback[0], feedback[1], feedback[2], feedback[3], feedback[4]
     affinity = effective_affinity(particle, item, p)
     utility = choice_utility(particle, item, affinity, p)
@@ -183,6 +187,25 @@ def _start_visits(particles, items, parameters, layout, users, times, is_first):
                 init_visit(particle, users[particle.user], p)
                 particle.step = 0
                 particle.start_step = times[n]
+
+
+@kernel
+def _return(particles, items, parameters, layout, weights, has_returned, absences, scratch, key, step):
+    """Update the particles of the sessions `has_returned` by the absence before the visit, in days."""
+    particles, scratch = SESSION(particles, layout), SESSION(scratch, layout)
+    p, num_particles = PARAMETERS(parameters, layout)[0], weights.shape[1]
+    logs = np.zeros(num_particles)
+    for n in range(len(weights)):
+        if not has_returned[n]:
+            continue
+        for b in range(num_particles):
+            particle = particles[n * num_particles + b]
+            end_visit(particle, p)
+            rate = return_hazard(particle, p)
+            logs[b] = math.log(max(weights[n, b], 1e-300)) + math.log(rate) - rate * absences[n]
+            return_after(particle, absences[n], p)
+        if _normalise(weights[n], logs) < 0.5 * num_particles:
+            _resample(particles, n * num_particles, weights[n], scratch, np.uint64(key + np.uint64(n)), step)
 
 
 @kernel
@@ -318,11 +341,15 @@ class BayesFilter(ModelBasedReference):
         times, num_sessions = observations["time"], len(episode_start)
         history = self._history(observations)
         is_first = episode_start if self.reads_history else np.ones_like(episode_start)
-        observed_moods = observations["user"][:, self.layout.num_profile_features + len(CONTEXT) :]
+        observed_moods = observations["user"][:, self.layout.num_profile_features + self.layout.context_size :]
         moods = np.full(num_sessions, -1)
         if observed_moods.shape[1]:
             moods = np.where(observed_moods.any(1), observed_moods.argmax(1), -1)
-        self._update(state, history[:, 0], moods, ~is_first & (history[:, 0, 0] > 0), has_stayed=True)
+        self._update(
+            state, history[:, 0], moods, ~is_first & (history[:, 0, 0] > 0), has_stayed=not self.layout.is_lifetime
+        )
+        if self.layout.is_lifetime:
+            self._update_visits(state, observations, ~is_first)
         if is_first.any():
             self._start(state, observations, history, is_first)
         candidates = self.item_places(observations["candidate_items"], times)
@@ -335,6 +362,19 @@ class BayesFilter(ModelBasedReference):
         with BatchThreads(num_sessions, self.num_threads or os.cpu_count() or 1) as threads:
             threads.run(score)
         return self.top_candidates(scores, candidates != NO_ITEM)
+
+    def _update_visits(self, state: Belief, observations: Observations, goes_on: np.ndarray) -> None:
+        """Update the belief where a visit has ended and the user is back."""
+        start = self.layout.num_profile_features + len(CONTEXT)
+        context = dict(zip(VISIT_CONTEXT, observations["user"][:, start:].T, strict=False))
+        has_returned = goes_on & (context["visit_elapsed"] == 0.0)
+        if has_returned.any():
+            state.step += 1
+            absences = np.exp2(8.0 * context["absence"].astype(np.float64)) - 1.0
+            scratch, update = np.zeros_like(state.particles[0]), self.env.simulator.adapted(_return)
+            belief = *state.compiled_model(), state.weights
+            update(*belief, has_returned, absences, as_bytes(scratch), state.key, state.step)
+        state.particles["start_step"] = observations["time"] - state.particles["step"]
 
     def _history(self, observations: Observations) -> np.ndarray:
         """[N, H, 7] float64: histories, most recent row first, with columns as in `FEEDBACK`, but with the place in

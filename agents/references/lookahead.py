@@ -1,10 +1,10 @@
-"""The lookahead score: a click's expected rating and the value of its consequences. Two references rank by it.
+"""The lookahead score: a click's expected reward and the value of its consequences. Two references rank by it.
 
-Score of an item: click probability x rating probability x (rating + trust weight (rating - anticipated rating) +
-patience weight (rating - 3) - budget weight price + following weight (probability to follow its creator)), where
-`rating` is the expected rating. With weights of 0 it is the expected reward of showing the item alone.
+Score of an item: click probability x (expected reward of a click + rating probability x (trust weight (rating -
+anticipated rating) + patience weight (rating - 3) - budget weight price + following weight (probability to follow its
+creator))), where `rating` is the expected rating. With weights of 0 it is the expected reward of showing it alone.
 
-Shape legend: N sessions, M candidates, I items, A ages of an item.
+Shape legend: N sessions, M candidates, I items, A bins of the age of an item.
 """
 
 import math
@@ -22,9 +22,11 @@ from recsim_env.envs.vector import RecommenderVectorEnv
 from recsim_env.simulation.compilation import compiled, kernel
 from recsim_env.simulation.record_types import as_bytes
 from recsim_env.simulation.records import ITEM, NO_ITEM, PARAMETERS, SESSION, make_layout
+from recsim_env.simulation.relevance import MAX_AGE, REFRESH_AT
 from recsim_env.simulation.user_model import (
     anticipated_rating,
     choice_utility,
+    consumption_logit,
     effective_affinity,
     expected_rating,
     logistic,
@@ -39,7 +41,7 @@ def lookahead(session, item, p, value_weights):
     """Score of an item for a user in the current state."""
     affinity = effective_affinity(session, item, p)
     rating = expected_rating(session, item, affinity, p)
-    value = rating + value_weights[1] * (rating - 3.0)
+    value = p.reward_rating * (rating - p.reward_neutral_rating) + value_weights[1] * (rating - 3.0)
     if value_weights[0] != 0.0:
         value += value_weights[0] * (rating - anticipated_rating(session, item, affinity, p))
     if value_weights[3] != 0.0:
@@ -49,7 +51,11 @@ def lookahead(session, item, p, value_weights):
         else:
             value += value_weights[3] * p.unfollow_probability * min(liking, 0.0)
     if p.is_shop:
-        value = purchase_probability(session, item, affinity, p) * (value - value_weights[2] * item.price)
+        value += p.reward_purchase - value_weights[2] * item.price
+        value *= purchase_probability(session, item, affinity, p)
+    value += p.reward_click
+    if p.reward_consumption != 0.0:
+        value += p.reward_consumption * logistic(consumption_logit(item, affinity, p))
     return logistic(choice_utility(session, item, affinity, p)) * value
 
 
@@ -76,14 +82,14 @@ def _scores(sessions, items, parameters, layout, value_weights, out):
 
 @kernel
 def _mean_scores(users, items, parameters, layout, value_weights, out):
-    """Fill `out` [I, A] with the mean score over users of each item at the ages 0 .. A - 1."""
+    """Fill `out` [I, A] with the mean score over users of each item at the first age of each bin (see `REFRESH_AT`)."""
     users, items, p = SESSION(users, layout), ITEM(items, layout), PARAMETERS(parameters, layout)[0]
     for i in range(len(items)):
-        for age in range(out.shape[1]):
-            out[i, age] = 0.0
+        for age_bin in range(out.shape[1]):
+            out[i, age_bin] = 0.0
             for n in range(len(users)):
-                users[n].start_step = items[i].release_step + age
-                out[i, age] += lookahead(users[n], items[i], p, value_weights) / len(users)
+                users[n].start_step = items[i].release_step + (2 ** (age_bin - 1) if age_bin > 0 else 0)
+                out[i, age_bin] += lookahead(users[n], items[i], p, value_weights) / len(users)
 
 
 def first_sessions(world: World, chosen: np.ndarray, generator: np.random.Generator) -> np.ndarray:
@@ -118,13 +124,13 @@ class ScoredItems:
     release_steps: np.ndarray
     """[I] int64."""
     scores: np.ndarray
-    """[I, A] float64; the last age stands for all later ones."""
+    """[I, A] float64, by the bin of the age (see `REFRESH_AT`); the last bin stands for all later ones."""
 
     def of(self, observations: Observations) -> np.ndarray:
         """[N, M]: scores of the candidates; undefined for missing ones."""
         items = observations["candidate_items"]
-        ages = np.minimum(observations["time"] - self.release_steps[items], self.scores.shape[1] - 1)
-        return self.scores[items, ages]
+        bins = REFRESH_AT[np.clip(observations["time"] - self.release_steps[items], 0, MAX_AGE)]
+        return self.scores[items, np.minimum(bins, self.scores.shape[1] - 1)]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -168,7 +174,8 @@ class HistoryBlindPolicy(ModelBasedReference):
         chosen = generator.integers(len(self.population.users), size=self.num_users)
         users, num_ages = first_sessions(self.population, chosen, generator), 1
         if scenario.behaviour.choice_freshness > 0.0:
-            num_ages = min(scenario.catalog.item_lifetime, int(8 * scenario.behaviour.freshness_half_life) + 1)
+            longest = min(scenario.catalog.item_lifetime, int(8 * scenario.behaviour.freshness_half_life) + 1)
+            num_ages = int(REFRESH_AT[min(longest, MAX_AGE)]) + 1
         _, items, parameters, _ = simulator.compiled_model()
         model = as_bytes(users), items, parameters, make_layout(simulator.world.sizes)
         scores = np.zeros((len(items), num_ages))

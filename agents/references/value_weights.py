@@ -16,7 +16,7 @@ from recsim_env.envs.vector import RecommenderVectorEnv
 from recsim_env.simulation.custom_user_model import DEFAULT_USER_MODEL
 from recsim_env.world.world import World
 
-WEIGHT_CANDIDATES = (0.0, 0.5, 1.0, 2.0, 4.0)
+WEIGHT_CANDIDATES = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 """Candidates for each relevant field of `ValueWeights`."""
 
 

@@ -112,8 +112,8 @@ class SB3Learner(_SB3Agent, Learner):
             gradients of policy and value together: with unscaled ratings the value's would dominate.
         has_fixed_horizon: treats truncation like termination: sessions have a fixed length, and observations contain
             the elapsed time. False bootstraps at truncation, as Stable-Baselines3 does.
-        num_validations: number of times during training that the policy plays 500 sessions with another catalogue, the
-            same ones each time; the best policy is kept. 0 keeps the last one.
+        num_validations: number of times during training that the policy plays 500 sessions of the split `validation`,
+            the same ones each time; the best policy is kept. 0 keeps the last one.
         device: where the networks compute: "cpu", "cuda".
         seed: see `Agent`.
         settings: keyword arguments of the algorithm's constructor. `action_noise` may be a number: the standard
@@ -210,7 +210,7 @@ class SB3Learner(_SB3Agent, Learner):
     def _validate(self, env: RecommenderVectorEnv) -> Callable[[], float]:
         """A function that returns the mean return in the validation sessions, the same in each call."""
         catalog_seed = int(env.simulator.catalog_seed) + _VALIDATION_CATALOG
-        sessions = env.remake(num_envs=_NUM_VALIDATION_SESSIONS, catalog_seed=catalog_seed)
+        sessions = env.remake(num_envs=_NUM_VALIDATION_SESSIONS, split="validation", catalog_seed=catalog_seed)
         return lambda: float(evaluate(self, sessions, seed=self.seed).returns.mean())
 
     def learned(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

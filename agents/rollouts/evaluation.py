@@ -32,6 +32,8 @@ class Evaluation:
     """[T, N] float64; 0 once the session is over."""
     clicks: np.ndarray
     """[T, N] float64: share of the slate that was clicked; 0 once the session is over."""
+    metric: np.ndarray
+    """[N] float64: sum over the session of the term of the reward that the industry measures (`Scenario.metric`)."""
 
     @property
     def returns(self) -> np.ndarray:
@@ -79,14 +81,16 @@ def _play(agent: Agent, env: Env, seed: int, deterministic: bool) -> Evaluation:
     lengths = np.zeros(num_sessions, np.int64)
     is_running, has_left = np.ones(num_sessions, np.bool_), np.zeros(num_sessions, np.bool_)
     episode_start, state = np.ones(num_sessions, np.bool_), None
+    metric_key, metric = f"reward_{env.simulator.world.scenario.metric}", np.zeros(num_sessions)
     items, rewards, clicks = [], [], []
     while is_running.any():
         actions, state = agent.predict(observations, state, episode_start, deterministic)
         items.append(np.where(is_running[:, None], env.shown_items(actions), NO_ITEM))
         observations, reward, terminated, truncated, infos = env.step(actions)
-        click = infos["reward_click"]
+        click, term = infos["reward_click"], infos[metric_key]
         if "final_info" in infos:
-            click = click + infos["final_info"]["reward_click"]
+            click, term = click + infos["final_info"]["reward_click"], term + infos["final_info"][metric_key]
+        metric += term * is_running
         rewards.append(reward / env.simulator.config.reward_scale * is_running)
         clicks.append(click * is_running)
         lengths += is_running
@@ -101,4 +105,5 @@ def _play(agent: Agent, env: Env, seed: int, deterministic: bool) -> Evaluation:
         items=np.stack(items),
         rewards=np.stack(rewards),
         clicks=np.stack(clicks),
+        metric=metric,
     )

@@ -30,6 +30,12 @@ _NAMES = {
         "time to discovery", "steps", 0, "median time from release to first exposure, over discovered items"
     ),
     "session_length": MetricName("session length", "steps", 1),
+    "industry_metric": MetricName(
+        "industry metric",
+        "a session",
+        2,
+        "clicks, watched fractions, purchases, ratings or active days: `Scenario.metric`",
+    ),
     "churn": MetricName("churn", "share of users", 2, "users who left before the session's time limit"),
 }
 

@@ -232,13 +232,15 @@ def _means(sums: np.ndarray, counts: np.ndarray) -> list[float | None]:
 def summary(evaluation: Evaluation, facts: CatalogFacts) -> dict[str, Any]:
     """All metrics as JSON values: numbers, None where undefined, and the curves as dicts of lists.
 
-    `session_length` is in steps, `churn` the share of the users who left. `by_step_cold` is `by_step` over cold-start
+    `session_length` is in steps, `churn` the share of the users who left, `industry_metric` the mean sum in a session
+    of the term that `Scenario.metric` names. `by_step_cold` is `by_step` over cold-start
     users.
     """
     share_discovered, steps_to_discovery = discovery(evaluation, facts)
     return {
         "session_length": float(evaluation.lengths.mean()),
         "churn": float(evaluation.has_left.mean()),
+        "industry_metric": float(evaluation.metric.mean()),
         "catalog_coverage": catalog_coverage(evaluation, facts),
         "exposure_gini": exposure_gini(evaluation, facts),
         "intra_list_diversity": intra_list_diversity(evaluation, facts),

@@ -48,7 +48,7 @@ class SessionRecording:
     Attributes:
         logged: items shown before the session, as far as the history holds them; none for a cold-start user.
         slates: items shown in each step, top slot first. (A history shorter than the slate holds the last ones.)
-        ratings: rating in each step, submitted or not (latent); 0 after a skip.
+        ratings: mean rating of the items rated in each step, submitted or not (latent); 0 without one.
         rewards: reward of each step.
         states: `STATE` before the first step and after each: `interests` [D], `satiation` [K], and numbers.
         is_terminated: whether the user has left.
@@ -80,7 +80,8 @@ class SessionRecording:
         """Record the step that the simulator has just made."""
         outcome = self.simulator.outcomes[self.lane]
         self.slates.append(self._newly_shown())
-        self.ratings.append(float(round(self.config.slate_size * outcome["rating"])))  # a mean over slots
+        rating_sum, num_rated = (round(self.config.slate_size * outcome[name]) for name in ("rating", "consumed"))
+        self.ratings.append(rating_sum / max(num_rated, 1))
         self.rewards.append(float(outcome["reward"]))
         self.is_terminated = bool(outcome["terminated"])
         self.states.append(self._state())

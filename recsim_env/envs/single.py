@@ -28,10 +28,10 @@ _FIRST, _ZEROS = np.zeros(1, np.int64), np.zeros(len(REWARD_INFO_KEYS))
 class RecommenderEnv(SimulatorAccess, gymnasium.Env[Any, Any]):
     """
     ## Description
-    An episode is one session of one user. In each step the agent shows one item, or a slate of S items, from M
-    candidates. The user examines the slate, clicks an item or none, consumes and rates it, and changes: interests,
-    satiation, trust, patience and budget are latent. Items are released and retired during the session. The pages of
-    the scenarios describe further mechanisms: purchases, creators, moods and repeats.
+    An episode is one session of one user, or a life of several visits. In each step the agent shows one item, or a
+    slate of S items, from M candidates. The user examines the slate, clicks items or none, consumes and rates them, and
+    changes: interests, satiation, trust, patience and budget are latent. Items are released and retired during the
+    session. The pages of the scenarios describe further mechanisms: purchases, creators, moods and repeats.
 
     ## Action Space
     * `action="candidate"`: `Discrete(M)`, the index of a candidate; `MultiDiscrete([M] * S)` for `slate_size` S > 1,
@@ -62,30 +62,34 @@ class RecommenderEnv(SimulatorAccess, gymnasium.Env[Any, Any]):
     (`catalog_features`, `catalog_statistics`, `catalog_release_steps`).
 
     ## Rewards
-    `reward_scale` times the weighted sum of the terms in `RewardConfig`, by default 1/8 of the mean rating over the
-    slate: 1 to 5 for a rated item, 0 for every other slot. `info` holds each unweighted and unscaled term:
-    `reward_rating`, `reward_click`, `reward_consumption`, `reward_purchase`, `reward_retention`, as NumPy floats, 0
-    after `reset`. `reward_rating` includes ratings that the
+    `reward_scale` times the weighted sum of the terms in `RewardConfig`: by default the mean over the slate of the
+    rating less the scenario's neutral rating, and 0 for every slot without one. `info` holds each unweighted and
+    unscaled term: `reward_rating`, `reward_click`, `reward_consumption`, `reward_purchase`, `reward_retention`,
+    `reward_visit`, `reward_active_day`, as NumPy floats, 0 after `reset`. `reward_rating` includes ratings that the
     user did not submit.
 
     ## Starting State
     A user drawn from the population at a random time of the catalogue's life; a warm user has a logged history.
     `reset(seed=s)` determines the session, given the actions; `options={"user_seed": .., "noise_seed": ..,
-    "world_seed": ..}` replaces one of its three seeds.
+    "candidate_seed": ..}` replaces one of its three seeds.
 
     ## Episode End
-    `terminated` when the user leaves, `truncated` after `session_length` steps.
+    `terminated` when the user leaves, `truncated` after `session_length` steps. In lifetimes: `terminated` when the
+    user does not return within `LifetimeConfig.churn_days`, `truncated` after `num_days`.
 
     ## Arguments
     * `scenario`: a name in `recsim_env.SCENARIOS`, or a `Scenario`.
     * `observation`: `"dict"`, `"flat"`, `"full"` or `"compact"`; `action`: `"candidate"`, `"content"` or `"catalog"`.
     * `slate_size`, `num_candidates`, `session_length`, `history_length`: by default the scenario's; at most as
       many candidates as items.
+    * `candidates`: `"random"`, or a stage of retrieval: `"popular"`, `"similar"` or `"mixed"`; see `SessionConfig`.
     * `candidate_order`: `"relevance"`, the platform's ranking for this user (see `recsim_env.simulation.relevance`);
       `"popularity"`, `"category"`, or `"random"`, in which a position means nothing.
-    * `reward_scale`: factor of rewards, by default 1/8 for returns of order 10; 1 pays ratings.
-    * `catalog_seed`: draws the catalogue. `split`: `"all"`, `"train"` or `"test"`; the last two share no item and no
-      user. `user_split`: another split for the users.
+    * `reward_scale`: factor of rewards, by default 1, or 1/8 where returns are large: MovieLens, Ratings, lifetimes.
+    * `catalog_seed`: draws items and users. `split`: `"all"`, `"train"`, `"validation"` or `"test"`; the last three
+      share no item and no user. `user_split`: another split for the users.
+    * `world_seed`: draws the structure: clusters of users, profiles, moods, creators. `structure_split`: splits of
+      structures, to hold out whole ones. Neither is for scenarios from a log.
     * `world`: for the scenario `MovieLens`, a fitted world (.npz), a MovieLens-100K folder or a CSV file.
     * `overrides`: other values of the scenario, such as `{"population": {"warm_share": 1.0}}`.
     * `user_model`: a `UserModel` that replaces functions of the user model.
@@ -114,11 +118,14 @@ class RecommenderEnv(SimulatorAccess, gymnasium.Env[Any, Any]):
         num_candidates: int | None = None,
         session_length: int | None = None,
         history_length: int | None = None,
+        candidates: str | None = None,
         candidate_order: str | None = None,
         reward_scale: float | None = None,
         catalog_seed: int = 0,
         split: str = "all",
         user_split: str | None = None,
+        world_seed: int = 0,
+        structure_split: str = "all",
         world: str | Path | None = None,
         overrides: Mapping[str, Mapping[str, Any]] | None = None,
         user_model: UserModel = DEFAULT_USER_MODEL,
@@ -165,7 +172,7 @@ class RecommenderEnv(SimulatorAccess, gymnasium.Env[Any, Any]):
         """Show an item or a slate; `ValueError` for an action outside the action space."""
         if self.simulator.is_over[0]:
             raise gymnasium.error.ResetNeeded("the session is over, or none has started: call reset()")
-        reward, _, _, _, _, _, terminated, truncated = self.simulator.step(self._slate(action)).item()
+        reward, *_, terminated, truncated = self.simulator.step(self._slate(action)).item()
         info = dict(zip(REWARD_INFO_KEYS, self.simulator.reward_terms[0], strict=False))  # strict costs as much again
         if self.recordings:
             self.recordings[0].record()

@@ -34,7 +34,7 @@ that the user did not submit; the history holds only submitted ones."""
 
 _WHOLE_NUMBERS = (int, np.integer)  # a union would be made anew in each call
 
-SEED_OPTIONS = ("world_seed", "user_seed", "noise_seed")
+SEED_OPTIONS = ("candidate_seed", "user_seed", "noise_seed")
 
 VECTOR_ARGUMENTS = ("num_envs", "autoreset_mode", "max_episode_steps")
 """Arguments of `RecommenderVectorEnv` that `RecommenderEnv` does not have."""
@@ -54,11 +54,14 @@ class EnvArguments(TypedDict, total=False):
     num_candidates: int | None
     session_length: int | None
     history_length: int | None
+    candidates: str | None
     candidate_order: str | None
     reward_scale: float | None
     catalog_seed: int
     split: str
     user_split: str | None
+    world_seed: int
+    structure_split: str
     world: str | Path | None
     overrides: Mapping[str, Mapping[str, Any]] | None
     user_model: UserModel
@@ -137,7 +140,16 @@ class SimulatorAccess:
             preset.session, **{name: value for name, value in sizes.items() if value is not None}
         )
         split, user_model = arguments["split"], arguments["user_model"]
-        drawn = build_world(preset, catalog_seed, split, arguments["world"], user_model, arguments["user_split"])
+        drawn = build_world(
+            preset,
+            catalog_seed,
+            split,
+            arguments["world"],
+            user_model,
+            arguments["user_split"],
+            arguments["world_seed"],
+            arguments["structure_split"],
+        )
         arguments["world"] = None if drawn.source is None else drawn.source.path
         num_items = len(drawn.items)
         if session.num_candidates > num_items:

@@ -71,11 +71,14 @@ class RecommenderVectorEnv(SimulatorAccess, VectorEnv[Any, Any, Any]):
         num_candidates: int | None = None,
         session_length: int | None = None,
         history_length: int | None = None,
+        candidates: str | None = None,
         candidate_order: str | None = None,
         reward_scale: float | None = None,
         catalog_seed: int = 0,
         split: str = "all",
         user_split: str | None = None,
+        world_seed: int = 0,
+        structure_split: str = "all",
         world: str | Path | None = None,
         overrides: Mapping[str, Mapping[str, Any]] | None = None,
         user_model: UserModel = DEFAULT_USER_MODEL,
@@ -110,7 +113,7 @@ class RecommenderVectorEnv(SimulatorAccess, VectorEnv[Any, Any, Any]):
 
         A sequence has a seed for each lane, or None for a random one.
 
-        `options`: `world_seed`, `user_seed`, `noise_seed` as for the single env (counting up over the lanes);
+        `options`: `candidate_seed`, `user_seed`, `noise_seed` as for the single env (counting up over the lanes);
         `reset_mask` [N] bool restarts only those lanes.
         """
         check_options(options, (*SEED_OPTIONS, "reset_mask"))

@@ -3,11 +3,21 @@
 Shape legend: I items, M candidates, L recently consumed items.
 """
 
+import math
+
 import numpy as np
 
+from recsim_env.config import CANDIDATE_SOURCES
 from recsim_env.simulation.compilation import compiled
 from recsim_env.simulation.random_streams import Purpose, combine, integer_in, stream, wrapping
 from recsim_env.simulation.records import NO_ITEM, NUM_RECENT_ITEMS
+from recsim_env.simulation.relevance import mean_answer, predicted_deviation, refresh_of
+
+_RANDOM, _POPULAR, _SIMILAR, _MIXED = (
+    CANDIDATE_SOURCES.index(source) for source in ("random", "popular", "similar", "mixed")
+)
+_RETRIEVED = 4
+"""Random items among which each candidate is the best, for sources other than `random`."""
 
 _GOLDEN_32, _MULTIPLIER_1, _MULTIPLIER_2 = np.uint32(0x9E3779B9), np.uint32(0x7FEB352D), np.uint32(0x846CA68B)
 _SHIFT_15, _SHIFT_16, _SHIFT_32 = np.uint32(15), np.uint32(16), np.uint64(32)
@@ -61,10 +71,48 @@ def update_available_items(session, items, p):
 
 
 @compiled
+def was_consumed(session, item, p):
+    """Whether the user consumed the item with this id less than `repeat_after` steps ago.
+
+    The consumed items are a hash table with linear probing, less than half full.
+    """
+    items, last = session.consumed_items, len(session.consumed_items) - 1
+    entry = item & last
+    while items[entry] != NO_ITEM:
+        if items[entry] == item:
+            return session.start_step + session.step - session.consumed_times[entry] < p.repeat_after
+        entry = (entry + 1) & last
+    return False
+
+
+@compiled
+def remember_consumed(session, item):
+    """Enter the item with this id into the table of consumed items, at this step."""
+    items, last = session.consumed_items, len(session.consumed_items) - 1
+    entry = item & last
+    while items[entry] != NO_ITEM and items[entry] != item:
+        entry = (entry + 1) & last
+    if items[entry] == NO_ITEM:
+        if 2 * (session.num_remembered + 1) > last + 1:  # never so for sessions of a simulator
+            return
+        session.num_remembered += 1
+    items[entry], session.consumed_times[entry] = item, session.start_step + session.step
+
+
+@compiled
+def forget_consumed(session):
+    """Empty the table of consumed items, for a new user."""
+    session.num_remembered = 0
+    for entry in range(len(session.consumed_items)):
+        session.consumed_items[entry] = NO_ITEM
+
+
+@compiled
 def draw_candidates(session, items, p):
     """Draw M distinct candidates from the available items; NO_ITEM where there are too few. A custom user model can
     replace this function, for candidates that depend on the user; see `custom_user_model`.
 
+    Items consumed less than `repeat_after` steps ago are left out. `SessionConfig.candidates` names the source,
     `CatalogConfig.new_item_share` and `repeat_share` set the shares of new items and of recently consumed ones. Their
     positions are random, too; `relevance.arrange_candidates` sorts them.
     """
@@ -74,7 +122,7 @@ def draw_candidates(session, items, p):
     draws = stream(session.world_key, session.step, Purpose.CANDIDATES)
     if p.new_item_share == 0.0:
         num_drawn = min(num_candidates, num_available)
-        _draw_strata(candidates[:num_drawn], session.first_item, num_available, draws)
+        _draw_from(session, items, 0, num_drawn, session.first_item, num_available, draws, p)
         _leave_empty(candidates, num_drawn)
     else:
         num_new_available = session.end_item - session.first_new_item
@@ -82,13 +130,57 @@ def draw_candidates(session, items, p):
         num_new = min(int(p.new_item_share * num_candidates + 0.5), num_new_available)
         num_old = min(num_candidates - num_new, num_old_available)
         num_new = min(num_candidates - num_old, num_new_available)
-        _draw_strata(candidates[:num_new], session.first_new_item, num_new_available, draws)
-        old = candidates[num_new : num_new + num_old]
-        _draw_strata(old, session.first_item, num_old_available, combine(draws, 2))
+        _draw_from(session, items, 0, num_new, session.first_new_item, num_new_available, draws, p)
+        old_draws = combine(draws, 2)
+        _draw_from(session, items, num_new, num_old, session.first_item, num_old_available, old_draws, p)
         _leave_empty(candidates, num_new + num_old)
         _rotate(candidates, integer_in(draws, 3, num_candidates))
     if p.repeat_share > 0.0:
-        _draw_repeats(session, int(p.repeat_share * num_candidates + 0.5), draws)
+        _draw_repeats(session, int(p.repeat_share * num_candidates + 0.5), draws, p)
+
+
+@compiled
+def _draw_from(session, items, position, num_drawn, first_item, num_available, draws, p):
+    """Fill `num_drawn` candidates from `position` with distinct items of [first_item, first_item + num_available)."""
+    if num_drawn == 0:
+        return
+    positions = session.candidates[position : position + num_drawn]
+    _draw_strata(positions, first_item, num_available, draws)
+    if p.candidate_source == _RANDOM and session.num_remembered == 0:
+        return
+    width, rotation = num_available // num_drawn, integer_in(draws, 0, num_available)
+    for m in range(num_drawn):
+        source = p.candidate_source
+        if source == _MIXED:
+            source = m % _MIXED  # random, popular, similar in turn
+        # The stratum is a stretch of the ring, and the item that was drawn is at `drawn` in it.
+        start = rotation + m * width
+        drawn = positions[m] - first_item - start
+        if drawn < 0:
+            drawn += num_available
+        num_tries = width if source == _RANDOM else min(width, _RETRIEVED)
+        stride = max(width // num_tries, 1)
+        best, best_score = NO_ITEM, -math.inf
+        for attempt in range(num_tries):
+            offset = start + (drawn + attempt * stride) % width
+            item = first_item + (offset - num_available if offset >= num_available else offset)
+            if not was_consumed(session, item, p):
+                if source == _RANDOM:
+                    best = item
+                    break
+                score = retrieval_score(session, items[item], source)
+                if score > best_score:
+                    best, best_score = item, score
+        positions[m] = best
+
+
+@compiled
+def retrieval_score(session, item, source):
+    """Score by which the platform retrieves candidates: the mean answer of all users, or this user's deviation."""
+    refresh = refresh_of(session, item)
+    if source == _POPULAR:
+        return mean_answer(item, refresh)
+    return predicted_deviation(session, item, refresh)
 
 
 @compiled
@@ -104,8 +196,6 @@ def _draw_strata(positions, first_item, num_available, key):
     Stratified sampling on a ring with a random origin: one stratum of equal width for each position, one item from
     each stratum. Draws are a 32-bit hash, and the loop has no branches, so that it is vectorised.
     """
-    if len(positions) == 0:
-        return
     width = num_available // len(positions)
     rotation, seed = integer_in(key, 0, num_available), combine(key, 1)
     low_seed, high_seed = np.uint32(seed), np.uint32(seed >> _SHIFT_32)
@@ -144,7 +234,7 @@ def is_candidate(session, item):
 
 
 @compiled
-def _draw_repeats(session, num_repeats, draws):
+def _draw_repeats(session, num_repeats, draws, p):
     """Replace some candidates by recently consumed items that are still available."""
     num_candidates = len(session.candidates)
     start, position = integer_in(draws, 4, NUM_RECENT_ITEMS), integer_in(draws, 5, num_candidates)
@@ -154,7 +244,7 @@ def _draw_repeats(session, num_repeats, draws):
             return
         if item < session.first_item or item >= session.end_item:  # NO_ITEM is below every available item
             continue
-        if not is_candidate(session, item):
+        if not is_candidate(session, item) and not was_consumed(session, item, p):
             session.candidates[position] = item
             position = (position + 1) % num_candidates
             num_repeats -= 1

@@ -5,8 +5,9 @@ Shape legend: N sessions, S slots of a slate, M candidates, F content features, 
 
 import numpy as np
 
+from recsim_env.simulation.availability import was_consumed
 from recsim_env.simulation.compilation import kernel
-from recsim_env.simulation.records import NO_ITEM, SESSION
+from recsim_env.simulation.records import NO_ITEM, PARAMETERS, SESSION
 
 _BLOCK = 512
 
@@ -36,13 +37,14 @@ def nearest_candidates(sessions, layout, features, points, slates):
 
 
 @kernel
-def show_nearest_items(sessions, layout, columns, points):
+def show_nearest_items(sessions, layout, parameters, columns, points):
     """Make the available items nearest to the points [N, S, F] the first S candidates of each session.
 
     `columns` [F, I] are the features of the catalogue, feature by feature, so that the loop over items is vectorised.
-    Where there are too few items, candidates are missing (`NO_ITEM`).
+    Items consumed less than `repeat_after` steps ago are left out. Where there are too few items, candidates are
+    missing (`NO_ITEM`).
     """
-    sessions = SESSION(sessions, layout)
+    sessions, p = SESSION(sessions, layout), PARAMETERS(parameters, layout)[0]
     distances = np.empty(_BLOCK)
     for n in range(len(sessions)):
         session = sessions[n]
@@ -58,7 +60,7 @@ def show_nearest_items(sessions, layout, columns, points):
                         block[i] += (column[i] - point) ** 2
                 for i in range(length):
                     if block[i] < best_distance:
-                        is_taken = False
+                        is_taken = was_consumed(session, start + i, p)
                         for earlier in range(slot):
                             is_taken = is_taken or session.candidates[earlier] == start + i
                         if not is_taken:

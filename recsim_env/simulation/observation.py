@@ -28,6 +28,7 @@ from recsim_env.simulation.records import (
     NO_ITEM,
     NUM_REFRESHES,
     OBSERVABLE_ITEM,
+    PARAMETERS,
     SESSION,
 )
 from recsim_env.simulation.relevance import (
@@ -47,6 +48,10 @@ STATISTICS = ("impressions", "click_rate", "mean_rating")
 CONTEXT = ("elapsed", "tenure")
 """Last columns of `user`: elapsed share of the session; log2(1 + steps of logged history) / 16. In worlds with moods,
 one column for each mood follows: 1 for the mood as observed, with a delay (`mood_delay`)."""
+
+VISIT_CONTEXT = ("day", "visit_elapsed", "absence", "visits")
+"""Columns of `user` after `CONTEXT` in lifetimes: elapsed share of the days; of the longest visit; log2(1 + days of the
+last absence) / 8; log2(visits so far) / 16."""
 
 USER_FEEDBACK = ("click_rate", "mean_rating")
 """Columns of `user` before `CONTEXT` in `"dict"` and `"flat"` observations, instead of the profile: this user's clicks
@@ -92,6 +97,8 @@ class ObservationLayout:
     history_length: int
     has_purchases: bool
     """Whether items are for sale, so that a click without a purchase is negative feedback."""
+    is_lifetime: bool = False
+    """Whether an episode has several visits, so that observations have `VISIT_CONTEXT`."""
     is_full: bool = True
     """Whether observations have the profile, the history, and content and statistics of candidates; False for "dict"
     and "flat"."""
@@ -111,7 +118,12 @@ class ObservationLayout:
     @property
     def user_size(self) -> int:
         num_features = self.num_profile_features if self.is_full else len(USER_FEEDBACK)
-        return num_features + len(CONTEXT) + (self.num_moods if self.num_moods > 1 else 0)
+        return num_features + self.context_size + (self.num_moods if self.num_moods > 1 else 0)
+
+    @property
+    def context_size(self) -> int:
+        """Columns of `user` between the profile (or `USER_FEEDBACK`) and the visible mood."""
+        return len(CONTEXT) + (len(VISIT_CONTEXT) if self.is_lifetime else 0)
 
     @property
     def history_shape(self) -> tuple[int, int]:
@@ -207,11 +219,19 @@ def _write_user_feedback(session, out):
 
 
 @compiled
-def _write_context(session, num_moods, session_length, out, at):
-    """Write `CONTEXT` and the visible mood to `out`, from index `at`; returns the index after them."""
-    out[at] = session.step / session_length
+def _write_context(session, p, out, at):
+    """Write `CONTEXT`, `VISIT_CONTEXT` and the visible mood to `out`, from index `at`; returns the index after them."""
+    out[at] = session.step / p.session_length
     out[at + 1] = math.log2(1.0 + session.tenure) / 16.0 if session.tenure > 0 else 0.0
     at += 2
+    if p.num_days > 0:
+        elapsed = session.start_step + session.step - session.first_time
+        out[at] = min(elapsed / (p.num_days * p.day_length), 1.0)
+        out[at + 1] = (session.step - session.visit_start) / p.visit_length
+        out[at + 2] = min(math.log2(1.0 + session.absence) / 8.0, 1.0)
+        out[at + 3] = min(math.log2(session.num_visits) / 16.0, 1.0)
+        at += 4
+    num_moods = len(p.moods)
     if num_moods > 1:
         for mood in range(num_moods):
             out[at + mood] = 1.0 if session.seen_mood == mood else 0.0
@@ -371,34 +391,32 @@ def _write_followed(session, observable, width, out):
 
 
 @kernel
-def write_vectors(sessions, layout, items, num_moods, session_length, out):
+def write_vectors(sessions, layout, items, parameters, out):
     """Fill `out` [N, size] float32 with the `"flat"` observations of the sessions, see `ObservationLayout`."""
-    sessions, items = SESSION(sessions, layout), ITEM(items, layout)
+    sessions, items, p = SESSION(sessions, layout), ITEM(items, layout), PARAMETERS(parameters, layout)[0]
     for n in range(len(sessions)):
         session, row = sessions[n], out[n]
         mask_at = len(row) - len(session.candidates)
-        candidates_at = _write_context(session, num_moods, session_length, row, _write_user_feedback(session, row))
+        candidates_at = _write_context(session, p, row, _write_user_feedback(session, row))
         _write_relevances(session, items, row[candidates_at:mask_at], row[mask_at:])
 
 
 @kernel
-def write_full_vectors(
-    sessions, layout, items, observable, statistics, shared, profiles, num_moods, session_length, out
-):
+def write_full_vectors(sessions, layout, items, parameters, observable, statistics, shared, profiles, out):
     """Fill `out` [N, size] float32 with the parts of the `"full"` observations, concatenated.
 
     `observable` are `observable_records` [I], `statistics` [A, I, 4]; `shared` is the feedback [I, 4] of a live
     platform, or [0, 4]. A kernel of its own: few need both, and each is compiled when it is first called.
     """
     sessions, items, observable = SESSION(sessions, layout), ITEM(items, layout), OBSERVABLE_ITEM(observable, layout)
-    width = len(observable[0].content) + _NUM_COLUMNS
+    width, p = len(observable[0].content) + _NUM_COLUMNS, PARAMETERS(parameters, layout)[0]
     total = np.float32(0.0)  # returned so that the compiler keeps the reads
     for n in range(len(sessions)):
         session, row = sessions[n], out[n]
         mask_at = len(row) - len(session.candidates)
         if len(observable) > _LARGE:
             total += _prefetch(session, observable, statistics)
-        history_at = _write_context(session, num_moods, session_length, row, _write_profile(session, profiles, row))
+        history_at = _write_context(session, p, row, _write_profile(session, profiles, row))
         candidates_at = mask_at - len(session.candidates) * width
         candidates = row[candidates_at:mask_at]
         _write_history(session, observable, row[history_at:candidates_at])
@@ -409,14 +427,12 @@ def write_full_vectors(
 
 
 @kernel
-def write_compact(
-    sessions, layout, profiles, num_moods, session_length, user, history_items, feedback, candidates, time
-):
+def write_compact(sessions, layout, parameters, profiles, user, history_items, feedback, candidates, time):
     """Fill the arrays of the compact observations; shapes as in `ObservationLayout.space("compact")`, with N first."""
-    sessions = SESSION(sessions, layout)
+    sessions, p = SESSION(sessions, layout), PARAMETERS(parameters, layout)[0]
     for n in range(len(sessions)):
         session = sessions[n]
-        _write_context(session, num_moods, session_length, user[n], _write_profile(session, profiles, user[n]))
+        _write_context(session, p, user[n], _write_profile(session, profiles, user[n]))
         length = len(session.history_items)
         num_rows = min(session.num_shown, length)
         row = (session.num_shown - 1) % length

@@ -42,6 +42,9 @@ class Purpose(IntEnum):
     LOG = 17
     CUSTOM = 18
     """Free for custom user models."""
+    CHOICE_CONTINUES = 19
+    ABSENCE = 20
+    DRIFT = 21
 
 
 def wrapping(function):

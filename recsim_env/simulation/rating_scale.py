@@ -22,3 +22,11 @@ def expected_rating_of(opinion, noise_sd, p):
     for k in range(4):
         rating += normal_cdf((opinion - p.rating_cuts[k]) * inverse)
     return rating
+
+
+@compiled
+def rating_probability_of(rating, opinion, noise_sd, p):
+    """P(rating), 1..5, of an opinion with Gaussian noise."""
+    above = 1.0 if rating < 1.5 else normal_cdf((opinion - p.rating_cuts[int(rating) - 2]) / noise_sd)
+    further_above = 0.0 if rating > 4.5 else normal_cdf((opinion - p.rating_cuts[int(rating) - 1]) / noise_sd)
+    return max(above - further_above, 0.0)

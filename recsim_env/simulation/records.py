@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from recsim_env.config import MAX_SLATE_SIZE, BehaviourConfig, RewardConfig, Scenario
+from recsim_env.config import MAX_SLATE_SIZE, BehaviourConfig, LifetimeConfig, RewardConfig, Scenario
 from recsim_env.simulation.record_types import RecordKind
 
 NO_ITEM = -1
@@ -51,18 +51,21 @@ class WorldSizes:
 OUTCOME = RecordKind(  # of a step
     "outcome",
     [
-        ("reward", "f8"),  # weighted sum of the five terms below
+        ("reward", "f8"),  # weighted sum of the seven terms below, with ratings less the neutral one
         ("rating", "f8"),  # mean over slots, 0 without consumption; 0..5
         ("click", "f8"),  # share of slots clicked; 0..1
         ("consumption", "f8"),  # mean consumed fraction over slots; 0..1
         ("purchase", "f8"),  # share of slots bought; 0..1
         ("retention", "f8"),  # 1 if the user stays after the step
+        ("visit", "f8"),  # 1 if a visit ended and the user has returned
+        ("active_day", "f8"),  # 1 if that is the first visit of a day
+        ("consumed", "f8"),  # share of slots with a rating
         ("terminated", "?"),
         ("truncated", "?"),
     ],
 )
 
-REWARD_TERMS = ("rating", "click", "consumption", "purchase", "retention")
+REWARD_TERMS = ("rating", "click", "consumption", "purchase", "retention", "visit", "active_day")
 
 ITEM = RecordKind(  # latent: quality, appeal, factors and topics
     "item",
@@ -132,6 +135,16 @@ SESSION = RecordKind(  # keys, state of the user, candidates and history
         ("num_clicks", "i8"),  # of the user so far, logged history included
         ("num_ratings", "i8"),  # submitted
         ("rating_sum", "f8"),
+        ("first_time", "i8"),  # platform time of the episode's first step
+        ("num_visits", "i8"),  # of the episode so far
+        ("visit_start", "i8"),  # step at which the visit began
+        ("absence", "f8"),  # days from the last visit to this one; 0 in the first
+        ("satisfaction", "f8"),  # -1..1
+        ("habit", "f8"),  # 0..1
+        ("usual_patience", "f8"),  # at the start of each visit
+        ("usual_budget", "f8"),  # at the start of each visit
+        ("num_choices", "i8"),  # in this step so far
+        ("num_remembered", "i8"),  # entries in use in the table of consumed items
         ("num_shown", "i8"),  # items shown so far; the n-th is in row n % H of `history_items`, `history_feedback`
         ("is_over", "?"),  # nothing can be shown: not started, or ended
     ],
@@ -142,7 +155,11 @@ SESSION = RecordKind(  # keys, state of the user, candidates and history
         ("custom", "f8", (NUM_CUSTOM,)),
         ("choice_weights", "f8", (MAX_SLATE_SIZE,)),  # a buffer
         ("logged_slate", "i8", (1,)),  # a buffer
+        ("clicked", "u1", (MAX_SLATE_SIZE,)),  # a buffer: 1 for the slots clicked in this step
+        ("slot_feedback", "f8", (MAX_SLATE_SIZE, 4)),  # a buffer
         ("recent_items", "i4", (NUM_RECENT_ITEMS,)),  # consumed last; the n-th is at index n % L
+        ("consumed_items", "i4", ("num_entries",)),  # a hash table, see `availability`
+        ("consumed_times", "i8", ("num_entries",)),  # platform time of the last consumption
         ("candidates", "i4", ("num_candidates",)),  # item ids, NO_ITEM where missing
         ("relevances", "f8", ("num_candidates",)),  # a buffer
         ("sort_keys", "i8", ("num_candidates",)),  # a buffer
@@ -157,7 +174,7 @@ SESSION = RecordKind(  # keys, state of the user, candidates and history
     ],
 )
 
-_FROM_CATALOG = ("new_item_share", "new_item_age", "repeat_share")
+_FROM_CATALOG = ("new_item_share", "new_item_age", "repeat_share", "repeat_after")
 _FROM_POPULATION = ("warm_share", "warm_steps")
 _FRAME = ("session_length", "first_start", "num_starts")
 
@@ -165,12 +182,13 @@ _FRAME = ("session_length", "first_start", "num_starts")
 def make_parameters(scenario: Scenario, moods: np.ndarray, **frame: int) -> np.ndarray:
     """The coefficients as an array of one record, which is how compiled code takes them.
 
-    `BehaviourConfig`, `RewardConfig` with the prefix `reward_`, fields of the catalogue and the population that
-    sessions use, `moods` [Q, K] (added to the affinity with each topic) and the frame of a session:
-    `session_length`, `first_start`, `num_starts`. The simulator sets `max_steps`, `candidate_order` (its index) and
-    `catalog_seed`, a part of its world keys.
+    `BehaviourConfig`, `LifetimeConfig`, `RewardConfig` with the prefix `reward_`, fields of the catalogue and the
+    population that sessions use, `moods` [Q, K] (added to the affinity with each topic) and the frame of a session:
+    `session_length`, `first_start`, `num_starts`. The simulator sets `max_steps`, `candidate_order` and
+    `candidate_source` (their indices) and `catalog_seed`, a part of its world keys.
     """
     values = {name: value for name, value in dataclasses.asdict(scenario.behaviour).items() if name != "rating_cuts"}
+    values |= dataclasses.asdict(scenario.lifetime)
     values |= {f"reward_{name}": value for name, value in dataclasses.asdict(scenario.reward).items()}
     values |= {name: getattr(scenario.catalog, name) for name in _FROM_CATALOG}
     values |= {name: getattr(scenario.population, name) for name in _FROM_POPULATION}
@@ -186,13 +204,17 @@ def _coefficients() -> list[tuple[str, str]]:
     kinds = {bool: "?", int: "i8", float: "f8"}
     fields = [
         (prefix + each.name, kinds[each.metadata["kind"]])
-        for config, prefix in ((BehaviourConfig, ""), (RewardConfig, "reward_"))
+        for config, prefix in ((BehaviourConfig, ""), (LifetimeConfig, ""), (RewardConfig, "reward_"))
         for each in dataclasses.fields(config)
         if "kind" in each.metadata
     ]
     fields += [("new_item_share", "f8"), ("repeat_share", "f8"), ("warm_share", "f8"), ("answer_variance", "f8")]
     return fields + [
-        (name, "i8") for name in ("new_item_age", "warm_steps", *_FRAME, "max_steps", "catalog_seed", "candidate_order")
+        (name, "i8")
+        for name in (
+            *("new_item_age", "repeat_after", "warm_steps", *_FRAME),
+            *("max_steps", "catalog_seed", "candidate_order", "candidate_source"),
+        )
     ]
 
 
@@ -211,12 +233,17 @@ for _kind in KINDS:
     _start += _kind.layout_length
 
 
-def dtypes(sizes: WorldSizes, num_candidates: int = 1, history_length: int = 1) -> dict[RecordKind, np.dtype]:
-    """The structured dtype of each kind of record."""
-    numbers = {**asdict(sizes), "num_candidates": num_candidates, "history_length": history_length}
-    return {kind: kind.dtype(numbers) for kind in KINDS}
+def dtypes(
+    sizes: WorldSizes, num_candidates: int = 1, history_length: int = 1, num_entries: int = 1
+) -> dict[RecordKind, np.dtype]:
+    """The structured dtype of each kind of record; `num_entries` is a power of two, and 1 remembers nothing."""
+    lengths = {"num_candidates": num_candidates, "history_length": history_length, "num_entries": num_entries}
+    return {kind: kind.dtype({**asdict(sizes), **lengths}) for kind in KINDS}
 
 
-def make_layout(sizes: WorldSizes, num_candidates: int = 1, history_length: int = 1) -> np.ndarray:
+def make_layout(
+    sizes: WorldSizes, num_candidates: int = 1, history_length: int = 1, num_entries: int = 1
+) -> np.ndarray:
     """Offsets and sizes of the arrays in all kinds of records, which compiled code takes as an argument."""
-    return np.concatenate([kind.layout(dtype) for kind, dtype in dtypes(sizes, num_candidates, history_length).items()])
+    kinds = dtypes(sizes, num_candidates, history_length, num_entries)
+    return np.concatenate([kind.layout(dtype) for kind, dtype in kinds.items()])

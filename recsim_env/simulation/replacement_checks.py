@@ -40,7 +40,9 @@ _PLATFORM_FIELDS = (
     *("episode", "world_key", "user_key", "noise_key", "step", "start_step", "user", "tenure", "is_over", "seeds"),
     *("first_item", "first_new_item", "end_item", "candidates", "tastes", "taste_covariance", "taste_gain"),
     *("num_clicks", "num_ratings", "rating_sum", "num_shown", "history_items", "history_feedback"),
-    *("relevances", "sort_keys", "sorted_keys", "bucket_ends", "logged_slate"),
+    *("relevances", "sort_keys", "sorted_keys", "bucket_ends", "logged_slate", "clicked", "slot_feedback"),
+    *("first_time", "num_visits", "visit_start", "absence", "num_choices", "num_remembered"),
+    *("consumed_items", "consumed_times"),
 )
 """Fields of a session that the simulator sets; only `draw_candidates` assigns to `candidates`."""
 
@@ -87,7 +89,9 @@ def _is_shown_candidate(value, arguments):
 @compiled
 def _is_chosen_slot(value, arguments):
     session, slate = arguments[0], arguments[2]
-    return value == -1 or (0 <= value < len(slate) and session.candidates[slate[value]] != NO_ITEM)
+    if value == -1:
+        return True
+    return 0 <= value < len(slate) and session.candidates[slate[value]] != NO_ITEM and session.clicked[value] == 0
 
 
 @compiled
@@ -105,6 +109,7 @@ def _is_follow(value, arguments):
 def _is_state(value, arguments):
     session, p = arguments[0], arguments[-1]
     total = session.trust + session.rating_bias + session.rating_scale + session.receptiveness
+    total += session.satisfaction + session.habit
     for d in range(len(session.interests)):
         total += session.interests[d]
     for k in range(len(session.satiation)):
@@ -133,6 +138,7 @@ _NUMBER = _Rule("a finite number", float, _between(-_LARGEST, _LARGEST))
 _LOGIT = _Rule("a number, not NaN", float, _between(-math.inf, math.inf))
 _UTILITY = _Rule("a number below infinity, not NaN", float, _between(-math.inf, _LARGEST))
 _PROBABILITY = _Rule("a number in [0, 1]", float, _between(0.0, 1.0))
+_RATE = _Rule("a number of at least 0, not NaN", float, _between(0.0, math.inf))
 _RATING = _Rule("a number in [0, 5]", float, _between(0.0, 5.0))
 _CANDIDATES = _Rule(
     "distinct candidates from first_item to end_item - 1, or -1 for a missing one", None, _are_candidates
@@ -152,12 +158,19 @@ RULES = {
     "purchase_probability": _PROBABILITY,
     "examine": _Rule("a whole number from 1 to slate_size", int, _is_number_of_slots),
     "is_shown": _Rule("True or False, and False where the candidate is missing", bool, _is_shown_candidate),
-    "choose": _Rule("-1, or a slot of the slate whose candidate exists", int, _is_chosen_slot),
+    "choose": _Rule("-1, or a slot of the slate that is not clicked and whose candidate exists", int, _is_chosen_slot),
+    "chooses_again": _Rule("True or False", bool, _always),
     "respond": _Rule("a rating in [0, 5], a consumption in [0, 1] and a purchase of 0 or 1", tuple, _is_response),
     "follow_response": _Rule("1, 0 or -1", float, _is_follow),
     "has_left": _Rule("True or False", bool, _always),
+    "is_visit_over": _Rule("True or False", bool, _always),
+    "return_hazard": _RATE,
+    "draw_absence": _RATE,
+    "click_value": _NUMBER,
     "expected_reward": _NUMBER,
-    **dict.fromkeys(("init_user", "init_visit", "decay", "skip", "change"), _STATE),
+    **dict.fromkeys(
+        ("init_user", "init_visit", "begin_visit", "end_visit", "return_after", "decay", "skip", "change"), _STATE
+    ),
     "draw_candidates": _CANDIDATES,
 }
 """By name of the replaced function."""

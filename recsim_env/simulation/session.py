@@ -1,11 +1,20 @@
 """One session: its start, with or without a logged history, and its steps.
 
-A step has seven parts, in this order: examine, choose, respond, reward, change, arrivals, end.
+A step has seven parts: examine, choose, respond, reward, change, arrivals, end. In a lifetime (`LifetimeConfig`), an
+absence follows the end of a visit, and then the user returns or has churned.
 
 Shape legend: S slots of a slate, M candidates, H shown items in the history.
 """
 
-from recsim_env.simulation.availability import draw_candidates, find_available_items, update_available_items
+import numpy as np
+
+from recsim_env.simulation.availability import (
+    draw_candidates,
+    find_available_items,
+    forget_consumed,
+    remember_consumed,
+    update_available_items,
+)
 from recsim_env.simulation.compilation import compiled
 from recsim_env.simulation.random_streams import Purpose, combine, integer_in, stream, uniform
 from recsim_env.simulation.records import NO_ITEM
@@ -15,15 +24,20 @@ from recsim_env.simulation.user_model import (
     change,
     choice_utility,
     choose,
+    chooses_again,
     decay,
+    draw_absence,
     effective_affinity,
+    end_visit,
     examine,
     follow_response,
     has_left,
     init_user,
     init_visit,
     is_shown,
+    is_visit_over,
     respond,
+    return_after,
     skip,
 )
 
@@ -51,6 +65,8 @@ def start_session(session, users, items, outcome, p):
         for column in range(session.history_feedback.shape[1]):
             session.history_feedback[row, column] = 0.0
     reset_tastes(session)
+    forget_consumed(session)
+    session.first_time, session.num_visits, session.visit_start, session.absence = session.start_step, 1, 0, 0.0
     session.tenure = 0
     if p.warm_share > 0.0 and uniform(session.user_key, 0, Purpose.TENURE, 0) < p.warm_share:
         session.tenure = 1 + integer_in(stream(session.user_key, 0, Purpose.TENURE), 1, p.warm_steps)
@@ -96,50 +112,94 @@ def _utility(session, item, p):
 def respond_to_slate(session, items, slate, outcome, p):
     """Parts 1 to 5: show `slate` to the user, write the terms of the reward into `outcome`, change the user."""
     slate_size = len(slate)
-    chosen = choose(session, items, slate, examine(session, slate_size, p), p)
+    begin_response(session, slate_size, outcome)
+    num_examined, lowest_click = examine(session, slate_size, p), -1
+    chosen = choose(session, items, slate, num_examined, p)
+    if chosen < 0:
+        respond_by_skip(session, p)
+    while chosen >= 0:
+        respond_to_choice(session, items[session.candidates[slate[chosen]]], chosen, slate_size, outcome, p)
+        lowest_click = max(lowest_click, chosen)
+        chosen = choose(session, items, slate, num_examined, p) if chooses_again(session, slate_size, p) else -1
+    _write_history(session, items, slate, lowest_click, p)
 
-    rating, consumption, purchase, expectation, follow, submitted = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    item = items[0]
-    if chosen >= 0:
-        item = items[session.candidates[slate[chosen]]]
-        affinity = effective_affinity(session, item, p)
-        rating, consumption, purchase = respond(session, item, affinity, p)
-        if rating > 0.0:
-            expectation = anticipated_rating(session, item, affinity, p)
-            follow = follow_response(session, item, rating, p)
-            if uniform(session.noise_key, session.step, Purpose.RATING_SUBMITTED, 0) < p.rating_probability:
-                submitted = rating
-    outcome.rating = rating / slate_size
-    outcome.click = (1.0 if chosen >= 0 else 0.0) / slate_size
-    outcome.consumption = consumption / slate_size
-    outcome.purchase = purchase / slate_size
 
-    if chosen >= 0:
-        session.num_clicks += 1
-    if submitted > 0.0:
-        session.num_ratings += 1
-        session.rating_sum += submitted
-
-    decay(session, p)
-    if chosen >= 0:
-        change(session, item, rating, expectation, consumption, purchase, follow, p)
-    else:
-        skip(session, p)
+@compiled
+def begin_response(session, slate_size, outcome):
+    """Before the response to a slate: no slot is clicked, and all terms of the reward are 0."""
+    outcome.rating, outcome.click, outcome.consumption, outcome.purchase, outcome.consumed = 0.0, 0.0, 0.0, 0.0, 0.0
+    session.num_choices = 0
     for slot in range(slate_size):
-        if is_shown(session, slate, slot):
-            row = session.num_shown % len(session.history_items)
-            session.num_shown += 1
-            is_chosen = slot == chosen
-            session.history_items[row] = session.candidates[slate[slot]]
-            shown = items[session.history_items[row]]
-            if chosen < 0 or slot <= chosen:  # slots below a click may not have been examined
-                learn_from_answer(session, shown, answer_of(submitted) if is_chosen else 0.0, p)
-            session.history_feedback[row, 0] = slot
-            session.history_feedback[row, 1] = 1.0 if is_chosen else 0.0
-            session.history_feedback[row, 2] = consumption if is_chosen else 0.0
-            session.history_feedback[row, 3] = submitted if is_chosen else 0.0
-            session.history_feedback[row, 4] = purchase if is_chosen else 0.0
-            session.history_feedback[row, 5] = follow if is_chosen else 0.0
+        session.clicked[slot] = 0
+
+
+@compiled
+def respond_by_skip(session, p):
+    """Part 5 without a choice."""
+    decay(session, p)
+    skip(session, p)
+
+
+@compiled
+def respond_to_choice(session, item, slot, slate_size, outcome, p):
+    """Parts 3 to 5 for one choice: the user responds to the item in a slot, and changes."""
+    affinity = effective_affinity(session, item, p)
+    rating, consumption, purchase = respond(session, item, affinity, p)
+    follow = follow_response(session, item, rating, p) if rating > 0.0 else 0.0
+    record_response(session, item, slot, slate_size, affinity, rating, consumption, purchase, follow, outcome, p)
+
+
+@compiled
+def record_response(session, item, slot, slate_size, affinity, rating, consumption, purchase, follow, outcome, p):
+    """Add a response to the terms of the reward and to the feedback on the slate, and change the user."""
+    expectation, submitted = 0.0, 0.0
+    if rating > 0.0:
+        expectation = anticipated_rating(session, item, affinity, p)
+        draw = uniform(session.noise_key, session.step, Purpose.RATING_SUBMITTED, session.num_choices)
+        if draw < p.rating_probability:
+            submitted = rating
+            session.num_ratings += 1
+            session.rating_sum += submitted
+        outcome.consumed += 1.0 / slate_size
+    outcome.rating += rating / slate_size
+    outcome.click += 1.0 / slate_size
+    outcome.consumption += consumption / slate_size
+    outcome.purchase += purchase / slate_size
+    if session.num_choices == 0:
+        decay(session, p)
+    change(session, item, rating, expectation, consumption, purchase, follow, p)
+    if p.repeat_after > 0 and (purchase > 0.0 or not p.is_shop):
+        remember_consumed(session, item.index)
+    feedback = session.slot_feedback
+    feedback[slot, 0], feedback[slot, 1], feedback[slot, 2], feedback[slot, 3] = (
+        consumption,
+        submitted,
+        purchase,
+        follow,
+    )
+    session.clicked[slot] = 1
+    session.num_clicks += 1
+    session.num_choices += 1
+
+
+@compiled
+def _write_history(session, items, slate, lowest_click, p):
+    """Enter the slate and its feedback into the history, and let the platform learn this user's tastes."""
+    for slot in range(len(slate)):
+        if not is_shown(session, slate, slot):
+            continue
+        row, is_clicked = session.num_shown % len(session.history_items), session.clicked[slot] == 1
+        session.num_shown += 1
+        session.history_items[row] = session.candidates[slate[slot]]
+        submitted = session.slot_feedback[slot, 1] if is_clicked else 0.0
+        if lowest_click < 0 or slot <= lowest_click:  # slots below the lowest click may not have been examined
+            learn_from_answer(session, items[session.history_items[row]], answer_of(submitted), p)
+        session.history_feedback[row, 0] = slot
+        session.history_feedback[row, 1] = 1.0 if is_clicked else 0.0
+        session.history_feedback[row, 2] = session.slot_feedback[slot, 0] if is_clicked else 0.0
+        session.history_feedback[row, 3] = submitted
+        session.history_feedback[row, 4] = session.slot_feedback[slot, 2] if is_clicked else 0.0
+        session.history_feedback[row, 5] = session.slot_feedback[slot, 3] if is_clicked else 0.0
 
 
 @compiled
@@ -150,21 +210,68 @@ def step_session(session, items, slate, outcome, p):
     """
     if session.is_over:
         outcome.rating, outcome.click, outcome.consumption, outcome.purchase = 0.0, 0.0, 0.0, 0.0
+        outcome.consumed, outcome.visit, outcome.active_day = 0.0, 0.0, 0.0
         outcome.reward, outcome.retention, outcome.terminated, outcome.truncated = 0.0, 0.0, False, False
         return
     respond_to_slate(session, items, slate, outcome, p)
-    session.step += 1
-    update_available_items(session, items, p)  # part 6
+    end_step(session, outcome, p)
+    update_available_items(session, items, p)
     draw_candidates(session, items, p)
     arrange_candidates(session, items, p)
-    outcome.terminated = has_left(session, p)  # part 7
-    outcome.truncated = session.step >= p.max_steps and not outcome.terminated
+
+
+@compiled
+def end_step(session, outcome, p):
+    """Parts 4 and 7: the end of the session, or of a visit, and the reward."""
+    session.step += 1
+    outcome.visit, outcome.active_day = 0.0, 0.0
+    is_cut = session.step >= p.max_steps
+    if p.num_days == 0:
+        outcome.terminated = has_left(session, p)
+    else:
+        outcome.terminated = is_visit_over(session, p) and has_churned(session, outcome, p)
+        is_cut = is_cut or session.start_step + session.step >= end_of_life(session, p)
+    outcome.truncated = is_cut and not outcome.terminated
     session.is_over = outcome.terminated or outcome.truncated
     outcome.retention = 0.0 if outcome.terminated else 1.0
     outcome.reward = (
-        p.reward_rating * outcome.rating
+        p.reward_rating * (outcome.rating - p.reward_neutral_rating * outcome.consumed)
         + p.reward_click * outcome.click
         + p.reward_consumption * outcome.consumption
         + p.reward_purchase * outcome.purchase
         + p.reward_retention * outcome.retention
+        + p.reward_visit * outcome.visit
+        + p.reward_active_day * outcome.active_day
     )
+
+
+@compiled
+def end_of_life(session, p):
+    """Platform time at which an episode of several visits is truncated."""
+    return session.first_time + p.num_days * p.day_length
+
+
+@compiled
+def has_churned(session, outcome, p):
+    """Part 7, between two visits: the user is absent, and returns or has churned; the platform's time moves on.
+
+    A user whose absence lasts beyond the end of the episode has neither returned nor churned.
+    """
+    end_visit(session, p)
+    absence = draw_absence(session, p)
+    now = session.start_step + session.step
+    is_churned = absence > p.churn_days
+    session.start_step += max(np.int64(min(absence, p.churn_days) * p.day_length + 0.5), 1)
+    later = session.start_step + session.step
+    if later >= end_of_life(session, p):
+        return False
+    if is_churned:
+        return True
+    return_after(session, absence, p)
+    session.absence = absence
+    session.num_visits += 1
+    session.visit_start = session.step
+    outcome.visit = 1.0
+    last_day, day = (now - 1 - session.first_time) // p.day_length, (later - session.first_time) // p.day_length
+    outcome.active_day = 1.0 if day > last_day else 0.0
+    return False

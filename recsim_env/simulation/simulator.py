@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.lib.recfunctions import structured_to_unstructured
 
-from recsim_env.config import CANDIDATE_ORDERS, SessionConfig, check_number
+from recsim_env.config import CANDIDATE_ORDERS, CANDIDATE_SOURCES, SessionConfig, check_number
 from recsim_env.simulation.batch_threads import BatchThreads
 from recsim_env.simulation.compilation import compiled, kernel
 from recsim_env.simulation.live_platform import LivePlatform
@@ -50,7 +50,7 @@ _PREFETCHED = 32
 
 LATENT_STATE = (
     *("user", "interests", "satiation", "follows", "trust", "patience", "budget", "mood"),
-    *("rating_bias", "rating_scale", "receptiveness"),
+    *("rating_bias", "rating_scale", "receptiveness", "satisfaction", "habit"),
 )
 """Fields of a session hidden from agents (except `follows`, and `mood` with a delay)."""
 
@@ -99,6 +99,14 @@ def _expected_rewards(sessions, items, parameters, layout, out):
             out[n, m] = expected_reward(session, items[item], p) if item != NO_ITEM else 0.0
 
 
+def _num_entries(world: "World", config: SessionConfig) -> int:
+    """Size of a session's table of consumed items: a power of two, twice as many as it can consume; 1 without one."""
+    if world.scenario.catalog.repeat_after == 0:
+        return 1
+    num_steps = config.session_length + world.scenario.population.warm_steps
+    return 2 << min(num_steps * config.slate_size, len(world.items)).bit_length()
+
+
 class Simulator:
     """N independent sessions in one world.
 
@@ -133,6 +141,10 @@ class Simulator:
         check_number("num_threads", num_threads, 1, 1_024, int)
         if not isinstance(is_live, bool | np.bool_):
             raise ValueError(f"live_platform={is_live!r}: must be True or False")
+        if is_live and world.scenario.lifetime.num_days > 0:
+            raise ValueError(
+                "live_platform=True: must be False in lifetimes, whose absences move each session's own clock"
+            )
         if is_live and config.history_length < config.slate_size:  # feedback is counted from the history
             raise ValueError(
                 f"history_length={config.history_length}: must be at least slate_size={config.slate_size} on a live "
@@ -148,10 +160,11 @@ class Simulator:
             num_candidates=config.num_candidates,
             history_length=config.history_length,
             has_purchases=world.scenario.behaviour.is_shop,
+            is_lifetime=world.scenario.lifetime.num_days > 0,
         )
         records = world.item_records
         observable = observable_records(world.items.features, records["release_step"], records["creator"])
-        sizes = world.sizes, config.num_candidates, config.history_length
+        sizes = world.sizes, config.num_candidates, config.history_length, _num_entries(world, config)
         expected = dtypes(*sizes)
         for kind, array in ((ITEM, records), (USER, world.user_records), (OBSERVABLE_ITEM, observable)):
             if array.dtype != expected[kind]:  # compiled code would read past their ends
@@ -166,11 +179,12 @@ class Simulator:
         self.outcomes = np.zeros(num_sessions, OUTCOME.head)
         """[N] records of `records.OUTCOME`: of the last step."""
         self.reward_terms = structured_to_unstructured(self.outcomes[list(REWARD_TERMS)], copy=False)
-        """[N, 5] float64, a view of `outcomes`: the unweighted terms of the reward."""
+        """[N, 7] float64, a view of `outcomes`: the unweighted terms of the reward."""
         self.parameters = world.parameters(config.session_length)
         """[1] record of the coefficients, see `records.PARAMETERS`."""
         self.parameters["catalog_seed"] = self.catalog_seed = catalog_seed
         self.parameters["candidate_order"] = CANDIDATE_ORDERS.index(config.candidate_order)
+        self.parameters["candidate_source"] = CANDIDATE_SOURCES.index(config.candidates)
         length = config.session_length
         self.parameters["max_steps"] = length if max_steps is None else min(max_steps, length)
         self._model = as_bytes(self.sessions), as_bytes(world.item_records), as_bytes(self.parameters)
@@ -184,10 +198,10 @@ class Simulator:
             self.live_platform = LivePlatform(
                 len(world.items), first_start, first_start + num_starts - 1 + config.session_length
             )
-        items, context = (self._record_layout, self._model[1]), (world.sizes.num_moods, config.session_length)
         shared = self.live_platform.counts if self.live_platform else np.zeros((0, 4))
         content = as_bytes(observable), world.item_statistics, shared, world.users.profiles
-        self._observed, self._fully_observed = (*items, *context), (*items, *content, *context)
+        self._observed = self._record_layout, *self._model[1:]
+        self._fully_observed = *self._observed, *content
         self._advance = self.adapted(_advance)
         self._threads = BatchThreads(num_sessions, num_threads)
 
@@ -254,7 +268,7 @@ class Simulator:
 
     def show_nearest_items(self, points: np.ndarray) -> np.ndarray:
         """Make the available items nearest to [N, S, F] points the first S candidates; returns their [N, S] indices."""
-        frame = self._record_layout, self._feature_columns
+        frame = self._record_layout, self._model[2], self._feature_columns
         self._threads.run(lambda part: show_nearest_items(self._model[0][part], *frame, points[part]))
         return np.tile(np.arange(points.shape[1]), (len(self), 1))
 
@@ -295,17 +309,16 @@ class Simulator:
             "candidate_items": np.empty((num_sessions, layout.num_candidates), np.int32),
             "time": np.empty((num_sessions, 1), np.int64),
         }
-        profiles, num_moods = self.world.users.profiles, layout.num_moods
-        write_compact(sessions, self._record_layout, profiles, num_moods, self.config.session_length, *compact.values())
+        write_compact(sessions, self._record_layout, self._model[2], self.world.users.profiles, *compact.values())
         return compact
 
     def latent_state(self, which: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """Privileged: hidden state of all sessions, or of those at the indices `which`, for oracles, metrics and tests.
 
         Returns copies: `interests` [N, D], `satiation` [N, K], `follows` [N, C], `trust`, `patience`, `budget`, `mood`,
-        `rating_bias`, `rating_scale`, `receptiveness`, `user` [N]; `candidate_items` [N, M]; `candidate_quality`,
-        `candidate_appeal`, `candidate_factors` [N, M, ...]; `expected_rewards` [N, M], the mean reward of showing a
-        candidate alone. Entries of missing candidates are 0.
+        `rating_bias`, `rating_scale`, `receptiveness`, `satisfaction`, `habit`, `user` [N]; `candidate_items` [N, M];
+        `candidate_quality`, `candidate_appeal`, `candidate_factors` [N, M, ...]; `expected_rewards` [N, M], the mean
+        reward of showing a candidate alone. Entries of missing candidates are 0.
         """
         sessions = self.sessions if which is None else self.sessions[which]
         latent = {name: np.array(sessions[name]) for name in LATENT_STATE}

@@ -78,7 +78,8 @@ def mean_opinion(session, affinity, perceived_quality, p):
 @compiled
 def draw_rating(session, item, affinity, p):
     """Rating 1..5 after consumption, with the noise of this step."""
-    noise = session.rating_scale * p.rating_noise * normal(session.noise_key, session.step, Purpose.RATING, 0)
+    draw = normal(session.noise_key, session.step, Purpose.RATING, session.num_choices)
+    noise = session.rating_scale * p.rating_noise * draw
     return rating_of(mean_opinion(session, affinity, p.rating_quality * item.quality, p) + noise, p)
 
 
@@ -128,7 +129,7 @@ def examine(session, slate_size, p):
 
 @compiled
 def is_shown(session, slate, slot):
-    """Whether a slot shows an item: its candidate exists and is in no earlier slot."""
+    """Whether a slot shows an item: its candidate exists and is in no higher slot."""
     if session.candidates[slate[slot]] == NO_ITEM:
         return False
     for earlier in range(slot):  # noqa: SIM110 (Numba has no generator expressions)
@@ -139,11 +140,14 @@ def is_shown(session, slate, slot):
 
 @compiled
 def choose(session, items, slate, num_examined, p):
-    """Part 2, choose: the chosen slot, or -1; multinomial logit over the examined slots and not choosing."""
+    """Part 2, choose: the chosen slot, or -1; multinomial logit over the examined slots and not choosing.
+
+    Slots that are clicked already are left out: after a click the user may choose again (`chooses_again`).
+    """
     weights = session.choice_weights
     largest = 0.0  # the utility of not choosing
     for slot in range(num_examined):
-        if is_shown(session, slate, slot):
+        if session.clicked[slot] == 0 and is_shown(session, slate, slot):
             item = items[session.candidates[slate[slot]]]
             weights[slot] = choice_utility(session, item, effective_affinity(session, item, p), p)
             largest = max(largest, weights[slot])
@@ -153,7 +157,9 @@ def choose(session, items, slate, num_examined, p):
     for slot in range(num_examined):
         weights[slot] = math.exp(weights[slot] - largest)
         total += weights[slot]
-    remaining = uniform(session.noise_key, session.step, Purpose.CHOICE, 0) * total - math.exp(-largest)
+    remaining = uniform(session.noise_key, session.step, Purpose.CHOICE, session.num_choices) * total - math.exp(
+        -largest
+    )
     chosen = -1
     for slot in range(num_examined):
         if remaining < 0.0:
@@ -165,13 +171,22 @@ def choose(session, items, slate, num_examined, p):
 
 
 @compiled
+def chooses_again(session, slate_size, p):
+    """Part 2, choose: whether the user considers the rest of the slate after a click."""
+    if session.num_choices >= slate_size:
+        return False
+    draw = uniform(session.noise_key, session.step, Purpose.CHOICE_CONTINUES, session.num_choices)
+    return draw < p.choose_again_probability
+
+
+@compiled
 def respond(session, item, affinity, p):
     """Part 3, respond to the chosen item: rating (0 without a purchase in a shop), consumed fraction, purchase."""
-    noise = p.consumption_noise * normal(session.noise_key, session.step, Purpose.CONSUMPTION, 0)
+    noise = p.consumption_noise * normal(session.noise_key, session.step, Purpose.CONSUMPTION, session.num_choices)
     consumption = logistic(consumption_logit(item, affinity, p) + noise)
     if not p.is_shop:
         return draw_rating(session, item, affinity, p), consumption, 0.0
-    draw = uniform(session.noise_key, session.step, Purpose.PURCHASE, 0)
+    draw = uniform(session.noise_key, session.step, Purpose.PURCHASE, session.num_choices)
     if draw < purchase_probability(session, item, affinity, p):
         return draw_rating(session, item, affinity, p), consumption, 1.0
     return 0.0, consumption, 0.0
@@ -183,7 +198,7 @@ def follow_response(session, item, rating, p):
     if rating == 0.0 or (p.follow_probability == 0.0 and p.unfollow_probability == 0.0):
         return 0.0
     satisfaction = (rating - 3.0) / 2.0
-    draw = uniform(session.noise_key, session.step, Purpose.FOLLOW, 0)
+    draw = uniform(session.noise_key, session.step, Purpose.FOLLOW, session.num_choices)
     if session.follows[item.creator] == 0:
         return 1.0 if draw < p.follow_probability * satisfaction else 0.0
     return -1.0 if draw < -p.unfollow_probability * satisfaction else 0.0
@@ -207,8 +222,9 @@ def decay(session, p):
 
 @compiled
 def skip(session, p):
-    """Part 5, change after a step without a choice, or without a purchase in a shop: patience decreases."""
+    """Part 5, change after a step without a choice, or a click without a purchase: lower patience, satisfaction."""
     session.patience -= p.patience_skip
+    session.satisfaction += p.satisfaction_rate * (p.satisfaction_skip - session.satisfaction)
 
 
 @compiled
@@ -218,11 +234,13 @@ def change(session, item, rating, expectation, consumption, purchase, follow, p)
         session.satiation[k] += (p.satiation_gain * consumption + p.satiation_purchase * purchase) * item.topics[k]
     if rating == 0.0:  # clicked, but not bought
         skip(session, p)
+        session.trust = max(session.trust - p.trust_no_purchase, 0.0)
         return
     satisfaction = (rating - 3.0) / 2.0
     for d in range(len(session.interests)):
         interest = session.interests[d] + session.receptiveness * satisfaction * item.factors[d]
         session.interests[d] = min(max(interest, -p.interest_limit), p.interest_limit)
+    session.satisfaction += p.satisfaction_rate * (satisfaction - session.satisfaction)
     surprise = rating - expectation
     rate = p.trust_gain if surprise > 0.0 else p.trust_loss
     session.trust = min(max(session.trust + rate * surprise, 0.0), 1.0)
@@ -241,16 +259,65 @@ def has_left(session, p):
 
 
 @compiled
-def init_visit(session, user, p):
-    """Set the state at the start of a visit; interests, recent items and followed creators persist across visits."""
+def is_visit_over(session, p):
+    """Part 7, end of a visit in a lifetime: the user leaves, or has no more time."""
+    return has_left(session, p) or session.step - session.visit_start >= p.visit_length
+
+
+@compiled
+def return_hazard(session, p):
+    """Hazard rate of returning, per day of absence: rate · exp(a · satisfaction + b · habit)."""
+    return p.return_rate * math.exp(p.return_satisfaction * session.satisfaction + p.return_habit * session.habit)
+
+
+@compiled
+def draw_absence(session, p):
+    """Part 7, end of a visit: days until the user returns, exponential with the rate `return_hazard`."""
+    draw = uniform(session.noise_key, session.step, Purpose.ABSENCE, 0)
+    return -math.log1p(-draw) / return_hazard(session, p)
+
+
+@compiled
+def end_visit(session, p):
+    """Part 7, change at the end of a visit: the habit grows."""
+    session.habit += p.habit_gain * (1.0 - session.habit)
+
+
+@compiled
+def return_after(session, days, p):
+    """Part 7, change in an absence: satiation and habit decay, trust recovers, interests drift; a new visit begins."""
+    session.habit *= math.exp(-p.habit_decay * days)
+    session.trust = 1.0 - (1.0 - session.trust) * math.exp(-p.trust_recovery * days)
+    remaining = p.satiation_decay ** (days * p.day_length)
     for k in range(len(session.satiation)):
-        session.satiation[k] = 0.0
-    session.trust = 1.0
-    session.patience = min(user.patience, p.patience_limit)
-    session.budget = user.budget
-    session.mood = integer_in(stream(session.noise_key, 0, Purpose.MOOD), 2, len(p.moods))
+        session.satiation[k] *= remaining
+    if p.interest_drift > 0.0:
+        drift = p.interest_drift * math.sqrt(days)
+        for d in range(len(session.interests)):
+            interest = session.interests[d] + drift * normal(session.noise_key, session.step, Purpose.DRIFT, d)
+            session.interests[d] = min(max(interest, -p.interest_limit), p.interest_limit)
+    begin_visit(session, p)
+
+
+@compiled
+def begin_visit(session, p):
+    """Set what starts anew in each visit: patience, budget and mood."""
+    session.patience, session.budget = session.usual_patience, session.usual_budget
+    session.mood = integer_in(stream(session.noise_key, session.step, Purpose.MOOD), 2, len(p.moods))
     session.mood_age = 0
     session.seen_mood = session.mood if p.mood_delay == 0 else -1
+
+
+@compiled
+def init_visit(session, user, p):
+    """Set the state at the first visit of an episode; a logged history leaves interests, satisfaction, recent items and
+    followed creators."""
+    for k in range(len(session.satiation)):
+        session.satiation[k] = 0.0
+    session.trust = p.initial_trust
+    session.usual_patience = min(user.patience, p.patience_limit)
+    session.usual_budget = user.budget
+    begin_visit(session, p)
 
 
 @compiled
@@ -266,15 +333,22 @@ def init_user(session, user, p):
     for index in range(NUM_RECENT_ITEMS):
         session.recent_items[index] = NO_ITEM
     session.num_consumed = 0
+    session.satisfaction = 0.0
+    session.habit = 0.0
     init_visit(session, user, p)
 
 
 @compiled
-def expected_reward(session, item, p):
-    """Privileged: mean reward of showing this item alone (consumption without noise, no retention term)."""
-    affinity = effective_affinity(session, item, p)
-    value = p.reward_rating * expected_rating(session, item, affinity, p)
+def click_value(session, item, affinity, p):
+    """Privileged: mean reward of a click, with consumption without noise, and without the terms of retention."""
+    value = p.reward_rating * (expected_rating(session, item, affinity, p) - p.reward_neutral_rating)
     if p.is_shop:
         value = purchase_probability(session, item, affinity, p) * (value + p.reward_purchase)
-    value += p.reward_click + p.reward_consumption * logistic(consumption_logit(item, affinity, p))
-    return logistic(choice_utility(session, item, affinity, p)) * value
+    return value + p.reward_click + p.reward_consumption * logistic(consumption_logit(item, affinity, p))
+
+
+@compiled
+def expected_reward(session, item, p):
+    """Privileged: mean reward of showing this item alone; see `click_value`."""
+    affinity = effective_affinity(session, item, p)
+    return logistic(choice_utility(session, item, affinity, p)) * click_value(session, item, affinity, p)

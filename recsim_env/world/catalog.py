@@ -51,8 +51,10 @@ class Items:
         return len(self.quality)
 
 
-def draw_synthetic_items(config: CatalogConfig, generator: np.random.Generator, content_key: int) -> Items:
-    """Draw synthetic items, whose factors are their topics.
+def draw_synthetic_items(
+    config: CatalogConfig, structure_generator: np.random.Generator, generator: np.random.Generator, content_key: int
+) -> Items:
+    """Draw synthetic items, whose factors are their topics. `structure_generator` draws the creators.
 
     Topics: theta_i = s theta_creator + (1 - s) theta_item, each ~ Dirichlet(c), with s = `creator_share`. (Quality,
     appeal) ~ bivariate normal; the creator explains the share s of the variance of quality. Price ~ log-normal.
@@ -64,8 +66,9 @@ def draw_synthetic_items(config: CatalogConfig, generator: np.random.Generator, 
     independent = generator.standard_normal(num_items)
     creators = generator.integers(config.num_creators, size=num_items)
     if share > 0.0:
-        topics = share * generator.dirichlet(concentration, config.num_creators)[creators] + (1.0 - share) * topics
-        creator_quality = generator.standard_normal(config.num_creators)[creators]
+        creator_topics = structure_generator.dirichlet(concentration, config.num_creators)
+        topics = share * creator_topics[creators] + (1.0 - share) * topics
+        creator_quality = structure_generator.standard_normal(config.num_creators)[creators]
         quality = np.sqrt(share) * creator_quality + np.sqrt(1.0 - share) * quality
     correlation = config.appeal_quality_correlation
     appeal = correlation * quality + np.sqrt(1.0 - correlation**2) * independent

@@ -41,12 +41,12 @@ class Users:
 def draw_traits(config: PopulationConfig, num_users: int, generator: np.random.Generator) -> dict[str, np.ndarray]:
     """Traits that a ratings log does not contain, each [N].
 
-    Patience ~ max(1, Normal), receptiveness ~ min(mean x Uniform(0, 2), 1), budget ~ log-normal.
+    Patience and budget ~ log-normal, receptiveness ~ min(mean x Uniform(0, 2), 1).
     """
-    patience = config.patience_mean + config.patience_sd * generator.standard_normal(num_users)
+    patience = log_normal(config.patience_mean, config.patience_sd, num_users, generator)
     receptiveness = config.receptiveness_mean * generator.uniform(0.0, 2.0, num_users)
     return {
-        "patience": np.maximum(patience, 1.0),
+        "patience": patience,
         "receptiveness": np.minimum(receptiveness, 1.0),
         "budget": log_normal(config.budget_mean, config.budget_sd, num_users, generator),
     }
@@ -66,7 +66,7 @@ def draw_synthetic_users(
 ) -> Users:
     """Draw synthetic users around taste clusters, with noisy profiles of their interests.
 
-    `structure_generator` draws the clusters and the directions of the profile, which all populations of a scenario
+    `structure_generator` draws the clusters and the directions of the profile, which all populations of a world seed
     share; `generator` draws the users. w = mu_cluster + interest_sd · e; profile = tanh(w B / sd(w B) +
     profile_noise · e').
     """

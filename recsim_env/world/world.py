@@ -23,10 +23,14 @@ from recsim_env.world.catalog import Items, draw_synthetic_items, item_records, 
 from recsim_env.world.item_statistics import background_statistics, population_response
 from recsim_env.world.population import Users, draw_moods, draw_synthetic_users, user_records, users_from_log
 
-SPLITS = ("all", "train", "test")
-"""Parts of a world: no item and no user is in both `train` and `test`."""
+SPLITS = ("all", "train", "validation", "test")
+"""Parts of a world: no item and no user is in two of `train`, `validation` and `test`."""
 
-_STRUCTURE, _USERS, _ITEMS, _RELEASES, _STATISTICS, _CONTENT, _SPLIT, _MOODS = range(8)  # keys of generators
+SPLIT_SHARES = {"train": 0.6, "validation": 0.2, "test": 0.2}
+"""Shares of the items and of the users of a ratings log."""
+
+_USERS, _ITEMS, _RELEASES, _STATISTICS, _CONTENT, _SPLIT = range(6)  # keys of generators
+_CLUSTERS, _MOODS, _CREATORS = range(6, 9)  # of the structure
 
 
 @dataclass(frozen=True)
@@ -85,8 +89,11 @@ class World:
         """The first platform time at which a session may start, and the number of such times.
 
         Sessions start after the first items retire or half of the items are released, whichever comes first, and
-        early enough that items arrive until the end of the session.
+        early enough that items arrive until the end of the session, or of the days of a lifetime.
         """
+        lifetime = self.scenario.lifetime
+        if lifetime.num_days > 0:
+            session_length = lifetime.num_days * lifetime.day_length
         release = self.item_records["release_step"]
         first = min(self.scenario.catalog.item_lifetime, int(release[len(release) // 2]))
         last = max(first, int(release[-1]) - session_length)
@@ -104,26 +111,39 @@ def build_world(
     world_path: str | Path | None = None,
     user_model: UserModel = DEFAULT_USER_MODEL,
     user_split: str | None = None,
+    world_seed: int = 0,
+    structure_split: str = "all",
 ) -> World:
     """Draw the world of a scenario; the same arguments, and the same content of the log, give the same world.
 
-    `catalog_seed` draws the catalogue (for a fitted log, whose items are given: release times and item statistics).
-    `split` selects the part; `user_split`, if given, another part for users, such as the users of `train` with the
-    items of `test`. `world_path` is for scenarios with `source="ratings_log"`: a fitted world (.npz), a
-    MovieLens-100K folder or a CSV.
+    `world_seed` draws the structure: clusters of users, directions of profiles, moods and creators; `structure_split`
+    selects the part of the structures, so that structures can be held out. Both are for synthetic worlds.
+    `catalog_seed` draws items and users of that structure (of a fitted log, whose items and users are given: release
+    times and item statistics). `split` selects the part of items and users; `user_split`, if given, another part for
+    users, such as the users of `train` with the items of `test`. `world_path` is for scenarios with
+    `source="ratings_log"`: a fitted world (.npz), a MovieLens-100K folder or a CSV.
 
     Raises:
         ValueError: an unknown split, a negative seed, a user model of another type, or a `world_path` for a scenario
             without a log.
         FileNotFoundError: no ratings log is found; the message says where to download one.
     """
-    for name, value in (("split", split), ("user_split", split if user_split is None else user_split)):
+    splits = {"split": split, "user_split": split if user_split is None else user_split}
+    for name, value in {**splits, "structure_split": structure_split}.items():
         if not isinstance(value, str) or value not in SPLITS:
             raise ValueError(f"{name}={value!r}: {unknown_name(value, SPLITS)}")
     if not isinstance(user_model, UserModel):
         raise ValueError(f"user_model={user_model!r}: must be a recsim_env.UserModel")
     check_number("catalog_seed", catalog_seed, 0, 2**63 - 1, int)
-    return _draw_world(scenario, catalog_seed, split, user_split or split, _source(scenario, world_path), user_model)
+    check_number("world_seed", world_seed, 0, 2**63 - 1, int)
+    if scenario.source != "synthetic" and (world_seed, structure_split) != (0, "all"):
+        raise ValueError(
+            f"world_seed={world_seed}, structure_split={structure_split!r}: must be 0 and 'all' in {scenario.name}, "
+            "whose structure comes from a ratings log"
+        )
+    source = _source(scenario, world_path)
+    seeds, splits_of_both = (world_seed, catalog_seed), (split, user_split or split, structure_split)
+    return _draw_world(scenario, seeds, splits_of_both, source, user_model)
 
 
 def _source(scenario: Scenario, path: str | Path | None) -> WorldSource | None:
@@ -142,30 +162,37 @@ def _source(scenario: Scenario, path: str | Path | None) -> WorldSource | None:
 @lru_cache(maxsize=16)
 def _draw_world(
     scenario: Scenario,
-    catalog_seed: int,
-    split: str,
-    user_split: str,
+    seeds: tuple[int, int],
+    splits: tuple[str, str, str],
     source: WorldSource | None,
     user_model: UserModel,
 ) -> World:
-    drawn_by = scenario, catalog_seed, split, user_split, source, user_model
-    part, catalog = SPLITS.index(split), scenario.catalog
-    item_generator = _generator(scenario, _ITEMS, part, catalog_seed)
-    user_generator = _generator(scenario, _USERS, SPLITS.index(user_split))
+    drawn_by = scenario, seeds, splits, source, user_model
+    catalog, (split, user_split, _) = scenario.catalog, splits
+    part, user_part, structure_part = (SPLITS.index(each) for each in splits)
+    structure = structure_part, seeds[0]
+
+    def structure_of(purpose: int) -> np.random.Generator:
+        return _generator(scenario, purpose, *structure)
+
+    def generator_of(purpose: int, part: int = part) -> np.random.Generator:
+        return _generator(scenario, purpose, *structure, part, seeds[1])
+
+    item_generator, user_generator = generator_of(_ITEMS), generator_of(_USERS, user_part)
     if source is not None:
         fitted = load_or_fit(source.path)
         if fingerprint(Path(source.path)) != source.fingerprint:
             raise ValueError(f"world={source.path!r}: its content has changed; make a new env")
-        split_generator = _generator(scenario, _SPLIT)
-        items = items_from_log(fitted, _split_indices(len(fitted.quality), split, split_generator))
-        chosen_users = _split_indices(len(fitted.rating_bias), user_split, split_generator)
+        chosen_items = _split_indices(len(fitted.quality), split, _generator(scenario, _SPLIT, 0))
+        items = items_from_log(fitted, chosen_items)
+        chosen_users = _split_indices(len(fitted.rating_bias), user_split, _generator(scenario, _SPLIT, 1))
         users = users_from_log(fitted, chosen_users, scenario.population, user_generator)
         scenario = _with_cuts(scenario, fitted.rating_cuts)
     elif scenario.source == "synthetic":
-        content_key = int(_generator(scenario, _CONTENT, part, catalog_seed).integers(2**63))
-        items = draw_synthetic_items(catalog, item_generator, content_key)
-        structure = _generator(scenario, _STRUCTURE)
-        users = draw_synthetic_users(scenario.population, items.factors.shape[1], structure, user_generator)
+        content_key = int(generator_of(_CONTENT).integers(2**63))
+        items = draw_synthetic_items(catalog, structure_of(_CREATORS), item_generator, content_key)
+        num_factors = items.factors.shape[1]
+        users = draw_synthetic_users(scenario.population, num_factors, structure_of(_CLUSTERS), user_generator)
     else:
         statistics = load_statistics()
         num_items, num_users = catalog.num_items, scenario.population.num_users
@@ -181,10 +208,10 @@ def _draw_world(
         num_moods=scenario.population.num_moods,
         num_content_features=items.features.shape[1],
     )
-    records = item_records(items, sizes, catalog, _generator(scenario, _RELEASES, part, catalog_seed))
+    records = item_records(items, sizes, catalog, generator_of(_RELEASES))
     population = user_records(users, sizes)
-    moods = draw_moods(scenario.population, sizes.num_topics, _generator(scenario, _MOODS))
-    statistics_generator = _generator(scenario, _STATISTICS, part, catalog_seed)
+    moods = draw_moods(scenario.population, sizes.num_topics, structure_of(_MOODS))
+    statistics_generator = generator_of(_STATISTICS)
     parameters = make_parameters(scenario, moods, session_length=2, first_start=0, num_starts=1)
     rating_probability = scenario.behaviour.rating_probability
     responses, answers, answer_variance = population_response(
@@ -213,10 +240,13 @@ def _draw_world(
 
 
 def _split_indices(size: int, split: str, generator: np.random.Generator) -> np.ndarray:
-    """Indices below `size`, ascending: all of them, or one of two random halves, `train` and `test`."""
+    """Indices below `size`, ascending: all of them, or those of a random part, with the share in `SPLIT_SHARES`."""
     if split == "all":
         return np.arange(size)
-    return np.sort(generator.permutation(size)[0 if split == "train" else 1 :: 2])
+    ends = np.cumsum([0.0, *SPLIT_SHARES.values()])
+    which = list(SPLIT_SHARES).index(split)
+    start, end = (round(size * share) for share in ends[which : which + 2])
+    return np.sort(generator.permutation(size)[start:end])
 
 
 def _with_cuts(scenario: Scenario, cuts: np.ndarray) -> Scenario:

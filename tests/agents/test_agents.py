@@ -146,7 +146,8 @@ def test_linucb_equals_ridge_regression_on_its_own_history():
 
 
 def test_linucb_counts_purchases_in_a_shop_and_not_clicks():
-    env = make(40, "Ecommerce", overrides={"population": {"warm_share": 0.0}})
+    patient = {"behaviour": {"patience_gain": 0.0, "patience_skip": 0.0}}  # no session ends within 5 steps
+    env = make(40, "Ecommerce", overrides={"population": {"warm_share": 0.0}, **patient})
     agent = LinUCB(env)
     observations, state = play(agent, env, 5, seed=1)
     agent.predict(observations, state)

@@ -105,7 +105,7 @@ def test_steps_of_choc_and_kale_are_those_computed_by_hand(chocolate):
             s = logistic(0.5 * n_before)
             draws = session["noise_key"], session["step"]
             log_engagement = s * (4.0 * k + 5.0 * (1.0 - k)) + 1.0 * normal(*draws, Purpose.RATING, 0)
-            assert 8.0 * rewards[n] == pytest.approx(min(max(log_engagement, 0.0), 5.0) / 3, abs=1e-12)
+            assert rewards[n] == pytest.approx(min(max(log_engagement, 0.0), 5.0) / 3, abs=1e-12)
             assert infos["reward_click"][n] == pytest.approx(1 / 3)
             assert infos["reward_consumption"][n] == pytest.approx(s / 3)
             time_left = float(session["custom"][1]) - 1.0
@@ -122,7 +122,7 @@ def test_steps_of_choc_and_kale_are_those_computed_by_hand(chocolate):
 
 def test_an_item_is_chosen_in_proportion_to_the_exponential_of_its_chocness():
     envs = choc_kale.make(20_000, slate_size=3)
-    envs.reset(seed=0, options={"world_seed": 5})
+    envs.reset(seed=0, options={"candidate_seed": 5})
     simulator = envs.simulator
     simulator.sessions["candidates"] = simulator.sessions["candidates"][0]  # the same for all
     k = kaleness_of(simulator.world.item_records[simulator.sessions["candidates"][0]])
@@ -253,7 +253,7 @@ def test_steps_of_interest_evolution_are_those_computed_by_hand(viewers):
                 is_up = uniform(session["noise_key"], session["step"], Purpose.FOLLOW, 0) < (u + 1.0) / 2.0
                 interests[topic] = min(max(u + delta if is_up else u - delta, -1.0), 1.0)
                 happened |= {f"slot {slot}", "up" if is_up else "down", "short" if watched < 4.0 else "whole"}
-            assert 8.0 * rewards[n] == pytest.approx(expected / 3, abs=1e-12)
+            assert rewards[n] == pytest.approx(expected / 3, abs=1e-12)
             assert terminated[n] == (time_left <= 0.0)
             if terminated[n]:
                 happened.add("end")

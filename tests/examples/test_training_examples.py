@@ -9,7 +9,7 @@ from conftest import CHECKOUT
 
 @pytest.mark.parametrize(
     ("example", "random", "agent", "margin"),
-    [("train_sb3.py", "RandomAgent", "PPO", 25.0), ("vector_env.py", "random", "most relevant", 15.0)],
+    [("train_sb3.py", "RandomAgent", "PPO", 4.0), ("vector_env.py", "random", "most relevant", 5.0)],
 )
 def test_an_example_agent_beats_random(example, random, agent, margin, capsys):
     runpy.run_path(str(CHECKOUT / "examples" / example), run_name="__main__")

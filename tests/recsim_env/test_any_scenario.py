@@ -14,6 +14,7 @@ import recsim_env  # noqa: F401  (registers the ids)
 from recsim_env.config import (
     BehaviourConfig,
     CatalogConfig,
+    LifetimeConfig,
     PopulationConfig,
     RewardConfig,
     Scenario,
@@ -83,16 +84,20 @@ def scenarios(draw) -> Scenario:
         population=section(PopulationConfig),
         behaviour=section(BehaviourConfig),
         reward=section(RewardConfig),
+        lifetime=draw(st.just(LifetimeConfig()) | any_of(LifetimeConfig)),
         session=section(SessionConfig, slate_size=draw(st.integers(1, sizes["num_candidates"]))),
     )
 
 
-def assert_terms_are_in_range(terms: dict[str, np.ndarray], rewards: np.ndarray, weights: RewardConfig) -> None:
+def assert_terms_are_in_range(terms: dict[str, np.ndarray], rewards: np.ndarray, scenario: Scenario) -> None:
+    weights = scenario.reward
     for name in REWARD_TERMS:
         assert terms[name].dtype == np.float64
         assert 0.0 <= terms[name].min() <= terms[name].max() <= (5.0 if name == "rating" else 1.0), name
-    assert np.isin(terms["retention"], [0.0, 1.0]).all()
+    assert all(np.isin(terms[name], [0.0, 1.0]).all() for name in ("retention", "visit", "active_day"))
     expected = sum(getattr(weights, name) * terms[name] for name in REWARD_TERMS)
+    num_rated = terms["purchase" if scenario.behaviour.is_shop else "click"]
+    expected -= weights.rating * weights.neutral_rating * num_rated
     np.testing.assert_allclose(rewards, expected, rtol=1e-12, atol=1e-9)
 
 
@@ -118,7 +123,7 @@ def test_any_scenario_stays_in_its_spaces_and_lanes_equal_single_envs(scenario, 
             for name in REWARD_TERMS:
                 terms[name][is_over] = infos["final_info"][f"reward_{name}"][is_over]
             assert all(infos["final_obs"][n] in envs.single_observation_space for n in np.flatnonzero(is_over))
-        assert_terms_are_in_range(terms, rewards / scenario.session.reward_scale, scenario.reward)
+        assert_terms_are_in_range(terms, rewards / scenario.session.reward_scale, scenario)
         answer = single.step(actions[lane].item() if actions[lane].ndim == 0 else actions[lane])
         assert answer[1:4] == (rewards[lane], terminated[lane], truncated[lane])
         assert answer[4] == {f"reward_{name}": terms[name][lane] for name in REWARD_TERMS}

@@ -14,6 +14,7 @@ from recsim_env.config import (
     SECTIONS,
     BehaviourConfig,
     CatalogConfig,
+    LifetimeConfig,
     PopulationConfig,
     RewardConfig,
     Scenario,
@@ -22,7 +23,7 @@ from recsim_env.config import (
 )
 from recsim_env.scenarios import VIDEO
 
-CONFIGS = (CatalogConfig, PopulationConfig, BehaviourConfig, RewardConfig, SessionConfig)
+CONFIGS = (CatalogConfig, PopulationConfig, BehaviourConfig, RewardConfig, LifetimeConfig, SessionConfig)
 EVERY_FIELD = [(config, field) for config in CONFIGS for field in dataclasses.fields(config)]
 FIELDS = [(config, field) for config, field in EVERY_FIELD if "low" in field.metadata]
 FLAGS = [(config, field) for config, field in EVERY_FIELD if field.metadata.get("kind") is bool]
@@ -40,7 +41,7 @@ def names_of(fields) -> list[str]:
 
 def test_every_field_is_a_number_with_a_range_a_flag_or_the_rating_cuts():
     others = set(names_of(EVERY_FIELD)) - set(names_of(FIELDS)) - set(names_of(FLAGS))
-    assert others == {"BehaviourConfig.rating_cuts", "SessionConfig.candidate_order"}
+    assert others == {"BehaviourConfig.rating_cuts", "SessionConfig.candidates", "SessionConfig.candidate_order"}
     assert len(FIELDS) > 60
     assert len(FLAGS) >= 2
 
@@ -192,14 +193,14 @@ def test_a_section_of_a_scenario_is_a_config_of_its_kind(name):
         (
             {"populace": {}},
             "overrides['populace']: unknown; did you mean 'population'? Must be one of catalog, population, behaviour, "
-            "reward, session",
+            "reward, lifetime, session",
         ),
         ({"reward": 3}, "overrides['reward']=3: must be a dict of field names and values"),
         ({"reward": None}, "overrides['reward']=None: must be a dict of field names and values"),
         (
             {"reward": {"ratings": 1.0}},
-            "overrides['reward']['ratings']: unknown; did you mean 'rating'? Must be one of rating, click, "
-            "consumption, purchase, retention",
+            "overrides['reward']['ratings']: unknown; did you mean 'rating'? Must be one of rating, "
+            "neutral_rating, click, consumption, purchase, retention, visit, active_day",
         ),
         ({"catalog": {"item_lifetime": 0}}, "CatalogConfig.item_lifetime=0: must be a whole number in [1, 1000000000]"),
         ({"population": {"warm_share": 1.5}}, "PopulationConfig.warm_share=1.5: must be a number in [0.0, 1.0]"),
@@ -245,4 +246,4 @@ def test_changes_reach_the_world_and_arguments_of_make_come_before_them():
     env.reset(seed=0)
     for _ in range(5):
         _, reward, *_, info = env.step(0)
-        assert reward == 2.0 * info["reward_click"] / 8.0
+        assert reward == 2.0 * info["reward_click"]

@@ -24,12 +24,27 @@ LATENT_OF_USERS = (
     "rating_bias",
     "rating_scale",
     "receptiveness",
+    "satisfaction",
+    "habit",
 )
 LATENT_OF_ITEMS = ("candidate_quality", "candidate_appeal", "candidate_factors")
 LATENT_WORDS = (
     *("interest", "satiation", "trust", "patience", "bias", "scale", "receptiv", "quality", "appeal", "factor"),
     *("budget", "mood", "follows", "recent_items", "creator", "price"),
-    *("topic", "affinity", "utility", "latent", "expected", "seed", "start", "release", "retire", "cluster"),
+    *(
+        "topic",
+        "affinity",
+        "utility",
+        "latent",
+        "expected",
+        "seed",
+        "start",
+        "release",
+        "retire",
+        "cluster",
+        "satisfaction",
+        "habit",
+    ),
 )
 NUM_SESSIONS = 5_000
 
@@ -119,7 +134,7 @@ def test_an_observation_that_leaks_latent_state_is_detected():
     for name in LATENT_OF_USERS:
         truth = latent[name].reshape(NUM_SESSIONS, -1)
         if truth.std() < 1e-9:
-            assert name in ("budget", "mood")  # which Video has not
+            assert name in ("budget", "mood", "habit")  # which a visit to Video has not
             continue
         spoiled = observations.copy()
         spoiled[:, :1] = truth[:, :1] + 0.05 * truth[:, :1].std() * rng.standard_normal((NUM_SESSIONS, 1))
@@ -178,7 +193,7 @@ def test_expected_rewards_are_those_computed_by_hand(scenario_name):
     for actions in random_actions(envs.action_space, np.random.default_rng(0), 12):
         envs.step(actions)
     world, latent = envs.simulator.world, envs.latent_state()
-    b, normal = world.scenario.behaviour, NormalDist()
+    b, normal, neutral = world.scenario.behaviour, NormalDist(), world.scenario.reward.neutral_rating
     for n, session in enumerate(envs.simulator.sessions):
         state, scale = state_of(session), latent["rating_scale"][n]
         now = int(session["start_step"] + session["step"])
@@ -189,7 +204,7 @@ def test_expected_rewards_are_those_computed_by_hand(scenario_name):
             rating = 1 + sum(normal.cdf((opinion - cut) / (scale * b.rating_noise)) for cut in b.rating_cuts)
             logit = b.consumption_affinity * affinity + b.consumption_quality * item["quality"]
             bought = purchase_chance_of(state, item, affinity, b) if b.is_shop else 1.0
-            worth = weights["rating"] * rating + (weights["purchase"] if b.is_shop else 0.0)
+            worth = weights["rating"] * (rating - neutral) + (weights["purchase"] if b.is_shop else 0.0)
             worth = bought * worth + weights["click"]
             worth += weights["consumption"] * logistic(b.consumption_intercept + logit)
             expected = logistic(utility_of(state, item, now, affinity, b)) * worth

@@ -104,11 +104,12 @@ def test_scores_depend_on_user_feedback_items_and_dynamics(scene):
 
 def test_feedback_of_later_steps_and_other_sessions_changes_no_score(scene):
     model, content, sessions = scene
-    begin = int(sessions.num_rows[0, 1])
+    longest = int(sessions.lengths.argmax())
+    begin = int(sessions.num_rows[longest, 1])
     changed = replace(sessions, row_feedback=sessions.row_feedback.clone())
-    changed.row_feedback[0, begin:] += 1.0  # what the second step of the first session answers
+    changed.row_feedback[longest, begin:] += 1.0  # what the second step of the longest session answers
     found, before = (scores_of(model, each, content).logits for each in (changed, sessions))
-    is_later = (sessions.steps.sessions == 0) & (sessions.steps.num_rows > begin)
+    is_later = (sessions.steps.sessions == longest) & (sessions.steps.num_rows > begin)
     torch.testing.assert_close(found[~is_later], before[~is_later])
     assert (found[is_later] - before[is_later]).abs().amax(1).min() > 1e-4
 

@@ -15,7 +15,22 @@ from agents.large_model.training import Training
 from recsim_env.envs.vector import RecommenderVectorEnv
 from recsim_env.scenarios import VIDEO
 
-ELSEWHERE = dataclasses.replace(VIDEO, name="Elsewhere")
+MANY_CLICKS = {
+    "catalog": {"quality_sd": 0.4, "appeal_sd": 0.8, "appeal_quality_correlation": -0.2, "repeat_after": 0},
+    "behaviour": {
+        "choice_intercept": 0.5,
+        "choice_distrust": 4.3,
+        "initial_trust": 1.0,
+        "satiation_gain": 0.4,
+        "satiation_decay": 0.9,
+        "trust_gain": 0.05,
+        "trust_loss": 0.1,
+    },
+    "reward": {"neutral_rating": 0.0},
+}
+"""People who click so much that some ten thousand steps teach something, and who hardly tire of topics."""
+HOME = VIDEO.override(MANY_CLICKS)
+ELSEWHERE = dataclasses.replace(HOME, name="Elsewhere")
 """The same rules, other users: clusters, tastes and profiles are drawn for each name."""
 
 
@@ -26,7 +41,12 @@ def env_of(scenario, num_envs: int, split: str) -> RecommenderVectorEnv:
 @pytest.fixture(scope="module")
 def deployed():
     config = TrainingConfig(
-        num_steps=100_000, supervised_share=0.4, distillation_share=0.6, num_envs=128, num_catalogs=1
+        env_arguments={"split": "train", "overrides": MANY_CLICKS},
+        num_steps=100_000,
+        supervised_share=0.4,
+        distillation_share=0.6,
+        num_envs=128,
+        num_catalogs=1,
     )
     training = Training(config, ProcessGroup(device=torch.device("cpu")))
     while not training.is_over:
@@ -43,7 +63,7 @@ def mean_return(model, scenario) -> float:
 
 def test_it_recovers_after_users_have_changed(deployed):
     model, rounds = copy.deepcopy(deployed), []
-    at_home, abroad = mean_return(deployed, VIDEO), mean_return(deployed, ELSEWHERE)
+    at_home, abroad = mean_return(deployed, HOME), mean_return(deployed, ELSEWHERE)
     assert abroad < at_home - 3.0
     learn_online(model, env_of(ELSEWHERE, 96, "train"), 45_000, seed=1, callback=rounds.append)
     assert mean_return(model, ELSEWHERE) > abroad + 5.0
@@ -74,7 +94,7 @@ def test_a_round_that_moves_the_policy_too_far_is_reverted(deployed):
 
 
 def test_rewards_that_are_not_finite_are_refused(deployed):
-    model, content, sessions = served(deployed, VIDEO)
+    model, content, sessions = served(deployed, HOME)
     sessions.rewards[0, 0] = torch.nan
     with pytest.raises(ValueError, match="not finite"):
         OnlineLearner(model, content).learn(sessions)
@@ -82,7 +102,7 @@ def test_rewards_that_are_not_finite_are_refused(deployed):
 
 
 def test_a_round_that_ends_in_nan_is_reverted(deployed):
-    model, content, sessions = served(deployed, VIDEO)
+    model, content, sessions = served(deployed, HOME)
     learner = OnlineLearner(model, content, OnlineConfig(anchor=0.0))
     learner._optimizer.param_groups[0]["lr"] = 1e30  # beyond the limits of the config
     assert learner.learn(sessions).is_reverted

@@ -98,7 +98,7 @@ def test_users_candidates_rows_and_rewards_are_those_of_the_env(world):
         for lane in np.flatnonzero(sessions.is_step[:, step]):
             np.testing.assert_array_equal(sessions.users[lane, step], seen["user"][lane])
             np.testing.assert_array_equal(sessions.candidates[lane, step], seen["items"][lane])
-            assert sessions.rewards[lane, step] == pytest.approx(8.0 * seen["rewards"][lane])
+            assert sessions.rewards[lane, step] == pytest.approx(seen["rewards"][lane])
             history = seen["history"][lane].reshape(layout.history_shape)
             history = history[history[:, num_features] > 0.0][::-1]  # those in use, the oldest first
             end = int(sessions.num_rows[lane, step])

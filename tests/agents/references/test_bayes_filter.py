@@ -46,7 +46,10 @@ def test_probabilities_of_the_five_ratings_sum_to_one():
 
 @pytest.mark.parametrize("name", ["Ecommerce", "Social", "Music", "Video", "News"])
 def test_a_particle_that_equals_the_user_stays_equal(name):
-    env = gymnasium.make_vec(f"recsim_env/{name}-v0", 40, split="test", catalog_seed=1, observation="full")
+    # Many clicks and purchases.
+    behaviour = {"initial_trust": 0.9, "choice_intercept": 1.0, "purchase_intercept": 1.0}
+    arguments = {"split": "test", "catalog_seed": 1, "observation": "full", "overrides": {"behaviour": behaviour}}
+    env = gymnasium.make_vec(f"recsim_env/{name}-v0", 40, **arguments)
     env.reset(seed=0)
     simulator = env.unwrapped.simulator
     sessions, items, parameters = simulator.sessions, simulator.world.item_records, simulator.parameters
@@ -116,7 +119,7 @@ def test_profiles_explain_a_part_of_the_interests(population):
 
 def test_returns_rise_with_knowledge_of_the_user(population):
     """Without history < from the profile < from profile and history < with the latent state."""
-    env = make(150, observation="compact")
+    env = make(500, observation="compact", overrides={"behaviour": {"initial_trust": 1.0}})  # for many clicks
     history_blind = HistoryBlindPolicy(value_weights=ValueWeights(trust=2.0))
     history_blind.population = population
     by_profile, by_history = (
@@ -126,8 +129,8 @@ def test_returns_rise_with_knowledge_of_the_user(population):
     returns = [evaluate(agent, env, seed=0).returns for agent in ladder]
     for worse, better in ((0, 1), (1, 2), (0, 3)):
         gain = returns[better] - returns[worse]
-        assert gain.mean() > 3.0 * gain.std() / np.sqrt(150), (worse, better)
-    assert returns[2].mean() < returns[3].mean() + 2.0 * (returns[3] - returns[2]).std() / np.sqrt(150)
+        assert gain.mean() > 3.0 * gain.std() / np.sqrt(500), (worse, better)
+    assert returns[2].mean() < returns[3].mean() + 2.0 * (returns[3] - returns[2]).std() / np.sqrt(500)
 
 
 def test_without_history_the_filter_ignores_feedback(population):

@@ -11,9 +11,9 @@ import recsim_env  # noqa: F401
 from agents.agent import NotFittedError
 from agents.references.lookahead import HistoryBlindPolicy, LookaheadOracle
 from agents.references.myopic_oracle import MyopicOracle
-from agents.references.planning_oracle import PlanningOracle, best_improvement
+from agents.references.planning_oracle import PlanningOracle, StateValue
 from agents.references.value_weights import ValueWeights
-from agents.rollouts.evaluation import evaluate
+from agents.rollouts.evaluation import acting_in, evaluate
 from recsim_env.scenarios import VIDEO, scenario_named
 from recsim_env.world.world import build_world
 
@@ -37,7 +37,7 @@ def test_without_value_weights_the_lookahead_oracle_is_myopic():
 
 
 def same_candidates_for_all(env, num_envs: int) -> dict[str, np.ndarray]:
-    observations, _ = env.reset(seed=0, options={"world_seed": 4})
+    observations, _ = env.reset(seed=0, options={"candidate_seed": 4})
     first = {name: np.repeat(observations[name][:1], num_envs, axis=0) for name in ("candidate_items", "time")}
     return {**observations, **first}
 
@@ -58,7 +58,7 @@ def test_the_history_blind_policy_samples_by_its_temperature():
         shares.append(np.bincount(actions, minlength=20) / 4_000)
     assert shares[0].max() == 1.0
     assert 0.1 < shares[1].max() < 0.95
-    assert shares[1].argmax() == shares[0].argmax()
+    assert shares[1][shares[0].argmax()] > 1.5 / 20
     probabilities = np.exp(agent.log_probabilities(observations, np.arange(4_000) % 20, state))[:20]
     assert probabilities.sum() == pytest.approx(1.0)
     np.testing.assert_allclose(shares[1], probabilities, atol=5 * np.sqrt(0.25 / 4_000))
@@ -98,42 +98,68 @@ def test_value_weights_matter_where_a_scenario_has_the_consequence(name, relevan
         assert (plain != weighted).any() == (field.name in relevant), field.name
 
 
-def test_an_improvement_counts_only_beyond_its_standard_error():
-    base = [1.0, 2.0, 3.0, 4.0]
-    better, noisy = [2.0, 3.0, 4.0, 5.1], [-9.0, 2.0, 3.0, 30.0]
-    returns = np.array([base, better, noisy])
-    assert np.mean(noisy) > np.mean(better)
-    assert best_improvement(returns) == 1
-    assert best_improvement(returns[[0, 2]]) == 0
-    assert best_improvement(returns[:1]) == 0
+SMALL = {"num_iterations": 1, "num_lookahead_steps": 30_000, "num_updates": 600, "num_tuning_sessions": 100}
+
+
+def trained(env, **settings) -> PlanningOracle:
+    return PlanningOracle(env, weight_candidates=(0.0, 2.0), **{**SMALL, **settings}).learn(0)
 
 
 def test_planning_beats_the_myopic_policy():
-    env, compact = (make(80, session_length=25, split="test", observation=kind) for kind in ("full", "compact"))
-    planned = evaluate(PlanningOracle(num_futures=12), compact, seed=2).returns
-    gain = planned - evaluate(MyopicOracle(), env, seed=2).returns
-    assert gain.mean() > 3.0 * gain.std() / np.sqrt(80)
+    train, compact = (make(300, session_length=25, split=split, observation="compact") for split in ("train", "test"))
+    planned = evaluate(trained(train), compact, seed=2).returns
+    gain = planned - evaluate(MyopicOracle(), make(300, session_length=25, split="test"), seed=2).returns
+    assert gain.mean() > 3.0 * gain.std() / np.sqrt(300)
 
 
-@pytest.mark.parametrize("name", ["Video", "Ecommerce", "Social"])
-def test_plans_do_not_depend_on_threads(name):
-    env = gymnasium.make_vec(f"recsim_env/{name}-v0", 12, session_length=12, observation="compact")
-    planned = [evaluate(PlanningOracle(num_futures=6, num_threads=n), env, seed=2).returns for n in (1, 2, 3)]
-    np.testing.assert_array_equal(planned[0], planned[1])
-    np.testing.assert_array_equal(planned[0], planned[2])
+@pytest.mark.parametrize("name", ["Video", "Ecommerce", "Social", "MusicLifetime"])
+def test_without_a_future_the_value_of_an_action_is_its_expected_reward(name):
+    overrides = {"reward": {"active_day": 0.0}}
+    env = gymnasium.make_vec(f"recsim_env/{name}-v0", 30, observation="compact", overrides=overrides)
+    planner = PlanningOracle(env)
+    planner._value = StateValue(planner._num_features(env.unwrapped.simulator), 4)  # values near its mean of 0
+    planner._value.return_scale.fill_(0.0)
+    env.reset(seed=0)
+    for _ in range(5):
+        env.step(np.arange(30) % 20)
+        expected = env.unwrapped.latent_state()["expected_rewards"]
+        np.testing.assert_allclose(planner.action_values(), expected, atol=0.01)
+
+
+def test_the_value_function_predicts_returns():
+    env = make(50, session_length=25, split="train", observation="compact")
+    planner = trained(env, exploration=0.0)
+    fresh = planner._make_env(400)
+    with acting_in(planner, fresh, 3):
+        policy, planner._value = planner._value, None  # the policy that the value function was fitted to
+        played = planner._play(fresh, 3, np.random.default_rng(0))
+        planner._value = policy
+    values, returns = policy.values(played.states[played.goes_on]), played.returns(None, 1.0)
+    assert np.corrcoef(values, returns)[0, 1] > 0.7
+    assert values.mean() == pytest.approx(returns.mean(), rel=0.1)
+
+
+def test_a_saved_plan_acts_as_before(tmp_path):
+    env = make(20, session_length=25, split="train", observation="compact")
+    planner = trained(env)
+    planner.save(tmp_path / "planner.agent")
+    restored = PlanningOracle.load(tmp_path / "planner.agent", env)
+    observations, _ = env.reset(seed=1)
+    assert (planner.predict(observations)[0] == restored.predict(observations)[0]).all()
 
 
 def test_planning_leaves_the_real_sessions_unchanged():
     env = make(6, observation="compact")
+    planner = trained(env)
     observations, _ = env.reset(seed=0)
     before = env.unwrapped.simulator.state()
-    PlanningOracle(env, num_futures=4).predict(observations)
+    planner.predict(observations)
     assert same(before, env.unwrapped.simulator.state())
 
 
-def test_references_refuse_slates_and_too_few_futures_and_need_a_population():
-    with pytest.raises(ValueError, match="num_futures=1: must be a whole number in"):
-        PlanningOracle(num_futures=1)
+def test_references_refuse_slates_and_too_few_rounds_and_need_a_population():
+    with pytest.raises(ValueError, match="num_iterations=0: must be a whole number in"):
+        PlanningOracle(num_iterations=0)
     with pytest.raises(ValueError, match="slate_size=3: PlanningOracle shows one item a step"):
         PlanningOracle(make(2, slate_size=3, observation="compact"))
     env = make(2, observation="compact")

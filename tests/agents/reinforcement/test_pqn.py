@@ -65,7 +65,14 @@ def test_the_clicked_slot_is_that_of_the_last_slate():
 
 @pytest.mark.parametrize("slate_size", [1, 5])
 def test_the_candidate_in_the_clicked_slot_is_the_one_that_was_clicked(slate_size):
-    env = gymnasium.make_vec("recsim_env/Video-v0", 64, slate_size=slate_size, session_length=6, observation="full")
+    env = gymnasium.make_vec(
+        "recsim_env/Video-v0",
+        64,
+        slate_size=slate_size,
+        session_length=6,
+        overrides={"behaviour": {"choose_again_probability": 0.0}},  # at most one click a slate
+        observation="full",
+    )
     layout = env.simulator.layout
     num_features, click = layout.num_content_features, FEEDBACK.index("click") - len(FEEDBACK)
     before, _ = env.reset(seed=0)

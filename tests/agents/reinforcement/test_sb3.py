@@ -42,6 +42,11 @@ SMALL = {
 }
 """Settings with which each algorithm makes some gradient steps within 128 steps of four sessions."""
 CANDIDATE_ALGORITHMS = [name for name in ALGORITHMS if name not in ("SAC", "TD3", "DDPG")]
+MANY_CLICKS = {
+    "behaviour": {"choice_intercept": 2.0, "choice_distrust": 2.0, "initial_trust": 1.0},
+    "reward": {"neutral_rating": 0.0},
+}
+"""So many that a few thousand steps teach something."""
 STOCHASTIC = [name for name in CANDIDATE_ALGORITHMS if "DQN" not in name]
 
 
@@ -62,9 +67,9 @@ def trained(algorithm: str, policy: str = "candidate", seed: int = 0) -> SB3Lear
     return new_agent(algorithm, policy, seed).learn(128)
 
 
-def unseen(algorithm: str, num_envs: int, policy: str = "candidate"):
+def unseen(algorithm: str, num_envs: int, policy: str = "candidate", **arguments):
     """Sessions of users and items that are not in training."""
-    return env_for(algorithm, num_envs, policy, split="test", catalog_seed=1)
+    return env_for(algorithm, num_envs, policy, split="test", catalog_seed=1, **arguments)
 
 
 def weights(agent: SB3Learner) -> dict[str, torch.Tensor]:
@@ -178,10 +183,10 @@ def test_the_policies_of_the_library_can_be_chosen(algorithm, policy):
     ],
 )
 def test_candidate_wise_policies_beat_random(algorithm, settings):
-    env = env_for(algorithm, 64, split="train", catalog_seed=0)
+    env = env_for(algorithm, 64, split="train", catalog_seed=0, overrides=MANY_CLICKS)
     agent = SB3Learner(env, algorithm=algorithm, gamma=0.8, policy_kwargs={"width": 16}, **settings).learn(4_096)
-    returns = evaluate(agent, unseen(algorithm, 400), seed=9).returns
-    difference = returns - evaluate(RandomAgent(), unseen("PPO", 400), seed=9).returns
+    returns = evaluate(agent, unseen(algorithm, 400, overrides=MANY_CLICKS), seed=9).returns
+    difference = returns - evaluate(RandomAgent(), unseen("PPO", 400, overrides=MANY_CLICKS), seed=9).returns
     assert difference.mean() > 3.0 * difference.std() / 20.0
 
 

@@ -16,11 +16,18 @@ from agents.rules.random_agent import RandomAgent
 from agents.supervised.item_knn import ItemKNN, cosines, user_means
 from agents.supervised.logged_ratings import item_statistics, level_design
 from agents.supervised.matrix_factorization import MatrixFactorization
+from recsim_env.config import NEVER
 from recsim_env.simulation.observation import CANDIDATE_COLUMNS, FEEDBACK, STATISTICS
 
 MUSIC = "recsim_env/Music-v0"
 CATALOG = {"split": "test", "catalog_seed": 1}
 OTHERS = {**CATALOG, "user_split": "train"}
+MANY_CLICKS = {
+    "behaviour": {"choice_intercept": 2.0, "choice_distrust": 2.0, "initial_trust": 1.0},
+    "catalog": {"repeat_share": 0.0, "repeat_after": NEVER},
+    "reward": {"neutral_rating": 0.0},
+}
+"""So many that some thousand steps teach something; and no repeats, which bore those who get what others like."""
 WARM = {"population": {"warm_share": 1.0}}
 _FIRST = CANDIDATE_COLUMNS.index(STATISTICS[0]) - len(CANDIDATE_COLUMNS)
 KNOWN = slice(_FIRST, _FIRST + len(STATISTICS))
@@ -59,7 +66,9 @@ def test_the_last_slate_is_the_latest_run_of_rising_slots_with_its_gaps():
 @pytest.mark.parametrize(("slate_size", "observation"), [(1, "compact"), (4, "full")])
 def test_a_rollout_has_the_feedback_of_every_slate(slate_size, observation):
     options = {"observation": observation, "slate_size": slate_size, "autoreset_mode": "SameStep"}
-    env = gymnasium.make_vec("recsim_env/Video-v0", 30, reward_scale=1.0, **options)
+    env = gymnasium.make_vec(
+        "recsim_env/Video-v0", 30, reward_scale=1.0, overrides={"reward": {"neutral_rating": 0.0}}, **options
+    )
     generator, rewards, ends = np.random.default_rng(0), [], []
     step = env.step
 
@@ -189,17 +198,21 @@ def test_factors_predict_ratings_that_were_not_logged():
 
 
 def untrained(agent_class, num_envs: int, **settings):
-    return agent_class(gymnasium.make_vec(MUSIC, num_envs, observation="compact", **OTHERS), **settings)
+    env = gymnasium.make_vec(MUSIC, num_envs, observation="compact", overrides=MANY_CLICKS, **OTHERS)
+    return agent_class(env, **settings)
 
 
 @pytest.fixture(scope="module")
 def trained() -> dict[type, ItemKNN | MatrixFactorization]:
-    return {each: untrained(each, 256).learn(25_600) for each in LEARNERS}
+    return {each: untrained(each, 256).learn(76_800) for each in LEARNERS}
 
 
 def test_other_users_ratings_of_the_same_catalogue_help(trained):
-    compact = gymnasium.make_vec(MUSIC, 300, observation="compact", **CATALOG)
-    at_random = evaluate(RandomAgent(), gymnasium.make_vec(MUSIC, 300, **CATALOG, observation="full"), seed=5).returns
+    compact, whole = (
+        gymnasium.make_vec(MUSIC, 300, observation=kind, overrides=MANY_CLICKS, **CATALOG)
+        for kind in ("compact", "full")
+    )
+    at_random = evaluate(RandomAgent(), whole, seed=5).returns
     for agent in trained.values():
         gain = evaluate(agent, compact, seed=5).returns - at_random
         assert gain.mean() > 3.0 * gain.std() / np.sqrt(300)
@@ -245,7 +258,9 @@ def test_training_is_reproducible_and_depends_on_the_seed(agent_class):
 @pytest.mark.parametrize("agent_class", LEARNERS)
 def test_a_single_observation_is_judged_by_its_history(agent_class, variant, trained):
     agent, num_changed = trained[agent_class], 0
-    env = gymnasium.make(f"recsim_env/Music{variant}-v0", observation="compact", overrides=WARM, **CATALOG)
+    env = gymnasium.make(
+        f"recsim_env/Music{variant}-v0", observation="compact", overrides=MANY_CLICKS | WARM, **CATALOG
+    )
     agent.set_env(env)
     for seed in range(60):
         observation, _ = env.reset(seed=seed)

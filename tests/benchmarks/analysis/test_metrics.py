@@ -57,6 +57,7 @@ def make_evaluation(**overrides) -> Evaluation:
         items=np.array([[0, 0, 0, gone, gone], [0, 0, 2, 2, 0]], np.int32).T[:, :, None],
         rewards=rewards,
         clicks=np.zeros_like(rewards),
+        metric=np.array([2.0, 4.0]),
     )
     return dataclasses.replace(whole, **overrides)
 
@@ -141,7 +142,7 @@ def test_novelty_equals_the_sum_over_available_items_at_each_step():
             counts = {i: facts.clicks[int(now - release[i]).bit_length(), i] + 1 for i in available.tolist()}
             items[step, n] = item = int(generator.choice(available))
             bits.append(-np.log2(counts[item] / sum(counts.values())))
-    frame = {"start_times": starts, "tenures": np.zeros(3, int), "has_left": np.zeros(3, bool)}
+    frame = {"start_times": starts, "tenures": np.zeros(3, int), "has_left": np.zeros(3, bool), "metric": np.zeros(3)}
     rewards = np.ones((20, 3))
     played = Evaluation(lengths=lengths, items=items, rewards=rewards, clicks=rewards, **frame)
     assert novelty(played, facts) == pytest.approx(np.mean(bits))
@@ -216,7 +217,13 @@ def test_metrics_do_not_depend_on_ids_nor_on_the_order_of_sessions():
 @pytest.mark.parametrize("slate_size", [1, 3])
 def test_summaries_of_a_real_world_are_json_in_their_ranges(slate_size):
     env = gymnasium.make_vec(
-        "recsim_env/News-v0", 24, slate_size=slate_size, split="test", catalog_seed=1, observation="full"
+        "recsim_env/News-v0",
+        24,
+        slate_size=slate_size,
+        session_length=12,  # some users leave, some stay
+        split="test",
+        catalog_seed=1,
+        observation="full",
     )
     evaluation, facts = evaluate(RandomAgent(), env, seed=5), CatalogFacts.of(env)
     scaled_impressions, click_rates, _ = np.moveaxis(env.catalog_statistics.astype(np.float64), 2, 0)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from trajectories import same
 
 from recsim_env.sb3 import make_sb3_vec_env
-from recsim_env.scenarios import SCENARIOS
+from recsim_env.scenarios import LIFETIMES, SCENARIOS
 
 MAKERS = {
     "single": lambda env_id, **options: gymnasium.make(env_id, **options).unwrapped,
@@ -44,14 +44,14 @@ def refusal_of(call) -> str:
     [
         (
             {"scenario": "Vidoe"},
-            "scenario='Vidoe': unknown; did you mean 'Video'? Must be one of " + ", ".join(SCENARIOS),
+            "scenario='Vidoe': unknown; did you mean 'Video'? Must be one of " + ", ".join(SCENARIOS | LIFETIMES),
         ),
-        ({"scenario": 3}, "scenario=3: unknown; must be one of " + ", ".join(SCENARIOS)),
+        ({"scenario": 3}, "scenario=3: unknown; must be one of " + ", ".join(SCENARIOS | LIFETIMES)),
         ({"observation": "pixels"}, "observation='pixels': must be one of dict, flat, full, compact"),
         ({"observation": None}, "observation=None: must be one of dict, flat, full, compact"),
         ({"action": "click"}, "action='click': must be one of candidate, content, catalog"),
-        ({"split": "tset"}, "split='tset': unknown; did you mean 'test'? Must be one of all, train, test"),
-        ({"split": "half"}, "split='half': unknown; must be one of all, train, test"),
+        ({"split": "tset"}, "split='tset': unknown; did you mean 'test'? Must be one of all, train, validation, test"),
+        ({"split": "half"}, "split='half': unknown; must be one of all, train, validation, test"),
         ({"catalog_seed": -1}, "catalog_seed=-1: must be a whole number in [0, 9223372036854775807]"),
         ({"catalog_seed": 1.0}, "catalog_seed=1.0: must be a whole number in [0, 9223372036854775807]"),
         ({"num_threads": 0}, "num_threads=0: must be a whole number in [1, 1024]"),
@@ -65,7 +65,7 @@ def refusal_of(call) -> str:
             {"num_candidates": 51, "overrides": {"catalog": {"num_items": 50}}},
             "num_candidates=51: must be at most the number of items, 50",
         ),
-        ({"scenario": []}, "scenario=[]: unknown; must be one of " + ", ".join(SCENARIOS)),
+        ({"scenario": []}, "scenario=[]: unknown; must be one of " + ", ".join(SCENARIOS | LIFETIMES)),
         ({"overrides": 1}, "overrides=1: must be a dict of sections, such as {'reward': {}}"),
         ({"overrides": []}, "overrides=[]: must be a dict of sections, such as {'reward': {}}"),
         ({"user_model": None}, "user_model=None: must be a recsim_env.UserModel"),
@@ -119,14 +119,14 @@ def test_an_env_of_no_lanes_is_refused():
     [
         (
             {"user": 1},
-            "options['user']: unknown; did you mean 'user_seed'? Must be one of world_seed, user_seed, noise_seed",
+            "options['user']: unknown; did you mean 'user_seed'? Must be one of candidate_seed, user_seed, noise_seed",
         ),
         ({"user_seed": -1}, "options['user_seed']=-1: must be a whole number of at least 0"),
         ({"noise_seed": 0.5}, "options['noise_seed']=0.5: must be a whole number of at least 0"),
         ({"user_seed": True}, "options['user_seed']=True: must be a whole number of at least 0"),
         (3, "options=3: must be a dict"),
         (["user_seed"], "options=['user_seed']: must be a dict"),
-        ({"world_seed": None}, "options['world_seed']=None: must be a whole number of at least 0"),
+        ({"candidate_seed": None}, "options['candidate_seed']=None: must be a whole number of at least 0"),
     ],
 )
 def test_wrong_options_of_reset_are_refused(options, message):
@@ -140,7 +140,7 @@ def test_wrong_options_of_reset_are_refused(options, message):
 @pytest.mark.parametrize("number", [np.int64(3), np.int64(2**63 - 1), np.uint64(2**64 - 1), np.uint8(255)])
 def test_every_kind_of_whole_number_is_a_seed(number):
     for env in (MAKERS["single"]("recsim_env/Video-v0"), MAKERS["vector"]("recsim_env/Video-v0")):
-        for name in ("world_seed", "user_seed", "noise_seed"):
+        for name in ("candidate_seed", "user_seed", "noise_seed"):
             env.reset(seed=1, options={name: number})
             state = env.simulator.state()
             env.reset(seed=1, options={name: int(number)})

@@ -194,7 +194,7 @@ def test_a_wrong_reset_mask_is_refused(mask):
         vector.reset(options={"reset_mask": mask})
 
 
-@pytest.mark.parametrize("name", ["world_seed", "user_seed", "noise_seed"])
+@pytest.mark.parametrize("name", ["candidate_seed", "user_seed", "noise_seed"])
 def test_a_seed_option_counts_up_over_the_lanes(name):
     vector, single = make_vec("recsim_env/Video-v0", 3), gymnasium.make("recsim_env/Video-v0")
     observations, _ = vector.reset(seed=SEED, options={name: 40})

@@ -65,7 +65,7 @@ def candidates_of(num_items: int, num_sessions: int, **options):
         topics=np.full((num_items, 2), 0.5),
         **options,
     )
-    start(simulator, world_seed=np.arange(num_sessions))
+    start(simulator, candidate_seed=np.arange(num_sessions))
     return simulator
 
 
@@ -113,7 +113,7 @@ def test_many_candidates_of_many_available_items_are_uniform():
 
 @pytest.mark.parametrize(("share", "expected"), [(0.0, None), (0.3, 6), (0.5, 10), (1.0, 20)])
 def test_a_share_of_the_candidates_is_new_when_enough_new_items_are_there(share, expected):
-    overrides = {"catalog": {"new_item_share": share, "new_item_age": 60}}
+    overrides = {"catalog": {"new_item_share": share, "new_item_age": 60, "repeat_after": 0}}
     envs = gymnasium.make_vec("recsim_env/Video-v0", 200, overrides=overrides)
     envs.reset(seed=0)
     items, sessions = envs.simulator.world.item_records, envs.simulator.sessions

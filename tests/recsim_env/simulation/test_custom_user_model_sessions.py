@@ -75,7 +75,14 @@ LOVERS = UserModel(**FUNCTIONS_OF_LOVERS)
 
 
 def make(num_envs: int, **options):
-    options = {"user_model": LOVERS, "autoreset_mode": "SameStep", "observation": "full", **options}
+    overrides = {"reward": {"neutral_rating": 0.0}, **options.pop("overrides", {})}
+    options = {
+        "user_model": LOVERS,
+        "autoreset_mode": "SameStep",
+        "observation": "full",
+        "overrides": overrides,
+        **options,
+    }
     return gymnasium.make_vec(VIDEO_ID, num_envs, **options)
 
 
@@ -85,7 +92,8 @@ def logistic(x):
 
 def test_each_lane_of_a_vector_env_is_the_single_env_with_its_seed():
     envs = make(12, session_length=25, observation="dict")
-    single = gymnasium.make(VIDEO_ID, user_model=LOVERS, session_length=25).unwrapped
+    overrides = {"reward": {"neutral_rating": 0.0}}
+    single = gymnasium.make(VIDEO_ID, user_model=LOVERS, session_length=25, overrides=overrides).unwrapped
     actions = random_actions(envs.action_space, np.random.default_rng(0), 120)
     rows, ends = [envs.reset(seed=21)[0]], []
     for action in actions:
@@ -196,11 +204,11 @@ def test_the_lookahead_oracle_uses_a_custom_user_model():
 
 def test_the_planning_oracle_predicts_that_custom_users_leave():
     envs = make(12, session_length=12, observation="compact")
-    planner = PlanningOracle(envs, num_futures=6, num_options=1_000)  # lookahead ranks badly
+    planner = PlanningOracle(envs, num_iterations=1, num_lookahead_steps=30_000, num_updates=1_500)
+    planner.learn(1)
     myopic, planned = (evaluate(agent, envs, seed=6) for agent in (LookaheadOracle(envs), planner))
-    assert myopic.has_left.all()
-    assert planned.has_left.mean() < 0.7
-    assert planned.returns.mean() > 2.0 * myopic.returns.mean()
+    assert planned.has_left.mean() < 0.6 * myopic.has_left.mean()
+    assert planned.returns.mean() > 1.3 * myopic.returns.mean()
 
 
 def test_logged_visits_follow_the_custom_user_model():
@@ -272,7 +280,7 @@ def test_a_function_that_is_not_replaced_stays_the_very_same():
     only_leaving = UserModel(has_left=leave_after_too_much)
     for name, function in REPLACEABLE.items():
         adapted = only_leaving.adapted(function)
-        assert (adapted is function) == (name != "has_left")
+        assert (adapted is function) == (name not in ("has_left", "is_visit_over"))  # the second calls the first
     assert UserModel().adapted(user_model.choose) is user_model.choose
 
 
@@ -329,8 +337,9 @@ def calls_of_each() -> dict[str, int]:
         "catalog": {**FEW_ITEMS, "repeat_share": 0.2, "num_creators": 2},
         "population": {"warm_share": 0.5, "num_moods": 2},
         "behaviour": {"repeat_gain": 0.5, "follow_probability": 0.5, "choice_intercept": 0.0},
+        "lifetime": {"num_days": 30, "visit_length": 3},
     }
-    simulator = gymnasium.make_vec("recsim_env/Ecommerce-v0", 2, overrides=overrides).unwrapped.simulator
+    simulator = gymnasium.make_vec("recsim_env/EcommerceSlate-v0", 2, overrides=overrides).unwrapped.simulator
     calls = dict.fromkeys(REPLACEABLE, 0)
 
     def counting(name: str):
@@ -348,7 +357,7 @@ def calls_of_each() -> dict[str, int]:
         mine = Simulator(world, simulator.config, 2)
         start(mine)
         for _ in range(15):
-            mine.step(np.zeros((2, 1), np.int64))
+            mine.step(np.tile(np.arange(5), (2, 1)))
         mine.latent_state()
     return calls
 

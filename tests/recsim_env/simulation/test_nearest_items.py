@@ -57,6 +57,13 @@ def available_in(simulator, n: int) -> np.ndarray:
     return np.flatnonzero((items["release_step"] <= now) & (now < items["retire_step"]))
 
 
+def consumed_by(simulator, n: int) -> np.ndarray:
+    """Items that the user consumed, which are not shown again (before `repeat_after` steps are over)."""
+    session, repeat_after = simulator.sessions[n], simulator.world.scenario.catalog.repeat_after
+    recent = session["start_step"] + session["step"] - session["consumed_times"] < repeat_after
+    return session["consumed_items"][recent & (session["consumed_items"] >= 0)]
+
+
 @pytest.mark.parametrize("slate_size", [1, 4])
 def test_each_point_shows_the_nearest_available_item_not_shown_yet(scenario_name, slate_size):
     envs = gymnasium.make_vec(f"recsim_env/{scenario_name}Catalog-v0", 20, slate_size=slate_size)
@@ -64,7 +71,7 @@ def test_each_point_shows_the_nearest_available_item_not_shown_yet(scenario_name
     simulator, features, num_far = envs.simulator, envs.catalog_features, 0
     for actions in random_actions(envs.action_space, np.random.default_rng(0), 15):
         points = actions.reshape(20, slate_size, -1).astype(np.float64)
-        available_items = [available_in(simulator, n) for n in range(20)]
+        available_items = [np.setdiff1d(available_in(simulator, n), consumed_by(simulator, n)) for n in range(20)]
         offered = simulator.sessions["candidates"].copy()
         shown_before, episodes = simulator.sessions["num_shown"].copy(), simulator.sessions["episode"].copy()
         envs.step(actions)

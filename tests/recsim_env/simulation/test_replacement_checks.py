@@ -111,7 +111,10 @@ RANDOM = "global random numbers would make the same seed give other sessions; dr
             listed,
             "must return a rating in [0, 5], a consumption in [0, 1] and a purchase of 0 or 1; it return",
         ),
-        ("choose", half_slot, "must return -1, or a slot of the slate whose candidate exists; it returns float64"),
+        (
+            *("choose", half_slot),
+            "must return -1, or a slot of the slate that is not clicked and whose candidate exists; it returns float64",
+        ),
         ("has_left", by_numpy, RANDOM),
         ("has_left", by_import, RANDOM),
         ("has_left", by_random, RANDOM),
@@ -235,8 +238,8 @@ def simulator():
     [
         (AFFINITY, "UserModel(effective_affinity=dialled_affinity): must return a finite number"),
         (CONSUMPTION, "UserModel(respond=dialled_response): must return a rating in [0, 5], a consumption in [0, 1]"),
-        (SLOT, "UserModel(choose=dialled_choice): must return -1, or a slot of the slate whose candidate exists"),
-        (MISSING, "UserModel(choose=dialled_choice): must return -1, or a slot of the slate whose candidate exists"),
+        (SLOT, "UserModel(choose=dialled_choice): must return -1, or a slot of the slate that is not clicked"),
+        (MISSING, "UserModel(choose=dialled_choice): must return -1, or a slot of the slate that is not clicked"),
         (EXAMINED, "UserModel(examine=dialled_examination): must return a whole number from 1 to slate_size"),
         (TRUST, "UserModel(decay=dialled_decay): must leave a state of finite numbers"),
         (MOOD, "UserModel(decay=dialled_decay): must leave a state of finite numbers"),

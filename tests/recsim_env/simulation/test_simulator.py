@@ -68,13 +68,13 @@ def test_each_seed_option_replaces_one_source_of_randomness():
     other_user = course(user_seed=2)
     assert other_user[0] != user
     assert other_user[1] == candidates
-    other_world = course(world_seed=2)
+    other_world = course(candidate_seed=2)
     assert other_world[0] == user
     assert other_world[1] != candidates
     courses = [course(noise_seed=seed) for seed in range(2, 12)]
     assert all(each[:2] == (user, candidates) for each in courses)
     assert any(not same(each[3], outcomes) for each in courses)
-    assert same(course(noise_seed=1, user_seed=1, world_seed=1)[3], outcomes)
+    assert same(course(noise_seed=1, user_seed=1, candidate_seed=1)[3], outcomes)
 
 
 def test_each_episode_of_a_seed_has_another_user_start_time_and_noise():

@@ -298,3 +298,45 @@ def test_a_user_without_patience_terminates_and_the_last_step_truncates(session_
         outcome = show(simulator, 0)[0]
         assert (bool(outcome["terminated"]), bool(outcome["truncated"])) == (terminated, truncated)
         assert outcome["retention"] == float(not terminated)
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.3, 1.0])
+def test_after_a_click_the_user_considers_the_rest_with_a_fixed_probability(probability):
+    simulator = make_simulator(
+        num_sessions=20_000,
+        slate_size=3,
+        choice_intercept=CERTAIN,
+        continue_probability=1.0,
+        choose_again_probability=probability,
+    )
+    outcomes = show(simulator, 0, 1, 2)
+    clicks = np.rint(3.0 * outcomes["click"]).astype(int)
+    expected = [1.0 - probability, probability * (1.0 - probability), probability**2]
+    assert np.bincount(clicks, minlength=4)[1:] / 20_000 == pytest.approx(expected, abs=0.015)
+    feedback = simulator.sessions["history_feedback"][:, :3]
+    assert (feedback[:, :, 1].sum(1) == clicks).all()
+    assert (simulator.sessions["num_clicks"] == clicks).all()
+    assert (simulator.sessions["num_consumed"] == clicks).all()
+    rated = np.where(feedback[:, :, 3] > 0, feedback[:, :, 3], 0.0).sum(1)
+    assert simulator.sessions["rating_sum"] == pytest.approx(rated)
+
+
+def test_ratings_below_the_neutral_one_cost_and_an_item_that_is_not_consumed_is_neutral():
+    weights = RewardConfig(neutral_rating=2.5)
+    for quality, intercept, reward in ((CERTAIN, CERTAIN, 2.5), (-CERTAIN, CERTAIN, -1.5), (CERTAIN, -CERTAIN, 0.0)):
+        simulator = make_simulator(quality=(quality,) * 3, choice_intercept=intercept, reward=weights)
+        assert show(simulator, 0)["reward"].tolist() == [reward]
+    slate = make_simulator(
+        slate_size=3,
+        quality=(CERTAIN, -CERTAIN, 0.0),
+        choice_intercept=CERTAIN,
+        continue_probability=1.0,
+        choose_again_probability=1.0,
+        reward=weights,
+        rating_cuts=(-1.5, -0.5, 40.0, 45.0),
+        rating_noise=0.01,
+        interests=(0.0, 0.0, 0.0),
+    )
+    outcomes = show(slate, 0, 1, 2)  # 5, 1 and 3
+    assert outcomes["rating"].tolist() == pytest.approx([(5 + 1 + 3) / 3])
+    assert outcomes["reward"].tolist() == pytest.approx([(2.5 - 1.5 + 0.5) / 3])

@@ -61,12 +61,18 @@ def events(before, state: dict, rows: list) -> set[str]:
 
 @pytest.mark.parametrize("variant", ["", "Slate"])
 def test_steps_of_every_scenario_are_those_computed_by_hand(scenario_name, variant):
-    envs = gymnasium.make_vec(f"recsim_env/{scenario_name}{variant}-v0", 20, candidate_order="random")
+    overrides = {"behaviour": {"initial_trust": 1.0}}  # for many clicks
+    envs = gymnasium.make_vec(
+        f"recsim_env/{scenario_name}{variant}-v0", 20, candidate_order="random", overrides=overrides
+    )
     envs.reset(seed=11)
     slate_size = envs.simulator.config.slate_size
     slates = np.random.default_rng(0).integers(0, envs.simulator.config.num_candidates, (40, 20, slate_size))
     happened = assert_steps_are_those_by_hand(envs.simulator, slates)
     assert happened >= {"click", "rating"} | HAPPENS_IN.get(scenario_name, set())
+
+
+PERSISTENT = ("interests", "follows", "recent_items", "num_consumed", "satisfaction", "habit")
 
 
 def moderate(low: float, high: float):
@@ -77,6 +83,7 @@ def moderate(low: float, high: float):
     behaviour=st.fixed_dictionaries(
         {
             "continue_probability": moderate(0, 1),
+            "choose_again_probability": moderate(0, 1),
             "choice_intercept": moderate(-1, 3),
             "choice_affinity": moderate(0, 3),
             "choice_appeal": moderate(0, 3),
@@ -110,6 +117,7 @@ def moderate(low: float, high: float):
             "mood_delay": st.integers(0, 3),
             "trust_gain": moderate(0, 1),
             "trust_loss": moderate(0, 1),
+            "trust_no_purchase": moderate(0, 1),
             "patience_gain": moderate(0, 2),
             "patience_skip": moderate(0, 2),
             "patience_limit": moderate(1, 9),
@@ -134,7 +142,10 @@ def moderate(low: float, high: float):
             "moods": st.tuples(*[st.tuples(*[moderate(-2, 2)] * 2)] * 2),
         }
     ),
-    weights=st.builds(RewardConfig, **dict.fromkeys(RewardConfig.__dataclass_fields__, moderate(-2, 2))),
+    weights=st.builds(
+        RewardConfig,
+        **dict.fromkeys(RewardConfig.__dataclass_fields__, moderate(-2, 2)) | {"neutral_rating": moderate(0, 5)},
+    ),
     slate_size=st.integers(1, 3),
     session_length=st.integers(2, 8),
 )
@@ -167,7 +178,7 @@ def test_the_logged_visit_of_a_warm_user_is_made_of_steps_computed_by_hand(scena
         first_state = {
             "interests": user["interests"],
             "satiation": np.zeros(world.sizes.num_topics),
-            "trust": 1.0,
+            "trust": world.scenario.behaviour.initial_trust,
             "patience": min(user["patience"], limit),
             "budget": user["budget"],
             "mood": session["mood"],
@@ -176,6 +187,8 @@ def test_the_logged_visit_of_a_warm_user_is_made_of_steps_computed_by_hand(scena
             "follows": np.zeros(world.sizes.num_creators),
             "recent_items": np.full(16, NO_ITEM),
             "num_consumed": 0,
+            "satisfaction": 0.0,
+            "habit": 0.0,
         }
         assert session["num_shown"] == tenure
         state = first_state
@@ -186,7 +199,7 @@ def test_the_logged_visit_of_a_warm_user_is_made_of_steps_computed_by_hand(scena
             _, state, [(_, *feedback)] = step_by_hand(logged, world.item_records, [0], world.scenario, world.moods, 50)
             assert session["history_feedback"][step].tolist() == pytest.approx(feedback, abs=1e-6)
             happened |= {name for name, is_so in {"click": feedback[1], "purchase": feedback[4]}.items() if is_so}
-        for_good = {name: state[name] for name in ("interests", "follows", "recent_items", "num_consumed")}
+        for_good = {name: state[name] for name in PERSISTENT}
         np.testing.assert_allclose(session["interests"], for_good["interests"], atol=1e-6)
         assert_state_is(session, first_state | for_good)
     assert happened >= ({"click", "purchase"} if scenario_name == "Ecommerce" else {"click"})

@@ -128,6 +128,8 @@ def test_a_user_returns_even_after_a_bad_logged_visit():
 
 def test_warm_and_cold_users_get_the_same_candidates():
     warm, cold = (make_vec(50, share, observation="compact", candidate_order="random") for share in (1.0, 0.0))
+    for env in (warm, cold):
+        env.simulator.parameters["repeat_after"] = 0  # the logged history leaves no item out
     first, second = warm.reset(seed=0)[0], cold.reset(seed=0)[0]
     assert same(first["candidate_items"], second["candidate_items"])
     assert same(first["time"], second["time"])
@@ -146,9 +148,9 @@ def test_warm_users_depend_on_the_user_seed_and_their_history_on_all_seeds():
     tenure, items, feedback = course(user_seed=3)
     assert tenure > 1
     for seed in range(5, 9):
-        assert course(user_seed=3, noise_seed=seed)[0] == course(user_seed=3, world_seed=seed)[0] == tenure
+        assert course(user_seed=3, noise_seed=seed)[0] == course(user_seed=3, candidate_seed=seed)[0] == tenure
     assert any(not same(course(user_seed=3, noise_seed=seed)[2], feedback) for seed in range(5, 9))
-    assert not same(course(user_seed=3, world_seed=5)[1], items)
+    assert not same(course(user_seed=3, candidate_seed=5)[1], items)
     assert len({course(user_seed=seed)[0] for seed in range(20)}) > 5
 
 

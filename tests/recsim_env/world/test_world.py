@@ -1,6 +1,7 @@
 """Catalogues and populations: reproducible, disjoint where they are split, and within bounds."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import recsim_env.world.world
-from recsim_env.scenarios import ECOMMERCE, MOVIELENS, MUSIC, RATINGS, SCENARIOS, SOCIAL, VIDEO, scenario_named
+from recsim_env.scenarios import ECOMMERCE, MOVIELENS, MUSIC, NEWS, RATINGS, SCENARIOS, SOCIAL, VIDEO, scenario_named
 from recsim_env.simulation.records import ITEM, USER, WorldSizes, dtypes
 from recsim_env.world.catalog import release_steps
 from recsim_env.world.titles import topic_names_of
@@ -48,25 +49,85 @@ def test_a_world_is_built_once_and_shared(scenario_name):
     assert build_world(scenario_named(scenario_name), 0) is build_world(scenario_named(scenario_name), 0)
 
 
-def test_catalog_seed_changes_items_or_their_times_and_no_user(scenario_name):
+def test_catalog_seed_draws_items_and_users_but_not_the_structure(scenario_name):
     first, second = (build_world(scenario_named(scenario_name), seed) for seed in (0, 1))
-    assert first.users.profiles.tobytes() == second.users.profiles.tobytes()
-    assert first.user_records.tobytes() == second.user_records.tobytes()
+    is_synthetic = first.scenario.source == "synthetic"
+    has_given_users = first.scenario.source == "ratings_log"
+    assert first.user_records.tobytes() != second.user_records.tobytes()  # traits that a log does not contain are drawn
+    assert (first.users.interests.tobytes() == second.users.interests.tobytes()) == has_given_users
     assert first.item_records.tobytes() != second.item_records.tobytes()
     assert first.item_statistics.tobytes() != second.item_statistics.tobytes()
+    assert first.moods.tobytes() == second.moods.tobytes()
+    if is_synthetic:
+        assert similarity_of_clusters(first, second) > 0.9
 
 
-def test_train_and_test_share_no_user_and_no_item(scenario_name):
-    train, test = (build_world(scenario_named(scenario_name), 0, split) for split in ("train", "test"))
-    assert len(train.items) > 100
-    assert len(test.users) > 100
-    people = {row.tobytes() for row in train.user_records} & {row.tobytes() for row in test.user_records}
-    assert not people
-    items = [
-        {np.append(record["factors"], record["quality"]).tobytes() for record in world.item_records}
-        for world in (train, test)
-    ]
-    assert not items[0] & items[1]
+def similarity_of_clusters(first, second) -> float:
+    """Mean cosine of each of 200 users' interests in one world to those of the most similar user in the other."""
+    one, other = (
+        world.users.interests / np.linalg.norm(world.users.interests, axis=1, keepdims=True)
+        for world in (first, second)
+    )
+    return float((one[:200] @ other.T).max(1).mean())
+
+
+@pytest.mark.parametrize("scenario", [VIDEO, MUSIC, SOCIAL], ids=lambda scenario: scenario.name)
+def test_world_seed_and_structure_split_draw_the_structure(scenario):
+    tight = dataclasses.replace(scenario.population, interest_sd=0.01)  # users are where their cluster is
+    scenario = dataclasses.replace(scenario, population=tight)
+    same = build_world(scenario, 0), build_world(scenario, 1)
+    others = build_world(scenario, 0, world_seed=1), build_world(scenario, 0, structure_split="test")
+    assert similarity_of_clusters(*same) > 0.999
+    for other in others:
+        assert similarity_of_clusters(same[0], other) < 0.98
+        if scenario is MUSIC:
+            assert same[0].moods.tobytes() != other.moods.tobytes()
+    assert build_world(scenario, 0, world_seed=1, structure_split="test").user_records.tobytes() not in {
+        other.user_records.tobytes() for other in others
+    }
+
+
+@pytest.mark.parametrize("scenario", [MOVIELENS, RATINGS], ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize("arguments", [{"world_seed": 1}, {"structure_split": "train"}])
+def test_a_structure_from_a_log_cannot_be_drawn(scenario, arguments):
+    with pytest.raises(ValueError, match=f"must be 0 and 'all' in {scenario.name}, whose structure comes from"):
+        build_world(scenario, **arguments)
+
+
+def test_no_user_and_no_item_is_in_two_splits(scenario_name):
+    worlds = {split: build_world(scenario_named(scenario_name), 0, split) for split in SPLITS if split != "all"}
+    assert list(worlds) == ["train", "validation", "test"]
+    for one, other in itertools.combinations(worlds.values(), 2):
+        assert len(one.items) > 100
+        assert len(one.users) > 100
+        assert not users_of(one) & users_of(other)
+        assert not items_of(one) & items_of(other)
+
+
+def users_of(world) -> set[bytes]:
+    return {row.tobytes() for row in world.user_records}
+
+
+def items_of(world) -> set[bytes]:
+    """Bytes of each item's latent attributes, which tell items apart whatever their release."""
+    return {np.append(record["factors"], record["quality"]).tobytes() for record in world.item_records}
+
+
+@pytest.mark.parametrize("structure_split", ["train", "test"])
+def test_splits_of_held_out_structures_are_disjoint_too(structure_split):
+    worlds = [build_world(NEWS, 3, split, structure_split=structure_split, world_seed=2) for split in SPLITS]
+    for one, other in itertools.combinations(worlds, 2):
+        assert not users_of(one) & users_of(other)
+        assert not items_of(one) & items_of(other)
+
+
+def test_user_split_takes_users_of_another_split_of_a_log():
+    mixed = build_world(MOVIELENS, 0, "test", user_split="train")
+    train, test = build_world(MOVIELENS, 0, "train"), build_world(MOVIELENS, 0, "test")
+    assert mixed.users.rating_bias.tobytes() == train.users.rating_bias.tobytes()
+    assert items_of(mixed) == items_of(test)
+    everyone = build_world(MOVIELENS, 0, "all", user_split="train")
+    assert everyone.users.rating_bias.tobytes() == train.users.rating_bias.tobytes()
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -271,5 +332,5 @@ def test_users_of_one_part_can_be_combined_with_items_of_another(scenario):
     np.testing.assert_array_equal(mixed.users.interests, train.users.interests)
     np.testing.assert_array_equal(mixed.items.features, test.items.features)
     assert build_world(scenario, 4, "test", user_split="test") is test
-    with pytest.raises(ValueError, match="user_split='people': unknown; must be one of all, train, test"):
+    with pytest.raises(ValueError, match="user_split='people': unknown; must be one of all, train, validation, test"):
         build_world(scenario, 4, "test", user_split="people")
