@@ -48,12 +48,14 @@ def random_policy(env_id: str) -> Policy:
     return lambda observations: np.array([space.sample() for _ in range(num_rows(observations))])
 
 
-def best_rated(observations: Any) -> np.ndarray:
-    """The candidates with the best observed mean rating, from full observations."""
+def most_popular(observations: Any) -> np.ndarray:
+    """The candidates with the highest observed rating per impression, from full observations."""
     exists = observations["candidate_mask"] > 0
     candidates = observations["candidates"].reshape(*exists.shape, -1)
-    mean_ratings = candidates[:, :, CANDIDATE_COLUMNS.index("mean_rating") - len(CANDIDATE_COLUMNS)]
-    return np.where(exists, mean_ratings, -np.inf).argmax(1)
+    rating_rates = np.ones(exists.shape)
+    for name in ("click_rate", "mean_rating"):
+        rating_rates = rating_rates * candidates[:, :, CANDIDATE_COLUMNS.index(name) - len(CANDIDATE_COLUMNS)]
+    return np.where(exists, rating_rates, -np.inf).argmax(1)
 
 
 def first_candidate(observations: Any) -> np.ndarray:
@@ -87,5 +89,5 @@ class Progress:
         """The last point of the curve, and the held-out returns in print."""
         self.point(self.arguments.steps, policy)
         print(f"random: {held_out_return(random_policy(self.env_id), self.env_id):.1f}")
-        print(f"popularity: {held_out_return(best_rated, self.env_id, observation='full'):.1f}")
+        print(f"popularity: {held_out_return(most_popular, self.env_id, observation='full'):.1f}")
         print(f"{self.name}: {held_out_return(policy, self.env_id):.1f}")

@@ -6,7 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-from held_out import best_rated, first_candidate, held_out_return, random_policy
+from held_out import first_candidate, held_out_return, most_popular, random_policy
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -26,7 +26,7 @@ def main(rows_path: str, picture_path: str) -> None:
         axis.fill_between(steps.mean(1), returns.min(1), returns.max(1), alpha=0.15)
     env_id, num_seeds = rows[0]["env"], len({row["seed"] for row in rows})
     axis.axhline(held_out_return(first_candidate, env_id), color="black", lw=0.8, ls="-.", label="first candidate")
-    popularity = held_out_return(best_rated, env_id, observation="full")
+    popularity = held_out_return(most_popular, env_id, observation="full")
     axis.axhline(popularity, color="black", lw=0.8, ls="--", label="popularity")
     axis.axhline(held_out_return(random_policy(env_id), env_id), color="black", lw=0.8, ls=":", label="random")
     axis.set_title(f"Held-out return in {env_id}: mean, lowest and highest of {num_seeds} seeds", fontsize=10)

@@ -137,6 +137,8 @@ def test_any_scenario_stays_in_its_spaces_and_lanes_equal_single_envs(scenario, 
 @pytest.mark.filterwarnings("error")
 @settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_any_scenario_stays_in_its_spaces_on_a_live_platform(scenario):
+    one_visit = dataclasses.replace(scenario.lifetime, num_days=0)  # lifetimes are refused on a live platform
+    scenario = dataclasses.replace(scenario, lifetime=one_visit)
     length = max(scenario.session.history_length, scenario.session.slate_size)
     options = {"scenario": scenario, "history_length": length}
     envs = gymnasium.make_vec("recsim_env/Video-v0", NUM_LANES, live_platform=True, **options)

@@ -83,7 +83,7 @@ def test_personalisation_and_memory_pay(name, agent):
 def test_lookahead_pays_where_actions_have_consequences(name):
     returns = small_ladder(name)
     ratio = ratio_of_gains(returns["lookahead-oracle"], returns["myopic-oracle"], returns["random"])
-    assert ratio.value > 1.1
+    assert ratio.value > 1.05
     assert ratio.low > 1.0
 
 
