@@ -74,12 +74,13 @@ def divergence(anchor_logits: torch.Tensor, logits: torch.Tensor) -> torch.Tenso
 def feedback_loss(clicks: torch.Tensor, rewards: torch.Tensor, steps: Steps) -> torch.Tensor:
     """[K]: negative log-likelihood of the feedback, mean over slots: whether it is clicked, and the reward if so.
 
-    A slate's reward is the mean over its slots, at most one of which is clicked; so the clicked slot's reward is S
-    times the slate's.
+    A slate's reward is the mean over its slots, so that S times it is the sum over the clicked slots, which have equal
+    parts in it.
     """
     num_slots, was_clicked = steps.slates.shape[1], steps.clicked.float()
+    rewards_of_clicks = num_slots * steps.rewards[:, None] / was_clicked.sum(1, keepdim=True).clamp(min=1.0)
     click_loss = binary_cross_entropy_with_logits(clicks, was_clicked, reduction="none")
-    error = rewards - num_slots * steps.rewards[:, None]
+    error = rewards - rewards_of_clicks
     return slot_mean(click_loss + 0.5 * was_clicked * error.square(), steps)
 
 

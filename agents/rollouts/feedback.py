@@ -62,9 +62,9 @@ def last_slate(histories: np.ndarray, slate_size: int) -> tuple[np.ndarray, np.n
 
 
 def clicked_slots(histories: np.ndarray, slate_size: int) -> np.ndarray:
-    """[N] int64: the slot that was clicked in the last step, or -1; `histories` as in `last_slate`."""
+    """[N] int64: the highest slot that was clicked in the last step, or -1; `histories` as in `last_slate`."""
     rows, _ = last_slate(histories, slate_size)
-    is_clicked = feedback_column(rows[:, :, -len(FEEDBACK) :], "click") > 0  # at most one
+    is_clicked = feedback_column(rows[:, :, -len(FEEDBACK) :], "click") > 0
     return np.where(is_clicked.any(1), is_clicked.argmax(1), -1)
 
 

@@ -21,8 +21,8 @@ observed before it; `items` [R, G] float32; `ratings` [R] float32, as the reward
 def log_sessions(env: RecommenderVectorEnv, policy: Policy, num_steps: int, seed: int) -> Iterator[LoggedSession]:
     """Show slates of a policy for `num_steps` >= 1 steps in each lane, and return the sessions.
 
-    The last session of each lane is cut short. The rating of an item is S times the reward if it was clicked, else 0:
-    at most one item of a slate is chosen.
+    The last session of each lane is cut short. The rating of an item is 0 if it was not clicked; the clicked items of a
+    slate have equal parts in S times the reward, which is a mean over slots.
     """
     layout, slate_size = env.simulator.layout, env.simulator.config.slate_size
     log: list[dict[str, np.ndarray]] = []
@@ -34,13 +34,14 @@ def log_sessions(env: RecommenderVectorEnv, policy: Policy, num_steps: int, seed
                 histories[session] = observations["history"][lane].reshape(layout.history_shape)
         candidates = observations["candidates"].reshape(env.num_envs, *layout.candidates_shape)
         is_clicked = feedback_column(exposure.feedback, "click") > 0
+        num_clicks = np.maximum(is_clicked.sum(1, keepdims=True), 1)
         entry = {
             "sessions": exposure.sessions,
             "users": observations["user"],
             "items": np.take_along_axis(candidates, exposure.slates[:, :, None], 1),
             "is_shown": exposure.is_shown,
             "rows": exposure.rows,
-            "ratings": (slate_size * exposure.rewards[:, None] * is_clicked).astype(np.float32),
+            "ratings": (slate_size * exposure.rewards[:, None] * is_clicked / num_clicks).astype(np.float32),
         }
         log.append(entry)
     columns = {name: np.stack([entry[name] for entry in log]) for name in log[0]}

@@ -108,6 +108,14 @@ def test_feedback_by_hand():
     assert feedback_loss(clicks, rewards, steps).tolist() == pytest.approx([(chosen + not_chosen) / 2])
 
 
+def test_clicked_slots_have_equal_parts_in_the_reward_of_a_slate():
+    steps = one_step_sessions([[2, 0]], [[True, True]], [1.5], [[True] * 4]).steps
+    clicks, rewards = torch.tensor([[0.5, 0.5]]), torch.tensor([[2.0, 1.0]])
+    errors = 0.5 * (2.0 - 1.5) ** 2 + 0.5 * (1.0 - 1.5) ** 2  # the two slots have a sum of 3
+    expected = -math.log(logistic(0.5)) + errors / 2
+    assert feedback_loss(clicks, rewards, steps).tolist() == pytest.approx([expected])
+
+
 ONE_LEFT = one_step_sessions([[0, 2]], [[True, False]], [0.5], [[True, False, False]])
 
 
