@@ -27,6 +27,8 @@ _DPI = 100
 _SIZE: dict[str, Any] = {"figsize": (WIDTH / _DPI, HEIGHT / _DPI), "dpi": _DPI}
 _NUM_ROWS = 12
 _RIDGE_PENALTY = 3.0
+_NUM_ABSENCES = 30
+"""Absences with their days in the picture, the last ones."""
 _TEXT = 9.0  # points
 _STYLE: list[Any] = [  # independent of the style of other plots
     "default",
@@ -128,6 +130,11 @@ def draw_session(recording: SessionRecording, figure: Figure) -> None:
 def _heading(recording: SessionRecording) -> str:
     end = " · the user has left" if recording.is_terminated else ""
     step = f"step {len(recording.slates)} of {recording.config.session_length}"
+    if recording.is_lifetime:
+        end = " · the user has churned" if recording.is_terminated else ""
+        num_days = recording.world.scenario.lifetime.num_days
+        day, visit = min(recording.day, num_days), 1 + len(recording.visits)
+        step = f"day {day:.0f} of {num_days} · visit {visit} · step {len(recording.slates)}"
     return f"{recording.world.scenario.name} · {step}{end} · return {sum(recording.rewards):.1f}"
 
 
@@ -207,17 +214,27 @@ def _draw_state(axis: Axes, recording: SessionRecording) -> None:
     ]
     if recording.is_shop:
         lines.append(("budget", float(recording.states[0]["budget"]), _GREEN, ":"))
+    if recording.is_lifetime:
+        lines = [lines[0], lines[2], ("satisfaction", 1.0, _GREEN, "--"), ("habit", 1.0, _BLUE, ":")]
     for name, most, colour, style in lines:
         shares = np.array([state[name].sum() for state in recording.states]) / (most or 1.0)
         axis.plot(shares, color=colour, ls=style, lw=1.8, label=name if most == 1.0 else f"{name} (of {most:.3g})")
         axis.plot(len(shares) - 1, shares[-1], "o", color=colour, ms=4.0)  # visible before there is a line
     axis.set(ylabel="share of maximum", yticks=(0.0, 0.5, 1.0), xlabel="step")
-    axis.set_ylim(-0.06, max(1.06, axis.get_ylim()[1]))
+    axis.set_ylim(min(-0.06, axis.get_ylim()[0]), max(1.06, axis.get_ylim()[1]))
+    if recording.is_lifetime:
+        axis.set_xlabel("step; grey lines: new visits, after so many days of absence")
     _finish_course(axis, recording, "State (latent)")
+    for step, days in recording.visits[-_NUM_ABSENCES:]:
+        axis.text(step + 0.5, axis.get_ylim()[1], f" {days:.1f}", fontsize=7.0, color=_GREY, va="top")
 
 
 def _finish_course(axis: Axes, recording: SessionRecording, title: str) -> None:
     length = recording.config.session_length
+    if recording.is_lifetime:
+        length = max(len(recording.slates), recording.world.scenario.lifetime.visit_length)
+        for step, _ in recording.visits:
+            axis.axvline(step + 0.5, color=_GREY, lw=0.5, zorder=0)
     axis.set_xlim(-0.01 * length, 1.01 * length)
     if recording.is_terminated:
         axis.axvline(len(recording.slates), color="black", lw=1.0, ls=":", zorder=1)

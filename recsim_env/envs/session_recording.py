@@ -11,7 +11,7 @@ from recsim_env.config import SessionConfig
 from recsim_env.simulation.simulator import Simulator
 from recsim_env.world.world import World
 
-STATE = ("interests", "satiation", "mood", "trust", "patience", "budget")
+STATE = ("interests", "satiation", "mood", "trust", "patience", "budget", "satisfaction", "habit")
 """Recorded parts of `Simulator.latent_state`."""
 
 
@@ -52,6 +52,8 @@ class SessionRecording:
         rewards: reward of each step.
         states: `STATE` before the first step and after each: `interests` [D], `satiation` [K], and numbers.
         is_terminated: whether the user has left.
+        visits: of each visit after the first in a lifetime, the number of steps before it and the days of absence.
+        day: days since the first step, in a lifetime.
     """
 
     def __init__(self, simulator: Simulator, lane: int = 0) -> None:
@@ -63,6 +65,13 @@ class SessionRecording:
         self.rewards: list[float] = []
         self.states = [self._state()]
         self.is_terminated = False
+        self.visits: list[tuple[int, float]] = []
+        self.day = 0.0
+
+    @property
+    def is_lifetime(self) -> bool:
+        """Whether the episode has several visits."""
+        return self.world.scenario.lifetime.num_days > 0
 
     @property
     def world(self) -> World:
@@ -85,6 +94,12 @@ class SessionRecording:
         self.rewards.append(float(outcome["reward"]))
         self.is_terminated = bool(outcome["terminated"])
         self.states.append(self._state())
+        if self.is_lifetime:
+            session = self.simulator.sessions[self.lane]
+            elapsed = session["start_step"] + session["step"] - session["first_time"]
+            self.day = float(elapsed / self.world.scenario.lifetime.day_length)
+            if outcome["visit"]:
+                self.visits.append((len(self.slates), float(session["absence"])))
 
     def _newly_shown(self) -> list[ShownItem]:
         shown = shown_items(self.simulator, self.lane, self._num_shown)

@@ -466,3 +466,23 @@ def test_the_sb3_vec_env_draws_lane_0():
 def test_a_vector_env_has_no_window(render_mode):
     with pytest.raises(ValueError, match=r"must be None or one of rgb_array, ansi$"):
         gymnasium.make_vec("recsim_env/Video-v0", 2, render_mode=render_mode)
+
+
+def test_a_picture_of_a_lifetime_shows_its_visits_and_absences():
+    env = gymnasium.make("recsim_env/VideoLifetime-v0", render_mode="rgb_array").unwrapped
+    env.reset(seed=4)
+    absences, session = [], env.simulator.sessions[0]
+    for step in range(1, 61):
+        *_, terminated, truncated, info = env.step(0)
+        if info["reward_visit"]:
+            absences.append((step, float(session["absence"])))
+        if terminated or truncated:
+            break
+    assert len(absences) > 2
+    assert env.recording.visits == absences
+    figure = session_figure(env.recording)
+    texts = {text.get_text().strip() for axis in figure.axes for text in axis.texts}
+    assert {f"{days:.1f}" for _, days in absences} <= texts
+    (heading,) = (text.get_text() for text in figure.texts)
+    assert heading.startswith(f"VideoLifetime · day {env.recording.day:.0f} of 30 · visit {1 + len(absences)} · ")
+    assert env.render().shape == (800, 1280, 3)
