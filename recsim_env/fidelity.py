@@ -18,7 +18,7 @@ import numpy as np
 
 from recsim_env.config import check_number
 from recsim_env.envs.vector import RecommenderVectorEnv
-from recsim_env.logs.fidelity import gini
+from recsim_env.logs.fidelity import gini, jensen_shannon
 from recsim_env.scenarios import SCENARIOS, scenario_named
 
 _SLATE_SIZE = 5
@@ -175,7 +175,7 @@ def measure(scenario: str, num_sessions: int = 2_000, seed: int = 0) -> dict[str
         "length_tail": float(last / median),
         "popularity_gini": gini(counts[counts > 0]) if counts.any() else 0.0,
         "repeat_rate": _repeat_rate(single),
-        "rating_divergence": _divergence(histogram / max(histogram.sum(), 1), np.array(_HISTOGRAM)),
+        "rating_divergence": jensen_shannon(histogram / max(histogram.sum(), 1), np.array(_HISTOGRAM)),
     }
 
 
@@ -186,17 +186,6 @@ def _repeat_rate(log: _Log) -> float:
         num_plays += len(played)
         num_repeats += len(played) - len(np.unique(played))
     return num_repeats / max(num_plays, 1)
-
-
-def _divergence(one: np.ndarray, other: np.ndarray) -> float:
-    """Jensen-Shannon divergence of two distributions, in bits."""
-    middle = (one + other) / 2.0
-
-    def relative_entropy(shares: np.ndarray) -> float:
-        used = shares > 0.0
-        return float((shares[used] * np.log2(shares[used] / middle[used])).sum())
-
-    return (relative_entropy(one) + relative_entropy(other)) / 2.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -22,6 +22,7 @@ from recsim_env.simulation.batch_threads import BatchThreads
 from recsim_env.simulation.compilation import compiled, kernel
 from recsim_env.simulation.observation import CONTEXT, FEEDBACK, VISIT_CONTEXT
 from recsim_env.simulation.random_streams import Purpose, combine, normal, stream, uniform_in
+from recsim_env.simulation.rating_scale import rating_probability_of
 from recsim_env.simulation.record_types import as_bytes
 from recsim_env.simulation.records import ITEM, NO_ITEM, PARAMETERS, SESSION, USER, make_layout
 from recsim_env.simulation.user_model import (
@@ -55,14 +56,8 @@ _SHRINKAGE = 0.98
 
 @compiled
 def log_rating_probability(opinion, noise_sd, rating, p):
-    """log P(rating) of an opinion with Gaussian noise."""
-    above = 1.0
-    if rating > 1.5:
-        above = 0.5 * math.erfc((p.rating_cuts[int(rating) - 2] - opinion) / (noise_sd * math.sqrt(2.0)))
-    below = 0.0
-    if rating < 4.5:
-        below = 0.5 * math.erfc((p.rating_cuts[int(rating) - 1] - opinion) / (noise_sd * math.sqrt(2.0)))
-    return math.log(max(above - below, 1e-12))
+    """log P(rating) of an opinion with Gaussian noise, at least log 1e-12."""
+    return math.log(max(rating_probability_of(rating, opinion, noise_sd, p), 1e-12))
 
 
 @compiled

@@ -71,7 +71,7 @@ class SessionRecording:
     @property
     def is_lifetime(self) -> bool:
         """Whether the episode has several visits."""
-        return self.world.scenario.lifetime.num_days > 0
+        return self.simulator.layout.is_lifetime
 
     @property
     def world(self) -> World:

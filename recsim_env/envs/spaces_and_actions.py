@@ -139,16 +139,15 @@ class SimulatorAccess:
         session = dataclasses.replace(
             preset.session, **{name: value for name, value in sizes.items() if value is not None}
         )
-        split, user_model = arguments["split"], arguments["user_model"]
         drawn = build_world(
             preset,
             catalog_seed,
-            split,
-            arguments["world"],
-            user_model,
-            arguments["user_split"],
-            arguments["world_seed"],
-            arguments["structure_split"],
+            arguments["split"],
+            world_path=arguments["world"],
+            user_model=arguments["user_model"],
+            user_split=arguments["user_split"],
+            world_seed=arguments["world_seed"],
+            structure_split=arguments["structure_split"],
         )
         arguments["world"] = None if drawn.source is None else drawn.source.path
         num_items = len(drawn.items)

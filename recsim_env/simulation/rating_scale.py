@@ -1,5 +1,7 @@
 """The rating scale: from an opinion, a real number, to a rating of 1 to 5."""
 
+import math
+
 from recsim_env.simulation.compilation import compiled
 from recsim_env.simulation.normal_distribution import normal_cdf
 
@@ -26,7 +28,11 @@ def expected_rating_of(opinion, noise_sd, p):
 
 @compiled
 def rating_probability_of(rating, opinion, noise_sd, p):
-    """P(rating), 1..5, of an opinion with Gaussian noise."""
-    above = 1.0 if rating < 1.5 else normal_cdf((opinion - p.rating_cuts[int(rating) - 2]) / noise_sd)
-    further_above = 0.0 if rating > 4.5 else normal_cdf((opinion - p.rating_cuts[int(rating) - 1]) / noise_sd)
+    """P(rating), 1..5, of an opinion with Gaussian noise; `erfc` is exact for improbable ratings, too."""
+    above = 1.0
+    if rating > 1.5:
+        above = 0.5 * math.erfc((p.rating_cuts[int(rating) - 2] - opinion) / (noise_sd * math.sqrt(2.0)))
+    further_above = 0.0
+    if rating < 4.5:
+        further_above = 0.5 * math.erfc((p.rating_cuts[int(rating) - 1] - opinion) / (noise_sd * math.sqrt(2.0)))
     return max(above - further_above, 0.0)

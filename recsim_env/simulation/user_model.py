@@ -157,9 +157,8 @@ def choose(session, items, slate, num_examined, p):
     for slot in range(num_examined):
         weights[slot] = math.exp(weights[slot] - largest)
         total += weights[slot]
-    remaining = uniform(session.noise_key, session.step, Purpose.CHOICE, session.num_choices) * total - math.exp(
-        -largest
-    )
+    draw = uniform(session.noise_key, session.step, Purpose.CHOICE, session.num_choices)
+    remaining = draw * total - math.exp(-largest)
     chosen = -1
     for slot in range(num_examined):
         if remaining < 0.0:

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_world import CERTAIN, make_simulator, show
+from tiny_world import CERTAIN, SIZES, make_simulator, show
 from trajectories import random_actions
 
 from recsim_env.config import NEVER
 from recsim_env.simulation.availability import forget_consumed, remember_consumed, was_consumed
-from recsim_env.simulation.records import NO_ITEM
+from recsim_env.simulation.records import NO_ITEM, SESSION, dtypes
 
 NUM_LANES = 64
 
@@ -87,8 +87,8 @@ def test_a_click_without_a_purchase_consumes_nothing_in_a_shop():
 @given(st.lists(st.integers(0, 40), max_size=30), st.integers(1, 50))
 @settings(max_examples=200, deadline=None, derandomize=True)
 def test_the_table_of_consumed_items_is_a_dict_of_items_and_times(items, repeat_after):
-    simulator = make_simulator(repeat_after=repeat_after, session_length=31)
-    session, p = simulator.sessions.view(np.recarray)[0], simulator.parameters.view(np.recarray)[0]
+    p = make_simulator(repeat_after=repeat_after).parameters.view(np.recarray)[0]
+    session = np.zeros(1, dtypes(SIZES, num_entries=64)[SESSION]).view(np.recarray)[0]
     forget, remember, was = forget_consumed.py_func, remember_consumed.py_func, was_consumed.py_func
     forget(session)
     times: dict[int, int] = {}
@@ -96,10 +96,8 @@ def test_the_table_of_consumed_items_is_a_dict_of_items_and_times(items, repeat_
         session.step = step
         remember(session, item)
         times[item] = step
-    assert session.num_remembered <= len(times)
+    assert session.num_remembered == len(times)
     for item in range(41):
-        if session.num_remembered == len(times):
-            expected = item in times and session.step - times[item] < repeat_after
-            assert bool(was(session, item, p)) == expected
+        assert bool(was(session, item, p)) == (item in times and session.step - times[item] < repeat_after)
     forget(session)
     assert not any(was(session, item, p) for item in range(41))
