@@ -1,25 +1,23 @@
 """The planning oracle: it maximises the reward of a step plus the value of the latent state after it.
 
-Approximate policy iteration (Bertsekas and Tsitsiklis, "Neuro-Dynamic Programming", 1996, chapter 6): sessions of the
-current policy give the return after each step, a network is fitted to them as the value of the user's latent state
-after a step, and the next policy maximises
+Policy improvement with a known model: sessions of the lookahead oracle give the value of the user's latent state after
+a step, as a linear function of its features by least-squares temporal differences, LSTD(lambda) (Boyan, "Technical
+update: least-squares temporal difference learning", Machine Learning 2002), and the planning oracle maximises
 
     Q(s, a) = P(click) E[reward + V(s') | click] + (1 - P(click)) E[reward + V(s') | no click]
 
-with the expectation over all ratings, purchases and follows (consumption without its noise). The first policy is the
-lookahead oracle. The random numbers of the real session are not used.
+with the expectation over all ratings, purchases and follows (consumption without its noise). The random numbers of the
+real session are not used.
 
-Shape legend: N sessions, M candidates, E imagined responses of all candidates, V features of a state.
+Shape legend: N sessions, M candidates, V features of a state, F terms of its value.
 """
 
-import copy
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
 
 from agents.agent import NotFittedError, Observations
 from agents.references.lookahead import LookaheadOracle
@@ -27,7 +25,6 @@ from agents.references.value_weights import live_simulator
 from agents.rollouts.evaluation import acting_in, evaluate
 from recsim_env.config import count, number
 from recsim_env.envs.vector import RecommenderVectorEnv
-from recsim_env.simulation.availability import first_item_after
 from recsim_env.simulation.compilation import compiled, kernel
 from recsim_env.simulation.random_streams import Purpose, combine
 from recsim_env.simulation.rating_scale import rating_probability_of
@@ -36,7 +33,6 @@ from recsim_env.simulation.records import ITEM, NO_ITEM, NUM_CUSTOM, OUTCOME, PA
 from recsim_env.simulation.session import begin_response, end_step, record_response, respond_by_skip, respond_to_choice
 from recsim_env.simulation.user_model import (
     choice_utility,
-    click_value,
     consumption_logit,
     effective_affinity,
     follow_response,
@@ -46,53 +42,47 @@ from recsim_env.simulation.user_model import (
     respond,
 )
 
-_SCALARS = 18 + NUM_CUSTOM
-"""Features of a state besides its vectors."""
+_SCALARS, _REMAINING = 18, 12
+"""Features of a state besides its vectors; one of them is the remaining time."""
 
-_GROUP, _NUM_GROUPS = 8, 4
-"""Items by which a state is described: the best of each group stands for the best candidate."""
-_POOL = 512
-"""They are spread over so many items, the last ones released before the episode."""
+_NUM_DESCRIBED, _FEW, _MANY = 64, 4, 16
+"""Items whose affinity describes a state, and sizes of groups of them."""
 
-_NUM_RESPONSES, _SMALLEST_WEIGHT = 12, 1e-4
+_NUM_RESPONSES, _SMALLEST_PROBABILITY = 12, 1e-4
+_LARGEST = 5.0
+"""Bound on a standardised feature, as terms are quadratic."""
+_SMALLEST_SD = 1e-6
+"""Features that vary less are constant."""
+_RIDGE = 1e-6
+"""Ridge of LSTD, per step."""
 _TUNING_SEED = 1_000_000
 """Of the sessions by which a round is chosen."""
 _NUM_SESSIONS = 1_000
 """Sessions played together in training."""
-_CHUNK = 64
-"""Sessions whose responses are imagined together."""
-_BATCH = 1_024
-"""Of the fit of the value function."""
-_LEARNING_RATE = 2e-3
 
 
 @compiled
 def describe_state(session, items, p, out):
     """Write V features of the user's latent state and the time to `out`.
 
-    The first are expected rewards, without freshness, of items released before the episode: what the user would gain
-    from such items in this state.
+    The first summarise the affinity with items spread over the catalogue, satiation included: the mean, and the mean of
+    the highest in groups of two sizes, as the best of many candidates are shown. Then the probability of clicking such
+    a best item.
     """
-    best_sum, total, squares, num_described = 0.0, 0.0, 0.0, _GROUP * _NUM_GROUPS
-    end = max(first_item_after(items, session.first_time, 0), 1)
-    size = min(end, _POOL)
-    for group in range(_NUM_GROUPS):
-        best = -np.inf
-        for k in range(group, num_described, _NUM_GROUPS):
-            item = items[end - size + k * size // num_described]
-            affinity = effective_affinity(session, item, p)
-            utility = choice_utility(session, item, affinity, p)
-            if p.choice_freshness != 0.0:
-                age = session.start_step + session.step - item.release_step
-                utility -= p.choice_freshness * 0.5 ** (age / p.freshness_half_life)
-            gain = logistic(utility) * click_value(session, item, affinity, p)
-            best = max(best, gain)
-            total += gain
-            squares += gain * gain
-        best_sum += best
-    out[0] = best_sum / _NUM_GROUPS
-    out[1] = total / num_described
-    out[2] = np.sqrt(max(squares / num_described - out[1] * out[1], 0.0))
+    total, highest_of_few, best_of_few, highest_of_many, best_of_many = 0.0, -np.inf, 0.0, -np.inf, 0.0
+    for k in range(_NUM_DESCRIBED):
+        affinity = effective_affinity(session, items[k * len(items) // _NUM_DESCRIBED], p)
+        total += affinity
+        highest_of_few, highest_of_many = max(highest_of_few, affinity), max(highest_of_many, affinity)
+        if (k + 1) % _FEW == 0:
+            best_of_few += highest_of_few
+            highest_of_few = -np.inf
+        if (k + 1) % _MANY == 0:
+            best_of_many += highest_of_many
+            highest_of_many = -np.inf
+    out[0] = best_of_many * _MANY / _NUM_DESCRIBED
+    out[1] = best_of_few * _FEW / _NUM_DESCRIBED
+    out[2] = total / _NUM_DESCRIBED
     out[3], out[4], out[5] = session.trust, session.patience, session.budget
     out[6], out[7], out[8] = session.rating_bias, session.rating_scale, session.receptiveness
     out[9], out[10], out[11] = session.satisfaction, session.habit, session.usual_patience
@@ -104,13 +94,15 @@ def describe_state(session, items, p, out):
         out[13] = (session.step - session.visit_start) / p.visit_length
         out[14] = 1.0 if session.step == session.visit_start else 0.0
         out[15] = session.usual_budget
-    out[16] = out[0] * out[12]
+    distrust = p.choice_distrust * (1.0 - session.trust)
+    out[16] = logistic(p.choice_intercept + p.choice_affinity * out[0] - distrust)
     out[17] = 0.0
     for c in range(len(session.follows)):
         out[17] += session.follows[c]
-    for x in range(NUM_CUSTOM):
-        out[_SCALARS - NUM_CUSTOM + x] = session.custom[x]
     at = _SCALARS
+    for x in range(NUM_CUSTOM):
+        out[at + x] = session.custom[x]
+    at += NUM_CUSTOM
     for d in range(len(session.interests)):
         out[at + d] = session.interests[d]
     at += len(session.interests)
@@ -154,32 +146,61 @@ def _response_probability(session, item, affinity, response, p):
     return probability * (change if response >= 7 else 1.0 - change)
 
 
+@compiled
+def write_terms(state, mean, inverse_scale, out):
+    """Write the F terms of a state's value: 1, its standardised features, the products of two scalars, the squares of
+    the entries of vectors, and all of these multiplied by the remaining time."""
+    out[0], num_features, at = 1.0, len(state), len(state) + 1
+    for v in range(num_features):
+        out[1 + v] = min(max((state[v] - mean[v]) * inverse_scale[v], -_LARGEST), _LARGEST)
+    for v in range(_SCALARS):
+        for other in range(v, _SCALARS):
+            out[at] = out[1 + v] * out[1 + other]
+            at += 1
+    for v in range(_SCALARS, num_features):
+        out[at] = out[1 + v] * out[1 + v]
+        at += 1
+    for f in range(at):
+        out[at + f] = out[f] * state[_REMAINING]
+
+
+def _num_terms(num_features: int) -> int:
+    return 2 * (1 + 2 * num_features + _SCALARS * (_SCALARS - 1) // 2)
+
+
 @kernel
-def _imagine(
-    sessions, items, parameters, layout, scratch, outcomes, num_draws, is_sampled, places, weights, rewards, states
+def _write_all_terms(states, mean, inverse_scale, out):
+    """Fill `out` [n, F] for `states` [n, V]."""
+    for n in range(len(states)):
+        write_terms(states[n], mean, inverse_scale, out[n])
+
+
+@kernel
+def _action_values(
+    sessions, items, parameters, layout, scratch, outcomes, num_draws, is_sampled, mean, inverse_scale, weights, out
 ):
-    """Simulate each response to each candidate, with its probability in `weights` [E], the `rewards` [E] and the
-    `states` [E, V] after it, 0 where a session ends; `places` [E, 2] are the session and the candidate. Returns E.
+    """Fill `out` [N, M] with the expected reward of the step plus value of the state after it, for each candidate.
 
     An absence is drawn `num_draws` times, the same for every candidate. With `is_sampled` the response to a click is
     drawn so often, too, as custom users may respond in other ways than by the package's distributions.
     """
     sessions, items, p = SESSION(sessions, layout), ITEM(items, layout), PARAMETERS(parameters, layout)[0]
     scratch, outcome = SESSION(scratch, layout), OUTCOME(outcomes, layout)[0]
-    session, e = scratch[0], 0
+    state, terms, session = np.zeros(len(mean)), np.zeros(len(weights)), scratch[0]
     for n in range(len(sessions)):
         planning_key = combine(combine(sessions[n].noise_key, sessions[n].step), Purpose.PLANNING)
         for m in range(len(sessions[n].candidates)):
+            out[n, m] = 0.0
             if sessions[n].candidates[m] == NO_ITEM:
                 continue
             item = items[sessions[n].candidates[m]]
             affinity = effective_affinity(sessions[n], item, p)
             consumption = logistic(consumption_logit(item, affinity, p))
             for response in range(2 if is_sampled else _NUM_RESPONSES):
-                weight = _response_probability(sessions[n], item, affinity, response, p)
+                probability = _response_probability(sessions[n], item, affinity, response, p)
                 if is_sampled and response == 1:
-                    weight = 1.0 - _response_probability(sessions[n], item, affinity, 0, p)
-                if weight < _SMALLEST_WEIGHT:
+                    probability = 1.0 - _response_probability(sessions[n], item, affinity, 0, p)
+                if probability < _SMALLEST_PROBABILITY:
                     continue
                 for draw in range(num_draws):
                     scratch[0] = sessions[n]
@@ -199,176 +220,134 @@ def _imagine(
                             session, item, 0, 1, affinity, rating, consumption, purchase, follow, outcome, p
                         )
                     end_step(session, outcome, p)
-                    is_random = is_sampled and response == 1
                     is_absent = p.num_days > 0 and (session.is_over or session.visit_start == session.step)
-                    places[e, 0], places[e, 1], rewards[e] = n, m, outcome.reward
-                    weights[e] = weight / num_draws if is_absent or is_random else weight
-                    for v in range(states.shape[1]):
-                        states[e, v] = 0.0
+                    is_drawn = is_absent or (is_sampled and response == 1)
+                    value = outcome.reward
                     if not session.is_over:
-                        describe_state(session, items, p, states[e])
-                    e += 1
-                    if not (is_absent or is_random):
+                        describe_state(session, items, p, state)
+                        write_terms(state, mean, inverse_scale, terms)
+                        for f in range(len(weights)):
+                            value += weights[f] * terms[f]
+                    out[n, m] += probability * value / (num_draws if is_drawn else 1)
+                    if not is_drawn:
                         break
-    return e
-
-
-class StateValue(nn.Module):
-    """V(s): a network with two hidden layers over standardised features, fitted to standardised returns."""
-
-    feature_mean: torch.Tensor
-    feature_scale: torch.Tensor
-    return_mean: torch.Tensor
-    return_scale: torch.Tensor
-
-    def __init__(self, num_features: int, width: int) -> None:
-        super().__init__()
-        self.register_buffer("feature_mean", torch.zeros(num_features))
-        self.register_buffer("feature_scale", torch.ones(num_features))
-        self.register_buffer("return_mean", torch.zeros(()))
-        self.register_buffer("return_scale", torch.ones(()))
-        self.layers = nn.Sequential(
-            nn.Linear(num_features, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 1)
-        )
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """[..., V] to [...]: standardised values."""
-        return self.layers((features - self.feature_mean) / self.feature_scale)[..., 0]
-
-    @torch.no_grad()
-    def values(self, features: np.ndarray) -> np.ndarray:
-        """[..., V] to [...] float64: expected returns."""
-        parts = [self(part) for part in torch.from_numpy(features.reshape(-1, features.shape[-1])).split(1 << 16)]
-        values = torch.cat(parts) * self.return_scale + self.return_mean
-        return values.numpy().astype(np.float64).reshape(features.shape[:-1])
-
-    def standardise(self, features: np.ndarray, returns: np.ndarray) -> None:
-        """Set the scales of features [n, V] and returns [n]."""
-        self.feature_mean.copy_(torch.from_numpy(features.mean(0)))
-        self.feature_scale.copy_(torch.from_numpy(features.std(0)).clamp(min=1e-3))
-        self.return_mean.fill_(float(returns.mean()))
-        self.return_scale.fill_(max(float(returns.std()), 1e-6))
-
-    def fit(
-        self,
-        features: np.ndarray,
-        returns: np.ndarray,
-        num_updates: int,
-        learning_rate: float,
-        generator: np.random.Generator,
-    ) -> None:
-        """Least squares on [n, V] features and [n] returns."""
-        inputs = torch.from_numpy(features)
-        targets = (torch.from_numpy(returns.astype(np.float32)) - self.return_mean) / self.return_scale
-        optimizer = torch.optim.AdamW(self.parameters(), lr=learning_rate, weight_decay=1e-2)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, num_updates)
-        for _ in range(num_updates):
-            batch = torch.from_numpy(generator.integers(len(inputs), size=_BATCH))
-            optimizer.zero_grad()
-            nn.functional.mse_loss(self(inputs[batch]), targets[batch]).backward()
-            optimizer.step()
-            schedule.step()
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Played:
-    """N sessions of T steps."""
+class StateValue:
+    """V(s) = weights . terms(s): see `write_terms`."""
 
-    states: np.ndarray
-    """[T, N, V] float32, after each step."""
-    rewards: np.ndarray
-    """[T, N] float64."""
-    goes_on: np.ndarray
-    """[T, N] bool: the session goes on after the step."""
+    mean: np.ndarray
+    """[V] float64: of the features."""
+    inverse_scale: np.ndarray
+    """[V] float64: 1 / standard deviation of the features; 0 for constant ones."""
+    weights: np.ndarray
+    """[F] float64."""
 
-    def returns(self, value: StateValue | None, trace_decay: float) -> np.ndarray:
-        """[n] float64: lambda-returns from the states after which sessions go on; without `value`, whole returns."""
-        returns = np.zeros(self.rewards.shape)
-        for t in range(len(returns) - 2, -1, -1):
-            after = trace_decay * returns[t + 1]
-            if value is not None:
-                after += (1.0 - trace_decay) * value.values(self.states[t + 1])
-            returns[t] = self.rewards[t + 1] + after * self.goes_on[t + 1]
-        return returns[self.goes_on]
+    @staticmethod
+    def of_states(states: np.ndarray) -> "StateValue":
+        """The value 0, with the scales of the features of some states [n, V]."""
+        mean, sd = states.mean(0, np.float64), states.std(0, dtype=np.float64)
+        inverse_scale = np.divide(1.0, sd, out=np.zeros_like(sd), where=sd > _SMALLEST_SD)
+        return StateValue(mean=mean, inverse_scale=inverse_scale, weights=np.zeros(_num_terms(len(mean))))
+
+    def terms(self, states: np.ndarray) -> np.ndarray:
+        """[n, V] to [n, F] float64."""
+        out = np.zeros((len(states), len(self.weights)))
+        _write_all_terms(np.asarray(states, np.float64), self.mean, self.inverse_scale, out)
+        return out
+
+    def values(self, states: np.ndarray) -> np.ndarray:
+        """[n, V] to [n] float64: expected returns."""
+        return self.terms(states) @ self.weights
+
+
+class TemporalDifferences:
+    """The sums of LSTD(lambda) over sessions that are played side by side."""
+
+    def __init__(self, value: StateValue, trace_decay: float) -> None:
+        num_terms = len(value.weights)
+        self.value, self.trace_decay, self.num_steps = value, trace_decay, 0
+        self.matrix, self.vector = np.zeros((num_terms, num_terms)), np.zeros(num_terms)
+        self._terms, self._traces = np.zeros((0, num_terms)), np.zeros((0, num_terms))
+
+    def add(self, rewards: np.ndarray, states: np.ndarray, goes_on: np.ndarray) -> None:
+        """Add a step of N sessions: `rewards` [N], the `states` [N, V] after it, and whether they go on [N] after it.
+
+        The first step of new sessions has no state before it: begin them with `restart`.
+        """
+        terms = self.value.terms(states) * goes_on[:, None]
+        if len(self._terms):
+            self.matrix += self._traces.T @ (self._terms - terms)
+            self.vector += self._traces.T @ rewards
+        else:
+            self._traces = np.zeros_like(terms)
+        self._traces = (self.trace_decay * self._traces + terms) * goes_on[:, None]
+        self._terms = terms
+        self.num_steps += int(goes_on.sum())
+
+    def restart(self) -> None:
+        """Begin new sessions."""
+        self._terms, self._traces = self._terms[:0], self._traces[:0]
+
+    def solution(self) -> StateValue:
+        """The value whose temporal differences are 0 in the mean, with a ridge for terms that hardly vary."""
+        ridge = _RIDGE * max(self.num_steps, 1) * np.eye(len(self.matrix))
+        return dataclasses.replace(self.value, weights=np.linalg.solve(self.matrix + ridge, self.vector))
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class PlanningOracle(LookaheadOracle):
-    """Plans with a value function of the latent state, fitted by `num_iterations` rounds of policy iteration.
+    """Plans one step ahead with the value function of the lookahead oracle's policy.
 
-    It keeps the value function with the highest mean return in sessions of its own, or the lookahead oracle's policy if
-    that is higher.
+    It keeps that policy if planning does not raise the mean return in sessions of its own. Further rounds of policy
+    iteration have lowered returns: errors of the value function cost more than they gain.
     """
 
-    num_iterations: int = count(2, 1, 1_000)
-    """Rounds of policy iteration; the first improves on the lookahead oracle."""
-    num_lookahead_steps: int = count(1_500_000, 1, 10**9)
-    """Steps of the lookahead oracle in the first round. Returns are noisy: with few of them, errors of the value
-    function cost more than planning gains."""
-    num_training_steps: int = count(100_000, 1, 10**9)
-    """Steps of the current policy in each later round."""
+    num_lookahead_steps: int = count(3_000_000, 1, 10**9)
+    """Steps of the lookahead oracle to which the value function is fitted."""
     num_draws: int = count(8, 1, 10_000)
     """Draws of each absence in a lifetime, and of each response of custom users."""
-    exploration: float = number(0.1, 0.0, 1.0)
+    exploration: float = number(0.05, 0.0, 1.0)
     """Share of random actions in all of these sessions, so that values hold beyond the policy's own states."""
-    trace_decay: float = number(0.8, 0.0, 1.0)
-    """Lambda of the returns to which the value function is fitted, which bootstrap from the one before; the first fit
-    of all is to whole returns."""
-    num_updates: int = count(12_000, 1, 10_000_000)
-    """Gradient steps of the first fit; the later ones take less, at a quarter of the learning rate."""
-    width: int = count(64, 1, 65_536)
-    """Of the hidden layers of the value function."""
+    trace_decay: float = number(0.5, 0.0, 1.0)
+    """Lambda of LSTD: with 1, values are fitted to whole returns, whose noise costs more than planning gains."""
     _value: StateValue | None = field(default=None, init=False)
 
     def train(self, total_timesteps: int, update: Callable[[int], bool]) -> None:
         super().train(total_timesteps, update)
-        self._value = best = None
+        self._value = None
         generator, tuning_env = self.new_generator(), self._make_env(self.num_tuning_sessions)
-        envs = self._make_env(_NUM_SESSIONS)
-        highest = float(evaluate(self, tuning_env, _TUNING_SEED).returns.mean())
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(generator.integers(2**31)))
-            value = StateValue(self._num_features(self.env.simulator), self.width)
-        for round_number in range(self.num_iterations):
-            is_first = round_number == 0
-            num_steps, played = self.num_lookahead_steps if is_first else self.num_training_steps, []
-            while num_steps > 0:
-                seed = int(generator.integers(2**31))
-                with acting_in(self, envs, seed):
-                    played.append(self._play(envs, seed, generator))
-                num_steps -= max(int(played[-1].goes_on.sum()), 1)
-            states = np.concatenate([each.states[each.goes_on] for each in played])
-            if is_first:
-                returns = np.concatenate([each.returns(None, 1.0) for each in played])
-                value.standardise(states, returns)
-                value.fit(states, returns, self.num_updates, _LEARNING_RATE, generator)
-            returns = np.concatenate([each.returns(value, self.trace_decay) for each in played])
-            value.fit(states, returns, -(-self.num_updates // (2 if is_first else 8)), _LEARNING_RATE / 4.0, generator)
-            self._value = value
-            mean_return = float(evaluate(self, tuning_env, _TUNING_SEED).returns.mean())
-            if mean_return > highest:
-                highest, best = mean_return, copy.deepcopy(value)
-        self._value = best
+        envs, first = self._make_env(_NUM_SESSIONS), []
+        self._play(envs, generator, lambda rewards, states, goes_on: first.append(states[goes_on]))
+        differences = TemporalDifferences(StateValue.of_states(np.concatenate(first)), self.trace_decay)
+        while differences.num_steps < self.num_lookahead_steps:
+            self._play(envs, generator, differences.add)
+            differences.restart()
+        without = float(evaluate(self, tuning_env, _TUNING_SEED).returns.mean())
+        self._value = differences.solution()
+        if float(evaluate(self, tuning_env, _TUNING_SEED).returns.mean()) <= without:
+            self._value = None
 
     def _make_env(self, num_sessions: int) -> RecommenderVectorEnv:
         env: RecommenderVectorEnv = self.env.remake(num_envs=num_sessions, observation=self.observation)
         return env
 
-    def _play(self, envs: RecommenderVectorEnv, seed: int, generator: np.random.Generator) -> "_Played":
-        """Sessions of the current policy, with random actions among them."""
-        observations, _ = envs.reset(seed=seed)
-        is_running, states, rewards, continues = np.ones(envs.num_envs, np.bool_), [], [], []
-        while is_running.any():
-            actions = self.act(observations, None, is_running, True)
-            is_random = generator.random(envs.num_envs) < self.exploration
-            exists = observations["candidate_items"] != NO_ITEM
-            draws = np.where(exists, generator.random(exists.shape), -1.0).argmax(1)
-            observations, reward, terminated, truncated, _ = envs.step(np.where(is_random, draws, actions))
-            rewards.append(reward / envs.simulator.config.reward_scale * is_running)
-            is_running = is_running & ~(terminated | truncated)
-            continues.append(is_running)
-            states.append(self._described(envs))
-        return _Played(states=np.stack(states), rewards=np.stack(rewards), goes_on=np.stack(continues))
+    def _play(self, envs: RecommenderVectorEnv, generator: np.random.Generator, add: Callable[..., None]) -> None:
+        """One session in each lane of the current policy, with random actions among them; `add` gets each step."""
+        seed = int(generator.integers(2**31))
+        with acting_in(self, envs, seed):
+            observations, _ = envs.reset(seed=seed)
+            is_running = np.ones(envs.num_envs, np.bool_)
+            while is_running.any():
+                actions = self.act(observations, None, is_running, True)
+                is_random = generator.random(envs.num_envs) < self.exploration
+                exists = observations["candidate_items"] != NO_ITEM
+                draws = np.where(exists, generator.random(exists.shape), -1.0).argmax(1)
+                observations, rewards, terminated, truncated, _ = envs.step(np.where(is_random, draws, actions))
+                rewards = rewards / envs.simulator.config.reward_scale * is_running
+                is_running = is_running & ~(terminated | truncated)
+                add(rewards, self._states_of(envs.simulator), is_running)
 
     def act(self, observations: Observations, state: Any, episode_start: np.ndarray, deterministic: bool) -> np.ndarray:
         if self._value is None:
@@ -380,46 +359,31 @@ class PlanningOracle(LookaheadOracle):
         """[N, M]: expected reward of the step plus value of the state after it, for each candidate of the env."""
         if self._value is None:
             raise NotFittedError
-        simulator = self.env.simulator
+        simulator, value = self.env.simulator, self._value
         sessions, *model = simulator.compiled_model()
-        imagine = simulator.adapted(_imagine)
         is_sampled = any(simulator.adapted(function) is not function for function in (respond, follow_response))
         num_draws = self.num_draws if is_sampled or simulator.world.scenario.lifetime.num_days > 0 else 1
-        size = _CHUNK * self.layout.num_candidates * _NUM_RESPONSES * num_draws
-        places, weights, rewards = np.zeros((size, 2), np.int64), np.zeros(size), np.zeros(size)
-        states = np.zeros((size, self._num_features(simulator)), np.float32)
         buffers = np.zeros_like(sessions[:1]), as_bytes(np.zeros(1, OUTCOME.head))
         action_values = np.zeros((len(sessions), self.layout.num_candidates))
-        for start in range(0, len(sessions), _CHUNK):
-            chunk = sessions[start : start + _CHUNK]
-            end = imagine(chunk, *model, *buffers, num_draws, is_sampled, places, weights, rewards, states)
-            values = np.where(states[:end].any(1), self._value.values(states[:end]), 0.0)
-            of_chunk = action_values[start : start + _CHUNK]
-            np.add.at(of_chunk, (places[:end, 0], places[:end, 1]), weights[:end] * (rewards[:end] + values))
+        simulator.adapted(_action_values)(
+            *(sessions, *model, *buffers, num_draws, is_sampled),
+            *(value.mean, value.inverse_scale, value.weights, action_values),
+        )
         return action_values
 
-    def _described(self, envs: RecommenderVectorEnv) -> np.ndarray:
-        """[N, V] float32: the states of all sessions."""
-        simulator = envs.simulator
-        states = np.zeros((len(simulator), self._num_features(simulator)), np.float32)
-        describe = simulator.adapted(_describe_states)
-        describe(*simulator.compiled_model(), states)
-        return states
-
     @staticmethod
-    def _num_features(simulator: Any) -> int:
+    def _states_of(simulator: Any) -> np.ndarray:
+        """[N, V] float64: the states of all sessions."""
         sizes = simulator.world.sizes
-        return _SCALARS + sizes.num_factors + sizes.num_topics + sizes.num_creators + sizes.num_moods
+        num_vectors = NUM_CUSTOM + sizes.num_factors + sizes.num_topics + sizes.num_creators + sizes.num_moods
+        states = np.zeros((len(simulator), _SCALARS + num_vectors))
+        simulator.adapted(_describe_states)(*simulator.compiled_model(), states)
+        return states
 
     def learned(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         _, learned = super().learned()
-        if self._value is None:
-            return {}, learned
-        return {name: tensor.numpy() for name, tensor in self._value.state_dict().items()}, learned
+        return {} if self._value is None else dataclasses.asdict(self._value), learned
 
     def restore(self, tensors: dict[str, np.ndarray], learned: dict[str, Any]) -> None:
         super().restore(tensors, learned)
-        if not tensors:
-            return
-        self._value = StateValue(len(tensors["feature_mean"]), self.width)
-        self._value.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in tensors.items()})
+        self._value = StateValue(**tensors) if tensors else None

@@ -11,9 +11,9 @@ import recsim_env  # noqa: F401
 from agents.agent import NotFittedError
 from agents.references.lookahead import HistoryBlindPolicy, LookaheadOracle
 from agents.references.myopic_oracle import MyopicOracle
-from agents.references.planning_oracle import PlanningOracle, StateValue
+from agents.references.planning_oracle import PlanningOracle, StateValue, TemporalDifferences
 from agents.references.value_weights import ValueWeights
-from agents.rollouts.evaluation import acting_in, evaluate
+from agents.rollouts.evaluation import evaluate
 from recsim_env.scenarios import VIDEO, scenario_named
 from recsim_env.world.world import build_world
 
@@ -98,7 +98,7 @@ def test_value_weights_matter_where_a_scenario_has_the_consequence(name, relevan
         assert (plain != weighted).any() == (field.name in relevant), field.name
 
 
-SMALL = {"num_iterations": 1, "num_lookahead_steps": 30_000, "num_updates": 600, "num_tuning_sessions": 100}
+SMALL = {"num_lookahead_steps": 30_000, "num_tuning_sessions": 100}
 
 
 def trained(env, **settings) -> PlanningOracle:
@@ -117,9 +117,8 @@ def test_without_a_future_the_value_of_an_action_is_its_expected_reward(name):
     overrides = {"reward": {"active_day": 0.0}}
     env = gymnasium.make_vec(f"recsim_env/{name}-v0", 30, observation="compact", overrides=overrides)
     planner = PlanningOracle(env)
-    planner._value = StateValue(planner._num_features(env.unwrapped.simulator), 4)  # values near its mean of 0
-    planner._value.return_scale.fill_(0.0)
     env.reset(seed=0)
+    planner._value = StateValue.of_states(planner._states_of(env.unwrapped.simulator))  # values of 0
     for _ in range(5):
         env.step(np.arange(30) % 20)
         expected = env.unwrapped.latent_state()["expected_rewards"]
@@ -129,14 +128,27 @@ def test_without_a_future_the_value_of_an_action_is_its_expected_reward(name):
 def test_the_value_function_predicts_returns():
     env = make(50, session_length=25, split="train", observation="compact")
     planner = trained(env, exploration=0.0)
-    fresh = planner._make_env(400)
-    with acting_in(planner, fresh, 3):
-        policy, planner._value = planner._value, None  # the policy that the value function was fitted to
-        played = planner._play(fresh, 3, np.random.default_rng(0))
-        planner._value = policy
-    values, returns = policy.values(played.states[played.goes_on]), played.returns(None, 1.0)
-    assert np.corrcoef(values, returns)[0, 1] > 0.7
-    assert values.mean() == pytest.approx(returns.mean(), rel=0.1)
+    value, planner._value = planner._value, None  # its first policy, to which the value function was fitted
+    steps = []
+    planner._play(planner._make_env(400), np.random.default_rng(0), lambda *step: steps.append(step))
+    rewards, states, goes_on = (np.stack(parts) for parts in zip(*steps, strict=True))
+    returns = np.cumsum(rewards[::-1], 0)[::-1] - rewards  # after each step
+    values = value.values(states[goes_on])
+    assert np.corrcoef(values, returns[goes_on])[0, 1] > 0.7
+    assert values.mean() == pytest.approx(returns[goes_on].mean(), rel=0.1)
+
+
+@pytest.mark.parametrize("trace_decay", [0.0, 0.5, 1.0])
+def test_least_squares_temporal_differences_find_the_returns_of_a_chain_of_three_steps(trace_decay):
+    states = np.zeros((3, 2, 18))
+    states[:, :, 12] = np.array([2.0, 1.0, 0.0])[:, None] / 3.0  # the remaining time
+    states[:, 1, 0] = 1.0  # the second session has twice the rewards
+    rewards, goes_on = np.array([[1.0, 2.0], [2.0, 4.0], [3.0, 6.0]]), np.array([True, True, False])
+    differences = TemporalDifferences(StateValue.of_states(states.reshape(-1, 18)), trace_decay)
+    for t in range(3):
+        differences.add(rewards[t], states[t], np.repeat(goes_on[t], 2))
+    values = differences.solution().values(states[:2].reshape(-1, 18))
+    np.testing.assert_allclose(values, [5.0, 10.0, 3.0, 6.0], rtol=1e-4)
 
 
 def test_a_saved_plan_acts_as_before(tmp_path):
@@ -157,9 +169,9 @@ def test_planning_leaves_the_real_sessions_unchanged():
     assert same(before, env.unwrapped.simulator.state())
 
 
-def test_references_refuse_slates_and_too_few_rounds_and_need_a_population():
-    with pytest.raises(ValueError, match="num_iterations=0: must be a whole number in"):
-        PlanningOracle(num_iterations=0)
+def test_references_refuse_slates_and_too_few_steps_and_need_a_population():
+    with pytest.raises(ValueError, match="num_lookahead_steps=0: must be a whole number in"):
+        PlanningOracle(num_lookahead_steps=0)
     with pytest.raises(ValueError, match="slate_size=3: PlanningOracle shows one item a step"):
         PlanningOracle(make(2, slate_size=3, observation="compact"))
     env = make(2, observation="compact")
