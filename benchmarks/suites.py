@@ -215,6 +215,14 @@ _SUITES = (
         num_sessions=200,
     ),
     Suite(
+        name="lifetimes",
+        about="users who come back: the headroom ladder, and PPO of Stable-Baselines3 with its defaults",
+        scenarios=tuple(f"{name}Lifetime" for name in (*PRESETS, "MovieLens", "Ratings")),
+        agents=(*LADDER, "platform-ranking", "sb3:PPO"),
+        num_steps=500_000,
+        num_evaluations=10,
+    ),
+    Suite(
         name="arrangements",
         about="orders of the candidates under the default policies of Stable-Baselines3 and sb3-contrib",
         scenarios=("Video",),

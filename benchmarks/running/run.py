@@ -27,6 +27,7 @@ from benchmarks.analysis.metrics import CatalogFacts, summary
 from benchmarks.rows import Row, checked
 from benchmarks.suites import Overrides, Suite
 from recsim_env.logs import MOVIELENS_100K, find_log, fingerprint
+from recsim_env.scenarios import scenario_named
 
 RowValues = dict[str, Any]
 
@@ -79,12 +80,17 @@ class Run:
 
     @cached_property
     def log(self) -> str | None:
-        """Fingerprint of the log or fitted world behind MovieLens, unless that is MovieLens-100K itself."""
+        """Fingerprint of the log or fitted world behind the scenario, unless that is MovieLens-100K itself."""
         path = self.world or find_log()
-        if self.scenario != "MovieLens" or path is None:
+        if not self.needs_log or path is None:
             return None
         found = fingerprint(Path(path))
         return None if found == MOVIELENS_100K else found
+
+    @property
+    def needs_log(self) -> bool:
+        """Whether the world is fitted to a ratings log."""
+        return scenario_named(self.scenario).source == "ratings_log"
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -111,7 +117,7 @@ class Run:
     def _env(self, requirements: tuple[str, str], num_envs: int, split: dict[str, Any]) -> Any:
         observation, variant = requirements
         options: dict[str, Any] = {"overrides": self.overrides} if self.overrides else {}
-        if self.scenario == "MovieLens" and self.world:
+        if self.needs_log and self.world:
             options["world"] = self.world
         return gymnasium.make_vec(
             f"recsim_env/{self.scenario}{variant}-v0",

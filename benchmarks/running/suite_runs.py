@@ -17,7 +17,7 @@ from benchmarks.running.run import Run
 from benchmarks.suites import SUITES, Suite
 from recsim_env.config import unknown_name
 from recsim_env.logs import find_log, load_or_fit
-from recsim_env.scenarios import SCENARIOS
+from recsim_env.scenarios import LIFETIMES, SCENARIOS, scenario_named
 
 _SB3_MODEL, _LARGE_MODEL = "agents.reinforcement.sb3:SB3Model", "agents.large_model.agent:LargeModel"
 ZIP_WARNING = "loading a Stable-Baselines3 file can execute code; do not load files from untrusted sources"
@@ -32,9 +32,10 @@ def suite_named(name: str) -> Suite:
 
 def checked_scenarios(names: Sequence[str]) -> tuple[str, ...]:
     """The names if all are scenarios; otherwise `ResultsError` with the nearest names."""
+    known = SCENARIOS | LIFETIMES
     for name in names:
-        if name not in SCENARIOS:
-            raise ResultsError(f"scenario {name!r}: {unknown_name(name, SCENARIOS)}")
+        if name not in known:
+            raise ResultsError(f"scenario {name!r}: {unknown_name(name, known)}")
     return tuple(names)
 
 
@@ -89,14 +90,17 @@ def suite_runs(
 
 def with_ratings_log(suite: Suite, world: str | None, log: Callable[[str], None]) -> tuple[Suite, str | None]:
     """The suite, with Ratings in place of MovieLens if there is no log; and the path of the log or fitted world."""
-    if "MovieLens" not in suite.scenarios:
+    from_log = [name for name in suite.scenarios if scenario_named(name).source == "ratings_log"]
+    if not from_log:
         if world is not None:
             raise ResultsError("--world: none of the scenarios is MovieLens")
         return suite, None
     found = Path(world) if world else find_log()
     if found is None:
-        log("MovieLens: no ratings log found (set RECSIM_DATA); the scenario Ratings takes its place.")
-        names = ["Ratings" if name == "MovieLens" else name for name in suite.scenarios]
+        in_place = {name: name.replace("MovieLens", "Ratings") for name in from_log}
+        for name, other in in_place.items():
+            log(f"{name}: no ratings log found (set RECSIM_DATA); the scenario {other} takes its place.")
+        names = [in_place.get(name, name) for name in suite.scenarios]
         return dataclasses.replace(suite, scenarios=tuple(dict.fromkeys(names))), None
     load_or_fit(found)  # once, before the workers need it
     return suite, str(found)
