@@ -1,0 +1,156 @@
+"""Frozen agents in held-out structures, beside the structures that they were trained in.
+
+`python -m benchmarks.experiments.held_out_structures --out DIR`. A structure is one draw of taste clusters, profiles,
+moods and creators. Each agent is trained in one structure and evaluated, frozen, with held-out users and items of the
+same structure and of another one. Its score is its share of the lookahead oracle's gain over random play in the same
+sessions. Writes structures.jsonl, a row for each run as soon as it is finished (the same command resumes), and the
+table structures.md.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agents.terminal import console, number_in, positive
+from benchmarks.experiments.script import make_parser, run_script
+from benchmarks.suites import HELD_OUT, PRESETS
+
+AGENTS = ("popularity", "eb-linucb", "ppo")
+STRUCTURES = {"training": "train", "held-out": "test"}
+"""`structure_split` of the evaluation."""
+_ZERO, _ONE = "random", "lookahead-oracle"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = make_parser("held_out_structures", __doc__)
+    parser.add_argument(
+        "--scenario", choices=PRESETS, action="append", help="only this synthetic scenario; repeat for several"
+    )
+    parser.add_argument("--steps", type=positive, default=50_000, metavar="N", help="user-steps of training")
+    parser.add_argument(
+        "--seeds", type=positive, default=5, metavar="N", help="structures, and trainings of each agent"
+    )
+    parser.add_argument(
+        "--sessions", type=number_in(int, 2, 100_000), default=200, metavar="N", help="sessions of each evaluation"
+    )
+    return run_script(parser, _run, arguments)
+
+
+def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
+    from benchmarks.rows import append_rows
+    from recsim_env.atomic_file import write_atomically
+
+    screen, sizes = console(), {"num_steps": parsed.steps, "num_sessions": parsed.sessions}
+    parsed.out.mkdir(parents=True, exist_ok=True)
+    rows = _finished(parsed.out / "structures.jsonl", sizes)
+    for seed in range(parsed.seeds):
+        for scenario in parsed.scenario or PRESETS:
+            for agent in (_ZERO, _ONE, *AGENTS):
+                key = {"scenario": scenario, "agent": agent, "seed": seed}
+                if any(key.items() <= row.items() for row in rows):
+                    continue
+                returns = _returns(scenario, agent, seed, parsed.steps, parsed.sessions)
+                rows.append({**key, **sizes, **returns, **origin})
+                append_rows(parsed.out / "structures.jsonl", rows[-1:])
+                means = "  ".join(f"{name} structure {values:8.2f}" for name, values in returns["return_mean"].items())
+                screen.print(f"{scenario:>10}  {agent:<16}  seed {seed}  {means}", highlight=False)
+    text = table([row for row in rows if row["scenario"] in (parsed.scenario or PRESETS)])
+    write_atomically(parsed.out / "structures.md", text.encode())
+    screen.print(text, highlight=False, markup=False)
+
+
+def _finished(file: Path, sizes: dict[str, int]) -> list[dict[str, Any]]:
+    """Rows of this version with these sizes; an incomplete last line is dropped."""
+    import json
+
+    import recsim_env
+    from benchmarks.rows import write_rows
+
+    if not file.is_file():
+        return []
+    lines = file.read_bytes().split(b"\n")
+    rows = [json.loads(line) for line in lines[:-1]]
+    rows = [row for row in rows if sizes.items() <= row.items() and row["version"] == recsim_env.__version__]
+    write_rows(file, rows)
+    return rows
+
+
+def _returns(scenario: str, agent: str, seed: int, num_steps: int, num_sessions: int) -> dict[str, Any]:
+    """Train the agent, and evaluate it in both structures."""
+    import gymnasium
+
+    import recsim_env
+    from agents.agent import Learner
+    from agents.registry import entry_named
+    from agents.rollouts.evaluation import evaluate
+
+    entry = entry_named(agent)
+    agent_class = entry.agent_class()
+    observation, variant = agent_class.env_requirements(**entry.settings)
+
+    def make(num_envs: int, **split: Any) -> Any:
+        return gymnasium.make_vec(
+            f"recsim_env/{scenario}{variant}-v0",
+            num_envs,
+            vectorization_mode="vector_entry_point",
+            observation=observation,
+            world_seed=seed,
+            **split,
+        )
+
+    training = {"split": "train", "structure_split": "train", "catalog_seed": HELD_OUT.training_catalog_seed + seed}
+    env = make(entry.num_envs or agent_class.num_envs, **training)
+    model = agent_class(env=env, seed=seed, **entry.settings)
+    if isinstance(model, Learner):
+        model.learn(num_steps)
+    returns = {}
+    for name, structure_split in STRUCTURES.items():
+        held_out = {"split": HELD_OUT.split, "catalog_seed": HELD_OUT.catalog_seed + seed}
+        evaluation_env = make(num_sessions, **held_out, structure_split=structure_split)
+        first_seed = HELD_OUT.sessions_seed + HELD_OUT.sessions_apart * seed
+        returns[name] = evaluate(model, evaluation_env, first_seed, seed).returns
+        evaluation_env.close()
+    env.close()
+    means = {name: round(float(values.mean()), 4) for name, values in returns.items()}
+    return {"version": recsim_env.__version__, "return_mean": means}
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Mean score of each agent in both structures and their difference, with t intervals over seeds, in Markdown."""
+    lines = [
+        "| scenario | agent | training structures | held-out structures | difference | seeds |",
+        "| --- | --- | ---: | ---: | ---: | ---: |",
+    ]
+    found = {(row["scenario"], row["agent"], row["seed"]): row["return_mean"] for row in rows}
+    for scenario in dict.fromkeys(row["scenario"] for row in rows):
+        for agent in AGENTS:
+            seeds = sorted(seed for of, name, seed in found if (of, name) == (scenario, agent))
+            if not seeds:
+                continue
+            scores = {name: [_score(found, scenario, agent, seed, name) for seed in seeds] for name in STRUCTURES}
+            training, held_out = (np.array(values) for values in scores.values())
+            cells = [_interval(values) for values in (training, held_out, held_out - training)]
+            lines.append(f"| {scenario} | {agent} | {' | '.join(cells)} | {len(seeds)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _score(found: dict[Any, dict[str, float]], scenario: str, agent: str, seed: int, structures: str) -> float:
+    own, zero, one = (found[scenario, name, seed][structures] for name in (agent, _ZERO, _ONE))
+    return (own - zero) / (one - zero)
+
+
+def _interval(values: np.ndarray) -> str:
+    """Mean with its 95% t interval; of one value without."""
+    from scipy.stats import t
+
+    if len(values) == 1:
+        return f"{values[0]:.2f}"
+    half = t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
+    return f"{values.mean():.2f} ({values.mean() - half:.2f} to {values.mean() + half:.2f})"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
