@@ -150,6 +150,8 @@ def _draw_from(session, items, position, num_drawn, first_item, num_available, d
         return
     width, rotation = num_available // num_drawn, integer_in(draws, 0, num_available)
     for m in range(num_drawn):
+        if p.candidate_source == _RANDOM and not was_consumed(session, positions[m], p):
+            continue
         source = p.candidate_source
         if source == _MIXED:
             source = m % _MIXED  # random, popular, similar in turn
