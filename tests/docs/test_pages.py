@@ -10,6 +10,7 @@ from conftest import CHECKOUT
 
 import recsim_env
 from recsim_env.config import SECTIONS, SessionConfig
+from recsim_env.fidelity import TARGETS
 from recsim_env.scenarios import SCENARIOS
 from recsim_env.simulation import custom_user_model
 
@@ -57,6 +58,18 @@ def test_a_page_states_the_lengths_of_the_parts_of_an_observation(scenario_name)
 
 def ids_in(text: str) -> set[str]:
     return set(re.findall(r"recsim_env/[A-Z]\w+-v\d", text))
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_page_has_each_measure_of_fidelity_inside_its_target(name):
+    page = (DOCS / "environments" / f"{name.lower()}.md").read_text(encoding="utf-8")
+    rows = rows_of(page.partition("## Fidelity")[2].partition("\n## ")[0], r"`\w+`")
+    assert [row.strip("`") for row in rows] == list(TARGETS[name])
+    for cells, target in zip(rows.values(), TARGETS[name].values(), strict=True):
+        measured, span, source = cells.split(" | ")
+        assert span == f"{target.low:g} to {target.high:g}"
+        assert source == target.source
+        assert target.low <= float(measured) <= target.high
 
 
 def test_pages_and_readme_name_the_registered_ids():
