@@ -24,8 +24,8 @@ class Evaluation:
     """[N] bool: the user left before the session's length was reached."""
     tenures: np.ndarray
     """[N] int64: steps of logged history that the user brought; 0 for a cold-start user."""
-    start_times: np.ndarray
-    """[N] int64: the platform's time at the session's first step."""
+    times: np.ndarray
+    """[T, N] int64: the platform's time at each step; it runs on between the visits of a lifetime."""
     items: np.ndarray
     """[T, N, S] int32: ids of the items shown, top slot first; NO_ITEM once the session is over."""
     rewards: np.ndarray
@@ -77,14 +77,15 @@ def acting_in(agent: Agent, env: Env, seed: int) -> Iterator[None]:
 def _play(agent: Agent, env: Env, seed: int, deterministic: bool) -> Evaluation:
     observations, _ = env.reset(seed=seed)
     num_sessions, sessions = env.num_envs, env.simulator.sessions
-    tenures, start_times = np.array(sessions["tenure"]), np.array(sessions["start_step"])
+    tenures = np.array(sessions["tenure"])
     lengths = np.zeros(num_sessions, np.int64)
     is_running, has_left = np.ones(num_sessions, np.bool_), np.zeros(num_sessions, np.bool_)
     episode_start, state = np.ones(num_sessions, np.bool_), None
     metric_key, metric = f"reward_{env.simulator.world.scenario.metric}", np.zeros(num_sessions)
-    items, rewards, clicks = [], [], []
+    times, items, rewards, clicks = [], [], [], []
     while is_running.any():
         actions, state = agent.predict(observations, state, episode_start, deterministic)
+        times.append(sessions["start_step"] + sessions["step"])
         items.append(np.where(is_running[:, None], env.shown_items(actions), NO_ITEM))
         observations, reward, terminated, truncated, infos = env.step(actions)
         click, term = infos["reward_click"], infos[metric_key]
@@ -101,7 +102,7 @@ def _play(agent: Agent, env: Env, seed: int, deterministic: bool) -> Evaluation:
         lengths=lengths,
         has_left=has_left,
         tenures=tenures,
-        start_times=start_times,
+        times=np.stack(times),
         items=np.stack(items),
         rewards=np.stack(rewards),
         clicks=np.stack(clicks),

@@ -69,18 +69,18 @@ def _exposures(evaluation: Evaluation, facts: CatalogFacts) -> _Exposures:
     is_shown = (evaluation.items != NO_ITEM) & evaluation.is_running[:, :, None]
     steps, sessions, _ = np.nonzero(is_shown)
     items = evaluation.items[is_shown].astype(np.int64)
-    times = evaluation.start_times[sessions] + steps
+    times = evaluation.times[steps, sessions]
     ages, rewards = times - facts.release_steps[items], evaluation.rewards[steps, sessions]
     return _Exposures(items=items, sessions=sessions, times=times, ages=ages, rewards=rewards)
 
 
 def is_available(evaluation: Evaluation, facts: CatalogFacts) -> np.ndarray:
-    """[I] bool: whether an item was available at any step of any session (one that ended after its release and began
-    before its retirement).
+    """[I] bool: whether an item was available between the first and the last step of any session (one that ended after
+    its release and began before its retirement).
     """
-    ends = evaluation.start_times + evaluation.lengths
+    starts, ends = evaluation.times[0], evaluation.times[evaluation.lengths - 1, np.arange(len(evaluation.lengths))] + 1
     by_end = np.argsort(ends)
-    first_starts = np.minimum.accumulate(evaluation.start_times[by_end][::-1])[::-1]  # of sessions that end no earlier
+    first_starts = np.minimum.accumulate(starts[by_end][::-1])[::-1]  # of sessions that end no earlier
     later = np.searchsorted(ends[by_end], facts.release_steps, side="right")
     first_starts = np.append(first_starts, np.iinfo(np.int64).max)
     return first_starts[later] < facts.retire_steps
@@ -168,7 +168,7 @@ def discovery(evaluation: Evaluation, facts: CatalogFacts) -> tuple[float | None
     first exposure in any session, over the discovered arrivals only: a small share biases the median downwards.
     """
     shown = _exposures(evaluation, facts)
-    is_arrival = is_available(evaluation, facts) & (facts.release_steps > evaluation.start_times.min())
+    is_arrival = is_available(evaluation, facts) & (facts.release_steps > evaluation.times[0].min())
     first_ages = np.full(len(facts.release_steps), np.iinfo(np.int64).max)
     np.minimum.at(first_ages, shown.items, shown.ages)
     is_found = is_arrival & (first_ages < np.iinfo(np.int64).max)

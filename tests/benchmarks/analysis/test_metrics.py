@@ -45,7 +45,7 @@ def make_facts(release=(0, 0, 12, 14, 30), retire=(100, 5, 100, 100, 100)) -> Ca
     )
 
 
-def make_evaluation(**overrides) -> Evaluation:
+def make_evaluation(start_times=(10, 11), **overrides) -> Evaluation:
     """A cold user from time 10 to 12, who leaves, and one of tenure 5 from 11 to 15; slates of one item."""
     gone = NO_ITEM
     rewards = np.array([[1.0, 2.0, 3.0, 0.0, 0.0], [5.0, 4.0, 3.0, 2.0, 1.0]]).T
@@ -53,7 +53,7 @@ def make_evaluation(**overrides) -> Evaluation:
         lengths=np.array([3, 5]),
         has_left=np.array([True, False]),
         tenures=np.array([0, 5]),
-        start_times=np.array([10, 11]),
+        times=np.arange(5)[:, None] + np.array(start_times),
         items=np.array([[0, 0, 0, gone, gone], [0, 0, 2, 2, 0]], np.int32).T[:, :, None],
         rewards=rewards,
         clicks=np.zeros_like(rewards),
@@ -77,9 +77,18 @@ def test_available_items_are_those_of_any_step_of_any_session():
 
 
 def test_an_item_is_there_from_its_release_until_just_before_it_retires():
-    apart = make_evaluation(start_times=np.array([20, 10]))  # steps 20 to 22, and 10 to 14
+    apart = make_evaluation(start_times=(20, 10))  # steps 20 to 22, and 10 to 14
     facts = make_facts(release=(0, 0, 14, 15, 22), retire=(10, 11, 15, 20, 23))
     np.testing.assert_array_equal(is_available(apart, facts), [0, 1, 1, 0, 1])
+
+
+def test_ages_of_items_in_a_lifetime_are_of_the_platforms_time():
+    env = gymnasium.make_vec("recsim_env/VideoLifetime-v0", 20, split="validation", observation="full")
+    agent = RandomAgent()
+    evaluation = evaluate(agent, env, seed=3)
+    assert (np.diff(evaluation.times, axis=0)[evaluation.is_running[1:]] > 1).any()  # absences
+    found = reward_by_item_age(evaluation, CatalogFacts.of(env.unwrapped))
+    assert sum(found["num_exposures"]) == evaluation.lengths.sum()
 
 
 def test_coverage_is_the_share_of_available_items_that_were_shown():
@@ -142,7 +151,12 @@ def test_novelty_equals_the_sum_over_available_items_at_each_step():
             counts = {i: facts.clicks[int(now - release[i]).bit_length(), i] + 1 for i in available.tolist()}
             items[step, n] = item = int(generator.choice(available))
             bits.append(-np.log2(counts[item] / sum(counts.values())))
-    frame = {"start_times": starts, "tenures": np.zeros(3, int), "has_left": np.zeros(3, bool), "metric": np.zeros(3)}
+    frame = {
+        "times": starts + np.arange(20)[:, None],
+        "tenures": np.zeros(3, int),
+        "has_left": np.zeros(3, bool),
+        "metric": np.zeros(3),
+    }
     rewards = np.ones((20, 3))
     played = Evaluation(lengths=lengths, items=items, rewards=rewards, clicks=rewards, **frame)
     assert novelty(played, facts) == pytest.approx(np.mean(bits))
@@ -182,7 +196,7 @@ def test_reward_by_item_age_has_bins_of_powers_of_two():
 
 def test_every_slot_counts_with_the_reward_of_its_slate():
     slates = make_evaluation(lengths=np.array([1, 1]), items=np.array([[[0, 2], [0, NO_ITEM]]], np.int32))
-    slates = dataclasses.replace(slates, start_times=np.array([12, 12]), rewards=np.array([[2.0, 5.0]]))
+    slates = dataclasses.replace(slates, times=np.array([[12, 12]]), rewards=np.array([[2.0, 5.0]]))
     found = reward_by_item_age(slates, make_facts())
     assert (found["reward"][0], found["reward"][4]) == (2.0, 3.5)
     assert sum(found["num_exposures"]) == 3
@@ -206,8 +220,10 @@ def test_metrics_do_not_depend_on_ids_nor_on_the_order_of_sessions():
         new_item_age=2,
     )
     items = np.where(evaluation.items == NO_ITEM, NO_ITEM, evaluation.items + shift)
-    overrides = {name: getattr(evaluation, name)[::-1] for name in ("lengths", "has_left", "tenures", "start_times")}
-    other = make_evaluation(items=items[:, ::-1], rewards=evaluation.rewards[:, ::-1], **overrides)
+    overrides = {name: getattr(evaluation, name)[::-1] for name in ("lengths", "has_left", "tenures")}
+    other = make_evaluation(
+        items=items[:, ::-1], rewards=evaluation.rewards[:, ::-1], start_times=(11, 10), **overrides
+    )
     found, expected = summary(other, large), summary(evaluation, small)
     assert found.keys() == expected.keys()
     for name, value in expected.items():
