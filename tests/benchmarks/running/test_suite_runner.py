@@ -126,7 +126,7 @@ def test_training_steps_are_ignored_for_agents_that_do_not_learn():
 
 
 def test_a_committed_result_is_the_run_of_the_same_seed():
-    rows = read_rows(CHECKOUT / "benchmarks" / "results" / "rules" / "results.jsonl")
+    rows = read_rows(CHECKOUT / "benchmarks" / "results" / "defaults" / "results.jsonl")
     suite = dataclasses.replace(SUITES["defaults"], scenarios=("Video",), agents=("popularity",), num_seeds=1)
     (run,) = suite_runs(suite)
     (committed,) = (row for row in rows if row["run"] == run.digest)
