@@ -1,10 +1,12 @@
-"""The lookahead score: a click's expected reward and the value of its consequences. Two references rank by it.
+"""The lookahead score: a click's expected reward and the value of its consequences. The references rank by it.
 
-Score of an item: click probability x (expected reward of a click + rating probability x (trust weight (rating -
-anticipated rating) + patience weight (rating - 3) - budget weight price + following weight (probability to follow its
-creator))), where `rating` is the expected rating. With weights of 0 it is the expected reward of showing it alone.
+Score of an item: click probability x (expected reward of a click + value of its consequences). In the latter, each of
+`ValueWeights` multiplies a consequence: rating - anticipated rating (trust), rating - 3 (patience), - price (budget),
+the probability to follow its creator (following), 1 (click), the consumed fraction (consumption), the same x affinity
+(satiation) and the change of interests along themselves (interests), where `rating` is the expected rating. In a shop,
+all but the click's count when the item is bought. With weights of 0 it is the expected reward of showing it alone.
 
-Shape legend: N sessions, M candidates, I items, A bins of the age of an item.
+Shape legend: N sessions, M candidates, I items, C consequences, A bins of the age of an item.
 """
 
 import math
@@ -38,46 +40,43 @@ from recsim_env.world.world import World
 
 @compiled
 def lookahead(session, item, p, value_weights):
-    """Score of an item for a user in the current state."""
+    """Score of an item for a user in the current state; the weights [C] are those of `VALUE_WEIGHTS`."""
+    trust, patience, budget, following = value_weights[0], value_weights[1], value_weights[2], value_weights[3]
+    click, interests = value_weights[4], value_weights[7]
     affinity = effective_affinity(session, item, p)
     rating = expected_rating(session, item, affinity, p)
-    value = p.reward_rating * (rating - p.reward_neutral_rating) + value_weights[1] * (rating - 3.0)
-    if value_weights[0] != 0.0:
-        value += value_weights[0] * (rating - anticipated_rating(session, item, affinity, p))
-    if value_weights[3] != 0.0:
-        liking = (rating - 3.0) / 2.0
+    liking = (rating - 3.0) / 2.0
+    value = p.reward_rating * (rating - p.reward_neutral_rating) + patience * (rating - 3.0)
+    if trust != 0.0:
+        value += trust * (rating - anticipated_rating(session, item, affinity, p))
+    if following != 0.0:
         if session.follows[item.creator] == 0:
-            value += value_weights[3] * p.follow_probability * max(liking, 0.0)
+            value += following * p.follow_probability * max(liking, 0.0)
         else:
-            value += value_weights[3] * p.unfollow_probability * min(liking, 0.0)
+            value += following * p.unfollow_probability * min(liking, 0.0)
+    if interests != 0.0:
+        for d in range(len(session.interests)):
+            value += interests * session.receptiveness * liking * item.factors[d] * session.interests[d]
+    of_consumption = value_weights[5] + value_weights[6] * affinity
     if p.is_shop:
-        value += p.reward_purchase - value_weights[2] * item.price
+        value += p.reward_purchase - budget * item.price + of_consumption
         value *= purchase_probability(session, item, affinity, p)
-    value += p.reward_click
-    if p.reward_consumption != 0.0:
-        value += p.reward_consumption * logistic(consumption_logit(item, affinity, p))
+        of_consumption = 0.0
+    value += p.reward_click + click
+    of_consumption += p.reward_consumption
+    if of_consumption != 0.0:
+        value += of_consumption * logistic(consumption_logit(item, affinity, p))
     return logistic(choice_utility(session, item, affinity, p)) * value
-
-
-@compiled
-def best_by_lookahead(session, items, p, value_weights):
-    """Index of the candidate with the highest score."""
-    best, best_score = 0, -np.inf
-    for m in range(len(session.candidates)):
-        if session.candidates[m] != NO_ITEM:
-            score = lookahead(session, items[session.candidates[m]], p, value_weights)
-            if score > best_score:
-                best, best_score = m, score
-    return best
 
 
 @kernel
 def _scores(sessions, items, parameters, layout, value_weights, out):
+    """Fill `out` [N, M] with the scores of the candidates; `value_weights` [N, C]."""
     sessions, items, p = SESSION(sessions, layout), ITEM(items, layout), PARAMETERS(parameters, layout)[0]
     for n in range(len(sessions)):
         for m in range(len(sessions[n].candidates)):
             item = sessions[n].candidates[m]
-            out[n, m] = lookahead(sessions[n], items[item], p, value_weights) if item != NO_ITEM else 0.0
+            out[n, m] = lookahead(sessions[n], items[item], p, value_weights[n]) if item != NO_ITEM else 0.0
 
 
 @kernel
@@ -112,8 +111,12 @@ class LookaheadOracle(ModelBasedReference):
         """[N, M]: scores of the candidates in the sessions of the agent's env; 0 for missing ones."""
         simulator = self.env.simulator
         scores = np.zeros((len(simulator.sessions), self.layout.num_candidates))
-        simulator.adapted(_scores)(*simulator.compiled_model(), self.value_weights.as_array(), scores)
+        simulator.adapted(_scores)(*simulator.compiled_model(), self.session_value_weights(), scores)
         return scores
+
+    def session_value_weights(self) -> np.ndarray:
+        """[N, C] float64: the value weights in the present state of each session; here the same in all."""
+        return np.tile(self.value_weights.as_array(), (len(self.env.simulator.sessions), 1))
 
 
 @dataclass

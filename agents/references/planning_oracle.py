@@ -1,15 +1,18 @@
 """The planning oracle: it maximises the reward of a step plus the value of the latent state after it.
 
-Policy improvement with a known model: sessions of the lookahead oracle give the value of the user's latent state after
-a step, as a linear function of its features by least-squares temporal differences, LSTD(lambda) (Boyan, "Technical
-update: least-squares temporal difference learning", Machine Learning 2002), and the planning oracle maximises
+It starts from the lookahead oracle, with the known model. First, policy search: the weight of each consequence of a
+step may depend on the state, as trust is worth more to distrustful users and nothing in the last step. Then, policy
+improvement: sessions of that policy give the value of the user's latent state after a step, as a linear function of
+its features by least-squares temporal differences, LSTD(lambda) (Boyan, "Technical update: least-squares temporal
+difference learning", Machine Learning 2002), and the planning oracle maximises
 
     Q(s, a) = P(click) E[reward + V(s') | click] + (1 - P(click)) E[reward + V(s') | no click]
 
 with the expectation over all ratings, purchases and follows (consumption without its noise). The random numbers of the
 real session are not used.
 
-Shape legend: N sessions, M candidates, V features of a state, F terms of its value.
+Shape legend: N sessions, M candidates, C consequences, K conditions of their weights, V features of a state, F terms
+of its value.
 """
 
 import dataclasses
@@ -21,7 +24,8 @@ import numpy as np
 
 from agents.agent import NotFittedError, Observations
 from agents.references.lookahead import LookaheadOracle
-from agents.references.value_weights import live_simulator
+from agents.references.pattern_search import pattern_search
+from agents.references.value_weights import VALUE_WEIGHTS, ValueWeights, live_simulator
 from agents.rollouts.evaluation import acting_in, evaluate
 from recsim_env.config import count, number
 from recsim_env.envs.vector import RecommenderVectorEnv
@@ -42,7 +46,7 @@ from recsim_env.simulation.user_model import (
     respond,
 )
 
-_SCALARS, _REMAINING = 18, 12
+_SCALARS, _REMAINING = 14, 11
 """Features of a state besides its vectors; one of them is the remaining time."""
 
 _NUM_DESCRIBED, _FEW, _MANY = 64, 4, 16
@@ -55,10 +59,17 @@ _SMALLEST_SD = 1e-6
 """Features that vary less are constant."""
 _RIDGE = 1e-6
 """Ridge of LSTD, per step."""
-_TUNING_SEED = 1_000_000
+_TUNING_SEED, _SEARCH_SEED = 1_000_000, 2_000_000
 """Of the sessions by which a round is chosen."""
 _NUM_SESSIONS = 1_000
 """Sessions played together in training."""
+
+CONDITIONS = ("always", "remaining time", "trust", "satisfaction", "remaining visit")
+"""What the value weights may depend on; the last one in lifetimes only."""
+_SEARCH_STEPS = {"trust": 4.0, "click": 0.5, "satiation": 0.3, "consumption": 0.5, "interests": 5.0}
+"""First steps in the search of value weights; 1 for the others."""
+_CENTRE = 0.5
+"""Of remaining times and trust, so that the other weights hold in the middle of their range."""
 
 
 @compiled
@@ -85,20 +96,13 @@ def describe_state(session, items, p, out):
     out[2] = total / _NUM_DESCRIBED
     out[3], out[4], out[5] = session.trust, session.patience, session.budget
     out[6], out[7], out[8] = session.rating_bias, session.rating_scale, session.receptiveness
-    out[9], out[10], out[11] = session.satisfaction, session.habit, session.usual_patience
-    out[12] = 1.0 - session.step / p.session_length
-    out[13], out[14], out[15] = 0.0, 0.0, 0.0
-    if p.num_days > 0:
-        elapsed = session.start_step + session.step - session.first_time
-        out[12] = 1.0 - elapsed / (p.num_days * p.day_length)
-        out[13] = (session.step - session.visit_start) / p.visit_length
-        out[14] = 1.0 if session.step == session.visit_start else 0.0
-        out[15] = session.usual_budget
+    out[9], out[10] = session.satisfaction, session.usual_patience
+    out[_REMAINING] = 1.0 - session.step / p.session_length
     distrust = p.choice_distrust * (1.0 - session.trust)
-    out[16] = logistic(p.choice_intercept + p.choice_affinity * out[0] - distrust)
-    out[17] = 0.0
+    out[12] = logistic(p.choice_intercept + p.choice_affinity * out[0] - distrust)
+    out[13] = 0.0
     for c in range(len(session.follows)):
-        out[17] += session.follows[c]
+        out[13] += session.follows[c]
     at = _SCALARS
     for x in range(NUM_CUSTOM):
         out[at + x] = session.custom[x]
@@ -181,8 +185,8 @@ def _action_values(
 ):
     """Fill `out` [N, M] with the expected reward of the step plus value of the state after it, for each candidate.
 
-    An absence is drawn `num_draws` times, the same for every candidate. With `is_sampled` the response to a click is
-    drawn so often, too, as custom users may respond in other ways than by the package's distributions.
+    With `is_sampled` the response to a click is drawn `num_draws` times, as custom users may respond in other ways than
+    by the package's distributions.
     """
     sessions, items, p = SESSION(sessions, layout), ITEM(items, layout), PARAMETERS(parameters, layout)[0]
     scratch, outcome = SESSION(scratch, layout), OUTCOME(outcomes, layout)[0]
@@ -220,8 +224,7 @@ def _action_values(
                             session, item, 0, 1, affinity, rating, consumption, purchase, follow, outcome, p
                         )
                     end_step(session, outcome, p)
-                    is_absent = p.num_days > 0 and (session.is_over or session.visit_start == session.step)
-                    is_drawn = is_absent or (is_sampled and response == 1)
+                    is_drawn = is_sampled and response == 1
                     value = outcome.reward
                     if not session.is_over:
                         describe_state(session, items, p, state)
@@ -298,36 +301,77 @@ class TemporalDifferences:
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class PlanningOracle(LookaheadOracle):
-    """Plans one step ahead with the value function of the lookahead oracle's policy.
+    """Searches value weights that depend on the state, then plans one step ahead with that policy's value function.
 
-    It keeps that policy if planning does not raise the mean return in sessions of its own. Further rounds of policy
-    iteration have lowered returns: errors of the value function cost more than they gain.
+    It keeps the first policy if planning does not raise the mean return in sessions of its own, and in lifetimes, whose
+    returns are too noisy for a value function. Further rounds of policy iteration have lowered returns: errors of the
+    value function cost more than they gain.
     """
 
-    num_lookahead_steps: int = count(3_000_000, 1, 10**9)
-    """Steps of the lookahead oracle to which the value function is fitted."""
+    num_search_rounds: int = count(3, 0, 1_000)
+    """Rounds of the search of value weights."""
+    num_search_sessions: int = count(1_000, 1, 1_000_000)
+    """Sessions in which each of their values is tried."""
+    num_value_steps: int = count(3_000_000, 1, 10**9)
+    """Steps of the policy found to which the value function is fitted."""
     num_draws: int = count(8, 1, 10_000)
-    """Draws of each absence in a lifetime, and of each response of custom users."""
+    """Draws of each response of custom users."""
     exploration: float = number(0.05, 0.0, 1.0)
     """Share of random actions in all of these sessions, so that values hold beyond the policy's own states."""
     trace_decay: float = number(0.5, 0.0, 1.0)
     """Lambda of LSTD: with 1, values are fitted to whole returns, whose noise costs more than planning gains."""
+    _plan: np.ndarray = field(default_factory=lambda: np.zeros((len(CONDITIONS), len(VALUE_WEIGHTS))), init=False)
+    """[K, C] float64: weight of each consequence under each condition, besides `value_weights`."""
     _value: StateValue | None = field(default=None, init=False)
 
     def train(self, total_timesteps: int, update: Callable[[int], bool]) -> None:
         super().train(total_timesteps, update)
         self._value = None
+        self._plan = self._searched_plan()
+        if self.env.simulator.world.scenario.lifetime.num_days == 0:
+            self._improve_policy()
+
+    def _improve_policy(self) -> None:
+        """Fit the value function, and keep it if it raises the mean return."""
         generator, tuning_env = self.new_generator(), self._make_env(self.num_tuning_sessions)
         envs, first = self._make_env(_NUM_SESSIONS), []
         self._play(envs, generator, lambda rewards, states, goes_on: first.append(states[goes_on]))
         differences = TemporalDifferences(StateValue.of_states(np.concatenate(first)), self.trace_decay)
-        while differences.num_steps < self.num_lookahead_steps:
+        while differences.num_steps < self.num_value_steps:
             self._play(envs, generator, differences.add)
             differences.restart()
         without = float(evaluate(self, tuning_env, _TUNING_SEED).returns.mean())
         self._value = differences.solution()
         if float(evaluate(self, tuning_env, _TUNING_SEED).returns.mean()) <= without:
             self._value = None
+
+    def _searched_plan(self) -> np.ndarray:
+        """[K, C]: the plan with the highest mean return found."""
+        scenario, envs = self.env.simulator.world.scenario, self._make_env(self.num_search_sessions)
+        relevant, steps = ValueWeights.relevant_in(scenario), np.zeros((len(CONDITIONS), len(VALUE_WEIGHTS)))
+        for c, name in enumerate(VALUE_WEIGHTS):
+            steps[:, c] = _SEARCH_STEPS.get(name, 1.0) if name in relevant else 0.0
+        if scenario.lifetime.num_days == 0:
+            steps[-1] = 0.0
+
+        def returns_at(plan: np.ndarray) -> np.ndarray:
+            self._plan = plan
+            return evaluate(self, envs, _SEARCH_SEED).returns
+
+        return pattern_search(returns_at, np.zeros_like(steps), steps, self.num_search_rounds)
+
+    def session_value_weights(self) -> np.ndarray:
+        sessions, scenario = self.env.simulator.sessions, self.env.simulator.world.scenario
+        lifetime, conditions = scenario.lifetime, np.zeros((len(sessions), len(CONDITIONS)))
+        step = sessions["step"].astype(np.float64)
+        elapsed = step / self.env.simulator.config.session_length
+        if lifetime.num_days > 0:
+            time = sessions["start_step"] + step - sessions["first_time"]
+            elapsed = time / (lifetime.num_days * lifetime.day_length)
+            conditions[:, 4] = _CENTRE - (step - sessions["visit_start"]) / lifetime.visit_length
+        conditions[:, 0], conditions[:, 1] = 1.0, _CENTRE - elapsed
+        conditions[:, 2], conditions[:, 3] = sessions["trust"] - _CENTRE, sessions["satisfaction"]
+        return super().session_value_weights() + conditions @ self._plan
 
     def _make_env(self, num_sessions: int) -> RecommenderVectorEnv:
         env: RecommenderVectorEnv = self.env.remake(num_envs=num_sessions, observation=self.observation)
@@ -362,11 +406,10 @@ class PlanningOracle(LookaheadOracle):
         simulator, value = self.env.simulator, self._value
         sessions, *model = simulator.compiled_model()
         is_sampled = any(simulator.adapted(function) is not function for function in (respond, follow_response))
-        num_draws = self.num_draws if is_sampled or simulator.world.scenario.lifetime.num_days > 0 else 1
         buffers = np.zeros_like(sessions[:1]), as_bytes(np.zeros(1, OUTCOME.head))
         action_values = np.zeros((len(sessions), self.layout.num_candidates))
         simulator.adapted(_action_values)(
-            *(sessions, *model, *buffers, num_draws, is_sampled),
+            *(sessions, *model, *buffers, self.num_draws, is_sampled),
             *(value.mean, value.inverse_scale, value.weights, action_values),
         )
         return action_values
@@ -382,8 +425,11 @@ class PlanningOracle(LookaheadOracle):
 
     def learned(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         _, learned = super().learned()
-        return {} if self._value is None else dataclasses.asdict(self._value), learned
+        value = {} if self._value is None else dataclasses.asdict(self._value)
+        return {"plan": self._plan, **value}, learned
 
     def restore(self, tensors: dict[str, np.ndarray], learned: dict[str, Any]) -> None:
         super().restore(tensors, learned)
-        self._value = StateValue(**tensors) if tensors else None
+        self._plan = tensors["plan"]
+        value = {name: tensor for name, tensor in tensors.items() if name != "plan"}
+        self._value = StateValue(**value) if value else None

@@ -17,7 +17,10 @@ from recsim_env.simulation.custom_user_model import DEFAULT_USER_MODEL
 from recsim_env.world.world import World
 
 WEIGHT_CANDIDATES = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
-"""Candidates for each relevant field of `ValueWeights`."""
+"""Candidates for each weight that is tuned."""
+
+TUNED = ("trust", "patience", "budget", "following")
+"""Fields of `ValueWeights` that are tuned where they are relevant."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,27 +35,37 @@ class ValueWeights:
     """Of a unit of the user's budget that is left."""
     following: float = 0.0
     """Of a creator whom the user follows."""
+    click: float = 0.0
+    """Of a click in place of a skip."""
+    consumption: float = 0.0
+    """Of an item that is consumed to its end; in a shop, that is purchased."""
+    satiation: float = 0.0
+    """The same per unit of affinity; negative where users tire of the topics that they like."""
+    interests: float = 0.0
+    """Of a change of interests towards what the user likes."""
 
     @staticmethod
     def relevant_in(scenario: Scenario) -> tuple[str, ...]:
         """The fields that matter in a scenario."""
-        names = ["trust", "patience"]
-        if scenario.behaviour.is_shop:
-            names.append("budget")
-        if scenario.behaviour.follow_probability > 0.0:
-            names.append("following")
-        return tuple(names)
+        matters = dict.fromkeys(VALUE_WEIGHTS, True)
+        matters["budget"] = scenario.behaviour.is_shop
+        matters["following"] = scenario.behaviour.follow_probability > 0.0
+        return tuple(name for name in VALUE_WEIGHTS if matters[name])
 
     def as_array(self) -> np.ndarray:
-        """[4] float64, for compiled code."""
-        return np.array([self.trust, self.patience, self.budget, self.following])
+        """[C] float64 in the order of `VALUE_WEIGHTS`, for compiled code."""
+        return np.array(dataclasses.astuple(self))
+
+
+VALUE_WEIGHTS = tuple(field.name for field in dataclasses.fields(ValueWeights))
+"""The C consequences of a step."""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class ModelBasedReference(Learner):
     """Base of references that know the items and the user model, show one item a step, and tune value weights.
 
-    `train` tries each of `weight_candidates` in the agent's env, one field of `ValueWeights` after the other and twice
+    `train` tries each of `weight_candidates` in the agent's env, one field of `TUNED` after the other and twice
     around, and keeps those with the highest mean return. It ignores the budget of steps.
     """
 
@@ -115,7 +128,9 @@ class ModelBasedReference(Learner):
 def best_weights(
     with_weights: Callable[[ValueWeights], Agent], env: RecommenderVectorEnv, weight_candidates: Sequence[float]
 ) -> tuple[ValueWeights, float]:
-    """The weights with the highest mean return in `env`, by coordinate search, and that return."""
+    """The weights with the highest mean return in `env`, by coordinate search over the fields `TUNED`, and that
+    return."""
+    names = [name for name in ValueWeights.relevant_in(env.simulator.world.scenario) if name in TUNED]
     returns: dict[ValueWeights, float] = {}
 
     def mean_return(value_weights: ValueWeights) -> float:
@@ -125,7 +140,7 @@ def best_weights(
 
     best = ValueWeights()
     for _ in range(2):
-        for name in ValueWeights.relevant_in(env.simulator.world.scenario):
+        for name in names:
             best = max((dataclasses.replace(best, **{name: value}) for value in weight_candidates), key=mean_return)
     return best, mean_return(best)
 

@@ -26,7 +26,7 @@ SMALL = {
     "history-blind": {"num_users": 16, "temperatures": (0.3,)},
     "bayes-filter": {"num_particles": 32},
     "bayes-filter-observed": {"num_particles": 32, "num_catalogs": 1, "num_epochs": 1},
-    "planning-oracle": {"num_lookahead_steps": 1},
+    "planning-oracle": {"num_value_steps": 1, "num_search_rounds": 0},
     "sequence-model": {"num_epochs": 1, "width": 16},
     "neural-linear": {"num_epochs": 1, "width": 16},
     "trpo": {"n_steps": 8},

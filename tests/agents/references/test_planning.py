@@ -11,8 +11,9 @@ import recsim_env  # noqa: F401
 from agents.agent import NotFittedError
 from agents.references.lookahead import HistoryBlindPolicy, LookaheadOracle
 from agents.references.myopic_oracle import MyopicOracle
-from agents.references.planning_oracle import PlanningOracle, StateValue, TemporalDifferences
-from agents.references.value_weights import ValueWeights
+from agents.references.pattern_search import pattern_search
+from agents.references.planning_oracle import CONDITIONS, PlanningOracle, StateValue, TemporalDifferences
+from agents.references.value_weights import VALUE_WEIGHTS, ValueWeights
 from agents.rollouts.evaluation import evaluate
 from recsim_env.scenarios import VIDEO, scenario_named
 from recsim_env.world.world import build_world
@@ -78,12 +79,15 @@ def test_tuned_value_weights_are_the_best_of_those_tried():
     assert agent.best_params()["trust_weight"] == agent.value_weights.trust
 
 
+EVERYWHERE = ("trust", "patience", "click", "consumption", "satiation", "interests")
+
+
 @pytest.mark.parametrize(
     ("name", "relevant"),
     [
-        ("Video", {"trust", "patience"}),
-        ("Ecommerce", {"trust", "patience", "budget"}),
-        ("Social", {"trust", "patience", "following"}),
+        ("Video", {*EVERYWHERE}),
+        ("Ecommerce", {*EVERYWHERE, "budget"}),
+        ("Social", {*EVERYWHERE, "following"}),
     ],
 )
 def test_value_weights_matter_where_a_scenario_has_the_consequence(name, relevant):
@@ -98,7 +102,7 @@ def test_value_weights_matter_where_a_scenario_has_the_consequence(name, relevan
         assert (plain != weighted).any() == (field.name in relevant), field.name
 
 
-SMALL = {"num_lookahead_steps": 30_000, "num_tuning_sessions": 100}
+SMALL = {"num_value_steps": 30_000, "num_tuning_sessions": 100, "num_search_rounds": 1, "num_search_sessions": 100}
 
 
 def trained(env, **settings) -> PlanningOracle:
@@ -112,10 +116,47 @@ def test_planning_beats_the_myopic_policy():
     assert gain.mean() > 3.0 * gain.std() / np.sqrt(300)
 
 
-@pytest.mark.parametrize("name", ["Video", "Ecommerce", "Social", "MusicLifetime"])
+def test_pattern_search_finds_a_maximum_in_noise_and_leaves_coordinates_without_a_step():
+    noise = np.random.default_rng(0).normal(size=(3, 500))
+
+    def returns_at(point):  # the maximum is at (12/7, -4/7), whatever the third coordinate is
+        x, y, _ = point
+        return 10.0 - (x - 2.0) ** 2 - 2.0 * (y + 1.0) ** 2 + x * y + noise[0] + 0.2 * x * noise[1] + 0.2 * y * noise[2]
+
+    start = np.array([0.0, 0.0, 7.0])
+    found = pattern_search(returns_at, start, np.array([1.0, 1.0, 0.0]), num_rounds=30)
+    np.testing.assert_allclose(found, [12 / 7, -4 / 7, 7.0], atol=0.1)
+    assert pattern_search(returns_at, start, np.ones(3), num_rounds=0).tolist() == start.tolist()
+
+
+@pytest.mark.parametrize("name", ["Video", "VideoLifetime"])
+def test_value_weights_follow_the_state_of_each_session(name):
+    env = gymnasium.make_vec(f"recsim_env/{name}-v0", 50, observation="compact")
+    planner = PlanningOracle(env, value_weights=ValueWeights(trust=2.0))
+    trust, remaining, click = (
+        VALUE_WEIGHTS.index("trust"),
+        CONDITIONS.index("remaining time"),
+        VALUE_WEIGHTS.index("click"),
+    )
+    planner._plan[remaining, click], planner._plan[CONDITIONS.index("trust"), trust] = 4.0, -1.0
+    env.reset(seed=0)
+    simulator = env.unwrapped.simulator
+    assert planner.session_value_weights()[:, click] == pytest.approx(2.0)  # at the start
+    for _ in range(12):
+        env.step(np.arange(50) % 20)
+    weights, expected = planner.session_value_weights(), np.zeros((50, len(VALUE_WEIGHTS)))
+    expected[:, trust] = 2.0 - (simulator.sessions["trust"] - 0.5)
+    elapsed = simulator.sessions["step"] / 50
+    if name == "VideoLifetime":
+        steps = simulator.sessions["start_step"] + simulator.sessions["step"] - simulator.sessions["first_time"]
+        elapsed = steps / (30 * 20)
+    expected[:, click] = 4.0 * (0.5 - elapsed)
+    np.testing.assert_allclose(weights, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["Video", "Ecommerce", "Social", "Music"])
 def test_without_a_future_the_value_of_an_action_is_its_expected_reward(name):
-    overrides = {"reward": {"active_day": 0.0}}
-    env = gymnasium.make_vec(f"recsim_env/{name}-v0", 30, observation="compact", overrides=overrides)
+    env = gymnasium.make_vec(f"recsim_env/{name}-v0", 30, observation="compact")
     planner = PlanningOracle(env)
     env.reset(seed=0)
     planner._value = StateValue.of_states(planner._states_of(env.unwrapped.simulator))  # values of 0
@@ -127,7 +168,7 @@ def test_without_a_future_the_value_of_an_action_is_its_expected_reward(name):
 
 def test_the_value_function_predicts_returns():
     env = make(50, session_length=25, split="train", observation="compact")
-    planner = trained(env, exploration=0.0)
+    planner = trained(env, exploration=0.0, num_search_rounds=0)
     value, planner._value = planner._value, None  # its first policy, to which the value function was fitted
     steps = []
     planner._play(planner._make_env(400), np.random.default_rng(0), lambda *step: steps.append(step))
@@ -140,14 +181,14 @@ def test_the_value_function_predicts_returns():
 
 @pytest.mark.parametrize("trace_decay", [0.0, 0.5, 1.0])
 def test_least_squares_temporal_differences_find_the_returns_of_a_chain_of_three_steps(trace_decay):
-    states = np.zeros((3, 2, 18))
-    states[:, :, 12] = np.array([2.0, 1.0, 0.0])[:, None] / 3.0  # the remaining time
+    states = np.zeros((3, 2, 14))
+    states[:, :, 11] = np.array([2.0, 1.0, 0.0])[:, None] / 3.0  # the remaining time
     states[:, 1, 0] = 1.0  # the second session has twice the rewards
     rewards, goes_on = np.array([[1.0, 2.0], [2.0, 4.0], [3.0, 6.0]]), np.array([True, True, False])
-    differences = TemporalDifferences(StateValue.of_states(states.reshape(-1, 18)), trace_decay)
+    differences = TemporalDifferences(StateValue.of_states(states.reshape(-1, 14)), trace_decay)
     for t in range(3):
         differences.add(rewards[t], states[t], np.repeat(goes_on[t], 2))
-    values = differences.solution().values(states[:2].reshape(-1, 18))
+    values = differences.solution().values(states[:2].reshape(-1, 14))
     np.testing.assert_allclose(values, [5.0, 10.0, 3.0, 6.0], rtol=1e-4)
 
 
@@ -170,8 +211,8 @@ def test_planning_leaves_the_real_sessions_unchanged():
 
 
 def test_references_refuse_slates_and_too_few_steps_and_need_a_population():
-    with pytest.raises(ValueError, match="num_lookahead_steps=0: must be a whole number in"):
-        PlanningOracle(num_lookahead_steps=0)
+    with pytest.raises(ValueError, match="num_value_steps=0: must be a whole number in"):
+        PlanningOracle(num_value_steps=0)
     with pytest.raises(ValueError, match="slate_size=3: PlanningOracle shows one item a step"):
         PlanningOracle(make(2, slate_size=3, observation="compact"))
     env = make(2, observation="compact")

@@ -19,10 +19,7 @@ SETTINGS = {
     "bayes-filter": {**SEARCH, "num_particles": 96},
     "bayes-filter-observed": {**SEARCH, "num_particles": 96, "num_catalogs": 4, "num_epochs": 6},
     "lookahead-oracle": SEARCH,
-    "planning-oracle": {
-        **SEARCH,
-        "num_lookahead_steps": 100_000,
-    },
+    "planning-oracle": {**SEARCH, "num_value_steps": 100_000, "num_search_rounds": 1, "num_search_sessions": 300},
 }
 """Settings of a small ladder."""
 _ladders: dict[str, list] = {}

@@ -204,7 +204,7 @@ def test_the_lookahead_oracle_uses_a_custom_user_model():
 
 def test_the_planning_oracle_predicts_that_custom_users_leave():
     envs = make(12, session_length=12, observation="compact")
-    planner = PlanningOracle(envs, num_lookahead_steps=30_000)
+    planner = PlanningOracle(envs, num_value_steps=30_000, num_search_rounds=0)
     planner.learn(1)
     myopic, planned = (evaluate(agent, envs, seed=6) for agent in (LookaheadOracle(envs), planner))
     assert planned.has_left.mean() < 0.6 * myopic.has_left.mean()
