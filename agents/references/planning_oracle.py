@@ -60,7 +60,7 @@ _SMALLEST_SD = 1e-6
 _RIDGE = 1e-6
 """Ridge of LSTD, per step."""
 _TUNING_SEED, _SEARCH_SEED = 1_000_000, 2_000_000
-"""Of the sessions by which a round is chosen."""
+"""Of the sessions by which an improvement is kept, and of those in which it is searched."""
 _NUM_SESSIONS = 1_000
 """Sessions played together in training."""
 
@@ -327,7 +327,7 @@ class PlanningOracle(LookaheadOracle):
     def train(self, total_timesteps: int, update: Callable[[int], bool]) -> None:
         super().train(total_timesteps, update)
         self._value = None
-        self._plan = self._searched_plan()
+        self._search_plan()
         if self.env.simulator.world.scenario.lifetime.num_days == 0:
             self._improve_policy()
 
@@ -345,8 +345,8 @@ class PlanningOracle(LookaheadOracle):
         if float(evaluate(self, tuning_env, _TUNING_SEED).returns.mean()) <= without:
             self._value = None
 
-    def _searched_plan(self) -> np.ndarray:
-        """[K, C]: the plan with the highest mean return found."""
+    def _search_plan(self) -> None:
+        """Search the plan with the highest mean return, and keep it if it raises that of other sessions, too."""
         scenario, envs = self.env.simulator.world.scenario, self._make_env(self.num_search_sessions)
         relevant, steps = ValueWeights.relevant_in(scenario), np.zeros((len(CONDITIONS), len(VALUE_WEIGHTS)))
         for c, name in enumerate(VALUE_WEIGHTS):
@@ -354,11 +354,14 @@ class PlanningOracle(LookaheadOracle):
         if scenario.lifetime.num_days == 0:
             steps[-1] = 0.0
 
-        def returns_at(plan: np.ndarray) -> np.ndarray:
+        def returns_at(plan: np.ndarray, seed: int = _SEARCH_SEED) -> np.ndarray:
             self._plan = plan
-            return evaluate(self, envs, _SEARCH_SEED).returns
+            return evaluate(self, envs, seed).returns
 
-        return pattern_search(returns_at, np.zeros_like(steps), steps, self.num_search_rounds)
+        nothing = np.zeros_like(steps)
+        found = pattern_search(returns_at, nothing, steps, self.num_search_rounds)
+        is_better = returns_at(found, _TUNING_SEED).mean() > returns_at(nothing, _TUNING_SEED).mean()
+        self._plan = found if is_better else nothing
 
     def session_value_weights(self) -> np.ndarray:
         sessions, scenario = self.env.simulator.sessions, self.env.simulator.world.scenario
