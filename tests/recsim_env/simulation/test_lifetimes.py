@@ -5,6 +5,7 @@ import math
 import gymnasium
 import numpy as np
 import pytest
+from conftest import SCENARIO_NAMES
 from tiny_world import CERTAIN, make_simulator, show, start
 from trajectories import random_actions, same
 
@@ -127,7 +128,7 @@ def test_visits_and_active_days_are_rewarded():
     assert seen == {0.0, 1.0, 11.0}
 
 
-@pytest.fixture(params=LIFETIMES, name="lifetime_name")
+@pytest.fixture(params=[f"{name}Lifetime" for name in SCENARIO_NAMES], name="lifetime_name")
 def each_lifetime(request) -> str:
     return request.param
 

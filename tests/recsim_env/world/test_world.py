@@ -5,6 +5,7 @@ import itertools
 
 import numpy as np
 import pytest
+from conftest import SCENARIO_NAMES
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
@@ -121,6 +122,7 @@ def test_splits_of_held_out_structures_are_disjoint_too(structure_split):
         assert not items_of(one) & items_of(other)
 
 
+@pytest.mark.skipif("MovieLens" not in SCENARIO_NAMES, reason="no ratings log")
 def test_user_split_takes_users_of_another_split_of_a_log():
     mixed = build_world(MOVIELENS, 0, "test", user_split="train")
     train, test = build_world(MOVIELENS, 0, "train"), build_world(MOVIELENS, 0, "test")
