@@ -1,10 +1,10 @@
 """The planning oracle: it maximises the reward of a step plus the value of the latent state after it.
 
 It starts from the lookahead oracle, with the known model. First, policy search: the weight of each consequence of a
-step may depend on the state, as trust is worth more to distrustful users and nothing in the last step. Then, policy
-improvement: sessions of that policy give the value of the user's latent state after a step, as a linear function of
-its features by least-squares temporal differences, LSTD(lambda) (Boyan, "Technical update: least-squares temporal
-difference learning", Machine Learning 2002), and the planning oracle maximises
+step may depend on the state, as trust is worth more to distrustful users and nothing in the last step. Then, in single
+visits, policy improvement: sessions of that policy give the value of the user's latent state after a step, as a linear
+function of its features by least-squares temporal differences, LSTD(lambda) (Boyan, "Technical update: least-squares
+temporal difference learning", Machine Learning 2002), and the planning oracle maximises
 
     Q(s, a) = P(click) E[reward + V(s') | click] + (1 - P(click)) E[reward + V(s') | no click]
 
@@ -303,9 +303,9 @@ class TemporalDifferences:
 class PlanningOracle(LookaheadOracle):
     """Searches value weights that depend on the state, then plans one step ahead with that policy's value function.
 
-    It keeps the first policy if planning does not raise the mean return in sessions of its own, and in lifetimes, whose
-    returns are too noisy for a value function. Further rounds of policy iteration have lowered returns: errors of the
-    value function cost more than they gain.
+    It keeps the first policy if planning does not raise the mean return in sessions of its own, and in lifetimes, where
+    it has lowered returns. So have further rounds of policy iteration: errors of the value function cost more than they
+    gain.
     """
 
     num_search_rounds: int = count(3, 0, 1_000)
