@@ -17,6 +17,7 @@ import numpy as np
 Config = TypeVar("Config")
 
 MAX_SLATE_SIZE = 10
+MAX_RATING_LEVELS = 11
 MAX_SESSION_LENGTH = 100_000
 
 CANDIDATE_ORDERS = ("relevance", "popularity", "category", "random")
@@ -213,8 +214,10 @@ class BehaviourConfig(Checked):
     """Rating: standard deviation of the noise on an opinion."""
     expectation_appeal: float = number(1.0, 0.0, 50.0)
     """Expectation: opinion expected per unit of appeal before consumption."""
-    rating_cuts: tuple[float, float, float, float] = (-1.5, -0.5, 0.5, 1.5)
-    """Rating: the four ascending opinions that separate the ratings 1 to 5."""
+    rating_levels: tuple[float, ...] = (1.0, 2.0, 3.0, 4.0, 5.0)
+    """Rating: the ratings there are, 2 to 11 ascending numbers above 0 and up to 5, such as half stars."""
+    rating_cuts: tuple[float, ...] = (-1.5, -0.5, 0.5, 1.5)
+    """Rating: the ascending opinions that separate the ratings, one fewer than there are ratings."""
     rating_probability: float = number(0.8, 0.0, 1.0)
     """Rating: probability that a rating is submitted, and thus observed in the history."""
     is_shop: bool = flag(False)
@@ -272,12 +275,31 @@ class BehaviourConfig(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        given, number_types = self.rating_cuts, (int, float, np.integer, np.floating)
-        cuts = tuple(given) if isinstance(given, list) else given  # a list in JSON
-        is_tuple = isinstance(cuts, tuple) and len(cuts) == 4 and all(isinstance(cut, number_types) for cut in cuts)
-        if not is_tuple or not all(a < b for a, b in itertools.pairwise((-math.inf, *cuts, math.inf))):
-            raise ValueError(f"BehaviourConfig.rating_cuts={given!r}: must be a tuple of 4 finite ascending numbers")
+        levels, cuts = _as_tuple(self.rating_levels), _as_tuple(self.rating_cuts)
+        if not 2 <= len(levels) <= MAX_RATING_LEVELS or not _ascend((0.0, *levels, math.nextafter(5.0, 6.0))):
+            raise ValueError(
+                f"BehaviourConfig.rating_levels={self.rating_levels!r}: must be a tuple of 2 to {MAX_RATING_LEVELS} "
+                "ascending numbers above 0 and up to 5"
+            )
+        if len(cuts) != len(levels) - 1 or not _ascend((-math.inf, *cuts, math.inf)):
+            raise ValueError(
+                f"BehaviourConfig.rating_cuts={self.rating_cuts!r}: must be a tuple of {len(levels) - 1} finite "
+                "ascending numbers"
+            )
+        object.__setattr__(self, "rating_levels", levels)
         object.__setattr__(self, "rating_cuts", cuts)
+
+
+def _as_tuple(value: Any) -> tuple[Any, ...]:
+    """A tuple or list (from JSON) of numbers; empty for anything else."""
+    is_numbers = isinstance(value, tuple | list) and all(
+        isinstance(each, int | float | np.integer | np.floating) for each in value
+    )
+    return tuple(value) if is_numbers else ()
+
+
+def _ascend(numbers: tuple[float, ...]) -> bool:
+    return all(a < b for a, b in itertools.pairwise(numbers))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -285,7 +307,7 @@ class RewardConfig(Checked):
     """Weights of the reward's terms; each term is a mean over the slots of the slate, except `retention`."""
 
     rating: float = number(1.0, -1e3, 1e3)
-    """Weight of the rating, 1 to 5 for a consumed (in a shop: purchased) item, less `neutral_rating`; 0 for any other
+    """Weight of the rating, 1 to 5 (0.5 to 5 with half stars) for a consumed (in a shop: purchased) item, less `neutral_rating`; 0 for any other
     slot."""
     neutral_rating: float = number(0.0, 0.0, 5.0)
     """Rating that neither pays nor costs; lower ratings have negative rewards."""

@@ -80,8 +80,8 @@ def user_names(simulator: Simulator) -> tuple[str, ...]:
 
 def return_bounds(simulator: Simulator) -> tuple[float, float]:
     """The lowest and the highest possible return of a session, from the weights and ranges of the reward's terms."""
-    reward = simulator.world.scenario.reward
-    ratings = [reward.rating * (rating - reward.neutral_rating) for rating in (1.0, 5.0)]
+    reward, levels = simulator.world.scenario.reward, simulator.world.scenario.behaviour.rating_levels
+    ratings = [reward.rating * (rating - reward.neutral_rating) for rating in (levels[0], levels[-1])]
     terms = [reward.click, reward.consumption, reward.purchase, reward.retention, reward.visit, reward.active_day]
     length = simulator.config.session_length
     low = length * (min(*ratings, 0.0) + sum(min(each, 0.0) for each in terms))

@@ -22,7 +22,7 @@ from recsim_env.simulation.batch_threads import BatchThreads
 from recsim_env.simulation.compilation import compiled, kernel
 from recsim_env.simulation.observation import CONTEXT, FEEDBACK, VISIT_CONTEXT
 from recsim_env.simulation.random_streams import Purpose, combine, normal, stream, uniform_in
-from recsim_env.simulation.rating_scale import rating_probability_of
+from recsim_env.simulation.rating_scale import level_of, level_probability_of
 from recsim_env.simulation.record_types import as_bytes
 from recsim_env.simulation.records import ITEM, NO_ITEM, PARAMETERS, SESSION, USER, make_layout
 from recsim_env.simulation.user_model import (
@@ -57,14 +57,14 @@ _SHRINKAGE = 0.98
 @compiled
 def log_rating_probability(opinion, noise_sd, rating, p):
     """log P(rating) of an opinion with Gaussian noise, at least log 1e-12."""
-    return math.log(max(rating_probability_of(rating, opinion, noise_sd, p), 1e-12))
+    return math.log(max(level_probability_of(level_of(rating, p), opinion, noise_sd, p), 1e-12))
 
 
 @compiled
 def update_particle(particle, item, feedback, p):
     """Advance a particle by one step of the user model, given the feedback; returns the feedback's log-likelihood.
 
-    `feedback` is a row with the columns `FEEDBACK[2:]`, ratings from 1 to 5. A rating that was not submitted is drawn,
+    `feedback` is a row with the columns `FEEDBACK[2:]`, ratings in their own units. A rating that was not submitted is drawn,
     with the particle's own noise.
     """
     particle.num_choices = 0
@@ -373,13 +373,15 @@ class BayesFilter(ModelBasedReference):
 
     def _history(self, observations: Observations) -> np.ndarray:
         """[N, H, 7] float64: histories, most recent row first, with columns as in `FEEDBACK`, but with the place in
-        `assumed_items` instead of the slot, and ratings from 1 to 5."""
+        `assumed_items` instead of the slot, and ratings in their own units."""
         ids = observations["history_items"]
         rows = observations["history_feedback"].reshape(*ids.shape, len(FEEDBACK)).astype(np.float64)
         if not self.reads_history:
             rows = np.zeros_like(rows)
         rows[:, :, _PLACE] = self.item_places(ids, observations["time"] - 1 - np.arange(ids.shape[1]))
-        rows[:, :, _RATING] = np.rint(5.0 * rows[:, :, _RATING])
+        levels = np.array((0.0, *self.env.simulator.world.scenario.behaviour.rating_levels))
+        # Observations are float32: the nearest of the ratings there are, or 0 without one.
+        rows[:, :, _RATING] = levels[np.abs(5.0 * rows[:, :, _RATING, None] - levels).argmin(-1)]
         return rows
 
     def _start(self, state: Belief, observations: Observations, history: np.ndarray, is_first: np.ndarray) -> None:

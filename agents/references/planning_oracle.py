@@ -31,7 +31,7 @@ from recsim_env.config import count, number
 from recsim_env.envs.vector import RecommenderVectorEnv
 from recsim_env.simulation.compilation import compiled, kernel
 from recsim_env.simulation.random_streams import Purpose, combine
-from recsim_env.simulation.rating_scale import rating_probability_of
+from recsim_env.simulation.rating_scale import level_probability_of
 from recsim_env.simulation.record_types import as_bytes
 from recsim_env.simulation.records import ITEM, NO_ITEM, NUM_CUSTOM, OUTCOME, PARAMETERS, SESSION
 from recsim_env.simulation.session import begin_response, end_step, record_response, respond_by_skip, respond_to_choice
@@ -52,7 +52,7 @@ _SCALARS, _REMAINING = 14, 11
 _NUM_DESCRIBED, _FEW, _MANY = 64, 4, 16
 """Items whose affinity describes a state, and sizes of groups of them."""
 
-_NUM_RESPONSES, _SMALLEST_PROBABILITY = 12, 1e-4
+_SMALLEST_PROBABILITY = 1e-4
 _LARGEST = 5.0
 """Bound on a standardised feature, as terms are quadratic."""
 _SMALLEST_SD = 1e-6
@@ -131,23 +131,23 @@ def _describe_states(sessions, items, parameters, layout, out):
 @compiled
 def _response_probability(session, item, affinity, response, p):
     """Probability of a response to an item that is shown alone: 0 no click, 1 a click without a purchase in a shop,
-    2..6 the ratings 1..5 without, 7..11 with a change of following the creator."""
+    then the ratings without, and the ratings with a change of following the creator."""
     click = logistic(choice_utility(session, item, affinity, p))
     if response == 0:
         return 1.0 - click
     purchase = purchase_probability(session, item, affinity, p) if p.is_shop else 1.0
     if response == 1:
         return click * (1.0 - purchase)
-    rating = 1.0 + (response - 2) % 5
-    change, liking = 0.0, (rating - 3.0) / 2.0
+    level = (response - 2) % p.num_rating_levels
+    change, liking = 0.0, (p.rating_levels[level] - 3.0) / 2.0
     if session.follows[item.creator] == 0:
         change = p.follow_probability * max(liking, 0.0)
     else:
         change = p.unfollow_probability * max(-liking, 0.0)
     noise_sd = session.rating_scale * p.rating_noise
     opinion = mean_opinion(session, affinity, p.rating_quality * item.quality, p)
-    probability = click * purchase * rating_probability_of(rating, opinion, noise_sd, p)
-    return probability * (change if response >= 7 else 1.0 - change)
+    probability = click * purchase * level_probability_of(level, opinion, noise_sd, p)
+    return probability * (change if response >= 2 + p.num_rating_levels else 1.0 - change)
 
 
 @compiled
@@ -200,7 +200,7 @@ def _action_values(
             item = items[sessions[n].candidates[m]]
             affinity = effective_affinity(sessions[n], item, p)
             consumption = logistic(consumption_logit(item, affinity, p))
-            for response in range(2 if is_sampled else _NUM_RESPONSES):
+            for response in range(2 if is_sampled else 2 + 2 * p.num_rating_levels):
                 probability = _response_probability(sessions[n], item, affinity, response, p)
                 if is_sampled and response == 1:
                     probability = 1.0 - _response_probability(sessions[n], item, affinity, 0, p)
@@ -217,8 +217,9 @@ def _action_values(
                     else:
                         rating, purchase, follow = 0.0, 0.0, 0.0
                         if response > 1:
-                            rating, purchase = 1.0 + (response - 2) % 5, 1.0 if p.is_shop else 0.0
-                        if response >= 7:
+                            rating = p.rating_levels[(response - 2) % p.num_rating_levels]
+                            purchase = 1.0 if p.is_shop else 0.0
+                        if response >= 2 + p.num_rating_levels:
                             follow = 1.0 if session.follows[item.creator] == 0 else -1.0
                         record_response(
                             session, item, 0, 1, affinity, rating, consumption, purchase, follow, outcome, p

@@ -12,7 +12,7 @@ import numpy as np
 
 from agents.supervised.logged_ratings import LoggedRatingsLearner
 from recsim_env.config import count, number
-from recsim_env.logs.factorization import ridge_by_group, rows_by_group
+from recsim_env.logs.grouped_ridge import Design, ridge_by_group, rows_by_group
 
 _INITIAL_FACTORS_SD = 0.1
 _USER_RIDGE = 5.0
@@ -41,12 +41,11 @@ class MatrixFactorization(LoggedRatingsLearner):
         shape = (num_items, self.num_factors)
         factors = _INITIAL_FACTORS_SD * np.random.default_rng(seed).standard_normal(shape)
         by_session = rows_by_group(sessions, int(sessions.max(initial=-1)) + 1)
-        by_item, constant = rows_by_group(items, num_items), np.ones((len(items), 1))
+        by_item, ones, none = rows_by_group(items, num_items), np.ones(len(items)), np.zeros(0)
         for _ in range(self.num_sweeps):
-            design = np.hstack([constant, factors[items]])
-            users = ridge_by_group(by_session, design, residuals, self._user_ridge())[sessions]
-            target = residuals - users[:, 0]
-            factors = ridge_by_group(by_item, users[:, 1:], target, np.full(self.num_factors, self.factor_ridge))
+            users = ridge_by_group(by_session, Design(ones, items, factors), residuals, self._user_ridge())
+            target, design = residuals - users[sessions, 0], Design(none, sessions, users[:, 1:])
+            factors = ridge_by_group(by_item, design, target, np.full(self.num_factors, self.factor_ridge))
         return {"item_factors": factors}
 
     def _user_ridge(self) -> np.ndarray:

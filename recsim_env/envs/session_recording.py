@@ -25,7 +25,7 @@ class ShownItem(NamedTuple):
     consumption: float
     """Consumed share of the item, 0 to 1."""
     rating: float
-    """1 to 5, or 0 if none was submitted."""
+    """Up to 5, or 0 if none was submitted."""
     purchase: float
     follow: float
 

@@ -1,27 +1,36 @@
-"""Worlds from real ratings logs: reading, fitting, caching. `python -m recsim_env.logs --help`."""
+"""Ratings logs and worlds fitted to them: reading, fitting, caching. `python -m recsim_env.logs --help`."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from recsim_env.logs.fitted_world import FittedWorld
 from recsim_env.logs.fitting import fit_log, fit_ratings, load_or_fit
-from recsim_env.logs.reading import (
-    MOVIELENS_100K,
-    WHERE_TO_GET_DATA,
-    RatingsLog,
-    existing_log,
-    find_log,
-    fingerprint,
-    read_log,
-)
+from recsim_env.logs.log_files import MOVIELENS_100K, WHERE_TO_GET_DATA, existing_log, find_log, fingerprint
+from recsim_env.logs.ratings_log import RatingsLog
+
+if TYPE_CHECKING:
+    from recsim_env.logs.reading import ReadingOptions, read_content, read_log
 
 __all__ = [
     "MOVIELENS_100K",
     "WHERE_TO_GET_DATA",
     "FittedWorld",
     "RatingsLog",
+    "ReadingOptions",
     "existing_log",
     "find_log",
     "fingerprint",
     "fit_log",
     "fit_ratings",
     "load_or_fit",
+    "read_content",
     "read_log",
 ]
+
+_NEED_POLARS = ("ReadingOptions", "read_content", "read_log")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _NEED_POLARS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module("recsim_env.logs.reading"), name)

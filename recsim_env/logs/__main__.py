@@ -1,4 +1,4 @@
-"""Command line: fit a world to a ratings log, export its statistics, check its fidelity."""
+"""Command line: describe a ratings log, fit a world to it, check its fidelity, export its statistics."""
 
 import argparse
 import os
@@ -6,44 +6,89 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from recsim_env.atomic_file import printable
 from recsim_env.config import check_number, unknown_name
-from recsim_env.logs.fidelity import compare, log_statistics, table
-from recsim_env.logs.fitted_world import FittedWorld
-from recsim_env.logs.fitting import fit_ratings
+from recsim_env.logs.fidelity import Comparison, compare, log_statistics, random_exposure_comparisons, table
+from recsim_env.logs.fitted_world import MAX_SELECTION, FittedWorld
+from recsim_env.logs.fitting import CONTENT, fit_ratings
+from recsim_env.logs.log_files import WHERE_TO_GET_DATA
 from recsim_env.logs.population_statistics import save_statistics, statistics_of
-from recsim_env.logs.reading import WHERE_TO_GET_DATA, read_log
+from recsim_env.logs.ratings_log import RatingsLog
+from recsim_env.logs.selection import DEFAULT_SELECTION, SELECTION_RANGE, mean_rating_by_selection, random_pairs
 from recsim_env.timed_line import timed_line
 
+if TYPE_CHECKING:
+    from recsim_env.logs.reading import LogContent, ReadingOptions
+
 _LOG_HELP = (
-    "a MovieLens-100K folder (u.data, u.item, u.user), or a CSV whose first line names the columns "
-    "user,item,rating,timestamp; ratings are integers 1 to 5, at most one for each user and item"
+    "a folder or .zip of MovieLens, a file of the Netflix Prize, or a file of ratings (delimited text with or without a "
+    "header, JSON lines, Parquet; packed by gzip or not)"
 )
-_ITEMS_HELP = "for a CSV log: a CSV with a column item; optional: title, genres (a|b|c), numeric columns"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0 success, 1 `check` found a difference, 2 invalid input."""
+    """Run one command; returns the exit code: 0 success, 1 `check` found a difference or `describe` a problem, 2 invalid
+    input."""
     parser = argparse.ArgumentParser(
         prog="python -m recsim_env.logs",
         description="Worlds from real ratings logs.",
         epilog=f"{WHERE_TO_GET_DATA[0].upper()}{WHERE_TO_GET_DATA[1:]}.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    log = argparse.ArgumentParser(add_help=False)
-    log.add_argument("log", metavar="PATH", type=Path, help=_LOG_HELP)
-    log.add_argument("--items", type=Path, help=_ITEMS_HELP)
-    log.add_argument("--seed", type=int, default=0, help="seed of all draws (default 0)")
+    log = _log_arguments()
+    seed = argparse.ArgumentParser(add_help=False)
+    seed.add_argument("--seed", type=int, default=0, help="seed of all draws (default 0)")
+    exposure = argparse.ArgumentParser(add_help=False)
+    exposure.add_argument(
+        "--random-exposure",
+        type=Path,
+        metavar="FILE",
+        help="ratings by users of the log of items that were shown to them at random, read with the same options",
+    )
+
+    describe = commands.add_parser(
+        "describe",
+        parents=[log],
+        help="say what a log is, and all that is wrong with it",
+        description="Say what a file is: format, columns, rating scale, times, repeated pairs, first rows, and all problems "
+        "with their lines. The exit code is 1 if there are problems.",
+    )
+    describe.set_defaults(run=_describe)
 
     fit = commands.add_parser(
-        "fit", parents=[log], help="fit a world to a log", description="Fit a world to a ratings log."
+        "fit", parents=[log, exposure, seed], help="fit a world to a log", description="Fit a world to a ratings log."
     )
     fit.add_argument("--out", type=Path, required=True, metavar="WORLD.npz", help="file to write")
     fit.add_argument("--num-factors", type=int, default=16, help="interest factors, 1 to 256 (default 16)")
+    fit.add_argument(
+        "--selection",
+        type=float,
+        metavar="S",
+        help="how much higher users rate what they chose, in standard deviations of the rating noise, 0 to "
+        f"{MAX_SELECTION:g} (default: estimated from --random-exposure, or {DEFAULT_SELECTION:g}, an assumption)",
+    )
+    fit.add_argument(
+        "--content",
+        choices=CONTENT,
+        default=CONTENT[0],
+        help="features of the items: as they are described, or factors learnt from the log (default: described)",
+    )
     fit.set_defaults(run=_fit)
+
+    check = commands.add_parser(
+        "check",
+        parents=[log, exposure, seed],
+        help="compare a log with simulated ratings of the same pairs of user and item",
+        description="Simulate a rating for each pair of the log, and of the sample under random exposure if there is one, "
+        "and compare statistics. The exit code is 1 if a difference exceeds its tolerance, which for the log is the noise "
+        "between two halves of the users of MovieLens-100K (larger for a log of fewer users).",
+    )
+    check.add_argument("world", metavar="WORLD.npz", type=Path, help="the world fitted to the log")
+    check.set_defaults(run=_check)
 
     statistics = commands.add_parser(
         "statistics",
@@ -54,44 +99,154 @@ def main(arguments: Sequence[str] | None = None) -> int:
     statistics.add_argument("--out", type=Path, required=True, metavar="OUT.json", help="file to write")
     statistics.set_defaults(run=_statistics)
 
-    check = commands.add_parser(
-        "check",
-        parents=[log],
-        help="compare a log with simulated ratings of the same pairs of user and item",
-        description="Simulate a rating for each pair of the log and compare statistics. The exit code is 1 if a "
-        "difference exceeds its tolerance, which is the noise between two halves of the users of MovieLens-100K "
-        "(larger for a log of fewer users).",
-    )
-    check.add_argument("world", metavar="WORLD.npz", type=Path, help="the world fitted to the log")
-    check.set_defaults(run=_check)
-
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments and not arguments[0].startswith("-") and arguments[0] not in commands.choices:
         parser.error(f"command {arguments[0]!r}: {unknown_name(arguments[0], commands.choices)}")
     options = parser.parse_args(arguments)
     try:
         return options.run(options)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 
 
+def _log_arguments() -> argparse.ArgumentParser:
+    """The log and how to read it; see `ReadingOptions`."""
+    log = argparse.ArgumentParser(add_help=False)
+    log.add_argument("log", metavar="PATH", type=Path, help=_LOG_HELP)
+    group = log.add_argument_group("reading", "what the files do not say; `describe` proposes what is missing")
+    group.add_argument(
+        "--items",
+        type=Path,
+        metavar="FILE",
+        help="for a single file: its items, a table with a column of ids; optional: title, genres (a|b|c), numbers",
+    )
+    group.add_argument(
+        "--columns",
+        type=_comma_separated,
+        default=(),
+        metavar="A,B,...",
+        help="user, item, rating, time in the order of the columns, - to skip one; or user=NAME,item=NAME,...",
+    )
+    group.add_argument(
+        "--scale",
+        nargs=2,
+        type=float,
+        default=(),
+        metavar=("LOW", "HIGH"),
+        help="ends of the rating scale, if not 1 5 or half stars",
+    )
+    group.add_argument(
+        "--levels", type=_comma_separated, default=(), metavar="WORD,...", help="ratings in words, in ascending order"
+    )
+    group.add_argument(
+        "--feedback",
+        default="ratings",
+        metavar="KIND",
+        help="ratings, clicks, plays (counts) or watch_ratio (default: ratings)",
+    )
+    group.add_argument(
+        "--missing", action="append", default=[], metavar="VALUE", help="rating that means not rated, such as 0; repeat"
+    )
+    group.add_argument(
+        "--duplicates",
+        default="error",
+        metavar="KIND",
+        help="of several ratings of an item by a user: error, last or mean (default: error)",
+    )
+    group.add_argument("--encoding", default="", help="of text (default: UTF-8)")
+    return log
+
+
+def _comma_separated(text: str) -> tuple[str, ...]:
+    return tuple(text.split(","))
+
+
+def _reading_options(options: argparse.Namespace) -> "ReadingOptions":
+    from recsim_env.logs.reading import ReadingOptions
+
+    names = ("columns", "scale", "levels", "feedback", "missing", "duplicates", "encoding")
+    values = {name: getattr(options, name) for name in names}
+    return ReadingOptions(
+        **{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    )
+
+
+def _content(options: argparse.Namespace) -> "LogContent":
+    from recsim_env.logs.reading import read_content
+
+    with timed_line(f"reading {printable(options.log)}"):
+        return read_content(options.log, options.items, _reading_options(options))
+
+
+def _random_exposure(options: argparse.Namespace) -> RatingsLog | None:
+    from recsim_env.logs.reading import read_log
+
+    return (
+        None if options.random_exposure is None else read_log(options.random_exposure, None, _reading_options(options))
+    )
+
+
+def _log(options: argparse.Namespace) -> RatingsLog:
+    """The log; writes what was noticed about it to stderr."""
+    from recsim_env.logs.reading import whole_log
+
+    content = _content(options)
+    log = whole_log(content)
+    for note in content.notes:
+        print(note if note.startswith("warning: ") else f"note: {note}", file=sys.stderr)
+    return log
+
+
+def _describe(options: argparse.Namespace) -> int:
+    from recsim_env.logs.describing import description
+
+    content = _content(options)
+    print(description(content))
+    return 1 if content.problems else 0
+
+
 def _fit(options: argparse.Namespace) -> int:
     _check_writable(options.out, ".npz")
-    log = read_log(options.log, options.items)
+    log = _log(options)
     num_users, num_items = len(log.user_ids), len(log.item_ids)
     print(f"{printable(log.source)}: {len(log.ratings):,} ratings, {num_users:,} users, {num_items:,} items")
+    random_exposure = _random_exposure(options)
     started = time.perf_counter()
     with timed_line("fitting"):
-        world = fit_ratings(log, num_factors=options.num_factors, seed=options.seed)
+        world = fit_ratings(
+            log,
+            num_factors=options.num_factors,
+            seed=options.seed,
+            random_exposure=random_exposure,
+            selection=options.selection,
+            content=options.content,
+        )
     seconds = time.perf_counter() - started
     world.save(options.out)
     print(f"fitted {world.fit_facts['num_factors']} factors in {seconds:.1f} s, seed {options.seed}")
     print("RMSE on 10% held-out ratings:")
     for name, error in world.fit_facts["held_out_rmse"].items():
         print(f"  {name.replace('_', ' '):<15}{error:.4f}")
+    if world.fit_facts["factor_ridge"] is None:
+        print("  factors do not predict better than biases; tastes in this world are hardly more than noise")
+    _print_selection(world, log)
     print(f"wrote {printable(options.out)}")
     return 0
+
+
+def _print_selection(world: FittedWorld, log: RatingsLog) -> None:
+    """Mean ratings in the log and under random exposure, and how far the assumption matters."""
+    means = mean_rating_by_selection(world, (world.selection, *SELECTION_RANGE))
+    how = world.fit_facts["selection"]
+    print(f"mean rating: {log.ratings.mean():.2f} in the log, {means[0]:.2f} under random exposure")
+    print(f"selection: {world.selection:.2f}, {how}", end="")
+    low, high = SELECTION_RANGE
+    print(
+        f"; from {low:g} to {high:g} the mean would fall from {means[1]:.2f} to {means[2]:.2f}"
+        if how == "assumed"
+        else ""
+    )
 
 
 def _statistics(options: argparse.Namespace) -> int:
@@ -107,16 +262,32 @@ def _statistics(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     check_number("seed", options.seed, 0, 2**63 - 1, int)
     world = FittedWorld.load(options.world)
-    log = read_log(options.log, options.items)
+    log = _log(options)
+    if not np.array_equal(log.rating_levels, world.rating_levels):
+        raise ValueError(f"{options.world}: has another rating scale than {options.log}; fit it to this log")
     users = _indices_in_world("user", log.user_ids, world.user_ids, options)[log.users]
     items = _indices_in_world("item", log.item_ids, world.item_ids, options)[log.items]
-    simulated = world.rate(users, items, np.random.default_rng(options.seed))
+    generator = np.random.default_rng(options.seed)
+    simulated = world.rate(users, items, generator, is_chosen=True)
     # With one topic, as without genres, all cosines are 1.
     topics = world.item_topics if world.item_topics.shape[1] > 1 else None
-    real, other = (log_statistics(users, items, ratings, topics) for ratings in (log.ratings, simulated))
-    comparisons = compare(real, other)
+    real, other = (
+        log_statistics(users, items, ratings, world.rating_levels, topics) for ratings in (log.ratings, simulated)
+    )
+    comparisons: list[Comparison] = compare(real, other)
     print(f"{printable(log.source)}: simulated ratings of the {len(users):,} pairs of the log, seed {options.seed}")
     print(table(comparisons))
+    sample = _random_exposure(options)
+    if sample is None:
+        print("\nunder random exposure: unknown without a sample (--random-exposure)")
+        _print_selection(world, log)
+    else:
+        pairs = random_pairs(world, sample)
+        shown = world.rate(pairs.users, pairs.items, generator, is_chosen=False)
+        at_random = random_exposure_comparisons(pairs.ratings, shown, world.rating_levels)
+        print(f"\n{printable(sample.source)}: simulated ratings of {len(shown):,} pairs under random exposure")
+        print(table(at_random))
+        comparisons = [*comparisons, *at_random]
     return 0 if all(each.is_close for each in comparisons) else 1
 
 

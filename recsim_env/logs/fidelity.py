@@ -9,12 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from recsim_env.logs.factorization import Factorization, Ratings, fit_biases, held_out_errors
+from recsim_env.logs.factorization import (
+    Ratings,
+    Ridges,
+    fit_factors,
+    held_out_errors,
+    split_tenth,
+    variance_components,
+)
 
 _REFERENCE_NUM_USERS, _REFERENCE_NUM_RATINGS = 943, 100_000
 _BLOCK = 1000
 _NUM_FACTORS = 16
 _NUM_ROUNDS = 60  # of expectation-maximisation
+_RIDGES = Ridges(5.0, 3.0, 15.0)  # the same for both logs, so that only the logs differ
 
 LogStatistics = dict[str, Any]
 """For each name in `STATISTICS` a number or an array; NaN if a log is too small for it."""
@@ -40,39 +48,42 @@ def log_statistics(
     users: np.ndarray,
     items: np.ndarray,
     ratings: np.ndarray,
+    levels: np.ndarray,
     item_topics: np.ndarray | None = None,
     seed: int = 0,
 ) -> LogStatistics:
-    """The statistics of a log: [N] integer ids of users and of items, in any range, and ratings in 1..5.
+    """The statistics of a log: [N] integer ids of users and of items, in any range, and ratings, which are `levels` [L].
 
     `item_topics` [I, K] float64 is indexed by `items`; without it the statistic of genres is NaN. `seed` is that of the
     shuffled residuals and the hold-out; two logs of the same pairs share them.
 
     Raises:
-        ValueError: the arrays differ in length or are empty, or a rating is outside 1..5.
+        ValueError: the arrays differ in length or are empty, or a rating is not one of the levels.
     """
     if not len(users) == len(items) == len(ratings) > 0:
         lengths = f"{len(users)} users, {len(items)} items, {len(ratings)} ratings"
         raise ValueError(f"{lengths}: must be arrays of the same length, at least 1")
-    if ratings.min() < 1 or ratings.max() > 5:
-        raise ValueError(f"ratings from {ratings.min()} to {ratings.max()}: must be in 1..5")
+    if not np.isin(ratings, levels).all():
+        raise ValueError(f"ratings from {ratings.min()} to {ratings.max()}: must be among {levels.tolist()}")
     topics = None if item_topics is None else item_topics[items]
     users, items = np.unique(users, return_inverse=True)[1], np.unique(items, return_inverse=True)[1]
-    log = Ratings(users, items, ratings, int(users.max()) + 1, int(items.max()) + 1)
+    log = Ratings(users, items, np.asarray(ratings, float), int(users.max()) + 1, int(items.max()) + 1)
     user_counts, item_counts = np.bincount(users), np.bincount(items)
     means = np.bincount(users, ratings) / user_counts
     squares = np.bincount(users, (ratings - means[users]) ** 2)
     has_several = user_counts > 1
-    user_sd, item_sd, residual_sd, biases = variance_components(log)
+    user_sd, item_sd, residual_sd, biases = variance_components(log, _NUM_ROUNDS)
     generator = np.random.default_rng(seed)
     gain = np.nan
     num_factors = min(_NUM_FACTORS, log.num_users - 1, log.num_items - 1)
     if num_factors > 0 and len(ratings) > 1:
-        errors = held_out_errors(log, num_factors, generator)
+        train, test = split_tenth(log, generator)
+        errors = held_out_errors(train, test, fit_factors(train, num_factors, _RIDGES, generator), _RIDGES)
         gain = errors["biases"] - errors["factorisation"]
     residuals = ratings - biases.predict(users, items)
     return {
-        "rating histogram (JS, bits)": np.bincount(ratings, minlength=6)[1:] / len(ratings),
+        "rating histogram (JS, bits)": shares_of(ratings, levels),
+        "mean rating": float(np.mean(ratings)),
         "user bias, sd": user_sd,
         "item bias, sd": item_sd,
         "residual, sd": residual_sd,
@@ -87,34 +98,9 @@ def log_statistics(
     }
 
 
-def variance_components(ratings: Ratings) -> tuple[float, float, float, Factorization]:
-    """Crossed random effects by expectation-maximisation, with users and items independent given the data.
-
-    rating = mean + user effect + item effect + residual. Each round, with ridges v_e/v_u and v_e/v_i: effects b by
-    ridge regression; v <- mean of b^2 plus mean of v_e/(n + ridge); v_e <- squared residuals / (N - degrees of freedom
-    of the effects), which are sum n/(n + ridge).
-
-    Returns:
-        Standard deviations of the user effects, the item effects and the residuals; and the predicted effects.
-    """
-    users, items, values, _, _ = ratings
-    user_counts, item_counts = np.bincount(users), np.bincount(items)
-    total = max(float(np.var(values)), 1e-9)
-    user_variance, item_variance, residual_variance = 0.15 * total, 0.25 * total, 0.6 * total
-    biases = None
-    for _ in range(_NUM_ROUNDS):
-        ridges = residual_variance / user_variance, residual_variance / item_variance
-        biases = fit_biases(ratings, ridges, num_sweeps=3, start=biases)
-        user_share = user_counts / (user_counts + ridges[0])
-        item_share = item_counts / (item_counts + ridges[1])
-        residuals = values - biases.predict(users, items)
-        # An effect's posterior variance is v_e / (n + ridge) = v (1 - share).
-        user_variance = max(_mean_square(biases.user_bias) + user_variance * (1 - user_share).mean(), 1e-9)
-        item_variance = max(_mean_square(biases.item_bias) + item_variance * (1 - item_share).mean(), 1e-9)
-        freedom = max(len(values) - user_share.sum() - item_share.sum(), 1.0)
-        residual_variance = max(float(residuals @ residuals) / freedom, 1e-9)
-    assert biases is not None
-    return float(np.sqrt(user_variance)), float(np.sqrt(item_variance)), float(np.sqrt(residual_variance)), biases
+def shares_of(ratings: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """[L] float64: the share of each of the `levels` among the ratings."""
+    return np.bincount(np.searchsorted(levels, ratings), minlength=len(levels)) / len(ratings)
 
 
 def jensen_shannon(p: np.ndarray, q: np.ndarray) -> float:
@@ -192,7 +178,11 @@ def compare(real: LogStatistics, simulated: LogStatistics) -> list[Comparison]:
     for statistic, (tolerance, distance) in STATISTICS.items():
         values = real[statistic], simulated[statistic]
         # A histogram is shown as the mean rating, a distribution as its mean.
-        means = [_mean_rating(each) if distance is jensen_shannon else _mean(each) for each in values]
+        means = (
+            [each["mean rating"] for each in (real, simulated)]
+            if distance is jensen_shannon
+            else [_mean(each) for each in values]
+        )
         if not np.isnan(means[0]):
             widening = by_ratings if statistic == "RMSE of biases - of factors" else by_users
             comparisons.append(
@@ -205,6 +195,22 @@ def compare(real: LogStatistics, simulated: LogStatistics) -> list[Comparison]:
                 )
             )
     return comparisons
+
+
+def random_exposure_comparisons(real: np.ndarray, simulated: np.ndarray, levels: np.ndarray) -> list[Comparison]:
+    """Compare [R] real and simulated ratings of the same pairs under random exposure: mean and histogram."""
+    means = float(real.mean()), float(simulated.mean())
+    distances = {
+        "mean rating, random exposure": (means[1] - means[0], 0.10),
+        "histogram, random exposure (JS, bits)": (
+            jensen_shannon(shares_of(real, levels), shares_of(simulated, levels)),
+            0.02,
+        ),
+    }
+    return [
+        Comparison(statistic=name, real=means[0], simulated=means[1], difference=difference, tolerance=tolerance)
+        for name, (difference, tolerance) in distances.items()
+    ]
 
 
 def table(comparisons: Sequence[Comparison]) -> str:
@@ -226,14 +232,6 @@ def _distribution_functions(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, n
 
 def _mean(values: float | np.ndarray) -> float:
     return float(np.mean(values)) if np.size(values) else float("nan")
-
-
-def _mean_rating(shares: float | np.ndarray) -> float:
-    return float(np.arange(1, 6) @ shares)
-
-
-def _mean_square(values: np.ndarray) -> float:
-    return float(values @ values) / len(values)
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:

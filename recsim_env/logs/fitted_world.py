@@ -2,9 +2,12 @@
 
 The rating model, in units of rating noise (eps is standard normal, independent for each rating):
     opinion = rating_bias[u] + rating_scale[u] * (interests[u] . item_factors[i] + quality[i] + eps)
-    rating  = 1 + number of rating_cuts below the opinion
+    rating  = the level after as many as there are rating_cuts below the opinion
+People rate what they chose, and they choose what they will like: eps of a rating that a user gave unasked has the mean
+`selection`, and that of an item shown at random has the mean 0.
 
-Shape legend: I items, U users, D factors, K topics, F item features, P profile features.
+Shape legend: I items, U users, D factors, K topics, F item features, P profile features,
+L rating levels, R = L - 1 cuts.
 """
 
 import io
@@ -17,9 +20,13 @@ from typing import Any
 import numpy as np
 
 from recsim_env.atomic_file import printable, write_atomically
+from recsim_env.config import check_number
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Version of the .npz; other versions are rejected."""
+
+MAX_SELECTION = 3.0
+"""Upper bound of `FittedWorld.selection`."""
 
 _MAX_BYTES = 2**31
 """Limit for all arrays of a file together; enough for a few million users."""
@@ -41,7 +48,7 @@ class ItemParameters:
     topic_names: np.ndarray = field(metadata=_array("K", np.str_))
     """[K] unicode."""
     quality: np.ndarray = field(metadata=_array("I"))
-    """[I] float64: common opinion of an item, in units of rating noise; mean 0 over the ratings of the log."""
+    """[I] float64: common opinion of an item, in units of rating noise; mean -`selection` over the ratings of the log."""
     appeal: np.ndarray = field(metadata=_array("I"))
     """[I] float64, mean 0 and standard deviation 1: attraction before consumption, from the popularity in the log."""
     item_features: np.ndarray = field(metadata=_array("IF", np.float32, -1.0, 1.0))
@@ -80,13 +87,17 @@ class FittedWorld(ItemParameters, UserParameters):
     """[U] unicode, in order of first rating in the log."""
     num_user_ratings: np.ndarray = field(metadata=_array("U", np.int64, 1))
     """[U] int64, at least 1."""
-    rating_cuts: np.ndarray = field(metadata=_array("4"))
-    """[4] float64, ascending: opinions that separate the ratings 1 to 5."""
+    rating_levels: np.ndarray = field(metadata=_array("L", least=0.0, greatest=5.0))
+    """[L] float64, ascending: the ratings there are."""
+    rating_cuts: np.ndarray = field(metadata=_array("R"))
+    """[L - 1] float64, ascending: opinions that separate them."""
+    selection: float
+    """Mean of the rating noise of items that users chose to rate, 0 or more, in units of its standard deviation."""
     fit_facts: dict[str, Any]
     """Facts about the fit: source, seed, num_factors, num_ratings, held-out RMSE; JSON values only."""
 
     def __post_init__(self) -> None:
-        sizes: dict[str, int] = {"4": 4}
+        sizes: dict[str, int] = {}
         for spec in _ARRAYS:
             array = np.array(getattr(self, spec.name))
             _check_array(spec.name, array, sizes, **spec.metadata)
@@ -96,29 +107,36 @@ class FittedWorld(ItemParameters, UserParameters):
             raise ValueError(f"fit_facts={self.fit_facts!r}: must be a dict")
         if not np.allclose(self.item_topics.sum(1), 1.0):
             raise ValueError("item_topics: each row must sum to 1")
-        if not (np.diff(self.rating_cuts) > 0).all():
-            raise ValueError(f"rating_cuts={self.rating_cuts.tolist()}: must ascend")
+        for name in ("rating_levels", "rating_cuts"):
+            if not (np.diff(getattr(self, name)) > 0).all():
+                raise ValueError(f"{name}={getattr(self, name).tolist()}: must ascend")
+        if len(self.rating_cuts) != len(self.rating_levels) - 1:
+            raise ValueError(f"rating_cuts: must have one number fewer than rating_levels, got {len(self.rating_cuts)}")
+        check_number("selection", self.selection, 0.0, MAX_SELECTION, float)
 
     def __repr__(self) -> str:
         source, num_users, num_items = self.fit_facts.get("source"), len(self.user_ids), len(self.item_ids)
         return f"FittedWorld({source!r}: {num_users} users, {num_items} items)"
 
-    def rate(self, users: np.ndarray, items: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    def rate(
+        self, users: np.ndarray, items: np.ndarray, generator: np.random.Generator, *, is_chosen: bool
+    ) -> np.ndarray:
         """Draw ratings of pairs.
 
         Args:
             users: [N] integers, indices into `user_ids`.
             items: [N] integers, indices into `item_ids`.
             generator: source of the noise.
+            is_chosen: whether the users chose to rate these items, as in the log, or were shown them at random.
 
         Returns:
-            [N] int64 in 1..5.
+            [N] float64, each one of `rating_levels`.
         """
         affinity = np.einsum("nd,nd->n", self.interests[users], self.item_factors[items])
-        noise = generator.standard_normal(len(affinity))
+        noise = generator.standard_normal(len(affinity)) + (self.selection if is_chosen else 0.0)
         opinion = self.rating_bias[users] + self.rating_scale[users] * (affinity + self.quality[items] + noise)
         # side="left" counts the cuts strictly below the opinion.
-        return 1 + np.searchsorted(self.rating_cuts, opinion, side="left").astype(np.int64)
+        return self.rating_levels[np.searchsorted(self.rating_cuts, opinion, side="left")]
 
     def save(self, path: Path | str) -> None:
         """Write one .npz, atomically.
@@ -130,6 +148,7 @@ class FittedWorld(ItemParameters, UserParameters):
         np.savez_compressed(
             buffer,
             format_version=np.int64(FORMAT_VERSION),
+            selection=np.float64(self.selection),
             fit_facts=np.array(json.dumps(self.fit_facts)),
             **{spec.name: getattr(self, spec.name) for spec in _ARRAYS},
         )
@@ -156,7 +175,8 @@ class FittedWorld(ItemParameters, UserParameters):
             version = int(arrays.pop("format_version"))
             if version != FORMAT_VERSION:
                 raise ValueError(f"format_version {version}, expected {FORMAT_VERSION}; fit the log again")
-            return cls(fit_facts=json.loads(str(arrays.pop("fit_facts"))), **arrays)
+            facts, selection = json.loads(str(arrays.pop("fit_facts"))), float(arrays.pop("selection"))
+            return cls(fit_facts=facts, selection=selection, **arrays)
         except Exception as error:  # NumPy, zipfile, zlib and lzma each have errors of their own
             reason = str(error).split("\n", 1)[0] or type(error).__name__
             raise ValueError(f"{path}: not a fitted world (.npz), or damaged ({reason})") from error

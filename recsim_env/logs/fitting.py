@@ -5,21 +5,38 @@ Shape legend: N ratings, U users, I items, D factors.
 
 import os
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from recsim_env.config import check_number
-from recsim_env.logs.factorization import Ratings, fit_factors, held_out_errors
-from recsim_env.logs.fitted_world import FORMAT_VERSION, FittedWorld
-from recsim_env.logs.ordinal_posterior import draw_ordinal_model
-from recsim_env.logs.reading import WHERE_TO_GET_DATA, RatingsLog, existing_log, find_log, fingerprint, read_log
+from recsim_env.config import check_number, unknown_name
+from recsim_env.logs.factorization import (
+    FACTOR_RIDGES,
+    OnPass,
+    Ratings,
+    chosen_ridges,
+    fit_factors,
+    held_out_errors,
+    ignore_pass,
+    num_passes,
+    split_tenth,
+)
+from recsim_env.logs.fitted_world import FORMAT_VERSION, MAX_SELECTION, FittedWorld
+from recsim_env.logs.log_files import WHERE_TO_GET_DATA, existing_log, find_log, fingerprint
+from recsim_env.logs.ordinal_posterior import draw_ordinal_model, num_posterior_passes
+from recsim_env.logs.ratings_log import RatingsLog
+from recsim_env.logs.selection import DEFAULT_SELECTION, estimated_selection
 from recsim_env.timed_line import timed_line
 
-FIT_VERSION = 1
+FIT_VERSION = 2
 """Increase it when the same log and seed give a different world: cached worlds are then fitted again."""
 
+CONTENT = ("described", "factors")
+"""Where the features of items come from: descriptions, or factors learnt from the log."""
+
 _APPEAL_PSEUDO_RATINGS = 5.0
+_NUM_CONTENT_FACTORS = 8
 
 
 def appeal_of(num_item_ratings: np.ndarray) -> np.ndarray:
@@ -32,44 +49,71 @@ def appeal_of(num_item_ratings: np.ndarray) -> np.ndarray:
     return (logarithm - logarithm.mean()) / spread if spread > 1e-9 else np.zeros(len(logarithm))
 
 
-def fit_log(
-    path: Path | str, *, items_path: Path | str | None = None, num_factors: int = 16, seed: int = 0
+def num_fit_passes(num_ratings: int) -> int:
+    """Ratings that a fit passes over, as it tells `OnPass`; about as many as it takes time."""
+    return 2 * num_passes(num_ratings) + num_posterior_passes(num_ratings)
+
+
+def fit_ratings(
+    log: RatingsLog,
+    *,
+    num_factors: int = 16,
+    seed: int = 0,
+    random_exposure: RatingsLog | None = None,
+    selection: float | None = None,
+    content: str = "described",
+    on_pass: OnPass = ignore_pass,
 ) -> FittedWorld:
-    """Read a log and fit a world to it; see `fit_ratings` and `reading.read_log` for arguments and errors."""
-    return fit_ratings(read_log(path, items_path), num_factors=num_factors, seed=seed)
-
-
-def fit_ratings(log: RatingsLog, *, num_factors: int = 16, seed: int = 0) -> FittedWorld:
     """Fit the rating model of `fitted_world` to a log.
 
     Biased matrix factorisation of the ratings (its held-out error goes into `fit_facts`), then one draw from the
-    posterior of the ordinal model, initialised with it. The result depends only on the log and the arguments.
+    posterior of the ordinal model, initialised with it; then the selection. The result depends only on the log and the
+    arguments.
 
     Args:
         log: a ratings log.
         num_factors: D, 1..256; at most one less than the number of users and of items is used.
         seed: 0 or more; seed of the hold-out and of all draws.
+        random_exposure: ratings of items that were shown at random, from which the selection is estimated.
+        selection: `FittedWorld.selection`, 0..3; by default estimated from `random_exposure`, or assumed to be
+            `DEFAULT_SELECTION` without it.
+        on_pass: is told of progress: it is called `num_fit_passes` ratings in all.
+        content: `described`, or `factors` for the first factors learnt from the log as features of the items.
 
     Raises:
-        ValueError: an argument is out of its range.
+        ValueError: an argument is out of its range, or `random_exposure` has no pair of a user and an item of the log,
+            or another rating scale.
     """
     check_number("num_factors", num_factors, 1, 256, int)
     check_number("seed", seed, 0, 2**63 - 1, int)
+    if content not in CONTENT:
+        raise ValueError(f"content={content!r}: {unknown_name(content, CONTENT)}")
+    if selection is not None:
+        check_number("selection", selection, 0.0, MAX_SELECTION, float)
     num_users, num_items = len(log.user_ids), len(log.item_ids)
     num_factors = min(num_factors, num_users - 1, num_items - 1)
     num_item_ratings = np.bincount(log.items, minlength=num_items)
     appeal = appeal_of(num_item_ratings)
     ratings = Ratings(log.users, log.items, log.ratings, num_users, num_items)
-    hold_out, start, posterior = (np.random.default_rng([seed, purpose]) for purpose in range(3))
+    hold_out, start, posterior, trial = (np.random.default_rng([seed, purpose]) for purpose in range(4))
 
-    errors = held_out_errors(ratings, num_factors, hold_out)
-    factorization = fit_factors(ratings, num_factors, start)
+    train, test = split_tenth(ratings, hold_out)
+    ridges = chosen_ridges(train, num_factors, trial, on_pass)
+    tested = fit_factors(train, num_factors, ridges, start, on_pass)
+    # Where biases alone predict best, the posterior starts from factors that are nearly 0.
+    finite = ridges._replace(factors=min(ridges.factors, max(FACTOR_RIDGES)))
+    factorization = fit_factors(ratings, num_factors, finite, start, on_pass)
     covariates = np.c_[np.ones(num_items), appeal, log.item_features]
-    model = draw_ordinal_model(ratings, factorization, covariates, posterior)
-    item_names = ("item_ids", "titles", "item_topics", "topic_names", "item_features", "feature_names")
+    levels = log.level_indices, len(log.rating_levels)
+    model = draw_ordinal_model(ratings, *levels, factorization, covariates, posterior, on_pass)
+    features = {"item_features": log.item_features, "feature_names": log.feature_names}
+    if content == "factors":
+        features = _factors_as_features(model.factors)
+    item_names = ("item_ids", "titles", "item_topics", "topic_names")
     user_names = ("user_ids", "user_profiles", "profile_names")
-    return FittedWorld(
+    world = FittedWorld(
         **{name: getattr(log, name) for name in (*item_names, *user_names)},
+        **features,
         item_factors=model.factors,
         quality=model.quality,
         appeal=appeal,
@@ -78,27 +122,52 @@ def fit_ratings(log: RatingsLog, *, num_factors: int = 16, seed: int = 0) -> Fit
         rating_bias=model.bias,
         rating_scale=model.scale,
         num_user_ratings=np.bincount(log.users, minlength=num_users),
+        rating_levels=log.rating_levels,
         rating_cuts=model.cuts,
+        selection=0.0,
         fit_facts={
             "source": log.source,
             "seed": seed,
             "num_factors": num_factors,
             "num_ratings": len(log.ratings),
-            "held_out_rmse": errors,
+            "held_out_rmse": held_out_errors(train, test, tested, ridges),
+            "factor_ridge": None if np.isinf(ridges.factors) else ridges.factors,
+            "selection": "given" if selection is not None else "assumed" if random_exposure is None else "estimated",
         },
     )
+    if selection is None:
+        selection = DEFAULT_SELECTION if random_exposure is None else estimated_selection(world, random_exposure)
+    return replace(world, selection=selection, quality=world.quality - selection)
+
+
+def _factors_as_features(factors: np.ndarray) -> dict[str, np.ndarray]:
+    """Features of items: their first factors, in units of three standard deviations."""
+    first = factors[:, :_NUM_CONTENT_FACTORS]
+    scaled = (first - first.mean(0)) / np.maximum(3.0 * first.std(0), 1e-9)
+    names = [f"learnt factor {number + 1}" for number in range(first.shape[1])]
+    return {"item_features": np.clip(scaled, -1.0, 1.0).astype(np.float32), "feature_names": np.array(names)}
+
+
+def fit_log(
+    path: Path | str, *, items_path: Path | str | None = None, num_factors: int = 16, seed: int = 0
+) -> FittedWorld:
+    """Read a log and fit a world to it; see `fit_ratings` and `reading.read_log` for arguments and errors."""
+    from recsim_env.logs.reading import read_log  # needs polars
+
+    return fit_ratings(read_log(path, items_path), num_factors=num_factors, seed=seed)
 
 
 def load_or_fit(path: Path | str | None = None, *, num_factors: int = 16, seed: int = 0) -> FittedWorld:
-    """The fitted world of a log; fitted once, then cached in $RECSIM_CACHE (or ~/.cache/recsim_env).
+    """The fitted world of a log; fitted once, then cached by its content in $RECSIM_CACHE (or ~/.cache/recsim_env).
 
     Args:
-        path: a fitted world (.npz), a MovieLens-100K folder or a CSV; by default `find_log()`.
-        num_factors: as in `fit_log`; not used for a fitted world.
+        path: a fitted world (.npz), a folder of MovieLens or a file of ratings; by default `find_log()`.
+        num_factors: as in `fit_ratings`; not used for a fitted world.
         seed: likewise.
 
     Raises:
         FileNotFoundError: the path does not exist, or no log was found.
+        ImportError: the log is not cached, and polars, which reads it, is missing.
         ValueError: the log or the fitted world is invalid.
     """
     if path is None:
@@ -110,8 +179,7 @@ def load_or_fit(path: Path | str | None = None, *, num_factors: int = 16, seed: 
     path = existing_log(path)
     if path.suffix == ".npz":
         return FittedWorld.load(path)
-    settings = f"{FORMAT_VERSION} {FIT_VERSION} {num_factors} {seed} {path.resolve().name}"
-    name = f"world-{fingerprint(path, settings)}.npz"
+    name = f"world-{fingerprint(path, f'{FORMAT_VERSION} {FIT_VERSION} {num_factors} {seed}')}.npz"
     try:
         cached = Path(os.environ.get("RECSIM_CACHE") or Path.home() / ".cache" / "recsim_env") / name
         return FittedWorld.load(cached)

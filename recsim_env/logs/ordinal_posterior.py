@@ -3,7 +3,7 @@
 A draw, not an estimate: posterior means are shrunken, and ratings simulated from them vary too little; a draw has
 the spread of the population by construction, for items with few ratings too. The sampler:
 
-    opinion z = bias_u + scale_u (interests_u . factors_i + quality_i + eps),  rating = 1 + #{cuts < z}
+    opinion z = bias_u + scale_u (interests_u . factors_i + quality_i + eps),  level = #{cuts < z}
     z      | all else: truncated normal (Albert and Chib, 1993)
     user   | all else: linear regression of z / scale_u - quality_i on (1 / scale_u, factors_i)
     item   | all else: linear regression of (z - bias_u) / scale_u on (1, interests_u); prior mean linear in
@@ -11,7 +11,8 @@ the spread of the population by construction, for items with few ratings too. Th
     scale  | all else: on a grid of log scale
     cuts, prior variances: moment estimates, with a few pseudo-observations to keep small logs finite
 
-Shape legend: N ratings, U users, I items, D factors, X covariates of an item (the first is 1).
+Shape legend: N ratings, U users, I items, D factors, X covariates of an item (the first is 1), L rating levels, R = L - 1
+cuts.
 """
 
 import math
@@ -19,15 +20,23 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recsim_env.logs.factorization import Factorization, Ratings, ridge_by_group, rows_by_group
+from recsim_env.logs.factorization import Factorization, OnPass, Ratings, ignore_pass
+from recsim_env.logs.grouped_ridge import Design, pair_products, ridge_by_group, rows_by_group
 from recsim_env.logs.normal_distribution import normal_cdf, normal_density, normal_quantile
 
 _NUM_SWEEPS = 40  # from the factorisation; the variances have then converged
+_MAX_OPINIONS, _MAX_SWEEP_OPINIONS = 200_000, 20_000  # that cuts are matched to, at the end and in a sweep
+_PASSES_PER_SWEEP = 6  # two regressions, and opinions that take as long as four
 _LOG_SCALES = np.linspace(-1.25, 1.25, 51)
 
 _PSEUDO_OBSERVATIONS = 4.0
 _PRIOR_BIAS_VARIANCE, _PRIOR_QUALITY_VARIANCE = 0.25, 0.40
 _PRIOR_LOG_SCALE_VARIANCE, _PRIOR_INTERACTION_VARIANCE = 0.07, 0.30
+
+
+def num_posterior_passes(num_ratings: int) -> int:
+    """Ratings that `draw_ordinal_model` passes over, in the units of `factorization.OnPass`."""
+    return _PASSES_PER_SWEEP * _NUM_SWEEPS * num_ratings
 
 
 class OrdinalModel(NamedTuple):
@@ -44,22 +53,26 @@ class OrdinalModel(NamedTuple):
     factors: np.ndarray
     """[I, D] float64."""
     cuts: np.ndarray
-    """[4] float64, ascending."""
+    """[R] float64, ascending."""
 
     def opinions(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
         """[N] float64 expected opinions of pairs."""
-        affinity = np.einsum("nd,nd->n", self.interests[users], self.factors[items])
+        affinity = pair_products(users, items, self.interests, self.factors)
         return self.bias[users] + self.scale[users] * (affinity + self.quality[items])
 
 
-def matching_cuts(mean: np.ndarray, scale: np.ndarray, shares: np.ndarray, start: np.ndarray) -> np.ndarray:
-    """[4] float64, ascending: cuts at which opinions N(mean, scale^2), [N] each, give the ratings with `shares` [5].
+def matching_cuts(
+    mean: np.ndarray, scale: np.ndarray, shares: np.ndarray, start: np.ndarray, most: int = _MAX_OPINIONS
+) -> np.ndarray:
+    """[R] float64, ascending: cuts at which opinions N(mean, scale^2), [N] each, give the levels with `shares` [L].
 
-    `shares` are positive and sum to 1; `start` [4] are the initial values of Newton's method.
+    `shares` are positive and sum to 1; `start` [R] are the initial values of Newton's method. Of more than
+    `most` opinions, every n-th is used.
     """
-    above = 1.0 - np.cumsum(shares)[:4]
-    cuts = start.copy()
-    for k in range(4):
+    every = 1 + len(mean) // (most + 1)
+    mean, scale = mean[::every], scale[::every]
+    above, cuts = 1.0 - np.cumsum(shares)[:-1], start.copy()
+    for k in range(len(cuts)):
         for _ in range(100):
             standardised = (mean - cuts[k]) / scale
             error = float(normal_cdf(standardised).mean()) - above[k]
@@ -68,7 +81,7 @@ def matching_cuts(mean: np.ndarray, scale: np.ndarray, shares: np.ndarray, start
             slope = float((normal_density(standardised) / scale).mean())
             cuts[k] += np.clip(error / max(slope, 1e-6), -0.5, 0.5)
     # They ascend because the shares are positive, except for rounding.
-    for k in range(1, 4):
+    for k in range(1, len(cuts)):
         cuts[k] = max(cuts[k], cuts[k - 1] + 1e-6)
     return cuts
 
@@ -110,11 +123,11 @@ def centred(model: OrdinalModel, num_item_ratings: np.ndarray) -> OrdinalModel:
 
 
 def _truncated_opinions(
-    mean: np.ndarray, scale: np.ndarray, cuts: np.ndarray, ratings: np.ndarray, generator: np.random.Generator
+    mean: np.ndarray, scale: np.ndarray, cuts: np.ndarray, levels: np.ndarray, generator: np.random.Generator
 ) -> np.ndarray:
     edges = np.r_[-np.inf, cuts, np.inf]
-    low = normal_cdf((edges[ratings - 1] - mean) / scale)
-    high = normal_cdf((edges[ratings] - mean) / scale)
+    low = normal_cdf((edges[levels] - mean) / scale)
+    high = normal_cdf((edges[levels + 1] - mean) / scale)
     return mean + scale * normal_quantile(low + (high - low) * generator.random(len(mean)))
 
 
@@ -140,24 +153,30 @@ def _draw_log_scales(
 
 
 def draw_ordinal_model(
-    ratings: Ratings, start: Factorization, covariates: np.ndarray, generator: np.random.Generator
+    ratings: Ratings,
+    levels: np.ndarray,
+    num_levels: int,
+    start: Factorization,
+    covariates: np.ndarray,
+    generator: np.random.Generator,
+    on_pass: OnPass = ignore_pass,
 ) -> OrdinalModel:
-    """Draw from the posterior of integer ratings in 1..5, of which every user and every item has one.
+    """Draw from the posterior of ratings, of which every user and every item has one.
 
-    `start` is a factorisation with 1 <= D < min(U, I); the prior mean of quality and factors is linear in the
-    `covariates` [I, X] float64, of which column 0 is 1.
+    `levels` [N] int64 in 0..num_levels-1 are the ratings' indices. `start` is a factorisation with 1 <= D < min(U, I);
+    the prior mean of quality and factors is linear in the `covariates` [I, X] float64, of which column 0 is 1.
     """
     users, items, values, num_users, num_items = ratings
     num_factors = start.user_factors.shape[1]
-    by_user, by_item = rows_by_group(users, num_users), rows_by_group(items, num_items)
-    shares = np.bincount(values, minlength=6)[1:] + 0.5  # half a rating each keeps the cuts finite
+    by_user, by_item, ones = rows_by_group(users, num_users), rows_by_group(items, num_items), np.ones(len(users))
+    shares = np.bincount(levels, minlength=num_levels) + 0.5  # half a rating each keeps the cuts finite
     shares = shares / shares.sum()
     predicted = start.predict(users, items)
     noise_sd = max(float(np.std(values - predicted)), 0.1)
     bias, quality = start.user_bias / noise_sd, start.item_bias / noise_sd
     interests, factors = _canonical(start.user_factors, start.item_factors / noise_sd)
     scale = np.ones(num_users)
-    cuts = np.quantile(predicted / noise_sd, np.cumsum(shares)[:4]) - predicted.mean() / noise_sd
+    cuts = np.quantile(predicted / noise_sd, np.cumsum(shares)[:-1]) - predicted.mean() / noise_sd
 
     prior_factor_variance = _PRIOR_INTERACTION_VARIANCE / num_factors
     bias_variance, scale_variance = _PRIOR_BIAS_VARIANCE, _PRIOR_LOG_SCALE_VARIANCE
@@ -171,10 +190,10 @@ def draw_ordinal_model(
     )
 
     for _ in range(_NUM_SWEEPS):
-        value = np.einsum("nd,nd->n", interests[users], factors[items]) + quality[items]
+        value = pair_products(users, items, interests, factors) + quality[items]
         mean, spread = bias[users] + scale[users] * value, scale[users]
-        cuts = matching_cuts(mean, spread, shares, cuts)
-        opinion = _truncated_opinions(mean, spread, cuts, values, generator)
+        cuts = matching_cuts(mean, spread, shares, cuts, _MAX_SWEEP_OPINIONS)
+        opinion = _truncated_opinions(mean, spread, cuts, levels, generator)
 
         log_scale = _draw_log_scales(opinion - bias[users], value, users, num_users, scale_variance, generator)
         # Ratings are invariant under a common scale of opinions and cuts: keep the mean log scale at 0.
@@ -184,7 +203,7 @@ def draw_ordinal_model(
         scale_variance = float(_shrunken_variance(np.log(scale) ** 2, _PRIOR_LOG_SCALE_VARIANCE))
 
         standardised = opinion / scale[users]
-        design = np.c_[1.0 / scale[users], factors[items]]
+        design = Design(1.0 / scale[users], items, factors)
         precision = 1.0 / np.r_[bias_variance, interest_variance]
         user_side = ridge_by_group(by_user, design, standardised - quality[items], precision, generator=generator)
         bias, interests = user_side[:, 0], user_side[:, 1:]
@@ -195,7 +214,7 @@ def draw_ordinal_model(
         interest_variance = _shrunken_variance(interests**2, 1.0)
 
         standardised = (opinion - bias[users]) / scale[users]
-        design = np.c_[np.ones(len(users)), interests[users]]
+        design = Design(ones, users, interests)
         precision = 1.0 / np.r_[quality_variance, factor_variance]
         item_side = ridge_by_group(by_item, design, standardised, precision, expected, generator)
         quality, factors = item_side[:, 0], item_side[:, 1:]
@@ -203,6 +222,7 @@ def draw_ordinal_model(
         unexplained = (item_side - expected) ** 2
         quality_variance = float(_shrunken_variance(unexplained[:, 0], _PRIOR_QUALITY_VARIANCE))
         factor_variance = _shrunken_variance(unexplained[:, 1:], prior_factor_variance)
+        on_pass(_PASSES_PER_SWEEP * len(users))
 
     model = centred(
         OrdinalModel(bias, scale, interests, quality, factors, cuts), np.bincount(items, minlength=num_items)

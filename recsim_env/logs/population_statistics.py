@@ -1,6 +1,7 @@
 """Population statistics of a fitted world as a small JSON, and new items and users drawn from them.
 
-Shape legend: I items, U users, D factors, K topics, F item features, P profile features.
+Shape legend: I items, U users, D factors, K topics, F item features, P profile features,
+L rating levels.
 """
 
 import dataclasses
@@ -17,7 +18,7 @@ from recsim_env.atomic_file import write_atomically
 from recsim_env.logs.column_distributions import NUMBER, GaussianCopula, LinearGaussian, is_indicator, set_arrays
 from recsim_env.logs.fitted_world import FittedWorld, ItemParameters, UserParameters
 
-STATISTICS_VERSION = 2
+STATISTICS_VERSION = 3
 """Version of the JSON; other versions are rejected."""
 
 MOVIELENS_STATISTICS = files("recsim_env") / "data" / "movielens_statistics.json"
@@ -36,8 +37,10 @@ class PopulationStatistics:
     topic_names: Sequence[str]
     feature_names: Sequence[str]
     profile_names: Sequence[str]
+    rating_levels: np.ndarray
+    """[L] float64, ascending."""
     rating_cuts: np.ndarray
-    """[4] float64, ascending."""
+    """[L - 1] float64, ascending."""
     item_features: GaussianCopula
     """Observable features of items: F columns."""
     item_latents: LinearGaussian
@@ -50,9 +53,11 @@ class PopulationStatistics:
     """Summary of the items and users of the log; see `summary_of`."""
 
     def __post_init__(self) -> None:
-        set_arrays(self, rating_cuts=(4,))
-        if not (np.diff(self.rating_cuts) > 0).all():
-            raise ValueError(f"rating_cuts={self.rating_cuts.tolist()}: must ascend")
+        num_levels = len(self.rating_levels)
+        set_arrays(self, rating_levels=(num_levels,), rating_cuts=(num_levels - 1,))
+        for name in ("rating_levels", "rating_cuts"):
+            if not (np.diff(getattr(self, name)) > 0).all():
+                raise ValueError(f"{name}={getattr(self, name).tolist()}: must ascend")
         if list(self.item_features.names) != list(self.feature_names):
             raise ValueError("the columns of item_features must be feature_names")
         if not {*self.profile_names} <= {*self.user_profiles.names, *self.user_profiles.category_names}:
@@ -100,6 +105,7 @@ def statistics_of(world: FittedWorld) -> PopulationStatistics:
         topic_names=topic_names,
         feature_names=feature_names,
         profile_names=profile_names,
+        rating_levels=world.rating_levels,
         rating_cuts=world.rating_cuts,
         item_features=GaussianCopula.fit(feature_names, features, genres=world.feature_names[is_genre].tolist()),
         item_latents=LinearGaussian.fit(

@@ -1,173 +1,335 @@
-"""Reading a ratings log: a MovieLens-100K folder, or a CSV with the columns user, item, rating, timestamp.
+"""Reading a ratings log as people have it: what its files are, which columns it has, and what is wrong with it.
 
-Shape legend: N ratings, U users, I items, K topics, F item features, P profile features.
+Shape legend: N ratings, U users, I items.
 """
 
-import hashlib
-import math
-import os
 import re
+import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from recsim_env.atomic_file import printable
-from recsim_env.logs.delimited_text import Rows, finite_number, read_csv, read_delimited
+from recsim_env.config import unknown_name
+from recsim_env.logs.column_roles import assigned_columns
+from recsim_env.logs.ratings_log import RatingsLog
 
-WHERE_TO_GET_DATA = (
-    "download MovieLens-100K (https://grouplens.org/datasets/movielens/100k/), unzip it and give the folder "
-    "ml-100k (RECSIM_DATA=<folder>), or any CSV with the columns user,item,rating,timestamp"
+try:
+    import polars as pl
+except ImportError as error:
+    raise ImportError("reading a ratings log needs polars: pip install 'recsim-env[logs]'") from error
+
+from recsim_env.logs.descriptions import (
+    Descriptions,
+    described_items,
+    movielens_1m_items,
+    movielens_1m_users,
+    movielens_100k_items,
+    movielens_100k_users,
 )
-"""Where to get a ratings log, for error messages."""
+from recsim_env.logs.event_times import EventTimes, parse_times
+from recsim_env.logs.log_files import FOLDERS, WHERE_TO_GET_DATA, existing_log
+from recsim_env.logs.rating_levels import FEEDBACK_KINDS, Rated, rate
+from recsim_env.logs.table_files import LINE, AnyPath, Problem, TableFile, problem_in, read_table
 
-COLUMNS = ("user", "item", "rating", "timestamp")
+DUPLICATES = ("error", "last", "mean")
+"""What to do with several ratings of an item by a user."""
 
-MOVIELENS_100K = "bc666f7d9e8b6fa85018805ed739d8857382ed0f79dc5ce7999bca097ce6da4e"
-"""`fingerprint` of MovieLens-100K as distributed by GroupLens."""
-
-MOVIELENS_GENRES = (
-    "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy",
-    "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western",
-)  # fmt: skip
-_MOVIELENS_COLUMNS = {
-    "u.data": COLUMNS,
-    "u.item": ("item", "title", "release date", "video release date", "url", "unknown", *MOVIELENS_GENRES),
-    "u.user": ("user", "age", "gender", "occupation", "zip code"),
+_MOVIELENS_COLUMNS = ("user", "item", "rating", "time")
+_DESCRIBED_BY = {
+    "u.item": movielens_100k_items,
+    "u.user": movielens_100k_users,
+    "movies.dat": movielens_1m_items,
+    "users.dat": movielens_1m_users,
+    "movies.csv": movielens_1m_items,
 }
 
-NO_COLUMNS = "none"
-"""Name of the single all-zero column of a log without descriptions."""
+
+@dataclass(frozen=True, kw_only=True)
+class ReadingOptions:
+    """What the files themselves do not say."""
+
+    columns: tuple[str, ...] = ()
+    """Roles `user`, `item`, `rating`, `time` in the order of the columns, with `-` for a column to skip; or `role=name`
+    for some of them."""
+    scale: tuple[float, ...] = ()
+    """The two ends of the rating scale."""
+    levels: tuple[str, ...] = ()
+    """Its words in ascending order, where ratings are words."""
+    feedback: str = "ratings"
+    """`ratings`; `clicks`, where a row is a click, or 0 if the item was shown and not clicked; `plays`, where counts are
+    cut at their quintiles; `watch_ratio`, where shares of a video are cut into fifths."""
+    missing: tuple[str, ...] = ()
+    """Values that mean that an item was not rated; such rows are left out."""
+    duplicates: str = "error"
+    """Of several ratings of an item by a user: `error` refuses them, `last` keeps the last, `mean` rounds their mean.
+    Clicks and plays of an item are added up."""
+    encoding: str = ""
+    """Of text; by default UTF-8."""
+
+    def __post_init__(self) -> None:
+        if self.feedback not in FEEDBACK_KINDS:
+            raise ValueError(f"feedback={self.feedback!r}: {unknown_name(self.feedback, FEEDBACK_KINDS)}")
+        if self.duplicates not in DUPLICATES:
+            raise ValueError(f"duplicates={self.duplicates!r}: {unknown_name(self.duplicates, DUPLICATES)}")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class RatingsLog:
-    """At most one rating for each pair of user and item; users and items in order of their first rating."""
+@dataclass(frozen=True, kw_only=True)
+class LogContent:
+    """What was found in a log: a `log`, or the `problems` that it has."""
 
-    source: str
-    """Name of the folder or file; not the whole path."""
-    users: np.ndarray
-    """[N] int64, indices into `user_ids`."""
-    items: np.ndarray
-    """[N] int64, indices into `item_ids`."""
-    ratings: np.ndarray
-    """[N] int64 in 1..5."""
-    user_ids: np.ndarray
-    """[U] unicode, in order of the first rating; ties are broken by id (numerically if all ids are numbers)."""
-    item_ids: np.ndarray
-    """[I] unicode; likewise."""
-    titles: np.ndarray
-    """[I] unicode; the id if the title is unknown."""
-    item_topics: np.ndarray
-    """[I, K] float64 on the simplex: equal weights for an item's genres, uniform without genres."""
-    topic_names: np.ndarray
-    """[K] unicode."""
-    item_features: np.ndarray
-    """[I, F] float32 in [-1, 1]: genres as 0 or 1, numbers scaled by their range and imputed by their median."""
-    feature_names: np.ndarray
-    """[F] unicode."""
-    user_profiles: np.ndarray
-    """[U, P] float32 in [-1, 1]; likewise."""
-    profile_names: np.ndarray
-    """[P] unicode."""
+    path: AnyPath
+    """The file of the ratings."""
+    layout: str
+    """Its format, in words."""
+    columns: Mapping[str, str]
+    """Names of its columns of `user`, `item`, `rating` and `time`, as far as it has them."""
+    preview: pl.DataFrame
+    """Its first rows."""
+    num_rows: int
+    num_repeats: int
+    """Rows that repeat a pair of user and item."""
+    scale: str
+    """The rating scale, in words."""
+    times: str
+    """Notation of the times, in words."""
+    problems: Sequence[Problem]
+    notes: Sequence[str]
+    """What was noticed or assumed; a warning begins with `warning: `."""
+    log: RatingsLog | None
+    """None if there are problems."""
 
 
-def find_log() -> Path | None:
-    """The ratings log of this machine, or None.
-
-    If $RECSIM_DATA is set, it must be a MovieLens-100K folder, a folder that contains ml-100k, or a file; otherwise
-    the result is None. If it is not set, ../shared/data/ml-100k relative to the current folder.
-    """
-    setting = os.environ.get("RECSIM_DATA")
-    paths = [Path(setting), Path(setting) / "ml-100k"] if setting else [Path("..") / "shared" / "data" / "ml-100k"]
-    return next((path for path in paths if (path / "u.data").is_file() or path.is_file()), None)
-
-
-def existing_log(path: Path | str) -> Path:
-    """`path`; `FileNotFoundError` if there is no such file or folder."""
-    if not Path(path).exists():
-        raise FileNotFoundError(f"{printable(path)}: no such file or folder; {WHERE_TO_GET_DATA}")
-    return Path(path)
-
-
-def read_log(path: Path | str, items_path: Path | str | None = None) -> RatingsLog:
+def read_log(
+    path: Path | str, items_path: Path | str | None = None, options: ReadingOptions | None = None
+) -> RatingsLog:
     """Read and check a ratings log.
 
     Args:
-        path: a MovieLens-100K folder (u.data, u.item, u.user) or a CSV with a header naming at least the
-            columns user, item, rating, timestamp. Ratings are integers 1..5.
-        items_path: for a CSV, a CSV of its items with a column `item`, optional `title` and `genres` (separated by
-            |), and numeric columns, where an empty cell is an unknown number.
+        path: a folder or .zip of MovieLens (100K, 1M, 10M, latest, 20M, 25M, 32M), a file of the Netflix Prize, or a
+            file of ratings: delimited text, JSON lines or Parquet, packed by gzip or not.
+        items_path: for a single file, a file of its items with a column of ids, and optionally `title`, `genres`
+            (separated by |) and numeric columns, where an empty cell is an unknown number.
+        options: what the file does not say.
 
     Raises:
         FileNotFoundError: there is no such file or folder.
         ValueError: invalid content; one line that names the file, the line and the rule.
     """
-    path = existing_log(path)
-    if path.is_dir():
+    return whole_log(read_content(path, items_path, options))
+
+
+def whole_log(content: LogContent) -> RatingsLog:
+    """The log of a content; `ValueError` with the first of its problems if it has any."""
+    if content.log is None:
+        first, *others = content.problems
+        more = f" (and {len(others)} other kinds of problems: describe the log)" if others else ""
+        raise ValueError(f"{first.at(content.path)}{more}")
+    return content.log
+
+
+def read_content(
+    path: Path | str, items_path: Path | str | None = None, options: ReadingOptions | None = None
+) -> LogContent:
+    """As `read_log`, with what was found on the way and all problems of the rows at once."""
+    options = options or ReadingOptions()
+    folder, file = _file_of_ratings(existing_log(path))
+    source = Path(path).resolve().name
+    if folder is None:
+        table, columns = _table_of_ratings(file, options)
+        items, users = _items_of(items_path), Descriptions()
+    else:
         if items_path is not None:
             raise ValueError(f"{items_path}: the MovieLens folder describes its items; omit this file")
-        return _read_movielens(path)
-    items = _Descriptions()
-    if items_path is not None:
-        if not Path(items_path).is_file():
-            raise FileNotFoundError(f"{printable(items_path)}: no such file; expected a CSV with a column item")
-        items = _read_items(Path(items_path))
-    log = _assemble(path, read_csv(path, COLUMNS), items, _Descriptions(), source=path.resolve().name)
-    if items_path is not None and not items.titles.keys() & log.item_ids.tolist():
-        raise ValueError(f"{items_path}: describes none of the items in {path}")
-    return log
+        table, columns = _table_of_ratings(file, options)
+        items, users = (_described_in(folder, name) for name in FOLDERS[file.name])
+    return _content(table, columns, items, users, options, source, items_path, folder)
 
 
-def fingerprint(path: Path, settings: str = "") -> str:
-    """sha256 of the content of a log or a fitted world, independent of its location, and of `settings`."""
-    digest = hashlib.sha256(settings.encode())
-    for file in [path / name for name in _MOVIELENS_COLUMNS] if path.is_dir() else [path]:
-        content = file.read_bytes() if file.is_file() else b""  # read_log reports missing files
-        digest.update(f" {file.name} {len(content)} ".encode() + content)
-    return digest.hexdigest()
+def _file_of_ratings(path: Path) -> tuple[AnyPath | None, AnyPath]:
+    """The folder of MovieLens, if it is one, and the file with the ratings."""
+    folder: AnyPath = path
+    if path.is_file():
+        if not zipfile.is_zipfile(path) or path.suffix == ".npz":
+            return None, path
+        folder = zipfile.Path(path)
+        members = [each for each in folder.iterdir() if not each.name.startswith(("__MACOSX", "."))]
+        if len(members) == 1 and members[0].is_dir():
+            (folder,) = members
+        elif len(members) == 1:
+            return None, members[0]
+    found = [name for name in FOLDERS if (folder / name).is_file()]
+    if found:
+        return folder, folder / found[0]
+    netflix = sorted(each.name for each in folder.iterdir() if re.match(r"combined_data_\d+\.txt", each.name))
+    if netflix:
+        raise ValueError(f"{printable(str(path))}: files of the Netflix Prize; read one of them: {', '.join(netflix)}")
+    raise ValueError(
+        f"{printable(str(path))}: not a folder of MovieLens ({', '.join(FOLDERS)}); give the file of the ratings. "
+        f"Otherwise {WHERE_TO_GET_DATA}"
+    )
 
 
-def _read_movielens(folder: Path) -> RatingsLog:
-    for name in _MOVIELENS_COLUMNS:
-        if not (folder / name).is_file():
-            raise ValueError(f"{folder}: not a MovieLens-100K folder, {name} is missing; {WHERE_TO_GET_DATA}")
-    items, users = _read_movielens_items(folder / "u.item"), _read_movielens_users(folder / "u.user")
-    data = folder / "u.data"
-    log = _assemble(data, read_delimited(data, "\t", COLUMNS), items, users, source=folder.resolve().name)
-    for ids, known, name in ((log.item_ids, items, "u.item"), (log.user_ids, users, "u.user")):
-        missing = [key for key in ids.tolist() if key not in known.numbers]
-        if missing:
-            raise ValueError(f"{data}: {missing[0]!r} is rated but not in {folder / name}")
-    return log
+def _described_in(folder: AnyPath, name: str) -> Descriptions:
+    if not name:
+        return Descriptions()
+    if not (folder / name).is_file():
+        raise ValueError(f"{folder}: not a whole folder of MovieLens, {name} is missing; {WHERE_TO_GET_DATA}")
+    encoding = "" if name.endswith(".csv") else "latin-1"
+    return _DESCRIBED_BY[name](read_table(folder / name, encoding=encoding))
 
 
-def _assemble(path: Path, rows: Rows, items: "_Descriptions", users: "_Descriptions", source: str) -> RatingsLog:
-    places: dict[tuple[str, str], str] = {}
-    ratings, times = [], []
-    for place, row in rows:
-        user, item = pair = row["user"], row["item"]
-        if not user or not item:
-            raise ValueError(f"{place}: user={user!r}, item={item!r}: must not be empty")
-        if pair in places:
-            raise ValueError(
-                f"{place}: user {user!r} rates item {item!r} again, first at {places[pair]}; each pair may appear once"
-            )
-        places[pair] = place
-        rating = finite_number(row["rating"])
-        if rating not in (1.0, 2.0, 3.0, 4.0, 5.0):
-            halves = "; half ratings are not supported, round them first" if rating % 1.0 == 0.5 else ""
-            raise ValueError(f"{place}: rating={row['rating']!r}: must be an integer from 1 to 5{halves}")
-        ratings.append(rating)
-        times.append(finite_number(row["timestamp"]))
-        if math.isnan(times[-1]):
-            raise ValueError(f"{place}: timestamp={row['timestamp']!r}: must be a number, such as seconds since 1970")
+def _items_of(path: Path | str | None) -> Descriptions:
+    if path is None:
+        return Descriptions()
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{printable(path)}: no such file; expected a table with a column item")
+    return described_items(read_table(Path(path), has_header=True))
 
-    user_ids, user_indices = _in_order_of_first([user for user, _ in places], times)
-    item_ids, item_indices = _in_order_of_first([item for _, item in places], times)
+
+def _table_of_ratings(path: AnyPath, options: ReadingOptions) -> tuple[TableFile, dict[str, str]]:
+    """The table, and the names of its columns by role."""
+    is_positional = bool(options.columns) and not any("=" in each for each in options.columns)
+    table = read_table(path, encoding=options.encoding, has_header=False if is_positional else None)
+    given = options.columns
+    if not (table.has_header or given) and table.separator in ("::", "\t") and len(table.columns) == 4:
+        given = _MOVIELENS_COLUMNS  # u.data, ratings.dat
+    try:
+        columns = assigned_columns(table.columns, table.has_header, given, options.feedback)
+    except ValueError as error:
+        kind = table.layout.partition(",")[0]
+        known = f"this is {kind}; " if kind.startswith("JSON") else ""
+        raise ValueError(f"{printable(str(path))}:1: {known}{error}") from error
+    return table, columns
+
+
+def _content(
+    table: TableFile,
+    columns: dict[str, str],
+    items: Descriptions,
+    users: Descriptions,
+    options: ReadingOptions,
+    source: str,
+    items_path: Path | str | None,
+    folder: AnyPath | None,
+) -> LogContent:
+    kind = columns.pop("kind", "")
+    names = {"user": "user", "item": "item", "rating": "value", "time": "time"}
+    frame = table.frame.select(LINE, *(pl.col(column).alias(names[role]) for role, column in columns.items()))
+    problems, notes = list(table.problems), []
+    if not len(frame) and not problems:
+        raise ValueError(f"{printable(str(table.path))}: no rows")
+    try:
+        rated = rate(frame, options.feedback, kind, options.scale, options.levels, options.missing)
+    except ValueError as error:
+        raise ValueError(f"{printable(str(table.path))}: {error}") from error
+    problems += rated.problems
+    times = parse_times(rated.frame)
+    problems += times.problems
+    rows = rated.frame
+    for role in ("user", "item"):
+        wrong = rows.filter(pl.col(role).is_null())
+        if len(wrong):
+            problems.append(problem_in(wrong, f"{role}='': must not be empty"))
+    notes += rated.notes
+    if not times.is_known and not times.problems:
+        notes.append(f"no times: events are taken in the {times.description}")
+    num_repeats = len(rows) - rows.select(pl.struct("user", "item").n_unique()).item()
+    rows = rows.select("user", "item", "rating", LINE).with_columns(pl.Series("time", times.seconds, pl.Float64))
+    if not problems:
+        rows, duplicates = _without_duplicates(rows, options, rated, notes)
+        problems += duplicates
+    if not problems and options.feedback == "clicks" and rows["rating"].min() == 5.0:
+        rows = _with_items_not_clicked(rows)
+        notes.append(
+            "the log tells clicks only; for each, an item without a click of the user is taken as not clicked: an assumption"
+        )
+    log = None
+    if not problems:
+        log = _assembled(table.path, rows, rated, times, items, users, source)
+        notes += _notes_on_items(log, items, items_path, folder, table.path)
+    return LogContent(
+        path=table.path,
+        layout=table.layout,
+        columns=columns,
+        preview=table.frame.drop(LINE).head(3),
+        num_rows=len(table.frame) + sum(problem.num_rows for problem in table.problems),
+        num_repeats=num_repeats,
+        scale=rated.scale.description,
+        times=times.description,
+        problems=problems,
+        notes=notes,
+        log=log,
+    )
+
+
+def _without_duplicates(
+    rows: pl.DataFrame, options: ReadingOptions, rated: Rated, notes: list[str]
+) -> tuple[pl.DataFrame, list[Problem]]:
+    """Rows with one rating for each pair of user and item."""
+    pair = ["user", "item"]
+    is_first = rows.select(pl.struct(pair).is_first_distinct()).to_series()
+    repeated = rows.filter(~is_first)
+    if not len(repeated):
+        return rows, []
+    share = f"{len(repeated):,} of {len(rows):,} rows repeat a pair of user and item"
+    if options.feedback == "ratings" and options.duplicates == "error":
+        user, item = repeated["user"][0], repeated["item"][0]
+        first = rows.filter((pl.col("user") == user) & (pl.col("item") == item))[LINE][0]
+        text = (
+            f"user {user!r} rates item {item!r} again, first in line {first}; {share}, and each may appear once: "
+            "--duplicates last or mean"
+        )
+        return rows, [problem_in(repeated, text)]
+    if options.duplicates == "mean":
+        levels = rated.scale.levels
+        grouped = rows.group_by(pair, maintain_order=True).agg(
+            pl.col("rating").mean(), pl.col("time").max(), pl.col(LINE).first()
+        )
+        nearest = levels[np.abs(grouped["rating"].to_numpy()[:, None] - levels).argmin(1)]
+        kept = grouped.with_columns(pl.Series("rating", nearest))
+        notes.append(f"{share}: their mean is kept, rounded to a level")
+    elif options.feedback == "clicks":
+        kept = rows.group_by(pair, maintain_order=True).agg(
+            pl.col("rating").max(), pl.col("time").min(), pl.col(LINE).first()
+        )
+        notes.append(f"{share}: a click in one of them counts")
+    else:
+        kept = rows.sort("time", maintain_order=True).unique(pair, keep="last", maintain_order=True)
+        notes.append(f"{share}: the last is kept")
+    return kept.select(rows.columns), []
+
+
+def _with_items_not_clicked(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows, and for each one that is drawn uniformly among the items that its user has not clicked, rated 1; fewer
+    for users that have clicked most items."""
+    generator = np.random.default_rng(0)
+    items = rows["item"].unique().sort()
+    drawn = rows.with_columns(
+        items.gather(generator.integers(len(items), size=len(rows))).alias("item"), pl.lit(1.0).alias("rating")
+    )
+    drawn = drawn.join(rows, on=["user", "item"], how="anti", maintain_order="left").unique(
+        ["user", "item"], maintain_order=True
+    )
+    return pl.concat([rows, drawn.select(rows.columns)])
+
+
+def _assembled(
+    path: AnyPath,
+    rows: pl.DataFrame,
+    rated: Rated,
+    times: EventTimes,
+    items: Descriptions,
+    users: Descriptions,
+    source: str,
+) -> RatingsLog:
+    user_ids, user_indices = _in_order_of_first(rows, "user")
+    item_ids, item_indices = _in_order_of_first(rows, "item")
     if len(user_ids) < 2 or len(item_ids) < 2:
-        raise ValueError(f"{path}: {len(user_ids)} users and {len(item_ids)} items; at least 2 of each are required")
+        users_and_items = f"{_counted(len(user_ids), 'user')} and {_counted(len(item_ids), 'item')}"
+        raise ValueError(f"{printable(str(path))}: {users_and_items}; at least 2 of each are required")
     item_topics, topic_names = items.topics(item_ids)
     item_features, feature_names = items.features(item_ids)
     user_profiles, profile_names = users.features(user_ids)
@@ -175,7 +337,10 @@ def _assemble(path: Path, rows: Rows, items: "_Descriptions", users: "_Descripti
         source=source,
         users=user_indices,
         items=item_indices,
-        ratings=np.array(ratings, np.int64),
+        ratings=rows["rating"].to_numpy(writable=True),
+        rating_levels=rated.scale.levels,
+        times=rows["time"].to_numpy(),
+        has_times=times.is_known,
         user_ids=np.array(user_ids),
         item_ids=np.array(item_ids),
         titles=np.array([items.titles.get(key) or key for key in item_ids]),
@@ -188,121 +353,44 @@ def _assemble(path: Path, rows: Rows, items: "_Descriptions", users: "_Descripti
     )
 
 
-def _in_order_of_first(ids: list[str], times: list[float]) -> tuple[list[str], np.ndarray]:
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _in_order_of_first(rows: pl.DataFrame, role: str) -> tuple[list[str], np.ndarray]:
     """Distinct ids in order of their first time, and the index of each row's id."""
-    first: dict[str, float] = {}
-    for key, time in zip(ids, times, strict=True):
-        first[key] = min(time, first.get(key, math.inf))
+    ids = rows.group_by(role).agg(pl.col("time").min())
+    as_number = ids[role].str.to_integer(strict=False, dtype=pl.Int64)
     # Numerically if all ids are numbers, so that 10 comes after 9.
-    as_numbers = all(key.isdecimal() for key in first)
-    ordered = sorted(first, key=lambda key: (first[key], int(key) if as_numbers else 0, key))
-    index_of = {key: index for index, key in enumerate(ordered)}
-    return ordered, np.array([index_of[key] for key in ids], np.int64)
+    number = as_number if not as_number.null_count() else pl.repeat(0, len(ids), eager=True)
+    ids = ids.with_columns(number.alias("number")).sort("time", "number", role)
+    index = ids.select(role).with_row_index("index")
+    return ids[role].to_list(), rows.join(index, on=role, how="left", maintain_order="left")["index"].cast(
+        pl.Int64
+    ).to_numpy(writable=True)
 
 
-# Descriptions of items and users
+def _notes_on_items(
+    log: RatingsLog, items: Descriptions, items_path: Path | str | None, folder: AnyPath | None, path: AnyPath
+) -> list[str]:
+    """How many items are described, and a warning if nothing tells them apart."""
+    notes = list(items.notes)
+    described = items.numbers.keys() | items.genres.keys()
+    if folder is not None or items_path is not None:
+        num_described = len(described & set(log.item_ids.tolist()))
+        name = items_path or folder
+        if not num_described:
+            raise ValueError(f"{name}: describes none of the items in {path}")
+        notes.append(
+            f"{num_described:,} of {len(log.item_ids):,} items are described ({num_described / len(log.item_ids):.0%})"
+        )
+    if not log.has_content:
+        notes.append(f"warning: {NOTHING_TELLS_APART}")
+    return notes
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Descriptions:
-    """Titles, genres and numbers of items, or of users, by id."""
-
-    titles: Mapping[str, str] = field(default_factory=dict)
-    genre_names: Sequence[str] = ()
-    genres: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    number_names: Sequence[str] = ()
-    numbers: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    """NaN if unknown."""
-
-    def features(self, ids: Sequence[str]) -> tuple[np.ndarray, Sequence[str]]:
-        """[ids, F] float32 in [-1, 1] and their names; see `RatingsLog.item_features`."""
-        unknown = [math.nan] * len(self.number_names)
-        numbers = np.array([self.numbers.get(key, unknown) for key in ids])
-        columns = np.column_stack([self._genres(ids), *(_scaled(column) for column in numbers.T)])
-        if columns.shape[1] == 0:
-            return np.zeros((len(ids), 1), np.float32), (NO_COLUMNS,)
-        return columns.astype(np.float32), (*self.genre_names, *self.number_names)
-
-    def topics(self, ids: Sequence[str]) -> tuple[np.ndarray, Sequence[str]]:
-        """[ids, K] float64 on the simplex and their names; see `RatingsLog.item_topics`."""
-        genres = self._genres(ids)
-        if genres.shape[1] == 0:
-            return np.ones((len(ids), 1)), (NO_COLUMNS,)
-        genres[genres.sum(1) == 0] = 1.0
-        return genres / genres.sum(1, keepdims=True), self.genre_names
-
-    def _genres(self, ids: Sequence[str]) -> np.ndarray:
-        own = [self.genres.get(key, ()) for key in ids]
-        return np.array([[float(name in genres) for name in self.genre_names] for genres in own])
-
-
-def _scaled(column: np.ndarray) -> np.ndarray:
-    if np.isnan(column).all():
-        return np.zeros_like(column)
-    column = np.where(np.isnan(column), np.nanmedian(column), column)
-    least, greatest = column.min(), column.max()
-    # Halved before subtracting: the difference of two large numbers may overflow.
-    half_range = greatest / 2 - least / 2
-    if half_range == 0:
-        return np.zeros_like(column)
-    return np.clip((column / 2 - least / 2) / half_range * 2 - 1, -1.0, 1.0)
-
-
-def _by_id(rows: Rows, column: str) -> dict[str, tuple[str, dict[str, str]]]:
-    """Rows by their id, which is in `column`."""
-    found: dict[str, tuple[str, dict[str, str]]] = {}
-    for place, row in rows:
-        if not row[column] or row[column] in found:
-            raise ValueError(f"{place}: {column} {row[column]!r} is empty or appears twice")
-        found[row[column]] = place, row
-    return found
-
-
-def _read_movielens_items(path: Path) -> _Descriptions:
-    titles, genres, numbers = {}, {}, {}
-    for item, (place, row) in _by_id(read_delimited(path, "|", _MOVIELENS_COLUMNS[path.name]), "item").items():
-        if not {row[name] for name in ("unknown", *MOVIELENS_GENRES)} <= {"0", "1"}:
-            raise ValueError(f"{place}: the last 19 fields must be 0 or 1")
-        titles[item] = row["title"]
-        genres[item] = [name for name in MOVIELENS_GENRES if row[name] == "1"]
-        year = re.search(r"(\d{4})$", row["release date"]) or re.search(r"\((\d{4})\)", row["title"])
-        numbers[item] = [float(year[1]) if year else math.nan]
-    return _Descriptions(
-        titles=titles, genre_names=MOVIELENS_GENRES, genres=genres, number_names=("release year",), numbers=numbers
-    )
-
-
-def _read_movielens_users(path: Path) -> _Descriptions:
-    """The occupation and being female are stored as genres: they are 0 or 1. The zip code is not used."""
-    genres, numbers = {}, {}
-    for user, (place, row) in _by_id(read_delimited(path, "|", _MOVIELENS_COLUMNS[path.name]), "user").items():
-        if not row["age"].isdecimal() or row["gender"] not in ("M", "F"):
-            raise ValueError(f"{place}: must be user|age|M or F|occupation|zip code")
-        genres[user] = [f"occupation: {row['occupation']}", *(["female"] if row["gender"] == "F" else [])]
-        numbers[user] = [float(row["age"])]
-    occupations = sorted({names[0] for names in genres.values()})
-    return _Descriptions(genre_names=("female", *occupations), genres=genres, number_names=("age",), numbers=numbers)
-
-
-def _read_items(path: Path) -> _Descriptions:
-    rows = _by_id(read_csv(path, ["item"]), "item")
-    columns = list(next(iter(rows.values()))[1]) if rows else []
-    number_names = [name for name in columns if name not in ("item", "title", "genres")]
-    genres, numbers = {}, {}
-    for item, (place, row) in rows.items():
-        genres[item] = [genre.strip() for genre in row.get("genres", "").split("|") if genre.strip()]
-        numbers[item] = [finite_number(row[name]) for name in number_names]
-        for name, number in zip(number_names, numbers[item], strict=True):
-            if row[name] and math.isnan(number):
-                raise ValueError(f"{place}: {name}={row[name]!r}: must be a finite number, or empty if unknown")
-    genre_names = sorted({genre for own in genres.values() for genre in own})
-    ambiguous = set(genre_names) & set(number_names)
-    if ambiguous:
-        raise ValueError(f"{path}: {', '.join(sorted(ambiguous))} is both a genre and a column; rename one")
-    return _Descriptions(
-        titles={item: row.get("title", "") for item, (_, row) in rows.items()},
-        genre_names=genre_names,
-        genres=genres,
-        number_names=number_names,
-        numbers=numbers,
-    )
+NOTHING_TELLS_APART = (
+    "no content tells items apart, so an agent can learn no more than popularity; describe them (--items FILE), or use "
+    "factors learnt from the log as content (--content factors)"
+)
+"""For a log whose items have no features."""

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from recsim_env.config import MAX_SLATE_SIZE, BehaviourConfig, LifetimeConfig, RewardConfig, Scenario
+from recsim_env.config import MAX_RATING_LEVELS, MAX_SLATE_SIZE, BehaviourConfig, LifetimeConfig, RewardConfig, Scenario
 from recsim_env.simulation.record_types import RecordKind
 
 NO_ITEM = -1
@@ -33,8 +33,8 @@ NUM_CUSTOM = 8
 """Numbers X in a session that are free for a custom user model; see `custom_user_model`."""
 
 HISTORY_FEEDBACK = ("slot", "click", "consumption", "rating", "purchase", "follow")
-"""Columns of a row of a session's history: slot from 0; 0 or 1; 0..1; 1..5, or 0 if no rating was submitted; 0 or 1;
-1 if the creator was followed, -1 if unfollowed."""
+"""Columns of a row of a session's history: slot from 0; 0 or 1; 0..1; above 0 and up to 5, or 0 if no rating was
+submitted; 0 or 1; 1 if the creator was followed, -1 if unfollowed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,6 +176,7 @@ SESSION = RecordKind(  # keys, state of the user, candidates and history
 
 _FROM_CATALOG = ("new_item_share", "new_item_age", "repeat_share", "repeat_after")
 _FROM_POPULATION = ("warm_share", "warm_steps")
+_SCALE = ("rating_levels", "rating_cuts")
 _FRAME = ("session_length", "first_start", "num_starts")
 
 
@@ -187,14 +188,17 @@ def make_parameters(scenario: Scenario, moods: np.ndarray, **frame: int) -> np.n
     `session_length`, `first_start`, `num_starts`. The simulator sets `max_steps`, `candidate_order` and
     `candidate_source` (their indices) and `catalog_seed`, a part of its world keys.
     """
-    values = {name: value for name, value in dataclasses.asdict(scenario.behaviour).items() if name != "rating_cuts"}
+    values = {name: value for name, value in dataclasses.asdict(scenario.behaviour).items() if name not in _SCALE}
     values |= dataclasses.asdict(scenario.lifetime)
     values |= {f"reward_{name}": value for name, value in dataclasses.asdict(scenario.reward).items()}
     values |= {name: getattr(scenario.catalog, name) for name in _FROM_CATALOG}
     values |= {name: getattr(scenario.population, name) for name in _FROM_POPULATION}
     values |= {name: frame[name] for name in _FRAME}
     parameters = np.zeros(1, PARAMETERS.dtype({"num_moods": moods.shape[0], "num_topics": moods.shape[1]}))
-    parameters["rating_cuts"], parameters["moods"] = scenario.behaviour.rating_cuts, moods
+    parameters["moods"], parameters["num_rating_levels"] = moods, len(scenario.behaviour.rating_levels)
+    for name in _SCALE:
+        numbers = getattr(scenario.behaviour, name)
+        parameters[name][0, : len(numbers)] = numbers
     for name, value in values.items():
         parameters[name] = value
     return parameters
@@ -213,7 +217,7 @@ def _coefficients() -> list[tuple[str, str]]:
         (name, "i8")
         for name in (
             *("new_item_age", "repeat_after", "warm_steps", *_FRAME),
-            *("max_steps", "catalog_seed", "candidate_order", "candidate_source"),
+            *("max_steps", "catalog_seed", "candidate_order", "candidate_source", "num_rating_levels"),
         )
     ]
 
@@ -221,7 +225,11 @@ def _coefficients() -> list[tuple[str, str]]:
 PARAMETERS = RecordKind(
     "parameters",
     _coefficients(),
-    [("rating_cuts", "f8", (4,)), ("moods", "f8", ("num_moods", "num_topics"))],
+    [
+        ("rating_levels", "f8", (MAX_RATING_LEVELS,)),  # the first `num_rating_levels`, ascending
+        ("rating_cuts", "f8", (MAX_RATING_LEVELS,)),  # one fewer
+        ("moods", "f8", ("num_moods", "num_topics")),
+    ],
     is_read_only=True,
 )
 

@@ -37,7 +37,7 @@ _FARTHEST = float(_MISSING - 1)  # largest distance of a relevance from the high
 
 
 def answers_of(ratings):
-    """The answer, 0..5, for a rating 1..5, or 0 without one; of a number or of an array."""
+    """The answer, 0..5, for a rating of up to 5, or 0 without one; of a number or of an array."""
     return ratings * ratings / 5.0
 
 

@@ -77,7 +77,7 @@ def mean_opinion(session, affinity, perceived_quality, p):
 
 @compiled
 def draw_rating(session, item, affinity, p):
-    """Rating 1..5 after consumption, with the noise of this step."""
+    """Rating after consumption, with the noise of this step."""
     draw = normal(session.noise_key, session.step, Purpose.RATING, session.num_choices)
     noise = session.rating_scale * p.rating_noise * draw
     return rating_of(mean_opinion(session, affinity, p.rating_quality * item.quality, p) + noise, p)

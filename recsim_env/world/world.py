@@ -187,7 +187,7 @@ def _draw_world(
         items = items_from_log(fitted, chosen_items)
         chosen_users = _split_indices(len(fitted.rating_bias), user_split, _generator(scenario, _SPLIT, 1))
         users = users_from_log(fitted, chosen_users, scenario.population, user_generator)
-        scenario = _with_cuts(scenario, fitted.rating_cuts)
+        scenario = _with_scale(scenario, fitted.rating_levels, fitted.rating_cuts)
     elif scenario.source == "synthetic":
         content_key = int(generator_of(_CONTENT).integers(2**63))
         items = draw_synthetic_items(catalog, structure_of(_CREATORS), item_generator, content_key)
@@ -199,7 +199,7 @@ def _draw_world(
         items = items_from_log(draw_items(statistics, num_items, item_generator), np.arange(num_items))
         drawn = draw_users(statistics, num_users, user_generator)
         users = users_from_log(drawn, np.arange(num_users), scenario.population, user_generator)
-        scenario = _with_cuts(scenario, statistics.rating_cuts)
+        scenario = _with_scale(scenario, statistics.rating_levels, statistics.rating_cuts)
 
     sizes = WorldSizes(
         num_factors=items.factors.shape[1],
@@ -249,7 +249,8 @@ def _split_indices(size: int, split: str, generator: np.random.Generator) -> np.
     return np.sort(generator.permutation(size)[start:end])
 
 
-def _with_cuts(scenario: Scenario, cuts: np.ndarray) -> Scenario:
+def _with_scale(scenario: Scenario, levels: np.ndarray, cuts: np.ndarray) -> Scenario:
     """The scenario with a fitted rating scale."""
-    behaviour = dataclasses.replace(scenario.behaviour, rating_cuts=tuple(cuts.tolist()))
+    scale = {"rating_levels": tuple(levels.tolist()), "rating_cuts": tuple(cuts.tolist())}
+    behaviour = dataclasses.replace(scenario.behaviour, **scale)
     return dataclasses.replace(scenario, behaviour=behaviour)

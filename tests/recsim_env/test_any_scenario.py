@@ -54,9 +54,8 @@ def any_of(config: type, **fixed):
         limits = field.metadata
         if field.name in fixed:
             strategies[field.name] = st.just(fixed[field.name])
-        elif field.name == "rating_cuts":
-            cuts = st.lists(st.floats(-20.0, 20.0), min_size=4, max_size=4, unique=True).map(sorted).map(tuple)
-            strategies[field.name] = st.just(field.default) | cuts
+        elif field.name in ("rating_levels", "rating_cuts"):
+            continue  # drawn together below
         elif "allowed" in limits:
             strategies[field.name] = st.sampled_from(limits["allowed"])
         elif limits["kind"] is bool:
@@ -66,7 +65,23 @@ def any_of(config: type, **fixed):
             strategies[field.name] = whole_numbers(limits["low"], high)
         else:
             strategies[field.name] = st.just(field.default) | real_numbers(limits["low"], limits["high"])
+    if config is BehaviourConfig and not fixed.keys() & {"rating_levels", "rating_cuts"}:
+        scales = st.just(((1.0, 2.0, 3.0, 4.0, 5.0), (-1.5, -0.5, 0.5, 1.5))) | st.integers(2, 11).flatmap(
+            rating_scales
+        )
+        return scales.flatmap(
+            lambda scale: st.builds(
+                config, rating_levels=st.just(scale[0]), rating_cuts=st.just(scale[1]), **strategies
+            )
+        )
     return st.builds(config, **strategies)
+
+
+def rating_scales(num_levels: int):
+    def ascending(low: float, high: float, size: int):
+        return st.lists(st.floats(low, high), min_size=size, max_size=size, unique=True).map(sorted).map(tuple)
+
+    return st.tuples(ascending(0.125, 5.0, num_levels), ascending(-20.0, 20.0, num_levels - 1))
 
 
 @st.composite

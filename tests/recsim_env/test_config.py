@@ -39,9 +39,10 @@ def names_of(fields) -> list[str]:
     return [f"{config.__name__}.{field.name}" for config, field in fields]
 
 
-def test_every_field_is_a_number_with_a_range_a_flag_or_the_rating_cuts():
+def test_every_field_is_a_number_with_a_range_a_flag_or_the_rating_scale():
     others = set(names_of(EVERY_FIELD)) - set(names_of(FIELDS)) - set(names_of(FLAGS))
-    assert others == {"BehaviourConfig.rating_cuts", "SessionConfig.candidates", "SessionConfig.candidate_order"}
+    scale = {"BehaviourConfig.rating_levels", "BehaviourConfig.rating_cuts"}
+    assert others == {*scale, "SessionConfig.candidates", "SessionConfig.candidate_order"}
     assert len(FIELDS) > 60
     assert len(FLAGS) >= 2
 
@@ -140,11 +141,26 @@ def test_configs_are_frozen_and_take_keywords_only():
         *[(0, 1, None, 3), (0, 1, 2, 1j), np.arange(4.0)],
     ],
 )
-def test_rating_cuts_are_a_tuple_of_four_finite_ascending_numbers(cuts):
+def test_rating_cuts_are_ascending_and_one_fewer_than_the_ratings(cuts):
     with pytest.raises(ValueError, match=r"^[^\n]*$") as refused:
         BehaviourConfig(rating_cuts=cuts)
     message = f"BehaviourConfig.rating_cuts={cuts!r}: must be a tuple of 4 finite ascending numbers"
     assert str(refused.value) == message
+
+
+@pytest.mark.parametrize("levels", [(1,), (), (0, 1), (1, 5.5), (2, 1), (1, 1), tuple(range(1, 13)), "ab", None])
+def test_rating_levels_are_2_to_11_ascending_numbers_up_to_5(levels):
+    with pytest.raises(
+        ValueError, match=r"^BehaviourConfig.rating_levels=[^\n]* 2 to 11 ascending numbers above 0 and up"
+    ):
+        BehaviourConfig(rating_levels=levels, rating_cuts=(0.0,))
+
+
+def test_a_scale_of_half_stars_has_nine_cuts():
+    levels = tuple(0.5 * k for k in range(1, 11))
+    assert BehaviourConfig(rating_levels=levels, rating_cuts=tuple(range(9))).rating_levels == levels
+    with pytest.raises(ValueError, match="must be a tuple of 9 finite ascending numbers"):
+        BehaviourConfig(rating_levels=levels)
 
 
 def test_rating_cuts_may_be_a_list_as_in_json():

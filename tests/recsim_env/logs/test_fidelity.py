@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from recsim_env.logs import FittedWorld, RatingsLog, fidelity, find_log, fit_ratings, read_log
-from recsim_env.logs.factorization import Ratings
+from recsim_env.logs.factorization import Ratings, variance_components
 from recsim_env.logs.fidelity import LogStatistics, compare, log_statistics, table
 from recsim_env.logs.population_statistics import load_statistics, statistics_of
 
 REPOSITORY = Path(__file__).resolve().parents[3]
+LEVELS = np.arange(1.0, 6.0)
 
 
 def made_log(
@@ -28,12 +29,12 @@ def made_log(
         + taste / np.sqrt(2.0) * (interests[users] * factors[items]).sum(1)
         + generator.normal(0.0, 0.5, len(users))
     )
-    return users, items, np.clip(np.rint(ratings), 1, 5).astype(int)
+    return users, items, np.clip(np.rint(ratings), 1, 5)
 
 
 @pytest.fixture(scope="module")
 def made() -> LogStatistics:
-    return log_statistics(*made_log())
+    return log_statistics(*made_log(), LEVELS)
 
 
 # Closed forms
@@ -76,8 +77,8 @@ def test_variance_components_recover_the_parameters_of_a_synthetic_log() -> None
     assert np.median(np.bincount(users)) < 70
     user_bias, item_bias = generator.normal(0, 0.4, num_users), generator.normal(0, 0.6, num_items)
     ratings = 3 + user_bias[users] + item_bias[items] + generator.normal(0, 0.9, len(users))
-    user_sd, item_sd, residual_sd, biases = fidelity.variance_components(
-        Ratings(users, np.unique(items, return_inverse=True)[1], ratings, num_users, len(np.unique(items)))
+    user_sd, item_sd, residual_sd, biases = variance_components(
+        Ratings(users, np.unique(items, return_inverse=True)[1], ratings, num_users, len(np.unique(items))), 60
     )
     present = np.unique(items)
     assert user_sd == pytest.approx(user_bias.std(), abs=0.015)
@@ -88,7 +89,7 @@ def test_variance_components_recover_the_parameters_of_a_synthetic_log() -> None
 
 def test_user_means_and_deviations_are_those_of_each_user() -> None:
     users, items = np.array([7, 7, 3, 7, 3, 9]), np.array([1, 2, 1, 3, 2, 1])
-    measured = log_statistics(users, items, np.array([1, 2, 5, 3, 4, 2]))
+    measured = log_statistics(users, items, np.array([1, 2, 5, 3, 4, 2]), LEVELS)
     np.testing.assert_allclose(measured["user means (W1)"], [4.5, 2.0, 2.0])
     np.testing.assert_allclose(measured["user sds (W1)"], [np.sqrt(0.5), 1.0])  # user 9 rated once
     np.testing.assert_allclose(measured["rating histogram (JS, bits)"], [1 / 6, 2 / 6, 1 / 6, 1 / 6, 1 / 6])
@@ -98,7 +99,7 @@ def test_user_means_and_deviations_are_those_of_each_user() -> None:
 def test_tastes_raise_the_spectrum_and_the_gain_of_factors_and_noise_does_not(
     made: LogStatistics,
 ) -> None:
-    without = log_statistics(*made_log(taste=0.0))
+    without = log_statistics(*made_log(taste=0.0), LEVELS)
     assert made["residual spectrum, excess of top 10"] > 0.1
     assert abs(without["residual spectrum, excess of top 10"]) < 0.02
     assert made["RMSE of biases - of factors"] > 0.15
@@ -111,26 +112,26 @@ def test_users_of_one_genre_have_more_similar_items_than_chance() -> None:
     generator = np.random.default_rng(0)
     ratings = generator.integers(1, 6, len(users))
     loyal = users % 2 == items % 2
-    kept = log_statistics(users[loyal], items[loyal], ratings[loyal], topics)
+    kept = log_statistics(users[loyal], items[loyal], ratings[loyal], LEVELS, topics)
     assert kept["genre cosine in a user, excess"] == pytest.approx(1 - 0.5)
     anything = generator.random(len(users)) < 0.5
-    mixed = log_statistics(users[anything], items[anything], ratings[anything], topics)
+    mixed = log_statistics(users[anything], items[anything], ratings[anything], LEVELS, topics)
     assert mixed["genre cosine in a user, excess"] == pytest.approx(0, abs=0.06)
-    assert np.isnan(log_statistics(users, items, ratings)["genre cosine in a user, excess"])
+    assert np.isnan(log_statistics(users, items, ratings, LEVELS)["genre cosine in a user, excess"])
 
 
 def test_popular_items_that_are_better_show_as_a_correlation() -> None:
     users, items, _ = made_log()
     counts = np.bincount(items)[items]
     better = np.where(counts > np.median(counts), 5, 2)
-    assert log_statistics(users, items, better)["log popularity x item bias, correlation"] > 0.5
-    assert log_statistics(users, items, 6 - better)["log popularity x item bias, correlation"] < -0.5
+    assert log_statistics(users, items, better, LEVELS)["log popularity x item bias, correlation"] > 0.5
+    assert log_statistics(users, items, 6 - better, LEVELS)["log popularity x item bias, correlation"] < -0.5
 
 
 def test_statistics_depend_on_neither_the_names_nor_the_order_of_the_rows(made: LogStatistics) -> None:
     users, items, ratings = made_log()
     order = np.random.default_rng(3).permutation(len(users))
-    other = log_statistics(1_000 - users[order], 7 * items[order], ratings[order])
+    other = log_statistics(1_000 - users[order], 7 * items[order], ratings[order], LEVELS)
     np.testing.assert_allclose(np.sort(other["user means (W1)"]), np.sort(made["user means (W1)"]))
     for name in ("user bias, sd", "item bias, sd", "residual, sd", "item popularity, Gini"):
         assert other[name] == pytest.approx(made[name], rel=1e-6)
@@ -143,15 +144,15 @@ def test_statistics_depend_on_neither_the_names_nor_the_order_of_the_rows(made: 
 
 def test_invalid_ratings_are_refused() -> None:
     with pytest.raises(ValueError, match="from 0 to 5"):
-        log_statistics(np.array([0, 1]), np.array([0, 1]), np.array([0, 5]))
+        log_statistics(np.array([0, 1]), np.array([0, 1]), np.array([0, 5]), LEVELS)
     with pytest.raises(ValueError, match="2 users, 1 items, 2 ratings"):
-        log_statistics(np.array([0, 1]), np.array([0]), np.array([1, 5]))
+        log_statistics(np.array([0, 1]), np.array([0]), np.array([1, 5]), LEVELS)
     with pytest.raises(ValueError, match="0 ratings"):
-        log_statistics(*np.zeros((3, 0), int))
+        log_statistics(*np.zeros((3, 0), int), LEVELS)
 
 
 def test_a_log_of_three_ratings_is_measured_without_a_warning() -> None:
-    small = log_statistics(np.array([0, 0, 1]), np.array([0, 1, 1]), np.array([3, 3, 3]))
+    small = log_statistics(np.array([0, 0, 1]), np.array([0, 1, 1]), np.array([3, 3, 3]), LEVELS)
     assert small["residual, sd"] == pytest.approx(0, abs=1e-3)
     assert np.isnan(small["residual spectrum, excess of top 10"])
     assert len(compare(small, small)) < len(fidelity.STATISTICS)
@@ -204,8 +205,8 @@ def test_each_distortion_is_found_by_its_statistic(made: LogStatistics, distorti
         means = np.bincount(items, ratings) / np.bincount(items)
         own = np.bincount(users, ratings - means[items]) / np.bincount(users)
         expected = means[items] + own[users]
-        ratings = np.clip(np.rint(expected + generator.permutation(ratings - expected)), 1, 5).astype(int)
-    comparisons = compare(made, log_statistics(users, items, ratings))
+        ratings = np.clip(np.rint(expected + generator.permutation(ratings - expected)), 1, 5)
+    comparisons = compare(made, log_statistics(users, items, ratings, LEVELS))
     found = next(each for each in comparisons if each.statistic == statistic)
     assert not found.is_close, table(comparisons)
 
@@ -238,7 +239,7 @@ def real_log() -> RatingsLog:
 
 @pytest.fixture(scope="module")
 def real_statistics(real_log: RatingsLog) -> LogStatistics:
-    return log_statistics(real_log.users, real_log.items, real_log.ratings, real_log.item_topics)
+    return log_statistics(real_log.users, real_log.items, real_log.ratings, LEVELS, real_log.item_topics)
 
 
 @pytest.fixture(scope="module")
@@ -273,8 +274,8 @@ def test_factors_predict_held_out_ratings_of_movielens(real_world: FittedWorld) 
 def test_ratings_simulated_on_the_pairs_of_movielens_are_like_the_real_ones(
     real_log: RatingsLog, real_world: FittedWorld, real_statistics: LogStatistics
 ) -> None:
-    ratings = real_world.rate(real_log.users, real_log.items, np.random.default_rng(0))
-    simulated = log_statistics(real_log.users, real_log.items, ratings, real_log.item_topics)
+    ratings = real_world.rate(real_log.users, real_log.items, np.random.default_rng(0), is_chosen=True)
+    simulated = log_statistics(real_log.users, real_log.items, ratings, LEVELS, real_log.item_topics)
     comparisons = compare(real_statistics, simulated)
     assert len(comparisons) == len(fidelity.STATISTICS)
     assert all(each.is_close for each in comparisons), table(comparisons)
@@ -283,7 +284,9 @@ def test_ratings_simulated_on_the_pairs_of_movielens_are_like_the_real_ones(
 def test_films_shown_at_random_are_rated_below_chosen_ones(real_world: FittedWorld) -> None:
     generator = np.random.default_rng(0)
     users, items = (generator.integers(len(ids), size=100_000) for ids in (real_world.user_ids, real_world.item_ids))
-    assert real_world.rate(users, items, generator).mean() == pytest.approx(3.53 - 0.35, abs=0.1)
+    # Films that few users rate are worse than those in the log, and users choose what they will like.
+    assert real_world.rate(users, items, generator, is_chosen=True).mean() == pytest.approx(3.53 - 0.35, abs=0.1)
+    assert real_world.rate(users, items, generator, is_chosen=False).mean() == pytest.approx(3.53 - 0.83, abs=0.1)
 
 
 def test_the_statistics_that_come_with_the_package_are_those_of_the_fit(real_world: FittedWorld) -> None:

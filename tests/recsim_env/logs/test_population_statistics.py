@@ -61,7 +61,9 @@ def made_world() -> FittedWorld:
         user_profiles=np.c_[female, np.eye(3)[job], age].astype(np.float32),
         profile_names=np.array(("female", *JOBS, "age")),
         num_user_ratings=np.full(NUM_USERS, 9),
+        rating_levels=np.arange(1.0, 6.0),
         rating_cuts=np.array([-2.0, -1.0, 0.0, 1.0]),
+        selection=0.5,
         fit_facts={"source": "made"},
     )
 

@@ -1,12 +1,20 @@
 """Reading and finding a ratings log, and refusing invalid ones."""
 
+import gzip
 import shutil
+import tempfile
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from recsim_env.logs import find_log, load_or_fit, read_log
+from recsim_env.logs import RatingsLog, ReadingOptions, find_log, load_or_fit, read_content, read_log
+from recsim_env.logs.__main__ import main
 
 HEADER = "user,item,rating,timestamp\n"
 GOOD_ROWS = "ann,x,5,10\nann,y,3,20\nbob,x,1,30\nbob,y,4,40\n"
@@ -104,27 +112,42 @@ def test_a_movielens_folder_is_read_with_genres_years_and_users(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "empty"),
-        ("user,item,rating,timestamp,item\n", ":1: must name each column once"),
-        (
-            "user,item,rating\n" + GOOD_ROWS,
-            ":1: must name each column once, among them user,item,rating,timestamp; got user,item",
-        ),
-        ("ann,x,5,10\n", ":1: must name each column once"),
-        (HEADER, "0 users and 0 items"),
-        (HEADER + GOOD_ROWS + "cid,x,6,50\n", ":6: rating='6': must be an integer from 1 to 5"),
-        (HEADER + GOOD_ROWS + "cid,x,0,50\n", ":6: rating='0'"),
-        (HEADER + "ann,x,3.5,10\n" + GOOD_ROWS, ":2: rating='3.5'.*half ratings are not supported"),
-        (HEADER + "ann,x,good,10\n", ":2: rating='good'"),
+        ("", "the file is empty"),
+        ("user,item,rating,timestamp,item\n" + GOOD_ROWS, ":1: must name each column once"),
+        ("ann,x,5,10\n", ":1: the first line names no columns .*--columns user,item,rating,time$"),
+        ("who,what,stars\n" + "a,x,5\n", ":1: no column for user and item among who,what,stars; name it: --columns"),
+        (HEADER, "no rows"),
+        (HEADER + GOOD_ROWS + "cid,x,6,50\n", ":6: rating='6': 1 of 5 rows are neither whole stars"),
+        (HEADER + GOOD_ROWS + "cid,x,0,50\n", ":6: rating='0': .*--missing 0 if that means not rated, --scale 0 5"),
+        (HEADER + GOOD_ROWS + "cid,x,-1,50\n", ":6: rating='-1': .*--missing -1 if that means not rated"),
+        (HEADER + "ann,x,3.7,10\nbob,x,1,10\n", ":2: rating='3.7'.*--scale 1 5 rounds them to 9 levels"),
+        (HEADER + "ann,x,-7.2,10\nbob,x,1,10\n", ":2: rating='-7.2'.*--scale -10 10"),
+        (HEADER + "ann,x,681,10\nbob,x,1,10\n", ":2: rating='681'.*--feedback plays"),
+        (HEADER + "ann,x,0,10\nbob,x,1,10\n", ":2: rating='0'.*--feedback clicks if 1 is a click"),
+        (HEADER + "ann,x,good,10\nbob,x,bad,10\n", ":2: rating='good': .*--levels bad,good"),
+        (HEADER + "ann,x,4/5,10\n", ":2: rating='4/5': must be a number; .*fraction"),
+        (HEADER + 'ann,x,"4,5",10\n', ":2: rating='4,5': must be a number, with a decimal point"),
+        (HEADER + "ann,x,NULL,10\n", ":2: rating='NULL': is missing; .*--missing NULL"),
         (HEADER + "ann,x,nan,10\n", ":2: rating='nan'"),
-        (HEADER + GOOD_ROWS + "cid,x,5,today\n", ":6: timestamp='today'"),
-        (HEADER + GOOD_ROWS + "cid,x,5,inf\n", ":6: timestamp='inf'"),
-        (HEADER + GOOD_ROWS + "\nann,x,5,90\n", ":7: user 'ann' rates item 'x' again, first at .*:2;"),
+        (
+            HEADER + GOOD_ROWS + "cid,x,5,today\n",
+            ":6: time='today': must be a finite number, such as seconds since 1970",
+        ),
+        (HEADER + GOOD_ROWS + "cid,x,5,inf\n", ":6: time='inf'"),
+        (
+            HEADER + "ann,x,5,1100000000\nbob,y,4,1100000000000\nbob,x,4,1100000060\n",
+            ":3: .* milliseconds since 1970, but",
+        ),
+        (HEADER + GOOD_ROWS + "\nann,x,5,90\n", ":7: user 'ann' rates item 'x' again, first in line 2;.*--duplicates"),
         (HEADER + GOOD_ROWS + "cid,x,5\n", ":6: has 3 fields, must have 4"),
         (HEADER + GOOD_ROWS + ",x,5,50\n", ":6: user=''"),
         (HEADER + GOOD_ROWS + 'cid,"x,5,50\n', ":6: not well-formed"),
-        (HEADER + "ann,x,5,10\nann,y,4,20\n", "1 users and 2 items"),
-        (HEADER + "ann,x,5,10\nbob,x,4,20\n", "2 users and 1 items"),
+        (HEADER + "ann,x,5,10\nann,y,4,20\n", "1 user and 2 items"),
+        (HEADER + "ann,x,5,10\nbob,x,4,20\n", "2 users and 1 item"),
+        ('{"user": "a", "item": "x"\n', ":1: this is JSON lines, and the line is not valid"),
+        ('{"who": "a", "what": "x"}\n', ":1: this is JSON lines; no column for user and item among who,what"),
+        ("user,item,time\nann,x,1\n", "no column of ratings; .*--feedback clicks"),
+        ("user,item,plays\nann,x,1\n", "its values are counts, not ratings: --feedback plays"),
     ],
 )
 def test_an_invalid_log_is_refused_with_its_line(tmp_path: Path, text: str, message: str) -> None:
@@ -137,15 +160,15 @@ def test_an_invalid_log_is_refused_with_its_line(tmp_path: Path, text: str, mess
 
 def test_text_in_another_encoding_is_refused_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "log.csv").write_bytes((HEADER + GOOD_ROWS).encode() + "caf\xe9,x,5,50\n".encode("latin-1"))
-    with pytest.raises(ValueError, match=r"log.csv:6: not utf-8 text"):
+    with pytest.raises(ValueError, match=r"log.csv:6: not utf-8 text; .*--encoding latin-1"):
         read_log(tmp_path / "log.csv")
 
 
 @pytest.mark.parametrize(
     ("items", "message"),
     [
-        ("id,title\nx,X\n", ":1: must name each column once, among them item"),
-        ("item,price\nx,cheap\n", ":2: price='cheap'"),
+        ("thing,title\nx,X\n", ":1: must name a column item; got thing,title"),
+        ("item,price\nx,1\ny,2\nz,cheap\n", ":4: price='cheap': must be a finite number"),
         ("item,price\nx,1\nx,2\n", ":3: item 'x' is empty or appears twice"),
         ("item,price\nx\n", ":2: has 1 fields, must have 2"),
         ("item,price\nother,1\n", "describes none of the items"),
@@ -164,12 +187,11 @@ def test_a_folder_that_is_not_movielens_says_what_is_missing_and_where_to_get_it
         read_log(folder)
 
 
-def test_a_rated_item_that_movielens_does_not_list_is_refused(tmp_path: Path) -> None:
+def test_the_share_of_described_items_is_said(tmp_path: Path) -> None:
     folder = write_movielens(tmp_path / "ml-100k")
     with (folder / "u.data").open("a") as file:
         file.write("1\t77\t3\t900\n")
-    with pytest.raises(ValueError, match=r"'77' is rated but not in .*u\.item"):
-        read_log(folder)
+    assert "3 of 4 items are described (75%)" in read_content(folder).notes
 
 
 def test_reading_needs_only_the_three_files(tmp_path: Path) -> None:
@@ -177,6 +199,235 @@ def test_reading_needs_only_the_three_files(tmp_path: Path) -> None:
     shutil.copytree(folder, tmp_path / "copy")
     (tmp_path / "copy" / "extra").write_text("ignored")
     assert read_log(tmp_path / "copy").ratings.tolist() == read_log(folder).ratings.tolist()
+
+
+# Layouts as people have them
+
+
+def read_text(tmp_path: Path, text: str, name: str = "log.csv", **options: Any) -> RatingsLog:
+    return read_log(write(tmp_path / name, text), options=ReadingOptions(**options))
+
+
+def test_half_stars_keep_their_values(tmp_path: Path) -> None:
+    log = read_text(tmp_path, "userId,movieId,rating,timestamp\n1,2,0.5,10\n1,3,5.0,20\n2,2,3.5,30\n")
+    assert log.ratings.tolist() == [0.5, 5.0, 3.5]
+    assert log.rating_levels.tolist() == [0.5 * k for k in range(1, 11)]
+    assert log.level_indices.tolist() == [0, 9, 6]
+
+
+def test_a_folder_of_the_latest_movielens_is_read_and_no_genre_is_no_genre(tmp_path: Path) -> None:
+    write(tmp_path / "ratings.csv", "userId,movieId,rating,timestamp\n1,2,0.5,10\n1,3,5.0,20\n2,2,3.5,30\n")
+    write(
+        tmp_path / "movies.csv", 'movieId,title,genres\n2,"Thing, A (1991)",Drama|War\n3,B (1999),(no genres listed)\n'
+    )
+    log = read_log(tmp_path)
+    assert log.titles.tolist() == ["Thing, A (1991)", "B (1999)"]
+    assert log.feature_names.tolist() == ["Drama", "War", "release year"]
+    np.testing.assert_allclose(log.item_features, [[1, 1, -1], [0, 0, 1]])
+
+
+def test_a_folder_of_movielens_1m_is_read_with_its_users(tmp_path: Path) -> None:
+    write(tmp_path / "ratings.dat", "1::2::4::978300760\n2::2::5::978300761\n2::3::1::978300762\n")
+    (tmp_path / "movies.dat").write_bytes("2::Caf\xe9 (1991)::Drama|War\n3::B (1999)::Drama\n".encode("latin-1"))
+    write(tmp_path / "users.dat", "1::F::25::4::00000\n2::M::35::7::00000\n")
+    log = read_log(tmp_path)
+    assert log.titles[0] == "Caf\xe9 (1991)"
+    assert log.profile_names.tolist() == ["female", "occupation: 4", "occupation: 7", "age"]
+    assert log.user_profiles[:, 0].tolist() == [1.0, 0.0]
+
+
+def test_a_zipped_folder_is_read_like_the_folder(tmp_path: Path) -> None:
+    folder = write_movielens(tmp_path / "ml-100k")
+    with zipfile.ZipFile(tmp_path / "ml-100k.zip", "w") as archive:
+        for file in folder.iterdir():
+            archive.write(file, f"ml-100k/{file.name}")
+    assert read_log(tmp_path / "ml-100k.zip").titles.tolist() == read_log(folder).titles.tolist()
+
+
+@pytest.mark.parametrize(
+    "layout", ["tsv", "semicolons", "colons", "quotes", "gz", "zip", "parquet", "json", "array", "inter"]
+)
+def test_the_same_rows_are_read_from_every_layout(tmp_path: Path, layout: str) -> None:
+    rows = [("ann", "x", 5, 10), ("ann", "y", 3, 20), ("bob", "x", 1, 30), ("bob", "y", 4, 40)]
+    names = ("User_ID", "itemId", "stars", "Timestamp")
+    frame = pl.DataFrame(rows, names, orient="row")
+    separator = {"tsv": "\t", "semicolons": ";", "colons": "::", "inter": "\t"}.get(layout, ",")
+    header = ("user_id:token", "item_id:token", "rating:float", "timestamp:float") if layout == "inter" else names
+    cells = [header, *(tuple(map(str, row)) for row in rows)]
+    if layout == "quotes":
+        cells = [tuple(f'"{cell}"' for cell in row) for row in cells]
+    text = "".join(separator.join(row) + "\r\n" for row in cells)
+    path = tmp_path / f"log.{layout}"
+    if layout == "gz":
+        path.write_bytes(gzip.compress(text.encode()))
+    elif layout == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("anything.csv", text)
+    elif layout == "parquet":
+        frame.write_parquet(path)
+    elif layout == "json":
+        frame.write_ndjson(path)
+    elif layout == "array":
+        frame.write_json(path)
+    else:
+        write(path, text)
+    log = read_log(path)
+    assert log.user_ids.tolist() == ["ann", "bob"]
+    assert log.items.tolist() == [0, 1, 0, 1]
+    assert log.ratings.tolist() == [5, 3, 1, 4]
+    assert log.times.tolist() == [10, 20, 30, 40]
+
+
+def test_a_file_without_a_header_is_read_by_the_order_of_its_columns(tmp_path: Path) -> None:
+    log = read_text(tmp_path, "x,ann,good,5\ny,bob,bad,3\n", columns=("item", "user", "-", "rating"))
+    assert log.user_ids.tolist() == ["ann", "bob"]
+    assert log.ratings.tolist() == [5, 3]
+
+
+def test_columns_of_a_header_can_be_named(tmp_path: Path) -> None:
+    log = read_text(tmp_path, "who,what,points\na,x,5\nb,y,3\n", columns=("user=who", "item=what", "rating=points"))
+    assert log.ratings.tolist() == [5, 3]
+    with pytest.raises(ValueError, match=r"--columns user=wo: unknown; did you mean 'who'\?"):
+        read_text(tmp_path, "who,what,points\na,x,5\nb,y,3\n", columns=("user=wo",))
+
+
+def test_a_file_of_the_netflix_prize_is_read(tmp_path: Path) -> None:
+    log = read_text(tmp_path, "7:\n1,5,2005-10-06\n2,3,2005-08-26\n8:\n1,2,2003-03-28\n", "combined_data_1.txt")
+    assert log.item_ids.tolist() == ["8", "7"]
+    assert log.ratings.tolist() == [5, 3, 2]
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        ("1100000000", "1100003600"),
+        ("1100000000000", "1100003600000"),
+        ("1100000000000000000", "1100003600000000000"),
+        ("2004-11-09T11:33:20Z", "2004-11-09T12:33:20Z"),
+        ("2004-11-09 11:33:20", "2004-11-09 12:33:20"),
+        ("2004-11-09T13:33:20+02:00", "2004-11-09T12:33:20Z"),
+    ],
+)
+def test_times_are_read_in_any_usual_notation(tmp_path: Path, times: tuple[str, str]) -> None:
+    log = read_text(tmp_path, HEADER + f"a,x,5,{times[0]}\nb,y,4,{times[1]}\n")
+    np.testing.assert_allclose(log.times, [1100000000, 1100003600])
+
+
+@pytest.mark.parametrize("times", [("20041109", "20041110"), ("2004-11-09", "2004-11-10")])
+def test_dates_are_days(tmp_path: Path, times: tuple[str, str]) -> None:
+    log = read_text(tmp_path, HEADER + f"a,x,5,{times[0]}\nb,y,4,{times[1]}\n")
+    assert np.diff(log.times).tolist() == [86_400]
+
+
+@pytest.mark.parametrize("text", ["user,item,rating\nb,y,5\na,x,4\n", HEADER + "b,y,5,9\na,x,4,\n"])
+def test_without_times_the_order_of_the_file_counts_and_that_is_said(tmp_path: Path, text: str) -> None:
+    content = read_content(write(tmp_path / "log.csv", text))
+    assert content.log is not None
+    assert content.log.user_ids.tolist() == ["b", "a"]
+    assert not content.log.has_times
+    assert any(note.startswith("no times: events are taken in the order of the file") for note in content.notes)
+
+
+@pytest.mark.parametrize(
+    ("values", "options", "expected"),
+    [
+        (("-10", "10", "0"), {"scale": (-10, 10)}, [1, 5, 3]),
+        (("0", "10", "3"), {"scale": (0, 10)}, [1, 5, 2.2]),
+        (("1", "4", "2"), {"scale": (1, 4)}, [1, 5, 1 + 4 / 3]),
+        (("0", "100", "61.4"), {"scale": (0, 100)}, [1, 5, 3.5]),
+        (("like", "dislike", "like"), {"levels": ("dislike", "like")}, [5, 1, 5]),
+        (("5", "-1", "3"), {"missing": ("-1",)}, [5, 3]),
+        (("5", "NULL", "3"), {"missing": ("NULL",)}, [5, 3]),
+        (("1", "0", "1"), {"feedback": "clicks"}, [5, 1, 5]),
+        (("1e0", "5e0", "4.50"), {}, [1, 5, 4.5]),
+    ],
+)
+def test_other_scales_become_ratings(
+    tmp_path: Path, values: Any, options: dict[str, Any], expected: list[float]
+) -> None:
+    rows = "".join(f"u{k},i{k},{value},{k}\n" for k, value in enumerate(values))
+    log = read_text(tmp_path, HEADER + rows, **options)
+    np.testing.assert_allclose(log.ratings, expected)
+    assert np.isin(log.ratings, log.rating_levels).all()
+
+
+def test_a_scale_of_eleven_points_keeps_them_all(tmp_path: Path) -> None:
+    rows = "".join(f"u{k},i{k},{k},{k}\n" for k in range(11))
+    assert len(read_text(tmp_path, HEADER + rows, scale=(0, 10)).rating_levels) == 11
+    with pytest.raises(ValueError, match=r":12: rating='10': outside --scale 0 9"):
+        read_text(tmp_path, HEADER + rows, scale=(0, 9))
+
+
+def test_plays_are_cut_at_their_quintiles(tmp_path: Path) -> None:
+    rows = "".join(f"u{k},i{k},{count},{k}\n" for k, count in enumerate((1, 2, 3, 4, 50, 60, 700, 800, 9000, 10000)))
+    log = read_text(tmp_path, "user,item,plays,time\n" + rows, feedback="plays")
+    assert log.ratings.tolist() == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+
+
+def test_clicks_alone_get_items_that_were_not_clicked(tmp_path: Path) -> None:
+    rows = "".join(f"u{user},i{item},{item}\n" for user in range(10) for item in range(20) if (user + item) % 3 == 0)
+    log = read_text(tmp_path, "user,item,time\n" + rows, feedback="clicks")
+    clicked = {
+        (int(log.user_ids[u][1:]), int(log.item_ids[i][1:]))
+        for u, i, r in zip(log.users, log.items, log.ratings, strict=True)
+        if r == 5
+    }
+    assert len(clicked) == rows.count("\n")
+    assert all((user + item) % 3 == 0 for user, item in clicked)
+    assert 0.5 < (log.ratings == 1).sum() / len(clicked) <= 1.0
+
+
+@pytest.mark.parametrize(("duplicates", "expected"), [("last", [1, 4]), ("mean", [3, 4])])
+def test_a_repeated_rating_is_kept_as_told(tmp_path: Path, duplicates: str, expected: list[float]) -> None:
+    rows = "a,x,1,30\na,x,5,10\nb,y,4,20\n"
+    log = read_text(tmp_path, HEADER + rows, duplicates=duplicates)
+    assert sorted(log.ratings) == expected
+
+
+def test_all_problems_are_described_at_once_with_their_lines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = "ann,x,5,10\nann,y\nbob,x,great,20\n,x,4,later\nbob,y,1,2\n"
+    assert main(["describe", str(write(tmp_path / "log.csv", HEADER + rows))]) == 1
+    out = capsys.readouterr().out
+    for problem in ("line 3: has 2 fields", "line 4: rating='great'", "line 5: time='later'", "line 5: user=''"):
+        assert f"problem: {problem}" in out
+
+
+def test_a_good_log_is_described(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["describe", str(write(tmp_path / "log.csv", HEADER + GOOD_ROWS))]) == 0
+    out = capsys.readouterr().out
+    for text in (
+        "text separated by ',', UTF-8, with a header",
+        "user: user, item: item",
+        "1 to 5",
+        "ann   x     5       10",
+    ):
+        assert text in out
+    assert "warning: no content tells items apart" in out
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 30), st.integers(0, 30), st.integers(1, 5)),
+        min_size=4,
+        max_size=60,
+        unique_by=lambda row: row[:2],
+    ),
+    st.sampled_from([",", "\t", ";", "|"]),
+    st.booleans(),
+)
+def test_any_log_is_read_as_it_was_written(rows: list[tuple[int, int, int]], separator: str, is_quoted: bool) -> None:
+    if len({row[0] for row in rows}) < 2 or len({row[1] for row in rows}) < 2:
+        return
+    quote = '"' if is_quoted else ""
+    text = separator.join(("user", "item", "rating")) + "\n"
+    text += "".join(separator.join(f"{quote}{cell}{quote}" for cell in row) + "\n" for row in rows)
+    with tempfile.TemporaryDirectory() as folder:
+        log = read_log(write(Path(folder) / "log.txt", text))
+    found = zip(log.user_ids[log.users], log.item_ids[log.items], log.ratings, strict=True)
+    assert [(int(user), int(item), rating) for user, item, rating in found] == rows
 
 
 # Finding

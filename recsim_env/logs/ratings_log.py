@@ -1,0 +1,60 @@
+"""A ratings log in memory.
+
+Shape legend: N ratings, U users, I items, K topics, F item features, P profile features, L rating levels.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+NO_COLUMNS = "none"
+"""Name of the single all-zero column of a log without descriptions."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RatingsLog:
+    """At most one rating for each pair of user and item; users and items in order of their first rating."""
+
+    source: str
+    """Name of the folder or file; not the whole path."""
+    users: np.ndarray
+    """[N] int64, indices into `user_ids`."""
+    items: np.ndarray
+    """[N] int64, indices into `item_ids`."""
+    ratings: np.ndarray
+    """[N] float64, each one of `rating_levels`."""
+    rating_levels: np.ndarray
+    """[L] float64, ascending, in 0..5: the rating scale; 1 to 5, or half stars from 0.5 to 5, or another scale mapped to
+    1 to 5."""
+    times: np.ndarray
+    """[N] float64 seconds, ascending with the order of events; row numbers if the log tells no times."""
+    has_times: bool
+    """Whether the log tells times."""
+    user_ids: np.ndarray
+    """[U] unicode, in order of the first rating; ties are broken by id (numerically if all ids are numbers)."""
+    item_ids: np.ndarray
+    """[I] unicode; likewise."""
+    titles: np.ndarray
+    """[I] unicode; the id if the title is unknown."""
+    item_topics: np.ndarray
+    """[I, K] float64 on the simplex: equal weights for an item's genres, uniform without genres."""
+    topic_names: np.ndarray
+    """[K] unicode."""
+    item_features: np.ndarray
+    """[I, F] float32 in [-1, 1]: genres as 0 or 1, numbers scaled by their range and imputed by their median."""
+    feature_names: np.ndarray
+    """[F] unicode."""
+    user_profiles: np.ndarray
+    """[U, P] float32 in [-1, 1]; likewise."""
+    profile_names: np.ndarray
+    """[P] unicode."""
+
+    @property
+    def level_indices(self) -> np.ndarray:
+        """[N] int64 in 0..L-1: positions of the ratings among the levels."""
+        return np.searchsorted(self.rating_levels, self.ratings)
+
+    @property
+    def has_content(self) -> bool:
+        """Whether features tell items apart."""
+        return bool(np.ptp(self.item_features, axis=0).any())
