@@ -307,7 +307,7 @@ class RewardConfig(Checked):
     """Weights of the reward's terms; each term is a mean over the slots of the slate, except `retention`."""
 
     rating: float = number(1.0, -1e3, 1e3)
-    """Weight of the rating, 1 to 5 (0.5 to 5 with half stars) for a consumed (in a shop: purchased) item, less `neutral_rating`; 0 for any other
+    """Weight of the rating, up to 5 for a consumed (in a shop: purchased) item, less `neutral_rating`; 0 for any other
     slot."""
     neutral_rating: float = number(0.0, 0.0, 5.0)
     """Rating that neither pays nor costs; lower ratings have negative rewards."""

@@ -64,8 +64,8 @@ def log_rating_probability(opinion, noise_sd, rating, p):
 def update_particle(particle, item, feedback, p):
     """Advance a particle by one step of the user model, given the feedback; returns the feedback's log-likelihood.
 
-    `feedback` is a row with the columns `FEEDBACK[2:]`, ratings in their own units. A rating that was not submitted is drawn,
-    with the particle's own noise.
+    `feedback` is a row with the columns `FEEDBACK[2:]`, ratings in their own units. A rating that was not submitted
+    is drawn, with the particle's own noise.
     """
     particle.num_choices = 0
     click, consumption, rating, purchase, follow = feedback[0], feedback[1], feedback[2], feedback[3], feedback[4]

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from recsim_env.logs.reading import LogContent, ReadingOptions
 
 _LOG_HELP = (
-    "a folder or .zip of MovieLens, a file of the Netflix Prize, or a file of ratings (delimited text with or without a "
-    "header, JSON lines, Parquet; packed by gzip or not)"
+    "a folder or .zip of MovieLens, a file of the Netflix Prize, or a file of ratings (delimited text with or without "
+    "a header, JSON lines, Parquet; packed by gzip or not)"
 )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0 success, 1 `check` found a difference or `describe` a problem, 2 invalid
-    input."""
+    """Run one command; returns the exit code: 0 success, 1 `check` found a difference or `describe` a problem, 2
+    invalid input."""
     parser = argparse.ArgumentParser(
         prog="python -m recsim_env.logs",
         description="Worlds from real ratings logs.",
@@ -54,8 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "describe",
         parents=[log],
         help="say what a log is, and all that is wrong with it",
-        description="Say what a file is: format, columns, rating scale, times, repeated pairs, first rows, and all problems "
-        "with their lines. The exit code is 1 if there are problems.",
+        description="Say what a file is: format, columns, rating scale, times, repeated pairs, first rows, and all "
+        "problems with their lines. The exit code is 1 if there are problems.",
     )
     describe.set_defaults(run=_describe)
 
@@ -83,9 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "check",
         parents=[log, exposure, seed],
         help="compare a log with simulated ratings of the same pairs of user and item",
-        description="Simulate a rating for each pair of the log, and of the sample under random exposure if there is one, "
-        "and compare statistics. The exit code is 1 if a difference exceeds its tolerance, which for the log is the noise "
-        "between two halves of the users of MovieLens-100K (larger for a log of fewer users).",
+        description="Simulate a rating for each pair of the log, and of the sample under random exposure if there is "
+        "one, and compare statistics. The exit code is 1 if a difference exceeds its tolerance, which for the log is "
+        "the noise between two halves of the users of MovieLens-100K (larger for a log of fewer users).",
     )
     check.add_argument("world", metavar="WORLD.npz", type=Path, help="the world fitted to the log")
     check.set_defaults(run=_check)
@@ -166,10 +166,10 @@ def _reading_options(options: argparse.Namespace) -> "ReadingOptions":
     from recsim_env.logs.reading import ReadingOptions
 
     names = ("columns", "scale", "levels", "feedback", "missing", "duplicates", "encoding")
-    values = {name: getattr(options, name) for name in names}
-    return ReadingOptions(
-        **{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-    )
+    values: dict[str, Any] = {name: getattr(options, name) for name in names}
+    for name in ("scale", "missing"):
+        values[name] = tuple(values[name])
+    return ReadingOptions(**values)
 
 
 def _content(options: argparse.Namespace) -> "LogContent":

@@ -100,7 +100,7 @@ def described_items(table: TableFile) -> Descriptions:
         is_number = numbers.is_finite().fill_null(False)
         if not len(values) or is_number.all():
             number_names.append(name)
-        elif is_number.mean() < _NUMERIC_SHARE:
+        elif is_number.sum() < _NUMERIC_SHARE * len(values):
             unused.append(name)
         else:
             wrong = values.filter(~is_number)
@@ -113,14 +113,14 @@ def described_items(table: TableFile) -> Descriptions:
     ambiguous = set(genre_names) & set(number_names)
     if ambiguous:
         raise ValueError(f"{table.path}: {', '.join(sorted(ambiguous))} is both a genre and a column; rename one")
-    numbers = frame.select(pl.col(name).cast(pl.Float64, strict=False).fill_null(math.nan) for name in number_names)
+    rows = frame.select(pl.col(name).cast(pl.Float64, strict=False).fill_null(math.nan) for name in number_names).rows()
     titles = frame[title].fill_null("").to_list() if title else [""] * len(ids)
     return Descriptions(
         titles=dict(zip(ids, titles, strict=True)),
         genre_names=genre_names,
         genres=genres_of,
         number_names=number_names,
-        numbers=dict(zip(ids, numbers.rows(), strict=True)),
+        numbers=dict(zip(ids, rows or [()] * len(ids), strict=True)),
         notes=[f"columns of text that are not used: {', '.join(unused)}"] if unused else [],
     )
 
@@ -186,7 +186,7 @@ def movielens_100k_users(table: TableFile) -> Descriptions:
 
 
 def movielens_1m_items(table: TableFile) -> Descriptions:
-    """Films of MovieLens-1M and 10M (movies.dat) and of later releases (movies.csv): genres, and the year in the title."""
+    """Films of MovieLens-1M and 10M (movies.dat) and later (movies.csv): genres, and the year in the title."""
     frame = _named(table, ("item", "title", "genres"))
     ids, titles = frame["item"].to_list(), frame["title"].fill_null("").to_list()
     genres = {key: _genres(cell) for key, cell in zip(ids, frame["genres"].to_list(), strict=True)}

@@ -156,8 +156,8 @@ def variance_components(ratings: Ratings, num_rounds: int = _NUM_ROUNDS) -> Vari
 def fit_factors(
     ratings: Ratings, num_factors: int, ridges: Ridges, generator: np.random.Generator, on_pass: OnPass = ignore_pass
 ) -> Factorization:
-    """Biases and `num_factors` factors by alternating least squares with ridge; biases alone if the ridge of the factors
-    is infinite.
+    """Biases and `num_factors` factors by alternating least squares with ridge; biases alone if the factors' ridge is
+    infinite.
 
     `generator` draws the initial factors from N(0, 0.1^2).
     """
@@ -223,7 +223,7 @@ def split_tenth(ratings: Ratings, generator: np.random.Generator) -> tuple[Ratin
 
 
 def held_out_errors(train: Ratings, test: Ratings, fitted: Factorization, ridges: Ridges) -> dict[str, float]:
-    """Root mean squared errors on `test` of `global_mean`, `biases` and `factorisation`, which are fitted to `train`."""
+    """Root mean squared errors on `test` of `global_mean`, `biases` and `factorisation`, fitted to `train`."""
     predictions = {
         "global_mean": np.full(len(test.values), np.mean(train.values)),
         "biases": fit_biases(train, ridges[:2]).predict(test.users, test.items),

@@ -52,7 +52,7 @@ def log_statistics(
     item_topics: np.ndarray | None = None,
     seed: int = 0,
 ) -> LogStatistics:
-    """The statistics of a log: [N] integer ids of users and of items, in any range, and ratings, which are `levels` [L].
+    """The statistics of a log: [N] integer ids of users and items, in any range, and ratings, each one of `levels` [L].
 
     `item_topics` [I, K] float64 is indexed by `items`; without it the statistic of genres is NaN. `seed` is that of the
     shuffled residuals and the hold-out; two logs of the same pairs share them.

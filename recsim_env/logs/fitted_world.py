@@ -48,7 +48,7 @@ class ItemParameters:
     topic_names: np.ndarray = field(metadata=_array("K", np.str_))
     """[K] unicode."""
     quality: np.ndarray = field(metadata=_array("I"))
-    """[I] float64: common opinion of an item, in units of rating noise; mean -`selection` over the ratings of the log."""
+    """[I] float64: common opinion of an item, in units of rating noise; mean -`selection` over the log's ratings."""
     appeal: np.ndarray = field(metadata=_array("I"))
     """[I] float64, mean 0 and standard deviation 1: attraction before consumption, from the popularity in the log."""
     item_features: np.ndarray = field(metadata=_array("IF", np.float32, -1.0, 1.0))

@@ -11,8 +11,8 @@ the spread of the population by construction, for items with few ratings too. Th
     scale  | all else: on a grid of log scale
     cuts, prior variances: moment estimates, with a few pseudo-observations to keep small logs finite
 
-Shape legend: N ratings, U users, I items, D factors, X covariates of an item (the first is 1), L rating levels, R = L - 1
-cuts.
+Shape legend: N ratings, U users, I items, D factors, X covariates of an item (the first is 1), L rating levels, R =
+L - 1 cuts.
 """
 
 import math

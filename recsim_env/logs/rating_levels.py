@@ -73,7 +73,7 @@ def rate(
     if "value" not in frame.columns:
         if feedback != "clicks":
             raise ValueError(
-                "no column of ratings; name it (--columns rating=NAME), or say that each row is a click: --feedback clicks"
+                "no column of ratings; name it (--columns rating=NAME), or say --feedback clicks if each row is a click"
             )
         frame = frame.with_columns(pl.lit("1").alias("value"))
     elif kind == "plays" and feedback == "ratings" and not (scale or levels):
@@ -132,7 +132,7 @@ def _not_a_number(values: pl.Series) -> str:
     if "," in value:
         return f"rating={value!r}: must be a number, with a decimal point"
     if len(words) <= MAX_NUM_LEVELS:
-        return f"rating={value!r}: must be a number; words are given in ascending order, such as --levels {','.join(words)}"
+        return f"rating={value!r}: must be a number; give words in ascending order, such as --levels {','.join(words)}"
     return f"rating={value!r}: must be a number"
 
 
@@ -193,19 +193,20 @@ def _rate_amounts(frame: pl.DataFrame, feedback: str, notes: list[str]) -> Rated
 def _rate_numbers(frame: pl.DataFrame, given: Sequence[float], notes: list[str]) -> Rated:
     numbers = frame["number"].unique().sort().to_numpy()
     if given:
-        return _rate_on_scale(frame, numbers, *given, notes=notes)
+        return _rate_on_scale(frame, numbers, given[0], given[1], notes)
     levels = next((each for each in (_STARS, _HALF_STARS) if np.isin(numbers, each).all()), None)
     if levels is None:
         wrong = frame.filter(~pl.col("number").is_in(_HALF_STARS.tolist()))
+        proposal = _proposal(numbers)
         share = f"{len(wrong):,} of {len(frame):,} rows are" if len(wrong) < len(frame) else "all rows are"
-        text = f"rating={wrong['value'][0]!r}: {share} neither whole stars from 1 to 5 nor half stars; {_proposal(numbers)}"
+        text = f"rating={wrong['value'][0]!r}: {share} neither whole stars from 1 to 5 nor half stars; {proposal}"
         return _unrated(frame, problem_in(wrong, text), notes)
     if len(numbers) == 1:
         clicks = "; if each row is a click, say --feedback clicks" if numbers[0] == 1.0 else ""
         notes.append(f"warning: all ratings are {numbers[0]:g}, so there is nothing to learn from them{clicks}")
     elif len(levels) == 5 and numbers[-1] < 5.0:
         notes.append(
-            f"warning: no rating is above {numbers[-1]:g}; if the scale ends there, say --scale {numbers[0]:g} {numbers[-1]:g}"
+            f"warning: no rating is above {numbers[-1]:g}; if the scale ends there, say --scale 1 {numbers[-1]:g}"
         )
     scale = RatingScale(levels=levels, description="1 to 5" if levels is _STARS else "half stars, 0.5 to 5")
     return Rated(frame=frame.with_columns(pl.col("number").alias("rating")), scale=scale, problems=[], notes=notes)
@@ -216,7 +217,8 @@ def _rate_on_scale(frame: pl.DataFrame, numbers: np.ndarray, low: float, high: f
         raise ValueError(f"--scale {low:g} {high:g}: must be two numbers, the lower one first")
     wrong = frame.filter((pl.col("number") < low) | (pl.col("number") > high))
     if len(wrong):
-        text = f"rating={wrong['value'][0]!r}: outside --scale {low:g} {high:g}, like {len(wrong):,} of {len(frame):,} rows"
+        share = f"{len(wrong):,} of {len(frame):,} rows"
+        text = f"rating={wrong['value'][0]!r}: outside --scale {low:g} {high:g}, like {share}"
         return _unrated(frame, problem_in(wrong, text), notes)
     values = _grid(numbers, low, high)
     if values is None:
@@ -258,9 +260,9 @@ def _proposal(numbers: np.ndarray) -> str:
         return "--feedback plays if they are counts"
     if low >= 1.0 and high <= 5.0:
         return f"--scale 1 5 rounds them to {len(_ROUNDED)} levels"
-    for scale in _USUAL_SCALES:
-        if scale[0] <= low and high <= scale[1]:
-            return f"give their scale, such as --scale {scale[0]} {scale[1]}"
+    for least, greatest in _USUAL_SCALES:
+        if least <= low and high <= greatest:
+            return f"give their scale, such as --scale {least} {greatest}"
     return f"give their scale, such as --scale {np.floor(low):g} {np.ceil(high):g}"
 
 

@@ -24,7 +24,7 @@ class RatingsLog:
     ratings: np.ndarray
     """[N] float64, each one of `rating_levels`."""
     rating_levels: np.ndarray
-    """[L] float64, ascending, in 0..5: the rating scale; 1 to 5, or half stars from 0.5 to 5, or another scale mapped to
+    """[L] float64, ascending, in 0..5: the rating scale; 1 to 5, half stars from 0.5 to 5, or another scale mapped to
     1 to 5."""
     times: np.ndarray
     """[N] float64 seconds, ascending with the order of events; row numbers if the log tells no times."""

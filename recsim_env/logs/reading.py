@@ -59,8 +59,8 @@ class ReadingOptions:
     levels: tuple[str, ...] = ()
     """Its words in ascending order, where ratings are words."""
     feedback: str = "ratings"
-    """`ratings`; `clicks`, where a row is a click, or 0 if the item was shown and not clicked; `plays`, where counts are
-    cut at their quintiles; `watch_ratio`, where shares of a video are cut into fifths."""
+    """`ratings`; `clicks`, where a row is a click, or 0 if the item was shown and not clicked; `plays`, counts that are
+    cut at their quintiles; `watch_ratio`, shares of a video that are cut into fifths."""
     missing: tuple[str, ...] = ()
     """Values that mean that an item was not rated; such rows are left out."""
     duplicates: str = "error"
@@ -244,7 +244,7 @@ def _content(
     if not problems and options.feedback == "clicks" and rows["rating"].min() == 5.0:
         rows = _with_items_not_clicked(rows)
         notes.append(
-            "the log tells clicks only; for each, an item without a click of the user is taken as not clicked: an assumption"
+            "the log tells clicks only; for each, an item that the user did not click counts as shown: an assumption"
         )
     log = None
     if not problems:

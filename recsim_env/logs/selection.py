@@ -72,8 +72,10 @@ def expected_ratings(world: FittedWorld, users: np.ndarray, items: np.ndarray, s
 
 
 def estimated_selection(world: FittedWorld, random_exposure: RatingsLog) -> float:
-    """The strength at which the mean rating of pairs under random exposure is that of the sample; `world` is a fit whose
-    `selection` is 0, so that its opinions are those of chosen items."""
+    """The strength at which the mean rating of pairs under random exposure is that of the sample.
+
+    `world` is a fit whose `selection` is 0, so that its opinions are those of chosen items.
+    """
     pairs = random_pairs(world, random_exposure)
     target = pairs.ratings.mean()
     low, high = 0.0, MAX_SELECTION

@@ -1,4 +1,4 @@
-"""Files of tables as people have them - delimited text, JSON lines, Parquet - as one table of text with line numbers."""
+"""Tables as people have them - delimited text, JSON lines, Parquet - as columns of text with line numbers."""
 
 import bz2
 import csv
@@ -187,7 +187,8 @@ def _json_error(text: _Text, is_lines: bool) -> str:
                     json.loads(line)
             except ValueError as error:
                 quotes = "; JSON has double quotes" if line.startswith("{'") else ""
-                return f"{printable(str(text.path))}:{number}: this is JSON lines, and the line is not valid ({error}{quotes})"
+                place = f"{printable(str(text.path))}:{number}"
+                return f"{place}: this is JSON lines, and the line is not valid ({error}{quotes})"
     return ""
 
 
@@ -305,7 +306,9 @@ def _parse(text: _Text, separator: str, names: Sequence[str]) -> tuple[pl.DataFr
             f"{printable(str(text.path))}: has quotes, and {separator!r} as separator; that is not supported"
         )
     reader = csv.reader(io.StringIO(text.content.decode(), newline=""), delimiter=separator, strict=True)
-    chunks, rows, broken, num_broken, fields = [], [], [], 0, 0
+    chunks, rows = [], []
+    broken: list[int] = []
+    num_broken, fields = 0, 0
     schema = {**dict.fromkeys(names, pl.String), LINE: pl.Int64}
     line = 1
     try:

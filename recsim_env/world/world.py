@@ -251,6 +251,7 @@ def _split_indices(size: int, split: str, generator: np.random.Generator) -> np.
 
 def _with_scale(scenario: Scenario, levels: np.ndarray, cuts: np.ndarray) -> Scenario:
     """The scenario with a fitted rating scale."""
-    scale = {"rating_levels": tuple(levels.tolist()), "rating_cuts": tuple(cuts.tolist())}
-    behaviour = dataclasses.replace(scenario.behaviour, **scale)
+    behaviour = dataclasses.replace(
+        scenario.behaviour, rating_levels=tuple(levels.tolist()), rating_cuts=tuple(cuts.tolist())
+    )
     return dataclasses.replace(scenario, behaviour=behaviour)
