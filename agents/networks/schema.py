@@ -27,6 +27,8 @@ class Schema:
     """[F] of content features."""
     user_names: tuple[str, ...]
     """[U] of user features: profile, context, moods."""
+    log_digests: tuple[str, ...] = ()
+    """`World.log_digest` of each of them: empty for a scenario without a ratings log."""
     has_images: bool = False
     has_audio: bool = False
     lowest_return: float = 0.0
@@ -41,6 +43,7 @@ class Schema:
         items = [simulator.world.items for simulator in simulators]
         return cls(
             domains=_distinct([simulator.world.scenario.name] for simulator in simulators),
+            log_digests=tuple({each.world.scenario.name: each.world.log_digest for each in simulators}.values()),
             content_names=_distinct(each.feature_names for each in items),
             user_names=_distinct(user_names(simulator) for simulator in simulators),
             has_images=has_images and any(each.images is not None for each in items),
@@ -54,6 +57,10 @@ class Schema:
         """User features that change within a session: the share of the session that is over, visits, and moods."""
         changing = (CONTEXT[0], *VISIT_CONTEXT)
         return tuple(name for name in self.user_names if name in changing or name.startswith(_MOOD))
+
+    def has_learnt_from(self, simulator: Simulator) -> bool:
+        """Whether the world's log is one that the model was trained in; True for a world without a log."""
+        return not simulator.world.log_digest or simulator.world.log_digest in self.log_digests
 
     def domain(self, name: str) -> int:
         """The number of a scenario."""

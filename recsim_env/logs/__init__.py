@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 from recsim_env.logs.fitted_world import FittedWorld
 from recsim_env.logs.fitting import fit_log, fit_ratings, load_or_fit
 from recsim_env.logs.log_files import MOVIELENS_100K, WHERE_TO_GET_DATA, existing_log, find_log, fingerprint
-from recsim_env.logs.ratings_log import RatingsLog
+from recsim_env.logs.ratings_log import NOTHING_TELLS_ITEMS_APART, RatingsLog
 
 if TYPE_CHECKING:
     from recsim_env.logs.reading import ReadingOptions, read_content, read_log
 
 __all__ = [
     "MOVIELENS_100K",
+    "NOTHING_TELLS_ITEMS_APART",
     "WHERE_TO_GET_DATA",
     "FittedWorld",
     "RatingsLog",

@@ -10,6 +10,7 @@ Shape legend: I items, U users, D factors, K topics, F item features, P profile 
 L rating levels, R = L - 1 cuts.
 """
 
+import hashlib
 import io
 import json
 import zipfile
@@ -117,6 +118,15 @@ class FittedWorld(ItemParameters, UserParameters):
     def __repr__(self) -> str:
         source, num_users, num_items = self.fit_facts.get("source"), len(self.user_ids), len(self.item_ids)
         return f"FittedWorld({source!r}: {num_users} users, {num_items} items)"
+
+    @property
+    def digest(self) -> str:
+        """sha256 of items, users and rating scale, wherever they are stored."""
+        digest = hashlib.sha256()
+        for spec in _ARRAYS:
+            array = getattr(self, spec.name)
+            digest.update(f"{spec.name} {array.dtype} {array.shape} ".encode() + array.tobytes())
+        return digest.hexdigest()
 
     def rate(
         self, users: np.ndarray, items: np.ndarray, generator: np.random.Generator, *, is_chosen: bool

@@ -10,6 +10,12 @@ import numpy as np
 NO_COLUMNS = "none"
 """Name of the single all-zero column of a log without descriptions."""
 
+NOTHING_TELLS_ITEMS_APART = (
+    "no content tells items apart, so agents can learn no more than popularity; fit a world with a description of the "
+    "items (--items FILE), or with factors learnt from the log as content (--content factors)"
+)
+"""For a log whose items have no features."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RatingsLog:

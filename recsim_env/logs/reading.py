@@ -14,7 +14,7 @@ import numpy as np
 from recsim_env.atomic_file import printable
 from recsim_env.config import unknown_name
 from recsim_env.logs.column_roles import assigned_columns
-from recsim_env.logs.ratings_log import RatingsLog
+from recsim_env.logs.ratings_log import NOTHING_TELLS_ITEMS_APART, RatingsLog
 
 try:
     import polars as pl
@@ -385,12 +385,5 @@ def _notes_on_items(
             f"{num_described:,} of {len(log.item_ids):,} items are described ({num_described / len(log.item_ids):.0%})"
         )
     if not log.has_content:
-        notes.append(f"warning: {NOTHING_TELLS_APART}")
+        notes.append(f"warning: {NOTHING_TELLS_ITEMS_APART}")
     return notes
-
-
-NOTHING_TELLS_APART = (
-    "no content tells items apart, so an agent can learn no more than popularity; describe them (--items FILE), or use "
-    "factors learnt from the log as content (--content factors)"
-)
-"""For a log whose items have no features."""

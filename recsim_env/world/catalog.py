@@ -42,6 +42,8 @@ class Items:
     topic_names: Sequence[str]
     title: Callable[[int], str]
     """The title of one item, generated on demand."""
+    ids: Sequence[str] | None = None
+    """[I] ids of the ratings log that the items come from; None without one."""
     images: Callable[[np.ndarray], np.ndarray] | None = None
     """[n] ids to [n, 3, 32, 32] uint8: images, generated on demand; None without images."""
     audio: Callable[[np.ndarray], np.ndarray] | None = None
@@ -109,7 +111,7 @@ def draw_synthetic_items(
 
 def items_from_log(source: ItemParameters, chosen: np.ndarray) -> Items:
     """The chosen items of a fitted log in its order of arrival, or of items drawn from a log's statistics."""
-    titles = getattr(source, "titles", None)
+    titles, ids = getattr(source, "titles", None), getattr(source, "item_ids", None)
 
     def title(item: int) -> str:
         if titles is not None:
@@ -129,6 +131,7 @@ def items_from_log(source: ItemParameters, chosen: np.ndarray) -> Items:
         feature_names=tuple(str(name) for name in source.feature_names),
         topic_names=tuple(str(name) for name in source.topic_names),
         title=title,
+        ids=None if ids is None else tuple(ids[chosen].tolist()),
     )
 
 

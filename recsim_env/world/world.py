@@ -5,6 +5,7 @@ Shape legend: I items, N users, K topics, F content features, A refreshes, P pro
 
 import dataclasses
 import os
+import warnings
 import zlib
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -14,7 +15,14 @@ from typing import Any
 import numpy as np
 
 from recsim_env.config import Scenario, check_number, unknown_name
-from recsim_env.logs import WHERE_TO_GET_DATA, existing_log, find_log, fingerprint, load_or_fit
+from recsim_env.logs import (
+    NOTHING_TELLS_ITEMS_APART,
+    WHERE_TO_GET_DATA,
+    existing_log,
+    find_log,
+    fingerprint,
+    load_or_fit,
+)
 from recsim_env.logs.population_statistics import draw_items, draw_users, load_statistics
 from recsim_env.simulation.custom_user_model import DEFAULT_USER_MODEL, UserModel
 from recsim_env.simulation.records import WorldSizes, make_parameters
@@ -65,6 +73,8 @@ class World:
     """Replaces functions of the user model."""
     source: WorldSource | None = None
     """Where its items and users come from, if that is a ratings log."""
+    log_digest: str = ""
+    """`FittedWorld.digest` of that log; empty without one."""
     drawn_by: tuple[Any, ...] | None = field(default=None, init=False)
     """Arguments of `_draw_world`, by which a pickle draws it again; None for a world made in another way."""
 
@@ -143,7 +153,10 @@ def build_world(
         )
     source = _source(scenario, world_path)
     seeds, splits_of_both = (world_seed, catalog_seed), (split, user_split or split, structure_split)
-    return _draw_world(scenario, seeds, splits_of_both, source, user_model)
+    world = _draw_world(scenario, seeds, splits_of_both, source, user_model)
+    if source is not None and not np.ptp(world.items.features, axis=0).any():
+        warnings.warn(f"{source.path}: {NOTHING_TELLS_ITEMS_APART}", UserWarning, stacklevel=2)
+    return world
 
 
 def _source(scenario: Scenario, path: str | Path | None) -> WorldSource | None:
@@ -179,8 +192,10 @@ def _draw_world(
         return _generator(scenario, purpose, *structure, part, seeds[1])
 
     item_generator, user_generator = generator_of(_ITEMS), generator_of(_USERS, user_part)
+    log_digest = ""
     if source is not None:
         fitted = load_or_fit(source.path)
+        log_digest = fitted.digest
         if fingerprint(Path(source.path)) != source.fingerprint:
             raise ValueError(f"world={source.path!r}: its content has changed; make a new env")
         chosen_items = _split_indices(len(fitted.quality), split, _generator(scenario, _SPLIT, 0))
@@ -234,6 +249,7 @@ def _draw_world(
         moods=moods,
         user_model=user_model,
         source=source,
+        log_digest=log_digest,
     )
     object.__setattr__(world, "drawn_by", drawn_by)
     return world

@@ -3,7 +3,9 @@
 PERSON is a JSON file such as {"history": [{"item": 7, "click": 1, "consumption": 0.9, "rating": 5}, {"item": 12}],
 "profile": {"profile 1": 0.3}, "candidates": [1, 2, 3], "time": 900}: the items shown, the oldest first, with their
 feedback (only item is required); the profile; the items to rank (default: all available ones); the platform's time
-(default: its first step). Items are numbers in the catalogue of --env and --catalog-seed.
+(default: its first step). Items are ids of the ratings log, in a world that is fitted to one, and otherwise numbers in
+the catalogue of --env and --catalog-seed. Items that the user has just consumed are left out, unless the scenario
+repeats them.
 """
 
 import argparse
@@ -14,30 +16,42 @@ import numpy as np
 from rich.table import Table
 
 from agents.large_model.commands.evaluate import add_model_arguments, network_and_envs
-from agents.terminal import console, path, positive
+from agents.terminal import console, path, positive, warn
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser)
+    parser.set_defaults(split="all")
     parser.add_argument("person", type=path, metavar="PERSON", help="a JSON file")
     parser.add_argument("--top", type=positive, default=10, metavar="N", help="items to print")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
 def recommend(parsed: argparse.Namespace) -> int:
-    from agents.large_model.commands.person import observation_of, read_person
+    from agents.large_model.commands.person import item_id, observation_of, read_person
     from agents.large_model.rollout import make_env
 
     network, env_ids, arguments = network_and_envs(parsed)
     if len(env_ids) != 1:
         raise ValueError(f"--env: must be exactly one, whose catalogue the items are of; one of {', '.join(env_ids)}")
     env = make_env(env_ids[0], 1, **arguments)
+    if not network.schema.has_learnt_from(env.simulator):
+        raise ValueError(
+            f"{parsed.model}: was trained in another world than {env.simulator.world.source.path}; train it there"
+        )
     try:
-        observation = observation_of(read_person(parsed.person.read_text(encoding="utf-8")), env.simulator)
+        person = read_person(parsed.person.read_text(encoding="utf-8"))
+        observation = observation_of(person, env.simulator)
     except ValueError as error:
         raise ValueError(f"{parsed.person}: {error}") from None
+    left_out = (len(person.candidates or ())) - observation["candidate_items"].shape[1]
+    if left_out > 0:
+        warn(f"{parsed.person}: {left_out} of the candidates left out, just consumed")
+    items = env.simulator.world.items
     ranked = rank(network, env, observation)
-    top = [{**row, "title": env.simulator.world.items.title(row["item"])} for row in ranked[: parsed.top]]
+    top = [
+        {**row, "item": item_id(items, row["item"]), "title": items.title(row["item"])} for row in ranked[: parsed.top]
+    ]
     if parsed.json:
         print(json.dumps(top, indent=1))
         return 0

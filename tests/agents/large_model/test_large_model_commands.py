@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import CHECKOUT
@@ -19,6 +20,7 @@ from agents.large_model.agent import LargeModel
 from agents.large_model.checkpoint import checkpoints_in
 from agents.large_model.commands.training_run import read_metrics
 from agents.locked_folder import locked
+from recsim_env.logs import fit_ratings, read_log
 
 SMALL = (
     "--sessions",
@@ -128,11 +130,66 @@ def test_recommend_ranks_the_given_candidates(trained, person, capsys):
 
 def test_recommendations_depend_on_the_history_which_may_be_empty(trained, person, capsys):
     scores = []
-    for history in ([], [{"item": 3, "click": 1, "consumption": 1.0, "rating": 1}] * 5):
+    for history in ([], [{"item": 5, "click": 1, "consumption": 1.0, "rating": 1}] * 5):
         said = {"history": history, "candidates": [3, 700, 41]}
         assert main(["recommend", "--model", str(trained), person(said), "--json"]) == 0
         scores.append({row["item"]: row["expected_reward"] for row in json.loads(capsys.readouterr().out)})
     assert scores[0] != scores[1]
+
+
+@pytest.fixture(scope="module")
+def log_worlds(tmp_path_factory) -> list[Path]:
+    """Two worlds, fitted to logs with the same ids from 101 to 250."""
+    folder, worlds = tmp_path_factory.mktemp("logs"), []
+    for seed in range(2):
+        generator = np.random.default_rng(seed)
+        pairs = [(user, item) for user in range(30) for item in range(101, 251) if generator.random() < 0.5]
+        rows = [f"{user},{item},{generator.integers(1, 6)},{time}\n" for time, (user, item) in enumerate(pairs)]
+        (folder / f"{seed}.csv").write_text("user,item,rating,timestamp\n" + "".join(rows))
+        (folder / "items.csv").write_text(
+            "item,title,size\n" + "".join(f"{i},Film {i},{i % 7}\n" for i in range(101, 251))
+        )
+        worlds.append(folder / f"{seed}.npz")
+        fit_ratings(read_log(folder / f"{seed}.csv", folder / "items.csv")).save(worlds[-1])
+    return worlds
+
+
+@pytest.fixture(scope="module")
+def trained_on_log(tmp_path_factory, log_worlds) -> Path:
+    out = tmp_path_factory.mktemp("trained_on_log")
+    assert train(out, "--env", "recsim_env/MovieLens-v0", "--world", str(log_worlds[0])) == 0
+    return out
+
+
+@pytest.mark.parametrize("kind", [int, str])
+def test_items_of_a_log_go_in_and_out_by_its_own_ids(trained_on_log, log_worlds, person, capsys, kind):
+    said = {"history": [{"item": kind(105), "click": 1, "rating": 5}], "candidates": [kind(107), kind(120)]}
+    arguments = ["recommend", "--model", str(trained_on_log), "--world", str(log_worlds[0]), "--json"]
+    assert main([*arguments, person(said)]) == 0
+    assert {row["item"]: row["title"] for row in json.loads(capsys.readouterr().out)} == {
+        107: "Film 107",
+        120: "Film 120",
+    }
+    assert main([*arguments, person({"history": [{"item": kind(5)}]})]) == 2
+    assert f"history[0].item={kind(5)!r}: not an item of the ratings log" in capsys.readouterr().err
+
+
+def test_items_that_were_just_consumed_are_left_out(trained_on_log, log_worlds, person, capsys):
+    arguments = ["recommend", "--model", str(trained_on_log), "--world", str(log_worlds[0]), "--json", "--top", "99"]
+    consumed = [{"item": 105, "click": 1, "rating": 5}, {"item": 106}]
+    assert main([*arguments, person({"history": consumed})]) == 0
+    found = {row["item"] for row in json.loads(capsys.readouterr().out)}
+    assert 105 not in found
+    assert main([*arguments, person({"history": consumed, "candidates": [105, 106, 107]})]) == 0
+    captured = capsys.readouterr()
+    assert {row["item"] for row in json.loads(captured.out)} == {106, 107}
+    assert "1 of the candidates left out, just consumed" in captured.err
+
+
+def test_a_model_of_another_log_does_not_recommend(trained_on_log, log_worlds, person, capsys):
+    arguments = ["recommend", "--model", str(trained_on_log), "--world", str(log_worlds[1])]
+    assert main([*arguments, person({"history": []})]) == 2
+    assert "was trained in another world than" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -148,7 +205,8 @@ def test_recommendations_depend_on_the_history_which_may_be_empty(trained, perso
         ({"history": [{"item": 1, "liked": 1}]}, "history[0].liked: unknown"),
         ({"history": [], "profile": {"age": 3}}, "profile.age"),
         ({"history": [], "candidates": []}, "candidates"),
-        ({"history": [], "candidates": ["x"]}, "candidates[0]: Input should be a valid integer"),
+        ({"history": [], "candidates": [1.5]}, "candidates[0]: Input should be a valid integer"),
+        ({"history": [], "candidates": ["x"]}, "candidates[0]='x': must be a whole number in"),
         ({"history": [], "time": -1}, "time: Input should be greater than or equal to 0"),
         ({"history": [], "candidates": [4, 9, 4]}, "candidates: 4 occurs more than once"),
         ({"history": [], "profile": {"elapsed": 0.5}}, "profile.elapsed: unknown"),
