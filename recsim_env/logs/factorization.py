@@ -15,7 +15,7 @@ FACTOR_RIDGES = (8.0, 15.0, 30.0, 60.0, 120.0)
 """Ridges of the factors that are tried."""
 
 _NUM_SWEEPS, _NUM_ROUNDS = 12, 20
-_MIN_TRIAL_RATINGS, _MAX_TRIAL_RATINGS = 50, 2_000_000
+_MIN_TRIAL_RATINGS, _MAX_TRIAL_RATINGS = 50, 500_000
 """With fewer ratings nothing can be chosen; of more, a part with so many is used to choose the ridge."""
 
 

@@ -16,6 +16,7 @@ from recsim_env.logs.factorization import (
     OnPass,
     Ratings,
     chosen_ridges,
+    fit_biases,
     fit_factors,
     held_out_errors,
     ignore_pass,
@@ -51,7 +52,7 @@ def appeal_of(num_item_ratings: np.ndarray) -> np.ndarray:
 
 def num_fit_passes(num_ratings: int) -> int:
     """Ratings that a fit passes over, as it tells `OnPass`; about as many as it takes time."""
-    return 2 * num_passes(num_ratings) + num_posterior_passes(num_ratings)
+    return num_passes(num_ratings) + num_posterior_passes(num_ratings)
 
 
 def fit_ratings(
@@ -99,10 +100,10 @@ def fit_ratings(
 
     train, test = split_tenth(ratings, hold_out)
     ridges = chosen_ridges(train, num_factors, trial, on_pass)
-    tested = fit_factors(train, num_factors, ridges, start, on_pass)
-    # Where biases alone predict best, the posterior starts from factors that are nearly 0.
+    # The posterior starts from factors, also where biases alone predict best; these are nearly 0.
     finite = ridges._replace(factors=min(ridges.factors, max(FACTOR_RIDGES)))
-    factorization = fit_factors(ratings, num_factors, finite, start, on_pass)
+    factorization = fit_factors(train, num_factors, finite, start, on_pass)
+    tested = factorization if finite == ridges else fit_biases(train, ridges[:2])
     covariates = np.c_[np.ones(num_items), appeal, log.item_features]
     levels = log.level_indices, len(log.rating_levels)
     model = draw_ordinal_model(ratings, *levels, factorization, covariates, posterior, on_pass)

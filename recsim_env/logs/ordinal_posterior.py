@@ -25,6 +25,7 @@ from recsim_env.logs.grouped_ridge import Design, pair_products, ridge_by_group,
 from recsim_env.logs.normal_distribution import normal_cdf, normal_density, normal_quantile
 
 _NUM_SWEEPS = 40  # from the factorisation; the variances have then converged
+_NUM_SWEEPS_MANY, _MANY_RATINGS = 20, 2_000_000  # sooner with more ratings than that
 _MAX_OPINIONS, _MAX_SWEEP_OPINIONS = 200_000, 20_000  # that cuts are matched to, at the end and in a sweep
 _PASSES_PER_SWEEP = 6  # two regressions, and opinions that take as long as four
 _LOG_SCALES = np.linspace(-1.25, 1.25, 51)
@@ -36,7 +37,11 @@ _PRIOR_LOG_SCALE_VARIANCE, _PRIOR_INTERACTION_VARIANCE = 0.07, 0.30
 
 def num_posterior_passes(num_ratings: int) -> int:
     """Ratings that `draw_ordinal_model` passes over, in the units of `factorization.OnPass`."""
-    return _PASSES_PER_SWEEP * _NUM_SWEEPS * num_ratings
+    return _PASSES_PER_SWEEP * _num_sweeps(num_ratings) * num_ratings
+
+
+def _num_sweeps(num_ratings: int) -> int:
+    return _NUM_SWEEPS if num_ratings <= _MANY_RATINGS else _NUM_SWEEPS_MANY
 
 
 class OrdinalModel(NamedTuple):
@@ -189,7 +194,7 @@ def draw_ordinal_model(
         covariates.T,
     )
 
-    for _ in range(_NUM_SWEEPS):
+    for _ in range(_num_sweeps(len(users))):
         value = pair_products(users, items, interests, factors) + quality[items]
         mean, spread = bias[users] + scale[users] * value, scale[users]
         cuts = matching_cuts(mean, spread, shares, cuts, _MAX_SWEEP_OPINIONS)
