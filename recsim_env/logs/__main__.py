@@ -1,4 +1,4 @@
-"""Command line: fit a world to a ratings log, export its statistics, check its fidelity."""
+"""Command line: fit a world to a ratings log, export its statistics, check its fidelity; write a simulated log."""
 
 import argparse
 import os
@@ -16,6 +16,7 @@ from recsim_env.logs.fitted_world import FittedWorld
 from recsim_env.logs.fitting import fit_ratings
 from recsim_env.logs.population_statistics import save_statistics, statistics_of
 from recsim_env.logs.reading import WHERE_TO_GET_DATA, read_log
+from recsim_env.logs.write_command import add_write_command
 from recsim_env.timed_line import timed_line
 
 _LOG_HELP = (
@@ -29,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 success, 1 `check` found a difference, 2 invalid input."""
     parser = argparse.ArgumentParser(
         prog="python -m recsim_env.logs",
-        description="Worlds from real ratings logs.",
+        description="Worlds from real ratings logs, and logs of simulated sessions.",
         epilog=f"{WHERE_TO_GET_DATA[0].upper()}{WHERE_TO_GET_DATA[1:]}.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -65,6 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     check.add_argument("world", metavar="WORLD.npz", type=Path, help="the world fitted to the log")
     check.set_defaults(run=_check)
 
+    add_write_command(commands)
+
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments and not arguments[0].startswith("-") and arguments[0] not in commands.choices:
         parser.error(f"command {arguments[0]!r}: {unknown_name(arguments[0], commands.choices)}")
@@ -74,6 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
 
 
 def _fit(options: argparse.Namespace) -> int:

@@ -1,0 +1,39 @@
+"""A line in the terminal that says how far long work has come, and how long the rest will take."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+
+class ProgressLine:
+    """Written to stderr, at most five times a second; nothing if stderr is not a terminal.
+
+    Args:
+        total: units of work.
+        unit: their name, in the plural.
+    """
+
+    def __init__(self, total: int, unit: str) -> None:
+        self._total, self._unit = total, unit
+        self._is_shown = sys.stderr.isatty()
+        self._start = self._last = time.perf_counter()
+
+    def update(self, done: int) -> None:
+        """Show that `done` units are finished."""
+        now = time.perf_counter()
+        if self._is_shown and now - self._last >= 0.2:
+            self._last = now
+            left = (now - self._start) * (self._total - done) / max(done, 1)
+            text = f"recsim_env: {done:,} of {self._total:,} {self._unit}, {left:,.0f} s left"
+            print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Erase the line."""
+        if self._is_shown:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
