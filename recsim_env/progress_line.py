@@ -12,10 +12,11 @@ class ProgressLine:
     Args:
         total: units of work.
         unit: their name, in the plural.
+        done: units that were finished before.
     """
 
-    def __init__(self, total: int, unit: str) -> None:
-        self._total, self._unit = total, unit
+    def __init__(self, total: int, unit: str, done: int = 0) -> None:
+        self._total, self._unit, self._before = total, unit, done
         self._is_shown = sys.stderr.isatty()
         self._start = self._last = time.perf_counter()
 
@@ -24,7 +25,7 @@ class ProgressLine:
         now = time.perf_counter()
         if self._is_shown and now - self._last >= 0.2:
             self._last = now
-            left = (now - self._start) * (self._total - done) / max(done, 1)
+            left = (now - self._start) * (self._total - done) / max(done - self._before, 1)
             text = f"recsim_env: {done:,} of {self._total:,} {self._unit}, {left:,.0f} s left"
             print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 

@@ -5,6 +5,7 @@ Shape legend: N lanes, S slots of a slate, M candidates.
 
 import importlib
 import inspect
+import math
 from typing import Any, Protocol
 
 import numpy as np
@@ -27,6 +28,14 @@ class LoggingPolicy(Protocol):
         `is_available` [N, M] bool marks the candidates that exist, `episode_start` [N] bool the first steps of
         sessions.
         """
+        ...
+
+    def state(self) -> dict[str, Any] | None:
+        """What the next actions depend on besides the arguments of `act`, for JSON; None if it cannot be saved."""
+        ...
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a `state` of a policy that was made in the same way."""
         ...
 
 
@@ -58,17 +67,26 @@ def logging_policy(policy: Any, *, action_space: Any, epsilon: float | None, see
     return SampledPolicy(policy) if epsilon is None else EpsilonGreedy(policy, epsilon, shape, generator)
 
 
-class RandomSlates:
-    """Uniform over ordered slates of distinct available candidates.
+class _Random:
+    """Draws from a generator.
 
     Args:
-        shape: of an action, () for a single item or (S,).
+        shape: of an action: () for a single item, (S,) for slates, (S * F,) for points.
         generator: source of the draws.
     """
 
     def __init__(self, shape: tuple[int, ...], generator: np.random.Generator) -> None:
         self._shape, self._generator = shape, generator
-        self._slate_size = int(np.prod(shape))
+
+    def state(self) -> dict[str, Any]:
+        return {"generator": self._generator.bit_generator.state}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._generator.bit_generator.state = state["generator"]
+
+
+class RandomSlates(_Random):
+    """Uniform over ordered slates of distinct available candidates."""
 
     def act(
         self, observations: Any, is_available: np.ndarray, episode_start: np.ndarray
@@ -79,7 +97,7 @@ class RandomSlates:
     def draw(self, is_available: np.ndarray) -> np.ndarray:
         """[N] or [N, S] int64; where there are fewer candidates than slots, missing ones come last."""
         keys = np.where(is_available, self._generator.random(is_available.shape), np.inf)
-        slates = np.argsort(keys, axis=1, kind="stable")[:, : self._slate_size]
+        slates = np.argsort(keys, axis=1, kind="stable")[:, : math.prod(self._shape)]
         return slates.reshape(len(slates), *self._shape)
 
     def log_probabilities(self, actions: np.ndarray, is_available: np.ndarray) -> np.ndarray:
@@ -89,25 +107,18 @@ class RandomSlates:
         ones are not random.
         """
         slates = actions.reshape(len(actions), -1)
-        num_left = is_available.sum(1, keepdims=True) - np.arange(self._slate_size)
+        slate_size = slates.shape[1]
+        num_left = is_available.sum(1, keepdims=True) - np.arange(slate_size)
         exists = np.take_along_axis(is_available, slates, 1)
         is_drawn = (exists == (num_left > 0)).all(1)
-        for slot in range(1, self._slate_size):
+        for slot in range(1, slate_size):
             is_repeated = (slates[:, :slot] == slates[:, slot : slot + 1]).any(1)
             is_drawn &= ~(is_repeated & exists[:, slot])
         return np.where(is_drawn, -np.log(np.maximum(num_left, 1)).sum(1), -np.inf)
 
 
-class RandomPoints:
-    """Uniform over points in content space; log-probabilities are those of the density.
-
-    Args:
-        shape: of an action, (S * F,).
-        generator: source of the draws.
-    """
-
-    def __init__(self, shape: tuple[int, ...], generator: np.random.Generator) -> None:
-        self._shape, self._generator = shape, generator
+class RandomPoints(_Random):
+    """Uniform over points in content space; log-probabilities are those of the density."""
 
     def act(
         self, observations: Any, is_available: np.ndarray, episode_start: np.ndarray
@@ -135,6 +146,12 @@ class SampledPolicy:
             except NotImplementedError:  # a deterministic policy, or one without a closed form
                 self._has_probabilities = False
         return actions, None
+
+    def state(self) -> None:
+        """Unknown: libraries sample from generators of their own."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Never called."""
 
 
 class EpsilonGreedy:
@@ -167,6 +184,12 @@ class EpsilonGreedy:
         is_greedy = (actions == greedy).reshape(len(actions), -1).all(1)
         of_random = np.exp(self._random.log_probabilities(actions, is_available))
         return actions, np.log((1.0 - self._epsilon) * is_greedy + self._epsilon * of_random)
+
+    def state(self) -> dict[str, Any] | None:
+        return self._random.state() if self._state is None else None
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._random.restore(state)
 
     def _check_deterministic(self, observations: Any, episode_start: np.ndarray) -> None:
         """`ValueError` for a policy that is random whatever it is asked: its propensities would be wrong."""

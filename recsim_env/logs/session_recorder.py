@@ -46,6 +46,13 @@ class SessionRecorder:
         """After the last step, before the next sessions started; None before the first step."""
         self.episode_start = np.ones(self.env.num_envs, np.bool_)
 
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Go on with the sessions of a `Simulator.state` that was saved between two steps of a recorder."""
+        self.env.simulator.restore(state)
+        self.observations = self.env.simulator.observe(self.env.observation_kind)
+        self.next_observations = None
+        self.episode_start = self.env.simulator.sessions["step"] == 0
+
     @property
     def candidates(self) -> np.ndarray:
         """[N, M] int32, a copy: ids of the candidates, `NO_ITEM` where missing."""

@@ -46,6 +46,7 @@ def add_write_command(commands: Any) -> None:
         default="{}",
         help="""further arguments of the environment, such as '{"slate_size": 3, "world": "world.npz"}'""",
     )
+    write.add_argument("--rows-per-shard", type=int, default=50_000, metavar="N", help="rows of a file (default 50000)")
     write.add_argument("--name", metavar="TEXT", help="name of the policy in the manifest (default: as in --policy)")
     write.set_defaults(run=_write)
 
@@ -90,6 +91,7 @@ def _write_log(options: argparse.Namespace) -> int:
         seed=options.seed,
         epsilon=options.epsilon,
         policy_name=options.name or options.policy,
+        rows_per_shard=options.rows_per_shard,
     )
     manifest = writer.write()
     num_shards = len(manifest.shard_lengths)

@@ -28,6 +28,12 @@ from recsim_env.logs.log_folder import (
     write_shard,
 )
 from recsim_env.logs.logging_policy import logging_policy
+from recsim_env.logs.resume_point import (
+    ResumePoint,
+    delete_resume_point,
+    read_resume_point,
+    write_resume_point,
+)
 from recsim_env.logs.session_recorder import SessionRecorder
 from recsim_env.progress_line import ProgressLine
 from recsim_env.simulation.custom_user_model import DEFAULT_USER_MODEL
@@ -41,8 +47,9 @@ class LogWriter:
     """Writes the sessions that a policy plays in a vector env as Parquet shards, one row for each step of a session.
 
     The folder is written shard by shard, each whole or not at all. A writer that was killed is resumed by the same
-    arguments, and the result is the same, byte for byte: what is there is played again and compared, but not written
-    again. So the policy must be reproducible: with the same seed, the same actions.
+    arguments, and the result is the same, byte for byte. It goes on from the last shard, which it plays again and
+    compares. A policy with a memory, or one that samples by itself, is played again from the start, and all shards
+    are compared. So policies must be reproducible: with the same seed, the same actions.
 
     ```python
     env = gymnasium.make_vec("recsim_env/Video-v0", num_envs=100, split="train")
@@ -58,8 +65,8 @@ class LogWriter:
             the propensities; otherwise they are unknown.
         path: the folder, which must not exist, be empty, or hold the beginning of this log.
         num_steps: rows, rounded up to a multiple of N; at least 1.
-        seed: lane i is seeded with `seed` + i, random draws of this writer with `seed`. Policies have seeds of their
-            own.
+        seed: lane i is seeded with `seed` + i, so that seeds less than N apart share sessions; random draws of this
+            writer with `seed`. Policies have seeds of their own.
         epsilon: probability of a random slate in place of the policy's, in [0, 1]. Then the policy is asked for its
             `deterministic` actions, and propensities are exact. None leaves the policy as it is: it may sample.
         policy_name: name of the policy in the manifest; by default the name of its class.
@@ -105,42 +112,40 @@ class LogWriter:
                 damaged or differs from the one that is played now.
             OSError: the folder cannot be written.
         """
-        with locked(self._folder):
-            self._claim_folder()
-            if not all(shard_path(self._folder, n).is_file() for n in range(len(self.manifest.shard_lengths))):
+        folder, manifest = self._folder, self.manifest
+        with locked(folder):
+            self._check_folder()
+            if not all(shard_path(folder, number).is_file() for number in range(len(manifest.shard_lengths))):
                 self._write_shards()
-            check_complete(self._folder, self.manifest)
-        return self.manifest
+            check_complete(folder, manifest)
+            delete_resume_point(folder)
+        return manifest
 
-    def _claim_folder(self) -> None:
-        """Write the manifest, or check the one that is there."""
+    def _check_folder(self) -> None:
+        """`ValueError` unless the folder is empty or holds a part of this log."""
         file = self._folder / MANIFEST
         if file.is_file():
             present, own = (dataclasses.asdict(each) for each in (read_manifest(self._folder), self.manifest))
-            for name in own:
-                if present[name] != json.loads(json.dumps(own[name])):
-                    raise ValueError(
-                        f"{printable(self._folder)}: holds another log, with {name}={present[name]!r} and not "
-                        f"{own[name]!r}; choose another folder"
-                    )
-        else:
-            if any(not each.name.startswith(".") for each in self._folder.iterdir()):
-                raise ValueError(f"{printable(self._folder)}: holds other files; choose an empty folder")
-            write_atomically(file, self.manifest.as_json().encode())
+            difference = _difference(present, json.loads(json.dumps(own)))
+            if difference:
+                raise ValueError(f"{printable(self._folder)}: holds another log ({difference}); choose another folder")
+        elif any(not each.name.startswith(".") for each in self._folder.iterdir()):
+            raise ValueError(f"{printable(self._folder)}: holds other files; choose an empty folder")
 
     def _write_shards(self) -> None:
         manifest, folder = self.manifest, self._folder
-        self._recorder.reset(self._seed)
-        self._logging_policy = self._new_logging_policy()
-        with ProgressLine(manifest.num_steps, "steps") as progress:
-            num_rows = 0
-            for number, length in enumerate(manifest.shard_lengths):
-                steps = []
+        first = self._start()
+        num_rows = first * manifest.steps_per_shard * manifest.num_envs
+        with ProgressLine(manifest.num_steps, "steps", done=num_rows) as progress:
+            for number, length in list(enumerate(manifest.shard_lengths))[first:]:
+                start, steps = self._resume_point(number), []
                 for _ in range(length):
                     steps.append(self._play_step())
                     num_rows += manifest.num_envs
                     progress.update(num_rows)
                 frame = _as_frame(steps, manifest)
+                if not (folder / MANIFEST).is_file():  # not earlier: a policy that fails leaves an empty folder
+                    write_atomically(folder / MANIFEST, manifest.as_json().encode())
                 if not shard_path(folder, number).is_file():
                     write_shard(folder, number, frame, manifest)
                 elif not read_shard(folder, number, manifest).equals(frame):
@@ -148,6 +153,27 @@ class LogWriter:
                         f"{printable(shard_path(folder, number))}: is played differently now; the policy, or the file "
                         "that it comes from, has changed or is not reproducible; choose another folder"
                     )
+                if start is not None:
+                    write_resume_point(folder, start)
+
+    def _start(self) -> int:
+        """Start the sessions, or go on with those of the resume point; returns the first shard to play.
+
+        That shard is there already, and is played again in order to find out whether the policy is reproducible.
+        """
+        point, self._logging_policy = read_resume_point(self._folder), self._new_logging_policy()
+        if point is None or not all(shard_path(self._folder, number).is_file() for number in range(point.shard)):
+            self._recorder.reset(self._seed)
+            return 0
+        self._recorder.restore(point.simulator)
+        self._logging_policy.restore(point.policy)
+        return point.shard
+
+    def _resume_point(self, shard: int) -> ResumePoint | None:
+        policy = self._logging_policy.state()
+        if policy is None:
+            return None
+        return ResumePoint(shard=shard, simulator=self._env.simulator.state(), policy=policy)
 
     def _play_step(self) -> dict[str, Any]:
         recorder = self._recorder
@@ -166,6 +192,8 @@ class LogWriter:
         source, config = env.simulator.world.source, env.simulator.config
         takes_points = isinstance(self._action_space, spaces.Box)
         has_own_user_model = env.arguments["user_model"] is not DEFAULT_USER_MODEL
+        if has_own_user_model:
+            arguments["user_model"] = "own"
         if source is not None:
             arguments["world"] = source.path
         return LogManifest(
@@ -195,6 +223,19 @@ def _as_frame(steps: list[dict[str, Any]], manifest: LogManifest) -> pl.DataFram
         else:
             columns[name] = pl.Series(np.concatenate([step[name] for step in steps])).cast(kind)
     return pl.DataFrame(columns)
+
+
+def _difference(present: dict[str, Any], own: dict[str, Any], prefix: str = "") -> str | None:
+    """The first entry in which two manifests differ, in words; None if there is none."""
+    for name in {**present, **own}:
+        there, here = present.get(name), own.get(name)
+        if isinstance(there, dict) and isinstance(here, dict):
+            difference = _difference(there, here, f"{prefix}{name}.")
+            if difference:
+                return difference
+        elif there != here:
+            return f"{prefix}{name}={there!r}, here {here!r}"
+    return None
 
 
 def _as_json(value: Any) -> Any:
