@@ -35,7 +35,9 @@ class CountsSessions(FirstCandidates):
     """Has a memory: shows the candidate that is numbered as the session's step."""
 
     def predict(self, observations, state=None, episode_start=None, deterministic=True):
-        steps = np.zeros(len(observations["user"]), np.int64) if state is None else np.where(episode_start, 0, state + 1)
+        steps = (
+            np.zeros(len(observations["user"]), np.int64) if state is None else np.where(episode_start, 0, state + 1)
+        )
         return steps % 20, steps
 
 
