@@ -176,9 +176,8 @@ class EpsilonGreedy:
         if not self._is_checked:
             self._check_deterministic(observations, episode_start)
         greedy, self._state = self._policy.predict(observations, self._state, episode_start, deterministic=True)
-        greedy = np.asarray(greedy)
         slates = self._random.draw(is_available)
-        greedy = greedy.reshape(slates.shape)
+        greedy = _checked_slates(greedy, slates.shape, is_available.shape[1])
         explores = self._generator.random(len(slates)) < self._epsilon
         actions = np.where(explores.reshape(-1, *(1,) * (slates.ndim - 1)), slates, greedy)
         is_greedy = (actions == greedy).reshape(len(actions), -1).all(1)
@@ -199,6 +198,15 @@ class EpsilonGreedy:
                 f"epsilon={self._epsilon}: must be left out, as {type(self._policy).__name__} is not deterministic"
             )
         self._is_checked = True
+
+
+def _checked_slates(actions: Any, shape: tuple[int, ...], num_candidates: int) -> np.ndarray:
+    """Actions of a policy as an array of that shape; `ValueError` unless they are indices of candidates."""
+    slates = np.asarray(actions)
+    is_valid = slates.dtype.kind in "iu" and slates.size == math.prod(shape)
+    if not is_valid or slates.min() < 0 or slates.max() >= num_candidates:
+        raise ValueError(f"policy: must return indices of candidates, 0 to {num_candidates - 1}, of shape {shape}")
+    return slates.reshape(shape)
 
 
 def named_policy(path: str) -> Any:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,9 @@ def _write(options: argparse.Namespace) -> int:
         return _write_log(options)
     except (gymnasium.error.Error, ImportError, RuntimeError) as error:
         raise ValueError(" ".join(str(error).split())) from None
+    except KeyboardInterrupt:
+        print("interrupted: the same command goes on with the log", file=sys.stderr)
+        return 130
 
 
 def _write_log(options: argparse.Namespace) -> int:

@@ -66,7 +66,7 @@ class LogWriter:
         path: the folder, which must not exist, be empty, or hold the beginning of this log.
         num_steps: rows, rounded up to a multiple of N; at least 1.
         seed: lane i is seeded with `seed` + i, so that seeds less than N apart share sessions; random draws of this
-            writer with `seed`. Policies have seeds of their own.
+            writer, and the policy if it has `set_random_seed`, with `seed`.
         epsilon: probability of a random slate in place of the policy's, in [0, 1]. Then the policy is asked for its
             `deterministic` actions, and propensities are exact. None leaves the policy as it is: it may sample.
         policy_name: name of the policy in the manifest; by default the name of its class.
@@ -161,6 +161,8 @@ class LogWriter:
 
         That shard is there already, and is played again in order to find out whether the policy is reproducible.
         """
+        if hasattr(self._policy, "set_random_seed"):
+            self._policy.set_random_seed(self._seed)
         point, self._logging_policy = read_resume_point(self._folder), self._new_logging_policy()
         if point is None or not all(shard_path(self._folder, number).is_file() for number in range(point.shard)):
             self._recorder.reset(self._seed)

@@ -138,3 +138,16 @@ def test_random_slates_go_on_from_a_saved_state():
         np.testing.assert_array_equal(
             one.act(None, available, STARTS[:5])[0], other.act(None, available, STARTS[:5])[0]
         )
+
+
+@pytest.mark.parametrize("slate", [(3,), (-1,), (0, 1), (0.5,)])
+def test_a_policy_that_returns_no_candidates_is_refused(slate):
+    with pytest.raises(ValueError, match=r"must return indices of candidates, 0 to 2, of shape \(4,\)"):
+        act(type("Wrong", (), {"predict": lambda *_, **__: (np.tile(slate, (4, 1)), None)})(), [1, 1, 1], 1, 0.1, 4)
+
+
+def test_epsilon_greedy_of_a_policy_that_is_random_is_refused():
+    generator = np.random.default_rng(0)
+    policy = type("Wrong", (), {"predict": lambda *_, **__: (generator.integers(0, 3, 40), None)})()
+    with pytest.raises(ValueError, match=r"epsilon=0\.1: must be left out, as Wrong is not deterministic"):
+        act(policy, [1, 1, 1], 1, 0.1, 40)

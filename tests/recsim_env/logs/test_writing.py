@@ -339,6 +339,19 @@ def test_a_policy_that_is_not_reproducible_is_found_out(tmp_path):
         write(tmp_path, env, Unsteady(env))
 
 
+def test_a_policy_is_seeded_so_that_one_object_plays_two_logs_alike(tmp_path):
+    class Seeded(FirstCandidates):
+        def set_random_seed(self, seed):
+            self.generator = np.random.default_rng(seed)
+
+        def predict(self, observations, state=None, episode_start=None, deterministic=True):
+            return self.generator.integers(0, 20, 8), state
+
+    env = make_env()
+    policy = Seeded(env)
+    assert contents(write(tmp_path / "one", env, policy)) == contents(write(tmp_path / "two", env, policy))
+
+
 def test_a_damaged_resume_point_is_named(tmp_path):
     write(tmp_path)
     (tmp_path / "events-00004.parquet").unlink()
