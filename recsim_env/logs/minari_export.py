@@ -18,7 +18,9 @@ _INFOS = {"log_propensity": np.nan, **dict.fromkeys(REWARD_COLUMNS, 0.0)}
 """Columns that become infos, and their values after `reset`."""
 
 
-def to_minari(path: Path | str, dataset_id: str, *, observation: str | None = None, **details: Any) -> Any:
+def to_minari(
+    path: Path | str, dataset_id: str, *, observation: str | None = None, env: Any = None, **details: Any
+) -> Any:
     """Write a log as a Minari data set, an episode for each session, with the observations of `replay`.
 
     Infos hold the terms of the reward, 0 after `reset`, and `log_propensity`, NaN after `reset` and where unknown.
@@ -28,6 +30,7 @@ def to_minari(path: Path | str, dataset_id: str, *, observation: str | None = No
         path: the folder of a log.
         dataset_id: name of the data set, such as `"recsim/video/random-v0"`.
         observation: see `replay`.
+        env: see `replay`; the data set then has its spaces, and no env.
         details: further arguments of `minari.create_dataset_from_buffers`, such as `author` or `description`.
 
     Returns:
@@ -44,13 +47,19 @@ def to_minari(path: Path | str, dataset_id: str, *, observation: str | None = No
         raise ImportError("to_minari needs Minari: pip install 'minari[create,hdf5]'") from None
     if dataset_id in minari.list_local_datasets():
         raise ValueError(f"dataset_id={dataset_id!r}: exists already; delete it or choose another name")
-    manifest, steps = read_manifest(path), replay(path, observation=observation)
-    env = gymnasium.make(manifest.env_id, **env_arguments(manifest, observation))
-    own = {"algorithm_name": _algorithm(manifest), "requirements": [f"recsim-env=={manifest.versions['recsim_env']}"]}
+    manifest, steps = read_manifest(path), replay(path, observation=observation, env=env)
+    own: dict[str, Any] = {
+        "algorithm_name": _algorithm(manifest),
+        "requirements": [f"recsim-env=={manifest.versions['recsim_env']}"],
+    }
+    if env is None:
+        own["env"] = gymnasium.make(manifest.env_id, **env_arguments(manifest, observation))
+    else:
+        own |= {"observation_space": env.single_observation_space, "action_space": env.single_action_space}
     # Minari reads the episodes one by one, so that they need not be in memory together.
     episodes: Any = (minari.data_collector.EpisodeBuffer(**episode) for episode in _episodes(steps))
     try:
-        return minari.create_dataset_from_buffers(dataset_id, episodes, env=env, **{**own, **details})
+        return minari.create_dataset_from_buffers(dataset_id, episodes, **{**own, **details})
     except BaseException:
         if dataset_id in minari.list_local_datasets():
             minari.delete_dataset(dataset_id)

@@ -61,6 +61,8 @@ def replay(path: Path | str, *, observation: str | None = None, env: Any = None)
     """
     folder, manifest = Path(path), read_manifest(path)
     check_complete(folder, manifest)
+    if env is not None and observation is not None:
+        raise ValueError(f"observation={observation!r}: must be None with an env, which has its own kind")
     recorder = SessionRecorder(_made_again(folder, manifest, observation) if env is None else env)
     _check_same_world(folder, manifest, recorder)
     return _steps(folder, manifest, recorder)
@@ -102,12 +104,13 @@ def _made_again(folder: Path, manifest: LogManifest, observation: str | None) ->
         raise ValueError(
             f"{printable(folder)}: has a scenario or a user model of its own; make its env and pass it as env="
         )
-    return gymnasium.make_vec(
-        manifest.env_id,
-        num_envs=manifest.num_envs,
-        vectorization_mode="vector_entry_point",
-        **env_arguments(manifest, observation),
-    )
+    arguments = env_arguments(manifest, observation)
+    try:
+        return gymnasium.make_vec(
+            manifest.env_id, num_envs=manifest.num_envs, vectorization_mode="vector_entry_point", **arguments
+        )
+    except (gymnasium.error.Error, TypeError) as error:  # ids and arguments that other versions have
+        raise ValueError(f"{printable(folder)}: its env cannot be made by this version ({error})") from None
 
 
 def _check_same_world(folder: Path, manifest: LogManifest, recorder: SessionRecorder) -> None:

@@ -20,7 +20,6 @@ from recsim_env.locked_folder import locked
 from recsim_env.logs.log_folder import (
     MANIFEST,
     LogManifest,
-    check_complete,
     present_versions,
     read_manifest,
     read_shard,
@@ -117,7 +116,6 @@ class LogWriter:
             self._check_folder()
             if not all(shard_path(folder, number).is_file() for number in range(len(manifest.shard_lengths))):
                 self._write_shards()
-            check_complete(folder, manifest)
             delete_resume_point(folder)
         return manifest
 
@@ -137,9 +135,9 @@ class LogWriter:
         first = self._start()
         num_rows = first * manifest.steps_per_shard * manifest.num_envs
         with ProgressLine(manifest.num_steps, "steps", done=num_rows) as progress:
-            for number, length in list(enumerate(manifest.shard_lengths))[first:]:
+            for number in range(first, len(manifest.shard_lengths)):
                 start, steps = self._resume_point(number), []
-                for _ in range(length):
+                for _ in range(manifest.shard_lengths[number]):
                     steps.append(self._play_step())
                     num_rows += manifest.num_envs
                     progress.update(num_rows)

@@ -177,6 +177,23 @@ def test_an_env_of_other_sizes_or_sessions_is_refused(tmp_path, arguments, messa
         list(replay(tmp_path, env=make_env(**arguments)))
 
 
+def test_a_log_whose_env_this_version_does_not_have_is_refused(tmp_path):
+    manifest = read_manifest(write(tmp_path))
+    for changes, message in (
+        ({"env_id": "recsim_env/Radio-v0"}, "its env cannot be made by this version .*Radio"),
+        ({"env_arguments": {"weather": "rain"}}, "its env cannot be made by this version .*'weather': unknown"),
+    ):
+        (tmp_path / "manifest.json").write_text(dataclasses.replace(manifest, **changes).as_json())
+        with pytest.raises(ValueError, match=message):
+            replay(tmp_path)
+
+
+def test_the_kind_of_observation_is_that_of_an_env_that_is_given(tmp_path):
+    write(tmp_path)
+    with pytest.raises(ValueError, match="observation='full': must be None with an env"):
+        replay(tmp_path, observation="full", env=make_env())
+
+
 def test_a_log_of_another_schema_is_refused(tmp_path):
     file = write(tmp_path) / "manifest.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "schema_version": 99}))
@@ -261,6 +278,16 @@ def test_a_minari_data_set_has_an_episode_for_each_session(tmp_path, monkeypatch
     np.testing.assert_array_equal(env.step(int(first.actions[0]))[0]["user"], first.observations["user"][1])
     with pytest.raises(ValueError, match="exists already; delete it or choose another name"):
         to_minari(tmp_path / "log", "recsim/video/random-v0")
+
+
+def test_a_minari_data_set_of_an_own_scenario_has_its_spaces(tmp_path, monkeypatch):
+    minari = pytest.importorskip("minari")
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
+    env = RecommenderVectorEnv(6, dataclasses.replace(recsim_env.SCENARIOS["Video"], name="Own"), observation="flat")
+    write(tmp_path / "log", env)
+    dataset = to_minari(tmp_path / "log", "recsim/own/random-v0", env=env)
+    assert dataset.observation_space == env.single_observation_space
+    assert minari.load_dataset("recsim/own/random-v0").total_steps == 300
 
 
 def test_a_failed_export_leaves_no_minari_data_set(tmp_path, monkeypatch):
