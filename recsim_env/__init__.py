@@ -124,7 +124,12 @@ for _id, _kwargs in _IDS.items():
 def __getattr__(name: str) -> Any:
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_MODULE_OF[name]), name)
+    try:
+        return getattr(importlib.import_module(_MODULE_OF[name]), name)
+    except ModuleNotFoundError as error:
+        if error.name not in ("filelock", "polars"):
+            raise
+        raise ImportError(f"{name} needs {error.name}: pip install 'recsim-env[logs]'") from None
 
 
 def __dir__() -> list[str]:

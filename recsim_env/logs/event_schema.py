@@ -4,12 +4,9 @@ Shape legend: S slots of a slate, M candidates, A numbers of an action (S for ca
 space).
 """
 
-from recsim_env.simulation.records import REWARD_TERMS
+import polars as pl
 
-try:
-    import polars as pl
-except ImportError:
-    raise ImportError("logs of simulated sessions need polars: pip install 'recsim-env[logs]'") from None
+from recsim_env.simulation.records import REWARD_TERMS
 
 SCHEMA_VERSION = 1
 """Rises when a column changes its name, type or meaning."""

@@ -67,8 +67,8 @@ def _write(options: argparse.Namespace) -> int:
 def _write_log(options: argparse.Namespace) -> int:
     import gymnasium
 
+    from recsim_env import LogWriter
     from recsim_env.logs.logging_policy import RANDOM, make_policy, named_policy
-    from recsim_env.logs.writing import LogWriter
 
     check_number("steps", options.steps, 1, 10**15, int)
     check_number("seed", options.seed, 0, 2**63 - 1, int)

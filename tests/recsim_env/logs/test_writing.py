@@ -410,6 +410,17 @@ def test_invalid_arguments_end_in_one_line(tmp_path, capsys, arguments, message)
     assert not (tmp_path / "log").exists() or not contents(tmp_path / "log")
 
 
+@pytest.mark.parametrize("package", ["polars", "filelock"])
+def test_the_extra_is_named_where_a_package_of_it_is_missing(tmp_path, package):
+    program = (
+        f"import sys; sys.modules['{package}'] = None; from recsim_env.logs.__main__ import main; sys.exit(main())"
+    )
+    arguments = ["write", *_COMMAND, "--out", str(tmp_path / "log")]
+    run = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True)
+    assert run.returncode == 2
+    assert run.stderr == f"error: LogWriter needs {package}: pip install 'recsim-env[logs]'\n"
+
+
 def test_an_env_that_starts_its_next_sessions_itself_is_refused(tmp_path):
     with pytest.raises(ValueError, match="autoreset_mode='SameStep': must be 'NextStep', the default, or 'Disabled'"):
         write(tmp_path, make_env(autoreset_mode="SameStep"))
