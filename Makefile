@@ -52,9 +52,10 @@ examples: $(VENV)/installed $(LIBRARIES:%=.venvs/%/installed)
 floors: floors.txt pyproject.toml
 	$(PYTHON) -m venv .venvs/floors
 	.venvs/floors/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint floors.txt \
-		--editable '.[render,sb3,contrib]' $(shell grep '^torch==' constraints.txt) hypothesis pytest
+		--editable '.[logs,render,sb3,contrib]' $(shell grep '^torch==' constraints.txt) hypothesis pytest
 	.venvs/floors/bin/python -m pytest -k "not wrapper" tests/recsim_env/envs/test_gymnasium_contract.py \
-		tests/recsim_env/envs/test_gymnasium_conventions.py tests/recsim_env/sb3/test_sb3_vec_env.py
+		tests/recsim_env/envs/test_gymnasium_conventions.py tests/recsim_env/sb3/test_sb3_vec_env.py \
+		tests/recsim_env/logs/test_writing.py tests/recsim_env/logs/test_replay.py
 
 docs: $(VENV)/installed
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet

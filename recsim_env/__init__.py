@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from recsim_env.envs.single import RecommenderEnv
     from recsim_env.envs.vector import RecommenderVectorEnv, last_observations
     from recsim_env.logs import FittedWorld, RatingsLog, fit_log, load_or_fit, read_log
+    from recsim_env.logs.log_folder import LogManifest, read_events, read_manifest, scan_events
+    from recsim_env.logs.minari_export import to_minari
+    from recsim_env.logs.obp_export import to_obp
+    from recsim_env.logs.replay import ReplayedStep, replay
+    from recsim_env.logs.writing import LogWriter
     from recsim_env.sb3 import CandidatePolicy, CandidateQPolicy, RecommenderSB3VecEnv, make_sb3_vec_env
     from recsim_env.simulation.custom_user_model import UserModel
     from recsim_env.simulation.observation import CANDIDATE_COLUMNS, FEEDBACK, RELEVANCE_COLUMNS, USER_FEEDBACK
@@ -45,11 +50,14 @@ __all__ = [
     "CatalogConfig",
     "FittedWorld",
     "LifetimeConfig",
+    "LogManifest",
+    "LogWriter",
     "PopulationConfig",
     "RatingsLog",
     "RecommenderEnv",
     "RecommenderSB3VecEnv",
     "RecommenderVectorEnv",
+    "ReplayedStep",
     "RewardConfig",
     "Scenario",
     "SessionConfig",
@@ -58,8 +66,14 @@ __all__ = [
     "last_observations",
     "load_or_fit",
     "make_sb3_vec_env",
+    "read_events",
     "read_log",
+    "read_manifest",
+    "replay",
+    "scan_events",
     "scenario_named",
+    "to_minari",
+    "to_obp",
 ]
 
 __version__ = "0.3.0"
@@ -69,6 +83,11 @@ _MODULES = {
     "recsim_env.envs.single": ("RecommenderEnv",),
     "recsim_env.envs.vector": ("RecommenderVectorEnv", "last_observations"),
     "recsim_env.logs": ("FittedWorld", "RatingsLog", "fit_log", "load_or_fit", "read_log"),
+    "recsim_env.logs.log_folder": ("LogManifest", "read_events", "read_manifest", "scan_events"),
+    "recsim_env.logs.minari_export": ("to_minari",),
+    "recsim_env.logs.obp_export": ("to_obp",),
+    "recsim_env.logs.replay": ("ReplayedStep", "replay"),
+    "recsim_env.logs.writing": ("LogWriter",),
     "recsim_env.simulation.custom_user_model": ("UserModel",),
     "recsim_env.simulation.observation": ("CANDIDATE_COLUMNS", "FEEDBACK", "RELEVANCE_COLUMNS", "USER_FEEDBACK"),
 }
@@ -105,7 +124,12 @@ for _id, _kwargs in _IDS.items():
 def __getattr__(name: str) -> Any:
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_MODULE_OF[name]), name)
+    try:
+        return getattr(importlib.import_module(_MODULE_OF[name]), name)
+    except ModuleNotFoundError as error:
+        if error.name not in ("filelock", "polars"):
+            raise
+        raise ImportError(f"{name} needs {error.name}: pip install 'recsim-env[logs]'") from None
 
 
 def __dir__() -> list[str]:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agents.locked_folder import locked
 from agents.registry import UnknownAgentError
 from benchmarks.rows import ResultsError, Row, RunKey, append_rows, key_of, read_rows, write_rows
 from benchmarks.running.run import Run
 from benchmarks.suites import SUITES, Suite
 from recsim_env.atomic_file import write_atomically
+from recsim_env.locked_folder import locked
 
 RESULTS, STALE, SUITE = "results.jsonl", "stale.jsonl", "suite.json"
 

@@ -1,4 +1,4 @@
-"""Command line: describe a ratings log, fit a world to it, check its fidelity, export its statistics."""
+"""Command line: describe a ratings log, fit a world to it, check it, export its statistics; write a simulated log."""
 
 import argparse
 import os
@@ -14,11 +14,13 @@ from recsim_env.atomic_file import printable
 from recsim_env.config import check_number, unknown_name
 from recsim_env.logs.fidelity import Comparison, compare, log_statistics, random_exposure_comparisons, table
 from recsim_env.logs.fitted_world import MAX_SELECTION, FittedWorld
-from recsim_env.logs.fitting import CONTENT, fit_ratings
+from recsim_env.logs.fitting import CONTENT, fit_ratings, num_fit_passes
 from recsim_env.logs.log_files import WHERE_TO_GET_DATA
 from recsim_env.logs.population_statistics import save_statistics, statistics_of
 from recsim_env.logs.ratings_log import RatingsLog
 from recsim_env.logs.selection import DEFAULT_SELECTION, SELECTION_RANGE, mean_rating_by_selection, random_pairs
+from recsim_env.logs.write_command import add_write_command
+from recsim_env.progress_line import ProgressLine
 from recsim_env.timed_line import timed_line
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     invalid input."""
     parser = argparse.ArgumentParser(
         prog="python -m recsim_env.logs",
-        description="Worlds from real ratings logs.",
+        description="Worlds from real ratings logs, and logs of simulated sessions.",
         epilog=f"{WHERE_TO_GET_DATA[0].upper()}{WHERE_TO_GET_DATA[1:]}.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -98,6 +100,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     statistics.add_argument("world", metavar="WORLD.npz", type=Path, help="a fitted world")
     statistics.add_argument("--out", type=Path, required=True, metavar="OUT.json", help="file to write")
     statistics.set_defaults(run=_statistics)
+
+    add_write_command(commands)
 
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments and not arguments[0].startswith("-") and arguments[0] not in commands.choices:
@@ -213,7 +217,7 @@ def _fit(options: argparse.Namespace) -> int:
     print(f"{printable(log.source)}: {len(log.ratings):,} ratings, {num_users:,} users, {num_items:,} items")
     random_exposure = _random_exposure(options)
     started = time.perf_counter()
-    with timed_line("fitting"):
+    with ProgressLine(num_fit_passes(len(log.ratings)), "ratings in all regressions") as line:
         world = fit_ratings(
             log,
             num_factors=options.num_factors,
@@ -221,6 +225,7 @@ def _fit(options: argparse.Namespace) -> int:
             random_exposure=random_exposure,
             selection=options.selection,
             content=options.content,
+            on_pass=line.advance,
         )
     seconds = time.perf_counter() - started
     world.save(options.out)

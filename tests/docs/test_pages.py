@@ -11,6 +11,7 @@ from conftest import CHECKOUT
 import recsim_env
 from recsim_env.config import SECTIONS, SessionConfig
 from recsim_env.fidelity import TARGETS
+from recsim_env.logs.event_schema import event_schema
 from recsim_env.scenarios import SCENARIOS
 from recsim_env.simulation import custom_user_model
 
@@ -138,3 +139,12 @@ def test_the_lock_has_every_pin_except_torch():
     assert {name: version for name, version in pins("constraints.txt").items() if name != "torch"} == pins(
         "requirements.lock"
     )
+
+
+def test_the_page_of_simulated_logs_lists_the_columns_with_their_types():
+    page = (DOCS / "logs.md").read_text(encoding="utf-8").partition("## Columns")[2]
+    stated = {column.strip("`"): cells.split(" | ")[0] for column, cells in rows_of(page, r"`\w+`").items()}
+    schema = event_schema(slate_size=5, num_candidates=20, num_action_features=0)
+    sizes = {"(5,)": "S", "(20,)": "M"}
+    own = {name: re.sub(r"shape=(\(\d+,\))", lambda size: sizes[size[1]], str(kind)) for name, kind in schema.items()}
+    assert stated == {**own, "action": "Array(Int32, S) or Array(Float32, A)"}

@@ -14,8 +14,8 @@ from typing import Any
 from rich.progress import TextColumn
 
 from agents.large_model.config import RunConfig, TrainingConfig
-from agents.locked_folder import locked
 from agents.terminal import add_config_arguments, config_from, console, path, positive, progress_bar
+from recsim_env.locked_folder import locked
 
 _FLAGS = {
     "env_ids": "env",

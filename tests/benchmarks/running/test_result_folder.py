@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from small_suite import SUITE, row
 
-from agents.locked_folder import FolderInUseError
 from benchmarks.rows import ResultsError, provenance, read_rows
 from benchmarks.running.result_folder import RESULTS, STALE, open_results, reusable_rows
 from benchmarks.running.run import Run
 from benchmarks.running.suite_runs import suite_runs
 from benchmarks.suites import SUITES, Suite
+from recsim_env.locked_folder import FolderInUseError
 
 
 @pytest.fixture
