@@ -270,4 +270,5 @@ def test_the_packaged_statistics_give_films_and_users_like_those_of_movielens() 
     noise = generator.standard_normal(MANY)
     opinion = users.rating_bias + users.rating_scale * (affinity + items.quality + noise)
     ratings = 1 + np.searchsorted(statistics.rating_cuts, opinion)
-    assert ratings.mean() == pytest.approx(3.53 - 0.35, abs=0.1)
+    # As films shown at random: worse than those in the log, and not chosen by the user.
+    assert ratings.mean() == pytest.approx(3.53 - 0.80, abs=0.1)
