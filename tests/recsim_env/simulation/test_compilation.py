@@ -117,7 +117,9 @@ def test_changed_source_code_is_compiled_again_even_if_its_file_is_older(tmp_pat
     before = play("Video", "5,3", cwd=package, NUMBA_CACHE_DIR=folder)
     source = package / "recsim_env" / "simulation" / "rating_scale.py"
     times = source.stat()
-    source.write_text(source.read_text().replace("    rating = 1.0\n", "    rating = 2.0\n"))
+    source.write_text(
+        source.read_text().replace("rating = p.rating_levels[0]\n", "rating = p.rating_levels[0] + 1.0\n")
+    )
     os.utime(source, (times.st_atime - 1e6, times.st_mtime - 1e6))
     changed = play("Video", "5,3", cwd=package, NUMBA_CACHE_DIR=folder)
     assert changed != before
@@ -132,7 +134,7 @@ def test_files_that_changed_after_their_import_give_no_machine_code_to_later_pro
 import recsim_env.simulation.simulator
 from pathlib import Path
 source = Path({str(source)!r})
-source.write_text(source.read_text().replace("    rating = 1.0\\n", "    rating = 2.0\\n"))
+source.write_text(source.read_text().replace("rating = p.rating_levels[0]\\n", "rating = p.rating_levels[0] + 1.0\\n"))
 {PLAY.strip()}
 """
     environment = {**os.environ, "PYTHONPATH": str(package), "NUMBA_CACHE_DIR": str(folder)}
