@@ -1,0 +1,136 @@
+"""Fitted Q evaluation with a linear model: q(s, a) = theta . phi(s, a), fitted by repeated ridge regression.
+
+Le, Voloshin and Yue, "Batch policy learning under constraints", ICML 2019, algorithm 3 (FQE): q is regressed on
+r + gamma v(s'), with v of the previous fit, where v(s) is the mean of q(s, a) over the actions of the evaluation
+policy. With a linear model that is theta . (mean of phi(s, a) over the actions), so that the means of the features are
+all that has to be known of the policy.
+
+Shape legend: R rows, E sessions, F features, K folds.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from benchmarks.analysis.off_policy.estimate import OffPolicyEstimate, estimate
+from benchmarks.analysis.off_policy.log import OffPolicyLog, numbers
+from recsim_env.config import check_number
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Moments:
+    """Sums over rows that determine the fit: phi phi^T, gamma phi v'^T (v' the features of the next state), phi r."""
+
+    gram: np.ndarray
+    """[..., F, F]."""
+    following: np.ndarray
+    """[..., F, F]."""
+    rewards: np.ndarray
+    """[..., F]."""
+
+
+def fit(
+    log: OffPolicyLog, features: Any, policy_features: Any, *, penalty: float = 1e-4, num_folds: int = 5
+) -> tuple[np.ndarray, np.ndarray]:
+    """Predicted values of each row by a model that has not seen its session (cross-fitting).
+
+    Chernozhukov et al., "Double/debiased machine learning for treatment and structural parameters", The Econometrics
+    Journal 21(1), 2018: with values fitted to other sessions, `doubly_robust` stays unbiased and its interval valid.
+
+    Args:
+        log: the logged decisions; its values, if any, are not read.
+        features: [R, F] phi(s, a) of the logged actions. One of them should be constant, and some should depend on
+            the step if the value does.
+        policy_features: [R, F] the mean of phi(s, a) over the actions of the evaluation policy.
+        penalty: of the ridge regression, relative to the mean square of each feature.
+        num_folds: K; session e is predicted by the model of fold e modulo K.
+
+    Returns:
+        `action_values` [R] and `state_values` [R], for `OffPolicyLog.with_values`.
+
+    Raises:
+        ValueError: features of another shape or not finite; fewer than two sessions.
+    """
+    phi, mean_phi = _checked(log, features, policy_features)
+    check_number("num_folds", num_folds, 2, 1_000, int)
+    if log.num_sessions < 2:
+        raise ValueError("1 session: cross-fitting needs at least 2")
+    num_folds = min(num_folds, log.num_sessions)
+    folds = np.repeat(np.arange(log.num_sessions) % num_folds, log.lengths)
+    rows_of = [folds == fold for fold in range(num_folds)]
+    moments = _moments(log, phi, mean_phi)
+    of_folds = [_moments(log, phi, mean_phi, rows) for rows in rows_of]
+    action_values, state_values = np.empty(len(phi)), np.empty(len(phi))
+    for rows, own in zip(rows_of, of_folds, strict=True):
+        others = _Moments(
+            gram=moments.gram - own.gram,
+            following=moments.following - own.following,
+            rewards=moments.rewards - own.rewards,
+        )
+        theta = _solve(others, penalty, int(log.lengths.max()))
+        action_values[rows], state_values[rows] = phi[rows] @ theta, mean_phi[rows] @ theta
+    return action_values, state_values
+
+
+def fitted_q_evaluation(
+    log: OffPolicyLog, features: Any, policy_features: Any, *, penalty: float = 1e-4
+) -> OffPolicyEstimate:
+    """Mean of the fitted v(s_0) over sessions; arguments as for `fit`, without folds.
+
+    The interval covers the sampling of first states and the noise of the regression (delta method; the asymptotic
+    variance is that of Hao et al., "Bootstrapping fitted Q-evaluation for off-policy inference", ICML 2021), not the
+    error of a model that cannot represent q. No weights are used, so the effective sample size is the number of
+    sessions.
+    """
+    phi, mean_phi = _checked(log, features, policy_features)
+    moments, num_iterations = _moments(log, phi, mean_phi), int(log.lengths.max())
+    theta = _solve(moments, penalty, num_iterations)
+    state_values = mean_phi @ theta
+    first = state_values[log.first_rows]
+    errors = log.rewards + log.gamma * _next(log, state_values) - phi @ theta
+    # d v / d theta . (d theta / d moments), by the transposed iteration of the fit.
+    gradient = mean_phi[log.first_rows].mean(0)
+    direction = np.zeros_like(gradient)
+    ridge = _ridge(moments, penalty)
+    for _ in range(num_iterations):
+        direction = np.linalg.solve(ridge, gradient + moments.following.T @ direction)
+    noise = log.num_sessions * log.session_sums((phi @ direction) * errors)
+    return estimate(first.mean(), first + noise, float(log.num_sessions), "")
+
+
+def _checked(log: OffPolicyLog, features: Any, policy_features: Any) -> tuple[np.ndarray, np.ndarray]:
+    shape = np.shape(features)
+    if len(shape) != 2 or shape[0] != len(log.steps) or not shape[1]:
+        raise ValueError(f"features of shape {shape}: must be ({len(log.steps)}, F) with F of at least 1")
+    return numbers("features", features, shape), numbers("policy_features", policy_features, shape)
+
+
+def _next(log: OffPolicyLog, values: np.ndarray) -> np.ndarray:
+    """Values [R, ...] of the following step; 0 after the last step of a session."""
+    following = np.roll(values, -1, 0)
+    following[log.last_rows] = 0.0
+    return following
+
+
+def _moments(
+    log: OffPolicyLog, phi: np.ndarray, mean_phi: np.ndarray, rows: np.ndarray | slice = slice(None)
+) -> _Moments:
+    own, following = phi[rows], _next(log, mean_phi)[rows]
+    return _Moments(gram=own.T @ own, following=log.gamma * own.T @ following, rewards=own.T @ log.rewards[rows])
+
+
+def _ridge(moments: _Moments, penalty: float) -> np.ndarray:
+    """[F, F]: phi phi^T with the penalty on its diagonal; features that are always 0 get a coefficient of 0."""
+    check_number("penalty", penalty, 1e-12, 1e6)
+    squares = np.diag(moments.gram)
+    return moments.gram + np.diag(np.where(squares > 0.0, penalty * squares, 1.0))
+
+
+def _solve(moments: _Moments, penalty: float, num_iterations: int) -> np.ndarray:
+    """[F] theta after that many fits: each adds a step to the horizon, so the longest session needs no more."""
+    ridge = _ridge(moments, penalty)
+    theta = np.zeros(len(ridge))
+    for _ in range(num_iterations):
+        theta = np.linalg.solve(ridge, moments.rewards + moments.following @ theta)
+    return theta
