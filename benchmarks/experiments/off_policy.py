@@ -9,13 +9,13 @@ as they are finished (the same command resumes), the table off_policy.md and the
 import argparse
 import sys
 from collections.abc import Iterator
-from pathlib import Path
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from agents.terminal import console, not_negative, number_in, positive
-from benchmarks.experiments.script import make_parser, run_script
+from benchmarks.experiments.script import finished_rows, make_parser, run_script
 from benchmarks.experiments.softmax_sessions import LinearSoftmax, Sessions, play, returns
 
 BEHAVIOUR = LinearSoftmax(popularity=2.0)
@@ -61,7 +61,11 @@ def main(arguments: list[str] | None = None) -> int:
         "--logs", type=positive, default=20, metavar="N", help="largest number of logs of a size in a block"
     )
     parser.add_argument(
-        "--truth-rows", type=positive, default=1_000_000, metavar="N", help="steps that each policy plays for the truth"
+        "--truth-rows",
+        type=number_in(int, 100, 10**9),
+        default=1_000_000,
+        metavar="N",
+        help="steps that each policy plays, about",
     )
     parser.add_argument("--seed", type=not_negative, default=0, metavar="S", help="seed of sessions and draws")
     return run_script(parser, _run, arguments)
@@ -77,7 +81,7 @@ def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
     parsed.out.mkdir(parents=True, exist_ok=True)
     horizons, sizes = parsed.horizon or [1, 5, 50], sorted(parsed.size or [1_000, 10_000, 100_000])
     settings = {"sizes": sizes, "logs": parsed.logs, "truth_rows": parsed.truth_rows, "seed": parsed.seed}
-    rows = _finished(file, settings)
+    rows = finished_rows(file, settings)
     for horizon in horizons:
         truths = [row for row in rows if row["kind"] == "truth" and row["horizon"] == horizon]
         if not truths:
@@ -101,22 +105,6 @@ def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
     screen.print(text, highlight=False, markup=False)
 
 
-def _finished(file: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
-    """Rows of this version with these settings; an incomplete last line is dropped."""
-    import json
-
-    import recsim_env
-    from benchmarks.rows import write_rows
-
-    if not file.is_file():
-        return []
-    lines = file.read_bytes().split(b"\n")
-    rows = [json.loads(line) for line in lines[:-1]]
-    rows = [row for row in rows if settings.items() <= row.items() and row["version"] == recsim_env.__version__]
-    write_rows(file, rows)
-    return rows
-
-
 def _env(horizon: int, num_sessions: int) -> Any:
     import gymnasium
 
@@ -133,12 +121,26 @@ def _env(horizon: int, num_sessions: int) -> Any:
     )
 
 
+@cache
+def _mean_length(horizon: int) -> float:
+    """Mean steps of the sessions that the behaviour policy plays."""
+    env = _env(horizon, _MAX_LANES)
+    sessions = play(env, BEHAVIOUR, _MAX_LANES, _TRUTH_SEED - _MAX_LANES)
+    env.close()
+    return len(sessions.steps) / _MAX_LANES
+
+
+def _num_sessions(horizon: int, num_rows: int) -> int:
+    """Sessions of about as many rows. Logs are cut by sessions: cut by rows, they would end with a short one."""
+    return max(round(num_rows / _mean_length(horizon)), 2)
+
+
 def _truth(horizon: int, parsed: argparse.Namespace) -> dict[str, Any]:
     """Mean return of each policy and its standard error, in the same sessions for all of them."""
     import recsim_env
 
-    num_sessions = -(-parsed.truth_rows // horizon)
-    env, seed = _env(horizon, num_sessions), _TRUTH_SEED + parsed.seed * _SEEDS_APART
+    num_sessions, seed = _num_sessions(horizon, parsed.truth_rows), _TRUTH_SEED + parsed.seed * _SEEDS_APART
+    env = _env(horizon, num_sessions)
     found = {name: returns(env, policy, num_sessions, seed) for name, policy in POLICIES.items()}
     env.close()
     return {
@@ -156,9 +158,8 @@ def _errors(
     import recsim_env
 
     seed = _LOG_SEED + parsed.seed * _SEEDS_APART + block * (_SEEDS_APART // 1_000)
-    env = _env(horizon, _MAX_LANES)
-    mean_length = play(env, BEHAVIOUR, _MAX_LANES, seed + _SEEDS_APART // 2).steps.size / _MAX_LANES
-    counts = {size: max(round(size / mean_length), 2) for size in sizes}  # sessions, so that no length is preferred
+    counts = {size: _num_sessions(horizon, size) for size in sizes}
+    env = _env(horizon, counts[sizes[-1]])
     sessions = play(env, BEHAVIOUR, counts[sizes[-1]], seed)
     env.close()
     ends = np.searchsorted(sessions.sessions, np.arange(counts[sizes[-1]] + 1))
