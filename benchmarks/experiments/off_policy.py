@@ -176,7 +176,7 @@ def _errors(
                 found.setdefault((size, name), []).append(estimates)
     values = np.array(list(truth["values"].values()))
     return [
-        {"size": size, "estimator": name, **_summary(of_policies, values), "version": recsim_env.__version__}
+        {"size": size, "estimator": name, **mean_errors(of_policies, values), "version": recsim_env.__version__}
         for (size, name), of_policies in found.items()
     ]
 
@@ -218,8 +218,8 @@ def _estimates(
         yield size, found
 
 
-def _summary(of_policies: list[list[Any]], truth: np.ndarray) -> dict[str, Any]:
-    """Sums over logs of the errors for each policy, and of how well the policies are ranked and chosen."""
+def mean_errors(of_policies: list[list[Any]], truth: np.ndarray) -> dict[str, Any]:
+    """Means over logs of the errors for each policy, and of how well the policies are ranked and chosen."""
     from scipy.stats import spearmanr
 
     def matrix(name: str) -> np.ndarray:
