@@ -185,8 +185,7 @@ def _estimates(
     sessions: Sessions, policy: LinearSoftmax, logs: dict[int, list[slice]]
 ) -> Iterator[tuple[int, dict[str, list[Any]]]]:
     """For each size, the estimates of one policy by each estimator on each log."""
-    from benchmarks.analysis.off_policy import MODEL_BASED, WEIGHTING, OffPolicyLog, fitted_q_evaluation
-    from benchmarks.analysis.off_policy.fitted_q import fit
+    from benchmarks.analysis.off_policy import OffPolicyLog, estimates
     from benchmarks.running.policy_log import value_features, with_actions
 
     evaluation, features, policy_features = [], [], []
@@ -196,7 +195,7 @@ def _estimates(
         log_probabilities = policy.log_probabilities(candidates, mask)
         evaluation.append(log_probabilities[np.arange(len(actions)), actions])
         observed = {"user": sessions.users[part], "candidates": candidates, "candidate_mask": mask}
-        states, of_candidates = value_features(observed, candidates.shape[1:])
+        states, of_candidates = value_features(observed)
         both = with_actions(states, of_candidates, actions, np.exp(log_probabilities))
         features.append(both["features"])
         policy_features.append(both["policy_features"])
@@ -211,10 +210,8 @@ def _estimates(
                 behaviour_log_probabilities=sessions.log_probabilities[part],
                 evaluation_log_probabilities=log_probabilities[part],
             )
-            log = log.with_values(*fit(log, phi[part], mean_phi[part]))
-            for name, estimator in {**WEIGHTING, **MODEL_BASED}.items():
-                found.setdefault(name, []).append(estimator(log))
-            found.setdefault("FQE", []).append(fitted_q_evaluation(log, phi[part], mean_phi[part]))
+            for name, each in estimates(log, phi[part], mean_phi[part]).items():
+                found.setdefault(name, []).append(each)
         yield size, found
 
 

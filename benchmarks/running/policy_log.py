@@ -65,10 +65,17 @@ class PolicyLog:
     """Rows of sessions that had not ended where the log does."""
 
 
-def policy_log(steps: Iterable[LoggedStep], agent: Agent) -> PolicyLog:
+def policy_log(
+    steps: Iterable[LoggedStep], agent: Agent, feature_steps: Iterable[LoggedStep] | None = None
+) -> PolicyLog:
     """The log of the steps with the agent's probabilities.
 
     An agent with a memory is shown every observation, as in play; its state must depend on observations alone.
+
+    Args:
+        steps: of the log, with the observations that the agent reads.
+        agent: the policy to evaluate, in an env like that of the log.
+        feature_steps: the same steps with observations that have features, for an agent that reads `"compact"` ones.
 
     Raises:
         NotImplementedError: the agent's policy is deterministic, or has no probabilities in closed form.
@@ -77,7 +84,8 @@ def policy_log(steps: Iterable[LoggedStep], agent: Agent) -> PolicyLog:
     columns: list[dict[str, np.ndarray]] = []
     state, has_memory = None, True
     lane_sessions, num_sessions = np.zeros(0, np.int64), 0
-    for step in steps:
+    pairs = ((step, step) for step in steps) if feature_steps is None else zip(steps, feature_steps, strict=True)
+    for step, feature_step in pairs:
         starts = np.asarray(step.episode_start, np.bool_)
         if not columns:
             lane_sessions = np.full(len(starts), -1)
@@ -90,7 +98,7 @@ def policy_log(steps: Iterable[LoggedStep], agent: Agent) -> PolicyLog:
                 "rewards": step.rewards,
                 "behaviour": step.log_propensities,
                 "is_over": step.terminated | step.truncated,
-                **_agent_columns(agent, step, state, starts),
+                **_agent_columns(agent, step, feature_step.observations, state, starts),
             }
         )
         if has_memory:
@@ -131,14 +139,15 @@ def _of_whole_sessions(rows: dict[str, np.ndarray]) -> PolicyLog:
     )
 
 
-def _agent_columns(agent: Agent, step: LoggedStep, state: Any, starts: np.ndarray) -> dict[str, np.ndarray]:
-    """Log-probabilities of the logged actions and, for single items, features."""
+def _agent_columns(
+    agent: Agent, step: LoggedStep, featured: Any, state: Any, starts: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Log-probabilities of the logged actions and, for single items, features from the observations `featured`."""
     observations, actions = step.observations, np.asarray(step.actions)
     found = {"evaluation": agent.log_probabilities(observations, actions, state, starts)}
-    is_dict = isinstance(observations, dict)
-    parts = observations if is_dict else agent.layout.parts(observations)
+    parts = featured if isinstance(featured, dict) else agent.layout.parts(featured)
     if actions.ndim == 1 and "candidates" in parts:
-        states, candidates = value_features(parts, agent.layout.candidates_shape)
+        states, candidates = value_features(parts)
         mask = parts["candidate_mask"] > 0
         probabilities = np.zeros(mask.shape)
         for candidate in np.flatnonzero(mask.any(0)):
@@ -155,13 +164,13 @@ def _agent_columns(agent: Agent, step: LoggedStep, state: Any, starts: np.ndarra
     return found
 
 
-def value_features(parts: dict[str, np.ndarray], candidates_shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def value_features(parts: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Features of a linear model of q: [N, F1] of the state and [N, M, F2] of each candidate.
 
     Those of the state are a constant, the columns of the user, and the mean over the available candidates.
     """
-    candidates = parts["candidates"].reshape(-1, *candidates_shape).astype(np.float64)
     mask = (parts["candidate_mask"] > 0).astype(np.float64)
+    candidates = parts["candidates"].reshape(*mask.shape, -1).astype(np.float64)
     means = np.einsum("nm,nmf->nf", mask, candidates) / np.maximum(mask.sum(1, keepdims=True), 1.0)
     return np.concatenate([np.ones((len(mask), 1)), parts["user"], means], 1), candidates
 

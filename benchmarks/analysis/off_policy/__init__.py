@@ -1,14 +1,12 @@
 """Off-policy evaluation: the value of a policy from the log of another one, as pure functions of arrays.
 
 `log` is the input, `estimate` the result; the estimators are in `importance_sampling`, `doubly_robust`, `fitted_q` and
-`slates`.
+`slates`; `every_estimator` runs them all.
 """
-
-from collections.abc import Callable
-from types import MappingProxyType
 
 from benchmarks.analysis.off_policy.doubly_robust import direct_method, doubly_robust, switch_doubly_robust
 from benchmarks.analysis.off_policy.estimate import OffPolicyEstimate
+from benchmarks.analysis.off_policy.every_estimator import MODEL_BASED, WEIGHTING, estimates
 from benchmarks.analysis.off_policy.fitted_q import fitted_q_evaluation
 from benchmarks.analysis.off_policy.importance_sampling import (
     clipped_ips,
@@ -27,24 +25,6 @@ from benchmarks.analysis.off_policy.slates import (
     reward_interaction,
 )
 
-WEIGHTING = MappingProxyType(
-    {
-        "IPS": ips,
-        "SNIPS": snips,
-        "clipped IPS": clipped_ips,
-        "IS": importance_sampling,
-        "WIS": weighted_importance_sampling,
-        "PDIS": per_decision,
-        "WPDIS": weighted_per_decision,
-    }
-)
-"""Estimators of an `OffPolicyLog` that read no predicted values, by name."""
-
-MODEL_BASED: MappingProxyType[str, Callable[[OffPolicyLog], OffPolicyEstimate]] = MappingProxyType(
-    {"DM": direct_method, "DR": doubly_robust, "SWITCH-DR": switch_doubly_robust}
-)
-"""Estimators that read the log's predicted values, by name."""
-
 __all__ = [
     "MODEL_BASED",
     "WEIGHTING",
@@ -55,6 +35,7 @@ __all__ = [
     "clipped_ips",
     "direct_method",
     "doubly_robust",
+    "estimates",
     "fitted_q_evaluation",
     "importance_sampling",
     "ips",

@@ -164,6 +164,34 @@ def test_flat_observations_have_the_same_features_as_those_in_parts():
     assert found.features.shape[1] == 1 + 4 + 3 + 3
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
+class CompactUniform(FlatUniform):
+    """Uniform, from compact observations."""
+
+    observation = "compact"
+
+    def act(self, observations: Any, state: Any, episode_start: np.ndarray, deterministic: bool) -> np.ndarray:
+        return np.zeros(len(observations["user"]), int)
+
+
+def test_compact_observations_take_their_features_from_the_same_steps_with_others():
+    agents_of = {kind: agent_class(env=make_env(observation=kind)) for kind, agent_class in UNIFORM.items()}
+    steps = {kind: list(played(agent.env, agent, LENGTH)) for kind, agent in agents_of.items()}
+    assert policy_log(steps["compact"], agents_of["compact"]).features is None
+    found = policy_log(steps["compact"], agents_of["compact"], steps["dict"])
+    expected = policy_log(steps["flat"], agents_of["flat"])
+    assert found.log.rewards == pytest.approx(expected.log.rewards)
+    assert found.policy_features == pytest.approx(expected.policy_features)
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class DictUniform(CompactUniform):
+    observation = "dict"
+
+
+UNIFORM = {"flat": FlatUniform, "compact": CompactUniform, "dict": DictUniform}
+
+
 def test_slates_have_no_features_but_weights():
     env = make_env(slate_size=2)
     agent = agents.make("random", env)
