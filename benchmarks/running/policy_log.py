@@ -143,7 +143,7 @@ def _agent_columns(
     agent: Agent, step: LoggedStep, featured: Any, state: Any, starts: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Log-probabilities of the logged actions and, for single items, features from the observations `featured`."""
-    observations, actions = step.observations, np.asarray(step.actions)
+    observations, actions = step.observations, np.array(step.actions)  # a copy: replayed ones are read-only
     found = {"evaluation": agent.log_probabilities(observations, actions, state, starts)}
     parts = featured if isinstance(featured, dict) else agent.layout.parts(featured)
     if actions.ndim == 1 and "candidates" in parts:
