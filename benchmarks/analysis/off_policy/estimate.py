@@ -8,9 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.analysis.off_policy.log import OffPolicyLog
-
-Z_95 = 1.96
-"""Half the width of a normal 95% interval, in standard errors."""
+from benchmarks.analysis.statistics import Z_95
 
 MIN_EFFECTIVE_SIZE = 100.0
 """Effective sample size below which an estimate has a warning. One session then has up to a tenth of the weight or
