@@ -59,15 +59,11 @@ def fit(
     num_folds = min(num_folds, log.num_sessions)
     folds = np.repeat(np.arange(log.num_sessions) % num_folds, log.lengths)
     rows_of = [folds == fold for fold in range(num_folds)]
-    moments = _moments(log, phi, mean_phi)
-    of_folds = [_moments(log, phi, mean_phi, rows) for rows in rows_of]
+    following = log.gamma * _next(log, mean_phi)
+    of_folds = [_moments(phi[rows], following[rows], log.rewards[rows]) for rows in rows_of]
     action_values, state_values = np.empty(len(phi)), np.empty(len(phi))
     for rows, own in zip(rows_of, of_folds, strict=True):
-        others = _Moments(
-            gram=moments.gram - own.gram,
-            following=moments.following - own.following,
-            rewards=moments.rewards - own.rewards,
-        )
+        others = _total([each for each in of_folds if each is not own])
         theta = _solve(others, penalty, int(log.lengths.max()))
         action_values[rows], state_values[rows] = phi[rows] @ theta, mean_phi[rows] @ theta
     return action_values, state_values
@@ -84,7 +80,8 @@ def fitted_q_evaluation(
     sessions.
     """
     phi, mean_phi = _checked(log, features, policy_features)
-    moments, num_iterations = _moments(log, phi, mean_phi), int(log.lengths.max())
+    moments = _moments(phi, log.gamma * _next(log, mean_phi), log.rewards)
+    num_iterations = int(log.lengths.max())
     theta = _solve(moments, penalty, num_iterations)
     state_values = mean_phi @ theta
     first = state_values[log.first_rows]
@@ -113,11 +110,16 @@ def _next(log: OffPolicyLog, values: np.ndarray) -> np.ndarray:
     return following
 
 
-def _moments(
-    log: OffPolicyLog, phi: np.ndarray, mean_phi: np.ndarray, rows: np.ndarray | slice = slice(None)
-) -> _Moments:
-    own, following = phi[rows], _next(log, mean_phi)[rows]
-    return _Moments(gram=own.T @ own, following=log.gamma * own.T @ following, rewards=own.T @ log.rewards[rows])
+def _moments(phi: np.ndarray, following: np.ndarray, rewards: np.ndarray) -> _Moments:
+    return _Moments(gram=phi.T @ phi, following=phi.T @ following, rewards=phi.T @ rewards)
+
+
+def _total(parts: list[_Moments]) -> _Moments:
+    return _Moments(
+        gram=np.sum([each.gram for each in parts], 0),
+        following=np.sum([each.following for each in parts], 0),
+        rewards=np.sum([each.rewards for each in parts], 0),
+    )
 
 
 def _ridge(moments: _Moments, penalty: float) -> np.ndarray:
