@@ -64,7 +64,7 @@ def fit(
     action_values, state_values = np.empty(len(phi)), np.empty(len(phi))
     for rows, own in zip(rows_of, of_folds, strict=True):
         others = _total([each for each in of_folds if each is not own])
-        theta = _solve(others, penalty, int(log.lengths.max()))
+        theta = _Regression(others, penalty, int(log.lengths.max())).theta
         action_values[rows], state_values[rows] = phi[rows] @ theta, mean_phi[rows] @ theta
     return action_values, state_values
 
@@ -81,19 +81,15 @@ def fitted_q_evaluation(
     """
     phi, mean_phi = _checked(log, features, policy_features)
     moments = _moments(phi, log.gamma * _next(log, mean_phi), log.rewards)
-    num_iterations = int(log.lengths.max())
-    theta = _solve(moments, penalty, num_iterations)
+    regression = _Regression(moments, penalty, int(log.lengths.max()))
+    theta = regression.theta
     state_values = mean_phi @ theta
     first = state_values[log.first_rows]
     errors = log.rewards + log.gamma * _next(log, state_values) - phi @ theta
-    # d v / d theta . (d theta / d moments), by the transposed iteration of the fit.
-    gradient = mean_phi[log.first_rows].mean(0)
-    direction = np.zeros_like(gradient)
-    ridge = _ridge(moments, penalty)
-    for _ in range(num_iterations):
-        direction = np.linalg.solve(ridge, gradient + moments.following.T @ direction)
+    direction = regression.gradient(mean_phi[log.first_rows].mean(0))
     noise = log.num_sessions * log.session_sums((phi @ direction) * errors)
-    return estimate(first.mean(), first + noise, float(log.num_sessions), "")
+    warning = "" if regression.converges else "fitted Q evaluation diverges, and was stopped: choose other features"
+    return estimate(first.mean(), first + noise, float(log.num_sessions), warning)
 
 
 def _checked(log: OffPolicyLog, features: Any, policy_features: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -122,17 +118,33 @@ def _total(parts: list[_Moments]) -> _Moments:
     )
 
 
-def _ridge(moments: _Moments, penalty: float) -> np.ndarray:
-    """[F, F]: phi phi^T with the penalty on its diagonal; features that are always 0 get a coefficient of 0."""
-    check_number("penalty", penalty, 1e-12, 1e6)
-    squares = np.diag(moments.gram)
-    return moments.gram + np.diag(np.where(squares > 0.0, penalty * squares, 1.0))
+class _Regression:
+    """The fit from its moments: theta <- ridge^-1 (rewards + following theta), repeated.
 
+    The iteration is solved for its limit where it has one. Where it diverges, it is stopped after as many fits as the
+    longest session has steps: with a table, each adds a step to the horizon.
+    """
 
-def _solve(moments: _Moments, penalty: float, num_iterations: int) -> np.ndarray:
-    """[F] theta after that many fits: each adds a step to the horizon, so the longest session needs no more."""
-    ridge = _ridge(moments, penalty)
-    theta = np.zeros(len(ridge))
-    for _ in range(num_iterations):
-        theta = np.linalg.solve(ridge, moments.rewards + moments.following @ theta)
-    return theta
+    def __init__(self, moments: _Moments, penalty: float, num_fits: int) -> None:
+        check_number("penalty", penalty, 1e-12, 1e6)
+        squares = np.diag(moments.gram)  # features that are always 0 get a coefficient of 0
+        self._ridge = moments.gram + np.diag(np.where(squares > 0.0, penalty * squares, 1.0))
+        self._step, self._num_fits = np.linalg.solve(self._ridge, moments.following), num_fits
+        self.converges = bool(np.abs(np.linalg.eigvals(self._step)).max() < 1.0 - 1e-9)
+        """Whether the iteration has a limit."""
+        self.theta = self._repeated(self._step, np.linalg.solve(self._ridge, moments.rewards))
+        """[F]."""
+
+    def gradient(self, mean_features: np.ndarray) -> np.ndarray:
+        """[F]: of mean_features . theta with respect to the moments of the rewards."""
+        return np.linalg.solve(self._ridge, self._repeated(self._step.T, mean_features))
+
+    def _repeated(self, step: np.ndarray, start: np.ndarray) -> np.ndarray:
+        """The sum of step^k start over k: to infinity if it converges."""
+        if self.converges:
+            return np.linalg.solve(np.eye(len(step)) - step, start)
+        total = term = start
+        for _ in range(self._num_fits - 1):
+            term = step @ term
+            total = total + term
+        return total

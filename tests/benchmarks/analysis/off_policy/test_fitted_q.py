@@ -1,5 +1,7 @@
 """Fitted Q evaluation: exact where the model can be, unbiased with cross-fitting, and honest about its noise."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tiny_decision_process as tiny
@@ -39,10 +41,10 @@ def test_two_sessions_by_hand():
         evaluation_log_probabilities=np.zeros(3),
     )
     ones = np.ones((3, 1))
-    # One constant feature: q = 7/3 at first, then the mean of 1 + q, 4 and 2.
-    assert fitted_q_evaluation(log, ones, ones, penalty=1e-12).value == pytest.approx((1.0 + 7.0 / 3.0 + 4.0 + 2.0) / 3)
+    # One constant feature: q is the mean of 1 + q, 4 and 2.
+    assert fitted_q_evaluation(log, ones, ones, penalty=1e-12).value == pytest.approx(3.5)
     action_values, state_values = fit(log, ones, ones, penalty=1e-12)
-    assert action_values.tolist() == pytest.approx([2.0, 2.0, (1.0 + 2.5 + 4.0) / 2])
+    assert action_values.tolist() == pytest.approx([2.0, 2.0, 5.0])  # 5 is the mean of 1 + 5 and 4
     assert state_values.tolist() == pytest.approx(action_values.tolist())
 
 
@@ -102,6 +104,28 @@ def test_a_session_does_not_change_its_own_predictions():
     is_own = log.sessions == 7
     assert after[is_own] == pytest.approx(before[is_own])
     assert abs(after[~is_own] - before[~is_own]).max() > 1.0
+
+
+def test_with_a_constant_feature_the_logging_policy_has_its_mean_return():
+    log, states, _ = sampled(np.random.default_rng(3), 300)
+    log = dataclasses.replace(log, evaluation_log_probabilities=log.behaviour_log_probabilities)
+    for features in (np.ones((len(states), 1)), np.column_stack([np.ones(len(states)), log.steps, states])):
+        found = fitted_q_evaluation(log, features, features, penalty=1e-12)
+        assert found.value == pytest.approx(log.session_sums(log.rewards).mean(), abs=1e-6)
+
+
+def test_a_fit_that_diverges_is_stopped_with_a_warning():
+    log = OffPolicyLog(
+        sessions=np.array([0, 0, 0]),
+        steps=np.array([0, 1, 2]),
+        rewards=np.array([1.0, 2.0, 3.0]),
+        behaviour_log_probabilities=np.zeros(3),
+        evaluation_log_probabilities=np.zeros(3),
+    )
+    found = fitted_q_evaluation(log, np.ones((3, 1)), np.full((3, 1), 2.0), penalty=1e-12)
+    theta = 2.0 * (1.0 + 4.0 / 3.0 + 16.0 / 9.0)  # each fit multiplies by 2 x 2 / 3
+    assert found.value == pytest.approx(2.0 * theta)
+    assert "fitted Q evaluation diverges" in found.warning
 
 
 def test_features_that_are_always_zero_do_no_harm():
