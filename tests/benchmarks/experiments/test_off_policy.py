@@ -100,4 +100,4 @@ def test_a_summary_pools_blocks_by_their_number_of_logs():
 def test_the_figure_has_a_panel_for_each_horizon():
     point = {"size": 100, "estimator": "IPS", "rmse": 0.5, "spread": 1.0}
     figure = off_policy_errors([{**point, "horizon": 1}, {**point, "horizon": 50, "rmse": 2.0}])
-    assert [axes.get_title() for axes in figure.axes] == ["1 step", "50 steps"]
+    assert [axes.get_title() for axes in figure.axes] == ["Sessions of 1 step", "Sessions of 50 steps"]
