@@ -28,18 +28,17 @@ def marginals(probabilities: np.ndarray, slates: np.ndarray) -> np.ndarray:
     num_rows, num_candidates = probabilities.shape
     rows, each, p = np.arange(num_rows), np.arange(num_candidates), probabilities
     differs = each[:, None] != each
-    # 1 - p_b - p_c, as a sum over the others: a difference would lose all digits for a policy that is almost sure.
+    # 1 - p_b - p_c and the like as sums over the others: differences lose all digits where a policy is almost sure.
     others = (p @ (differs[:, :, None] & differs[:, None, :]).reshape(num_candidates, -1)).reshape(*p.shape, -1)
     after_one = p / others[:, each, each]  # p_b / (1 - p_b)
     pairs = after_one[:, :, None] * p[:, None, :] * differs / others  # [R, first, second]
-    total = pairs.sum((1, 2))
-    with_item = pairs.sum(1) + pairs.sum(2)
     top, middle, bottom = slates.T
+    above_middle, above_bottom = differs[middle].astype(np.float64), differs[bottom].astype(np.float64)
     return np.column_stack(
         [
             p[rows, top],
-            p[rows, middle] * (after_one.sum(1) - after_one[rows, middle]),
-            p[rows, bottom] * (total - with_item[rows, bottom]),
+            p[rows, middle] * np.einsum("rb,rb->r", after_one, above_middle),
+            p[rows, bottom] * np.einsum("rbc,rb,rc->r", pairs, above_bottom, above_bottom),
         ]
     )
 

@@ -32,8 +32,9 @@ def test_probabilities_of_slots_add_up_over_all_slates():
 
 def test_probabilities_below_a_policy_that_is_almost_sure_keep_their_digits():
     p = np.array([[1.0, 1e-18, 2e-18, 4e-18]])
-    found = marginals(p, np.array([[0, 1, 2]]))[0]
-    assert found == pytest.approx([1.0, 1 / 7, 1 / 7 * 2 / 6 + 4 / 7 * 2 / 3])
+    found = marginals(np.tile(p, (2, 1)), np.array([[0, 1, 2], [1, 2, 0]]))
+    assert found[0] == pytest.approx([1.0, 1 / 7, 1 / 7 * 2 / 6 + 4 / 7 * 2 / 3])
+    assert found[1, 2] == pytest.approx(2.0 * (1 * 2 + 1 * 4 + 2 * 4) * 1e-36)  # the sure item below two others
 
 
 def test_clicks_of_the_slots_add_up_to_the_reward():
