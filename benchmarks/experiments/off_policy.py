@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from agents.terminal import console, not_negative, number_in, positive
+from agents.terminal import console, number_in, positive
 from benchmarks.experiments.script import finished_rows, make_parser, run_script
 from benchmarks.experiments.softmax_sessions import LinearSoftmax, Sessions, play, returns
 
@@ -34,6 +34,7 @@ POLICIES = {
 ENV_ID = "recsim_env/Video-v0"
 _OVERRIDES = {"population": {"warm_share": 1.0}}  # personal from the first step on
 _TRUTH_SEED, _LOG_SEED, _SEEDS_APART = 10**9, 2 * 10**9, 10**8
+_MAX_ROWS = 10**7
 _MAX_LANES = 5_000
 _CHUNK = 100_000
 
@@ -49,25 +50,29 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument(
         "--size",
-        type=number_in(int, 100, 10**8),
+        type=number_in(int, 100, _MAX_ROWS),
         action="append",
         metavar="N",
         help="rows of a log; repeat for several (default: 1000, 10000, 100000)",
     )
     parser.add_argument(
-        "--blocks", type=positive, default=1, metavar="N", help="independent logs of the largest size, which are cut"
+        "--blocks",
+        type=number_in(int, 1, 10),
+        default=1,
+        metavar="N",
+        help="independent logs of the largest size, which are cut",
     )
     parser.add_argument(
         "--logs", type=positive, default=20, metavar="N", help="largest number of logs of a size in a block"
     )
     parser.add_argument(
         "--truth-rows",
-        type=number_in(int, 100, 10**9),
+        type=number_in(int, 100, _MAX_ROWS),
         default=1_000_000,
         metavar="N",
         help="steps that each policy plays, about",
     )
-    parser.add_argument("--seed", type=not_negative, default=0, metavar="S", help="seed of sessions and draws")
+    parser.add_argument("--seed", type=number_in(int, 0, 9), default=0, metavar="S", help="seed of sessions and draws")
     return run_script(parser, _run, arguments)
 
 
@@ -157,7 +162,7 @@ def _errors(
     """A row for each size and estimator: its errors on the logs of that size, cut from one large log."""
     import recsim_env
 
-    seed = _LOG_SEED + parsed.seed * _SEEDS_APART + block * (_SEEDS_APART // 1_000)
+    seed = _LOG_SEED + parsed.seed * _SEEDS_APART + block * sizes[-1]  # no two logs share a session
     counts = {size: _num_sessions(horizon, size) for size in sizes}
     env = _env(horizon, counts[sizes[-1]])
     sessions = play(env, BEHAVIOUR, counts[sizes[-1]], seed)
