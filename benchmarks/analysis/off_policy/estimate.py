@@ -11,8 +11,8 @@ from benchmarks.analysis.off_policy.log import OffPolicyLog
 from benchmarks.analysis.statistics import Z_95
 
 MIN_EFFECTIVE_SIZE = 100.0
-"""Effective sample size below which an estimate has a warning. One session then has up to a tenth of the weight or
-more, and a normal interval is too short."""
+"""Effective sample size below which an estimate has a warning: some session then has more than a hundredth of the
+weight, and a normal interval is too short."""
 
 _MAX_DEVIATION, _ROUNDING = 4.0, 1e-6
 """Standard errors, and more, by which the mean weight may differ from 1 without a warning."""
