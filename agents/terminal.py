@@ -26,8 +26,9 @@ Config = TypeVar("Config")
 def run_command(name: str, description: str, modules: Sequence[Any], arguments: Sequence[str]) -> int:
     """Run one of the commands of `python -m name` and return its exit status.
 
-    Each module is a command: its name, its docstring as the help, its arguments by `add_arguments(parser)`, and a
-    function of its name, which is called with the parsed arguments. Expected errors end in one line and status 2.
+    Each module is a command: its name, with hyphens for underscores, its docstring as the help, its arguments by
+    `add_arguments(parser)`, and a function of its name, which is called with the parsed arguments. Expected errors end
+    in one line and status 2.
     """
     for stream in (sys.stdout, sys.stderr):  # a lone surrogate in a name or message must not end the command
         if reconfigure := getattr(stream, "reconfigure", None):
@@ -37,7 +38,9 @@ def run_command(name: str, description: str, modules: Sequence[Any], arguments: 
     for module in modules:
         command = module.__name__.rpartition(".")[2]
         summary = module.__doc__.partition("\n")[0].rstrip(".")
-        own = commands.add_parser(command, help=summary, description=module.__doc__, formatter_class=HelpFormatter)
+        own = commands.add_parser(
+            command.replace("_", "-"), help=summary, description=module.__doc__, formatter_class=HelpFormatter
+        )
         own.set_defaults(command=getattr(module, command))
         module.add_arguments(own)
     if arguments and not arguments[0].startswith("-") and arguments[0] not in commands.choices:

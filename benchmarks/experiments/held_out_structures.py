@@ -9,13 +9,12 @@ table structures.md.
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from agents.terminal import console, number_in, positive
-from benchmarks.experiments.script import make_parser, run_script
+from benchmarks.experiments.script import finished_rows, make_parser, run_script
 from benchmarks.suites import HELD_OUT, PRESETS
 
 AGENTS = ("popularity", "eb-linucb", "ppo")
@@ -45,7 +44,7 @@ def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
 
     screen, sizes = console(), {"num_steps": parsed.steps, "num_sessions": parsed.sessions}
     parsed.out.mkdir(parents=True, exist_ok=True)
-    rows = _finished(parsed.out / "structures.jsonl", sizes)
+    rows = finished_rows(parsed.out / "structures.jsonl", sizes)
     for seed in range(parsed.seeds):
         for scenario in parsed.scenario or PRESETS:
             for agent in (_ZERO, _ONE, *AGENTS):
@@ -60,22 +59,6 @@ def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
     text = table([row for row in rows if row["scenario"] in (parsed.scenario or PRESETS)])
     write_atomically(parsed.out / "structures.md", text.encode())
     screen.print(text, highlight=False, markup=False)
-
-
-def _finished(file: Path, sizes: dict[str, int]) -> list[dict[str, Any]]:
-    """Rows of this version with these sizes; an incomplete last line is dropped."""
-    import json
-
-    import recsim_env
-    from benchmarks.rows import write_rows
-
-    if not file.is_file():
-        return []
-    lines = file.read_bytes().split(b"\n")
-    rows = [json.loads(line) for line in lines[:-1]]
-    rows = [row for row in rows if sizes.items() <= row.items() and row["version"] == recsim_env.__version__]
-    write_rows(file, rows)
-    return rows
 
 
 def _returns(scenario: str, agent: str, seed: int, num_steps: int, num_sessions: int) -> dict[str, Any]:

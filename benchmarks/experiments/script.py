@@ -1,8 +1,10 @@
-"""The command line of an experiment: its parser, its provenance, and errors in one line."""
+"""The command line of an experiment: its parser, its provenance, errors in one line, and rows to resume from."""
 
 import argparse
+import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from agents.terminal import HelpFormatter, one_line, path, warn
@@ -40,3 +42,17 @@ def run_script(
         warn(f"{module.rpartition('.')[2]}: {one_line(error)}")
         return 2
     return 0
+
+
+def finished_rows(file: Path, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Rows of this version with these settings; an incomplete last line is dropped from the file, and so are others."""
+    import recsim_env
+    from benchmarks.rows import write_rows
+
+    if not file.is_file():
+        return []
+    lines = file.read_bytes().split(b"\n")
+    rows = [json.loads(line) for line in lines[:-1]]
+    rows = [row for row in rows if settings.items() <= row.items() and row["version"] == recsim_env.__version__]
+    write_rows(file, rows)
+    return rows

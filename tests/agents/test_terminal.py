@@ -98,6 +98,15 @@ def test_a_misspelt_command_or_argument_is_answered_with_the_near_name(arguments
     assert f"did you mean {near}?" in capsys.readouterr().err
 
 
+def test_a_command_has_hyphens_where_its_module_has_underscores(capsys):
+    module = SimpleNamespace(__name__="package.commands.do_it", __doc__="Do it.", do_it=lambda parsed: 7)
+    module.add_arguments = lambda parser: None
+    assert run_command("package.tool", "A tool.", [module], ["do-it"]) == 7
+    with pytest.raises(SystemExit):
+        run_command("package.tool", "A tool.", [module], ["do_it"])
+    assert "did you mean 'do-it'?" in capsys.readouterr().err
+
+
 def test_an_interrupted_command_says_that_it_can_be_resumed(capsys):
     def interrupt():
         raise KeyboardInterrupt

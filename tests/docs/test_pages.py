@@ -115,6 +115,15 @@ def test_scores_in_the_readme_are_those_of_the_committed_reports(suite):
     assert stated == {agent: scores[agent] for agent in stated}
 
 
+def test_errors_of_off_policy_estimators_are_those_of_the_results():
+    results = (CHECKOUT / "benchmarks" / "results" / "off_policy").glob("*.md")
+    known = {line for file in results for line in file.read_text("utf-8").splitlines()}
+    page = (DOCS / "off_policy.md").read_text("utf-8")
+    stated = re.findall(r"^\| .*\| .*\d\.\d\d.*\|$", page, re.MULTILINE)
+    assert len(stated) > 40
+    assert set(stated) <= known
+
+
 @pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(((?!https?://)[^)#]+)", README))))
 def test_a_link_of_the_readme_leads_to_a_file(link):
     assert (CHECKOUT / link).exists()

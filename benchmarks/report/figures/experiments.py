@@ -7,11 +7,17 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from benchmarks.analysis.sigmoid_fit import sigmoid
 from benchmarks.analysis.statistics import Z_95
-from benchmarks.report.figures.style import OTHERS, band, panels
+from benchmarks.report.figures.style import CYCLE, OTHERS, band, panels
 from benchmarks.rows import Row
+
+_OFF_POLICY_DASHES: dict[str, Any] = {
+    **dict.fromkeys(("IPS", "SNIPS", "clipped IPS"), "-"),
+    **dict.fromkeys(("IS", "WIS", "PDIS", "WPDIS"), (0, (4, 1.5))),
+}
 
 MIN_SESSIONS = 30
 """Means of fewer sessions are not drawn."""
@@ -84,4 +90,33 @@ def scaling(rows: list[Row], forecast: dict[str, Any]) -> Figure:
     axes.set_xlabel("floating-point operations of training")
     axes.set_ylabel("return (rating points)")
     axes.legend()
+    return figure
+
+
+def off_policy_errors(summaries: list[dict[str, Any]]) -> Figure:
+    """Root mean square error of each off-policy estimator against the rows of the log, a panel for each horizon, from
+    summaries of `benchmarks.experiments.off_policy`; the grey line is the spread of the policies' true values.
+
+    Estimators that weigh whole sessions are dashed, those with a model dotted.
+    """
+    horizons = sorted({each["horizon"] for each in summaries})
+    figure, grid = panels(len(horizons), 3, (4.0, 3.6))
+    for axes, horizon in zip(grid, horizons, strict=True):
+        own = [each for each in summaries if each["horizon"] == horizon]
+        for number, estimator in enumerate(dict.fromkeys(each["estimator"] for each in own)):
+            points = sorted((each["size"], each["rmse"]) for each in own if each["estimator"] == estimator)
+            colour, dashes = CYCLE[number % len(CYCLE)], _OFF_POLICY_DASHES.get(estimator, (0, (1, 1)))
+            axes.plot(*zip(*points, strict=True), marker="o", ms=3.0, color=colour, ls=dashes, label=estimator)
+        axes.axhline(own[0]["spread"], color=OTHERS, label="spread of the policies")
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(lambda value, _: f"{value:,.10g}")
+            axis.set_minor_formatter(NullFormatter())
+        axes.set_xticks(sorted({each["size"] for each in own}))
+        axes.set_title(f"Sessions of {horizon} step{'s' if horizon > 1 else ''}")
+        axes.set_xlabel("rows of the log")
+    grid[0].set_ylabel("RMSE (rating points)")
+    handles, labels = grid[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=6)
     return figure

@@ -1,0 +1,58 @@
+"""Every estimator for single items by name, and all their estimates from one log."""
+
+from collections.abc import Callable
+from types import MappingProxyType
+
+import numpy as np
+
+from benchmarks.analysis.off_policy.doubly_robust import direct_method, doubly_robust, switch_doubly_robust
+from benchmarks.analysis.off_policy.estimate import OffPolicyEstimate
+from benchmarks.analysis.off_policy.fitted_q import fit, fitted_q_evaluation
+from benchmarks.analysis.off_policy.importance_sampling import (
+    clipped_ips,
+    importance_sampling,
+    ips,
+    per_decision,
+    snips,
+    weighted_importance_sampling,
+    weighted_per_decision,
+)
+from benchmarks.analysis.off_policy.log import OffPolicyLog
+
+Estimators = MappingProxyType[str, Callable[[OffPolicyLog], OffPolicyEstimate]]
+
+WEIGHTING: Estimators = MappingProxyType(
+    {
+        "IPS": ips,
+        "SNIPS": snips,
+        "clipped IPS": clipped_ips,
+        "IS": importance_sampling,
+        "WIS": weighted_importance_sampling,
+        "PDIS": per_decision,
+        "WPDIS": weighted_per_decision,
+    }
+)
+"""Estimators that read no predicted values."""
+
+MODEL_BASED: Estimators = MappingProxyType(
+    {"DM": direct_method, "DR": doubly_robust, "SWITCH-DR": switch_doubly_robust}
+)
+"""Estimators that read the log's predicted values."""
+
+
+def estimates(
+    log: OffPolicyLog, features: np.ndarray | None = None, policy_features: np.ndarray | None = None
+) -> dict[str, OffPolicyEstimate]:
+    """The estimates of all estimators, by name; without features, of those that need no model.
+
+    Args:
+        log: the logged decisions; its values are replaced by cross-fitted ones of `fitted_q.fit`.
+        features: [R, F] of the logged actions.
+        policy_features: [R, F] their mean over the evaluation policy's actions.
+    """
+    found = {name: estimator(log) for name, estimator in WEIGHTING.items()}
+    if features is not None and policy_features is not None:
+        log = log.with_values(*fit(log, features, policy_features))
+        found |= {name: estimator(log) for name, estimator in MODEL_BASED.items()}
+        found["FQE"] = fitted_q_evaluation(log, features, policy_features)
+    return found
