@@ -1,11 +1,12 @@
-"""The benchmark's commands: `run`, `report`, `tune`, `agents`, `watch`, `throughput`; see `COMMAND --help`."""
+"""The benchmark's commands: `run`, `report`, `tune`, `agents`, `watch`, `throughput`, `off-policy`; see
+`COMMAND --help`."""
 
 import sys
 
 from agents.terminal import run_command
-from benchmarks.commands import agents, report, run, throughput, tune, watch
+from benchmarks.commands import agents, off_policy, report, run, throughput, tune, watch
 
-_COMMANDS = (run, report, tune, agents, watch, throughput)
+_COMMANDS = (run, report, tune, agents, watch, throughput, off_policy)
 
 
 def main(arguments: list[str]) -> int:
