@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,10 @@ from recsim_env.logs.log_files import WHERE_TO_GET_DATA
 from recsim_env.logs.population_statistics import save_statistics, statistics_of
 from recsim_env.logs.ratings_log import RatingsLog
 from recsim_env.logs.selection import DEFAULT_SELECTION, SELECTION_RANGE, mean_rating_by_selection, random_pairs
+from recsim_env.logs.session_behaviour import ASSUMED, Estimate, fitted_behaviour, overrides_of
 from recsim_env.logs.write_command import add_write_command
 from recsim_env.progress_line import ProgressLine
+from recsim_env.scenarios import SCENARIOS
 from recsim_env.timed_line import timed_line
 
 if TYPE_CHECKING:
@@ -78,6 +81,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         choices=CONTENT,
         default=CONTENT[0],
         help="features of the items: as they are described, or factors learnt from the log (default: described)",
+    )
+    fit.add_argument(
+        "--sessions",
+        type=Path,
+        metavar="PATH",
+        help="a log of items shown to these users, with columns of user, item, click (1 or 0), session or time, and "
+        "optionally step and position: behaviour is fitted to it, in place of the preset's numbers",
+    )
+    fit.add_argument(
+        "--session-columns", type=_comma_separated, default=(), metavar="ROLE=NAME,...", help="columns of --sessions"
     )
     fit.set_defaults(run=_fit)
 
@@ -228,6 +241,8 @@ def _fit(options: argparse.Namespace) -> int:
             on_pass=line.advance,
         )
     seconds = time.perf_counter() - started
+    estimates = _behaviour(options, world)
+    world = replace(world, behaviour=overrides_of(estimates))
     world.save(options.out)
     print(f"fitted {world.fit_facts['num_factors']} factors in {seconds:.1f} s, seed {options.seed}")
     print("RMSE on 10% held-out ratings:")
@@ -236,8 +251,41 @@ def _fit(options: argparse.Namespace) -> int:
     if world.fit_facts["factor_ridge"] is None:
         print("  factors do not predict better than biases; tastes in this world are hardly more than noise")
     _print_selection(world, log)
+    _print_behaviour(estimates)
     print(f"wrote {printable(options.out)}")
     return 0
+
+
+def _behaviour(options: argparse.Namespace, world: FittedWorld) -> list[Estimate]:
+    """Coefficients of the user model from `--sessions`; none without it."""
+    if options.sessions is None:
+        if options.session_columns:
+            raise ValueError("--session-columns: needs --sessions")
+        return []
+    from recsim_env.logs.shown_items import read_shown_items
+
+    shown = read_shown_items(options.sessions, options.session_columns, options.encoding)
+    num_known = int((np.isin(shown.users, world.user_ids) & np.isin(shown.items, world.item_ids)).sum())
+    if not num_known:
+        raise ValueError(f"{options.sessions}: shows no item of {options.log} to a user of it; ids must be the same")
+    print(
+        f"{printable(shown.source)}: {len(shown.users):,} shown items, {num_known:,} with a user and an item of the log"
+    )
+    with timed_line("fitting behaviour"):
+        return fitted_behaviour(shown, world, SCENARIOS["MovieLens"], options.seed)
+
+
+def _print_behaviour(estimates: list[Estimate]) -> None:
+    """What is fitted, and what is assumed."""
+    if estimates:
+        print("behaviour, in place of the preset's:")
+        for each in estimates:
+            print(f"  {each.section}.{each.field:<26}{each.preset:>10.4g} -> {each.fitted:<10.4g}{each.measure}")
+    told = {each.field for each in estimates}
+    assumed = [f"{name} ({meaning})" for name, (fields, meaning) in ASSUMED.items() if not told & set(fields)]
+    print("behaviour that is assumed, as in the preset:")
+    for line in assumed:
+        print(f"  {line}")
 
 
 def _print_selection(world: FittedWorld, log: RatingsLog) -> None:

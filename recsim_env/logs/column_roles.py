@@ -41,6 +41,13 @@ USUAL_NAMES: Mapping[str, tuple[str, ...]] = {
 """Names of columns by what they hold, in lower case with letters and digits only; the first that a file has is taken.
 `rating`, `plays`, `watch_ratio` and `click` are values; see `rating_levels.FEEDBACK_KINDS`."""
 
+_SHOWN_NAMES: Mapping[str, tuple[str, ...]] = {
+    "session": ("session", "sessionid", "visit", "visitid", "sid"),
+    "step": ("step", "request", "requestid", "impressionid", "slate", "slateid", "recsetid"),
+    "position": ("position", "pos", "slot", "rank", "place"),
+}
+"""Likewise, of columns that a log of shown items has."""
+
 VALUES = ("rating", "plays", "watch_ratio", "click")
 """What the column of values may hold."""
 
@@ -65,7 +72,7 @@ def assigned_columns(names: Sequence[str], has_header: bool, given: Sequence[str
     if given and not any("=" in each for each in given):
         _require_both(roles, names, has_header)
         return roles
-    by_usual_name = {re.sub(r"[^a-z0-9]", "", name.partition(":")[0].lower()): name for name in reversed(names)}
+    by_usual_name = _by_usual_name(names)
     taken = set(roles.values())
     preferred = {"clicks": "click", "plays": "plays", "watch_ratio": "watch_ratio"}.get(feedback, "rating")
     for role in ("user", "item", *sorted(VALUES, key=lambda value: value != preferred), "time"):
@@ -81,7 +88,35 @@ def assigned_columns(names: Sequence[str], has_header: bool, given: Sequence[str
     return roles
 
 
-def _given(names: Sequence[str], given: Sequence[str]) -> dict[str, str]:
+def assigned_columns_of_shown_items(names: Sequence[str], given: Sequence[str]) -> dict[str, str]:
+    """The name of the column for each of `user`, `item`, `click`, and (if there is one) `session`, `step`, `position`
+    and `time`, of a table with a header; `given` has `role=name` for some roles.
+
+    Raises:
+        ValueError: a column is missing or unknown; one line.
+    """
+    usual = {**{role: USUAL_NAMES[role] for role in ("user", "item", "click", "time")}, **_SHOWN_NAMES}
+    if given and not all("=" in each for each in given):
+        raise ValueError(f"--columns {','.join(given)}: must be ROLE=NAME,..., of {', '.join(usual)}")
+    roles = _given(names, given, tuple(usual))
+    plain = _by_usual_name(names)
+    for role in usual:
+        found = [plain[name] for name in usual[role] if name in plain and plain[name] not in roles.values()]
+        if role not in roles and found:
+            roles[role] = found[0]
+    missing = [role for role in ("user", "item", "click") if role not in roles]
+    if missing:
+        example = ",".join(f"{role}=NAME" for role in missing)
+        raise ValueError(f"no column for {' and '.join(missing)} among {','.join(names)}; name it: --columns {example}")
+    return roles
+
+
+def _by_usual_name(names: Sequence[str]) -> dict[str, str]:
+    """The columns by their names in lower case with letters and digits only, without types as `user_id:token`."""
+    return {re.sub(r"[^a-z0-9]", "", name.partition(":")[0].lower()): name for name in reversed(names)}
+
+
+def _given(names: Sequence[str], given: Sequence[str], known: Sequence[str] = _ROLES) -> dict[str, str]:
     """The roles that the user has assigned."""
     roles = {}
     is_by_name = any("=" in each for each in given)
@@ -91,8 +126,8 @@ def _given(names: Sequence[str], given: Sequence[str]) -> dict[str, str]:
         role, _, name = each.partition("=") if is_by_name else (each, "", names[position])
         if role == "-":
             continue
-        if role not in _ROLES:
-            raise ValueError(f"--columns {each}: {unknown_name(role, _ROLES)}")
+        if role not in known:
+            raise ValueError(f"--columns {each}: {unknown_name(role, known)}")
         if role in roles:
             raise ValueError(f"--columns {each}: {role} is given twice")
         if name not in names:

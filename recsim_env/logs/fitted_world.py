@@ -94,6 +94,9 @@ class FittedWorld(ItemParameters, UserParameters):
     """[L - 1] float64, ascending: opinions that separate them."""
     selection: float
     """Mean of the rating noise of items that users chose to rate, 0 or more, in units of its standard deviation."""
+    behaviour: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Coefficients of the user model that were fitted to a log of shown items, by section and field of a scenario, in
+    place of those of its preset."""
     fit_facts: dict[str, Any]
     """Facts about the fit: source, seed, num_factors, num_ratings, held-out RMSE; JSON values only."""
 
@@ -104,8 +107,9 @@ class FittedWorld(ItemParameters, UserParameters):
             _check_array(spec.name, array, sizes, **spec.metadata)
             array.setflags(write=False)
             object.__setattr__(self, spec.name, array)
-        if not isinstance(self.fit_facts, dict):
-            raise ValueError(f"fit_facts={self.fit_facts!r}: must be a dict")
+        for name in ("fit_facts", "behaviour"):
+            if not isinstance(getattr(self, name), dict):
+                raise ValueError(f"{name}={getattr(self, name)!r}: must be a dict")
         if not np.allclose(self.item_topics.sum(1), 1.0):
             raise ValueError("item_topics: each row must sum to 1")
         for name in ("rating_levels", "rating_cuts"):
@@ -126,6 +130,7 @@ class FittedWorld(ItemParameters, UserParameters):
         for spec in _ARRAYS:
             array = getattr(self, spec.name)
             digest.update(f"{spec.name} {array.dtype} {array.shape} ".encode() + array.tobytes())
+        digest.update(json.dumps(self.behaviour).encode())
         return digest.hexdigest()
 
     def rate(
@@ -159,6 +164,7 @@ class FittedWorld(ItemParameters, UserParameters):
             buffer,
             format_version=np.int64(FORMAT_VERSION),
             selection=np.float64(self.selection),
+            behaviour=np.array(json.dumps(self.behaviour)),
             fit_facts=np.array(json.dumps(self.fit_facts)),
             **{spec.name: getattr(self, spec.name) for spec in _ARRAYS},
         )
@@ -185,8 +191,9 @@ class FittedWorld(ItemParameters, UserParameters):
             version = int(arrays.pop("format_version"))
             if version != FORMAT_VERSION:
                 raise ValueError(f"format_version {version}, expected {FORMAT_VERSION}; fit the log again")
-            facts, selection = json.loads(str(arrays.pop("fit_facts"))), float(arrays.pop("selection"))
-            return cls(fit_facts=facts, selection=selection, **arrays)
+            selection = float(arrays.pop("selection"))
+            objects = {name: json.loads(str(arrays.pop(name))) for name in ("fit_facts", "behaviour")}
+            return cls(selection=selection, **objects, **arrays)
         except Exception as error:  # NumPy, zipfile, zlib and lzma each have errors of their own
             reason = str(error).split("\n", 1)[0] or type(error).__name__
             raise ValueError(f"{path}: not a fitted world (.npz), or damaged ({reason})") from error

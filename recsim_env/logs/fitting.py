@@ -7,6 +7,7 @@ import os
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -107,14 +108,16 @@ def fit_ratings(
     covariates = np.c_[np.ones(num_items), appeal, log.item_features]
     levels = log.level_indices, len(log.rating_levels)
     model = draw_ordinal_model(ratings, *levels, factorization, covariates, posterior, on_pass)
-    features = {"item_features": log.item_features, "feature_names": log.feature_names}
+    features, feature_names = log.item_features, log.feature_names
     if content == "factors":
-        features = _factors_as_features(model.factors)
+        features, feature_names = _factors_as_features(model.factors)
     item_names = ("item_ids", "titles", "item_topics", "topic_names")
     user_names = ("user_ids", "user_profiles", "profile_names")
+    from_log: dict[str, Any] = {name: getattr(log, name) for name in (*item_names, *user_names)}
     world = FittedWorld(
-        **{name: getattr(log, name) for name in (*item_names, *user_names)},
-        **features,
+        **from_log,
+        item_features=features,
+        feature_names=feature_names,
         item_factors=model.factors,
         quality=model.quality,
         appeal=appeal,
@@ -141,12 +144,12 @@ def fit_ratings(
     return replace(world, selection=selection, quality=world.quality - selection)
 
 
-def _factors_as_features(factors: np.ndarray) -> dict[str, np.ndarray]:
-    """Features of items: their first factors, in units of three standard deviations."""
+def _factors_as_features(factors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Features of items and their names: the first factors, in units of three standard deviations."""
     first = factors[:, :_NUM_CONTENT_FACTORS]
     scaled = (first - first.mean(0)) / np.maximum(3.0 * first.std(0), 1e-9)
     names = [f"learnt factor {number + 1}" for number in range(first.shape[1])]
-    return {"item_features": np.clip(scaled, -1.0, 1.0).astype(np.float32), "feature_names": np.array(names)}
+    return np.clip(scaled, -1.0, 1.0).astype(np.float32), np.array(names)
 
 
 def fit_log(

@@ -64,3 +64,10 @@ class RatingsLog:
     def has_content(self) -> bool:
         """Whether features tell items apart."""
         return bool(np.ptp(self.item_features, axis=0).any())
+
+
+def positions_of(ids: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """[R] int64: of each of [R] unicode ids the position among the `known` ones, or -1."""
+    order = np.argsort(known)
+    found = order[np.minimum(np.searchsorted(known, ids, sorter=order), len(known) - 1)]
+    return np.where(known[found] == ids, found, -1)

@@ -14,7 +14,7 @@ import numpy as np
 
 from recsim_env.logs.fitted_world import MAX_SELECTION, FittedWorld
 from recsim_env.logs.normal_distribution import normal_cdf
-from recsim_env.logs.ratings_log import RatingsLog
+from recsim_env.logs.ratings_log import RatingsLog, positions_of
 
 DEFAULT_SELECTION = 0.5
 """Assumed without ratings under random exposure: between those of two public logs that have them, 0.4 and 0.9."""
@@ -45,19 +45,12 @@ def random_pairs(world: FittedWorld, random_exposure: RatingsLog) -> RandomPairs
     source = random_exposure.source
     if not np.array_equal(random_exposure.rating_levels, world.rating_levels):
         raise ValueError(f"{source}: has another rating scale than the log")
-    users = _positions(random_exposure.user_ids, world.user_ids)[random_exposure.users]
-    items = _positions(random_exposure.item_ids, world.item_ids)[random_exposure.items]
+    users = positions_of(random_exposure.user_ids, world.user_ids)[random_exposure.users]
+    items = positions_of(random_exposure.item_ids, world.item_ids)[random_exposure.items]
     is_known = (users >= 0) & (items >= 0)
     if not is_known.any():
         raise ValueError(f"{source}: has no pair of a user and an item of the log; ids must be the same")
     return RandomPairs(users[is_known], items[is_known], random_exposure.ratings[is_known])
-
-
-def _positions(ids: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Of each id among the known ones, or -1."""
-    order = np.argsort(known)
-    found = order[np.minimum(np.searchsorted(known, ids, sorter=order), len(known) - 1)]
-    return np.where(known[found] == ids, found, -1)
 
 
 def expected_ratings(world: FittedWorld, users: np.ndarray, items: np.ndarray, shift: float = 0.0) -> np.ndarray:

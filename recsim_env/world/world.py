@@ -7,6 +7,7 @@ import dataclasses
 import os
 import warnings
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -202,7 +203,7 @@ def _draw_world(
         items = items_from_log(fitted, chosen_items)
         chosen_users = _split_indices(len(fitted.rating_bias), user_split, _generator(scenario, _SPLIT, 1))
         users = users_from_log(fitted, chosen_users, scenario.population, user_generator)
-        scenario = _with_scale(scenario, fitted.rating_levels, fitted.rating_cuts)
+        scenario = _with_behaviour(_with_scale(scenario, fitted.rating_levels, fitted.rating_cuts), fitted.behaviour)
     elif scenario.source == "synthetic":
         content_key = int(generator_of(_CONTENT).integers(2**63))
         items = draw_synthetic_items(catalog, structure_of(_CREATORS), item_generator, content_key)
@@ -263,6 +264,12 @@ def _split_indices(size: int, split: str, generator: np.random.Generator) -> np.
     which = list(SPLIT_SHARES).index(split)
     start, end = (round(size * share) for share in ends[which : which + 2])
     return np.sort(generator.permutation(size)[start:end])
+
+
+def _with_behaviour(scenario: Scenario, fitted: Mapping[str, Mapping[str, float]]) -> Scenario:
+    """The scenario with coefficients of a fitted world; returns to the platform are for lifetimes alone."""
+    is_lifetime = scenario.lifetime.num_days > 0
+    return scenario.override({name: fields for name, fields in fitted.items() if is_lifetime or name != "lifetime"})
 
 
 def _with_scale(scenario: Scenario, levels: np.ndarray, cuts: np.ndarray) -> Scenario:
