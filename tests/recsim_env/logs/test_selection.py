@@ -67,7 +67,7 @@ def test_without_a_sample_selection_is_assumed_or_given(logs: tuple[Path, Path])
     assert (given.selection, given.fit_facts["selection"]) == (0.2, "given")
     low, high = mean_rating_by_selection(assumed, (1.0, 0.0))
     assert low < mean_rating_by_selection(assumed, (0.5,))[0] < high
-    with pytest.raises(ValueError, match="selection=4.0"):
+    with pytest.raises(ValueError, match=r"selection=4\.0"):
         fit_ratings(log, selection=4.0)
 
 
