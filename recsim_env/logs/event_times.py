@@ -10,6 +10,7 @@ from recsim_env.logs.table_files import Problem, problem_in
 _EPOCH_UNITS = {"seconds": 1.0, "milliseconds": 1e-3, "microseconds": 1e-6, "nanoseconds": 1e-9}
 _FIRST_EPOCH = 1e8
 """Seconds since 1970 from March 1973 on; smaller numbers are taken for times without a known unit."""
+_LAST_DATE = 2.5e11  # seconds; the year 9892
 _FORMATS = (
     *("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%d", "%Y/%m/%d"),
     *("%Y/%m/%d %H:%M:%S", "%Y%m%d", "%m %d, %Y", "%b %d, %Y", "%B %d, %Y", "%d.%m.%Y"),
@@ -100,5 +101,8 @@ def _epochs(frame: pl.DataFrame, numbers: np.ndarray) -> EventTimes:
 
 
 def _range(seconds: np.ndarray) -> str:
-    first, last = (str(np.datetime64(int(each), "s"))[:10] for each in (seconds.min(), seconds.max()))
+    ends = seconds.min(), seconds.max()
+    if np.abs(ends).max() > _LAST_DATE:
+        return f"{ends[0]:g} to {ends[1]:g} s"
+    first, last = (str(np.datetime64(int(each), "s"))[:10] for each in ends)
     return f"{first} to {last}"

@@ -90,6 +90,9 @@ def rate(
         notes.append(
             f"{num_rows - len(frame):,} of {num_rows:,} rows are not rated ({', '.join(missing)}) and left out"
         )
+    if not len(frame):
+        rows = frame.with_columns(pl.lit(None, pl.Float64).alias("rating"))
+        return Rated(frame=rows, scale=RatingScale(levels=_STARS, description="not known"), problems=[], notes=notes)
     if levels:
         return _rate_words(frame, levels, notes)
     frame = frame.with_columns(pl.col("value").cast(pl.Float64, strict=False).alias("number"))
@@ -124,7 +127,7 @@ def _not_a_number(values: pl.Series) -> str:
     value = values[0]
     if value is None or value.lower() in _NULLS:
         return f"rating={value or ''!r}: is missing; leave such rows out with --missing {value or repr('')}"
-    words = values.unique().sort()
+    words = values.drop_nulls().unique().sort()
     if "/" in value:
         return (
             f"rating={value!r}: must be a number; write the first part of the fraction alone, and its scale as --scale"

@@ -226,6 +226,8 @@ def _content(
     except ValueError as error:
         raise ValueError(f"{printable(str(table.path))}: {error}") from error
     problems += rated.problems
+    if not len(rated.frame) and not problems:
+        raise ValueError(f"{printable(str(table.path))}: no row has a rating")
     times = parse_times(rated.frame)
     problems += times.problems
     rows = rated.frame

@@ -8,6 +8,7 @@ import json
 import lzma
 import re
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,7 @@ AnyPath = Path | zipfile.Path
 """A file or folder, or a member of a .zip."""
 
 _NUM_SNIFFED_LINES = 50
+_NO_SEPARATOR = "\x1f"  # so that a line is one cell
 _CHUNK_ROWS = 500_000
 
 
@@ -126,7 +128,7 @@ def _unpacked(path: AnyPath) -> tuple[bytes, str]:
         if content.startswith(start):
             try:
                 return decompress(content), f", {name}"
-            except (OSError, EOFError, ValueError, lzma.LZMAError) as error:
+            except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
                 raise ValueError(f"{printable(str(path))}: damaged {name} file ({error})") from error
     if content.startswith(b"\x28\xb5\x2f\xfd"):
         raise ValueError(f"{printable(str(path))}: packed by Zstandard; unpack it first")
@@ -145,11 +147,14 @@ def _decoded(path: AnyPath, content: bytes, packing: str, encoding: str) -> _Tex
         raise ValueError(
             f"{printable(str(path))}:{line}: not {encoding} text; name its encoding, such as --encoding latin-1"
         ) from error
-    if "\0" in text:
-        line = text.count("\n", 0, text.index("\0")) + 1
-        raise ValueError(f"{printable(str(path))}:{line}: has a null character; this is not a text file, or is UTF-16")
-    text = text.removeprefix("\ufeff")
-    head = [line for line in text[: 1000 * _NUM_SNIFFED_LINES].splitlines()[:_NUM_SNIFFED_LINES] if line.strip()]
+    for character, name in (("\0", "null"), (_NO_SEPARATOR, "control")):
+        if character in text:
+            line = text.count("\n", 0, text.index(character)) + 1
+            raise ValueError(
+                f"{printable(str(path))}:{line}: has a {name} character; this is not a text file, or is UTF-16"
+            )
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    head = [line for line in text[: 1000 * _NUM_SNIFFED_LINES].split("\n")[:_NUM_SNIFFED_LINES] if line.strip()]
     return _Text(path=path, content=text.encode(), layout=f"{encoding.upper()}{packing}", head=head)
 
 
@@ -207,7 +212,7 @@ def _lines(text: _Text) -> pl.DataFrame:
     frame = pl.read_csv(
         io.BytesIO(text.content),
         has_header=False,
-        separator="\x1f",
+        separator=_NO_SEPARATOR,
         quote_char=None,
         infer_schema=False,
         new_columns=["text"],
@@ -333,4 +338,4 @@ def _wrong_number(rows: pl.DataFrame, num_fields: int, expected: int) -> Problem
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n", 1)[0]
+    return printable(str(error).strip().split("\n", 1)[0])
