@@ -1,11 +1,14 @@
-"""The benchmark's commands: `run`, `report`, `tune`, `agents`, `watch`, `throughput`; see `COMMAND --help`."""
+"""The benchmark's commands: `run`, `report`, `tune`, `agents`, `watch`, `throughput`, `validity`.
+
+See `python -m benchmarks COMMAND --help`.
+"""
 
 import sys
 
 from agents.terminal import run_command
-from benchmarks.commands import agents, report, run, throughput, tune, watch
+from benchmarks.commands import agents, report, run, throughput, tune, validity, watch
 
-_COMMANDS = (run, report, tune, agents, watch, throughput)
+_COMMANDS = (run, report, tune, agents, watch, throughput, validity)
 
 
 def main(arguments: list[str]) -> int:

@@ -1,0 +1,150 @@
+"""The page of `python -m benchmarks validity`: both rankings, their agreement, and how far it goes; in Markdown."""
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from benchmarks.analysis.bootstrap import Estimate, estimate
+from benchmarks.analysis.rank_agreement import (
+    NUM_DRAWS,
+    decided_pairs,
+    difference,
+    kendalls_tau,
+    mean_returns,
+    tau_without_each,
+)
+
+REAL = "replay"
+CONTROLS = {"tastes": "tastes, shuffled", "scenario": "scenario, shuffled"}
+"""The fitted worlds and their controls."""
+
+_ABOUT = {
+    REAL: "real people",
+    "tastes": "fitted world, users with nothing but tastes",
+    "scenario": "fitted world, users of the scenario MovieLens, who also choose, tire, lose trust and leave",
+}
+_LIMITS = """\
+**What this shows.** Whether agents that find out what people like in the simulator do so with real people: tastes,
+quality of items, cold start, exploration among items that the person rated.
+
+**What it cannot show.** The log has one rating for each pair, of an item that the person chose to watch. It says
+nothing about boredom, trust, patience, choice among items shown, return visits, or items that the person never rated. A
+high tau supports the taste model alone; the ranking in the scenario also depends on dynamics that no ratings log can
+test.
+"""
+
+
+def report(rows: Sequence[dict[str, Any]]) -> str:
+    """The page, from the rows of all agents and seeds.
+
+    Raises:
+        ValueError: agents have different seeds, so that they are not paired.
+    """
+    agents = list(dict.fromkeys(row["agent"] for row in rows))
+    returns = _returns(rows, agents)
+    ranking = mean_returns(returns)
+    order = np.argsort(-ranking[REAL][0], kind="stable")
+    num_seeds, num_people = returns[REAL].shape[1:]
+    first = rows[0]
+    lines = [
+        "# Validity",
+        "",
+        f"{len(agents)} agents, {num_seeds} trainings of each with {first['num_steps']:,} user-steps in the world "
+        f"`tastes`; {first['num_sessions']} sessions of {first['session_length']} steps for each evaluation; "
+        f"{num_people} real people. recsim_env {first['version']}.",
+        "",
+        *_agreement(ranking, agents),
+        "",
+        _LIMITS,
+        "## Agents",
+        "",
+        *_agents(ranking, agents, order),
+        "",
+        "## Closest pairs",
+        "",
+        *_pairs(ranking, agents, order),
+        "",
+        "```bash",
+        first["command"],
+        "```",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _returns(rows: Sequence[dict[str, Any]], agents: list[str]) -> dict[str, np.ndarray]:
+    """By world, [A, K, U] mean returns of each person."""
+    by_key = {(row["agent"], row["seed"]): row["returns"] for row in rows}
+    seeds = sorted({seed for _, seed in by_key})
+    if missing := [key for key in itertools.product(agents, seeds) if key not in by_key]:
+        raise ValueError(f"agent {missing[0][0]!r}, seed {missing[0][1]}: no row; agents are paired by seed")
+    worlds = [REAL, *CONTROLS, *CONTROLS.values()]
+    return {
+        world: np.array([[by_key[agent, seed][world] for seed in seeds] for agent in agents], np.float64)
+        for world in worlds
+    }
+
+
+def _agreement(ranking: dict[str, Any], agents: list[str]) -> list[str]:
+    lines = [
+        "| ranking | Kendall's tau with real people | control: item factors shuffled | difference | without one agent "
+        "| significant pairs in the same order |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for world, control in CONTROLS.items():
+        tau, draws = kendalls_tau(ranking[world], ranking[REAL])
+        of_control, control_draws = kendalls_tau(ranking[control], ranking[REAL])
+        gain = estimate(tau.value - of_control.value, draws - control_draws)
+        left_out = tau_without_each(ranking[world][0], ranking[REAL][0])
+        decided, agreeing = decided_pairs(ranking[world], ranking[REAL])
+        lines.append(
+            f"| {world} | {tau.text()} | {of_control.text()} | {gain.text()} | "
+            f"{left_out.min():.2f} to {left_out.max():.2f} | {agreeing} of {decided} |"
+        )
+    return [
+        *lines,
+        "",
+        *(f"* `{world}`: {about}." for world, about in _ABOUT.items() if world != REAL),
+        "* Intervals: 95%, percentiles of " + f"{NUM_DRAWS:,} bootstrap draws that resample the people of each world, "
+        "the same for all agents; agents and trainings are fixed. The noise of the means counts twice in a draw, so "
+        "intervals of tau lean downwards.",
+        f"* Significant pairs: of the {len(agents) * (len(agents) - 1) // 2} pairs of agents, those whose paired "
+        "difference is significant both with real people and in the world.",
+    ]
+
+
+def _agents(ranking: dict[str, Any], agents: list[str], order: np.ndarray) -> list[str]:
+    worlds = [REAL, *CONTROLS, *CONTROLS.values()]
+    places = {world: np.argsort(np.argsort(-ranking[world][0], kind="stable"), kind="stable") + 1 for world in worlds}
+    lines = [
+        f"| agent | {' | '.join(_ABOUT[REAL] if world == REAL else world for world in worlds)} |",
+        f"| --- |{' ---: |' * len(worlds)}",
+    ]
+    for n in order:
+        cells = []
+        for world in worlds:
+            values, draws = ranking[world]
+            cells.append(f"{places[world][n]}. {estimate(values[n], draws[:, n]).text(1)}")
+        lines.append(f"| {agents[n]} | {' | '.join(cells)} |")
+    return ["Place, and mean sum of ratings in a session (95% interval).", "", *lines]
+
+
+def _pairs(ranking: dict[str, Any], agents: list[str], order: np.ndarray) -> list[str]:
+    lines = [
+        f"| pair | {_ABOUT[REAL]} | tastes | scenario |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for one, other in itertools.pairwise(order):
+        cells = [_signed(difference(ranking[world], one, other)) for world in (REAL, *CONTROLS)]
+        lines.append(f"| {agents[one]} − {agents[other]} | {' | '.join(cells)} |")
+    return [
+        "Neighbours in the ranking of real people: paired differences (95% interval; bold: significant).",
+        "",
+        *lines,
+    ]
+
+
+def _signed(value: Estimate) -> str:
+    is_significant = value.low > 0.0 or value.high < 0.0
+    return f"**{value.text()}**" if is_significant else value.text()
