@@ -127,7 +127,8 @@ def ranking_of(ratings: Ratings) -> tuple[np.ndarray, np.ndarray, float]:
 
     A biased matrix factorisation of the answers, y = mu + b_u + b_i + p_u . q_i + noise, in which b_u is one of the D
     tastes. With the mean m and the covariance C of the tastes (b_u, p_u) over people, and v_i = (1, q_i), the mean
-    answer is mu + b_i + v_i . m, and the factors are C^(1/2) v_i.
+    answer is mu + b_i + v_i . m, and the factors are C^(1/2) v_i. The ridges shrink them, so that the ranking learns a
+    person's tastes with caution.
     """
     answers = ratings._replace(values=answers_of(ratings.values))
     generator, num_factors = _generator(_FACTORS), NUM_TASTES - 1
