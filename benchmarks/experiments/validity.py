@@ -19,6 +19,7 @@ import recsim_env
 from agents.agent import Agent, Learner
 from agents.registry import Entry, entry_named
 from agents.rollouts.evaluation import evaluate
+from benchmarks.report.validity import CONTROLS, REAL, TASTES, WORLDS
 from benchmarks.rows import ResultsError, append_rows, write_rows
 from benchmarks.running.workers import Failure, run_in_processes
 from benchmarks.suites import HELD_OUT, Overrides, tuned_settings, with_settings
@@ -34,7 +35,7 @@ AGENTS = (
 )
 """Agents that are ranked unless others are named."""
 
-TASTES: Overrides = {
+NOTHING_BUT_TASTES: Overrides = {
     "population": {"receptiveness_mean": 0.0},
     "behaviour": {
         "choice_intercept": 50.0,
@@ -47,12 +48,6 @@ TASTES: Overrides = {
     },
 }
 """Users of MovieLens with nothing but tastes: they rate every item shown, and neither change nor leave."""
-
-REPLAY, TASTES_WORLD, SCENARIO_WORLD = "replay", "tastes", "scenario"
-CONTROLS = {TASTES_WORLD: "tastes, shuffled", SCENARIO_WORLD: "scenario, shuffled"}
-"""The control of each fitted world: item factors are shuffled among items."""
-WORLDS = (REPLAY, *CONTROLS, *CONTROLS.values())
-"""Where agents are evaluated."""
 
 RESULTS = "results.jsonl"
 _FITTED, _SHUFFLED = "fitted.npz", "shuffled.npz"
@@ -90,7 +85,7 @@ class ValidityRun:
     @cached_property
     def digest(self) -> str:
         """Hash of everything that the row depends on."""
-        settings = [self.entry.settings, self.entry.num_envs, TASTES, asdict(self.sizes)]
+        settings = [self.entry.settings, self.entry.num_envs, NOTHING_BUT_TASTES, asdict(self.sizes)]
         parts = [recsim_env.__version__, self.agent, self.seed, self.log_fingerprint, settings]
         return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=8).hexdigest()
 
@@ -101,7 +96,7 @@ class ValidityRun:
         torch.set_num_threads(1)
         agent_class = self.entry.agent_class()
         training = {"user_split": "train", "catalog_seed": HELD_OUT.training_catalog_seed + self.seed}
-        env = self._env(TASTES_WORLD, self.entry.num_envs or agent_class.num_envs, **training)
+        env = self._env(TASTES, self.entry.num_envs or agent_class.num_envs, **training)
         agent = agent_class(env=env, seed=self.seed, **self.entry.settings)
         if isinstance(agent, Learner):
             agent.learn(self.sizes.num_steps)
@@ -118,11 +113,11 @@ class ValidityRun:
 
     def _env(self, world: str, num_envs: int, **split: Any) -> Any:
         observation, variant = self.entry.agent_class().env_requirements(**self.entry.settings)
-        if world == REPLAY:
+        if world == REAL:
             name, arguments = "Replay", {"world": str(self.log), **split}
         else:
             file = _SHUFFLED if world in CONTROLS.values() else _FITTED
-            overrides = TASTES if world in (TASTES_WORLD, CONTROLS[TASTES_WORLD]) else {}
+            overrides = NOTHING_BUT_TASTES if world in (TASTES, CONTROLS[TASTES]) else {}
             name, arguments = "MovieLens", {"world": str(self.worlds / file), "overrides": overrides, **split}
         return gymnasium.make_vec(
             f"recsim_env/{name}{variant}-v0",
@@ -136,7 +131,7 @@ class ValidityRun:
 
     def _returns(self, agent: Agent, world: str) -> list[float | None]:
         """Mean return of the sessions of each held-out person, None for a person without one."""
-        people = {"split": "test"} if world == REPLAY else {"user_split": "test"}
+        people = {"split": "test"} if world == REAL else {"user_split": "test"}
         env = self._env(world, self.sizes.num_sessions, catalog_seed=HELD_OUT.catalog_seed + self.seed, **people)
         first_seed = HELD_OUT.sessions_seed + HELD_OUT.sessions_apart * self.seed
         env.reset(seed=first_seed)

@@ -16,14 +16,16 @@ from benchmarks.analysis.rank_agreement import (
     tau_without_each,
 )
 
-REAL = "replay"
-CONTROLS = {"tastes": "tastes, shuffled", "scenario": "scenario, shuffled"}
-"""The fitted worlds and their controls."""
+REAL, TASTES, SCENARIO = "replay", "tastes", "scenario"
+CONTROLS = {TASTES: "tastes, shuffled", SCENARIO: "scenario, shuffled"}
+"""The fitted worlds and their controls, in which item factors are shuffled among items."""
+WORLDS = (REAL, *CONTROLS, *CONTROLS.values())
+"""Where agents are ranked."""
 
 _ABOUT = {
     REAL: "real people",
-    "tastes": "fitted world, users with nothing but tastes",
-    "scenario": "fitted world, users of the scenario MovieLens, who also choose, tire, lose trust and leave",
+    TASTES: "fitted world, users with nothing but tastes",
+    SCENARIO: "fitted world, users of the scenario MovieLens, who also choose, tire, lose trust and leave",
 }
 _LIMITS = """\
 **What this shows.** Whether agents that find out what people like in the simulator do so with real people: tastes,
@@ -79,10 +81,9 @@ def _returns(rows: Sequence[dict[str, Any]], agents: list[str]) -> dict[str, np.
     seeds = sorted({seed for _, seed in by_key})
     if missing := [key for key in itertools.product(agents, seeds) if key not in by_key]:
         raise ValueError(f"agent {missing[0][0]!r}, seed {missing[0][1]}: no row; agents are paired by seed")
-    worlds = [REAL, *CONTROLS, *CONTROLS.values()]
     return {
         world: np.array([[by_key[agent, seed][world] for seed in seeds] for agent in agents], np.float64)
-        for world in worlds
+        for world in WORLDS
     }
 
 
@@ -115,15 +116,14 @@ def _agreement(ranking: dict[str, Any], agents: list[str]) -> list[str]:
 
 
 def _agents(ranking: dict[str, Any], agents: list[str], order: np.ndarray) -> list[str]:
-    worlds = [REAL, *CONTROLS, *CONTROLS.values()]
-    places = {world: np.argsort(np.argsort(-ranking[world][0], kind="stable"), kind="stable") + 1 for world in worlds}
+    places = {world: np.argsort(np.argsort(-ranking[world][0], kind="stable"), kind="stable") + 1 for world in WORLDS}
     lines = [
-        f"| agent | {' | '.join(_ABOUT[REAL] if world == REAL else world for world in worlds)} |",
-        f"| --- |{' ---: |' * len(worlds)}",
+        f"| agent | {' | '.join(_ABOUT[REAL] if world == REAL else world for world in WORLDS)} |",
+        f"| --- |{' ---: |' * len(WORLDS)}",
     ]
     for n in order:
         cells = []
-        for world in worlds:
+        for world in WORLDS:
             values, draws = ranking[world]
             cells.append(f"{places[world][n]}. {estimate(values[n], draws[:, n]).text(1)}")
         lines.append(f"| {agents[n]} | {' | '.join(cells)} |")
@@ -132,7 +132,7 @@ def _agents(ranking: dict[str, Any], agents: list[str], order: np.ndarray) -> li
 
 def _pairs(ranking: dict[str, Any], agents: list[str], order: np.ndarray) -> list[str]:
     lines = [
-        f"| pair | {_ABOUT[REAL]} | tastes | scenario |",
+        f"| pair | {_ABOUT[REAL]} | {TASTES} | {SCENARIO} |",
         "| --- | ---: | ---: | ---: |",
     ]
     for one, other in itertools.pairwise(order):

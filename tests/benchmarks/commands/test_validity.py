@@ -8,8 +8,8 @@ import pytest
 from made_log import write_log
 
 from benchmarks.__main__ import main
-from benchmarks.experiments.validity import WORLDS, shuffled
-from benchmarks.report.validity import report
+from benchmarks.experiments.validity import shuffled
+from benchmarks.report.validity import WORLDS, report
 from recsim_env.logs import FittedWorld
 
 AGENTS = ("random", "popularity", "myopic-oracle", "item-knn")

@@ -9,7 +9,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env as check_for_gymnasium
 from made_log import NUM_FILMS, NUM_PEOPLE, ratings_of, write_log
 from stable_baselines3.common.env_checker import check_env as check_for_sb3
-from trajectories import lane_of, random_actions, same
+from trajectories import file_of, lane_of, random_actions, record, record_elsewhere, same
 
 import recsim_env
 from recsim_env.logs import read_log
@@ -221,6 +221,18 @@ def test_latent_state_has_the_reward_of_each_candidate(log):
     expected, ratings = env.latent_state()["expected_rewards"], person_of(env, log)
     assert expected.tolist() == [ratings[film] - 2.0 + 0.5 for film in candidates_of(env)]
     assert env.step(3)[1] == expected[3] / 8.0
+
+
+def test_plain_python_replays_people_as_compiled_code_does(tmp_path):
+    few = {person: dict(list(ratings_of(person).items())[:6]) for person in range(12)}  # so that it takes no minute
+    log = write_log(tmp_path / "films", few)
+    env_id, options = "recsim_env/ReplaySlate-v0", {"world": str(log), "num_candidates": 4, "slate_size": 2}
+    record_elsewhere(tmp_path, 7, 5, [env_id], {"NUMBA_DISABLE_JIT": "1"}, **options)
+    compiled = record(env_id, 7, 5, **options)
+    assert compiled["truncated"].any()
+    with np.load(file_of(tmp_path, env_id)) as plain:
+        for name, expected in compiled.items():
+            np.testing.assert_allclose(plain[name], expected, rtol=1e-6, atol=1e-7, err_msg=name)
 
 
 WRONG = {
