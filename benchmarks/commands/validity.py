@@ -51,7 +51,7 @@ def validity(parsed: argparse.Namespace) -> int:
         finished_rows,
         prepare_worlds,
     )
-    from benchmarks.report.validity import report
+    from benchmarks.report.validity import EVALUATED_IN, report
     from benchmarks.rows import ResultsError, provenance
     from benchmarks.running.execution import log_to
     from recsim_env.atomic_file import write_atomically
@@ -79,12 +79,14 @@ def validity(parsed: argparse.Namespace) -> int:
             ValidityRun(
                 agent=name,
                 seed=seed,
+                trained_in=trained_in,
                 log=log.absolute(),
                 log_fingerprint=found,
                 worlds=worlds.absolute(),
                 sizes=sizes,
             )
             for seed in range(parsed.seeds)
+            for trained_in in EVALUATED_IN
             for name in names
         ]
         for run in runs:

@@ -1,7 +1,8 @@
 """Agents ranked in worlds fitted to some people of a log, and by the real ratings of other people: rows.
 
 Every agent is trained in a world fitted to the people of `train`, whose users rate every item that they are shown.
-Frozen, it is then evaluated with users and people that it has never met, in each world of `WORLDS`.
+Frozen, it is then evaluated with users and people that it has never met, in each world of `WORLDS`. For the control, it
+is trained once more in that world with item factors shuffled among items.
 """
 
 import hashlib
@@ -19,7 +20,7 @@ import recsim_env
 from agents.agent import Agent, Learner
 from agents.registry import Entry, entry_named
 from agents.rollouts.evaluation import evaluate
-from benchmarks.report.validity import CONTROLS, REAL, TASTES, WORLDS
+from benchmarks.report.validity import CONTROLS, EVALUATED_IN, REAL, TASTES
 from benchmarks.rows import ResultsError, append_rows, write_rows
 from benchmarks.running.workers import Failure, run_in_processes
 from benchmarks.suites import HELD_OUT, Overrides, tuned_settings, with_settings
@@ -67,10 +68,12 @@ class Sizes:
 
 @dataclass(frozen=True, kw_only=True)
 class ValidityRun:
-    """One agent with one seed: trained, and evaluated in all worlds. The unit of work of one worker."""
+    """One agent with one seed: trained in one world, and evaluated in several. The unit of work of one worker."""
 
     agent: str
     seed: int
+    trained_in: str
+    """A key of `EVALUATED_IN`."""
     log: Path
     log_fingerprint: str
     worlds: Path
@@ -86,7 +89,7 @@ class ValidityRun:
     def digest(self) -> str:
         """Hash of everything that the row depends on."""
         settings = [self.entry.settings, self.entry.num_envs, NOTHING_BUT_TASTES, asdict(self.sizes)]
-        parts = [recsim_env.__version__, self.agent, self.seed, self.log_fingerprint, settings]
+        parts = [recsim_env.__version__, self.agent, self.seed, self.trained_in, self.log_fingerprint, settings]
         return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=8).hexdigest()
 
     def execute(self) -> dict[str, Any]:
@@ -96,15 +99,16 @@ class ValidityRun:
         torch.set_num_threads(1)
         agent_class = self.entry.agent_class()
         training = {"user_split": "train", "catalog_seed": HELD_OUT.training_catalog_seed + self.seed}
-        env = self._env(TASTES, self.entry.num_envs or agent_class.num_envs, **training)
+        env = self._env(self.trained_in, self.entry.num_envs or agent_class.num_envs, **training)
         agent = agent_class(env=env, seed=self.seed, **self.entry.settings)
         if isinstance(agent, Learner):
             agent.learn(self.sizes.num_steps)
-        returns = {world: self._returns(agent, world) for world in WORLDS}
+        returns = {world: self._returns(agent, world) for world in EVALUATED_IN[self.trained_in]}
         env.close()
         return {
             "agent": self.agent,
             "seed": self.seed,
+            "trained_in": self.trained_in,
             "run": self.digest,
             "version": recsim_env.__version__,
             **asdict(self.sizes),
@@ -207,13 +211,13 @@ def execute(
     if len(todo) < len(runs):
         say(f"{len(runs) - len(todo)} of {len(runs)} runs are finished already")
     for number, (run, result) in enumerate(run_in_processes(todo, ValidityRun.execute, num_workers), 1):
-        name = f"{number:>3}/{len(todo)}  {run.agent:<20} seed {run.seed}"
+        name = f"{number:>3}/{len(todo)}  {run.agent:<20} seed {run.seed}, trained in {run.trained_in}:"
         if isinstance(result, Failure):
             num_failed += 1
             say(f"{name}  failed: {result.reason}")
             continue
         append_rows(path, [{**result, **origin}])
         rows.append({**result, **origin})
-        means = (f"{world} {np.nanmean(np.array(result['returns'][world], float)):.2f}" for world in WORLDS)
+        means = (f"{world} {np.nanmean(np.array(each, float)):.2f}" for world, each in result["returns"].items())
         say(f"{name}  {'  '.join(means)}")
     return num_failed

@@ -15,12 +15,15 @@ from benchmarks.analysis.rank_agreement import (
     mean_returns,
     tau_without_each,
 )
+from benchmarks.report.tables import NONE
 
 REAL, TASTES, SCENARIO = "replay", "tastes", "scenario"
 CONTROLS = {TASTES: "tastes, shuffled", SCENARIO: "scenario, shuffled"}
 """The fitted worlds and their controls, in which item factors are shuffled among items."""
 WORLDS = (REAL, *CONTROLS, *CONTROLS.values())
 """Where agents are ranked."""
+EVALUATED_IN = {TASTES: WORLDS, CONTROLS[TASTES]: (REAL, *CONTROLS.values())}
+"""For each world in which agents are trained, those in which they are ranked."""
 
 _ABOUT = {
     REAL: "real people",
@@ -45,10 +48,11 @@ def report(rows: Sequence[dict[str, Any]]) -> str:
         ValueError: agents have different seeds, so that they are not paired.
     """
     agents = list(dict.fromkeys(row["agent"] for row in rows))
-    returns = _returns(rows, agents)
-    ranking = mean_returns(returns)
+    returns = {trained_in: _returns(rows, agents, trained_in) for trained_in in EVALUATED_IN}
+    rankings = {trained_in: mean_returns(each) for trained_in, each in returns.items()}
+    ranking = rankings[TASTES]
     order = np.argsort(-ranking[REAL][0], kind="stable")
-    num_seeds, num_people = returns[REAL].shape[1:]
+    num_seeds, num_people = returns[TASTES][REAL].shape[1:]
     first = rows[0]
     lines = [
         "# Validity",
@@ -57,7 +61,7 @@ def report(rows: Sequence[dict[str, Any]]) -> str:
         f"`tastes`; {first['num_sessions']} sessions of {first['session_length']} steps for each evaluation; "
         f"{num_people} real people. recsim_env {first['version']}.",
         "",
-        *_agreement(ranking, agents),
+        *_agreement(rankings, agents),
         "",
         _LIMITS,
         "## Agents",
@@ -75,40 +79,46 @@ def report(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _returns(rows: Sequence[dict[str, Any]], agents: list[str]) -> dict[str, np.ndarray]:
-    """By world, [A, K, U] mean returns of each person."""
-    by_key = {(row["agent"], row["seed"]): row["returns"] for row in rows}
-    seeds = sorted({seed for _, seed in by_key})
+def _returns(rows: Sequence[dict[str, Any]], agents: list[str], trained_in: str) -> dict[str, np.ndarray]:
+    """By world, [A, K, U] mean returns of each person, of the agents that were trained in one world."""
+    by_key = {(row["agent"], row["seed"]): row["returns"] for row in rows if row["trained_in"] == trained_in}
+    seeds = sorted({row["seed"] for row in rows})
     if missing := [key for key in itertools.product(agents, seeds) if key not in by_key]:
-        raise ValueError(f"agent {missing[0][0]!r}, seed {missing[0][1]}: no row; agents are paired by seed")
+        agent, seed = missing[0]
+        raise ValueError(f"agent {agent!r}, seed {seed}, trained in {trained_in!r}: no row; agents are paired by seed")
     return {
         world: np.array([[by_key[agent, seed][world] for seed in seeds] for agent in agents], np.float64)
-        for world in WORLDS
+        for world in EVALUATED_IN[trained_in]
     }
 
 
-def _agreement(ranking: dict[str, Any], agents: list[str]) -> list[str]:
+def _agreement(rankings: dict[str, Any], agents: list[str]) -> list[str]:
     lines = [
-        "| ranking | Kendall's tau with real people | control: item factors shuffled | difference | without one agent "
-        "| significant pairs in the same order |",
-        "| --- | ---: | ---: | ---: | ---: | ---: |",
+        "| ranking in | agents trained in | Kendall's tau with real people | less than in the fitted world "
+        "| without one agent | significant pairs in the same order |",
+        "| --- | --- | ---: | ---: | ---: | ---: |",
     ]
     for world, control in CONTROLS.items():
-        tau, draws = kendalls_tau(ranking[world], ranking[REAL])
-        of_control, control_draws = kendalls_tau(ranking[control], ranking[REAL])
-        gain = estimate(tau.value - of_control.value, draws - control_draws)
-        left_out = tau_without_each(ranking[world][0], ranking[REAL][0])
-        decided, agreeing = decided_pairs(ranking[world], ranking[REAL])
-        lines.append(
-            f"| {world} | {tau.text()} | {of_control.text()} | {gain.text()} | "
-            f"{left_out.min():.2f} to {left_out.max():.2f} | {agreeing} of {decided} |"
-        )
+        tau, draws = kendalls_tau(rankings[TASTES][world], rankings[TASTES][REAL])
+        for ranked_in, trained_in in ((world, TASTES), (control, TASTES), (control, CONTROLS[TASTES])):
+            ranking = rankings[trained_in]
+            found, found_draws = kendalls_tau(ranking[ranked_in], ranking[REAL])
+            less = NONE if ranked_in == world else estimate(tau.value - found.value, draws - found_draws).text()
+            left_out = tau_without_each(ranking[ranked_in][0], ranking[REAL][0])
+            decided, agreeing = decided_pairs(ranking[ranked_in], ranking[REAL])
+            lines.append(
+                f"| {ranked_in} | {trained_in} | {found.text()} | {less} | "
+                f"{left_out.min():.2f} to {left_out.max():.2f} | {agreeing} of {decided} |"
+            )
     return [
         *lines,
         "",
         *(f"* `{world}`: {about}." for world, about in _ABOUT.items() if world != REAL),
-        "* Intervals: 95%, percentiles of " + f"{NUM_DRAWS:,} bootstrap draws that resample the people of each world, "
-        "the same for all agents; agents and trainings are fixed. The noise of the means counts twice in a draw, so "
+        "* `shuffled`: the control. Item factors are shuffled among items: quality and popularity stay, but content no "
+        "longer tells an item's factors, nor does what was learnt elsewhere. Its agents are those of the fitted world, "
+        "or are trained in the control as well; real people then rank these.",
+        f"* Intervals: 95%, percentiles of {NUM_DRAWS:,} bootstrap draws that resample the people of each world, the "
+        "same people for all agents; agents and trainings are fixed. The noise of the means counts twice in a draw, so "
         "intervals of tau lean downwards.",
         f"* Significant pairs: of the {len(agents) * (len(agents) - 1) // 2} pairs of agents, those whose paired "
         "difference is significant both with real people and in the world.",
