@@ -2,7 +2,7 @@
 
 Agents are trained in a world fitted to 60% of the people of a ratings log. Then they are ranked twice: with held-out
 simulated users of that world, and by the real ratings of held-out people of the log (recsim_env/Replay-v0). Kendall's
-tau compares the two rankings; in the control, item factors are shuffled among items. Writes OUT/results.jsonl, a row
+tau compares the two rankings; in the control, item factors are shuffled among items. Writes OUT/validity.jsonl, a row
 for each agent and seed as soon as it is finished (the same command resumes), and OUT/report.md. OUT/worlds has the
 fitted worlds, with the ids and titles of the log: do not publish them.
 """

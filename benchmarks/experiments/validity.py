@@ -50,7 +50,7 @@ NOTHING_BUT_TASTES: Overrides = {
 }
 """Users of MovieLens with nothing but tastes: they rate every item shown, and neither change nor leave."""
 
-RESULTS = "results.jsonl"
+RESULTS = "validity.jsonl"
 _FITTED, _SHUFFLED = "fitted.npz", "shuffled.npz"
 
 

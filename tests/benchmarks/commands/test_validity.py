@@ -22,7 +22,7 @@ def arguments(log: Path, out: Path, agents=AGENTS) -> list[str]:
 
 
 def rows_in(out: Path) -> list[dict]:
-    return [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+    return [json.loads(line) for line in (out / "validity.jsonl").read_text().splitlines()]
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_each_agent_has_returns_in_every_world_for_each_person(finished):
 
 
 def test_rows_and_page_have_neither_titles_nor_ids_of_people(finished):
-    text = (finished / "out" / "results.jsonl").read_text() + (finished / "out" / "report.md").read_text()
+    text = (finished / "out" / "validity.jsonl").read_text() + (finished / "out" / "report.md").read_text()
     assert "Film" not in text
     assert "userId" not in text
 
@@ -62,7 +62,7 @@ def test_the_page_states_agreement_its_interval_and_its_limits(finished):
 
 
 def test_a_killed_command_resumes_with_the_same_rows(finished, capsys):
-    before, file = rows_in(finished / "out"), finished / "out" / "results.jsonl"
+    before, file = rows_in(finished / "out"), finished / "out" / "validity.jsonl"
     lines = file.read_bytes().splitlines(keepends=True)
     file.write_bytes(b"".join(lines[:5]) + lines[5][:50])
     capsys.readouterr()

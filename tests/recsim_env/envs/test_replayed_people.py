@@ -57,6 +57,14 @@ def test_the_checkers_of_gymnasium_and_sb3_accept_a_replay(log, env_id, kind):
     check_for_sb3(env, warn=True, skip_render_check=False)
 
 
+def test_a_session_of_a_real_person_can_be_drawn(log):
+    env = make(log, render_mode="rgb_array")
+    env.reset(seed=0)
+    for _ in range(12):
+        env.step(0)
+    assert env.render().ndim == 3
+
+
 def test_rewards_are_the_ratings_that_the_person_gave(log):
     env = make(log, reward_scale=1.0)
     env.reset(seed=3)
