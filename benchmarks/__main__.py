@@ -1,12 +1,14 @@
-"""The benchmark's commands: `run`, `report`, `tune`, `agents`, `watch`, `throughput`, `off-policy`; see
-`COMMAND --help`."""
+"""The benchmark's commands: `run`, `report`, `tune`, `agents`, `watch`, `throughput`, `off-policy`, `validity`.
+
+See `python -m benchmarks COMMAND --help`.
+"""
 
 import sys
 
 from agents.terminal import run_command
-from benchmarks.commands import agents, off_policy, report, run, throughput, tune, watch
+from benchmarks.commands import agents, off_policy, report, run, throughput, tune, validity, watch
 
-_COMMANDS = (run, report, tune, agents, watch, throughput, off_policy)
+_COMMANDS = (run, report, tune, agents, watch, throughput, off_policy, validity)
 
 
 def main(arguments: list[str]) -> int:

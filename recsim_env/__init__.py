@@ -4,8 +4,9 @@ Importing this package registers five ids for each scenario: `recsim_env/<Name>-
 `recsim_env/<Name>Slate-v0` (five items), `recsim_env/<Name>Content-v0` (a point in content space, for the nearest
 candidate), `recsim_env/<Name>Catalog-v0` (the same, for the nearest available item) and `recsim_env/<Name>Lifetime-v0`
 (users who come back: an episode has several visits). The first two have twins, `recsim_env/<Name>Flat-v0` and
-`recsim_env/<Name>SlateFlat-v0`, whose observations are one vector instead of a dict. The package imports neither Numba
-nor PyTorch nor Stable-Baselines3 until a name that needs them is used.
+`recsim_env/<Name>SlateFlat-v0`, whose observations are one vector instead of a dict. `recsim_env/Replay-v0`,
+`ReplaySlate-v0` and `ReplayContent-v0` replay the ratings of held-out people of a log instead of simulating users. The
+package imports neither Numba nor PyTorch nor Stable-Baselines3 until a name that needs them is used.
 """
 
 import importlib
@@ -22,7 +23,7 @@ from recsim_env.config import (
     Scenario,
     SessionConfig,
 )
-from recsim_env.scenarios import LIFETIMES, SCENARIOS, scenario_named
+from recsim_env.scenarios import LIFETIMES, REPLAY, SCENARIOS, scenario_named
 
 if TYPE_CHECKING:
     from recsim_env.envs.single import RecommenderEnv
@@ -108,6 +109,8 @@ for _name in SCENARIOS:
             _IDS[f"{_name}{_variant}Flat"] = {"scenario": _name, **_arguments, "observation": "flat"}
 for _name in LIFETIMES:
     _IDS[_name] = {"scenario": _name}
+for _variant in ("", "Slate", "Content"):  # without Catalog: nobody has rated all items
+    _IDS[REPLAY.name + _variant] = {"scenario": REPLAY.name, "split": "test", **_VARIANTS[_variant]}
 
 for _id, _kwargs in _IDS.items():
     gymnasium.register(

@@ -216,6 +216,23 @@ RATINGS = Scenario(
 )
 """Films and users drawn from the statistics of a real ratings log; needs no data."""
 
+REPLAY = Scenario(
+    name="Replay",
+    source="replay",
+    catalog=CatalogConfig(arrivals_per_step=0.0),
+    population=PopulationConfig(receptiveness_mean=0.0),
+    behaviour=BehaviourConfig(
+        rating_probability=1.0,
+        satiation_gain=0.0,
+        trust_gain=0.0,
+        trust_loss=0.0,
+        patience_gain=0.0,
+        patience_skip=0.0,
+    ),
+    session=SessionConfig(session_length=20, reward_scale=0.125),
+)
+"""People of a real ratings log, who answer with the ratings that they gave; not a simulation, so not in `SCENARIOS`."""
+
 SCENARIOS = {scenario.name: scenario for scenario in (ECOMMERCE, SOCIAL, MUSIC, VIDEO, NEWS, MOVIELENS, RATINGS)}
 """By name; an episode is one visit."""
 
@@ -243,7 +260,7 @@ LIFETIMES = {lifetime.name: lifetime for lifetime in map(lifetime_of, SCENARIOS.
 
 def scenario_named(name: str) -> Scenario:
     """The preset of that name; `ValueError` with the known names if there is none."""
-    presets = SCENARIOS | LIFETIMES
+    presets = SCENARIOS | LIFETIMES | {REPLAY.name: REPLAY}
     if not isinstance(name, str) or name not in presets:
         raise ValueError(f"scenario={name!r}: {unknown_name(name, presets)}")
     return presets[name]

@@ -126,5 +126,7 @@ def level_design(statistics: np.ndarray, has_purchases: bool) -> np.ndarray:
 
 
 def checksum(env: Any) -> int:
-    """Of a catalogue: its content and its release steps."""
-    return zlib.crc32(env.catalog_release_steps.tobytes(), zlib.crc32(env.catalog_features.tobytes()))
+    """Of a catalogue: its content, and the ids of its items in their log or, without one, its release steps."""
+    ids = env.simulator.world.items.ids
+    items = env.catalog_release_steps.tobytes() if ids is None else "\n".join(ids).encode()
+    return zlib.crc32(items, zlib.crc32(env.catalog_features.tobytes()))

@@ -279,7 +279,7 @@ def _draw_interests(latent: Axes, estimated: Axes, recording: SessionRecording) 
         low, high = estimated.get_xlim()
         estimated.set_xlim(min(low, mean - 0.25), max(high, mean + 0.25))  # small differences look small
     note = "no purchase counts as 0" if recording.is_shop else "a skip counts as 0"
-    if predicted is not None and np.ptp(estimate) > 1e-9:
+    if predicted is not None and min(np.ptp(estimate), np.ptp(by_topic)) > 1e-9:  # those of real people are unknown
         note += f"\ncorrelation with latent: {np.corrcoef(estimate, by_topic)[0, 1]:.2f}"
     estimated.text(0.0, -0.085, note, va="top", linespacing=1.5, transform=estimated.transAxes)
     for axis, title in ((latent, "Latent interests"), (estimated, "Estimated from the history")):

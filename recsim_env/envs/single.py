@@ -78,7 +78,7 @@ class RecommenderEnv(SimulatorAccess, gymnasium.Env[Any, Any]):
     user does not return within `LifetimeConfig.churn_days`, `truncated` after `num_days`.
 
     ## Arguments
-    * `scenario`: a name in `recsim_env.SCENARIOS`, or a `Scenario`.
+    * `scenario`: a name in `recsim_env.SCENARIOS` or `LIFETIMES`, `Replay`, or a `Scenario`.
     * `observation`: `"dict"`, `"flat"`, `"full"` or `"compact"`; `action`: `"candidate"`, `"content"` or `"catalog"`.
     * `slate_size`, `num_candidates`, `session_length`, `history_length`: by default the scenario's; at most as
       many candidates as items.
@@ -90,7 +90,8 @@ class RecommenderEnv(SimulatorAccess, gymnasium.Env[Any, Any]):
       share no item and no user. `user_split`: another split for the users.
     * `world_seed`: draws the structure: clusters of users, profiles, moods, creators. `structure_split`: splits of
       structures, to hold out whole ones. Neither is for scenarios from a log.
-    * `world`: for the scenario `MovieLens`, a fitted world (.npz), a MovieLens-100K folder or a CSV file.
+    * `world`: for the scenario `MovieLens`, a fitted world (.npz), a MovieLens-100K folder or a CSV file; for `Replay`
+      the log itself.
     * `overrides`: other values of the scenario, such as `{"population": {"warm_share": 1.0}}`.
     * `user_model`: a `UserModel` that replaces functions of the user model.
     * `live_platform`: item statistics grow with feedback and persist across sessions; see `RecommenderVectorEnv`.

@@ -21,6 +21,7 @@ from recsim_env.scenarios import scenario_named
 from recsim_env.simulation.custom_user_model import UserModel
 from recsim_env.simulation.observation import OBSERVATION_KINDS, STATISTICS
 from recsim_env.simulation.records import NO_ITEM, REWARD_TERMS
+from recsim_env.simulation.replay_simulator import ReplaySimulator
 from recsim_env.simulation.simulator import Simulator
 from recsim_env.world.world import build_world
 
@@ -155,7 +156,10 @@ class SimulatorAccess:
             raise ValueError(
                 f"num_candidates={session.num_candidates}: must be at most the number of items, {num_items}"
             )
-        return Simulator(
+        if arguments["action"] == "catalog" and drawn.real_ratings:
+            raise ValueError("action='catalog': must be 'candidate' or 'content' in Replay; nobody has rated all items")
+        simulator = ReplaySimulator if drawn.real_ratings else Simulator
+        return simulator(
             drawn,
             session,
             num_sessions,

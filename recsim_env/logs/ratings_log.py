@@ -3,7 +3,7 @@
 Shape legend: N ratings, U users, I items, K topics, F item features, P profile features, L rating levels.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -60,6 +60,21 @@ class RatingsLog:
         """[N] int64 in 0..L-1: positions of the ratings among the levels."""
         return np.searchsorted(self.rating_levels, self.ratings)
 
+    def of_users(self, chosen: np.ndarray) -> "RatingsLog":
+        """The ratings of the `chosen` users, indices into `user_ids`, with the items that they rated."""
+        is_kept = np.isin(self.users, chosen)
+        (users, user_indices), (items, item_indices) = (
+            _in_order_of_first(each[is_kept]) for each in (self.users, self.items)
+        )
+        return replace(
+            self,
+            users=user_indices,
+            items=item_indices,
+            **{name: getattr(self, name)[is_kept] for name in ("ratings", "times")},
+            **{name: getattr(self, name)[users] for name in ("user_ids", "user_profiles")},
+            **{name: getattr(self, name)[items] for name in ("item_ids", "titles", "item_topics", "item_features")},
+        )
+
     @property
     def has_content(self) -> bool:
         """Whether features tell items apart."""
@@ -71,3 +86,12 @@ def positions_of(ids: np.ndarray, known: np.ndarray) -> np.ndarray:
     order = np.argsort(known)
     found = order[np.minimum(np.searchsorted(known, ids, sorter=order), len(known) - 1)]
     return np.where(known[found] == ids, found, -1)
+
+
+def _in_order_of_first(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct values in order of their first place, and the [N] int64 index of each value among them."""
+    distinct, first, indices = np.unique(values, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    places = np.empty_like(order)
+    places[order] = np.arange(len(order))
+    return distinct[order], places[indices]

@@ -48,6 +48,19 @@ def start_session(session, users, items, outcome, p):
 
     `outcome` is a buffer.
     """
+    begin_session(session, users, p)
+    if p.warm_share > 0.0 and uniform(session.user_key, 0, Purpose.TENURE, 0) < p.warm_share:
+        session.tenure = 1 + integer_in(stream(session.user_key, 0, Purpose.TENURE), 1, p.warm_steps)
+        log_visit(session, items, outcome, p)
+        init_visit(session, users[session.user], p)
+    find_available_items(session, items, p)
+    draw_candidates(session, items, p)
+    arrange_candidates(session, items, p)
+
+
+@compiled
+def begin_session(session, users, p):
+    """Set the keys of the episode, draw its user and start time, and empty its history."""
     seeds, episode = session.seeds, session.episode
     session.world_key = combine(combine(combine(seeds[0], episode), Purpose.WORLD_KEY), p.catalog_seed)
     session.user_key = combine(combine(seeds[1], episode), Purpose.USER_KEY)
@@ -68,13 +81,6 @@ def start_session(session, users, items, outcome, p):
     forget_consumed(session)
     session.first_time, session.num_visits, session.visit_start, session.absence = session.start_step, 1, 0, 0.0
     session.tenure = 0
-    if p.warm_share > 0.0 and uniform(session.user_key, 0, Purpose.TENURE, 0) < p.warm_share:
-        session.tenure = 1 + integer_in(stream(session.user_key, 0, Purpose.TENURE), 1, p.warm_steps)
-        log_visit(session, items, outcome, p)
-        init_visit(session, user, p)
-    find_available_items(session, items, p)
-    draw_candidates(session, items, p)
-    arrange_candidates(session, items, p)
 
 
 @compiled
@@ -121,7 +127,7 @@ def respond_to_slate(session, items, slate, outcome, p):
         respond_to_choice(session, items[session.candidates[slate[chosen]]], chosen, slate_size, outcome, p)
         lowest_click = max(lowest_click, chosen)
         chosen = choose(session, items, slate, num_examined, p) if chooses_again(session, slate_size, p) else -1
-    _write_history(session, items, slate, lowest_click, p)
+    write_history(session, items, slate, lowest_click, p)
 
 
 @compiled
@@ -183,7 +189,7 @@ def record_response(session, item, slot, slate_size, affinity, rating, consumpti
 
 
 @compiled
-def _write_history(session, items, slate, lowest_click, p):
+def write_history(session, items, slate, lowest_click, p):
     """Enter the slate and its feedback into the history, and let the platform learn this user's tastes."""
     for slot in range(len(slate)):
         if not is_shown(session, slate, slot):
@@ -209,15 +215,21 @@ def step_session(session, items, slate, outcome, p):
     Nothing happens in a session that is over: all of its outcome is 0.
     """
     if session.is_over:
-        outcome.rating, outcome.click, outcome.consumption, outcome.purchase = 0.0, 0.0, 0.0, 0.0
-        outcome.consumed, outcome.visit, outcome.active_day = 0.0, 0.0, 0.0
-        outcome.reward, outcome.retention, outcome.terminated, outcome.truncated = 0.0, 0.0, False, False
+        write_no_outcome(outcome)
         return
     respond_to_slate(session, items, slate, outcome, p)
     end_step(session, outcome, p)
     update_available_items(session, items, p)
     draw_candidates(session, items, p)
     arrange_candidates(session, items, p)
+
+
+@compiled
+def write_no_outcome(outcome):
+    """The outcome of a step in a session that is over."""
+    outcome.rating, outcome.click, outcome.consumption, outcome.purchase = 0.0, 0.0, 0.0, 0.0
+    outcome.consumed, outcome.visit, outcome.active_day = 0.0, 0.0, 0.0
+    outcome.reward, outcome.retention, outcome.terminated, outcome.truncated = 0.0, 0.0, False, False
 
 
 @compiled

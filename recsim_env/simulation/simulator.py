@@ -328,10 +328,12 @@ class Simulator:
         for name in ("quality", "appeal", "factors"):
             values = self.world.item_records[name][np.where(exists, candidates, 0)]
             latent[f"candidate_{name}"] = values * exists.reshape(exists.shape + (1,) * (values.ndim - 2))
-        expected = np.zeros(candidates.shape)
-        self.adapted(_expected_rewards)(as_bytes(sessions), *self.compiled_model()[1:], expected)
-        latent["expected_rewards"] = expected
+        latent["expected_rewards"] = np.zeros(candidates.shape)
+        self._write_expected_rewards(as_bytes(sessions), latent["expected_rewards"])
         return latent
+
+    def _write_expected_rewards(self, sessions: np.ndarray, out: np.ndarray) -> None:
+        self.adapted(_expected_rewards)(sessions, *self.compiled_model()[1:], out)
 
     def adapted(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """A compiled function of the package, with the functions of the world's custom user model in it."""

@@ -25,18 +25,16 @@ from recsim_env.logs import (
     load_or_fit,
 )
 from recsim_env.logs.population_statistics import draw_items, draw_users, load_statistics
+from recsim_env.scenarios import REPLAY
 from recsim_env.simulation.custom_user_model import DEFAULT_USER_MODEL, UserModel
-from recsim_env.simulation.records import WorldSizes, make_parameters
+from recsim_env.simulation.records import NUM_FACTOR_REFRESHES, NUM_REFRESHES, WorldSizes, make_parameters
+from recsim_env.simulation.replay_simulator import RealRatings
 from recsim_env.world.answer_factors import answer_factors, mean_answers
 from recsim_env.world.catalog import Items, draw_synthetic_items, item_records, items_from_log
 from recsim_env.world.item_statistics import background_statistics, population_response
 from recsim_env.world.population import Users, draw_moods, draw_synthetic_users, user_records, users_from_log
-
-SPLITS = ("all", "train", "validation", "test")
-"""Parts of a world: no item and no user is in two of `train`, `validation` and `test`."""
-
-SPLIT_SHARES = {"train": 0.6, "validation": 0.2, "test": 0.2}
-"""Shares of the items and of the users of a ratings log."""
+from recsim_env.world.replayed_log import AGE, ReplayedLog, read_replayed_log
+from recsim_env.world.splits import SPLITS, split_indices
 
 _USERS, _ITEMS, _RELEASES, _STATISTICS, _CONTENT, _SPLIT = range(6)  # keys of generators
 _CLUSTERS, _MOODS, _CREATORS = range(6, 9)  # of the structure
@@ -76,6 +74,8 @@ class World:
     """Where its items and users come from, if that is a ratings log."""
     log_digest: str = ""
     """`FittedWorld.digest` of that log; empty without one."""
+    real_ratings: RealRatings | None = None
+    """Of the users, where real people are replayed."""
     drawn_by: tuple[Any, ...] | None = field(default=None, init=False)
     """Arguments of `_draw_world`, by which a pickle draws it again; None for a world made in another way."""
 
@@ -100,8 +100,11 @@ class World:
         """The first platform time at which a session may start, and the number of such times.
 
         Sessions start after the first items retire or half of the items are released, whichever comes first, and
-        early enough that items arrive until the end of the session, or of the days of a lifetime.
+        early enough that items arrive until the end of the session, or of the days of a lifetime. Where real people are
+        replayed, all sessions start at the same time.
         """
+        if self.real_ratings is not None:
+            return AGE, 1
         lifetime = self.scenario.lifetime
         if lifetime.num_days > 0:
             session_length = lifetime.num_days * lifetime.day_length
@@ -132,7 +135,8 @@ def build_world(
     `catalog_seed` draws items and users of that structure (of a fitted log, whose items and users are given: release
     times and item statistics). `split` selects the part of items and users; `user_split`, if given, another part for
     users, such as the users of `train` with the items of `test`. `world_path` is for scenarios with
-    `source="ratings_log"`: a fitted world (.npz), a MovieLens-100K folder or a CSV.
+    `source="ratings_log"`: a fitted world (.npz), a MovieLens-100K folder or a CSV; and for `source="replay"`, which
+    needs the log itself.
 
     Raises:
         ValueError: an unknown split, a negative seed, a user model of another type, or a `world_path` for a scenario
@@ -152,6 +156,8 @@ def build_world(
             f"world_seed={world_seed}, structure_split={structure_split!r}: must be 0 and 'all' in {scenario.name}, "
             "whose structure comes from a ratings log"
         )
+    if scenario.source == "replay":
+        _check_replay(scenario, split, user_split, user_model)
     source = _source(scenario, world_path)
     seeds, splits_of_both = (world_seed, catalog_seed), (split, user_split or split, structure_split)
     world = _draw_world(scenario, seeds, splits_of_both, source, user_model)
@@ -163,7 +169,7 @@ def build_world(
 def _source(scenario: Scenario, path: str | Path | None) -> WorldSource | None:
     if not isinstance(path, str | Path | None):
         raise ValueError(f"world={path!r}: must be the path of a fitted world (.npz) or of a ratings log")
-    if scenario.source != "ratings_log":
+    if scenario.source not in ("ratings_log", "replay"):
         if path is not None:
             raise ValueError(f"world={str(path)!r}: {scenario.name} does not use a ratings log; omit it")
         return None
@@ -193,15 +199,19 @@ def _draw_world(
         return _generator(scenario, purpose, *structure, part, seeds[1])
 
     item_generator, user_generator = generator_of(_ITEMS), generator_of(_USERS, user_part)
-    log_digest = ""
-    if source is not None:
+    log_digest, real_ratings, replayed = "", None, None
+    if scenario.source == "replay":
+        assert source is not None
+        replayed = _replayed(scenario, source, split)
+        items, users, real_ratings = replayed.items, replayed.users, replayed.ratings
+    elif source is not None:
         fitted = load_or_fit(source.path)
         log_digest = fitted.digest
         if fingerprint(Path(source.path)) != source.fingerprint:
             raise ValueError(f"world={source.path!r}: its content has changed; make a new env")
-        chosen_items = _split_indices(len(fitted.quality), split, _generator(scenario, _SPLIT, 0))
+        chosen_items = split_indices(len(fitted.quality), split, _generator(scenario, _SPLIT, 0))
         items = items_from_log(fitted, chosen_items)
-        chosen_users = _split_indices(len(fitted.rating_bias), user_split, _generator(scenario, _SPLIT, 1))
+        chosen_users = split_indices(len(fitted.rating_bias), user_split, _generator(scenario, _SPLIT, 1))
         users = users_from_log(fitted, chosen_users, scenario.population, user_generator)
         scenario = _with_behaviour(_with_scale(scenario, fitted.rating_levels, fitted.rating_cuts), fitted.behaviour)
     elif scenario.source == "synthetic":
@@ -227,17 +237,23 @@ def _draw_world(
     records = item_records(items, sizes, catalog, generator_of(_RELEASES))
     population = user_records(users, sizes)
     moods = draw_moods(scenario.population, sizes.num_topics, structure_of(_MOODS))
-    statistics_generator = generator_of(_STATISTICS)
-    parameters = make_parameters(scenario, moods, session_length=2, first_start=0, num_starts=1)
-    rating_probability = scenario.behaviour.rating_probability
-    responses, answers, answer_variance = population_response(
-        records, population, sizes, parameters, statistics_generator, user_model
-    )
-    item_statistics = background_statistics(responses, catalog, rating_probability, statistics_generator)
-    records["mean_answers"] = mean_answers(item_statistics, float((responses[:, 3] ** 2).mean()), items.features)
-    records["answer_factors"], answer_variance = answer_factors(
-        answers, answer_variance, item_statistics, items.features, statistics_generator
-    )
+    if replayed is not None:
+        item_statistics = np.tile(replayed.item_statistics, (NUM_REFRESHES, 1, 1))
+        records["mean_answers"] = np.tile(replayed.mean_answers[:, None], NUM_REFRESHES)
+        records["answer_factors"] = np.tile(replayed.answer_factors[:, None], (1, NUM_FACTOR_REFRESHES, 1))
+        answer_variance = replayed.answer_variance
+    else:
+        statistics_generator = generator_of(_STATISTICS)
+        parameters = make_parameters(scenario, moods, session_length=2, first_start=0, num_starts=1)
+        rating_probability = scenario.behaviour.rating_probability
+        responses, answers, answer_variance = population_response(
+            records, population, sizes, parameters, statistics_generator, user_model
+        )
+        item_statistics = background_statistics(responses, catalog, rating_probability, statistics_generator)
+        records["mean_answers"] = mean_answers(item_statistics, float((responses[:, 3] ** 2).mean()), items.features)
+        records["answer_factors"], answer_variance = answer_factors(
+            answers, answer_variance, item_statistics, items.features, statistics_generator
+        )
     world = World(
         scenario=scenario,
         items=items,
@@ -251,19 +267,34 @@ def _draw_world(
         user_model=user_model,
         source=source,
         log_digest=log_digest,
+        real_ratings=real_ratings,
     )
     object.__setattr__(world, "drawn_by", drawn_by)
     return world
 
 
-def _split_indices(size: int, split: str, generator: np.random.Generator) -> np.ndarray:
-    """Indices below `size`, ascending: all of them, or those of a random part, with the share in `SPLIT_SHARES`."""
+def _check_replay(scenario: Scenario, split: str, user_split: str | None, user_model: UserModel) -> None:
+    """`ValueError` for arguments that a replay of real people does not have."""
     if split == "all":
-        return np.arange(size)
-    ends = np.cumsum([0.0, *SPLIT_SHARES.values()])
-    which = list(SPLIT_SHARES).index(split)
-    start, end = (round(size * share) for share in ends[which : which + 2])
-    return np.sort(generator.permutation(size)[start:end])
+        raise ValueError(
+            f"split='all': must be one of {', '.join(SPLITS[1:])} in {scenario.name}, whose item statistics come from "
+            "people who are not replayed"
+        )
+    if user_split is not None:
+        raise ValueError(f"user_split={user_split!r}: must be None in {scenario.name}; split selects the people")
+    if user_model is not DEFAULT_USER_MODEL:
+        raise ValueError(f"user_model={user_model!r}: must not be given in {scenario.name}; real people answer")
+    for name in ("catalog", "population", "behaviour", "lifetime"):
+        if getattr(scenario, name) != getattr(REPLAY, name):
+            raise ValueError(f"overrides[{name!r}]: must not be given in {scenario.name}; real people answer")
+
+
+def _replayed(scenario: Scenario, source: WorldSource, split: str) -> ReplayedLog:
+    """The part `split` of the log, read again if its content has changed."""
+    replayed = read_replayed_log(source.path, split, scenario.population)
+    if fingerprint(Path(source.path)) != source.fingerprint:
+        raise ValueError(f"world={source.path!r}: its content has changed; make a new env")
+    return replayed
 
 
 def _with_behaviour(scenario: Scenario, fitted: Mapping[str, Mapping[str, float]]) -> Scenario:

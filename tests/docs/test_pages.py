@@ -6,13 +6,14 @@ import re
 
 import gymnasium
 import pytest
-from conftest import CHECKOUT
+from conftest import CHECKOUT, SCENARIO_NAMES
 
 import recsim_env
 from recsim_env.config import SECTIONS, SessionConfig
 from recsim_env.fidelity import TARGETS
+from recsim_env.logs import find_log
 from recsim_env.logs.event_schema import event_schema
-from recsim_env.scenarios import SCENARIOS
+from recsim_env.scenarios import REPLAY, SCENARIOS
 from recsim_env.simulation import custom_user_model
 
 DOCS = CHECKOUT / "docs"
@@ -29,7 +30,10 @@ def value_in(cell: str) -> float | bool:
     return cell == "True" if cell in ("True", "False") else float(cell)
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+PRESETS = {**SCENARIOS, REPLAY.name: REPLAY}
+
+
+@pytest.mark.parametrize("name", PRESETS)
 def test_a_page_lists_exactly_the_fields_that_a_preset_changes(name):
     page = (DOCS / "environments" / f"{name.lower()}.md").read_text(encoding="utf-8")
     stated = {
@@ -37,22 +41,23 @@ def test_a_page_lists_exactly_the_fields_that_a_preset_changes(name):
         for field, columns in rows_of(page, r"`\w+\.\w+`").items()
     }
     changed = {
-        f"{section}.{field.name}": (getattr(getattr(SCENARIOS[name], section), field.name), field.default)
+        f"{section}.{field.name}": (getattr(getattr(PRESETS[name], section), field.name), field.default)
         for section, kind in SECTIONS.items()
         for field in dataclasses.fields(kind)
-        if getattr(getattr(SCENARIOS[name], section), field.name) != field.default
+        if getattr(getattr(PRESETS[name], section), field.name) != field.default
     }
     assert stated == changed
 
 
-def test_a_page_states_the_lengths_of_the_parts_of_an_observation(scenario_name):
-    page = (DOCS / "environments" / f"{scenario_name.lower()}.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", [*SCENARIO_NAMES, *([REPLAY.name] if find_log() else [])])
+def test_a_page_states_the_lengths_of_the_parts_of_an_observation(name):
+    page = (DOCS / "environments" / f"{name.lower()}.md").read_text(encoding="utf-8")
     stated = {
         part.strip("`"): columns.split(" | ")[:2]
         for part, columns in rows_of(page, r"`(?:user|history|candidates|candidate_mask)`").items()
     }
     for column, kind in enumerate(("dict", "full")):
-        space = gymnasium.make(f"recsim_env/{scenario_name}-v0", observation=kind).observation_space
+        space = gymnasium.make(f"recsim_env/{name}-v0", observation=kind).observation_space
         lengths = {part: cells[column] for part, cells in stated.items() if cells[column] != "none"}
         assert lengths == {part: str(box.shape[0]) for part, box in space.items()}
 

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from agents.large_model.commands.train import add_world_argument, world_arguments
 from agents.terminal import console, not_negative, path, positive, warn
-from recsim_env.world.world import SPLITS
+from recsim_env.world.splits import SPLITS
 
 CATALOG_SEED, SESSIONS_SEED = 800_000_011, 900_000_001
 

@@ -394,3 +394,14 @@ def test_the_module_runs_as_a_program_and_explains_itself() -> None:
     help_text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     for word in ("fit", "statistics", "check", "grouplens.org"):
         assert word in help_text
+
+
+def test_a_part_of_a_log_has_the_ratings_of_some_users_alone(tmp_path):
+    rows = "ann,x,5,1\nbob,y,1,2\ncid,z,2,3\ncid,x,4,4\nann,z,3,5\n"
+    log = read_log(write(tmp_path / "log.csv", HEADER + rows)).of_users(np.array([2, 1]))  # cid and bob
+    assert log.user_ids.tolist() == ["bob", "cid"]
+    assert log.item_ids.tolist() == ["y", "z", "x"]
+    pairs = zip(log.user_ids[log.users], log.item_ids[log.items], log.ratings, log.times, strict=True)
+    assert [tuple(pair) for pair in pairs] == [("bob", "y", 1.0, 2.0), ("cid", "z", 2.0, 3.0), ("cid", "x", 4.0, 4.0)]
+    assert len(log.item_features) == len(log.item_topics) == 3
+    assert len(log.user_profiles) == 2

@@ -14,8 +14,9 @@ import recsim_env.world.world
 from recsim_env.scenarios import ECOMMERCE, MOVIELENS, MUSIC, NEWS, RATINGS, SCENARIOS, SOCIAL, VIDEO, scenario_named
 from recsim_env.simulation.records import ITEM, USER, WorldSizes, dtypes
 from recsim_env.world.catalog import release_steps
+from recsim_env.world.splits import SPLITS
 from recsim_env.world.titles import topic_names_of
-from recsim_env.world.world import SPLITS, build_world
+from recsim_env.world.world import build_world
 
 UNLIKELY = 1e-4  # seeds are fixed: a test that passes once passes always
 
