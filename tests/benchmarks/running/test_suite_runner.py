@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import CHECKOUT, SCENARIO_NAMES
 
-from agents.registry import FAMILIES, REGISTRY, entry_named, make
+from agents.registry import FAMILIES, REGISTRY, make
 from benchmarks.__main__ import main
 from benchmarks.analysis.metrics import BIN_STARTS
 from benchmarks.rows import read_rows
@@ -87,7 +87,8 @@ def test_training_tuning_and_evaluation_share_no_item_and_evaluation_no_user():
 
 def test_suites_name_agents_that_exist_and_set_the_scale():
     for suite in SUITES.values():
-        assert all(entry_named(agent) for agent in suite.agents)
+        assert all(suite.entry(agent) for agent in suite.agents)
+        assert set(suite.variants) <= set(suite.agents)
         assert {ZERO, ONE} <= set(suite.agents)
         assert suite.num_sessions < suite.worlds.sessions_apart
     assert set(LADDER) <= set(SUITES["standard"].agents)
