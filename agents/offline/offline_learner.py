@@ -30,7 +30,7 @@ MAX_UPDATES = 10**9
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class OfflineLearner(TorchLearner):
-    """Trains its network by Adam on random steps of a log, and never acts while it learns.
+    """Trains its network by Adam on random steps of a log.
 
     `learn_from_log` takes the log of any policy. `learn` writes a log first: of `total_timesteps` steps, played by the
     behaviour policy in the agent's env.
@@ -42,7 +42,7 @@ class OfflineLearner(TorchLearner):
     """The `BehaviorPolicy` whose log `learn` writes; `learn_from_log` ignores it."""
     num_fitting_steps: int = count(50_000, 0, 10**9)
     """User-steps to which the behaviour policy is fitted before it collects the log."""
-    num_updates: int = count(4_000, 0, MAX_UPDATES)
+    num_updates: int = count(2_000, 0, MAX_UPDATES)
     """Gradient steps of a training."""
     batch_size: int = count(256, 1, 1_000_000)
     """Logged steps of a gradient step."""
@@ -90,32 +90,59 @@ class OfflineLearner(TorchLearner):
         """
         if num_updates is not None:
             check_number("num_updates", num_updates, 0, MAX_UPDATES, int)
-        log = self._read(path, env)
-        seed = self.seed + self.num_timesteps
+        log = self.read_log(path, env)
         with training_progress(self, len(log), callback, progress_bar) as update:
-            self._start()
-            if update(0):
-                self._fit(log, self.num_updates if num_updates is None else num_updates, update, seed)
+            self.fit(log, num_updates, update)
         return self
 
     def train(self, total_timesteps: int, update: Callable[[int], bool]) -> None:
-        env, seed = self.training_env(total_timesteps), self.seed + self.num_timesteps
-        self._start()
-        if not update(0) or total_timesteps == 0:
+        if total_timesteps == 0:
+            self._init_new_network()
+            update(0)
             return
+        env, seed = self.training_env(total_timesteps), self.seed + self.num_timesteps
         policy = BehaviorPolicy(env, behavior=self.behavior, num_fitting_steps=self.num_fitting_steps, seed=seed)
         policy.learn(0)
         logged = self.env.remake(num_envs=env.num_envs)
         with tempfile.TemporaryDirectory() as folder:
             LogWriter(logged, policy, folder, num_steps=total_timesteps, seed=seed).write()
-            log = self._read(folder, logged)
-        self._fit(log, self.num_updates, update, seed)
+            log = self.read_log(folder, logged)
+        self.fit(log, update=update)
 
-    def _start(self) -> None:
+    def fit(
+        self, log: LoggedSteps, num_updates: int | None = None, update: Callable[[int], bool] = lambda num_taken: True
+    ) -> None:
+        """Train on a log in memory; arguments as for `learn_from_log` and `train`.
+
+        Raises:
+            ValueError: the log is too short.
+        """
+        rows, seed = self.trainable_steps(log), self.seed + self.num_timesteps
+        if len(rows) == 0:
+            raise ValueError(f"log of {len(log)} steps: too short, {type(self).__name__} cannot learn from it")
+        self._init_new_network()
+        self.start_fit(log)
+        optimizer = torch.optim.Adam(self.network.parameters(), lr=self.learning_rate)
+        generator = np.random.default_rng(seed)
+        total = self.num_updates if num_updates is None else num_updates
+        is_running, num_done = update(0), 0
+        while is_running and num_done < total:
+            optimizer.param_groups[0]["lr"] = self.learning_rate * (1.0 - num_done / total)
+            optimizer.zero_grad()
+            self.loss(log, generator.choice(rows, self.batch_size)).backward()
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.max_gradient_norm)
+            optimizer.step()
+            self.after_update()
+            num_done += 1
+            is_running = update(round(len(log) * num_done / total))
+
+    def _init_new_network(self) -> None:
+        """Make the network, unless an earlier training has."""
         if self._network is None:
             self.init_network()
 
-    def _read(self, path: Path | str, env: Any) -> LoggedSteps:
+    def read_log(self, path: Path | str, env: Any = None) -> LoggedSteps:
+        """A log in memory; arguments and errors as of `learn_from_log`."""
         manifest = read_manifest(path)
         if manifest.num_steps > self.max_logged_steps:
             raise ValueError(
@@ -133,23 +160,6 @@ class OfflineLearner(TorchLearner):
             num_envs=manifest.num_envs,
             reward_scale=env.simulator.config.reward_scale,
         )
-
-    def _fit(self, log: LoggedSteps, num_updates: int, update: Callable[[int], bool], seed: int) -> None:
-        rows = self.trainable_steps(log)
-        if len(rows) == 0:
-            raise ValueError(f"log of {len(log)} steps: {type(self).__name__} cannot learn from it, it is too short")
-        self.start_fit(log)
-        optimizer = torch.optim.Adam(self.network.parameters(), lr=self.learning_rate)
-        generator = np.random.default_rng(seed)
-        for number_ in range(num_updates):
-            optimizer.param_groups[0]["lr"] = self.learning_rate * (1.0 - number_ / num_updates)
-            optimizer.zero_grad()
-            self.loss(log, generator.choice(rows, self.batch_size)).backward()
-            nn.utils.clip_grad_norm_(self.network.parameters(), self.max_gradient_norm)
-            optimizer.step()
-            self.after_update()
-            if not update(round(len(log) * (number_ + 1) / num_updates)):
-                break
 
     def observed(self, log: LoggedSteps, index: np.ndarray) -> Tensors:
         """Observations before the steps `index` [B]."""

@@ -35,7 +35,7 @@ _OURS: Space = {
     "gamma": (0.8, 0.9, 0.95),
     "num_epochs": (1, 2, 4),
 }
-_OFFLINE: Space = {"learning_rate": (1e-3, 2e-3, 4e-3), "num_updates": (2_000, 4_000, 8_000)}
+_OFFLINE: Space = {"learning_rate": (1e-3, 2e-3, 4e-3), "num_updates": (1_000, 2_000, 4_000)}
 _LARGE_MODEL: Space = {
     "num_envs": (16, 32, 64),
     "batch_sessions": (4, 8),
