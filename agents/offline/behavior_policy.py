@@ -30,7 +30,8 @@ class BehaviorPolicy(EmpiricalBayesLinUCB):
 
     `random` shows random slates. `expert` is EB-LinUCB, with 10% of random slates. `mixed` has 30% of random slates;
     otherwise it follows popularity in every other lane and EB-LinUCB in the lanes between. None reads the latent state.
-    EB-LinUCB is fitted to random play in other sessions, and learns from every slate shown, the random ones included.
+    EB-LinUCB is fitted to random play that is not in the log; within a session it learns from all slates, the random
+    ones included.
 
     It explores whether `deterministic` or not: it is compared with learners as the policy of their log.
     """

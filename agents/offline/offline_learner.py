@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
+from gymnasium.vector import AutoresetMode
 from torch import nn
 
 from agents.agent import unwrapped
@@ -96,6 +97,10 @@ class OfflineLearner(TorchLearner):
         return self
 
     def train(self, total_timesteps: int, update: Callable[[int], bool]) -> None:
+        if total_timesteps > self.max_logged_steps:
+            raise ValueError(
+                f"total_timesteps={total_timesteps}: must be at most max_logged_steps={self.max_logged_steps}"
+            )
         if total_timesteps == 0:
             self._init_new_network()
             update(0)
@@ -103,7 +108,7 @@ class OfflineLearner(TorchLearner):
         env, seed = self.training_env(total_timesteps), self.seed + self.num_timesteps
         policy = BehaviorPolicy(env, behavior=self.behavior, num_fitting_steps=self.num_fitting_steps, seed=seed)
         policy.learn(0)
-        logged = self.env.remake(num_envs=env.num_envs)
+        logged = self.env.remake(num_envs=env.num_envs, autoreset_mode=AutoresetMode.NEXT_STEP)
         with tempfile.TemporaryDirectory() as folder:
             LogWriter(logged, policy, folder, num_steps=total_timesteps, seed=seed).write()
             log = self.read_log(folder, logged)

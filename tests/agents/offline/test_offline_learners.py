@@ -201,6 +201,16 @@ def test_learners_train_on_slates_from_any_kind_of_observation(name, tmp_path):
     assert (np.diff(np.sort(actions, 1), axis=1) > 0).all()
 
 
+def test_a_log_longer_than_the_memory_is_refused_before_it_is_written():
+    with pytest.raises(ValueError, match=r"^total_timesteps=400: must be at most max_logged_steps=399$"):
+        CQL(small_env(), max_logged_steps=399).learn(400)
+
+
+def test_an_env_that_resets_in_the_same_step_can_be_learned_in():
+    env = small_env(autoreset_mode="SameStep")
+    assert CQL(env, **SMALL).learn(100).num_timesteps == 104  # rounded up to a multiple of the lanes
+
+
 def test_a_second_log_continues_the_training(tmp_path):
     LogWriter(small_env(), "random", tmp_path, num_steps=200).write()
     agent = BehaviorCloning(**SMALL).learn_from_log(tmp_path)

@@ -96,6 +96,13 @@ def test_suites_name_agents_that_exist_and_set_the_scale():
     assert SUITES["standard"].num_seeds >= 5
 
 
+def test_a_variant_is_an_agent_of_the_registry_with_other_settings():
+    suite = dataclasses.replace(TINY, agents=("greedy",), variants={"greedy": ("eb-linucb", {"alpha": 0.0})})
+    entry, other = suite.entry("greedy"), suite.entry("eb-linucb")
+    assert (entry.path, entry.num_envs) == (other.path, other.num_envs)
+    assert entry.settings == {**other.settings, "alpha": 0.0}
+
+
 @pytest.mark.parametrize("name", REGISTRY)
 def test_every_agent_of_the_registry_is_constructed_with_its_settings(name):
     run = run_of(name, agents=(name,), num_seeds=1)
