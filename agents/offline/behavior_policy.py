@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from agents.agent import Observations, Starts, State
+from agents.agent import Observations, Starts, State, first_steps
 from agents.bandits.empirical_bayes import EmpiricalBayesLinUCB
 from agents.bandits.linear_bandits import PosteriorState
 from agents.rules.popularity import popularity_scores
@@ -94,15 +94,12 @@ class BehaviorPolicy(EmpiricalBayesLinUCB):
         """[N] float64: log of (1 - epsilon) [the slate is the greedy one] + epsilon / (number of ordered slates)."""
         mask, num_sessions = observations["candidate_mask"], len(actions)
         slates = np.asarray(actions).reshape(num_sessions, -1)
-        of_random = np.exp(RandomSlates(slates.shape[1:], np.random.default_rng()).log_probabilities(slates, mask > 0))
+        of_random = RandomSlates(slates.shape[1:], np.random.default_rng()).log_probabilities(slates, mask > 0)
         if self.behavior == "random":
-            return np.log(of_random)
-        if state is None:
-            bandit, is_first = EmpiricalBayesLinUCB.initial_state(self, num_sessions), np.ones(num_sessions, np.bool_)
-        else:
-            bandit = state["bandit"]
-            is_first = np.zeros(num_sessions, np.bool_) if episode_start is None else np.asarray(episode_start)
-        greedy, _ = self._greedy(observations, bandit, is_first)
+            return of_random
+        is_first = first_steps(state, episode_start, num_sessions)
+        before = self.initial_state(num_sessions) if state is None else state
+        greedy, _ = self._greedy(observations, before["bandit"], is_first)
         is_greedy = (slates == greedy.reshape(num_sessions, -1)).all(1)
         with np.errstate(divide="ignore"):
-            return np.log((1.0 - self.epsilon) * is_greedy + self.epsilon * of_random)
+            return np.log((1.0 - self.epsilon) * is_greedy + self.epsilon * np.exp(of_random))

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from agents.agent import Observations, Starts, State
+from agents.agent import Observations, Starts, State, first_steps
 from agents.networks.softmax_policy import SoftmaxLearner
 from agents.networks.torch_learner import Tensors
 from agents.networks.transformer import Transformer
@@ -211,9 +211,7 @@ class DecisionTransformer(SoftmaxLearner, OfflineLearner):
         self, observations: Observations, actions: np.ndarray, state: State = None, episode_start: Starts = None
     ) -> np.ndarray:
         num_sessions = len(observations["user"])
-        is_first = np.ones(num_sessions, np.bool_) if state is None else np.zeros(num_sessions, np.bool_)
-        if state is not None and episode_start is not None:
-            is_first = np.asarray(episode_start)
+        is_first = first_steps(state, episode_start, num_sessions)
         state = self.initial_state(num_sessions) if state is None else state
         window = self._with_step(observations, state, is_first)
         return self.log_probabilities_of(self._scores(observations, window), actions)
