@@ -1,4 +1,4 @@
-"""Agents that recommend: rules, bandits, supervised and reinforcement learners, the large model, and references.
+"""Agents that recommend: rules, bandits, learners (supervised, reinforcement, offline), the large model, references.
 
 `make(name, env)` constructs one, `load(path)` brings back a saved one, `names()` lists them.
 """

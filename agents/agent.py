@@ -200,11 +200,11 @@ class Agent(AgentSettings, ABC):
         if is_single:
             is_dict = isinstance(observations, dict)
             observations = {name: part[None] for name, part in observations.items()} if is_dict else observations[None]
+        is_first = first_steps(state, episode_start, num_sessions)
         if state is None:
-            state, is_first = self.initial_state(num_sessions), np.ones(num_sessions, np.bool_)
+            state = self.initial_state(num_sessions)
         else:
             self._check_state(state, num_sessions)
-            is_first = np.zeros(num_sessions, np.bool_) if episode_start is None else np.asarray(episode_start)
             if is_first.shape not in ((num_sessions,), shape):
                 raise ValueError(f"episode_start of shape {is_first.shape}: must be {(num_sessions,)}")
             is_first = is_first.astype(np.bool_).reshape(num_sessions)
@@ -372,6 +372,13 @@ def unwrapped(env: Env) -> Any:
     if not (hasattr(found, "simulator") and hasattr(found, "remake")):
         raise ValueError(f"env={type(found).__name__}: must be a RecommenderVectorEnv or a RecommenderEnv")
     return found
+
+
+def first_steps(state: State, episode_start: Starts, num_sessions: int) -> np.ndarray:
+    """[N] bool: the sessions that an agent has no memory of; arguments as for `predict`."""
+    if state is None:
+        return np.ones(num_sessions, np.bool_)
+    return np.zeros(num_sessions, np.bool_) if episode_start is None else np.asarray(episode_start)
 
 
 def check_arguments(owner: str, given: Iterable[str], known: Iterable[str]) -> None:

@@ -72,6 +72,8 @@ class Suite:
     """Evaluation sessions for each seed, the same for every agent."""
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Settings for this budget, by agent; they take precedence over the registry and over tuned settings."""
+    variants: Mapping[str, tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
+    """Agents of this suite that are another agent with other settings: by name, that agent's name and the settings."""
     grid: Mapping[str, Overrides] = field(default_factory=lambda: {"": {}})
     """Variants of each scenario: a suffix of its name, and overrides of its settings."""
     worlds: Worlds = HELD_OUT
@@ -92,9 +94,13 @@ class Suite:
         return {name: getattr(self, name) for name in ("num_steps", "num_evaluations", "num_sessions")}
 
     def entry(self, agent: str) -> Entry:
-        """The agent's registry entry with its tuned settings and those of the suite."""
-        entry = entry_named(agent)
-        return with_settings(entry, {**tuned_settings(agent), **self.settings.get(agent, {})})
+        """The agent's registry entry with its tuned settings and those of the suite.
+
+        Raises:
+            UnknownAgentError: there is no such agent.
+        """
+        name, settings = self.variants.get(agent, (agent, {}))
+        return with_settings(entry_named(name), {**tuned_settings(name), **settings, **self.settings.get(agent, {})})
 
 
 def with_settings(entry: Entry, settings: Mapping[str, Any]) -> Entry:
@@ -123,6 +129,12 @@ _BEST_KNOWN = (
 )
 _LEARNERS = ("sequence-model", "pqn", "slateq", "reinforce", "ppo", "dqn", "wolpertinger-sac")
 _LARGE_MODELS = ("large-model-supervised", "large-model", "large-model-distilled")
+
+_OFFLINE: dict[str, tuple[str, Mapping[str, Any]]] = {
+    f"{agent}-{behavior}": (agent, {"behavior": behavior})
+    for behavior in ("random", "mixed", "expert")
+    for agent in ("behavior-cloning", "cql", "iql", "decision-transformer")
+}
 
 _LONG_MODEL: dict[str, Any] = {
     "preset": "tiny",
@@ -231,6 +243,20 @@ _SUITES = (
         num_evaluations=5,
         num_sessions=200,
         grid={f"by {order}": {"session": {"candidate_order": order}} for order in CANDIDATE_ORDERS},
+    ),
+    Suite(
+        name="offline",
+        about="offline learners on logs of three behaviour policies, beside those policies and PQN, which acts",
+        scenarios=("Video", "News"),
+        agents=(
+            *("random", "mixed-behavior", "expert-behavior", "popularity", "eb-linucb", "pqn"),
+            *_OFFLINE,
+            "planning-oracle",
+        ),
+        variants=_OFFLINE,
+        num_seeds=3,
+        num_steps=200_000,
+        num_sessions=200,
     ),
     Suite(
         name="gpu",

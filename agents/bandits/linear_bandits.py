@@ -11,7 +11,7 @@ features of the user, G = F + 9 features of a candidate, d features of the regre
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -103,7 +103,7 @@ class LinearBandit(Agent):
     ridge: float = number(1.0, 1e-9, 1e9)
     """Weight of the isotropic prior."""
 
-    state_class = PosteriorState
+    state_class: ClassVar[type | None] = PosteriorState
 
     @property
     def prior(self) -> LinearPrior:

@@ -13,24 +13,11 @@ from torch import nn
 
 from agents.agent import Env
 from agents.networks.lambda_returns import lambda_returns
+from agents.networks.q_network import QNetwork
 from agents.networks.torch_learner import Tensors
 from agents.reinforcement.rollout_learner import RolloutLearner
 from recsim_env.config import number
-from recsim_env.sb3.candidate_scorer import CandidateScorer, ScorerSizes
-
-
-class QNetwork(nn.Module):
-    """`"full"` observations to [B, M]: a candidate's score, plus a state value that all candidates share."""
-
-    def __init__(self, sizes: ScorerSizes) -> None:
-        super().__init__()
-        self.sizes = sizes
-        self.scorer = CandidateScorer(sizes)
-        self.value = nn.Linear(sizes.width, 1)
-
-    def forward(self, observations: Tensors) -> torch.Tensor:
-        state, scores = self.scorer(observations)
-        return scores + self.value(state)
+from recsim_env.sb3.candidate_scorer import ScorerSizes
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

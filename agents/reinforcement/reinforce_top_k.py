@@ -8,15 +8,13 @@ Shape legend: N sessions side by side, T steps of a rollout, B steps of a batch,
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
-from agents.agent import Observations, Starts, State
 from agents.networks import plackett_luce
 from agents.networks.lambda_returns import lambda_returns
+from agents.networks.softmax_policy import SoftmaxLearner
 from agents.networks.torch_learner import Tensors
 from agents.reinforcement.rollout_learner import RolloutLearner
 from recsim_env.config import count, number
@@ -81,7 +79,7 @@ class PolicyAndBaseline(nn.Module):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class ReinforceTopK(RolloutLearner):
+class ReinforceTopK(SoftmaxLearner, RolloutLearner):
     """Samples slates from a softmax of scores, mixed with uniform exploration, and follows the corrected gradient.
 
     A rollout is used for several epochs; capped importance ratios correct for the change of the policy meanwhile. The
@@ -104,31 +102,11 @@ class ReinforceTopK(RolloutLearner):
     entropy_weight: float = number(0.06, 0.0, 1_000.0)
     """Of the policy's entropy, in standard deviations of the advantage."""
 
-    state_class = torch.Generator
-
     def make_network(self, sizes: ScorerSizes) -> PolicyAndBaseline:
         return PolicyAndBaseline(sizes)
 
     def scores(self, observations: dict[str, torch.Tensor]) -> torch.Tensor:
         return self.network.policy(observations)[1]
-
-    @torch.no_grad()
-    def act(self, observations: Observations, state: Any, episode_start: np.ndarray, deterministic: bool) -> np.ndarray:
-        if deterministic:
-            return super().act(observations, state, episode_start, deterministic)
-        slates = plackett_luce.draw_slates(self.scores(self.tensors(observations)), self.slate_size, state)
-        return (slates[:, 0] if self.slate_size == 1 else slates).cpu().numpy()
-
-    def initial_state(self, num_sessions: int) -> torch.Generator:
-        return torch.Generator(self.device).manual_seed(int(self.new_generator().integers(2**62)))
-
-    @torch.no_grad()
-    def log_probabilities(
-        self, observations: Observations, actions: np.ndarray, state: State = None, episode_start: Starts = None
-    ) -> np.ndarray:
-        scores = self.scores(self.tensors(observations)).double()
-        slates = torch.as_tensor(actions, device=self.device).reshape(len(scores), -1)
-        return plackett_luce.slate_log_probabilities(scores, slates).sum(1).cpu().numpy()
 
     def explore(self, observations: Tensors, share: float, generator: torch.Generator) -> Tensors:
         """Slates of the behaviour policy, and `logged_log_probs` [N, S]: of each item as a single draw."""

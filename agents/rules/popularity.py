@@ -1,6 +1,6 @@
 """Ranks candidates by their item statistics: the same ranking for all users.
 
-Shape legend: N sessions, M candidates.
+Shape legend: N sessions, M candidates, G features of a candidate.
 """
 
 from dataclasses import dataclass
@@ -29,14 +29,26 @@ class PopularityAgent(Agent):
 
     def scores(self, observations: Observations) -> np.ndarray:
         """[N, M] float64: the shrunk rating per impression of each candidate, from `"full"` observations."""
-        first = CANDIDATE_COLUMNS.index(STATISTICS[0]) - len(CANDIDATE_COLUMNS)
-        statistics = self.candidates(observations)[:, :, first : first + len(STATISTICS)]
-        impressions = num_impressions(statistics) * observations["candidate_mask"]
-        ratings = rating_per_impression(statistics, self.layout.has_purchases)
-        total = np.maximum(impressions.sum(1, keepdims=True), 1.0)
-        prior = (impressions * ratings).sum(1, keepdims=True) / total
-        shrinkage = self.prior_impressions
-        return (impressions * ratings + shrinkage * prior) / np.maximum(impressions + shrinkage, 1e-9)
+        return popularity_scores(
+            self.candidates(observations),
+            observations["candidate_mask"],
+            has_purchases=self.layout.has_purchases,
+            prior_impressions=self.prior_impressions,
+        )
+
+
+def popularity_scores(
+    candidates: np.ndarray, candidate_mask: np.ndarray, *, has_purchases: bool, prior_impressions: float
+) -> np.ndarray:
+    """[N, M] float64: the rating per impression of candidates [N, M, G], shrunk towards their mean; arguments as in
+    `PopularityAgent`."""
+    first = CANDIDATE_COLUMNS.index(STATISTICS[0]) - len(CANDIDATE_COLUMNS)
+    statistics = candidates[:, :, first : first + len(STATISTICS)]
+    impressions = num_impressions(statistics) * candidate_mask
+    ratings = rating_per_impression(statistics, has_purchases)
+    total = np.maximum(impressions.sum(1, keepdims=True), 1.0)
+    prior = (impressions * ratings).sum(1, keepdims=True) / total
+    return (impressions * ratings + prior_impressions * prior) / np.maximum(impressions + prior_impressions, 1e-9)
 
 
 def num_impressions(statistics: np.ndarray) -> np.ndarray:

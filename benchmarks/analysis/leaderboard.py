@@ -21,7 +21,7 @@ from benchmarks.analysis.statistics import (
 from benchmarks.rows import Row
 from benchmarks.suites import ONE, ZERO
 
-LEARNING_FAMILIES = ("supervised", "reinforcement", "library", "own")
+LEARNING_FAMILIES = ("supervised", "reinforcement", "offline", "library", "own")
 BASELINE_FAMILIES = ("rule", "bandit")
 POPULARITY = "popularity"
 REFERENCES = (ZERO, "bayes-filter-observed", "bayes-filter", ONE)

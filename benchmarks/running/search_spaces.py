@@ -35,6 +35,7 @@ _OURS: Space = {
     "gamma": (0.8, 0.9, 0.95),
     "num_epochs": (1, 2, 4),
 }
+_OFFLINE: Space = {"learning_rate": (1e-3, 2e-3, 4e-3), "num_updates": (1_000, 2_000, 4_000)}
 _LARGE_MODEL: Space = {
     "num_envs": (16, 32, 64),
     "batch_sessions": (4, 8),
@@ -66,6 +67,10 @@ SPACES: dict[str, Space] = {
     "pqn": {**_OURS, "lambda_": (0.3, 0.65, 0.9), "batch_size": (64, 128, 256)},
     "slateq": {**_OURS, "lambda_": (0.3, 0.65, 0.9), "batch_size": (64, 128, 256)},
     "reinforce": {**_OURS, "entropy_weight": (0.03, 0.06, 0.1), "exploration": (0.05, 0.1, 0.2)},
+    "behavior-cloning": _OFFLINE,
+    "cql": {**_OFFLINE, "conservatism": (0.1, 0.3, 1.0, 3.0), "gamma": (0.8, 0.9, 0.95)},
+    "iql": {**_OFFLINE, "expectile": (0.6, 0.7, 0.8, 0.9), "beta": (1.0, 3.0, 10.0), "gamma": (0.8, 0.9, 0.95)},
+    "decision-transformer": {**_OFFLINE, "target_quantile": (0.7, 0.9, 0.99), "context_length": (5, 20)},
     "large-model": _LARGE_MODEL,
     "large-model-distilled": {**_LARGE_MODEL, "distillation_share": (0.4, 0.6)},
     "large-model-supervised": {name: _LARGE_MODEL[name] for name in ("num_envs", "batch_sessions")},

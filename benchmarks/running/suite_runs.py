@@ -9,7 +9,7 @@ from typing import Any
 from zipfile import is_zipfile
 
 from agents.agent import Learner
-from agents.registry import REGISTRY, Entry, entry_named
+from agents.registry import REGISTRY, Entry
 from agents.saved_tensors import load_tensors, saved_by
 from agents.terminal import warn
 from benchmarks.rows import ResultsError
@@ -50,7 +50,7 @@ def selected(
     """The suite with some of its scenarios, agents and seeds, and with agents of the user."""
     checked_scenarios(scenarios)
     for agent in (*only, *own_agents):
-        entry_named(agent).agent_class()  # raises if there is none
+        suite.entry(agent).agent_class()  # raises if there is none
     agents = (*(only or suite.agents), *own_agents)
     return dataclasses.replace(
         suite,

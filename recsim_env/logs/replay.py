@@ -63,9 +63,30 @@ def replay(path: Path | str, *, observation: str | None = None, env: Any = None)
     check_complete(folder, manifest)
     if env is not None and observation is not None:
         raise ValueError(f"observation={observation!r}: must be None with an env, which has its own kind")
-    recorder = SessionRecorder(_made_again(folder, manifest, observation) if env is None else env)
+    recorder = SessionRecorder(make_logged_env(path, observation=observation) if env is None else env)
     _check_same_world(folder, manifest, recorder)
     return _steps(folder, manifest, recorder)
+
+
+def make_logged_env(path: Path | str, *, observation: str | None = None) -> Any:
+    """The vector env of a log, made again; see `replay`, of which it is the `env`.
+
+    Raises:
+        FileNotFoundError: see `replay`.
+        ValueError: its scenario or user model is one's own, or this version cannot make it.
+    """
+    folder, manifest = Path(path), read_manifest(path)
+    if not manifest.is_remade:
+        raise ValueError(
+            f"{printable(folder)}: has a scenario or a user model of its own; make its env and pass it as env="
+        )
+    arguments = env_arguments(manifest, observation)
+    try:
+        return gymnasium.make_vec(
+            manifest.env_id, num_envs=manifest.num_envs, vectorization_mode="vector_entry_point", **arguments
+        )
+    except (gymnasium.error.Error, TypeError) as error:  # ids and arguments that other versions have
+        raise ValueError(f"{printable(folder)}: its env cannot be made by this version ({error})") from None
 
 
 def _steps(folder: Path, manifest: LogManifest, recorder: SessionRecorder) -> Iterator[ReplayedStep]:
@@ -97,20 +118,6 @@ def env_arguments(manifest: LogManifest, observation: str | None = None) -> dict
     """Arguments of `gymnasium.make`, besides the id, for the env of a log."""
     arguments = {name: value for name, value in manifest.env_arguments.items() if value is not None}
     return arguments if observation is None else {**arguments, "observation": observation}
-
-
-def _made_again(folder: Path, manifest: LogManifest, observation: str | None) -> Any:
-    if not manifest.is_remade:
-        raise ValueError(
-            f"{printable(folder)}: has a scenario or a user model of its own; make its env and pass it as env="
-        )
-    arguments = env_arguments(manifest, observation)
-    try:
-        return gymnasium.make_vec(
-            manifest.env_id, num_envs=manifest.num_envs, vectorization_mode="vector_entry_point", **arguments
-        )
-    except (gymnasium.error.Error, TypeError) as error:  # ids and arguments that other versions have
-        raise ValueError(f"{printable(folder)}: its env cannot be made by this version ({error})") from None
 
 
 def _check_same_world(folder: Path, manifest: LogManifest, recorder: SessionRecorder) -> None:

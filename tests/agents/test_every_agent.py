@@ -29,6 +29,11 @@ SMALL = {
     "planning-oracle": {"num_value_steps": 1, "num_search_rounds": 0},
     "sequence-model": {"num_epochs": 1, "width": 16},
     "neural-linear": {"num_epochs": 1, "width": 16},
+    **{
+        name: {"num_updates": 8, "batch_size": 16, "num_fitting_steps": 64}
+        for name in ("behavior-cloning", "cql", "iql", "decision-transformer")
+    },
+    **{name: {"num_fitting_steps": 64} for name in ("mixed-behavior", "expert-behavior")},
     "trpo": {"n_steps": 8},
     "recurrent-ppo": {"n_steps": 16, "n_epochs": 2},
     **{name: {"preset": "micro"} for name in REGISTRY if name.startswith("large-model")},

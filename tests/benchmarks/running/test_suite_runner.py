@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import CHECKOUT, SCENARIO_NAMES
 
-from agents.registry import FAMILIES, REGISTRY, entry_named, make
+from agents.registry import FAMILIES, REGISTRY, make
 from benchmarks.__main__ import main
 from benchmarks.analysis.metrics import BIN_STARTS
 from benchmarks.rows import read_rows
@@ -87,12 +87,20 @@ def test_training_tuning_and_evaluation_share_no_item_and_evaluation_no_user():
 
 def test_suites_name_agents_that_exist_and_set_the_scale():
     for suite in SUITES.values():
-        assert all(entry_named(agent) for agent in suite.agents)
+        assert all(suite.entry(agent) for agent in suite.agents)
+        assert set(suite.variants) <= set(suite.agents)
         assert {ZERO, ONE} <= set(suite.agents)
         assert suite.num_sessions < suite.worlds.sessions_apart
     assert set(LADDER) <= set(SUITES["standard"].agents)
     assert set(SUITES["standard"].agents) == set(REGISTRY)
     assert SUITES["standard"].num_seeds >= 5
+
+
+def test_a_variant_is_an_agent_of_the_registry_with_other_settings():
+    suite = dataclasses.replace(TINY, agents=("greedy",), variants={"greedy": ("eb-linucb", {"alpha": 0.0})})
+    entry, other = suite.entry("greedy"), suite.entry("eb-linucb")
+    assert (entry.path, entry.num_envs) == (other.path, other.num_envs)
+    assert entry.settings == {**other.settings, "alpha": 0.0}
 
 
 @pytest.mark.parametrize("name", REGISTRY)

@@ -1,0 +1,98 @@
+"""A log in memory: the observations, slates and rewards of its steps as arrays.
+
+Shape legend: N lanes, L logged steps, B steps of a batch, S slots of a slate.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from recsim_env.logs.replay import ReplayedStep
+from recsim_env.simulation.records import NO_ITEM
+
+_STORED = np.float16
+"""Of observations, which are in [-1, 1]: half the memory, and a relative error of at most 0.0005."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoggedSteps:
+    """The steps of a log, lane by lane: the next step of a session is the next row.
+
+    A step of Video takes 1.5 kB.
+    """
+
+    stored: dict[str, np.ndarray]
+    """The parts of `"full"` observations before the steps, [L, ...] float16."""
+    slates: np.ndarray
+    """[L, S] int64: candidates that were chosen, top slot first."""
+    is_shown: np.ndarray
+    """[L, S] bool: whether an item was shown in the slot; not if a candidate was missing or was in a higher slot."""
+    rewards: np.ndarray
+    """[L] float32, in units of the rating scale."""
+    is_first: np.ndarray
+    """[L] bool: the first step of a session."""
+    is_over: np.ndarray
+    """[L] bool: the last step of a session."""
+
+    @classmethod
+    def of(
+        cls, steps: Iterable[ReplayedStep], *, num_vector_steps: int, num_envs: int, reward_scale: float
+    ) -> "LoggedSteps":
+        """The steps of a replay with `"full"` observations.
+
+        Args:
+            steps: at least one; exactly `num_vector_steps`.
+            num_vector_steps: steps of all N lanes together.
+            num_envs: N.
+            reward_scale: the env's rewards are divided by it.
+        """
+        columns: dict[str, np.ndarray] = {}
+        for number, step in enumerate(steps):
+            items = step.events["item"]
+            now = {
+                **{name: part.astype(_STORED) for name, part in step.observations.items()},
+                "slates": step.actions.reshape(num_envs, -1).astype(np.int64),
+                "is_shown": items.reshape(num_envs, -1) != NO_ITEM,
+                "rewards": (step.rewards / reward_scale).astype(np.float32),
+                "is_first": step.episode_start,
+                "is_over": step.terminated | step.truncated,
+            }
+            for name, values in now.items():
+                if name not in columns:
+                    columns[name] = np.empty((num_envs, num_vector_steps, *values.shape[1:]), values.dtype)
+                columns[name][:, number] = values
+        flat = {name: column.reshape(-1, *column.shape[2:]) for name, column in columns.items()}
+        own = {name: flat.pop(name) for name in ("slates", "is_shown", "rewards", "is_first", "is_over")}
+        return cls(stored=flat, **own)
+
+    def __len__(self) -> int:
+        """L."""
+        return len(self.rewards)
+
+    def observations(self, index: np.ndarray) -> dict[str, np.ndarray]:
+        """`"full"` observations before the steps `index` [B], float32."""
+        return {name: part[index].astype(np.float32) for name, part in self.stored.items()}
+
+    @cached_property
+    def is_followed(self) -> np.ndarray:
+        """[L] bool: the session goes on, in the next row; not at its end, and not where the log ends before it."""
+        return np.append(~self.is_first[1:], False)
+
+    @cached_property
+    def last_rows(self) -> np.ndarray:
+        """[L] int64: the last row of the same session."""
+        rows = np.arange(len(self))
+        return np.minimum.accumulate(np.where(self.is_followed, len(self), rows)[::-1])[::-1]
+
+    @cached_property
+    def is_complete(self) -> np.ndarray:
+        """[L] bool: the end of the session is in the log."""
+        return self.is_over[self.last_rows]
+
+    @cached_property
+    def returns_to_go(self) -> np.ndarray:
+        """[L] float32: sum of the rewards from this step to the last of its session in the log."""
+        sums = np.append(0.0, np.cumsum(self.rewards, dtype=np.float64))
+        return (sums[self.last_rows + 1] - sums[:-1]).astype(np.float32)
