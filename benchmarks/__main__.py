@@ -1,12 +1,12 @@
-"""The benchmark's commands: `run`, `report`, `tune`, `agents`, `watch`, `throughput`, `off-policy`; see
+"""The benchmark's commands: `run`, `report`, `tune`, `agents`, `watch`, `throughput`, `off-policy`, `retention`; see
 `COMMAND --help`."""
 
 import sys
 
 from agents.terminal import run_command
-from benchmarks.commands import agents, off_policy, report, run, throughput, tune, watch
+from benchmarks.commands import agents, off_policy, report, retention, run, throughput, tune, watch
 
-_COMMANDS = (run, report, tune, agents, watch, throughput, off_policy)
+_COMMANDS = (run, report, tune, agents, watch, throughput, off_policy, retention)
 
 
 def main(arguments: list[str]) -> int:
