@@ -14,7 +14,7 @@ def retention(rows: Rows) -> Figure:
     """The share of users who left under each assumption, and, of several agents, the difference in active days to the
     first one, with 95% intervals over lives."""
     agents, groups = list(dict.fromkeys(row["agent"] for row in rows)), by_assumption(rows)
-    height = 1.3 + len(groups) * (0.20 + 0.13 * len(agents))
+    height = 1.2 + len(groups) * (0.15 + 0.11 * len(agents))
     figure, grid = panels(min(len(agents), 2), 2, (4.4, height), sharey=True)
     for number, agent in enumerate(agents):
         own = [{row["agent"]: row for row in group} for group in groups.values()]
