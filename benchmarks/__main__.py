@@ -1,4 +1,4 @@
-"""The benchmark's commands: `run`, `report`, `tune`, `agents`, `watch`, `throughput`, `off-policy`, `validity`.
+"""The benchmark's commands: `run`, `report`, `tune`, `agents`, `watch`, `throughput`, `off-policy`, `retention`, `validity`.
 
 See `python -m benchmarks COMMAND --help`.
 """
@@ -6,9 +6,9 @@ See `python -m benchmarks COMMAND --help`.
 import sys
 
 from agents.terminal import run_command
-from benchmarks.commands import agents, off_policy, report, run, throughput, tune, validity, watch
+from benchmarks.commands import agents, off_policy, report, retention, run, throughput, tune, validity, watch
 
-_COMMANDS = (run, report, tune, agents, watch, throughput, off_policy, validity)
+_COMMANDS = (run, report, tune, agents, watch, throughput, off_policy, retention, validity)
 
 
 def main(arguments: list[str]) -> int:

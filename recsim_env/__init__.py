@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from recsim_env.envs.vector import RecommenderVectorEnv, last_observations
     from recsim_env.logs import FittedWorld, RatingsLog, fit_log, load_or_fit, read_log
     from recsim_env.logs.log_folder import LogManifest, read_events, read_manifest, scan_events
+    from recsim_env.logs.logged_ids import read_items, read_users
     from recsim_env.logs.minari_export import to_minari
     from recsim_env.logs.obp_export import to_obp
     from recsim_env.logs.replay import ReplayedStep, replay
@@ -68,8 +69,10 @@ __all__ = [
     "load_or_fit",
     "make_sb3_vec_env",
     "read_events",
+    "read_items",
     "read_log",
     "read_manifest",
+    "read_users",
     "replay",
     "scan_events",
     "scenario_named",
@@ -85,6 +88,7 @@ _MODULES = {
     "recsim_env.envs.vector": ("RecommenderVectorEnv", "last_observations"),
     "recsim_env.logs": ("FittedWorld", "RatingsLog", "fit_log", "load_or_fit", "read_log"),
     "recsim_env.logs.log_folder": ("LogManifest", "read_events", "read_manifest", "scan_events"),
+    "recsim_env.logs.logged_ids": ("read_items", "read_users"),
     "recsim_env.logs.minari_export": ("to_minari",),
     "recsim_env.logs.obp_export": ("to_obp",),
     "recsim_env.logs.replay": ("ReplayedStep", "replay"),

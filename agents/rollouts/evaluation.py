@@ -32,6 +32,8 @@ class Evaluation:
     """[T, N] float64; 0 once the session is over."""
     clicks: np.ndarray
     """[T, N] float64: share of the slate that was clicked; 0 once the session is over."""
+    num_visits: np.ndarray
+    """[N] int64: visits of the user; 1 in ids in which a session is one visit."""
     metric: np.ndarray
     """[N] float64: sum over the session of the term of the reward that the industry measures (`Scenario.metric`)."""
 
@@ -81,19 +83,19 @@ def _play(agent: Agent, env: Env, seed: int, deterministic: bool) -> Evaluation:
     lengths = np.zeros(num_sessions, np.int64)
     is_running, has_left = np.ones(num_sessions, np.bool_), np.zeros(num_sessions, np.bool_)
     episode_start, state = np.ones(num_sessions, np.bool_), None
-    metric_key, metric = f"reward_{env.simulator.world.scenario.metric}", np.zeros(num_sessions)
+    metric_key = f"reward_{env.simulator.world.scenario.metric}"
+    sums = {name: np.zeros(num_sessions) for name in (metric_key, "reward_visit")}
     times, items, rewards, clicks = [], [], [], []
     while is_running.any():
         actions, state = agent.predict(observations, state, episode_start, deterministic)
         times.append(sessions["start_step"] + sessions["step"])
         items.append(np.where(is_running[:, None], env.shown_items(actions), NO_ITEM))
         observations, reward, terminated, truncated, infos = env.step(actions)
-        click, term = infos["reward_click"], infos[metric_key]
-        if "final_info" in infos:
-            click, term = click + infos["final_info"]["reward_click"], term + infos["final_info"][metric_key]
-        metric += term * is_running
+        terms = {name: infos[name] + infos.get("final_info", {}).get(name, 0.0) for name in ("reward_click", *sums)}
+        for name in sums:
+            sums[name] += terms[name] * is_running
         rewards.append(reward / env.simulator.config.reward_scale * is_running)
-        clicks.append(click * is_running)
+        clicks.append(terms["reward_click"] * is_running)
         lengths += is_running
         has_left |= terminated & is_running
         episode_start = terminated | truncated
@@ -106,5 +108,6 @@ def _play(agent: Agent, env: Env, seed: int, deterministic: bool) -> Evaluation:
         items=np.stack(items),
         rewards=np.stack(rewards),
         clicks=np.stack(clicks),
-        metric=metric,
+        num_visits=1 + sums["reward_visit"].astype(np.int64),
+        metric=sums[metric_key],
     )

@@ -15,6 +15,7 @@ from agents.terminal import console, not_negative, path, positive, warn
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--agent", default="popularity", metavar="NAME", help="name, MODULE:CLASS or sb3:ALGORITHM")
     parser.add_argument("--env", default="recsim_env/Video-v0", metavar="ID", help="id of the env")
+    parser.add_argument("--world", metavar="PATH", help="for MovieLens: fitted world (.npz) or ratings log")
     parser.add_argument("--load", type=path, metavar="FILE", help="a trained agent, instead of --agent")
     parser.add_argument("--train-steps", type=not_negative, default=0, metavar="N", help="user-steps of training")
     parser.add_argument("--steps", type=positive, default=50, metavar="N", help="largest number of steps to show")
@@ -81,6 +82,8 @@ def _env_and_agent(parsed: argparse.Namespace) -> tuple[Any, Any]:
             f"--env {parsed.env}: the agent plays ids with {variant}, such as recsim_env/Video{variant}-v0"
         )
     worlds = {"split": HELD_OUT.split, "catalog_seed": HELD_OUT.catalog_seed, "observation": observation}
+    if parsed.world:
+        worlds["world"] = parsed.world
     try:
         env: Any = gymnasium.make(parsed.env, render_mode="rgb_array" if parsed.gif else "ansi", **worlds)
     except gymnasium.error.Error as error:

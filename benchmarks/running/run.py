@@ -69,7 +69,7 @@ class Run:
             sizes = {"num_sessions": self.suite.num_sessions}
         worlds = [self.overrides, repr(self.suite.worlds), self.log]
         settings = [self.entry.settings, self.entry.num_envs, self.suite.device]
-        loaded = _file_digest(self.load_from) if self.load_from else None
+        loaded = file_digest(self.load_from) if self.load_from else None
         parts = [recsim_env.__version__, self.task, self.agent, self.seed, sizes, worlds, settings, loaded]
         return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=8).hexdigest()
 
@@ -217,7 +217,7 @@ class Run:
         return self.agent_class(env=self.training_env() if self.is_trained else env, seed=self.seed, **settings), env
 
 
-def _file_digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
     """Hash of a file, or of all files of a folder."""
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
     return hashlib.blake2b(b"".join(file.read_bytes() for file in files if file.is_file())).hexdigest()

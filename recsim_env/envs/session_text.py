@@ -37,8 +37,11 @@ def session_as_text(simulator: Simulator, lane: int) -> str:
 
 
 def _title(items: Any, item: int) -> str:
+    """The title, cut to the width of the column, with the id of the ratings log that the item comes from."""
     title: str = items.title(item)
-    return (title if len(title) <= _TITLE_WIDTH else title[: _TITLE_WIDTH - 1] + "…").ljust(_TITLE_WIDTH)
+    own_id = f" [{items.ids[item]}]" if items.ids is not None and items.ids[item] != title else ""
+    width = max(_TITLE_WIDTH - len(own_id), 1)
+    return ((title if len(title) <= width else title[: width - 1] + "…") + own_id).ljust(_TITLE_WIDTH)
 
 
 def _feedback(shown: ShownItem, is_shop: bool) -> str:

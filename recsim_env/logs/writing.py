@@ -26,6 +26,7 @@ from recsim_env.logs.log_folder import (
     shard_path,
     write_shard,
 )
+from recsim_env.logs.logged_ids import write_ids
 from recsim_env.logs.logging_policy import logging_policy
 from recsim_env.logs.resume_point import (
     ResumePoint,
@@ -116,6 +117,7 @@ class LogWriter:
             self._check_folder()
             if not all(shard_path(folder, number).is_file() for number in range(len(manifest.shard_lengths))):
                 self._write_shards()
+            write_ids(folder, self._env.simulator.world)
             delete_resume_point(folder)
         return manifest
 

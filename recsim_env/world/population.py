@@ -5,6 +5,7 @@ Shape legend: N users, D interest factors, P profile features.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -33,12 +34,14 @@ class Users:
     profiles: np.ndarray
     """[N, P] float32 in [-1, 1]: observable profile."""
     profile_names: Sequence[str]
+    ids: Sequence[str] | None = None
+    """[N] ids of the ratings log that the users come from; None without one."""
 
     def __len__(self) -> int:
         return len(self.rating_bias)
 
 
-def draw_traits(config: PopulationConfig, num_users: int, generator: np.random.Generator) -> dict[str, np.ndarray]:
+def draw_traits(config: PopulationConfig, num_users: int, generator: np.random.Generator) -> dict[str, Any]:
     """Traits that a ratings log does not contain, each [N].
 
     Patience and budget ~ log-normal, receptiveness ~ min(mean x Uniform(0, 2), 1).
@@ -91,6 +94,7 @@ def users_from_log(
     source: UserParameters, chosen: np.ndarray, config: PopulationConfig, generator: np.random.Generator
 ) -> Users:
     """The chosen users of a fitted log, or of users drawn from a log's statistics; the config gives other traits."""
+    ids = getattr(source, "user_ids", None)
     return Users(
         interests=source.interests[chosen],
         rating_bias=source.rating_bias[chosen],
@@ -98,6 +102,7 @@ def users_from_log(
         **draw_traits(config, len(chosen), generator),
         profiles=source.user_profiles[chosen],
         profile_names=tuple(str(name) for name in source.profile_names),
+        ids=None if ids is None else tuple(ids[chosen].tolist()),
     )
 
 

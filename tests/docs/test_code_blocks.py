@@ -24,7 +24,12 @@ BLOCKS = [
 EXAMPLES = "".join(example.read_text(encoding="utf-8") for example in (CHECKOUT / "examples").glob("*.py"))
 """Blocks that are examples are executed by `tests/examples`."""
 
-PROGRAMS = {code: name for language, code, name in reversed(BLOCKS) if language == "python"}  # each program once
+TUTORIAL = "docs/tutorial.md"
+"""Its blocks need each other's files: they are executed in order by `test_tutorial`."""
+
+PROGRAMS = {  # each program once
+    code: name for language, code, name in reversed(BLOCKS) if language == "python" and not name.startswith(TUTORIAL)
+}
 COMMANDS = sorted({line for language, code, _ in BLOCKS if language == "bash" for line in code.splitlines()})
 RUN_IN_FULL = {"python -m benchmarks agents"}
 

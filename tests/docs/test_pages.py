@@ -129,6 +129,13 @@ def test_errors_of_off_policy_estimators_are_those_of_the_results():
     assert set(stated) <= known
 
 
+def test_the_tutorial_states_rows_of_its_results():
+    results = (CHECKOUT / "benchmarks" / "results" / "tutorial" / "retention.md").read_text("utf-8").splitlines()
+    stated = re.findall(r"^\| preset \| .*\|$", (DOCS / "tutorial.md").read_text("utf-8"), re.MULTILINE)
+    assert len(stated) == 4
+    assert set(stated) <= set(results)
+
+
 @pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(((?!https?://)[^)#]+)", README))))
 def test_a_link_of_the_readme_leads_to_a_file(link):
     assert (CHECKOUT / link).exists()

@@ -57,6 +57,7 @@ def make_evaluation(start_times=(10, 11), **overrides) -> Evaluation:
         items=np.array([[0, 0, 0, gone, gone], [0, 0, 2, 2, 0]], np.int32).T[:, :, None],
         rewards=rewards,
         clicks=np.zeros_like(rewards),
+        num_visits=np.array([1, 1]),
         metric=np.array([2.0, 4.0]),
     )
     return dataclasses.replace(whole, **overrides)
@@ -155,6 +156,7 @@ def test_novelty_equals_the_sum_over_available_items_at_each_step():
         "times": starts + np.arange(20)[:, None],
         "tenures": np.zeros(3, int),
         "has_left": np.zeros(3, bool),
+        "num_visits": np.ones(3, int),
         "metric": np.zeros(3),
     }
     rewards = np.ones((20, 3))

@@ -17,6 +17,8 @@ def test_a_session_is_printed_with_its_return(capsys):
         (["--env", "recsim_env/Vidoe-v0"], "Did you mean: `Video`?"),
         (["--agent", "pq"], "agent 'pq': unknown; did you mean 'pqn'?"),
         (["--agent", "pqn"], "agent 'pqn': is not trained; give --load FILE or --train-steps N"),
+        (["--env", "recsim_env/MovieLens-v0", "--world", "nowhere.npz"], "nowhere.npz"),
+        (["--world", "world.npz"], "Video does not use a ratings log; omit it"),
         (["--load", "nowhere.zip"], "--load nowhere.zip: no such file"),
     ],
 )

@@ -27,7 +27,12 @@ def parse(text: str) -> tuple[str, list[re.Match], list[re.Match], str]:
 def test_a_session_is_rendered_one_line_for_each_item(scenario_name):
     env = gymnasium.make(f"recsim_env/{scenario_name}-v0", render_mode="ansi").unwrapped
     env.reset(seed=5)
-    titles = env.simulator.world.items.title
+    titles, ids = env.simulator.world.items.title, env.simulator.world.items.ids
+
+    def is_named(text, item):
+        title, _, own_id = text.rstrip("]").rpartition(" [") if ids else (text, "", "")
+        return titles(int(item)).startswith(title.rstrip("…").rstrip()) and own_id == (ids[int(item)] if ids else "")
+
     num_logged = int(env.simulator.sessions["num_shown"][0])
     for step in range(25):
         heading, shown, offered, rest = parse(env.render())
@@ -36,10 +41,10 @@ def test_a_session_is_rendered_one_line_for_each_item(scenario_name):
         session = env.simulator.sessions[0]
         items = [session["history_items"][(int(line[1]) - 1) % 20] for line in shown]
         for item, line in zip(items, shown, strict=True):
-            assert titles(int(item)).startswith(line[2].rstrip("…").rstrip())
+            assert is_named(line[2], item)
         assert [int(line[1]) for line in offered] == list(range(10))
         for place, line in enumerate(offered):
-            assert titles(int(session["candidates"][place])).startswith(line[2].rstrip("…").rstrip())
+            assert is_named(line[2], session["candidates"][place])
         assert rest == "        and 10 more"
         env.simulator.sessions["patience"] = 8.0  # no user leaves
         env.step(step % 20)
