@@ -1,4 +1,4 @@
-"""The benchmark's commands: `run`, `report`, `tune`, `agents`, `watch`, `throughput`, `off-policy`, `retention`, `validity`.
+"""The benchmark's commands, from `run` and `report` to `validity`.
 
 See `python -m benchmarks COMMAND --help`.
 """
