@@ -41,10 +41,10 @@ class MatrixFactorization(LoggedRatingsLearner):
         shape = (num_items, self.num_factors)
         factors = _INITIAL_FACTORS_SD * np.random.default_rng(seed).standard_normal(shape)
         by_session = rows_by_group(sessions, int(sessions.max(initial=-1)) + 1)
-        by_item, ones, none = rows_by_group(items, num_items), np.ones(len(items)), np.zeros(0)
+        by_item, ones = rows_by_group(items, num_items), np.ones(len(items))
         for _ in range(self.num_sweeps):
             users = ridge_by_group(by_session, Design(ones, items, factors), residuals, self._user_ridge())
-            target, design = residuals - users[sessions, 0], Design(none, sessions, users[:, 1:])
+            target, design = residuals - users[sessions, 0], Design(None, sessions, users[:, 1:])
             factors = ridge_by_group(by_item, design, target, np.full(self.num_factors, self.factor_ridge))
         return {"item_factors": factors}
 

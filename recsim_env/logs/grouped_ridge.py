@@ -26,8 +26,8 @@ class Grouping(NamedTuple):
 class Design(NamedTuple):
     """A design whose row n is (first[n], *table[others[n]]): a column of its own and factors of another group."""
 
-    first: np.ndarray
-    """[N] float64, or [0] without that column."""
+    first: np.ndarray | None
+    """[N] float64; None without that column."""
     others: np.ndarray
     """[N] int64 in 0..M-1."""
     table: np.ndarray
@@ -36,7 +36,7 @@ class Design(NamedTuple):
     @property
     def num_columns(self) -> int:
         """C."""
-        return (len(self.first) > 0) + self.table.shape[1]
+        return (self.first is not None) + self.table.shape[1]
 
 
 def rows_by_group(groups: np.ndarray, num_groups: int) -> Grouping:
@@ -65,7 +65,8 @@ def ridge_by_group(
     noise = np.zeros(shape) if generator is None else generator.standard_normal(shape)
     out = np.empty(shape)
     table = np.ascontiguousarray(design.table, np.float64)
-    arguments = groups.order, design.first, design.others, table, target, np.ascontiguousarray(precision)
+    first_column = np.zeros(0) if design.first is None else design.first
+    arguments = groups.order, first_column, design.others, table, target, np.ascontiguousarray(precision)
 
     def solve(first: int, end: int) -> None:
         part = slice(first, end)
