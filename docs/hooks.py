@@ -1,4 +1,5 @@
-"""MkDocs hooks: pages may show the pictures in `benchmarks/results`, outside `docs`; names in tables break at `_`."""
+"""MkDocs hooks: pages may show the pictures and link to the tables in `benchmarks/results`, outside `docs`; names in
+tables break at `_`."""
 
 import re
 from pathlib import Path
@@ -10,15 +11,15 @@ RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add the pictures to the site, in the folder `results`."""
-    for picture in sorted(RESULTS.glob("*/*.png")):
-        path = f"results/{picture.relative_to(RESULTS).as_posix()}"
-        files.append(File.generated(config, path, abs_src_path=str(picture)))
+    """Add the pictures and the Markdown tables to the site, in the folder `results`."""
+    for file in sorted((*RESULTS.glob("*/*.png"), *RESULTS.glob("*/*.md"))):
+        path = f"results/{file.relative_to(RESULTS).as_posix()}"
+        files.append(File.generated(config, path, abs_src_path=str(file)))
     return files
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Links to the pictures as they are in the repository become links within the site."""
+    """Links to the results as they are in the repository become links within the site."""
     return markdown.replace("../benchmarks/results/", "results/")
 
 
