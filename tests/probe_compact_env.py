@@ -7,7 +7,7 @@ import gymnasium
 import numpy as np
 from probe_environments import PROBES, ProbeVectorEnv, first_observations
 
-from recsim_env.config import RewardConfig
+from recsim_env.config import BehaviourConfig, RewardConfig
 from recsim_env.simulation.observation import STATISTICS
 from recsim_env.simulation.records import NUM_REFRESHES
 
@@ -43,7 +43,8 @@ class _Simulator:
         self.world = SimpleNamespace(
             items=_Items(num_items),
             users=SimpleNamespace(profile_names=("signal",)),
-            scenario=SimpleNamespace(name="Probe", reward=RewardConfig()),
+            scenario=SimpleNamespace(name="Probe", reward=RewardConfig(), behaviour=BehaviourConfig()),
+            log_digest="",
             sizes=SimpleNamespace(num_creators=1),
         )
 
