@@ -18,7 +18,7 @@ from recsim_env.logs.fitted_world import MAX_SELECTION, FittedWorld
 from recsim_env.logs.fitting import CONTENT, fit_ratings, num_fit_passes
 from recsim_env.logs.log_files import WHERE_TO_GET_DATA
 from recsim_env.logs.population_statistics import save_statistics, statistics_of
-from recsim_env.logs.ratings_log import RatingsLog
+from recsim_env.logs.ratings_log import RatingsLog, positions_of
 from recsim_env.logs.selection import DEFAULT_SELECTION, SELECTION_RANGE, mean_rating_by_selection, random_pairs
 from recsim_env.logs.session_behaviour import ASSUMED, Estimate, fitted_behaviour, overrides_of
 from recsim_env.logs.write_command import add_write_command
@@ -346,11 +346,11 @@ def _check(options: argparse.Namespace) -> int:
 
 def _indices_in_world(name: str, log_ids: np.ndarray, world_ids: np.ndarray, options: argparse.Namespace) -> np.ndarray:
     """The indices in the world of the users, or the items, of the log."""
-    missing = np.setdiff1d(log_ids, world_ids)
-    if len(missing):
-        raise ValueError(f"{options.world}: has no {name} {str(missing[0])!r} of {options.log}; fit it to this log")
-    order = np.argsort(world_ids)
-    return order[np.searchsorted(world_ids, log_ids, sorter=order)]
+    positions = positions_of(log_ids, world_ids)
+    if (positions < 0).any():
+        missing = min(log_ids[positions < 0].tolist())
+        raise ValueError(f"{options.world}: has no {name} {missing!r} of {options.log}; fit it to this log")
+    return positions
 
 
 def _check_writable(out: Path, suffix: str) -> None:

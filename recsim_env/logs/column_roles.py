@@ -23,7 +23,6 @@ USUAL_NAMES: Mapping[str, tuple[str, ...]] = {
     "plays": (
         "plays",
         "playcount",
-        "plays count",
         "weight",
         "count",
         "listens",
@@ -57,7 +56,7 @@ _ROLES = ("user", "item", "rating", "time")
 def assigned_columns(names: Sequence[str], has_header: bool, given: Sequence[str], feedback: str) -> dict[str, str]:
     """The name of the column for each of `user`, `item`, and (if there is one) `rating` and `time`.
 
-    The value is under `rating`, whatever it is; its kind, one of `VALUES`, is under `kind` if its name says so.
+    The column of values is under `rating`; their kind, one of `VALUES`, is under `kind` if its name says so.
 
     Args:
         names: of the columns of the file.

@@ -133,6 +133,15 @@ class FittedWorld(ItemParameters, UserParameters):
         digest.update(json.dumps(self.behaviour).encode())
         return digest.hexdigest()
 
+    def affinity(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """[N] float64: interests . factors of pairs."""
+        return np.einsum("nd,nd->n", self.interests[users], self.item_factors[items])
+
+    def opinion(self, users: np.ndarray, items: np.ndarray, noise: np.ndarray | float) -> np.ndarray:
+        """[N] float64: opinions of pairs with that noise; see the docstring of the module."""
+        liking = self.affinity(users, items) + self.quality[items] + noise
+        return self.rating_bias[users] + self.rating_scale[users] * liking
+
     def rate(
         self, users: np.ndarray, items: np.ndarray, generator: np.random.Generator, *, is_chosen: bool
     ) -> np.ndarray:
@@ -147,9 +156,8 @@ class FittedWorld(ItemParameters, UserParameters):
         Returns:
             [N] float64, each one of `rating_levels`.
         """
-        affinity = np.einsum("nd,nd->n", self.interests[users], self.item_factors[items])
-        noise = generator.standard_normal(len(affinity)) + (self.selection if is_chosen else 0.0)
-        opinion = self.rating_bias[users] + self.rating_scale[users] * (affinity + self.quality[items] + noise)
+        noise = generator.standard_normal(len(users)) + (self.selection if is_chosen else 0.0)
+        opinion = self.opinion(users, items, noise)
         # side="left" counts the cuts strictly below the opinion.
         return self.rating_levels[np.searchsorted(self.rating_cuts, opinion, side="left")]
 

@@ -191,7 +191,7 @@ class EpsilonGreedy:
         self._random.restore(state)
 
     def _check_deterministic(self, observations: Any, episode_start: np.ndarray) -> None:
-        """`ValueError` for a policy that is random whatever it is asked: its propensities would be wrong."""
+        """`ValueError` for a policy that is random even with `deterministic=True`: its propensities would be wrong."""
         one, other = (self._policy.predict(observations, None, episode_start, deterministic=True)[0] for _ in range(2))
         if not np.array_equal(one, other):
             raise ValueError(

@@ -10,10 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from recsim_env.config import MAX_RATING_LEVELS
 from recsim_env.logs.table_files import Problem, problem_in
-
-MAX_NUM_LEVELS = 11
-"""The most levels of a rating scale, as of 0 to 10."""
 
 FEEDBACK_KINDS = ("ratings", "clicks", "plays", "watch_ratio")
 """Kinds of feedback in a log."""
@@ -24,7 +22,7 @@ _ROUNDED = np.arange(1.0, 5.5, 0.5)
 _USUAL_SCALES = ((0, 1), (1, 4), (1, 7), (0, 5), (1, 10), (0, 10), (-10, 10), (0, 100))
 _STEPS = (100.0, 50.0, 25.0, 20.0, 10.0, 5.0, 4.0, 2.0, 1.0, 0.5, 0.25, 0.2, 0.1)
 _NULLS = ("null", "na", "n/a", "nan", "none", "\\n", "-", "?")
-_WATCH_RATIOS = (0.2, 0.4, 0.6, 0.8)
+_FIFTHS = (0.2, 0.4, 0.6, 0.8)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,15 +89,13 @@ def rate(
             f"{num_rows - len(frame):,} of {num_rows:,} rows are not rated ({', '.join(missing)}) and left out"
         )
     if not len(frame):
-        rows = frame.with_columns(pl.lit(None, pl.Float64).alias("rating"))
-        return Rated(frame=rows, scale=RatingScale(levels=_STARS, description="not known"), problems=[], notes=notes)
+        return _unrated(frame, [], notes)
     if levels:
         return _rate_words(frame, levels, notes)
     frame = frame.with_columns(pl.col("value").cast(pl.Float64, strict=False).alias("number"))
     wrong = frame.filter(~pl.col("number").is_finite().fill_null(False))
     if len(wrong):
-        problems = [problem_in(wrong, _not_a_number(wrong["value"]))]
-        return _unrated(frame, problems[0], notes)
+        return _unrated(frame, [problem_in(wrong, _not_a_number(wrong["value"]))], notes)
     if feedback == "clicks":
         return _rate_clicks(frame, notes)
     if feedback in ("plays", "watch_ratio"):
@@ -107,10 +103,10 @@ def rate(
     return _rate_numbers(frame, scale, notes)
 
 
-def _unrated(frame: pl.DataFrame, problem: Problem, notes: list[str]) -> Rated:
-    """The rows without ratings, because of a problem."""
+def _unrated(frame: pl.DataFrame, problems: list[Problem], notes: list[str]) -> Rated:
+    """The rows without ratings."""
     rows = frame.with_columns(pl.lit(None, pl.Float64).alias("rating"))
-    return Rated(frame=rows, scale=RatingScale(levels=_STARS, description="not known"), problems=[problem], notes=notes)
+    return Rated(frame=rows, scale=RatingScale(levels=_STARS, description="not known"), problems=problems, notes=notes)
 
 
 def _numbers(texts: Sequence[str]) -> list[float]:
@@ -134,15 +130,15 @@ def _not_a_number(values: pl.Series) -> str:
         )
     if "," in value:
         return f"rating={value!r}: must be a number, with a decimal point"
-    if len(words) <= MAX_NUM_LEVELS:
+    if len(words) <= MAX_RATING_LEVELS:
         return f"rating={value!r}: must be a number; give words in ascending order, such as --levels {','.join(words)}"
     return f"rating={value!r}: must be a number"
 
 
 def _rate_words(frame: pl.DataFrame, words: Sequence[str], notes: list[str]) -> Rated:
-    if not 2 <= len(words) <= MAX_NUM_LEVELS or len(set(words)) < len(words):
+    if not 2 <= len(words) <= MAX_RATING_LEVELS or len(set(words)) < len(words):
         raise ValueError(
-            f"--levels {','.join(words)}: must be 2 to {MAX_NUM_LEVELS} different words, in ascending order"
+            f"--levels {','.join(words)}: must be 2 to {MAX_RATING_LEVELS} different words, in ascending order"
         )
     levels = np.linspace(1.0, 5.0, len(words))
     rated = frame.with_columns(
@@ -175,13 +171,9 @@ def _rate_amounts(frame: pl.DataFrame, feedback: str, notes: list[str]) -> Rated
     wrong = frame.filter(pl.col("number") < 0.0)
     problems = [problem_in(wrong, f"{feedback}={wrong['value'][0]!r}: must not be negative")] if len(wrong) else []
     numbers = frame["number"].to_numpy()
-    edges = (
-        np.array(_WATCH_RATIOS)
-        if feedback == "watch_ratio"
-        else np.unique(np.quantile(numbers, [0.2, 0.4, 0.6, 0.8], method="inverted_cdf"))
-        if len(numbers)
-        else np.ones(1)
-    )
+    edges = np.array(_FIFTHS)
+    if feedback == "plays":
+        edges = np.unique(np.quantile(numbers, _FIFTHS, method="inverted_cdf"))
     # A value at an edge belongs below it, except that the smallest count is the lowest level.
     ratings = np.searchsorted(edges, numbers, side="left" if feedback == "plays" else "right")
     levels = np.linspace(1.0, 5.0, len(edges) + 1)
@@ -203,7 +195,7 @@ def _rate_numbers(frame: pl.DataFrame, given: Sequence[float], notes: list[str])
         proposal = _proposal(numbers)
         share = f"{len(wrong):,} of {len(frame):,} rows are" if len(wrong) < len(frame) else "all rows are"
         text = f"rating={wrong['value'][0]!r}: {share} neither whole stars from 1 to 5 nor half stars; {proposal}"
-        return _unrated(frame, problem_in(wrong, text), notes)
+        return _unrated(frame, [problem_in(wrong, text)], notes)
     if len(numbers) == 1:
         clicks = "; if each row is a click, say --feedback clicks" if numbers[0] == 1.0 else ""
         notes.append(f"warning: all ratings are {numbers[0]:g}, so there is nothing to learn from them{clicks}")
@@ -222,7 +214,7 @@ def _rate_on_scale(frame: pl.DataFrame, numbers: np.ndarray, low: float, high: f
     if len(wrong):
         share = f"{len(wrong):,} of {len(frame):,} rows"
         text = f"rating={wrong['value'][0]!r}: outside --scale {low:g} {high:g}, like {share}"
-        return _unrated(frame, problem_in(wrong, text), notes)
+        return _unrated(frame, [problem_in(wrong, text)], notes)
     values = _grid(numbers, low, high)
     if values is None:
         levels, values = _ROUNDED, np.linspace(low, high, len(_ROUNDED))
@@ -238,11 +230,11 @@ def _rate_on_scale(frame: pl.DataFrame, numbers: np.ndarray, low: float, high: f
 
 
 def _grid(numbers: np.ndarray, low: float, high: float) -> np.ndarray | None:
-    """Equally spaced values from `low` to `high`, at most `MAX_NUM_LEVELS`, with all `numbers` among them."""
+    """Equally spaced values from `low` to `high`, at most `MAX_RATING_LEVELS`, with all `numbers` among them."""
     for step in _STEPS:
         num_steps = round((high - low) / step)
         grid = low + step * np.arange(num_steps + 1)
-        if 1 <= num_steps < MAX_NUM_LEVELS and abs(grid[-1] - high) < 1e-9:
+        if 1 <= num_steps < MAX_RATING_LEVELS and abs(grid[-1] - high) < 1e-9:
             distance = np.abs(numbers - low - step * np.rint((numbers - low) / step))
             if (distance < 1e-9).all():
                 return grid

@@ -65,7 +65,8 @@ class ReadingOptions:
     """Values that mean that an item was not rated; such rows are left out."""
     duplicates: str = "error"
     """Of several ratings of an item by a user: `error` refuses them, `last` keeps the last, `mean` rounds their mean.
-    Clicks and plays of an item are added up."""
+    With other feedback, `error` is no error: a click in one of them counts, and of plays and watched shares the last is
+    kept."""
     encoding: str = ""
     """Of text; by default UTF-8."""
 

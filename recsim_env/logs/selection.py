@@ -55,9 +55,7 @@ def random_pairs(world: FittedWorld, random_exposure: RatingsLog) -> RandomPairs
 
 def expected_ratings(world: FittedWorld, users: np.ndarray, items: np.ndarray, shift: float = 0.0) -> np.ndarray:
     """[R] float64: mean ratings of pairs whose noise has mean `shift`."""
-    affinity = np.einsum("nd,nd->n", world.interests[users], world.item_factors[items])
-    scale = world.rating_scale[users]
-    opinion = world.rating_bias[users] + scale * (affinity + world.quality[items] + shift)
+    scale, opinion = world.rating_scale[users], world.opinion(users, items, shift)
     ratings = np.full(len(users), world.rating_levels[0])
     for cut, rise in zip(world.rating_cuts, np.diff(world.rating_levels), strict=True):
         ratings += rise * normal_cdf((opinion - cut) / scale)

@@ -91,14 +91,17 @@ def slate_click_rates(weight: float, continue_probability: float, again: float, 
     with probability m w / (1 + m w), and considers the m - 1 others with probability `again`. By symmetry each examined
     slot has an m-th of the expected clicks E_m = q_m (1 + again E_(m-1)), with q_m = m w / (1 + m w).
     """
-    examined = (
-        continue_probability ** np.arange(num_slots) * np.r_[np.full(num_slots - 1, 1 - continue_probability), 1.0]
-    )
+    examined = _examined(continue_probability, num_slots)
     rates, expected = np.zeros(num_slots), 0.0
     for m in range(1, num_slots + 1):
         expected = m * weight / (1.0 + m * weight) * (1.0 + again * expected)
         rates[:m] += examined[m - 1] * expected / m
     return rates
+
+
+def _examined(continue_probability: float, num_slots: int) -> np.ndarray:
+    """[S] float64: probabilities that 1 to S slots are examined."""
+    return continue_probability ** np.arange(num_slots) * np.r_[np.full(num_slots - 1, 1 - continue_probability), 1.0]
 
 
 def _examination(shown: "ShownItems", scenario: Scenario) -> tuple[list[Estimate], float]:
@@ -120,17 +123,10 @@ def _examination(shown: "ShownItems", scenario: Scenario) -> tuple[list[Estimate
         weight, continues = _examination_given(rates, clicks, again)
         again = _choosing_again(shown, weight, continues, num_slots)
     measure = f"click rate {rates[0]:.1%} in the first slot, {rates[-1]:.1%} in slot {num_slots}"
-    behaviour = scenario.behaviour
     alone = weight / (1.0 + weight) / slate_click_rates(weight, continues, again, num_slots)[0]
     return [
-        _estimate("behaviour", "continue_probability", behaviour.continue_probability, continues, measure),
-        _estimate(
-            "behaviour",
-            "choose_again_probability",
-            behaviour.choose_again_probability,
-            again,
-            "slates with several clicks",
-        ),
+        _estimate(scenario, "behaviour", "continue_probability", continues, measure),
+        _estimate(scenario, "behaviour", "choose_again_probability", again, "slates with several clicks"),
     ], alone
 
 
@@ -153,10 +149,10 @@ def _examination_given(rates: np.ndarray, clicks: np.ndarray, again: float) -> t
 
 def _choosing_again(shown: "ShownItems", weight: float, continues: float, num_slots: int) -> float:
     """The probability of considering the rest of a slate after a click, from the share of clicked slates with more."""
-    slates = np.cumsum(np.r_[True, (np.diff(shown.sessions) != 0) | (np.diff(shown.steps) != 0)]) - 1
+    slates = _slates(shown)
     num_clicks = np.bincount(slates, shown.clicks)
     share = (num_clicks >= 2).sum() / max((num_clicks >= 1).sum(), 1)
-    examined = continues ** np.arange(num_slots) * np.r_[np.full(num_slots - 1, 1 - continues), 1.0]
+    examined = _examined(continues, num_slots)
     first = np.arange(1, num_slots + 1) * weight
     first = first / (1.0 + first)
     second = np.r_[0.0, first[:-1]]  # of m examined slots, m - 1 are left
@@ -179,18 +175,11 @@ def _choice(shown: "ShownItems", world: FittedWorld, scenario: Scenario, alone: 
     if not 0.0 < rate < 1.0:
         return []
     behaviour = scenario.behaviour
-    utility = behaviour.choice_affinity * _affinity(world, users, items) + behaviour.choice_appeal * world.appeal[items]
+    utility = behaviour.choice_affinity * world.affinity(users, items) + behaviour.choice_appeal * world.appeal[items]
     utility -= behaviour.choice_distrust * (1.0 - behaviour.initial_trust)
     intercept = _root(lambda b: _logistic(utility + b).mean() - rate, -30.0, 30.0)
-    return [
-        _estimate(
-            "behaviour",
-            "choice_intercept",
-            behaviour.choice_intercept,
-            intercept,
-            f"click rate {rate:.1%} of an item shown alone",
-        )
-    ]
+    measure = f"click rate {rate:.1%} of an item shown alone"
+    return [_estimate(scenario, "behaviour", "choice_intercept", intercept, measure)]
 
 
 # Patience, returns, repeats
@@ -204,10 +193,8 @@ def _patience(
     if len(lengths) < _MIN_SESSIONS:
         return []
     changes = _patience_changes(shown, world, scenario)
-    draws, scores = (
-        generator.integers(len(changes), size=(_NUM_PATHS, _MAX_STEPS)),
-        generator.standard_normal(_NUM_PATHS),
-    )
+    draws = generator.integers(len(changes), size=(_NUM_PATHS, _MAX_STEPS))
+    scores = generator.standard_normal(_NUM_PATHS)
     walks = np.cumsum(changes[draws], 1, dtype=np.float32)
     lowest = np.minimum.accumulate(walks, 1)
 
@@ -229,10 +216,9 @@ def _patience(
     if best is None:
         return []
     measure = f"sessions of {target:.1f} steps on average, median {np.median(lengths):.0f}"
-    population = scenario.population
     return [
-        _estimate("population", "patience_mean", population.patience_mean, best[1], measure),
-        _estimate("population", "patience_sd", population.patience_sd, best[2], "spread of the lengths of sessions"),
+        _estimate(scenario, "population", "patience_mean", best[1], measure),
+        _estimate(scenario, "population", "patience_sd", best[2], "spread of the lengths of sessions"),
     ]
 
 
@@ -245,7 +231,7 @@ def _session_lengths(shown: "ShownItems") -> np.ndarray:
 def _patience_changes(shown: "ShownItems", world: FittedWorld, scenario: Scenario) -> np.ndarray:
     """Change of patience in each slate: a skip, or the expected ratings of the clicked items of known pairs."""
     behaviour = scenario.behaviour
-    slates = np.cumsum(np.r_[True, (np.diff(shown.sessions) != 0) | (np.diff(shown.steps) != 0)]) - 1
+    slates = _slates(shown)
     users, items = _known_pairs(shown, world)
     is_rated = shown.clicks & (users >= 0) & (items >= 0)
     ratings = np.full(len(slates), np.nan)
@@ -276,8 +262,8 @@ def _returns(shown: "ShownItems", scenario: Scenario) -> list[Estimate]:
     measure = f"{len(absences):,} returns, {hazard:.2f} per day of absence"
     churn = float(np.quantile(absences, 0.99))
     return [
-        _estimate("lifetime", "return_rate", lifetime.return_rate, float(rate), measure),
-        _estimate("lifetime", "churn_days", lifetime.churn_days, churn, "99% of the absences that end are shorter"),
+        _estimate(scenario, "lifetime", "return_rate", float(rate), measure),
+        _estimate(scenario, "lifetime", "churn_days", churn, "99% of the absences that end are shorter"),
     ]
 
 
@@ -289,7 +275,7 @@ def _repeats(shown: "ShownItems", scenario: Scenario) -> list[Estimate]:
     share = 1.0 - len(np.unique(pairs)) / len(pairs)
     repeat_after = NEVER if share < 0.005 else 0
     measure = f"{share:.1%} of the clicks repeat one of the user's"
-    return [_estimate("catalog", "repeat_after", scenario.catalog.repeat_after, repeat_after, measure)]
+    return [_estimate(scenario, "catalog", "repeat_after", repeat_after, measure)]
 
 
 # Satiation
@@ -309,18 +295,14 @@ def _satiation(
     if world.item_topics.shape[1] < 2 or behaviour.choice_affinity == 0.0:
         return []
     (satiation, total), is_used = np.zeros((2, len(items))), (shown.slots == 0) & (users >= 0) & (items >= 0)
-    level, added, session, step = np.zeros(world.item_topics.shape[1]), np.zeros(world.item_topics.shape[1]), -1, 0
+    none = np.zeros(world.item_topics.shape[1])
+    level, added, session, step = none, none, -1, 0
     for row in np.flatnonzero((items >= 0) & (is_used | shown.clicks)):
         if shown.sessions[row] != session:
-            session, step, level, added = (
-                shown.sessions[row],
-                shown.steps[row],
-                np.zeros_like(level),
-                np.zeros_like(level),
-            )
+            session, step, level, added = shown.sessions[row], shown.steps[row], none, none
         elif shown.steps[row] != step:  # clicks satiate from the next step on
             level = (level + added) * behaviour.satiation_decay ** (shown.steps[row] - step - 1)
-            step, added = shown.steps[row], np.zeros_like(level)
+            step, added = shown.steps[row], none
             # The step's own decay comes after its slate.
             if is_used[row]:
                 satiation[row], total[row] = level @ world.item_topics[items[row]], level.sum()
@@ -331,7 +313,7 @@ def _satiation(
     satiation, total = satiation[is_used], total[is_used]
     if len(clicks) < 10 * _MIN_SHOWN or np.ptp(satiation) == 0.0:
         return []
-    offset = behaviour.choice_affinity * _affinity(world, users, items) + behaviour.choice_appeal * world.appeal[items]
+    offset = behaviour.choice_affinity * world.affinity(users, items) + behaviour.choice_appeal * world.appeal[items]
     slope, error = _logistic_slope(
         clicks, np.c_[satiation, total], offset + known.get("choice_intercept", behaviour.choice_intercept)
     )
@@ -339,13 +321,13 @@ def _satiation(
         return []
     clicked = users[clicks], items[clicks]
     logits = (
-        behaviour.consumption_affinity * _affinity(world, *clicked)
+        behaviour.consumption_affinity * world.affinity(*clicked)
         + behaviour.consumption_quality * world.quality[clicked[1]]
     )
     consumed = float(_logistic(behaviour.consumption_intercept + logits).mean())  # satiation is in proportion to it
     gain = -slope / (behaviour.choice_affinity * consumed)
     measure = f"{slope:+.2f} ± {2 * error:.2f} logits after a click on the same topic"
-    return [_estimate("behaviour", "satiation_gain", behaviour.satiation_gain, gain, measure)]
+    return [_estimate(scenario, "behaviour", "satiation_gain", gain, measure)]
 
 
 def _logistic_slope(clicks: np.ndarray, covariates: np.ndarray, offset: np.ndarray) -> tuple[float, float]:
@@ -366,13 +348,15 @@ def _logistic_slope(clicks: np.ndarray, covariates: np.ndarray, offset: np.ndarr
 # What they share
 
 
+def _slates(shown: "ShownItems") -> np.ndarray:
+    """[R] int64: the number of each row's slate, from 0."""
+    is_new = (np.diff(shown.sessions) != 0) | (np.diff(shown.steps) != 0)
+    return np.cumsum(np.r_[0, is_new])
+
+
 def _known_pairs(shown: "ShownItems", world: FittedWorld) -> tuple[np.ndarray, np.ndarray]:
     """[R] int64 indices of the users and items of each row in the world, -1 where it does not have them."""
     return positions_of(shown.users, world.user_ids), positions_of(shown.items, world.item_ids)
-
-
-def _affinity(world: FittedWorld, users: np.ndarray, items: np.ndarray) -> np.ndarray:
-    return np.einsum("nd,nd->n", world.interests[users], world.item_factors[items])
 
 
 def _logistic(x: np.ndarray) -> np.ndarray:
@@ -387,5 +371,6 @@ def _root(function: Callable[[float], float], low: float, high: float) -> float:
     return (low + high) / 2
 
 
-def _estimate(section: str, field: str, preset: float, fitted: float, measure: str) -> Estimate:
+def _estimate(scenario: Scenario, section: str, field: str, fitted: float, measure: str) -> Estimate:
+    preset = getattr(getattr(scenario, section), field)
     return Estimate(section=section, field=field, preset=preset, fitted=fitted, measure=measure)

@@ -219,7 +219,7 @@ def _lines(text: _Text) -> pl.DataFrame:
     )
     return (
         frame.with_row_index(LINE, 1)
-        .with_columns(pl.col(LINE).cast(pl.Int64), pl.col("text").str.strip_chars(" \r"))
+        .with_columns(pl.col(LINE).cast(pl.Int64), pl.col("text").str.strip_chars(" "))
         .filter(pl.col("text").str.len_bytes() > 0)
     )
 
@@ -294,9 +294,7 @@ def _split(text: _Text, separator: str, names: Sequence[str]) -> tuple[pl.DataFr
     is_whole = pl.col("separators") == num_fields - 1
     broken = lines.filter(~is_whole)
     problems = (
-        [_wrong_number(broken.rename({"separators": "fields"}), int(broken["separators"][0]) + 1, num_fields)]
-        if len(broken)
-        else []
+        [problem_in(broken, f"has {broken['separators'][0] + 1} fields, must have {num_fields}")] if len(broken) else []
     )
     lines = lines.filter(is_whole)
     parts = lines["text"].str.split_exact(separator, num_fields - 1).struct.rename_fields(list(names)).struct.unnest()
@@ -331,10 +329,6 @@ def _parse(text: _Text, separator: str, names: Sequence[str]) -> tuple[pl.DataFr
     chunks.append(pl.DataFrame(rows, schema, orient="row"))
     text_of = f"has {fields} fields, must have {len(names)}"
     return pl.concat(chunks), [Problem(text=text_of, lines=tuple(broken), num_rows=num_broken)] if broken else []
-
-
-def _wrong_number(rows: pl.DataFrame, num_fields: int, expected: int) -> Problem:
-    return problem_in(rows, f"has {num_fields} fields, must have {expected}")
 
 
 def _first_line(error: Exception) -> str:
