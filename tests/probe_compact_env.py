@@ -85,6 +85,7 @@ def compact(observations: dict[str, np.ndarray], contents: np.ndarray) -> dict[s
         "history_items": np.where(is_used, np.searchsorted(contents, history[:, :, 0]), -1).astype(np.int32),
         "history_feedback": history[:, :, _NUM_FEATURES:].reshape(num_sessions, -1),
         "candidate_items": np.searchsorted(contents, candidates).astype(np.int32),
+        "candidate_relevance": np.zeros((num_sessions, 3 * num_candidates), np.float32),
         "time": np.zeros((num_sessions, 1), np.int64),
     }
 

@@ -204,6 +204,14 @@ class TrainingConfig(Checked):
     worlds."""
     num_envs: int = count(256, 1, 1_000_000)
     """Sessions played in parallel, in all processes and scenarios together."""
+    num_scenarios: int = count(0, 0, 2**31 - 1)
+    """Sampled scenarios to train a generalist in, in place of `env_ids`; 0 for none."""
+    num_sampled_worlds: int = count(4, 1, 10_000)
+    """Sampled worlds of an iteration."""
+    num_open_worlds: int = count(32, 1, 10_000)
+    """Sampled worlds that are kept open."""
+    world_visits: int = count(16, 1, 1_000_000)
+    """Iterations in a sampled world, before another takes its place."""
     num_catalogs: int = count(16, 1, 10_000)
     """Catalogues of each scenario, played in turn."""
     batch_sessions: int = count(32, 1, 1_000_000)
@@ -247,6 +255,11 @@ class TrainingConfig(Checked):
                 "language_model, which has its own width"
             )
         self.stages(), self.model()
+
+    @property
+    def num_worlds(self) -> int:
+        """Worlds of an iteration."""
+        return self.num_sampled_worlds if self.num_scenarios > 0 else len(self.env_ids)
 
     def model(self) -> ModelConfig:
         """The preset with its overrides."""

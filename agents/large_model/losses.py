@@ -34,11 +34,13 @@ class SessionLoss(nn.Module):
         advantages: torch.Tensor,
         returns: torch.Tensor,
         anchor_logits: torch.Tensor | None = None,
+        teacher_scale: float = 1.0,
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """The weighted sum, and its terms and other metrics, each a mean over the K steps.
 
         `advantages` [K] are normalised; `returns` [K] are lambda-returns; `anchor_logits` [K, M] are those of the
-        reference policy.
+        reference policy; `teacher_scale` is the unit of the teacher's scores, so that scenarios with rare clicks count
+        as much as others.
         """
         scores, steps = self.network(sessions, content), sessions.steps
         mask = steps.candidates >= 0
@@ -50,7 +52,7 @@ class SessionLoss(nn.Module):
             "entropy": -relative_entropy,
         }
         if weights.teacher > 0.0 and steps.teacher is not None:
-            terms["teacher"] = teacher_loss(scores.logits * scores.temperature, steps.teacher, mask)
+            terms["teacher"] = teacher_loss(scores.logits * scores.temperature, steps.teacher, mask) / teacher_scale**2
         if weights.anchor > 0.0 and anchor_logits is not None:
             terms["anchor"] = divergence(anchor_logits, scores.logits)
         if weights.policy > 0.0:

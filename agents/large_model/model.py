@@ -1,7 +1,7 @@
 """The network: a user's profile and the items shown with their feedback, as tokens; candidates scored from one state.
 
-A(s, c) = r(s, c) + f(s, c) scores candidate c in state s: r is the expected reward of showing it, by the supervised
-heads, and f what reinforcement adds for later steps, 0 at first. The policy is pi = softmax(A / temperature); with the
+A(s, c) = p(s, c) (r(s, c) + f(s, c)) scores candidate c in state s: p is the probability of a click and r the expected
+reward of a click, by the supervised heads, and f the value of a click's consequences, 0 at first. The policy is pi = softmax(A / temperature); with the
 value V of the state, Q = V + A - E_pi A. So the policy is that of the supervised heads until reinforcement changes it.
 
 Shape legend: n sessions, k tokens, K steps of any sessions, M candidates, E width of states, V of items, C of
@@ -18,7 +18,7 @@ from torch.nn.functional import rms_norm, scaled_dot_product_attention, silu
 
 from agents.large_model.config import ModelConfig
 from agents.networks.content_encoder import ContentEncoder
-from agents.networks.item_content import DYNAMICS, ITEM_STATE, ItemContent
+from agents.networks.item_content import DYNAMICS, ItemContent
 from agents.networks.schema import Schema
 from agents.networks.transformer import Transformer
 from recsim_env.sb3.candidate_scorer import MISSING
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from agents.large_model.language import LanguageBackbone  # needs the extra llm
     from agents.large_model.rollout import Sessions
 
-ROW_COLUMNS = (*FEEDBACK, "time", "before", *ITEM_STATE)
+ROW_COLUMNS = (*FEEDBACK, "time", "before", *DYNAMICS)
 """Columns of a row beside its item: the feedback as observed; the share of the session that was over when it was shown;
-1 if it is from the user's history before the session; the item's state when it was shown, or at the start of the
-session if it is from before."""
+1 if it is from the user's history before the session; the item's dynamics when it was shown (of an item from before
+the session, its state at the start of the session, and 0 for the others)."""
 
-INPUT_VERSION = 2
+INPUT_VERSION = 3
 """Version of the inputs, raised when the meaning of an input changes: older weights are refused."""
 
 _INITIAL_TEMPERATURE = 0.3
@@ -204,7 +204,7 @@ class LargeModelNetwork(nn.Module):
         return self.profile(users.masked_fill(self._is_dynamic, 0.0)) + self.domain(domain)
 
     def row_tokens(self, items: torch.Tensor, feedback: torch.Tensor) -> torch.Tensor:
-        """[n, k, E]: tokens of rows, from their items [n, k, E] (`item_tables`) and `ROW_COLUMNS` [n, k, 13]."""
+        """[n, k, E]: tokens of rows, from their items [n, k, E] (`item_tables`) and `ROW_COLUMNS` [n, k, T]."""
         return items + self.row_feedback(feedback)
 
     def forward(self, sessions: "Sessions", content: ItemContent) -> Scores:
@@ -236,7 +236,7 @@ class LargeModelNetwork(nn.Module):
             states: [K, E], before each step.
             users: [K, U], as observed then.
             items: [K, M, C] of `item_tables`.
-            dynamics: [K, M, 6]: `item_content.DYNAMICS`.
+            dynamics: [K, M, J]: `item_content.DYNAMICS`.
             mask: [K, M]: 0 for missing candidates.
         """
         state = rms_norm(states + self.context(users), (states.shape[-1],))  # [K, E]
@@ -248,9 +248,9 @@ class LargeModelNetwork(nn.Module):
         queries = self.queries(state).unflatten(-1, (3, -1))  # [K, 3, C]
         products = (candidates @ queries.transpose(1, 2)) * candidates.shape[2] ** -0.5  # [K, M, 3]
         future, clicks, rewards = products.float().unbind(-1)
-        expected = (clicks.sigmoid() * rewards).detach()  # trained by feedback alone
+        advantages = clicks.sigmoid().detach() * (rewards.detach() + future)  # the others are trained by feedback alone
         return Scores(
-            logits=policy_logits(expected + future, self.temperature, mask),
+            logits=policy_logits(advantages, self.temperature, mask),
             clicks=clicks,
             rewards=rewards,
             values=self.value_head(state),

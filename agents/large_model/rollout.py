@@ -61,7 +61,7 @@ class StepFields:
     candidates: torch.Tensor
     """[..., M] int64, -1 where missing."""
     dynamics: torch.Tensor
-    """[..., M, 6] float32: `item_content.DYNAMICS`."""
+    """[..., M, J] float32: `item_content.DYNAMICS`."""
     slates: torch.Tensor
     """[..., S] int64: indices of the items shown among the candidates, top slot first."""
     log_probabilities: torch.Tensor
@@ -91,7 +91,7 @@ class Sessions(StepFields):
     row_items: torch.Tensor
     """[B, R] int64: the user's history, then the items shown; padded with -1."""
     row_feedback: torch.Tensor
-    """[B, R, 13] float32: `model.ROW_COLUMNS` of each row."""
+    """[B, R, T] float32: `model.ROW_COLUMNS` of each row."""
     lengths: torch.Tensor
     """[B] int64: steps."""
 

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 
 from agents.large_model.model import ROW_COLUMNS, LargeModelNetwork, Scores
-from agents.networks.item_content import ItemContent
-from agents.networks.schema import Schema, columns, user_names
+from agents.networks.item_content import DYNAMICS, ITEM_STATE, ItemContent
+from agents.networks.schema import SETTING, Schema, columns, setting_values, user_names
 from recsim_env.config import SessionConfig
-from recsim_env.simulation.observation import CONTEXT, FEEDBACK
+from recsim_env.simulation.observation import CONTEXT, FEEDBACK, RELEVANCE_COLUMNS
 
 _NUM_FEEDBACK = len(FEEDBACK)
 _CLICK = ROW_COLUMNS.index("click")
@@ -46,6 +46,8 @@ class Observation:
     """[n] int64."""
     candidates: torch.Tensor
     """[n, M] int64, -1 where missing."""
+    relevance: torch.Tensor
+    """[n, M, 3] float32: `observation.RELEVANCE_COLUMNS` of the candidates."""
     times: torch.Tensor
     """[n] int64: the platform's."""
     elapsed: torch.Tensor
@@ -71,7 +73,8 @@ class ObservationReader:
     def __init__(self, simulator: Any, schema: Schema, device: torch.device) -> None:
         names = user_names(simulator)
         self.device = device
-        self._columns = torch.tensor(columns(names, schema.user_names), device=device)
+        self._setting = torch.tensor(setting_values(simulator), device=device)
+        self._columns = torch.tensor(columns((*names, *SETTING), schema.user_names), device=device)
         self._elapsed = names.index(CONTEXT[0])
 
     def __call__(self, observations: dict[str, np.ndarray]) -> Observation:
@@ -82,13 +85,15 @@ class ObservationReader:
         order = num_rows[:, None] - 1 - torch.arange(length, device=self.device)  # [n, H], negative: padding
         index, is_row = order.clamp(min=0), order >= 0
         feedback = tensors["history_feedback"].unflatten(1, (length, _NUM_FEEDBACK))
-        padded = torch.nn.functional.pad(user, (0, 1))  # a last column of 0 for missing features
+        constant = self._setting.expand(len(user), -1)
+        users = torch.cat([user, constant, torch.zeros_like(user[:, :1])], 1)  # a last column for missing features
         return Observation(
-            users=padded[:, self._columns],
+            users=users[:, self._columns],
             items=newest_first.gather(1, index).where(is_row, -1),
             feedback=feedback.gather(1, index[:, :, None].expand(-1, -1, _NUM_FEEDBACK)) * is_row[:, :, None],
             num_rows=num_rows,
             candidates=tensors["candidate_items"].long(),
+            relevance=tensors["candidate_relevance"].unflatten(1, (-1, len(RELEVANCE_COLUMNS))),
             times=tensors["time"][:, 0],
             elapsed=user[:, self._elapsed],
         )
@@ -116,6 +121,9 @@ class SessionState:
         self.num_rows = torch.zeros(num_sessions, dtype=torch.int64, device=device)
         self.states = torch.zeros(num_sessions, network.config.width, device=device, dtype=dtype)
         self._elapsed = torch.zeros(num_sessions, device=device)
+        num_candidates = config.num_candidates
+        self._candidates = torch.full((num_sessions, num_candidates), -1, dtype=torch.int64, device=device)
+        self._dynamics = torch.zeros(num_sessions, num_candidates, len(DYNAMICS), device=device)
 
     def start(self, observation: Observation, index: torch.Tensor | None = None) -> None:
         """Read sessions from one observation each, of all of them or of those at `index` [n]: profile and history.
@@ -125,7 +133,7 @@ class SessionState:
         lanes = slice(None) if index is None else index
         for part in (self.cache.lengths, self.feedback, self.num_rows):
             part[lanes] = 0
-        self.items[lanes] = -1
+        self.items[lanes], self._candidates[lanes] = -1, -1
         num_read = int(observation.num_rows.max())
         after = torch.arange(num_read, device=self.items.device)
         later = observation.num_rows[:, None] - 1 - after  # rows after each row
@@ -153,10 +161,14 @@ class SessionState:
         return self._read(observation, items, feedback, steps, num_shown, index)[:, :, _CLICK] > 0
 
     def dynamics(self, observation: Observation) -> torch.Tensor:
-        """[N, M, 6]: `item_content.DYNAMICS` of the candidates of all sessions."""
+        """[N, M, J]: `item_content.DYNAMICS` of the candidates of all sessions."""
         end = int(self.num_rows.max())
         rows, feedback = self.items[:, :end], self.feedback[:, :end]
-        return self.content.dynamics(observation.candidates, observation.times, rows, feedback)
+        self._candidates = observation.candidates
+        self._dynamics = self.content.dynamics(
+            observation.candidates, observation.relevance, observation.times, rows, feedback
+        )
+        return self._dynamics
 
     def scores(self, observation: Observation, dynamics: torch.Tensor | None = None) -> Scores:
         """Scores of the candidates of all sessions."""
@@ -167,7 +179,7 @@ class SessionState:
     def select(self, index: torch.Tensor) -> None:
         """Keep only these sessions."""
         self.cache.select(index)
-        for name in ("items", "feedback", "num_rows", "states", "_elapsed"):
+        for name in ("items", "feedback", "num_rows", "states", "_elapsed", "_candidates", "_dynamics"):
             setattr(self, name, getattr(self, name)[index])
 
     def _read(
@@ -181,9 +193,9 @@ class SessionState:
         profile: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Read the first `num_new` [n] of the rows with items [n, k] and feedback [n, k, 7], shown in steps [n, k]; and
-        before them the profile's token [n, 1, E], if given. Returns their `ROW_COLUMNS` [n, k, 13]."""
+        before them the profile's token [n, 1, E], if given. Returns their `ROW_COLUMNS` [n, k, T]."""
         lanes = torch.arange(len(self.num_rows), device=self.items.device) if index is None else index
-        feedback = self._row_columns(items, feedback, steps, observation)
+        feedback = self._row_columns(items, feedback, steps, observation, lanes)
         places = self.num_rows[lanes][:, None] + torch.arange(items.shape[1], device=lanes.device)
         places = places.clamp(max=self.items.shape[1] - 1)
         self.items[lanes[:, None], places] = items
@@ -200,15 +212,25 @@ class SessionState:
         return feedback
 
     def _row_columns(
-        self, items: torch.Tensor, feedback: torch.Tensor, steps: torch.Tensor, observation: Observation
+        self,
+        items: torch.Tensor,
+        feedback: torch.Tensor,
+        steps: torch.Tensor,
+        observation: Observation,
+        lanes: torch.Tensor,
     ) -> torch.Tensor:
-        """[n, k, 13]: `ROW_COLUMNS` of rows with items [n, k] and feedback [n, k, 7], shown in steps [n, k] of the
-        session, or before it if negative."""
+        """[n, k, T]: `ROW_COLUMNS` of rows with items [n, k] and feedback [n, k, 7] in the sessions `lanes` [n], shown
+        in steps [n, k] of the session, or before it if negative."""
         shown_at = steps.clamp(min=0.0)
         starts = observation.times - torch.round(observation.elapsed * self.max_steps).long()
+        is_item = (items >= 0)[:, :, None]
         item_state = self.content.item_state(items.clamp(min=0), starts[:, None] + shown_at.long())
         when = torch.stack([shown_at / self.max_steps, (steps < 0.0).to(feedback.dtype)], 2)
-        return torch.cat([feedback, when, item_state * (items >= 0)[:, :, None]], 2)
+        is_same = is_item & (items[:, :, None] == self._candidates[lanes][:, None])  # [n, k, M]
+        place, was_candidate = is_same.int().argmax(2), is_same.any(2, keepdim=True)
+        relation = self._dynamics[lanes, :, len(ITEM_STATE) :]  # as of the step before
+        relation = relation.gather(1, place[:, :, None].expand(-1, -1, relation.shape[2])) * was_candidate
+        return torch.cat([feedback, when, item_state * is_item, relation], 2)
 
 
 class PolicyRunner:

@@ -29,76 +29,17 @@ from torch.distributed.tensor import DTensor
 from agents.large_model.checkpoint import Checkpoint, check_inputs, check_weights, make_network
 from agents.large_model.config import REFERENCE_WIDTH, Stage, TrainingConfig
 from agents.large_model.distributed import ProcessGroup, Timer, distributed, forward_flops, gathered, peak_flops
-from agents.large_model.losses import SessionLoss, session_returns
+from agents.large_model.losses import SessionLoss, session_returns, teacher_loss
 from agents.large_model.model import LargeModelNetwork
-from agents.large_model.rollout import Sessions, Teacher, make_env, play
-from agents.large_model.session_state import check_history
+from agents.large_model.rollout import Sessions, make_env, play
+from agents.large_model.training_worlds import SampledWorlds, TrainingWorld, TrainingWorlds
 from agents.networks.item_content import ItemContent
 from agents.networks.plackett_luce import slate_log_probabilities
 from agents.networks.schema import Schema
-from agents.references.lookahead import LookaheadOracle
 
 _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
-_NUM_TUNING_SESSIONS = 200  # of the teacher
+_LEAST_SCALE = 1e-3
 _COUNTERS = ("num_steps", "iteration", "num_updates")
-
-
-@dataclass(eq=False)
-class TrainingWorld:
-    """One catalogue of one scenario."""
-
-    name: str
-    env: Any
-    content: ItemContent
-    scenario: int
-    """Its number among the scenarios."""
-    teacher: Teacher | None = None
-
-
-class TrainingWorlds:
-    """All scenarios with their first catalogue, then all with their second, and so on; made when first needed.
-
-    `envs` are one of each scenario, with its first catalogue; that of the next has the next `catalog_seed`. `log` is
-    called with one line before work that takes long.
-    """
-
-    def __init__(
-        self, envs: Sequence[Any], num_catalogs: int, num_envs: int, log: Callable[[str], None] = lambda words: None
-    ) -> None:
-        self.num_catalogs, self.num_envs, self._log = num_catalogs, num_envs, log
-        for env in envs:
-            check_history(env.simulator)
-        names = [env.spec.id if env.spec else env.simulator.world.scenario.name for env in envs]
-        self.names = [name if names.count(name) == 1 else f"{name} {i}" for i, name in enumerate(names)]
-        self.envs = [
-            env if getattr(env, "num_envs", None) == num_envs else env.remake(num_envs=num_envs) for env in envs
-        ]
-        self._worlds: dict[int, TrainingWorld] = {}
-        self._oracles: dict[int, LookaheadOracle] = {}
-
-    def at(self, iteration: int, network: LargeModelNetwork) -> list[TrainingWorld]:
-        """The worlds of an iteration, one of each scenario, as observed by the network."""
-        catalog = iteration % self.num_catalogs
-        return [self._world(scenario, catalog, network) for scenario in range(len(self.envs))]
-
-    def _world(self, scenario: int, catalog: int, network: LargeModelNetwork) -> TrainingWorld:
-        place, env = catalog * len(self.envs) + scenario, self.envs[scenario]
-        if place not in self._worlds:
-            if catalog > 0:
-                env = env.remake(catalog_seed=int(env.simulator.catalog_seed) + catalog)
-            self._worlds[place] = TrainingWorld(self.names[scenario], env, network.content_of(env), scenario)
-        return self._worlds[place]
-
-    def teacher(self, world: TrainingWorld) -> Teacher:
-        """The scores of the lookahead oracle, with value weights tuned in the scenario's first catalogue."""
-        if world.teacher is None:
-            if world.scenario not in self._oracles:
-                self._log(f"{world.name}: tuning the teacher, a lookahead oracle")
-                oracle = LookaheadOracle(self.envs[world.scenario], num_tuning_sessions=_NUM_TUNING_SESSIONS)
-                self._oracles[world.scenario] = oracle.learn(0)
-            oracle = LookaheadOracle(world.env, value_weights=self._oracles[world.scenario].value_weights)
-            world.teacher = oracle.scores
-        return world.teacher
 
 
 class Training:
@@ -121,15 +62,22 @@ class Training:
         log: Callable[[str], None] = lambda words: None,
     ) -> None:
         self.config, self.group = config, group
-        number, device = len(config.env_ids if envs is None else envs), group.device
+        number, device = config.num_worlds if envs is None else len(envs), group.device
         self.num_envs = max(group.share(config.num_envs, "num_envs") // number, 1)
         self.batch_sessions = max(group.share(config.batch_sessions, "batch_sessions") // number, 1)
-        if envs is None:
-            envs = [make_env(env_id, self.num_envs, **config.env_arguments) for env_id in config.env_ids]
-        self.worlds = TrainingWorlds(envs, config.num_catalogs, self.num_envs, log)
+        self.worlds: TrainingWorlds | SampledWorlds
+        if envs is None and config.num_scenarios > 0:
+            self.worlds = SampledWorlds(config, self.num_envs)
+        else:
+            if envs is None:
+                envs = [make_env(env_id, self.num_envs, **config.env_arguments) for env_id in config.env_ids]
+            self.worlds = TrainingWorlds(envs, config.num_catalogs, self.num_envs, log)
         if network is None:
-            simulators = [env.simulator for env in self.worlds.envs]
-            schema = Schema.of(simulators, config.has_images, config.has_audio)
+            if isinstance(self.worlds, SampledWorlds):
+                schema = Schema.generalist()
+            else:
+                simulators = [env.simulator for env in self.worlds.envs]
+                schema = Schema.of(simulators, config.has_images, config.has_audio)
             with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
                 torch.manual_seed(config.seed)
                 network = make_network(config.model(), schema, config.language())
@@ -218,7 +166,7 @@ class Training:
     ) -> Sessions:
         """Sessions of the world at `index` of this iteration."""
         turn = self.iteration * self.group.size + self.group.rank
-        number = index + turn * len(self.worlds.envs)
+        number = index + turn * self.worlds.num_worlds
         return play(
             self.network,
             world.env,
@@ -237,6 +185,7 @@ class Training:
         if self.has_autocast:
             batches = [self._reevaluated(each, content) for each, content in zip(batches, contents, strict=True)]
         targets = [self._targets(sessions) for sessions in batches]
+        scales = [_teacher_scale(sessions) for sessions in batches]
         generator = torch.Generator().manual_seed(config.seed * 2**32 + self.iteration)
         sums: dict[str, float] = {}
         num_updates = 0
@@ -245,13 +194,13 @@ class Training:
             minibatches = [order.to(device).split(self.batch_sessions) for order in orders]
             for indices in zip(*minibatches, strict=True):
                 self.optimizer.zero_grad(set_to_none=True)
-                for index, sessions, content, (advantages, returns) in zip(
-                    indices, batches, contents, targets, strict=True
+                for index, sessions, content, (advantages, returns), scale in zip(
+                    indices, batches, contents, targets, scales, strict=True
                 ):
                     part, is_step = sessions.select(index), sessions.is_step[index]
                     own = {"advantages": advantages[index][is_step], "returns": returns[index][is_step]}
                     with self.autocast():
-                        total, terms = self.loss(part, content, stage.weights, **own)
+                        total, terms = self.loss(part, content, stage.weights, teacher_scale=scale, **own)
                     share = self._share_of_steps(part) / len(batches)
                     (total * share).backward()
                     for name, value in terms.items():
@@ -393,6 +342,15 @@ def _optimizer(network: nn.Module, weight_decay: float) -> torch.optim.AdamW:
     matrices, others = [x for x in trained if x.ndim > 1], [x for x in trained if x.ndim <= 1]
     groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.95))
+
+
+def _teacher_scale(sessions: Sessions) -> float:
+    """Standard deviation of a teacher's scores among the candidates of a step, in units of reward; 1 without one."""
+    steps = sessions.steps
+    if steps.teacher is None:
+        return 1.0
+    nothing = torch.zeros_like(steps.teacher)
+    return max(float(teacher_loss(nothing, steps.teacher, steps.candidates >= 0).mean().sqrt()), _LEAST_SCALE)
 
 
 def _explained_variance(values: torch.Tensor, returns: torch.Tensor, is_step: torch.Tensor) -> float:

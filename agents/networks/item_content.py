@@ -12,18 +12,29 @@ from typing import Any
 import numpy as np
 import torch
 
-from agents.networks.schema import UNKNOWN_DOMAIN, Schema, columns, word_buckets
+from agents.networks.schema import MEANINGS, UNKNOWN_DOMAIN, Schema, columns, word_buckets
 from recsim_env.sb3.network_units import in_network_units
-from recsim_env.simulation.observation import SCALED_AGE
+from recsim_env.simulation.observation import FEEDBACK, RELEVANCE_COLUMNS, SCALED_AGE
 from recsim_env.simulation.relevance import MAX_AGE, REFRESH_AT
 
 ITEM_STATE = ("age", "impressions", "click_rate", "mean_rating")
 """Features of an item that change over time, the same for all users: its scaled age, as in
 `observation.CANDIDATE_COLUMNS`, and its statistics, as `in_network_units` scales them."""
 
-DYNAMICS = (*ITEM_STATE, "plays", "followed")
+SIGNALS = ("consumption", "rating", "skip", "purchase")
+"""Feedback to a row of a session: the consumed fraction; its rating above 3, in units of 2 (0 without one); 1 if it was
+not clicked; 1 if it was bought."""
+
+MEMORIES = {"session": 1.0, "recent": 0.9}
+"""Weight of a row for each row that follows it, by name."""
+
+SIMILARITIES = tuple(f"{signal} {memory}" for memory in MEMORIES for signal in SIGNALS)
+"""Sums over a session's rows of each signal, times the cosine similarity of the row's content with the candidate's,
+times the row's weight. Similarities do not depend on the names, the order or the number of content features."""
+
+DYNAMICS = (*ITEM_STATE, "plays", "followed", *RELEVANCE_COLUMNS, *SIMILARITIES)
 """Features of a candidate that change over time: `ITEM_STATE`; the session's clicks on it / 4, at most 1; 1 if the user
-follows its creator, as far as the session shows."""
+follows its creator, as far as the session shows; the platform's prediction for this user; and `SIMILARITIES`."""
 
 Describe = Callable[[list[str]], torch.Tensor]
 """Texts to [i, E], by a language model."""
@@ -32,6 +43,12 @@ NUM_DESCRIBED_FEATURES = 3
 """Features in a description, the strongest first."""
 
 _MAX_PLAYS = 4.0
+_CLICK, _CONSUMPTION, _RATING, _PURCHASE, _FOLLOW = (
+    FEEDBACK.index(name) for name in ("click", "consumption", "rating", "purchase", "follow")
+)
+_RELEVANCE_UNITS = (4.0, 2.0, 1.0)  # so that candidates differ by about 1
+_SIMILARITY_UNIT = 0.25
+_LEAST_LENGTH = 1e-6
 _LEAST_DESCRIBED = 0.05  # rounds to 0.1
 
 
@@ -41,6 +58,9 @@ class ItemContent:
 
     features: torch.Tensor
     """[I, F] float32; 0 for features that are missing in this catalogue."""
+    directions: torch.Tensor
+    """[I, D] float32: all content features but those with a known meaning (`schema.MEANINGS`), less their means over
+    the catalogue, as unit vectors; 0 for an average item."""
     words: torch.Tensor
     """[I, W] int64: word numbers of the title, padded with 0."""
     images: torch.Tensor | None
@@ -82,6 +102,7 @@ class ItemContent:
         ids = np.arange(len(world.items))
         arrays = {
             "features": features[:, columns(world.items.feature_names, schema.content_names)],
+            "directions": _directions(env.catalog_features, world.items.feature_names),
             "words": words,
             "images": world.items.images(ids) if schema.has_images and world.items.images else None,
             "audio": world.items.audio(ids) if schema.has_audio and world.items.audio else None,
@@ -108,22 +129,60 @@ class ItemContent:
         return torch.cat([scaled_age[ages][:, :, None], self.statistics[refresh_at[ages], items]], 2)
 
     def dynamics(
-        self, candidates: torch.Tensor, times: torch.Tensor, rows: torch.Tensor, feedback: torch.Tensor
+        self,
+        candidates: torch.Tensor,
+        relevance: torch.Tensor,
+        times: torch.Tensor,
+        rows: torch.Tensor,
+        feedback: torch.Tensor,
     ) -> torch.Tensor:
-        """[n, M, 6]: `DYNAMICS` of candidates [n, M] at platform times [n], in sessions with rows [n, R] and feedback
-        [n, R, T] so far; undefined for missing candidates."""
+        """[n, M, J]: `DYNAMICS` of candidates [n, M] with `RELEVANCE_COLUMNS` [n, M, 3] at platform times [n], in
+        sessions with rows [n, R] and feedback [n, R, T] so far; undefined for missing candidates."""
         items = candidates.clamp(min=0)
-        clicks = feedback[:, None, :, 2]  # [n, 1, R]
         is_same = rows[:, None] == items[:, :, None]  # [n, M, R]
-        plays = ((is_same * clicks).sum(2) / _MAX_PLAYS).clamp(max=1.0)
+        plays = ((is_same * feedback[:, None, :, _CLICK]).sum(2) / _MAX_PLAYS).clamp(max=1.0)
         followed = torch.zeros_like(plays)
         if self.has_creators and rows.shape[1] > 0:
             creators = torch.where(rows >= 0, self.creators[rows.clamp(min=0)], -1)
             is_theirs = creators[:, None] == self.creators[items][:, :, None]
             order = torch.arange(1, rows.shape[1] + 1, device=rows.device)
-            follows = is_theirs * (feedback[:, :, 6] * order)[:, None]  # [n, M, R]: the later, the further from 0
+            follows = is_theirs * (feedback[:, :, _FOLLOW] * order)[:, None]  # [n, M, R]: the later, the further from 0
             followed = (follows.amax(2) > -follows.amin(2)).to(plays.dtype)  # the last one counts
-        return torch.cat([self.item_state(items, times[:, None]), torch.stack([plays, followed], 2)], 2)
+        return torch.cat(
+            [
+                self.item_state(items, times[:, None]),
+                torch.stack([plays, followed], 2),
+                relevance * relevance.new_tensor(_RELEVANCE_UNITS),
+                self._similarities(items, rows, feedback),
+            ],
+            2,
+        )
+
+    def _similarities(self, items: torch.Tensor, rows: torch.Tensor, feedback: torch.Tensor) -> torch.Tensor:
+        """[n, M, 8]: `SIMILARITIES` of items [n, M] to rows [n, R] with feedback [n, R, T]."""
+        is_row = (rows >= 0).to(feedback.dtype)
+        cosines = self.directions[items] @ self.directions[rows.clamp(min=0)].transpose(1, 2)  # [n, M, R]
+        click, rating = feedback[:, :, _CLICK], feedback[:, :, _RATING]
+        signals = torch.stack(
+            [
+                click * feedback[:, :, _CONSUMPTION],
+                2.5 * (rating - 0.6) * (rating > 0.0),
+                1.0 - click,
+                feedback[:, :, _PURCHASE],
+            ],
+            2,
+        )  # [n, R, 4]
+        later = is_row.sum(1, keepdim=True) - 1.0 - torch.arange(rows.shape[1], device=rows.device)  # [n, R]
+        weights = torch.stack([is_row * decay ** later.clamp(min=0.0) for decay in MEMORIES.values()], 2)  # [n, R, 2]
+        return _SIMILARITY_UNIT * cosines @ (weights[:, :, :, None] * signals[:, :, None]).flatten(2)
+
+
+def _directions(features: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """[I, D] float32: `ItemContent.directions` of items with content features [I, F]."""
+    is_in_set = [name not in MEANINGS for name in names]
+    centred = features[:, is_in_set] - features[:, is_in_set].mean(0)
+    lengths = np.linalg.norm(centred, axis=1, keepdims=True)
+    return np.divide(centred, lengths, out=np.zeros_like(centred), where=lengths > _LEAST_LENGTH)
 
 
 def description(title: str, feature_names: Sequence[str], features: np.ndarray) -> str:

@@ -3,15 +3,31 @@
 Shape legend: F content features, U user features, W words of a title.
 """
 
+import dataclasses
+import math
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from recsim_env.config import RewardConfig
 from recsim_env.simulation.observation import CONTEXT, VISIT_CONTEXT
 from recsim_env.simulation.simulator import Simulator
 
 _MOOD = "mood "
+
+MEANINGS = ("quality cue", "appeal cue", "price / (price + mean price)")
+"""Content features with the same meaning in all scenarios."""
+
+MAX_MOODS = 8
+"""Moods that a generalist tells apart."""
+
+SETTING = (
+    *(f"reward: {field.name}" for field in dataclasses.fields(RewardConfig)),
+    *("session length", "slate size", "candidates", "is shop", "is lifetime"),
+)
+"""Columns of `user` that say what an env asks for, as its operator knows it: the weights of the reward's terms / 4; log2
+of the sizes / 16; and whether items are for sale, and users come back."""
 
 UNKNOWN_DOMAIN = 0
 """The number of a scenario that a model was not trained in; those that it was trained in count from 1."""
@@ -45,12 +61,19 @@ class Schema:
             domains=_distinct([simulator.world.scenario.name] for simulator in simulators),
             log_digests=tuple({each.world.scenario.name: each.world.log_digest for each in simulators}.values()),
             content_names=_distinct(each.feature_names for each in items),
-            user_names=_distinct(user_names(simulator) for simulator in simulators),
+            user_names=_distinct([*(user_names(simulator) for simulator in simulators), SETTING]),
             has_images=has_images and any(each.images is not None for each in items),
             has_audio=has_audio and any(each.audio is not None for each in items),
             lowest_return=min(low for low, _ in bounds),
             highest_return=max(high for _, high in bounds),
         )
+
+    @classmethod
+    def generalist(cls) -> "Schema":
+        """Of a model for all scenarios: it reads nothing whose meaning depends on the scenario."""
+        moods = (f"{_MOOD}{mood}" for mood in range(MAX_MOODS))
+        user_names = (*CONTEXT, *VISIT_CONTEXT, *moods, *SETTING)
+        return cls(domains=(), content_names=MEANINGS, user_names=user_names, lowest_return=-1.0, highest_return=1.0)
 
     @property
     def dynamic_names(self) -> tuple[str, ...]:
@@ -83,6 +106,18 @@ def user_names(simulator: Simulator) -> tuple[str, ...]:
     moods = tuple(f"{_MOOD}{mood}" for mood in range(num_moods)) if num_moods > 1 else ()
     visits = VISIT_CONTEXT if simulator.layout.is_lifetime else ()
     return (*simulator.world.users.profile_names, *CONTEXT, *visits, *moods)
+
+
+def setting_values(simulator: Simulator) -> list[float]:
+    """The values of `SETTING` in a world."""
+    scenario, config = simulator.world.scenario, simulator.config
+    sizes = (config.session_length, config.slate_size, config.num_candidates)
+    return [
+        *(weight / 4.0 for weight in dataclasses.astuple(scenario.reward)),
+        *(math.log2(size) / 16.0 for size in sizes),
+        float(scenario.behaviour.is_shop),
+        float(simulator.layout.is_lifetime),
+    ]
 
 
 def return_bounds(simulator: Simulator) -> tuple[float, float]:

@@ -2,9 +2,9 @@
 
 `"dict"` observations have the parts user, candidates and candidate_mask, and few columns: the user's feedback so far,
 and the platform's prediction of this user's answer to each candidate. `"flat"` is the same as one vector. `"full"` adds
-the user's profile, the history, and the content and statistics of candidates. `"compact"` returns item ids, feedback
-and the platform's time, for learners that read the catalogue once (`catalog_features`, `catalog_statistics`,
-`catalog_release_steps`) and gather on the GPU.
+the user's profile, the history, and the content and statistics of candidates. `"compact"` returns item ids, feedback,
+the relevance of candidates and the platform's time, for learners that read the catalogue once (`catalog_features`,
+`catalog_statistics`, `catalog_release_steps`) and gather on the GPU.
 
 Shape legend: N sessions, H shown items in the history, M candidates, F content features, P profile features,
 I items, A refreshes, G features of a candidate (3, or F + 9 in `"full"`), T = F + 7 features of a row of the history.
@@ -185,6 +185,9 @@ class ObservationLayout:
                 "history_items": spaces.Box(NO_ITEM, last, (self.history_length,), np.int32),
                 "history_feedback": spaces.Box(-1.0, 1.0, (self.history_length * _NUM_FEEDBACK,), np.float32),
                 "candidate_items": spaces.Box(NO_ITEM, last, (self.num_candidates,), np.int32),
+                "candidate_relevance": spaces.Box(
+                    -1.0, 1.0, (self.num_candidates * len(RELEVANCE_COLUMNS),), np.float32
+                ),
                 "time": spaces.Box(0, _MAX_TIME, (1,), np.int64),
             }
         )
@@ -310,19 +313,22 @@ def _write_relevance(session, item, refresh, out, at):
 
 
 @compiled
-def _write_relevances(session, items, out, mask):
+def _write_relevances(session, items, out):
     """Write `RELEVANCE_COLUMNS` of each candidate."""
     width = len(RELEVANCE_COLUMNS)
     for candidate in range(len(session.candidates)):
-        item = session.candidates[candidate]
-        at = width * candidate
+        item, at = session.candidates[candidate], width * candidate
         if item == NO_ITEM:
             for k in range(width):
                 out[at + k] = 0.0
-            mask[candidate] = 0.0
-            continue
-        _write_relevance(session, items[item], refresh_of(session, items[item]), out, at)
-        mask[candidate] = 1.0
+        else:
+            _write_relevance(session, items[item], refresh_of(session, items[item]), out, at)
+
+
+@compiled
+def _write_mask(session, out):
+    for candidate in range(len(session.candidates)):
+        out[candidate] = 1.0 if session.candidates[candidate] != NO_ITEM else 0.0
 
 
 @compiled
@@ -398,7 +404,8 @@ def write_vectors(sessions, layout, items, parameters, out):
         session, row = sessions[n], out[n]
         mask_at = len(row) - len(session.candidates)
         candidates_at = _write_context(session, p, row, _write_user_feedback(session, row))
-        _write_relevances(session, items, row[candidates_at:mask_at], row[mask_at:])
+        _write_relevances(session, items, row[candidates_at:mask_at])
+        _write_mask(session, row[mask_at:])
 
 
 @kernel
@@ -427,9 +434,11 @@ def write_full_vectors(sessions, layout, items, parameters, observable, statisti
 
 
 @kernel
-def write_compact(sessions, layout, parameters, profiles, user, history_items, feedback, candidates, time):
+def write_compact(
+    sessions, layout, items, parameters, profiles, user, history_items, feedback, candidates, relevances, time
+):
     """Fill the arrays of the compact observations; shapes as in `ObservationLayout.space("compact")`, with N first."""
-    sessions, p = SESSION(sessions, layout), PARAMETERS(parameters, layout)[0]
+    sessions, items, p = SESSION(sessions, layout), ITEM(items, layout), PARAMETERS(parameters, layout)[0]
     for n in range(len(sessions)):
         session = sessions[n]
         _write_context(session, p, user[n], _write_profile(session, profiles, user[n]))
@@ -443,4 +452,5 @@ def write_compact(sessions, layout, parameters, profiles, user, history_items, f
         history_items[n, num_rows:] = NO_ITEM
         feedback[n, _NUM_FEEDBACK * num_rows :] = 0.0
         copy_into(candidates[n], 0, session.candidates)
+        _write_relevances(session, items, relevances[n])
         time[n, 0] = session.start_step + session.step

@@ -17,6 +17,7 @@ from recsim_env.simulation.live_platform import LivePlatform
 from recsim_env.simulation.nearest_items import nearest_candidates, show_nearest_items
 from recsim_env.simulation.observation import (
     FEEDBACK,
+    RELEVANCE_COLUMNS,
     ObservationLayout,
     observable_records,
     write_compact,
@@ -307,9 +308,10 @@ class Simulator:
             "history_items": np.empty((num_sessions, layout.history_length), np.int32),
             "history_feedback": np.empty((num_sessions, layout.history_length * len(FEEDBACK)), np.float32),
             "candidate_items": np.empty((num_sessions, layout.num_candidates), np.int32),
+            "candidate_relevance": np.empty((num_sessions, layout.num_candidates * len(RELEVANCE_COLUMNS)), np.float32),
             "time": np.empty((num_sessions, 1), np.int64),
         }
-        write_compact(sessions, self._record_layout, self._model[2], self.world.users.profiles, *compact.values())
+        write_compact(sessions, *self._observed, self.world.users.profiles, *compact.values())
         return compact
 
     def latent_state(self, which: np.ndarray | None = None) -> dict[str, np.ndarray]:

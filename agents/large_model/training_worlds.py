@@ -1,0 +1,128 @@
+"""The worlds that a network is trained in: catalogues of named scenarios, or sampled scenarios without end."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from agents.large_model.config import TrainingConfig
+from agents.large_model.model import LargeModelNetwork
+from agents.large_model.rollout import Teacher
+from agents.large_model.session_state import check_history
+from agents.networks.item_content import ItemContent
+from agents.references.lookahead import LookaheadOracle
+from agents.references.value_weights import ValueWeights
+from recsim_env.envs.vector import RecommenderVectorEnv
+from recsim_env.scenario_sampling import sample_scenario
+
+_NUM_TUNING_SESSIONS = 200  # of the teacher
+_NUM_SAMPLED_TUNING_STEPS = 5_000
+
+
+@dataclass(eq=False)
+class TrainingWorld:
+    """One catalogue of one scenario."""
+
+    name: str
+    env: Any
+    content: ItemContent
+    scenario: int
+    """Its number among the scenarios."""
+    teacher: Teacher | None = None
+
+
+class TrainingWorlds:
+    """All scenarios with their first catalogue, then all with their second, and so on; made when first needed.
+
+    `envs` are one of each scenario, with its first catalogue; that of the next has the next `catalog_seed`. `log` is
+    called with one line before work that takes long.
+    """
+
+    def __init__(
+        self, envs: Sequence[Any], num_catalogs: int, num_envs: int, log: Callable[[str], None] = lambda words: None
+    ) -> None:
+        self.num_catalogs, self.num_envs, self._log = num_catalogs, num_envs, log
+        for env in envs:
+            check_history(env.simulator)
+        names = [env.spec.id if env.spec else env.simulator.world.scenario.name for env in envs]
+        self.num_worlds = len(envs)
+        self.names = [name if names.count(name) == 1 else f"{name} {i}" for i, name in enumerate(names)]
+        self.envs = [
+            env if getattr(env, "num_envs", None) == num_envs else env.remake(num_envs=num_envs) for env in envs
+        ]
+        self._worlds: dict[int, TrainingWorld] = {}
+        self._oracles: dict[int, LookaheadOracle] = {}
+
+    def at(self, iteration: int, network: LargeModelNetwork) -> list[TrainingWorld]:
+        """The worlds of an iteration, one of each scenario, as observed by the network."""
+        catalog = iteration % self.num_catalogs
+        return [self._world(scenario, catalog, network) for scenario in range(len(self.envs))]
+
+    def _world(self, scenario: int, catalog: int, network: LargeModelNetwork) -> TrainingWorld:
+        place, env = catalog * len(self.envs) + scenario, self.envs[scenario]
+        if place not in self._worlds:
+            if catalog > 0:
+                env = env.remake(catalog_seed=int(env.simulator.catalog_seed) + catalog)
+            self._worlds[place] = TrainingWorld(self.names[scenario], env, network.content_of(env), scenario)
+        return self._worlds[place]
+
+    def teacher(self, world: TrainingWorld) -> Teacher:
+        """The scores of the lookahead oracle, with value weights tuned in the scenario's first catalogue."""
+        if world.teacher is None:
+            if world.scenario not in self._oracles:
+                self._log(f"{world.name}: tuning the teacher, a lookahead oracle")
+                oracle = LookaheadOracle(self.envs[world.scenario], num_tuning_sessions=_NUM_TUNING_SESSIONS)
+                self._oracles[world.scenario] = oracle.learn(0)
+            oracle = LookaheadOracle(world.env, value_weights=self._oracles[world.scenario].value_weights)
+            world.teacher = oracle.scores
+        return world.teacher
+
+
+class SampledWorlds:
+    """Sampled scenarios, each with several structures, of which some are open at a time and others take their place.
+
+    World g is scenario g modulo `num_scenarios` with the structure and the catalogue g // `num_scenarios`. Of
+    `_NUM_OPEN` worlds, each iteration plays in the next `num_worlds`; a world is replaced after `world_visits` visits.
+    So an iteration's worlds follow from its number.
+    """
+
+    def __init__(self, config: TrainingConfig, num_envs: int) -> None:
+        self.num_worlds, self.num_envs, self._config = config.num_worlds, num_envs, config
+        self._open: dict[int, tuple[int, TrainingWorld]] = {}
+        self._value_weights: dict[int, ValueWeights] = {}
+
+    def at(self, iteration: int, network: LargeModelNetwork) -> list[TrainingWorld]:
+        """The worlds of an iteration, as observed by the network."""
+        return [self._world(iteration * self.num_worlds + place, network) for place in range(self.num_worlds)]
+
+    def _world(self, visit: int, network: LargeModelNetwork) -> TrainingWorld:
+        num_open, num_visits = self._config.num_open_worlds, self._config.world_visits
+        place, turn = visit % num_open, visit // num_open
+        stagger = place * num_visits // num_open  # so that worlds are not all replaced at once
+        number = (turn + stagger) // num_visits * num_open + place
+        if self._open.get(place, (-1, None))[0] != number:
+            seed, structure = number % self._config.num_scenarios, number // self._config.num_scenarios
+            env = RecommenderVectorEnv(
+                self.num_envs,
+                sample_scenario(seed),
+                observation="compact",
+                split="train",
+                structure_split="train",
+                world_seed=structure,
+                catalog_seed=structure,
+            )
+            self._open[place] = number, TrainingWorld(f"sampled {seed}", env, network.content_of(env), seed)
+        return self._open[place][1]
+
+    def teacher(self, world: TrainingWorld) -> Teacher:
+        """The scores of the lookahead oracle, with value weights tuned in this scenario."""
+        if world.teacher is None:
+            if world.scenario not in self._value_weights:
+                length = world.env.simulator.config.session_length
+                num_sessions = max(_NUM_SAMPLED_TUNING_STEPS // length, 1)
+                oracle = LookaheadOracle(world.env, num_tuning_sessions=num_sessions, weight_candidates=(0.0, 1.0, 4.0))
+                self._value_weights[world.scenario] = oracle.learn(0).value_weights
+            oracle = LookaheadOracle(world.env, value_weights=self._value_weights[world.scenario])
+            world.teacher = oracle.scores
+        return world.teacher
