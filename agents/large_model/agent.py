@@ -9,12 +9,13 @@ import numpy as np
 import torch
 
 from agents.agent import Env, Learner, NotFittedError, Observations
-from agents.large_model.checkpoint import MOMENTS, load_network, rebuild
-from agents.large_model.config import TrainingConfig
+from agents.large_model.checkpoint import MOMENTS, PRETRAINED, load_network, rebuild
+from agents.large_model.config import FINE_TUNING, TrainingConfig
 from agents.large_model.distributed import ProcessGroup
 from agents.large_model.model import LargeModelNetwork, Scores, policy_logits
 from agents.large_model.session_state import PolicyRunner
 from agents.large_model.training import Training
+from agents.large_model.validation import Validation
 from agents.networks.device import device_named
 from agents.networks.item_content import ItemContent
 from agents.networks.plackett_luce import best_slates, draw_slates, slate_log_probabilities
@@ -52,6 +53,11 @@ class LargeModel(Learner):
         reads_history: False acts on the profile and the candidates alone.
         device: of the computations, "cpu" or "cuda".
         is_compiled: whether to compile the network for training (torch.compile), which pays on a GPU.
+        weights: start from the weights of this file or training, or from `"pretrained"`, the generalist that comes with
+            the package, in place of new ones; `preset` has no effect then. It acts at once, and `learn` trains it
+            further.
+        num_validations: evaluations with held-out users and items of the split `validation` during training, which
+            keeps the best weights, those before it included; 0 keeps the last ones.
         seed: seeds weights, training sessions and sampled slates.
         settings: other fields of `config.TrainingConfig`; `num_envs` is that of the env, and `num_catalogs` 1, by
             default. Further catalogues have the next `catalog_seed`s.
@@ -72,10 +78,13 @@ class LargeModel(Learner):
         reads_history: bool = True,
         device: str = "cpu",
         is_compiled: bool = False,
+        weights: Path | str = "",
+        num_validations: int = 0,
         seed: int = 0,
         **settings: Any,
     ) -> None:
         check_number("supervised_share", supervised_share, 0.0, 1.0)
+        check_number("num_validations", num_validations, 0, 1_000, int)
         if ranking not in RANKINGS:
             raise ValueError(f"ranking={ranking!r}: must be one of {', '.join(RANKINGS)}")
         self.ranking, self.reads_history, self.is_compiled = ranking, reads_history, is_compiled
@@ -83,11 +92,15 @@ class LargeModel(Learner):
         shares = {"supervised_share": supervised_share, "distillation_share": distillation_share}
         values = {"preset": preset, "num_catalogs": 1, **shares, **settings}
         self.config = replace_fields("settings", TrainingConfig(), values)
+        self.num_validations = num_validations
         self.network: LargeModelNetwork | None = None
+        if weights:
+            self.network = load_network(weights, device, language_model=self.config.language_model)
         self._training_envs: list[Any] = []
         self._iteration = 0
         self._content: tuple[Any, ItemContent] | None = None
         super().__init__(env, seed=seed)
+        self.settings.pop("weights", None)  # a saved agent has weights of its own
 
     def set_env(self, env: Any) -> None:
         """As `Agent.set_env`; a list of envs or ids is trained in side by side, and the first is acted in."""
@@ -105,6 +118,9 @@ class LargeModel(Learner):
         overrides: dict[str, Any] = {"num_steps": before + total_timesteps, "seed": self.seed}
         if "num_envs" not in self.settings:
             overrides["num_envs"] = lanes
+        if self.network is not None and self.network.schema.is_generalist:
+            simulators = [env.simulator for env in self._training_envs]
+            self.network = self.network.extended(self.network.schema.extended(simulators))
         training = Training(
             replace(self.config, **overrides),
             ProcessGroup(device=self.device),
@@ -114,11 +130,20 @@ class LargeModel(Learner):
         )
         training.num_steps, training.iteration = before, self._iteration
         self.network, self._content = training.network, None
-        goes_on = update(0)
+        validation = Validation(self._training_envs[0]) if self.num_validations > 0 else None
+        if validation:
+            validation.keep_best(training)
+        goes_on, num_done = update(0), 0
         while goes_on and not training.is_over:
             training.iterate()
             self._iteration = training.iteration
+            due = (training.num_steps - before) * self.num_validations // total_timesteps
+            if validation and (due > num_done or training.is_over):
+                validation.keep_best(training)
+                num_done = due
             goes_on = update(training.num_steps - before)
+        if validation:
+            validation.restore(training)
 
     def initial_state(self, num_sessions: int) -> LargeModelState:
         if self.network is None:
@@ -181,7 +206,10 @@ class LargeModel(Learner):
 
     @classmethod
     def load(cls, path: Path | str, env: Env | str | None = None, **settings: Any) -> Self:
-        """As `Agent.load`; `path` may also be the folder of a training by `python -m agents.large_model train`."""
+        """As `Agent.load`; `path` may also be the folder of a training by `python -m agents.large_model train`, or
+        `"pretrained"`: the generalist that comes with the package, with the settings `FINE_TUNING` for `learn`."""
+        if str(path) == PRETRAINED:
+            return cls(env=env, weights=PRETRAINED, **{**FINE_TUNING, **settings})
         if Path(path).is_file():
             return super().load(path, env, **settings)
         language_model = settings.get("language_model", "")
@@ -194,3 +222,12 @@ class LargeModel(Learner):
         agent = cls(env=env, **{"device": str(network.device), **settings})
         agent.network = network
         return agent
+
+
+class FrozenLargeModel(LargeModel):
+    """A large model with given weights, which `learn` leaves as they are."""
+
+    uses_budget = False
+
+    def train(self, total_timesteps: int, update: Callable[[int], bool]) -> None:
+        update(0)

@@ -23,6 +23,11 @@ FOLDER = "checkpoints"
 MOMENTS = "optimizer/"
 """The start of the names of the optimizer's moments in a checkpoint."""
 
+PRETRAINED = "pretrained"
+"""The name of the weights that come with the package, in place of a path."""
+
+_PRETRAINED_FILE = Path(__file__).parent / "pretrained" / "generalist.safetensors"
+
 SAVED_BY = "agents.large_model.agent:LargeModel"
 
 T = TypeVar("T")
@@ -113,12 +118,13 @@ def load_latest(folder: Path, warn: Callable[[str], None], use: Callable[[Checkp
 def load_network(
     path: Path | str, device: str = "cpu", warn: Callable[[str], None] = lambda words: None, language_model: str = ""
 ) -> LargeModelNetwork:
-    """The network of a training's folder (its latest usable checkpoint), of one checkpoint, or of a saved agent.
+    """The network of a training's folder (its latest usable checkpoint), of one checkpoint, or of a saved agent;
+    `"pretrained"` is the generalist that comes with the package.
 
     Raises:
         ValueError: there is none, or it cannot be used; one line.
     """
-    where, path = device_named(device), Path(path)
+    where, path = device_named(device), located(path)
 
     def network_of(checkpoint: Checkpoint) -> LargeModelNetwork:
         return rebuild(checkpoint.state["network"], checkpoint.model, language_model)
@@ -131,6 +137,11 @@ def load_network(
     if network is None:
         raise ValueError(f"{path}: has no large model; must be written by `train --out` or by `save`")
     return network.to(where).eval()
+
+
+def located(path: Path | str) -> Path:
+    """The path of a model: the file of the pretrained weights for `"pretrained"`."""
+    return _PRETRAINED_FILE if str(path) == PRETRAINED else Path(path)
 
 
 def make_network(config: ModelConfig, schema: Schema, language: LanguageConfig | None = None) -> LargeModelNetwork:

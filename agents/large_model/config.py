@@ -291,6 +291,19 @@ class TrainingConfig(Checked):
         return stages[-1][0], 1.0
 
 
+FINE_TUNING: dict[str, Any] = {
+    "supervised_share": 0.0,
+    "distillation_share": 1.0,
+    "num_catalogs": 8,
+    "num_envs": 64,
+    "batch_sessions": 16,
+    "warm_up_updates": 20,
+    "num_validations": 5,
+    "stage_overrides": {"distillation": {"learning_rate": 3e-4, "last_exploration": 0.05, "first_exploration": 0.05}},
+}
+"""Settings of `LargeModel` for training the pretrained generalist further in one world."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunConfig(Checked):
     """Checkpoints and evaluations of a training in a folder."""

@@ -198,6 +198,27 @@ class LargeModelNetwork(nn.Module):
         describe = getattr(self.backbone, "describe", None)
         return ItemContent.of(env, self.schema, self.config.num_word_buckets, self.device, describe)
 
+    def extended(self, schema: Schema) -> "LargeModelNetwork":
+        """A copy that reads further columns, to which it is indifferent at first; its value head is new."""
+        new = LargeModelNetwork(self.config, schema)
+        weights, own = new.state_dict(), self.state_dict()
+        names = {
+            "encoder.features.weight": (self.schema.content_names, schema.content_names),
+            "profile.weight": (self.schema.user_names, schema.user_names),
+            "context.weight": (self.schema.user_names, schema.user_names),
+        }
+        for name, weight in own.items():
+            if name in names:
+                old_names, new_names = names[name]
+                weights[name] = torch.zeros_like(weights[name])
+                weights[name][:, [new_names.index(each) for each in old_names]] = weight
+            elif name == "domain.weight":
+                weights[name] = weight[:1].expand_as(weights[name])
+            elif not name.startswith("value_head."):
+                weights[name] = weight
+        new.load_state_dict(weights)
+        return new.to(self.device)
+
     def profile_tokens(self, users: torch.Tensor, domain: torch.Tensor) -> torch.Tensor:
         """[n, E]: the first token of sessions, from user features [n, U] and the numbers of their scenarios [n].
         Features that change within a session are left out: `score` reads them at each step."""

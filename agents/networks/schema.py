@@ -7,7 +7,7 @@ import dataclasses
 import math
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from recsim_env.config import RewardConfig
@@ -76,14 +76,32 @@ class Schema:
         return cls(domains=(), content_names=MEANINGS, user_names=user_names, lowest_return=-1.0, highest_return=1.0)
 
     @property
+    def is_generalist(self) -> bool:
+        """Whether the model was trained in sampled scenarios only."""
+        return not self.domains
+
+    def extended(self, simulators: Iterable[Simulator]) -> "Schema":
+        """The schema of a generalist that is trained further in some worlds: with all of their columns, and their
+        bounds of returns."""
+        own = Schema.of(simulators, self.has_images, self.has_audio)
+        return replace(
+            own,
+            content_names=_distinct([self.content_names, own.content_names]),
+            user_names=_distinct([self.user_names, own.user_names]),
+            has_images=self.has_images,
+            has_audio=self.has_audio,
+        )
+
+    @property
     def dynamic_names(self) -> tuple[str, ...]:
         """User features that change within a session: the share of the session that is over, visits, and moods."""
         changing = (CONTEXT[0], *VISIT_CONTEXT)
         return tuple(name for name in self.user_names if name in changing or name.startswith(_MOOD))
 
     def has_learnt_from(self, simulator: Simulator) -> bool:
-        """Whether the world's log is one that the model was trained in; True for a world without a log."""
-        return not simulator.world.log_digest or simulator.world.log_digest in self.log_digests
+        """Whether the world's log is one that the model was trained in; True for a world without a log, and for a
+        generalist."""
+        return self.is_generalist or not simulator.world.log_digest or simulator.world.log_digest in self.log_digests
 
     def domain(self, name: str) -> int:
         """The number of a scenario."""
