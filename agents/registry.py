@@ -2,11 +2,12 @@
 
 import importlib
 import inspect
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from agents.agent import Agent, Env
+from agents.large_model.config import FINE_TUNING
 from agents.saved_tensors import saved_by
 from recsim_env.config import unknown_name
 
@@ -17,6 +18,7 @@ FAMILIES = {
     "supervised": "learns from feedback how items are rated, without reinforcement",
     "reinforcement": "learns by reinforcement; our implementation",
     "offline": "learns from a log, without acting",
+    "pretrained": "comes trained in other scenarios; takes no step in the scenario unless it is fine-tuned",
     "library": "learns by reinforcement; an algorithm of Stable-Baselines3 or sb3-contrib",
     "own": "given by --agent or --model",
 }
@@ -39,6 +41,8 @@ class Entry:
     """Keyword arguments of the class."""
     num_envs: int | None = None
     """Sessions side by side in training; None for the default of the class."""
+    is_taught: bool = False
+    """Whether a teacher that reads the latent state of training worlds scores the candidates in its training."""
     reads_evaluation_catalog: bool = False
     """As its class has it (`Learner.reads_evaluation_catalog`); here, so that a report need not import the agents."""
 
@@ -79,7 +83,14 @@ def _of_large_model(family: str, **settings: Any) -> Entry:
     reinforcement = {"num_epochs": 4, "learning_rate": 1e-3}
     small = {"batch_sessions": 4, "warm_up_updates": 20}
     overrides = {"stage_overrides": {**epochs, "reinforcement": reinforcement}}
-    return _entry(family, "large_model.agent:LargeModel", num_envs=32, **small, **overrides, **settings)
+    entry = _entry(family, "large_model.agent:LargeModel", num_envs=32, **small, **overrides, **settings)
+    return replace(entry, is_taught=settings.get("distillation_share", 0.0) > 0.0)
+
+
+def _pretrained(name: str, **settings: Any) -> Entry:
+    """The generalist that comes with the package."""
+    entry = _entry("pretrained", f"large_model.agent:{name}", weights="pretrained", **settings)
+    return replace(entry, is_taught=True)
 
 
 PPO_SETTINGS: dict[str, Any] = {
@@ -139,6 +150,8 @@ REGISTRY: dict[str, Entry] = {
     "expert-behavior": _entry("bandit", "offline.behavior_policy:BehaviorPolicy", behavior="expert"),
     "large-model": _of_large_model("reinforcement", supervised_share=0.3),
     "large-model-distilled": _of_large_model("reinforcement", supervised_share=0.2, distillation_share=0.6),
+    "large-model-pretrained": _pretrained("FrozenLargeModel"),
+    "large-model-fine-tuned": _pretrained("LargeModel", **FINE_TUNING),
     "large-model-supervised": _of_large_model("supervised", supervised_share=1.0, ranking="supervised"),
     "ppo": _of_library("PPO", **_PPO),
     "ppo-multi-input": _of_library("PPO", policy="MultiInputPolicy", **_PPO),

@@ -128,6 +128,7 @@ _BEST_KNOWN = (
     "planning-oracle",
 )
 _LEARNERS = ("sequence-model", "pqn", "slateq", "reinforce", "ppo", "dqn", "wolpertinger-sac")
+_PRETRAINED = ("large-model-pretrained",)
 _LARGE_MODELS = ("large-model-supervised", "large-model", "large-model-distilled")
 
 _OFFLINE: dict[str, tuple[str, Mapping[str, Any]]] = {
@@ -170,7 +171,7 @@ _SUITES = (
         name="quick",
         about="a first comparison, the suite of `make bench`",
         scenarios=("Video", "News"),
-        agents=(*_BEST_KNOWN, "myopic-oracle", "sequence-model", "pqn", "reinforce", "ppo", "dqn"),
+        agents=(*_BEST_KNOWN, "myopic-oracle", "sequence-model", "pqn", "reinforce", "ppo", "dqn", *_PRETRAINED),
         num_seeds=2,
         num_evaluations=5,
     ),

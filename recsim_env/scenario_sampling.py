@@ -261,6 +261,9 @@ def _draw_rest(mechanisms: set[str], values: dict[str, dict[str, Any]], generato
     catalog["arrivals_per_step"] = num_available / catalog["item_lifetime"]
     released_before = 2.0 * num_available  # sessions start once half the items, or a lifetime of them, are released
     catalog["num_items"] = round(released_before + catalog["arrivals_per_step"] * 1.5 * num_steps)
-    for name, others in (("candidates", ("popular", "similar", "mixed")), ("candidate_order", ("popularity", "random"))):
+    for name, others in (
+        ("candidates", ("popular", "similar", "mixed")),
+        ("candidate_order", ("popularity", "random")),
+    ):
         if generator.random() < _OTHER_CANDIDATES:
             session[name] = str(generator.choice(others))

@@ -30,6 +30,10 @@ class _Items:
     def title(item: int) -> str:
         return "An item"
 
+    @property
+    def features(self) -> np.ndarray:
+        return np.zeros((self._number, 1), np.float32)
+
 
 class _Simulator:
     """What of a simulator the large model asks for."""
@@ -37,7 +41,11 @@ class _Simulator:
     def __init__(self, num_sessions: int, num_slots: int, num_steps: int, num_items: int, layout: Any) -> None:
         self._num_sessions, self.layout = num_sessions, layout
         self.config = SimpleNamespace(
-            slate_size=num_slots, session_length=num_steps, history_length=2 * num_slots, reward_scale=1.0
+            slate_size=num_slots,
+            session_length=num_steps,
+            history_length=2 * num_slots,
+            num_candidates=layout.num_candidates,
+            reward_scale=1.0,
         )
         self.catalog_seed = 0
         self.world = SimpleNamespace(
@@ -46,6 +54,9 @@ class _Simulator:
             scenario=SimpleNamespace(name="Probe", reward=RewardConfig(), behaviour=BehaviourConfig()),
             log_digest="",
             sizes=SimpleNamespace(num_creators=1),
+            item_statistics=np.zeros((NUM_REFRESHES, num_items, len(STATISTICS)), np.float32),
+            item_records={"answer_factors": np.zeros((num_items, 1, 1), np.float32)},
+            answer_variance=0.0,
         )
 
     def __len__(self) -> int:

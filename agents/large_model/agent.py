@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from agents.agent import Env, Learner, NotFittedError, Observations
-from agents.large_model.checkpoint import MOMENTS, PRETRAINED, load_network, rebuild
-from agents.large_model.config import FINE_TUNING, TrainingConfig
+from agents.large_model.checkpoint import MOMENTS, load_network, rebuild
+from agents.large_model.config import FINE_TUNING, PRETRAINED, TrainingConfig
 from agents.large_model.distributed import ProcessGroup
 from agents.large_model.model import LargeModelNetwork, Scores, policy_logits
 from agents.large_model.session_state import PolicyRunner

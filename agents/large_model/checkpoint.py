@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from agents.large_model.config import LanguageConfig, ModelConfig
+from agents.large_model.config import LanguageConfig, ModelConfig, located
 from agents.large_model.model import INPUT_VERSION, LargeModelNetwork
 from agents.networks.device import device_named
 from agents.networks.schema import Schema
@@ -22,11 +22,6 @@ FOLDER = "checkpoints"
 
 MOMENTS = "optimizer/"
 """The start of the names of the optimizer's moments in a checkpoint."""
-
-PRETRAINED = "pretrained"
-"""The name of the weights that come with the package, in place of a path."""
-
-_PRETRAINED_FILE = Path(__file__).parent / "pretrained" / "generalist.safetensors"
 
 SAVED_BY = "agents.large_model.agent:LargeModel"
 
@@ -137,11 +132,6 @@ def load_network(
     if network is None:
         raise ValueError(f"{path}: has no large model; must be written by `train --out` or by `save`")
     return network.to(where).eval()
-
-
-def located(path: Path | str) -> Path:
-    """The path of a model: the file of the pretrained weights for `"pretrained"`."""
-    return _PRETRAINED_FILE if str(path) == PRETRAINED else Path(path)
 
 
 def make_network(config: ModelConfig, schema: Schema, language: LanguageConfig | None = None) -> LargeModelNetwork:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from recsim_env.config import Checked, check_number, choice, count, flag, number, replace_fields
@@ -291,12 +292,23 @@ class TrainingConfig(Checked):
         return stages[-1][0], 1.0
 
 
+PRETRAINED = "pretrained"
+"""The name of the weights that come with the package, in place of a path."""
+
+_PRETRAINED_FILE = Path(__file__).parent / "pretrained" / "generalist.safetensors"
+
+
+def located(path: Path | str) -> Path:
+    """The path of a model: the file of the pretrained weights for `"pretrained"`."""
+    return _PRETRAINED_FILE if str(path) == PRETRAINED else Path(path)
+
+
 FINE_TUNING: dict[str, Any] = {
     "supervised_share": 0.0,
     "distillation_share": 1.0,
     "num_catalogs": 8,
-    "num_envs": 64,
-    "batch_sessions": 16,
+    "num_envs": 32,
+    "batch_sessions": 8,
     "warm_up_updates": 20,
     "num_validations": 5,
     "stage_overrides": {"distillation": {"learning_rate": 3e-4, "last_exploration": 0.05, "first_exploration": 0.05}},

@@ -4,8 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from agents.large_model.config import TrainingConfig
 from agents.large_model.model import LargeModelNetwork
 from agents.large_model.rollout import Teacher
@@ -18,6 +16,8 @@ from recsim_env.scenario_sampling import sample_scenario
 
 _NUM_TUNING_SESSIONS = 200  # of the teacher
 _NUM_SAMPLED_TUNING_STEPS = 5_000
+_NUM_HELD_OUT = 16
+_CATALOG_SEED = 600_000_011  # of evaluations during training; not used by the benchmark
 
 
 @dataclass(eq=False)
@@ -53,6 +53,11 @@ class TrainingWorlds:
         ]
         self._worlds: dict[int, TrainingWorld] = {}
         self._oracles: dict[int, LookaheadOracle] = {}
+
+    def held_out(self, num_sessions: int) -> dict[str, Any]:
+        """Envs of that many sessions with the users and items of the split `validation`, by scenario."""
+        arguments = {"num_envs": num_sessions, "split": "validation", "catalog_seed": _CATALOG_SEED}
+        return {name: env.remake(**arguments) for name, env in zip(self.names, self.envs, strict=True)}
 
     def at(self, iteration: int, network: LargeModelNetwork) -> list[TrainingWorld]:
         """The worlds of an iteration, one of each scenario, as observed by the network."""
@@ -91,6 +96,12 @@ class SampledWorlds:
         self.num_worlds, self.num_envs, self._config = config.num_worlds, num_envs, config
         self._open: dict[int, tuple[int, TrainingWorld]] = {}
         self._value_weights: dict[int, ValueWeights] = {}
+
+    def held_out(self, num_sessions: int) -> dict[str, Any]:
+        """Envs of that many sessions in scenarios of the family `validation`, by name."""
+        scenarios = [sample_scenario(seed, "validation") for seed in range(_NUM_HELD_OUT)]
+        arguments: dict[str, Any] = {"observation": "compact", "split": "validation", "catalog_seed": _CATALOG_SEED}
+        return {each.name: RecommenderVectorEnv(num_sessions, each, **arguments) for each in scenarios}
 
     def at(self, iteration: int, network: LargeModelNetwork) -> list[TrainingWorld]:
         """The worlds of an iteration, as observed by the network."""

@@ -16,9 +16,7 @@ class Validation:
     """Evaluations in an env like the training's, with users and items of the split `validation`."""
 
     def __init__(self, env: Any) -> None:
-        self.env = env.remake(
-            num_envs=_NUM_SESSIONS, split="validation", user_split=None, catalog_seed=_CATALOG_SEED
-        )
+        self.env = env.remake(num_envs=_NUM_SESSIONS, split="validation", user_split=None, catalog_seed=_CATALOG_SEED)
         self._highest = -float("inf")
         self._best: dict[str, torch.Tensor] = {}
 

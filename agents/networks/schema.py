@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from agents.networks.catalog_summary import CATALOG_SUMMARY, catalog_summary
 from recsim_env.config import RewardConfig
 from recsim_env.simulation.observation import CONTEXT, VISIT_CONTEXT
 from recsim_env.simulation.simulator import Simulator
@@ -25,9 +26,10 @@ MAX_MOODS = 8
 SETTING = (
     *(f"reward: {field.name}" for field in dataclasses.fields(RewardConfig)),
     *("session length", "slate size", "candidates", "is shop", "is lifetime"),
+    *CATALOG_SUMMARY,
 )
-"""Columns of `user` that say what an env asks for, as its operator knows it: the weights of the reward's terms / 4; log2
-of the sizes / 16; and whether items are for sale, and users come back."""
+"""Columns of `user` that describe an env, as its operator knows it: the weights of the reward's terms / 4; log2 of the
+sizes / 16; whether items are for sale, and users come back; and the catalogue in a few numbers."""
 
 UNKNOWN_DOMAIN = 0
 """The number of a scenario that a model was not trained in; those that it was trained in count from 1."""
@@ -135,6 +137,7 @@ def setting_values(simulator: Simulator) -> list[float]:
         *(math.log2(size) / 16.0 for size in sizes),
         float(scenario.behaviour.is_shop),
         float(simulator.layout.is_lifetime),
+        *catalog_summary(simulator),
     ]
 
 

@@ -15,7 +15,7 @@ from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 from markupsafe import Markup
 
-from agents.registry import UnknownAgentError, entry_named
+from agents.registry import REGISTRY, UnknownAgentError, entry_named
 from benchmarks.analysis.leaderboard import REFERENCES, Leaderboard
 from benchmarks.analysis.scores import reference_seeds
 from benchmarks.report import tables
@@ -87,6 +87,7 @@ def markdown(leaderboard: Leaderboard, figures: Collection[str] = (), expected: 
         missing=tables.missing_runs(leaderboard, expected),
         reference_seeds=reference_seeds(leaderboard.rows),
         readers=[agent for agent in leaderboard.family_of if _reads_evaluation_catalog(agent)],
+        taught=[agent for agent in leaderboard.family_of if agent in REGISTRY and REGISTRY[agent].is_taught],
     )
     return re.sub(r"\n{3,}", "\n\n", report).strip() + "\n"
 

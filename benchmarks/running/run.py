@@ -21,6 +21,7 @@ import gymnasium
 import recsim_env
 from agents.agent import Agent, Learner, NotFittedError
 from agents.callbacks import EveryNSteps
+from agents.large_model.config import located
 from agents.registry import Entry
 from agents.rollouts.evaluation import Evaluation, evaluate
 from benchmarks.analysis.metrics import CatalogFacts, summary
@@ -69,7 +70,8 @@ class Run:
             sizes = {"num_sessions": self.suite.num_sessions}
         worlds = [self.overrides, repr(self.suite.worlds), self.log]
         settings = [self.entry.settings, self.entry.num_envs, self.suite.device]
-        loaded = file_digest(self.load_from) if self.load_from else None
+        weights = self.load_from or self.entry.settings.get("weights")
+        loaded = file_digest(located(weights)) if weights else None
         parts = [recsim_env.__version__, self.task, self.agent, self.seed, sizes, worlds, settings, loaded]
         return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=8).hexdigest()
 

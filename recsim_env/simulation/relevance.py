@@ -16,6 +16,7 @@ Shape legend: M candidates, A refreshes of item statistics, D tastes.
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -170,3 +171,46 @@ def _sort_candidates(session, lowest, highest):
 @compiled
 def _bucket_of(key, num_buckets):
     return ((key >> 32) * num_buckets) >> 31
+
+
+def relevance_after(
+    records: np.ndarray,
+    answer_variance: float,
+    shown: Sequence[int],
+    ratings: Sequence[float],
+    times: Sequence[int],
+    candidates: Sequence[int],
+    now: int,
+) -> np.ndarray:
+    """[M, 3] float32: `observation.RELEVANCE_COLUMNS` of candidates [M] for a user of whom the platform knows a history.
+
+    Args:
+        records: [I] records of kind `ITEM`.
+        answer_variance: `World.answer_variance`.
+        shown: [R] items shown one at a time, the oldest first.
+        ratings: [R] submitted ratings, 0 without one.
+        times: [R] the platform's times at which they were shown.
+        candidates: [M] items.
+        now: the platform's present time.
+    """
+
+    def mean_and_factors(item: int, time: int) -> tuple[float, np.ndarray]:
+        refresh = REFRESH_AT[min(max(time - int(records["release_step"][item]), 0), MAX_AGE)]
+        factors = records["answer_factors"][item, refresh // REFRESHES_PER_ESTIMATE].astype(np.float64)
+        return float(records["mean_answers"][item, refresh]), factors
+
+    tastes, covariance = np.zeros(NUM_TASTES), np.eye(NUM_TASTES)
+    for item, rating, time in zip(shown, ratings, times, strict=True):
+        mean, factors = mean_and_factors(item, time)
+        gain = covariance @ factors
+        variance = answer_variance + factors @ gain
+        tastes = tastes + gain * (answers_of(rating) - mean - factors @ tastes) / variance
+        covariance = covariance - np.outer(gain, gain) / variance
+    columns = np.zeros((len(candidates), 3), np.float32)
+    for row, item in zip(columns, candidates, strict=True):
+        mean, factors = mean_and_factors(item, now)
+        deviation, prior = factors @ tastes, factors @ factors
+        row[0] = np.clip((mean + deviation) / 5.0, -1.0, 1.0)
+        row[1] = np.clip(deviation, -1.0, 1.0)
+        row[2] = np.clip(1.0 - factors @ covariance @ factors / prior, 0.0, 1.0) if prior > 0.0 else 0.0
+    return columns

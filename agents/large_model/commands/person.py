@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from agents.networks.schema import user_names
 from recsim_env.config import check_number
 from recsim_env.simulation.observation import CONTEXT, FEEDBACK
+from recsim_env.simulation.relevance import relevance_after
 from recsim_env.world.catalog import Items
 
 _UNITS = {"slot": 10.0, "rating": 5.0}  # observations are divided by these
@@ -106,6 +107,10 @@ def observation_of(person: Person, simulator: Any) -> dict[str, np.ndarray]:
     steps = min(-(-len(person.history) // config.slate_size), config.session_length - 1)
     elapsed = steps / config.session_length if person.elapsed is None else person.elapsed
     features = {CONTEXT[0]: elapsed, **person.profile}
+    shown_at = [time - steps + place // config.slate_size for place in range(len(history))]
+    ratings = [row.rating for row in person.history]
+    known = world.item_records, world.answer_variance
+    relevance = relevance_after(*known, history, ratings, shown_at, candidates, time)
     rows = [
         [1.0, *(getattr(row, name) / _UNITS.get(name, 1.0) for name in FEEDBACK[1:])] for row in person.history[::-1]
     ]
@@ -114,6 +119,7 @@ def observation_of(person: Person, simulator: Any) -> dict[str, np.ndarray]:
         "history_items": np.array([history[::-1]], np.int64),
         "history_feedback": np.array(rows, np.float32).reshape(1, -1),
         "candidate_items": np.array([candidates], np.int64),
+        "candidate_relevance": relevance.reshape(1, -1),
         "time": np.array([[time]], np.int64),
     }
 

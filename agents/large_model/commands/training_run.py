@@ -17,8 +17,8 @@ from agents.large_model.training import Training
 from agents.networks.item_content import ItemContent
 from recsim_env.atomic_file import write_atomically
 
-_CATALOG_SEED, _SESSIONS_SEED = 600_000_011, 700_000_001
-"""Of evaluations during training; neither is used by the benchmark."""
+_SESSIONS_SEED = 700_000_001
+"""Of evaluations during training; not used by the benchmark."""
 
 _EVALUATIONS = {"evaluation": "greedy", "evaluation_supervised": "supervised"}
 
@@ -45,8 +45,8 @@ def run_training(
         return {}
     metrics_log = MetricsLog(folder, training.num_steps, config.tensorboard) if is_first else None
     network = training.network
-    held_out = {"num_envs": config.evaluation_sessions, "split": "test", "catalog_seed": _CATALOG_SEED}
-    worlds = [(env, network.content_of(env)) for env in (each.remake(**held_out) for each in training.worlds.envs)]
+    held_out = training.worlds.held_out(config.evaluation_sessions)
+    worlds = {name: (env, network.content_of(env)) for name, env in held_out.items()}
     saved, results = time.monotonic(), dict[str, float]()
     while not training.is_over:
         before = training.num_steps
@@ -70,21 +70,21 @@ def _is_due(before: int, after: int, interval: int) -> bool:
     return interval > 0 and after // interval > before // interval
 
 
-def _evaluate(training: Training, worlds: list[tuple[Any, ItemContent]]) -> dict[str, float]:
+def _evaluate(training: Training, worlds: dict[str, tuple[Any, ItemContent]]) -> dict[str, float]:
     """Mean returns of the policy and of the supervised heads alone in the same sessions: `evaluation` and
     `evaluation_supervised`, means over scenarios; and of each scenario if there are several."""
     results: dict[str, float] = {}
     for name, selection in _EVALUATIONS.items():
-        means = []
-        for env, content in worlds:
+        means = {}
+        for scenario, (env, content) in worlds.items():
             generator = torch.Generator(training.group.device).manual_seed(0)
             settings: dict[str, Any] = {"generator": generator, "selection": selection}
             with training.acting():
                 sessions = play(training.network, env, content, seed=_SESSIONS_SEED, **settings)
-            means.append(float(sessions.returns.mean()))
-        results[name] = float(np.mean(means))
+            means[scenario] = float(sessions.returns.mean())
+        results[name] = float(np.mean(list(means.values())))
         if len(means) > 1:
-            results |= {f"{name}/{each}": mean for each, mean in zip(training.worlds.names, means, strict=True)}
+            results |= {f"{name}/{scenario}": mean for scenario, mean in means.items()}
     return results
 
 

@@ -24,7 +24,11 @@ CYCLE = (
 )
 """Colours of agents, legible on white and on dark paper."""
 FAMILY_COLOURS = dict(
-    zip(("reinforcement", "library", "bandit", "supervised", "own", "rule", "offline"), CYCLE, strict=False),
+    zip(
+        ("reinforcement", "library", "bandit", "supervised", "own", "rule", "offline", "pretrained"),
+        CYCLE,
+        strict=False,
+    ),
     reference="#7d8690",
 )
 OTHERS = "#9aa1a9"

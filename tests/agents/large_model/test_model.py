@@ -13,6 +13,7 @@ from agents.large_model.model import LargeModelNetwork, Scores
 from agents.large_model.rollout import make_env, play
 from agents.networks.item_content import ItemContent
 from agents.networks.schema import UNKNOWN_DOMAIN, Schema
+from recsim_env.simulation.observation import RELEVANCE_COLUMNS
 
 SEED = 5
 
@@ -84,8 +85,9 @@ def test_renumbered_items_are_scored_alike(scene):
     renamed_sessions = replace(sessions, candidates=renamed(sessions.candidates), row_items=renamed(sessions.row_items))
     assert_same(scores_of(model, renamed_sessions, other), scores_of(model, sessions, content))
     times = torch.full((len(sessions),), 40)
-    places = sessions.candidates[:, 0], times, sessions.row_items, sessions.row_feedback
-    moved = renamed_sessions.candidates[:, 0], times, renamed_sessions.row_items, sessions.row_feedback
+    relevance = torch.rand(len(sessions), sessions.candidates.shape[2], len(RELEVANCE_COLUMNS))
+    places = sessions.candidates[:, 0], relevance, times, sessions.row_items, sessions.row_feedback
+    moved = renamed_sessions.candidates[:, 0], relevance, times, renamed_sessions.row_items, sessions.row_feedback
     torch.testing.assert_close(other.dynamics(*moved), content.dynamics(*places))
     assert differs(scores_of(model, sessions, other), scores_of(model, sessions, content))
 

@@ -23,10 +23,11 @@ from small_large_models import (
 from agents.large_model.model import ROW_COLUMNS, LargeModelNetwork, Scores
 from agents.large_model.rollout import Sessions, make_env, select_slates
 from agents.large_model.session_state import Observation, ObservationReader, SessionState, check_history
-from agents.networks.item_content import DYNAMICS, ITEM_STATE, ItemContent
+from agents.networks.item_content import DYNAMICS, ItemContent
 from agents.networks.plackett_luce import slate_log_probabilities
+from agents.networks.schema import setting_values
 from recsim_env.sb3.network_units import with_network_units
-from recsim_env.simulation.observation import CANDIDATE_COLUMNS, FEEDBACK, STATISTICS
+from recsim_env.simulation.observation import CANDIDATE_COLUMNS, FEEDBACK, RELEVANCE_COLUMNS, STATISTICS
 
 SEED = 3
 
@@ -96,7 +97,8 @@ def test_users_candidates_rows_and_rewards_are_those_of_the_env(world):
     features = world.env.catalog_features
     for step, seen in enumerate(replayed(world)):
         for lane in np.flatnonzero(sessions.is_step[:, step]):
-            np.testing.assert_array_equal(sessions.users[lane, step], seen["user"][lane])
+            users = np.concatenate([seen["user"][lane], np.float32(setting_values(world.env.simulator))])
+            np.testing.assert_array_equal(sessions.users[lane, step], users)
             np.testing.assert_array_equal(sessions.candidates[lane, step], seen["items"][lane])
             assert sessions.rewards[lane, step] == pytest.approx(seen["rewards"][lane])
             history = seen["history"][lane].reshape(layout.history_shape)
@@ -123,9 +125,9 @@ def test_rows_hold_what_was_shown_and_clicked_and_end_with_the_session(world):
             assert sessions.row_items[lane, begin : begin + num_slots].tolist() == shown.tolist()
             clicked = sessions.row_feedback[lane, begin : begin + num_slots, ROW_COLUMNS.index("click")] > 0.0
             assert sessions.clicked[lane, step].tolist() == clicked.tolist()
-            standing = sessions.row_feedback[lane, begin : begin + num_slots, -len(ITEM_STATE) :]
+            standing = sessions.row_feedback[lane, begin : begin + num_slots, -len(DYNAMICS) :]
             chosen = sessions.dynamics[lane, step][sessions.slates[lane, step]]
-            assert torch.equal(standing, chosen[:, : len(ITEM_STATE)])  # rows tell how an item stood when it was shown
+            assert torch.equal(standing, chosen)  # rows tell how an item stood when it was shown
         assert (sessions.row_items[lane, begin + num_slots :] == -1).all()
     assert 0 < sessions.clicked.sum() < sessions.num_steps
     rows = [int(sessions.num_rows[lane, 0]) + num_slots * length for lane, length in enumerate(sessions.lengths)]
@@ -148,6 +150,8 @@ def test_dynamics_equal_those_of_the_dict_observation(world):
             is_new = ~np.isin(sessions.candidates[lane, step].numpy(), rows)
             for name in STATISTICS:
                 np.testing.assert_allclose(own[is_new, named[name]], candidates[is_new, columns[name]], atol=1e-5)
+            for name, unit in zip(RELEVANCE_COLUMNS, (4.0, 2.0, 1.0), strict=True):
+                np.testing.assert_allclose(own[:, named[name]], unit * candidates[:, columns[name]], atol=1e-5)
             if end <= layout.history_length:  # beyond it the env has forgotten what the model has not
                 plays = np.minimum(candidates[:, columns["plays"]] * 16.0 / 4.0, 1.0)
                 np.testing.assert_allclose(own[:, named["plays"]], plays, atol=1e-6)
@@ -168,16 +172,16 @@ def test_the_last_change_of_following_a_creator_counts():
     theirs = np.flatnonzero(creators == creators[0])[:3].tolist()
     other = int(np.flatnonzero(creators != creators[0])[0])
     rows = torch.tensor([[theirs[0], other, theirs[1], -1]])
-    candidates, times = torch.tensor([[theirs[2], other]]), torch.tensor([0])
+    candidates, relevance, times = torch.tensor([[theirs[2], other]]), torch.zeros(1, 2, 3), torch.tensor([0])
     for follows, is_followed in (
         *[([1.0, 0.0, 0.0, 0.0], 1.0), ([-1.0, 0.0, 0.0, 0.0], 0.0), ([1.0, 0.0, -1.0, 0.0], 0.0)],
         *[([-1.0, 0.0, 1.0, 0.0], 1.0), ([0.0, 0.0, 0.0, 0.0], 0.0)],
     ):
         feedback = torch.zeros(1, 4, len(ROW_COLUMNS))
         feedback[0, :, ROW_COLUMNS.index("follow")] = torch.tensor(follows)
-        found = content.dynamics(candidates, times, rows, feedback)[0, :, DYNAMICS.index("followed")]
+        found = content.dynamics(candidates, relevance, times, rows, feedback)[0, :, DYNAMICS.index("followed")]
         assert found.tolist() == [is_followed, 0.0]
-    empty = content.dynamics(candidates, times, rows[:, :0], torch.zeros(1, 0, len(ROW_COLUMNS)))
+    empty = content.dynamics(candidates, relevance, times, rows[:, :0], torch.zeros(1, 0, len(ROW_COLUMNS)))
     assert (empty[0, :, DYNAMICS.index("followed")] == 0.0).all()
 
 

@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 from tiny_world import CERTAIN, make_simulator, show
 
 from recsim_env.config import CANDIDATE_ORDERS
-from recsim_env.simulation.observation import RELEVANCE_COLUMNS
+from recsim_env.envs.vector import RecommenderVectorEnv
+from recsim_env.simulation.observation import FEEDBACK, RELEVANCE_COLUMNS
 from recsim_env.simulation.records import NO_ITEM
+from recsim_env.simulation.relevance import relevance_after
 
 RELEVANCE, DEVIATION, EVIDENCE = range(len(RELEVANCE_COLUMNS))
 
@@ -166,3 +168,39 @@ def test_unknown_orders_and_scales_are_refused(argument):
     (name,) = argument
     with pytest.raises(ValueError, match=name):
         gymnasium.make("recsim_env/Video-v0", **argument)
+
+
+def test_the_relevance_of_a_known_history_equals_that_of_the_env_that_played_it():
+    env = RecommenderVectorEnv(3, "News", observation="compact", history_length=30, split="train")
+    observations, _ = env.reset(seed=4)
+    env.action_space.seed(0)
+    world, shown, times = env.simulator.world, [[], [], []], []
+    for _ in range(12):
+        actions = env.action_space.sample()
+        times.append(observations["time"][:, 0])
+        for lane in range(3):
+            shown[lane].append(int(observations["candidate_items"][lane, actions[lane]]))
+        observations, _, terminated, *_ = env.step(actions)
+        if terminated.any():
+            break
+    num_compared = 0
+    for lane in range(3):
+        number = int((observations["history_items"][lane] >= 0).sum())
+        ratings = 5.0 * observations["history_feedback"][lane].reshape(-1, len(FEEDBACK))[:number, 4][::-1]
+        history = observations["history_items"][lane, :number][::-1].tolist()
+        if history != shown[lane]:
+            continue  # a new session has started in this lane
+        num_compared += 1
+        columns = relevance_after(
+            world.item_records,
+            world.answer_variance,
+            history,
+            ratings.tolist(),
+            [int(each[lane]) for each in times],
+            observations["candidate_items"][lane].tolist(),
+            int(observations["time"][lane, 0]),
+        )
+        expected = observations["candidate_relevance"][lane].reshape(-1, 3)
+        np.testing.assert_allclose(columns, expected, atol=1e-5)
+        assert np.abs(expected[:, 1]).max() > 0.0
+    assert num_compared > 0
