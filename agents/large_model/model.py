@@ -1,8 +1,9 @@
 """The network: a user's profile and the items shown with their feedback, as tokens; candidates scored from one state.
 
 A(s, c) = p(s, c) (r(s, c) + f(s, c)) scores candidate c in state s: p is the probability of a click and r the expected
-reward of a click, by the supervised heads, and f the value of a click's consequences, 0 at first. The policy is pi = softmax(A / temperature); with the
-value V of the state, Q = V + A - E_pi A. So the policy is that of the supervised heads until reinforcement changes it.
+reward of a click, by the supervised heads, and f the value of a click's consequences, 0 at first. The policy is
+pi = softmax(A / temperature); with the value V of the state, Q = V + A - E_pi A. So the policy is that of the
+supervised heads until distillation or reinforcement changes it.
 
 Shape legend: n sessions, k tokens, K steps of any sessions, M candidates, E width of states, V of items, C of
 candidates, R rows, b bins, U user features, ... any leading dimensions. A row is an item that was shown, with its

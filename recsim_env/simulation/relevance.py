@@ -182,7 +182,7 @@ def relevance_after(
     candidates: Sequence[int],
     now: int,
 ) -> np.ndarray:
-    """[M, 3] float32: `observation.RELEVANCE_COLUMNS` of candidates [M] for a user of whom the platform knows a history.
+    """[M, 3] float32: `observation.RELEVANCE_COLUMNS` of candidates [M] for a user with a known history.
 
     Args:
         records: [I] records of kind `ITEM`.

@@ -1,0 +1,121 @@
+"""The pretrained generalist: it plays any env, is trained further, and does not depend on names of features."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from small_large_models import NUM_LANES, env_of, network_for, played, small_config
+
+import agents
+from agents.large_model.agent import FrozenLargeModel, LargeModel
+from agents.large_model.config import PRETRAINED, TrainingConfig, located
+from agents.large_model.model import LargeModelNetwork
+from agents.large_model.rollout import make_env, play
+from agents.large_model.training_worlds import SampledWorlds
+from agents.networks.item_content import ItemContent
+from agents.networks.schema import MEANINGS, Schema
+from agents.rollouts.evaluation import evaluate
+from recsim_env.scenario_sampling import sample_scenario
+
+FEW = {"num_envs": 4, "batch_sessions": 4, "num_catalogs": 1, "num_validations": 2}
+
+
+@pytest.mark.parametrize(
+    "env_id", ["Video-v0", "NewsSlate-v0", "Ecommerce-v0", "Music-v0", "Ratings-v0", "SocialLifetime-v0"]
+)
+def test_the_pretrained_model_plays_any_env_at_once(env_id):
+    env = make_env(f"recsim_env/{env_id}", 3, session_length=12, split="test")
+    model = LargeModel.load(PRETRAINED, env)
+    evaluation = evaluate(model, env, seed=0)
+    assert np.isfinite(evaluation.returns).all()
+    assert model.network.schema.is_generalist
+
+
+def test_its_weights_are_small_and_name_no_scenario():
+    assert located(PRETRAINED).stat().st_size <= 8 * 2**20
+    schema = LargeModel.load(PRETRAINED).network.schema
+    assert schema == Schema.generalist()
+    assert set(schema.content_names) == set(MEANINGS)
+
+
+def permuted(content: ItemContent, seed: int = 0) -> ItemContent:
+    """The content with its set of features in another order and with other signs."""
+    generator = np.random.default_rng(seed)
+    number = content.directions.shape[1]
+    signs = torch.tensor(generator.choice([-1.0, 1.0], number), dtype=torch.float32)
+    order = torch.tensor(generator.permutation(number))
+    return replace(content, directions=content.directions[:, order] * signs)
+
+
+def test_the_names_order_and_signs_of_topic_features_make_no_difference():
+    env = make_env("recsim_env/Video-v0", 8, session_length=12, split="train")
+    network = LargeModel.load(PRETRAINED).network
+    content = network.content_of(env)
+    first, second = (
+        play(network, env, each, seed=3, generator=torch.Generator().manual_seed(0), selection="greedy")
+        for each in (content, permuted(content))
+    )
+    assert torch.equal(first.slates, second.slates)
+    torch.testing.assert_close(first.log_probabilities, second.log_probabilities, atol=1e-4, rtol=1e-4)
+
+
+def test_an_extended_network_plays_as_before():
+    env = env_of("creators")
+    torch.manual_seed(1)
+    generalist = LargeModelNetwork(small_config(), Schema.generalist())
+    for weight in generalist.parameters():
+        torch.nn.init.normal_(weight, std=0.3)
+    extended = generalist.extended(generalist.schema.extended([env.simulator]))
+    assert set(extended.schema.user_names) > set(generalist.schema.user_names)
+    before, after = (played(each, env, each.content_of(env), selection="greedy") for each in (generalist, extended))
+    assert torch.equal(before.slates, after.slates)
+    torch.testing.assert_close(before.log_probabilities, after.log_probabilities, atol=1e-5, rtol=1e-5)
+
+
+def test_training_further_keeps_the_best_weights_on_the_validation_split(monkeypatch):
+    env = make_env("recsim_env/Video-v0", 4, session_length=6, split="train")
+    overrides = {"distillation": {"learning_rate": 1.0}}  # ruins the weights
+    model = LargeModel.load(PRETRAINED, env, **FEW, stage_overrides=overrides)
+    before = {name: weight.clone() for name, weight in model.network.state_dict().items()}
+    model.learn(100)
+    after = model.network.state_dict()
+    for name in ("backbone.blocks.0.attention.query.weight", "queries.weight", "log_temperature"):
+        torch.testing.assert_close(after[name], before[name])
+    assert not model.network.schema.is_generalist
+
+
+def test_training_further_changes_the_weights_and_can_be_repeated_and_saved(tmp_path):
+    env = make_env("recsim_env/Video-v0", 4, session_length=6, split="train")
+    model = LargeModel.load(PRETRAINED, env, **FEW | {"num_validations": 0})
+    before = {name: weight.clone() for name, weight in model.network.state_dict().items()}
+    model.learn(60).learn(60)
+    assert not torch.equal(model.network.state_dict()["queries.weight"], before["queries.weight"])
+    model.save(tmp_path / "model.safetensors")
+    loaded = LargeModel.load(tmp_path / "model.safetensors", env)
+    assert np.array_equal(evaluate(loaded, env, seed=0).returns, evaluate(model, env, seed=0).returns)
+
+
+def test_the_frozen_model_of_the_registry_learns_nothing():
+    env = make_env("recsim_env/Video-v0", 4, session_length=6)
+    model = agents.make("large-model-pretrained", env)
+    assert isinstance(model, FrozenLargeModel)
+    before = {name: weight.clone() for name, weight in model.network.state_dict().items()}
+    model.learn(1_000)
+    assert all(torch.equal(weight, before[name]) for name, weight in model.network.state_dict().items())
+    assert not model.uses_budget
+
+
+def test_sampled_training_worlds_follow_from_the_iteration_and_are_never_reserved_ones():
+    config = TrainingConfig(num_scenarios=5, num_sampled_worlds=2, num_open_worlds=4, world_visits=2)
+    network = network_for(env_of("single items", NUM_LANES))
+    one_by_one = SampledWorlds(config, 2)
+    seen = [world.env.simulator.world for i in range(6) for world in one_by_one.at(i, network)]
+    resumed = SampledWorlds(config, 2)
+    last = [world.env.simulator.world for world in resumed.at(5, network)]
+    assert [world.scenario for world in last] == [world.scenario for world in seen[-2:]]
+    for mine, theirs in zip(last, seen[-2:], strict=True):
+        assert np.array_equal(mine.items.quality, theirs.items.quality)
+    names = {world.scenario.name for world in seen}
+    assert len(names) == 5
+    assert names <= {sample_scenario(seed).name for seed in range(5)}
