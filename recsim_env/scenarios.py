@@ -12,6 +12,9 @@ from recsim_env.config import (
     SessionConfig,
     unknown_name,
 )
+from recsim_env.scenario_sampling import sample_scenario
+
+__all__ = ["LIFETIMES", "REPLAY", "SCENARIOS", "lifetime_of", "sample_scenario", "scenario_named"]
 
 _NEUTRAL = RewardConfig(neutral_rating=2.0)
 """A rating of 1 costs what a rating of 3 pays."""

@@ -1,15 +1,15 @@
-"""The large model's commands: `train`, `evaluate`, `recommend`, `profile`, `latency`; see `COMMAND --help`."""
+"""Commands of the large model: see `python -m agents.large_model COMMAND --help`."""
 
 import sys
 
-from agents.large_model.commands import evaluate, latency, profile, recommend, train
+from agents.large_model.commands import evaluate, latency, pretrain, profile, recommend, train
 from agents.terminal import run_command
 
 _ABOUT = "A Transformer over the items shown and their feedback, trained by supervision, distillation and PPO."
 
 
 def main(arguments: list[str]) -> int:
-    commands = (train, evaluate, recommend, profile, latency)
+    commands = (train, pretrain, evaluate, recommend, profile, latency)
     return run_command("agents.large_model", _ABOUT, commands, arguments)
 
 

@@ -208,10 +208,10 @@ class TrainingConfig(Checked):
     num_scenarios: int = count(0, 0, 2**31 - 1)
     """Sampled scenarios to train a generalist in, in place of `env_ids`; 0 for none."""
     num_sampled_worlds: int = count(4, 1, 10_000)
-    """Sampled worlds of an iteration."""
+    """Sampled worlds, each with sessions of its own in every gradient step."""
     num_open_worlds: int = count(32, 1, 10_000)
     """Sampled worlds that are kept open."""
-    world_visits: int = count(16, 1, 1_000_000)
+    world_visits: int = count(24, 1, 1_000_000)
     """Iterations in a sampled world, before another takes its place."""
     num_catalogs: int = count(16, 1, 10_000)
     """Catalogues of each scenario, played in turn."""
@@ -302,6 +302,23 @@ def located(path: Path | str) -> Path:
     """The path of a model: the file of the pretrained weights for `"pretrained"`."""
     return _PRETRAINED_FILE if str(path) == PRETRAINED else Path(path)
 
+
+PRETRAINING: dict[str, Any] = {
+    "num_scenarios": 2_000,
+    "num_envs": 512,
+    "batch_sessions": 32,
+    "world_visits": 24,
+    "supervised_share": 0.0,
+    "distillation_share": 1.0,
+    "stage_overrides": {
+        "distillation": {
+            "num_epochs": 3,
+            "learning_rate": 2e-3,
+            "weights": {"teacher": 1.0, "feedback": 0.5, "value": 0.0},
+        }
+    },
+}
+"""Settings of `TrainingConfig` that the pretrained generalist was trained with."""
 
 FINE_TUNING: dict[str, Any] = {
     "supervised_share": 0.0,

@@ -11,6 +11,7 @@ import numpy as np
 from rich.table import Table
 
 from agents.large_model.commands.train import add_world_argument, world_arguments
+from agents.large_model.config import PRETRAINED
 from agents.terminal import console, not_negative, path, positive, warn
 from recsim_env.world.splits import SPLITS
 
@@ -24,10 +25,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Which model, and in which world."""
-    parser.add_argument("--model", type=path, required=True, metavar="PATH", help="written by train --out, or by save")
+    parser.add_argument(
+        "--model",
+        type=path,
+        default=PRETRAINED,
+        metavar="PATH",
+        help="written by train --out, or by save (default: the generalist that comes with the package)",
+    )
     parser.add_argument("--language-model", default="", metavar="NAME", help="its new place, if it has been moved")
     parser.add_argument(
-        "--env", action="append", metavar="ID", help="repeat for several (default: where it was trained)"
+        "--env",
+        action="append",
+        metavar="ID",
+        help="repeat for several (default: where it was trained; Video for a generalist)",
     )
     add_world_argument(parser)
     parser.add_argument("--split", choices=SPLITS, default="test", help="of users and items")
@@ -40,7 +50,7 @@ def network_and_envs(parsed: argparse.Namespace) -> tuple[Any, list[str], dict[s
     from agents.large_model.checkpoint import load_network
 
     network = load_network(parsed.model, parsed.device, warn, parsed.language_model)
-    env_ids = parsed.env or [f"recsim_env/{domain}-v0" for domain in network.schema.domains]
+    env_ids = parsed.env or [f"recsim_env/{domain}-v0" for domain in network.schema.domains or ("Video",)]
     arguments = {"split": parsed.split, "catalog_seed": parsed.catalog_seed, **world_arguments(parsed)}
     return network, env_ids, arguments
 

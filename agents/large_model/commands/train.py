@@ -1,7 +1,8 @@
 """Train a network, from scratch or from its last checkpoint.
 
 Training has three stages, each of which can be left out (a share of 0): supervised (feedback), distillation (from an
-oracle that reads the latent state of training worlds), reinforcement (PPO). OUT gets metrics.jsonl and checkpoints
+oracle that reads the latent state of training worlds), reinforcement (PPO). With --scenarios N it trains a generalist
+in N sampled scenarios instead of named ones (`pretrain` has a recipe for that). OUT gets metrics.jsonl and checkpoints
 (weights in safetensors, state in JSON). The same command resumes an interrupted training, and continues a finished one
 if --steps is larger. Several processes train together under torchrun: torchrun --nproc-per-node 8 -m agents.large_model
 train ...
@@ -22,6 +23,7 @@ _FLAGS = {
     "num_steps": "steps",
     "num_envs": "sessions",
     "num_catalogs": "catalogs",
+    "num_scenarios": "scenarios",
     "has_images": "images",
     "has_audio": "audio",
 }
@@ -37,6 +39,11 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     """What is trained, and where."""
     add_config_arguments(parser, TrainingConfig, flags=_FLAGS)
     add_world_argument(parser)
+    add_machine_arguments(parser)
+
+
+def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where the computations take place."""
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--threads", type=positive, metavar="N", help="of each process on a CPU (default: PyTorch's)")
     parser.add_argument("--compile", action="store_true", help="compile the network (torch.compile); pays on a GPU")
@@ -59,7 +66,12 @@ def training_config(parsed: argparse.Namespace) -> TrainingConfig:
 
 
 def train(parsed: argparse.Namespace) -> int:
-    config, run_config = training_config(parsed), config_from(parsed, RunConfig)
+    return train_in_folder(training_config(parsed), parsed)
+
+
+def train_in_folder(config: TrainingConfig, parsed: argparse.Namespace) -> int:
+    """Train with a config, with the other arguments of the command."""
+    run_config = config_from(parsed, RunConfig)
     import torch
 
     from agents.large_model.commands.training_run import run_training
