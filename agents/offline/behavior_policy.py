@@ -15,7 +15,7 @@ from agents.bandits.empirical_bayes import EmpiricalBayesLinUCB
 from agents.bandits.linear_bandits import PosteriorState
 from agents.rules.popularity import popularity_scores
 from recsim_env.config import choice, count
-from recsim_env.logs.logging_policy import RandomSlates
+from recsim_env.logs.simulated.logging_policy import RandomSlates
 
 EPSILONS = {"random": 1.0, "mixed": 0.3, "expert": 0.1}
 """Probability of a random slate, by behaviour policy."""

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from recsim_env.logs.replay import ReplayedStep
+from recsim_env.logs.simulated.replay import ReplayedStep
 from recsim_env.simulation.records import NO_ITEM
 
 _STORED = np.float16

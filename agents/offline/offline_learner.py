@@ -22,9 +22,9 @@ from agents.offline.behavior_policy import EPSILONS, BehaviorPolicy
 from agents.offline.logged_steps import LoggedSteps
 from recsim_env.atomic_file import printable
 from recsim_env.config import check_number, choice, count, number
-from recsim_env.logs.log_folder import read_manifest
-from recsim_env.logs.replay import make_logged_env, replay
-from recsim_env.logs.writing import LogWriter
+from recsim_env.logs.simulated.log_folder import read_manifest
+from recsim_env.logs.simulated.log_writer import LogWriter
+from recsim_env.logs.simulated.replay import make_logged_env, replay
 
 MAX_UPDATES = 10**9
 

@@ -94,8 +94,8 @@ def _env(log: Path, observation: str) -> Any:
     import gymnasium
 
     from benchmarks.rows import ResultsError
-    from recsim_env.logs.log_folder import read_manifest
-    from recsim_env.logs.replay import env_arguments
+    from recsim_env.logs.simulated.log_folder import read_manifest
+    from recsim_env.logs.simulated.replay import env_arguments
 
     manifest = read_manifest(log)
     if not manifest.is_remade:
@@ -108,7 +108,7 @@ def _steps(log: Path, env: Any) -> Iterator[Any]:
     """The steps of the log in that env, with rewards in rating points."""
     import dataclasses
 
-    from recsim_env.logs.replay import replay
+    from recsim_env.logs.simulated.replay import replay
 
     scale = env.simulator.config.reward_scale
     for step in replay(log, env=env):
@@ -117,6 +117,6 @@ def _steps(log: Path, env: Any) -> Iterator[Any]:
 
 def _feature_steps(log: Path, agent: Any) -> Iterator[Any] | None:
     """The same steps with observations that have features; None if those of the agent have them."""
-    from recsim_env.logs.replay import replay
+    from recsim_env.logs.simulated.replay import replay
 
     return replay(log, observation="dict") if agent.observation == "compact" else None

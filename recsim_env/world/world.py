@@ -24,7 +24,7 @@ from recsim_env.logs import (
     fingerprint,
     load_or_fit,
 )
-from recsim_env.logs.population_statistics import draw_items, draw_users, load_statistics
+from recsim_env.logs.fitting.population_statistics import draw_items, draw_users, load_statistics
 from recsim_env.scenarios import REPLAY
 from recsim_env.simulation.custom_user_model import DEFAULT_USER_MODEL, UserModel
 from recsim_env.simulation.records import NUM_FACTOR_REFRESHES, NUM_REFRESHES, WorldSizes, make_parameters

@@ -6,7 +6,7 @@ import pytest
 
 import agents
 from benchmarks.__main__ import main
-from recsim_env.logs.writing import LogWriter
+from recsim_env.logs.simulated.log_writer import LogWriter
 
 
 def write_log(folder, **arguments):

@@ -1,0 +1,182 @@
+"""The folder of a log of simulated sessions: a manifest, and shards of rows in Parquet.
+
+`manifest.json` says how the log was made, and each shard repeats it in its metadata. All shards have the same number
+of rows, except for the last one.
+"""
+
+import dataclasses
+import io
+import json
+import platform
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+import recsim_env
+from recsim_env.atomic_file import printable, write_atomically
+from recsim_env.logs.simulated.event_schema import SCHEMA_VERSION, event_schema
+
+MANIFEST = "manifest.json"
+_MANIFEST_KEY, _CHECKSUM_KEY = "recsim_env.manifest", "recsim_env.checksum"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogManifest:
+    """How a log was made. The same manifest gives the same rows."""
+
+    env_id: str
+    """The id of the env; that of its scenario if it was not made by an id."""
+    env_arguments: dict[str, Any]
+    """All arguments of the env that have a bearing on its sessions, and its `max_episode_steps`."""
+    is_remade: bool
+    """Whether the arguments are enough to make the env again: not with a scenario or a user model of one's own."""
+    world_fingerprint: str | None
+    """Of the ratings log or the fitted world that the env was made from; see `logs.fingerprint`."""
+    policy: str
+    """Name of the logging policy."""
+    epsilon: float | None
+    """Probability of a random slate in place of the policy's; None if the policy was not changed."""
+    seed: int
+    """Lane i was seeded with `seed` + i; random draws of the policy with `seed`."""
+    num_envs: int
+    """Lanes side by side. Rows are in order of vector steps, then lanes."""
+    num_steps: int
+    """Rows: vector steps times `num_envs`."""
+    steps_per_shard: int
+    """Vector steps in a shard."""
+    slate_size: int
+    num_candidates: int
+    num_action_features: int
+    """Numbers of an action that is a point in content space; 0 for indices of candidates."""
+    versions: dict[str, str]
+    """Of Python and the packages that sessions, draws or files depend on."""
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def schema(self) -> dict[str, pl.DataType]:
+        """Names and types of the columns."""
+        return event_schema(
+            slate_size=self.slate_size,
+            num_candidates=self.num_candidates,
+            num_action_features=self.num_action_features,
+        )
+
+    @property
+    def shard_lengths(self) -> Sequence[int]:
+        """Vector steps of each shard."""
+        full, rest = divmod(self.num_steps // self.num_envs, self.steps_per_shard)
+        return [self.steps_per_shard] * full + ([rest] if rest else [])
+
+    def as_json(self) -> str:
+        """One line for each field."""
+        return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False) + "\n"
+
+
+def present_versions() -> dict[str, str]:
+    """Of Python and the packages that sessions, draws or files depend on."""
+    packages = {name: version(name) for name in ("numpy", "numba", "polars")}
+    return {"recsim_env": recsim_env.__version__, "python": platform.python_version(), **packages}
+
+
+def shard_path(folder: Path, number: int) -> Path:
+    """The file of a shard, by its number from 0."""
+    return folder / f"events-{number:05d}.parquet"
+
+
+def read_manifest(path: Path | str) -> LogManifest:
+    """The manifest of the log in a folder.
+
+    Raises:
+        FileNotFoundError: there is no such folder, or it holds no log.
+        ValueError: the manifest is damaged, or of another version of the schema.
+    """
+    file = Path(path) / MANIFEST
+    if not file.is_file():
+        raise FileNotFoundError(f"{printable(path)}: not the folder of a log, {MANIFEST} is missing")
+    try:
+        fields = json.loads(file.read_bytes())
+        schema_version = fields["schema_version"]
+        if schema_version == SCHEMA_VERSION:
+            return LogManifest(**fields)
+    except (ValueError, TypeError, LookupError):
+        raise ValueError(f"{printable(file)}: damaged, or not the manifest of a log") from None
+    raise ValueError(f"{printable(file)}: has schema version {schema_version!r}; this version reads {SCHEMA_VERSION}")
+
+
+def write_shard(folder: Path, number: int, frame: pl.DataFrame, manifest: LogManifest) -> None:
+    """Write a shard, whole or not at all; `OSError` if it cannot be written."""
+    content = io.BytesIO()
+    metadata = {_MANIFEST_KEY: manifest.as_json(), _CHECKSUM_KEY: _checksum(frame)}
+    frame.write_parquet(content, metadata=metadata)
+    write_atomically(shard_path(folder, number), content.getvalue())
+
+
+def read_shard(folder: Path, number: int, manifest: LogManifest) -> pl.DataFrame:
+    """The rows of a shard; `ValueError` if it is damaged or belongs to another log."""
+    file = shard_path(folder, number)
+    try:
+        content = file.read_bytes()
+        metadata = pl.read_parquet_metadata(io.BytesIO(content))
+        frame = pl.read_parquet(io.BytesIO(content))
+        checksum = _checksum(frame)
+    # Of damaged bytes, any exception; Polars reports some by that of a panic, which is not an Exception.
+    except (Exception, pl.exceptions.PanicException) as error:
+        if isinstance(error, FileNotFoundError):
+            raise ValueError(f"{printable(file)}: is missing") from None
+        raise ValueError(f"{printable(file)}: damaged") from None
+    if metadata.get(_MANIFEST_KEY) != manifest.as_json():
+        raise ValueError(f"{printable(file)}: belongs to another log than {MANIFEST}")
+    is_whole = frame.schema == manifest.schema and len(frame) == manifest.shard_lengths[number] * manifest.num_envs
+    if not is_whole or metadata.get(_CHECKSUM_KEY) != checksum:
+        raise ValueError(f"{printable(file)}: damaged")
+    return frame
+
+
+def check_complete(folder: Path, manifest: LogManifest) -> list[Path]:
+    """The files of all shards; `ValueError` if some are missing."""
+    files = [shard_path(folder, number) for number in range(len(manifest.shard_lengths))]
+    num_written = sum(file.is_file() for file in files)
+    if num_written < len(files):
+        raise ValueError(
+            f"{printable(folder)}: has {num_written} of {len(files)} shards; the command that wrote it goes on with it"
+        )
+    return files
+
+
+def scan_events(path: Path | str) -> pl.LazyFrame:
+    """The rows of a log, lazily: Polars reads only the columns and rows that a query needs.
+
+    Columns are described in the documentation, under Logs. Content is not checked for damage; `read_events` does.
+
+    Raises:
+        FileNotFoundError: there is no log.
+        ValueError: a damaged manifest, or missing shards.
+    """
+    return pl.scan_parquet(check_complete(Path(path), read_manifest(path)))
+
+
+def read_events(path: Path | str) -> pl.DataFrame:
+    """The rows of a log, as they were written, in order of vector steps, then lanes.
+
+    Columns are described in the documentation, under Logs.
+
+    Raises:
+        FileNotFoundError: there is no log.
+        ValueError: a damaged file, or missing shards; one line that names the file.
+    """
+    folder, manifest = Path(path), read_manifest(path)
+    check_complete(folder, manifest)
+    return pl.concat([read_shard(folder, number, manifest) for number in range(len(manifest.shard_lengths))])
+
+
+def _checksum(frame: pl.DataFrame) -> str:
+    """CRC-32 of the values of all columns."""
+    total = 0
+    for column in frame:
+        total = zlib.crc32(column.to_numpy().data, total)
+    return f"{total:08x}"
