@@ -1,4 +1,4 @@
-"""Ratings logs and worlds fitted to them: reading, fitting, caching. `python -m recsim_env.logs --help`."""
+"""Ratings logs, worlds fitted to them, and logs of simulated sessions. See `python -m recsim_env.logs --help`."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 from recsim_env.logs.fitting.fit import fit_log, fit_ratings, load_or_fit
 from recsim_env.logs.fitting.fitted_world import FittedWorld
 from recsim_env.logs.reading.log_files import MOVIELENS_100K, WHERE_TO_GET_DATA, existing_log, find_log, fingerprint
-from recsim_env.logs.reading.ratings_log import NOTHING_TELLS_ITEMS_APART, RatingsLog
+from recsim_env.logs.reading.ratings_log import NO_DISTINGUISHING_FEATURES, RatingsLog
 
 if TYPE_CHECKING:
     from recsim_env.logs.reading.ratings_reader import ReadingOptions, read_content, read_log
 
 __all__ = [
     "MOVIELENS_100K",
-    "NOTHING_TELLS_ITEMS_APART",
+    "NO_DISTINGUISHING_FEATURES",
     "WHERE_TO_GET_DATA",
     "FittedWorld",
     "RatingsLog",

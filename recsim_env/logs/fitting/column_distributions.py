@@ -1,4 +1,4 @@
-"""Joint distributions of the columns of a table: `GaussianCopula`, and `LinearGaussian` given other columns.
+"""Joint distributions of table columns: `GaussianCopula`, and `LinearGaussian` conditional on other columns.
 
 Shape legend: R rows, C columns, G categories, X observed columns, L latent columns.
 """
@@ -18,15 +18,15 @@ _LEVELS = normal_cdf(np.linspace(-3.5, 3.5, 33))
 _LEVELS[[0, -1]] = 0.0, 1.0
 _NUM_PARAMETERS = {INDICATOR: 1, GENRE: 1, NUMBER: len(_LEVELS)}
 _RIDGE = 20.0
-"""The mean of a category, or the coefficient of an indicator, with 20 rows is shrunken half-way."""
+"""With 20 rows, the mean of a category or the coefficient of an indicator is shrunken by half."""
 _CALIBRATION_ROWS, _CALIBRATION_ROUNDS = 20_000, 6
 
 
 def set_arrays(instance: Any, **shapes: tuple[int, ...]) -> None:
-    """Make float64 arrays of fields of a frozen dataclass.
+    """Convert fields of a frozen dataclass to float64 arrays.
 
     Raises:
-        ValueError: a field has another shape or a number that is not finite; names the field.
+        ValueError: a field has another shape or contains a number that is not finite.
     """
     for name, shape in shapes.items():
         array = np.asarray(getattr(instance, name), float)
@@ -47,7 +47,7 @@ class LinearGaussian:
     """latent = intercept + observed @ coefficients + N(0, covariance)."""
 
     names: Sequence[str]
-    """Of L latent columns."""
+    """Names of L latent columns."""
     intercept: np.ndarray
     """[L] float64."""
     coefficients: np.ndarray
@@ -93,7 +93,7 @@ class GaussianCopula:
     parameters: Sequence[Sequence[float]]
     """For each column: (probability of a score above the threshold,), or 33 quantiles, denser in the tails."""
     category_names: Sequence[str]
-    """Of G categories; a single one named "" without categories."""
+    """Names of G categories; a single one named "" if there are none."""
     category_shares: np.ndarray
     """[G] float64, summing to 1."""
     category_means: np.ndarray
@@ -129,7 +129,7 @@ class GaussianCopula:
         """Estimate the distribution of [R, C] `values`; columns of zeros and ones are indicators, others numbers.
 
         `genres` are the names of indicators of which each row has at least one; `categories` [R] are integers in
-        0..G-1, all 0 by default.
+        0..G-1, by default all 0.
         """
         if categories is None:
             categories = np.zeros(len(values), int)
@@ -163,7 +163,7 @@ class GaussianCopula:
             category_means=np.where(is_number, means, shift),
             covariance=_latent_correlation(deviations, values, is_number) * np.outer(spread, spread),
         )
-        # Each row gets at least one genre; calibrate the thresholds such that genres keep their shares nevertheless.
+        # Each row gets at least one genre; calibrate the thresholds so that genres still have their shares.
         for _ in range(_CALIBRATION_ROUNDS if genres else 0):
             drawn, _ = columns.draw(_CALIBRATION_ROWS, np.random.default_rng(0))
             factors = values.mean(0) / np.maximum(drawn.mean(0), 1e-6)

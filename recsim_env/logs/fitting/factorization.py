@@ -12,29 +12,29 @@ import numpy as np
 from recsim_env.logs.fitting.grouped_ridge import Design, pair_products, ridge_by_group, rows_by_group
 
 FACTOR_RIDGES = (8.0, 15.0, 30.0, 60.0, 120.0)
-"""Ridges of the factors that are tried."""
+"""Candidate ridges of the factors."""
 
 _NUM_SWEEPS, _NUM_ROUNDS = 12, 20
 _MIN_TRIAL_RATINGS, _MAX_TRIAL_RATINGS = 50, 500_000
-"""With fewer ratings nothing can be chosen; of more, a part with so many is used to choose the ridge."""
+"""Below the minimum no ridge is selected; above the maximum a subset of users is used to select it."""
 
 
 OnPass = Callable[[int], None]
-"""Is told, from time to time, how many ratings regressions have passed over since the last time."""
+"""Callback with the number of ratings that regressions have processed since its last call."""
 
 
 def ignore_pass(num_ratings: int) -> None:
-    """An `OnPass` for those who do not want to know."""
+    """An `OnPass` that does nothing."""
 
 
 def num_passes(num_ratings: int) -> int:
-    """Ratings that `chosen_ridges` and `fit_factors` pass over."""
+    """Number of ratings that `chosen_ridges` and `fit_factors` process, as counted by `OnPass`."""
     num_trials = int(0.9 * min(num_ratings, _MAX_TRIAL_RATINGS))
     return 2 * _NUM_SWEEPS * (len(FACTOR_RIDGES) * num_trials + num_ratings)
 
 
 class Ratings(NamedTuple):
-    """Ratings of U users and I items, which need not all have one."""
+    """Ratings of U users and I items; users and items without ratings are allowed."""
 
     users: np.ndarray
     """[N] int64 in 0..U-1."""
@@ -46,7 +46,7 @@ class Ratings(NamedTuple):
     num_items: int
 
     def part(self, rows: np.ndarray) -> "Ratings":
-        """Those at some indices, or of a mask."""
+        """The ratings at the given indices, or where a mask is True."""
         return self._replace(users=self.users[rows], items=self.items[rows], values=self.values[rows])
 
 
@@ -54,16 +54,16 @@ class Ridges(NamedTuple):
     """Ridge = variance of the noise / variance of the effect."""
 
     users: float
-    """Of the users' biases."""
+    """Of user biases."""
     items: float
-    """Of the items' biases."""
+    """Of item biases."""
     factors: float
-    """Of the factors; infinite for biases alone."""
+    """Of factors; infinite for biases only."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Factorization:
-    """prediction = mean + user_bias[u] + item_bias[i] + user_factors[u] . item_factors[i], on the scale of ratings."""
+    """prediction = mean + user_bias[u] + item_bias[i] + user_factors[u] . item_factors[i], on the rating scale."""
 
     mean: float
     user_bias: np.ndarray
@@ -86,10 +86,10 @@ class Factorization:
 def fit_biases(
     ratings: Ratings, ridges: tuple[float, float], num_sweeps: int = 20, start: Factorization | None = None
 ) -> Factorization:
-    """Mean and shrunken biases only (D = 0), by alternating the two closed forms.
+    """Mean and shrunken biases only (D = 0), by alternating ridge regressions in closed form.
 
-    `ridges` are those of the user and of the item biases; users and items without a rating get bias 0. `start` has
-    the initial biases, 0 by default.
+    `ridges` are those of user and item biases; users and items without ratings get bias 0. `start` has the initial
+    biases, 0 by default.
     """
     users, items, values, num_users, num_items = ratings
     count_of_user = np.bincount(users, minlength=num_users) + ridges[0]
@@ -111,7 +111,7 @@ def fit_biases(
 
 
 class VarianceComponents(NamedTuple):
-    """Of ratings = mean + user effect + item effect + residual, with the predicted effects."""
+    """Standard deviations in ratings = mean + user effect + item effect + residual, and the predicted effects."""
 
     user_sd: float
     item_sd: float
@@ -120,7 +120,7 @@ class VarianceComponents(NamedTuple):
 
     @property
     def ridges(self) -> tuple[float, float]:
-        """Of the user and of the item biases."""
+        """Of user and item biases."""
         return (self.residual_sd / self.user_sd) ** 2, (self.residual_sd / self.item_sd) ** 2
 
 
@@ -129,7 +129,7 @@ def variance_components(ratings: Ratings, num_rounds: int = _NUM_ROUNDS) -> Vari
 
     Each round, with ridges v_e/v_u and v_e/v_i: effects b by ridge regression; v <- mean of b^2 plus mean of
     v_e/(n + ridge); v_e <- squared residuals / (N - degrees of freedom of the effects), which are sum n/(n + ridge).
-    Users and items without a rating do not count.
+    Users and items without ratings are ignored.
     """
     users, items, values, num_users, num_items = ratings
     user_counts, item_counts = np.bincount(users, minlength=num_users), np.bincount(items, minlength=num_items)
@@ -156,8 +156,8 @@ def variance_components(ratings: Ratings, num_rounds: int = _NUM_ROUNDS) -> Vari
 def fit_factors(
     ratings: Ratings, num_factors: int, ridges: Ridges, generator: np.random.Generator, on_pass: OnPass = ignore_pass
 ) -> Factorization:
-    """Biases and `num_factors` factors by alternating least squares with ridge; biases alone if the factors' ridge is
-    infinite.
+    """Biases and `num_factors` factors by regularised alternating least squares; only biases if the ridge of the
+    factors is infinite.
 
     `generator` draws the initial factors from N(0, 0.1^2).
     """
@@ -188,10 +188,12 @@ def fit_factors(
 def chosen_ridges(
     ratings: Ratings, num_factors: int, generator: np.random.Generator, on_pass: OnPass = ignore_pass
 ) -> Ridges:
-    """Ridges of the biases by variance components, and that of the factors with the least error on a random tenth of
-    the ratings; infinite unless the factors are better than biases alone by more than a standard error."""
+    """Select the ridges: of biases by variance components, of factors by the error on a random tenth of the ratings.
+
+    The ridge of the factors is infinite unless they beat biases alone by more than a standard error.
+    """
     if len(ratings.values) > _MAX_TRIAL_RATINGS:
-        # Whole users, as their other ratings are what factors are learnt from.
+        # Whole users, since factors are learnt from all ratings of a user.
         order = generator.permutation(ratings.num_users)
         counts = np.bincount(ratings.users, minlength=ratings.num_users)[order]
         is_kept = np.zeros(ratings.num_users, bool)

@@ -1,4 +1,4 @@
-"""Fitting a world to a ratings log, with a cache of fitted worlds.
+"""Fitting a world to a ratings log, and the cache of fitted worlds.
 
 Shape legend: N ratings, U users, I items, D factors.
 """
@@ -32,10 +32,10 @@ from recsim_env.logs.reading.ratings_log import RatingsLog
 from recsim_env.timed_line import timed_line
 
 FIT_VERSION = 2
-"""Increase it when the same log and seed give a different world: cached worlds are then fitted again."""
+"""Increased when the same log and seed give a different world, so that cached worlds are fitted again."""
 
 CONTENT = ("described", "factors")
-"""Where the features of items come from: descriptions, or factors learnt from the log."""
+"""Sources of item features: the item metadata, or factors learnt from the log."""
 
 _APPEAL_PSEUDO_RATINGS = 5.0
 _NUM_CONTENT_FACTORS = 8
@@ -44,7 +44,7 @@ _NUM_CONTENT_FACTORS = 8
 def appeal_of(num_item_ratings: np.ndarray) -> np.ndarray:
     """[I] float64, mean 0 and standard deviation 1 (all 0 if items are equally popular).
 
-    log(n + 5), standardised: small counts are mostly noise, and hardly differ.
+    log(n + 5), standardised: the 5 dampens differences between small counts, which are mostly noise.
     """
     logarithm = np.log(num_item_ratings + _APPEAL_PSEUDO_RATINGS)
     spread = logarithm.std()
@@ -52,7 +52,7 @@ def appeal_of(num_item_ratings: np.ndarray) -> np.ndarray:
 
 
 def num_fit_passes(num_ratings: int) -> int:
-    """Ratings that a fit passes over, as it tells `OnPass`; about as many as it takes time."""
+    """Number of ratings that a fit processes, as counted by `OnPass`; roughly proportional to its duration."""
     return num_passes(num_ratings) + num_posterior_passes(num_ratings)
 
 
@@ -68,23 +68,23 @@ def fit_ratings(
 ) -> FittedWorld:
     """Fit the rating model of `fitted_world` to a log.
 
-    Biased matrix factorisation of the ratings (its held-out error goes into `fit_facts`), then one draw from the
-    posterior of the ordinal model, initialised with it; then the selection. The result depends only on the log and the
-    arguments.
+    First biased matrix factorisation, whose held-out error goes into `fit_facts`; then one draw from the posterior of
+    the ordinal model, initialised with the factorisation; then the selection. The result is a function of the log and
+    the arguments.
 
     Args:
         log: a ratings log.
-        num_factors: D, 1..256; at most one less than the number of users and of items is used.
-        seed: 0 or more; seed of the hold-out and of all draws.
+        num_factors: D, 1..256; reduced to one less than the number of users or items if that is smaller.
+        seed: seed of the hold-out and of all draws, at least 0.
         random_exposure: ratings of items that were shown at random, from which the selection is estimated.
-        selection: `FittedWorld.selection`, 0..3; by default estimated from `random_exposure`, or assumed to be
-            `DEFAULT_SELECTION` without it.
-        on_pass: is told of progress: it is called `num_fit_passes` ratings in all.
-        content: `described`, or `factors` for the first factors learnt from the log as features of the items.
+        selection: `FittedWorld.selection`, 0..3; by default estimated from `random_exposure`, or `DEFAULT_SELECTION`
+            without it.
+        content: item features: `described` by the item metadata, or `factors`, the first factors learnt from the log.
+        on_pass: progress callback; the numbers of its calls sum to `num_fit_passes`.
 
     Raises:
-        ValueError: an argument is out of its range, or `random_exposure` has no pair of a user and an item of the log,
-            or another rating scale.
+        ValueError: an argument is out of range, or `random_exposure` has a different rating scale or no user-item pair
+            of the log.
     """
     check_number("num_factors", num_factors, 1, 256, int)
     check_number("seed", seed, 0, 2**63 - 1, int)
@@ -101,7 +101,7 @@ def fit_ratings(
 
     train, test = split_tenth(ratings, hold_out)
     ridges = chosen_ridges(train, num_factors, trial, on_pass)
-    # The posterior starts from factors, also where biases alone predict best; these are nearly 0.
+    # The posterior starts from factors even if biases alone predict best; such factors are nearly 0.
     finite = ridges._replace(factors=min(ridges.factors, max(FACTOR_RIDGES)))
     factorization = fit_factors(train, num_factors, finite, start, on_pass)
     tested = factorization if finite == ridges else fit_biases(train, ridges[:2])
@@ -145,7 +145,7 @@ def fit_ratings(
 
 
 def _factors_as_features(factors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Features of items and their names: the first factors, in units of three standard deviations."""
+    """Item features and their names: the first factors, in units of three standard deviations."""
     first = factors[:, :_NUM_CONTENT_FACTORS]
     scaled = (first - first.mean(0)) / np.maximum(3.0 * first.std(0), 1e-9)
     names = [f"learnt factor {number + 1}" for number in range(first.shape[1])]
@@ -155,23 +155,23 @@ def _factors_as_features(factors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def fit_log(
     path: Path | str, *, items_path: Path | str | None = None, num_factors: int = 16, seed: int = 0
 ) -> FittedWorld:
-    """Read a log and fit a world to it; see `fit_ratings` and `reading.read_log` for arguments and errors."""
+    """Read a log and fit a world to it; see `fit_ratings` and `read_log` for arguments and errors."""
     from recsim_env.logs.reading.ratings_reader import read_log  # needs polars
 
     return fit_ratings(read_log(path, items_path), num_factors=num_factors, seed=seed)
 
 
 def load_or_fit(path: Path | str | None = None, *, num_factors: int = 16, seed: int = 0) -> FittedWorld:
-    """The fitted world of a log; fitted once, then cached by its content in $RECSIM_CACHE (or ~/.cache/recsim_env).
+    """The world fitted to a log, cached in $RECSIM_CACHE (or ~/.cache/recsim_env) by the content of the log.
 
     Args:
-        path: a fitted world (.npz), a folder of MovieLens or a file of ratings; by default `find_log()`.
-        num_factors: as in `fit_ratings`; not used for a fitted world.
+        path: a fitted world (.npz), a MovieLens folder or a file of ratings; by default `find_log()`.
+        num_factors: as in `fit_ratings`; ignored for a fitted world.
         seed: likewise.
 
     Raises:
         FileNotFoundError: the path does not exist, or no log was found.
-        ImportError: the log is not cached, and polars, which reads it, is missing.
+        ImportError: the log is not cached, and polars is not installed.
         ValueError: the log or the fitted world is invalid.
     """
     if path is None:
@@ -187,14 +187,14 @@ def load_or_fit(path: Path | str | None = None, *, num_factors: int = 16, seed: 
     try:
         cached = Path(os.environ.get("RECSIM_CACHE") or Path.home() / ".cache" / "recsim_env") / name
         return FittedWorld.load(cached)
-    except RuntimeError:  # a user without a home, as in containers
+    except RuntimeError:  # no home folder, as in some containers
         cached = None
     except (OSError, ValueError):  # not cached, or damaged
         pass
     with timed_line(f"fitting a world to the ratings log {path.resolve().name}"):
         world = fit_log(path, num_factors=num_factors, seed=seed)
     if cached is not None:
-        with suppress(OSError):  # without a cache the next call fits again
+        with suppress(OSError):  # if the cache cannot be written, the next call fits again
             cached.parent.mkdir(parents=True, exist_ok=True)
             world.save(cached)
     return world

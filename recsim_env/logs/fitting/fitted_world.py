@@ -3,8 +3,8 @@
 The rating model, in units of rating noise (eps is standard normal, independent for each rating):
     opinion = rating_bias[u] + rating_scale[u] * (interests[u] . item_factors[i] + quality[i] + eps)
     rating  = the level after as many as there are rating_cuts below the opinion
-People rate what they chose, and they choose what they will like: eps of a rating that a user gave unasked has the mean
-`selection`, and that of an item shown at random has the mean 0.
+Users choose the items that they rate, and choose items that they expect to like: eps has mean `selection` for an item
+that a user chose to rate, and mean 0 for an item shown at random.
 
 Shape legend: I items, U users, D factors, K topics, F item features, P profile features,
 L rating levels, R = L - 1 cuts.
@@ -30,11 +30,11 @@ MAX_SELECTION = 3.0
 """Upper bound of `FittedWorld.selection`."""
 
 _MAX_BYTES = 2**31
-"""Limit for all arrays of a file together; enough for a few million users."""
+"""Limit on the total size of the arrays in a file; enough for a few million users."""
 
 
 def _array(axes: str, dtype: type = np.float64, least: float = -np.inf, greatest: float = np.inf) -> dict[str, Any]:
-    """Axes (a letter of the shape legend each, or a digit), type and range of a field."""
+    """Axes (letters of the shape legend), type and range of a field."""
     return {"axes": axes, "dtype": dtype, "least": least, "greatest": greatest}
 
 
@@ -49,9 +49,9 @@ class ItemParameters:
     topic_names: np.ndarray = field(metadata=_array("K", np.str_))
     """[K] unicode."""
     quality: np.ndarray = field(metadata=_array("I"))
-    """[I] float64: common opinion of an item, in units of rating noise; mean -`selection` over the log's ratings."""
+    """[I] float64: mean opinion of an item, in units of rating noise; averages -`selection` over the log's ratings."""
     appeal: np.ndarray = field(metadata=_array("I"))
-    """[I] float64, mean 0 and standard deviation 1: attraction before consumption, from the popularity in the log."""
+    """[I] float64, mean 0 and standard deviation 1: attraction before consumption, from popularity in the log."""
     item_features: np.ndarray = field(metadata=_array("IF", np.float32, -1.0, 1.0))
     """[I, F] float32 in [-1, 1]: observable content."""
     feature_names: np.ndarray = field(metadata=_array("F", np.str_))
@@ -89,14 +89,14 @@ class FittedWorld(ItemParameters, UserParameters):
     num_user_ratings: np.ndarray = field(metadata=_array("U", np.int64, 1))
     """[U] int64, at least 1."""
     rating_levels: np.ndarray = field(metadata=_array("L", least=0.0, greatest=5.0))
-    """[L] float64, ascending: the ratings there are."""
+    """[L] float64, ascending: the possible ratings."""
     rating_cuts: np.ndarray = field(metadata=_array("R"))
-    """[L - 1] float64, ascending: opinions that separate them."""
+    """[L - 1] float64, ascending: thresholds of opinions between the levels."""
     selection: float
-    """Mean of the rating noise of items that users chose to rate, 0 or more, in units of its standard deviation."""
+    """Mean rating noise of items that users chose to rate, at least 0, in units of its standard deviation."""
     behaviour: dict[str, dict[str, float]] = field(default_factory=dict)
-    """Coefficients of the user model that were fitted to a log of shown items, by section and field of a scenario, in
-    place of those of its preset."""
+    """Coefficients of the user model fitted to a log of shown items, by section and field of a scenario; they override
+    its preset."""
     fit_facts: dict[str, Any]
     """Facts about the fit: source, seed, num_factors, num_ratings, held-out RMSE; JSON values only."""
 
@@ -125,7 +125,7 @@ class FittedWorld(ItemParameters, UserParameters):
 
     @property
     def digest(self) -> str:
-        """sha256 of items, users and rating scale, wherever they are stored."""
+        """SHA-256 of the arrays and `behaviour`, independent of the file."""
         digest = hashlib.sha256()
         for spec in _ARRAYS:
             array = getattr(self, spec.name)
@@ -138,7 +138,7 @@ class FittedWorld(ItemParameters, UserParameters):
         return np.einsum("nd,nd->n", self.interests[users], self.item_factors[items])
 
     def opinion(self, users: np.ndarray, items: np.ndarray, noise: np.ndarray | float) -> np.ndarray:
-        """[N] float64: opinions of pairs with that noise; see the docstring of the module."""
+        """[N] float64: opinions of pairs, given their noise; see the module docstring."""
         liking = self.affinity(users, items) + self.quality[items] + noise
         return self.rating_bias[users] + self.rating_scale[users] * liking
 
@@ -151,7 +151,7 @@ class FittedWorld(ItemParameters, UserParameters):
             users: [N] integers, indices into `user_ids`.
             items: [N] integers, indices into `item_ids`.
             generator: source of the noise.
-            is_chosen: whether the users chose to rate these items, as in the log, or were shown them at random.
+            is_chosen: True if the users chose to rate the items, as in the log; False if they were shown at random.
 
         Returns:
             [N] float64, each one of `rating_levels`.
@@ -180,11 +180,11 @@ class FittedWorld(ItemParameters, UserParameters):
 
     @classmethod
     def load(cls, path: Path | str) -> "FittedWorld":
-        """Read the file of `save`, without pickle.
+        """Read a file written by `save`, without pickle.
 
         Raises:
             FileNotFoundError: the file does not exist.
-            ValueError: the file is damaged, has another version or is not a fitted world.
+            ValueError: the file is damaged, of another version, or not a fitted world.
         """
         path = Path(path)
         if not path.is_file():
@@ -202,7 +202,7 @@ class FittedWorld(ItemParameters, UserParameters):
             selection = float(arrays.pop("selection"))
             objects = {name: json.loads(str(arrays.pop(name))) for name in ("fit_facts", "behaviour")}
             return cls(selection=selection, **objects, **arrays)
-        except Exception as error:  # NumPy, zipfile, zlib and lzma each have errors of their own
+        except Exception as error:  # NumPy, zipfile, zlib and lzma each raise errors of their own
             reason = str(error).split("\n", 1)[0] or type(error).__name__
             raise ValueError(f"{path}: not a fitted world (.npz), or damaged ({reason})") from error
 
@@ -210,7 +210,7 @@ class FittedWorld(ItemParameters, UserParameters):
 def _check_array(
     name: str, array: np.ndarray, sizes: dict[str, int], axes: str, dtype: type, least: float, greatest: float
 ) -> None:
-    """Check an array against its `_array` field, and its shape against the `sizes` of axes, or add to them."""
+    """Check an array against its `_array` field, and its shape against `sizes`; sizes of new axes are added."""
     if array.ndim != len(axes):
         raise ValueError(f"{name}: must have {len(axes)} axes, got {array.ndim}")
     for letter, size in zip(axes, array.shape, strict=True):

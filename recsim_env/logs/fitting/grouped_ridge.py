@@ -1,4 +1,4 @@
-"""Ridge regressions of many groups of rows at once, and products of pairs: the costly parts of factorisations.
+"""Ridge regressions for many groups of rows, and dot products of pairs: the costly parts of factorisations.
 
 Shape legend: N rows, G groups, M others, D factors, C columns of a design.
 """
@@ -24,10 +24,10 @@ class Grouping(NamedTuple):
 
 
 class Design(NamedTuple):
-    """A design whose row n is (first[n], *table[others[n]]): a column of its own and factors of another group."""
+    """A design matrix whose row n is (first[n], *table[others[n]]): one column of its own, and a row of factors."""
 
     first: np.ndarray | None
-    """[N] float64; None without that column."""
+    """[N] float64; None for no such column."""
     others: np.ndarray
     """[N] int64 in 0..M-1."""
     table: np.ndarray
@@ -40,7 +40,7 @@ class Design(NamedTuple):
 
 
 def rows_by_group(groups: np.ndarray, num_groups: int) -> Grouping:
-    """The rows of each group, from [N] integers in 0..num_groups-1."""
+    """The rows of each group, from [N] group indices in 0..num_groups-1."""
     counts = np.bincount(groups, minlength=num_groups)
     return Grouping(np.argsort(groups, kind="stable"), np.r_[0, np.cumsum(counts)])
 
@@ -53,7 +53,7 @@ def ridge_by_group(
     prior_mean: np.ndarray | None = None,
     generator: np.random.Generator | None = None,
 ) -> np.ndarray:
-    """[G, C] float64: coefficients of one ridge regression of `target` [N] on the design for each group.
+    """[G, C] float64: coefficients of a ridge regression of `target` [N] on the design, one for each group.
 
     They are the posterior mean of a normal linear model with unit noise, prior `precision` [C] (the ridge, positive)
     and `prior_mean` [G, C] (0 by default); with a `generator`, a draw from the posterior
@@ -87,7 +87,7 @@ def ridge_by_group(
 
 
 def pair_products(users: np.ndarray, items: np.ndarray, of_users: np.ndarray, of_items: np.ndarray) -> np.ndarray:
-    """[N] float64: the product of [U, D] and [I, D] factors for each pair."""
+    """[N] float64: dot product of the [U, D] and [I, D] factors of each pair."""
     out = np.empty(len(users))
     _multiply(users, items, np.ascontiguousarray(of_users), np.ascontiguousarray(of_items), out)
     return out
@@ -106,7 +106,7 @@ def _solve(ends, order, first, others, table, target, precision, moment, noise, 
                 gram[a, b] = 0.0
             gram[a, a] = precision[a]
         for start in range(ends[g], ends[g + 1], 4):
-            for j in range(4):  # four rows at a time, which loads and stores the matrix a quarter as often
+            for j in range(4):  # four rows at a time, to load and store the matrix a quarter as often
                 if start + j < ends[g + 1]:
                     n = order[start + j]
                     other, values[j] = others[n], target[n]

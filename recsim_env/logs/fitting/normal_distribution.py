@@ -1,6 +1,6 @@
 """The standard normal distribution for arrays, by interpolation in a table, since NumPy has none.
 
-`simulation.normal_distribution` has compiled scalar functions; fits are reproducible to the bit with these.
+`simulation.normal_distribution` has compiled scalar functions; these ones make fits reproducible to the bit.
 """
 
 import math

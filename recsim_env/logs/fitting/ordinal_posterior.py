@@ -1,15 +1,15 @@
 """One draw from the posterior of the ordinal rating model, by Gibbs sampling.
 
-A draw, not an estimate: posterior means are shrunken, and ratings simulated from them vary too little; a draw has
-the spread of the population by construction, for items with few ratings too. The sampler:
+A draw, not an estimate: posterior means are shrunken, so ratings simulated from them vary too little; a draw has the
+variance of the population by construction, even for items with few ratings. The sampler:
 
     opinion z = bias_u + scale_u (interests_u . factors_i + quality_i + eps),  level = #{cuts < z}
     z      | all else: truncated normal (Albert and Chib, 1993)
     user   | all else: linear regression of z / scale_u - quality_i on (1 / scale_u, factors_i)
     item   | all else: linear regression of (z - bias_u) / scale_u on (1, interests_u); prior mean linear in
-             the item's covariates (Macau: Simm et al., 2017): items with few ratings resemble similar items
+             the item's covariates (Macau: Simm et al., 2017), so that items with few ratings resemble similar items
     scale  | all else: on a grid of log scale
-    cuts, prior variances: moment estimates, with a few pseudo-observations to keep small logs finite
+    cuts, prior variances: moment estimates, with a few pseudo-observations to keep them finite in small logs
 
 Shape legend: N ratings, U users, I items, D factors, X covariates of an item (the first is 1), L rating levels, R =
 L - 1 cuts.
@@ -24,10 +24,10 @@ from recsim_env.logs.fitting.factorization import Factorization, OnPass, Ratings
 from recsim_env.logs.fitting.grouped_ridge import Design, pair_products, ridge_by_group, rows_by_group
 from recsim_env.logs.fitting.normal_distribution import normal_cdf, normal_density, normal_quantile
 
-_NUM_SWEEPS = 40  # from the factorisation; the variances have then converged
-_NUM_SWEEPS_MANY, _MANY_RATINGS = 20, 2_000_000  # sooner with more ratings than that
-_MAX_OPINIONS, _MAX_SWEEP_OPINIONS = 200_000, 20_000  # that cuts are matched to, at the end and in a sweep
-_PASSES_PER_SWEEP = 6  # two regressions, and opinions that take as long as four
+_NUM_SWEEPS = 40  # started from the factorisation; variances have converged by then
+_NUM_SWEEPS_MANY, _MANY_RATINGS = 20, 2_000_000  # more ratings converge sooner
+_MAX_OPINIONS, _MAX_SWEEP_OPINIONS = 200_000, 20_000  # used to match the cuts, at the end and in a sweep
+_PASSES_PER_SWEEP = 6  # two regressions, and draws of opinions that take as long as four
 _LOG_SCALES = np.linspace(-1.25, 1.25, 51)
 
 _PSEUDO_OBSERVATIONS = 4.0
@@ -36,7 +36,7 @@ _PRIOR_LOG_SCALE_VARIANCE, _PRIOR_INTERACTION_VARIANCE = 0.07, 0.30
 
 
 def num_posterior_passes(num_ratings: int) -> int:
-    """Ratings that `draw_ordinal_model` passes over, in the units of `factorization.OnPass`."""
+    """Number of ratings that `draw_ordinal_model` processes, as counted by `factorization.OnPass`."""
     return _PASSES_PER_SWEEP * _num_sweeps(num_ratings) * num_ratings
 
 
@@ -45,7 +45,7 @@ def _num_sweeps(num_ratings: int) -> int:
 
 
 class OrdinalModel(NamedTuple):
-    """Parameters of the rating model; see the docstring of the module."""
+    """Parameters of the rating model; see the module docstring."""
 
     bias: np.ndarray
     """[U] float64."""
@@ -69,10 +69,10 @@ class OrdinalModel(NamedTuple):
 def matching_cuts(
     mean: np.ndarray, scale: np.ndarray, shares: np.ndarray, start: np.ndarray, most: int = _MAX_OPINIONS
 ) -> np.ndarray:
-    """[R] float64, ascending: cuts at which opinions N(mean, scale^2), [N] each, give the levels with `shares` [L].
+    """[R] float64, ascending: cuts at which opinions N(mean, scale^2), [N] each, have the `shares` [L] of the levels.
 
-    `shares` are positive and sum to 1; `start` [R] are the initial values of Newton's method. Of more than
-    `most` opinions, every n-th is used.
+    `shares` are positive and sum to 1; `start` [R] has the initial values of Newton's method. With more than `most`
+    opinions, every n-th is used.
     """
     every = 1 + len(mean) // (most + 1)
     mean, scale = mean[::every], scale[::every]
@@ -85,7 +85,7 @@ def matching_cuts(
                 break
             slope = float((normal_density(standardised) / scale).mean())
             cuts[k] += np.clip(error / max(slope, 1e-6), -0.5, 0.5)
-    # They ascend because the shares are positive, except for rounding.
+    # They ascend because the shares are positive, up to rounding errors.
     for k in range(1, len(cuts)):
         cuts[k] = max(cuts[k], cuts[k - 1] + 1e-6)
     return cuts
@@ -97,7 +97,7 @@ def _shrunken_variance(squares: np.ndarray, prior: float) -> np.ndarray:
 
 
 def _canonical(interests: np.ndarray, factors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The same products with uncorrelated interests of mean square 1, and factors in descending order of size."""
+    """The same dot products, with uncorrelated interests of mean square 1 and factors in descending order of size."""
     user_basis, user_part = np.linalg.qr(interests)
     item_basis, item_part = np.linalg.qr(factors)
     left, strengths, right = np.linalg.svd(user_part @ item_part.T)
@@ -166,15 +166,16 @@ def draw_ordinal_model(
     generator: np.random.Generator,
     on_pass: OnPass = ignore_pass,
 ) -> OrdinalModel:
-    """Draw from the posterior of ratings, of which every user and every item has one.
+    """Draw from the posterior given ratings; every user and every item has at least one.
 
-    `levels` [N] int64 in 0..num_levels-1 are the ratings' indices. `start` is a factorisation with 1 <= D < min(U, I);
-    the prior mean of quality and factors is linear in the `covariates` [I, X] float64, of which column 0 is 1.
+    `levels` [N] int64 in 0..num_levels-1 are the indices of the ratings. `start` is a factorisation with
+    1 <= D < min(U, I). The prior mean of quality and factors is linear in `covariates` [I, X] float64, whose column 0
+    is 1.
     """
     users, items, values, num_users, num_items = ratings
     num_factors = start.user_factors.shape[1]
     by_user, by_item, ones = rows_by_group(users, num_users), rows_by_group(items, num_items), np.ones(len(users))
-    shares = np.bincount(levels, minlength=num_levels) + 0.5  # half a rating each keeps the cuts finite
+    shares = np.bincount(levels, minlength=num_levels) + 0.5  # half a rating for each level keeps the cuts finite
     shares = shares / shares.sum()
     predicted = start.predict(users, items)
     noise_sd = max(float(np.std(values - predicted)), 0.1)
@@ -201,7 +202,7 @@ def draw_ordinal_model(
         opinion = _truncated_opinions(mean, spread, cuts, levels, generator)
 
         log_scale = _draw_log_scales(opinion - bias[users], value, users, num_users, scale_variance, generator)
-        # Ratings are invariant under a common scale of opinions and cuts: keep the mean log scale at 0.
+        # Ratings are invariant to a common scale of opinions and cuts: keep the mean log scale at 0.
         unit = math.exp(float(log_scale.mean()))
         scale = np.exp(log_scale) / unit
         opinion, cuts = opinion / unit, cuts / unit
@@ -215,7 +216,7 @@ def draw_ordinal_model(
         mean_bias = float(bias.mean())
         bias, opinion, cuts = bias - mean_bias, opinion - mean_bias, cuts - mean_bias
         bias_variance = float(_shrunken_variance(bias**2, _PRIOR_BIAS_VARIANCE))
-        # Redundant with the variance of the factors, but the sampler then mixes in tens of sweeps.
+        # Redundant with the variance of the factors, but it lets the sampler mix within tens of sweeps.
         interest_variance = _shrunken_variance(interests**2, 1.0)
 
         standardised = (opinion - bias[users]) / scale[users]

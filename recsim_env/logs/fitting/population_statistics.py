@@ -1,4 +1,4 @@
-"""Population statistics of a fitted world as a small JSON, and new items and users drawn from them.
+"""Population statistics of a fitted world as a small JSON file, and items and users drawn from them.
 
 Shape legend: I items, U users, D factors, K topics, F item features, P profile features,
 L rating levels.
@@ -25,10 +25,10 @@ from recsim_env.logs.fitting.column_distributions import (
 from recsim_env.logs.fitting.fitted_world import FittedWorld, ItemParameters, UserParameters
 
 STATISTICS_VERSION = 3
-"""Version of the JSON; other versions are rejected."""
+"""Version of the JSON file; other versions are rejected."""
 
 MOVIELENS_STATISTICS = files("recsim_env") / "data" / "movielens_statistics.json"
-"""Statistics of MovieLens-100K, part of the package: moments only, no rows and no titles."""
+"""Statistics of MovieLens-100K, included in the package: moments only, no ratings and no titles."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,7 +52,7 @@ class PopulationStatistics:
     item_latents: LinearGaussian
     """Quality, appeal and D factors, given the features."""
     user_profiles: GaussianCopula
-    """Observable profiles of users: the columns that are not categories, and the categories."""
+    """Observable profiles of users: the columns other than categories, and the categories."""
     user_latents: LinearGaussian
     """Rating bias, log rating scale and D interests, given all P profile columns."""
     summary: dict[str, float]
@@ -94,8 +94,9 @@ def summary_of(items: ItemParameters, users: UserParameters) -> dict[str, float]
 def statistics_of(world: FittedWorld) -> PopulationStatistics:
     """Estimate the statistics of a fitted world.
 
-    Features of zeros and ones are indicators (genres, if topics have the same names and at least 99% of the items have
-    one), others are numbers. Profile columns named `group: value`, exactly one 1 for each user, are categories.
+    Features of zeros and ones are indicators, or genres if topics have the same names and at least 99% of the items
+    have one; other features are numbers. Profile columns named `group: value` with exactly one 1 for each user are
+    categories.
     """
     feature_names, topic_names = world.feature_names.tolist(), world.topic_names.tolist()
     profile_names, num_factors = world.profile_names.tolist(), world.item_factors.shape[1]
@@ -135,7 +136,7 @@ def statistics_of(world: FittedWorld) -> PopulationStatistics:
 
 
 def draw_items(statistics: PopulationStatistics, num_items: int, generator: np.random.Generator) -> ItemParameters:
-    """Draw a catalogue with `generator`. Topics are equal weights on an item's genres, uniform without genres."""
+    """Draw a catalogue. Topics are equal weights on an item's genres, uniform without genres."""
     features, _ = statistics.item_features.draw(num_items, generator)
     latents = statistics.item_latents.draw(features, generator)
     topic_names, topics = list(statistics.topic_names), np.zeros((num_items, len(statistics.topic_names)))
@@ -155,7 +156,7 @@ def draw_items(statistics: PopulationStatistics, num_items: int, generator: np.r
 
 
 def draw_users(statistics: PopulationStatistics, num_users: int, generator: np.random.Generator) -> UserParameters:
-    """Draw a population with `generator`."""
+    """Draw a population of users."""
     columns = statistics.user_profiles
     values, categories = columns.draw(num_users, generator)
     drawn = dict(zip(columns.names, values.T, strict=True))
@@ -173,7 +174,7 @@ def draw_users(statistics: PopulationStatistics, num_users: int, generator: np.r
 
 
 def save_statistics(statistics: PopulationStatistics, path: Path | str) -> None:
-    """Write the JSON atomically, with six significant digits.
+    """Write a JSON file atomically, with six significant digits.
 
     Raises:
         OSError: `path` cannot be written.
@@ -184,11 +185,11 @@ def save_statistics(statistics: PopulationStatistics, path: Path | str) -> None:
 
 
 def load_statistics(path: Traversable | str = MOVIELENS_STATISTICS) -> PopulationStatistics:
-    """Read the file of `save_statistics`, by default the statistics in the package.
+    """Read a file written by `save_statistics`, by default that of the package.
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: the file is not valid, or has another version.
+        ValueError: the file is invalid or of another version.
     """
     try:
         content = json.loads((Path(path) if isinstance(path, str) else path).read_text(encoding="utf-8"))

@@ -1,8 +1,8 @@
-"""Selection: users rate what they chose, so that the ratings of a log are higher than those of items shown at random.
+"""Selection bias: users choose what they rate, so ratings in a log are higher than those of items shown at random.
 
 A user who chooses item i with probability proportional to exp(a_i + s opinion_i), opinions with noise N(0, 1), rates it
-with noise N(s, 1): an exponential tilt shifts a normal distribution. The strength s is known only where some items were
-shown at random; elsewhere it is an assumption.
+with noise N(s, 1): exponential tilting shifts a normal distribution. The strength s, here the selection, can be
+estimated only from ratings of items shown at random; without them it is an assumption.
 
 Shape legend: R ratings under random exposure.
 """
@@ -17,16 +17,16 @@ from recsim_env.logs.fitting.normal_distribution import normal_cdf
 from recsim_env.logs.reading.ratings_log import RatingsLog, positions_of
 
 DEFAULT_SELECTION = 0.5
-"""Assumed without ratings under random exposure: between those of two public logs that have them, 0.4 and 0.9."""
+"""Assumed without ratings under random exposure: between the estimates for two public logs with them, 0.4 and 0.9."""
 
 SELECTION_RANGE = (0.0, 1.0)
-"""Strengths that are plausible without ratings under random exposure."""
+"""Plausible strengths without ratings under random exposure."""
 
 _NUM_BISECTIONS = 40
 
 
 class RandomPairs(NamedTuple):
-    """Pairs of a user and an item of a world, and their ratings under random exposure."""
+    """User-item pairs of a world, and their ratings under random exposure."""
 
     users: np.ndarray
     """[R] int64."""
@@ -37,24 +37,24 @@ class RandomPairs(NamedTuple):
 
 
 def random_pairs(world: FittedWorld, random_exposure: RatingsLog) -> RandomPairs:
-    """The pairs of `random_exposure` that are in the world.
+    """The pairs of `random_exposure` whose user and item are in the world.
 
     Raises:
-        ValueError: there is none, or the rating scales differ.
+        ValueError: there are none, or the rating scales differ.
     """
     source = random_exposure.source
     if not np.array_equal(random_exposure.rating_levels, world.rating_levels):
-        raise ValueError(f"{source}: has another rating scale than the log")
+        raise ValueError(f"{source}: its rating scale differs from that of the log")
     users = positions_of(random_exposure.user_ids, world.user_ids)[random_exposure.users]
     items = positions_of(random_exposure.item_ids, world.item_ids)[random_exposure.items]
     is_known = (users >= 0) & (items >= 0)
     if not is_known.any():
-        raise ValueError(f"{source}: has no pair of a user and an item of the log; ids must be the same")
+        raise ValueError(f"{source}: no row has a user and an item of the log; ids must be the same")
     return RandomPairs(users[is_known], items[is_known], random_exposure.ratings[is_known])
 
 
 def expected_ratings(world: FittedWorld, users: np.ndarray, items: np.ndarray, shift: float = 0.0) -> np.ndarray:
-    """[R] float64: mean ratings of pairs whose noise has mean `shift`."""
+    """[R] float64: expected ratings of pairs whose noise has mean `shift`."""
     scale, opinion = world.rating_scale[users], world.opinion(users, items, shift)
     ratings = np.full(len(users), world.rating_levels[0])
     for cut, rise in zip(world.rating_cuts, np.diff(world.rating_levels), strict=True):
@@ -63,7 +63,7 @@ def expected_ratings(world: FittedWorld, users: np.ndarray, items: np.ndarray, s
 
 
 def estimated_selection(world: FittedWorld, random_exposure: RatingsLog) -> float:
-    """The strength at which the mean rating of pairs under random exposure is that of the sample.
+    """The strength at which the expected mean rating under random exposure equals that of the sample.
 
     `world` is a fit whose `selection` is 0, so that its opinions are those of chosen items.
     """
@@ -80,7 +80,7 @@ def estimated_selection(world: FittedWorld, random_exposure: RatingsLog) -> floa
 
 
 def mean_rating_by_selection(world: FittedWorld, selections: Sequence[float], num_pairs: int = 100_000) -> list[float]:
-    """The mean rating of random pairs of a user and an item, for other strengths of the world's selection."""
+    """The mean rating of random user-item pairs, had the world been fitted with each strength of the selection."""
     generator = np.random.default_rng(0)
     users = generator.integers(len(world.user_ids), size=num_pairs)
     items = generator.integers(len(world.item_ids), size=num_pairs)
@@ -88,12 +88,12 @@ def mean_rating_by_selection(world: FittedWorld, selections: Sequence[float], nu
 
 
 def selection_summary(world: FittedWorld, log: RatingsLog) -> str:
-    """Mean ratings in the log and under random exposure, and their sensitivity to an assumed strength; two lines."""
+    """Mean ratings in the log and under random exposure, and their sensitivity to an assumed selection; two lines."""
     low, high = SELECTION_RANGE
     under_random, *at_ends = mean_rating_by_selection(world, (world.selection, low, high))
     origin = world.fit_facts["selection"]
     sensitivity = (
-        f"; from {low:g} to {high:g} the mean would fall from {at_ends[0]:.2f} to {at_ends[1]:.2f}"
+        f"; from {low:g} to {high:g}, the mean under random exposure falls from {at_ends[0]:.2f} to {at_ends[1]:.2f}"
         if origin == "assumed"
         else ""
     )

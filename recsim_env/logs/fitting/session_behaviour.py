@@ -1,8 +1,8 @@
-"""Behaviour that a log of shown items tells, as coefficients of the user model in place of a preset's.
+"""Coefficients of the user model, estimated from a log of shown items; they override those of a preset.
 
-Clicks by position give examination and choice, lengths of sessions give patience, absences give the hazard of return,
-repeated clicks whether items are offered again, and clicks after clicks in a topic give satiation. What the log does
-not tell stays as the preset has it: `ASSUMED`.
+Click rates by position identify examination and choice; session lengths identify patience; absences identify the hazard
+of return; repeated clicks show whether items are offered again; clicks after clicks on the same topic identify
+satiation. All other behaviour is assumed to be that of the preset: `ASSUMED`.
 
 Shape legend: R rows (shown items), S slots of a slate.
 """
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     from recsim_env.logs.reading.shown_items import ShownItems
 
 ASSUMED: Mapping[str, tuple[tuple[str, ...], str]] = {
-    "examination": (("continue_probability",), "how far down users look"),
-    "choice": (("choice_intercept",), "how many shown items are clicked"),
-    "length of sessions": (("patience_mean",), "patience at the start"),
-    "patience": ((), "how ratings and skips change it"),
+    "examination": (("continue_probability",), "examined slots of a slate"),
+    "choice": (("choice_intercept",), "click rate of examined items"),
+    "session length": (("patience_mean",), "initial patience"),
+    "patience": ((), "its change after ratings and skips"),
     "satiation": (("satiation_gain",), "fewer clicks after clicks on a topic"),
     "repeats": (("repeat_after",), "whether consumed items are offered again"),
-    "returns": (("return_rate",), "absences, for lifetimes"),
-    "satisfaction": ((), "how it brings users back"),
-    "trust": ((), "how disappointment lowers it, and it clicks"),
-    "interests": ((), "how consumption changes them"),
+    "returns": (("return_rate",), "absences, in lifetimes"),
+    "satisfaction": ((), "its effect on returns"),
+    "trust": ((), "its loss after disappointment, and its effect on clicks"),
+    "interests": ((), "their change after consumption"),
 }
-"""Behaviour by name: the fields of which one is fitted where the log tells it, and what it is. Without such a field, no
-log of shown items tells it: it would take an experiment."""
+"""Behaviour by name: the field that is fitted if the log identifies it, and a description. Behaviour without such a
+field cannot be identified from a log of shown items; it takes an experiment."""
 
 _MIN_SHOWN, _MIN_SESSIONS, _MIN_RETURNS = 100, 30, 30
 _NUM_PATHS, _MAX_STEPS = 1_000, 1_000
@@ -42,7 +42,7 @@ _NUM_PATHS, _MAX_STEPS = 1_000, 1_000
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """One coefficient of the user model, and what it comes from."""
+    """An estimated coefficient of the user model."""
 
     section: str
     """Section of the scenario, such as `behaviour`."""
@@ -53,13 +53,13 @@ class Estimate:
     fitted: float
     """Its value from the log."""
     measure: str
-    """What was measured, in words and numbers."""
+    """The measurement behind it, in words and numbers."""
 
 
 def fitted_behaviour(shown: "ShownItems", world: FittedWorld, scenario: Scenario, seed: int = 0) -> list[Estimate]:
-    """The coefficients of `scenario` that a log of shown items tells, for users and items of `world`.
+    """Estimate coefficients of `scenario` from a log of shown items, for users and items of `world`.
 
-    A coefficient is left out where the log has too little for it. `seed` is that of the simulated lengths of sessions.
+    A coefficient is omitted if the log has too little data for it. `seed` is that of the simulated session lengths.
     """
     examination, alone = _examination(shown, scenario)
     estimates = [*examination, *_choice(shown, world, scenario, alone)]
@@ -87,9 +87,9 @@ def overrides_of(estimates: list[Estimate]) -> dict[str, dict[str, float]]:
 def slate_click_rates(weight: float, continue_probability: float, again: float, num_slots: int) -> np.ndarray:
     """[S] float64: click rates of the slots of a slate whose items all have the utility log(`weight`).
 
-    m slots are examined with probability c^(m-1) (1 - c), all S with c^(S-1). Of m examined slots the user clicks one
-    with probability m w / (1 + m w), and considers the m - 1 others with probability `again`. By symmetry each examined
-    slot has an m-th of the expected clicks E_m = q_m (1 + again E_(m-1)), with q_m = m w / (1 + m w).
+    m < S slots are examined with probability c^(m-1) (1 - c), all S with c^(S-1). Of m examined slots, the user clicks
+    one with probability q_m = m w / (1 + m w), and then considers the m - 1 others with probability `again`. By
+    symmetry each examined slot has an m-th of the expected clicks E_m = q_m (1 + again E_(m-1)).
     """
     examined = _examined(continue_probability, num_slots)
     rates, expected = np.zeros(num_slots), 0.0
@@ -105,9 +105,10 @@ def _examined(continue_probability: float, num_slots: int) -> np.ndarray:
 
 
 def _examination(shown: "ShownItems", scenario: Scenario) -> tuple[list[Estimate], float]:
-    """Click rates by slot give the probability of continuing, and slates with several clicks that of choosing again.
+    """Estimate the probability of continuing from click rates by slot, and that of choosing again from slates with
+    several clicks.
 
-    Also the factor by which an item shown alone would be clicked more often than one in the first slot.
+    Also returns the factor by which the click rate of an item shown alone exceeds that of the first slot.
     """
     counts = np.bincount(shown.slots)
     num_slots = int((counts >= _MIN_SHOWN).sum())
@@ -131,7 +132,7 @@ def _examination(shown: "ShownItems", scenario: Scenario) -> tuple[list[Estimate
 
 
 def _examination_given(rates: np.ndarray, clicks: np.ndarray, again: float) -> tuple[float, float]:
-    """Weight and probability of continuing that fit the click rates best, weighted by clicks, in logarithms."""
+    """Weight and probability of continuing with the best fit to the log click rates, weighted by clicks."""
 
     def error(continues: float) -> tuple[float, float]:
         weight = _root(
@@ -148,7 +149,7 @@ def _examination_given(rates: np.ndarray, clicks: np.ndarray, again: float) -> t
 
 
 def _choosing_again(shown: "ShownItems", weight: float, continues: float, num_slots: int) -> float:
-    """The probability of considering the rest of a slate after a click, from the share of clicked slates with more."""
+    """The probability of considering a slate again after a click, from the share of clicked slates with several."""
     slates = _slates(shown)
     num_clicks = np.bincount(slates, shown.clicks)
     share = (num_clicks >= 2).sum() / max((num_clicks >= 1).sum(), 1)
@@ -161,13 +162,13 @@ def _choosing_again(shown: "ShownItems", weight: float, continues: float, num_sl
 
 
 def _choice(shown: "ShownItems", world: FittedWorld, scenario: Scenario, alone: float) -> list[Estimate]:
-    """The click rate of first slots gives the intercept of the choice, given affinity and appeal of what they showed.
+    """Estimate the intercept of the choice from the click rate of first slots, given their items' affinity and appeal.
 
-    `alone` is the factor by which they would be clicked more often without the other slots.
+    `alone` is the factor by which their click rate would rise without the other slots.
     """
     users, items = _known_pairs(shown, world)
     is_used = (shown.slots == 0) & (users >= 0) & (items >= 0)
-    is_first = is_used & (shown.steps == 0)  # without satiation and disappointment, if there are enough
+    is_first = is_used & (shown.steps == 0)  # if there are enough: before satiation and disappointment
     is_used = is_first if is_first.sum() >= 10 * _MIN_SHOWN else is_used
     if is_used.sum() < _MIN_SHOWN:
         return []
@@ -188,7 +189,7 @@ def _choice(shown: "ShownItems", world: FittedWorld, scenario: Scenario, alone: 
 def _patience(
     shown: "ShownItems", world: FittedWorld, scenario: Scenario, generator: np.random.Generator
 ) -> list[Estimate]:
-    """Lengths of sessions give mean and spread of initial patience, given how ratings and skips change it."""
+    """Estimate mean and spread of initial patience from session lengths, given its changes after ratings and skips."""
     lengths = _session_lengths(shown)
     if len(lengths) < _MIN_SESSIONS:
         return []
@@ -200,7 +201,7 @@ def _patience(
 
     def simulated(mean: float, sd: float) -> np.ndarray:
         patience = np.minimum(mean * np.exp(sd * scores - sd**2 / 2), scenario.behaviour.patience_limit)
-        # The first step at which patience is exhausted; the limit of later patience is left out.
+        # The first step at which patience is exhausted; the upper limit of later patience is ignored.
         return np.minimum((lowest > -patience[:, None]).sum(1) + 1, _MAX_STEPS)
 
     target, limit = lengths.mean(), float(min(50.0, scenario.behaviour.patience_limit))
@@ -218,18 +219,18 @@ def _patience(
     measure = f"sessions of {target:.1f} steps on average, median {np.median(lengths):.0f}"
     return [
         _estimate(scenario, "population", "patience_mean", best[1], measure),
-        _estimate(scenario, "population", "patience_sd", best[2], "spread of the lengths of sessions"),
+        _estimate(scenario, "population", "patience_sd", best[2], "spread of session lengths"),
     ]
 
 
 def _session_lengths(shown: "ShownItems") -> np.ndarray:
-    """[V] number of steps of each session."""
+    """[V] number of steps in each session."""
     ends = np.r_[np.flatnonzero(np.diff(shown.sessions)), len(shown.sessions) - 1]
     return shown.steps[ends] + 1
 
 
 def _patience_changes(shown: "ShownItems", world: FittedWorld, scenario: Scenario) -> np.ndarray:
-    """Change of patience in each slate: a skip, or the expected ratings of the clicked items of known pairs."""
+    """Change of patience after each slate: that of a skip, or that of the expected ratings of clicked items."""
     behaviour = scenario.behaviour
     slates = _slates(shown)
     users, items = _known_pairs(shown, world)
@@ -243,7 +244,7 @@ def _patience_changes(shown: "ShownItems", world: FittedWorld, scenario: Scenari
 
 
 def _returns(shown: "ShownItems", scenario: Scenario) -> list[Estimate]:
-    """Absences give the hazard of return: returns per day of absence, the last absence of a user being unfinished."""
+    """Estimate the hazard of return, in returns per day of absence; the last absence of each user is censored."""
     if shown.times is None:
         return []
     starts = np.flatnonzero(np.r_[True, np.diff(shown.sessions) != 0])
@@ -251,30 +252,30 @@ def _returns(shown: "ShownItems", scenario: Scenario) -> list[Estimate]:
     users, first, last = shown.users[starts], shown.times[starts], shown.times[ends]
     is_same = users[1:] == users[:-1]
     absences = (first[1:] - last[:-1])[is_same]
-    unfinished = shown.times.max() - last[np.r_[~is_same, True]]
+    censored = shown.times.max() - last[np.r_[~is_same, True]]
     if len(absences) < _MIN_RETURNS or absences.sum() <= 0.0:
         return []
-    hazard = len(absences) / (absences.sum() + unfinished.sum())
+    hazard = len(absences) / (absences.sum() + censored.sum())
     lifetime = scenario.lifetime
-    remaining = np.exp(-lifetime.habit_decay / hazard)  # of a habit, in a mean absence
+    remaining = np.exp(-lifetime.habit_decay / hazard)  # share of a habit that is left after a mean absence
     habit = lifetime.habit_gain * remaining / (1.0 - (1.0 - lifetime.habit_gain) * remaining)
     rate = hazard * np.exp(-lifetime.return_habit * habit)
     measure = f"{len(absences):,} returns, {hazard:.2f} per day of absence"
     churn = float(np.quantile(absences, 0.99))
     return [
         _estimate(scenario, "lifetime", "return_rate", float(rate), measure),
-        _estimate(scenario, "lifetime", "churn_days", churn, "99% of the absences that end are shorter"),
+        _estimate(scenario, "lifetime", "churn_days", churn, "99% of completed absences are shorter"),
     ]
 
 
 def _repeats(shown: "ShownItems", scenario: Scenario) -> list[Estimate]:
-    """Clicks on items that the user has clicked before tell whether consumed items are offered again."""
+    """Detect from repeated clicks on an item by the same user whether consumed items are offered again."""
     if shown.clicks.sum() < _MIN_SHOWN:
         return []
     pairs = np.char.add(np.char.add(shown.users[shown.clicks], "\t"), shown.items[shown.clicks])
     share = 1.0 - len(np.unique(pairs)) / len(pairs)
     repeat_after = NEVER if share < 0.005 else 0
-    measure = f"{share:.1%} of the clicks repeat one of the user's"
+    measure = f"{share:.1%} of the clicks are repeated clicks on an item"
     return [_estimate(scenario, "catalog", "repeat_after", repeat_after, measure)]
 
 
@@ -284,11 +285,11 @@ def _repeats(shown: "ShownItems", scenario: Scenario) -> list[Estimate]:
 def _satiation(
     shown: "ShownItems", world: FittedWorld, scenario: Scenario, known: Mapping[str, float]
 ) -> list[Estimate]:
-    """Clicks in first slots after clicks on the same topics give the gain of satiation, where it is significant.
+    """Estimate the gain of satiation from clicks in first slots after clicks on the same topics, if it is significant.
 
-    A logistic regression of the click on satiation, with the utility by the world's affinity and appeal as an offset:
-    a click's satiation with its topics decays by `satiation_decay` in each step. Its sum over all topics is a control:
-    after several clicks trust may have changed.
+    Logistic regression of clicks on satiation, with the utility from affinity and appeal in the world as an offset. A
+    click adds satiation with its topics, which decays by `satiation_decay` at each step. Satiation summed over all
+    topics is a control variable, since trust may have changed after several clicks.
     """
     users, items = _known_pairs(shown, world)
     behaviour = scenario.behaviour
@@ -303,7 +304,7 @@ def _satiation(
         elif shown.steps[row] != step:  # clicks satiate from the next step on
             level = (level + added) * behaviour.satiation_decay ** (shown.steps[row] - step - 1)
             step, added = shown.steps[row], none
-            # The step's own decay comes after its slate.
+            # The decay of a step follows its slate.
             if is_used[row]:
                 satiation[row], total[row] = level @ world.item_topics[items[row]], level.sum()
             level = level * behaviour.satiation_decay
@@ -324,15 +325,15 @@ def _satiation(
         behaviour.consumption_affinity * world.affinity(*clicked)
         + behaviour.consumption_quality * world.quality[clicked[1]]
     )
-    consumed = float(_logistic(behaviour.consumption_intercept + logits).mean())  # satiation is in proportion to it
+    consumed = float(_logistic(behaviour.consumption_intercept + logits).mean())  # satiation is proportional to it
     gain = -slope / (behaviour.choice_affinity * consumed)
     measure = f"{slope:+.2f} ± {2 * error:.2f} logits after a click on the same topic"
     return [_estimate(scenario, "behaviour", "satiation_gain", gain, measure)]
 
 
 def _logistic_slope(clicks: np.ndarray, covariates: np.ndarray, offset: np.ndarray) -> tuple[float, float]:
-    """Slope of the first covariate and its standard error in a logistic regression with an intercept and an offset
-    (Newton's method)."""
+    """Slope of the first covariate and its standard error, by logistic regression with intercept and offset (Newton's
+    method)."""
     design = np.c_[np.ones(len(clicks)), covariates]
     coefficients = np.zeros(design.shape[1])
     for _ in range(25):
@@ -345,17 +346,17 @@ def _logistic_slope(clicks: np.ndarray, covariates: np.ndarray, offset: np.ndarr
     return float(coefficients[1]), float(np.sqrt(np.linalg.inv(information)[1, 1]))
 
 
-# What they share
+# Shared by the estimates
 
 
 def _slates(shown: "ShownItems") -> np.ndarray:
-    """[R] int64: the number of each row's slate, from 0."""
+    """[R] int64: index of each row's slate."""
     is_new = (np.diff(shown.sessions) != 0) | (np.diff(shown.steps) != 0)
     return np.cumsum(np.r_[0, is_new])
 
 
 def _known_pairs(shown: "ShownItems", world: FittedWorld) -> tuple[np.ndarray, np.ndarray]:
-    """[R] int64 indices of the users and items of each row in the world, -1 where it does not have them."""
+    """[R] int64 indices in the world of the user and item of each row, -1 if unknown."""
     return positions_of(shown.users, world.user_ids), positions_of(shown.items, world.item_ids)
 
 

@@ -1,11 +1,11 @@
-"""The columns of a log: which one has users, items, ratings and times, by its usual name or as it is given."""
+"""Column roles: which columns of a table hold users, items, ratings and times, by their common names or as given."""
 
 import re
 from collections.abc import Mapping, Sequence
 
 from recsim_env.config import unknown_name
 
-USUAL_NAMES: Mapping[str, tuple[str, ...]] = {
+COMMON_NAMES: Mapping[str, tuple[str, ...]] = {
     "user": (
         *("user", "userid", "uid", "usr", "customer", "customerid", "reviewer", "reviewerid", "member", "memberid"),
         *("visitor", "visitorid", "account", "accountid", "profile", "profileid", "person", "personid"),
@@ -37,46 +37,46 @@ USUAL_NAMES: Mapping[str, tuple[str, ...]] = {
         *("ratingdate", "ratingtime", "dateadded", "day", "eventtime"),
     ),
 }
-"""Names of columns by what they hold, in lower case with letters and digits only; the first that a file has is taken.
-`rating`, `plays`, `watch_ratio` and `click` are values; see `rating_levels.FEEDBACK_KINDS`."""
+"""Common column names for each role, in lower case with letters and digits only; the first one present is used.
+`rating`, `plays`, `watch_ratio` and `click` are kinds of values; see `rating_levels.FEEDBACK_KINDS`."""
 
 _SHOWN_NAMES: Mapping[str, tuple[str, ...]] = {
     "session": ("session", "sessionid", "visit", "visitid", "sid"),
     "step": ("step", "request", "requestid", "impressionid", "slate", "slateid", "recsetid"),
     "position": ("position", "pos", "slot", "rank", "place"),
 }
-"""Likewise, of columns that a log of shown items has."""
+"""Further roles in a log of shown items."""
 
 VALUES = ("rating", "plays", "watch_ratio", "click")
-"""What the column of values may hold."""
+"""Kinds of values."""
 
 _ROLES = ("user", "item", "rating", "time")
 
 
 def assigned_columns(names: Sequence[str], has_header: bool, given: Sequence[str], feedback: str) -> dict[str, str]:
-    """The name of the column for each of `user`, `item`, and (if there is one) `rating` and `time`.
+    """The name of the column for `user`, `item` and, if present, `rating` and `time`.
 
-    The column of values is under `rating`; their kind, one of `VALUES`, is under `kind` if its name says so.
+    The column of values is under `rating`; their kind, one of `VALUES`, is under `kind` if the column name reveals it.
 
     Args:
-        names: of the columns of the file.
+        names: columns of the file.
         has_header: whether the file names its columns.
         given: roles in the order of the columns, `-` for a column to skip, or `role=name` for some roles.
-        feedback: whose column is preferred if a file has several values: one of `rating_levels.FEEDBACK_KINDS`.
+        feedback: the kind of values to prefer if a file has several: one of `rating_levels.FEEDBACK_KINDS`.
 
     Raises:
-        ValueError: a column is missing, unknown or not clear; one line that says how to name it.
+        ValueError: a column is missing, unknown or given twice; the message says how to name it.
     """
     roles = _given(names, given)
     if given and not any("=" in each for each in given):
         _require_both(roles, names, has_header)
         return roles
-    by_usual_name = _by_usual_name(names)
+    by_common_name = _by_common_name(names)
     taken = set(roles.values())
     preferred = {"clicks": "click", "plays": "plays", "watch_ratio": "watch_ratio"}.get(feedback, "rating")
     for role in ("user", "item", *sorted(VALUES, key=lambda value: value != preferred), "time"):
         place = "rating" if role in VALUES else role
-        found = [by_usual_name[name] for name in USUAL_NAMES[role] if name in by_usual_name]
+        found = [by_common_name[name] for name in COMMON_NAMES[role] if name in by_common_name]
         found = [name for name in found if name not in taken]
         if place not in roles and found:
             roles[place] = found[0]
@@ -88,19 +88,20 @@ def assigned_columns(names: Sequence[str], has_header: bool, given: Sequence[str
 
 
 def assigned_columns_of_shown_items(names: Sequence[str], given: Sequence[str]) -> dict[str, str]:
-    """The name of the column for each of `user`, `item`, `click`, and (if there is one) `session`, `step`, `position`
-    and `time`, of a table with a header; `given` has `role=name` for some roles.
+    """The name of the column for `user`, `item`, `click` and, if present, `session`, `step`, `position` and `time`.
+
+    The table has a header; `given` has `role=name` for some roles.
 
     Raises:
-        ValueError: a column is missing or unknown; one line.
+        ValueError: a column is missing or unknown.
     """
-    usual = {**{role: USUAL_NAMES[role] for role in ("user", "item", "click", "time")}, **_SHOWN_NAMES}
+    common = {**{role: COMMON_NAMES[role] for role in ("user", "item", "click", "time")}, **_SHOWN_NAMES}
     if given and not all("=" in each for each in given):
-        raise ValueError(f"--columns {','.join(given)}: must be ROLE=NAME,..., of {', '.join(usual)}")
-    roles = _given(names, given, tuple(usual))
-    plain = _by_usual_name(names)
-    for role in usual:
-        found = [plain[name] for name in usual[role] if name in plain and plain[name] not in roles.values()]
+        raise ValueError(f"--columns {','.join(given)}: must be ROLE=NAME,... with roles from {', '.join(common)}")
+    roles = _given(names, given, tuple(common))
+    plain = _by_common_name(names)
+    for role in common:
+        found = [plain[name] for name in common[role] if name in plain and plain[name] not in roles.values()]
         if role not in roles and found:
             roles[role] = found[0]
     missing = [role for role in ("user", "item", "click") if role not in roles]
@@ -110,17 +111,17 @@ def assigned_columns_of_shown_items(names: Sequence[str], given: Sequence[str]) 
     return roles
 
 
-def _by_usual_name(names: Sequence[str]) -> dict[str, str]:
-    """The columns by their names in lower case with letters and digits only, without types as `user_id:token`."""
+def _by_common_name(names: Sequence[str]) -> dict[str, str]:
+    """The columns by name, in lower case with letters and digits only, without type suffixes as in `user_id:token`."""
     return {re.sub(r"[^a-z0-9]", "", name.partition(":")[0].lower()): name for name in reversed(names)}
 
 
 def _given(names: Sequence[str], given: Sequence[str], known: Sequence[str] = _ROLES) -> dict[str, str]:
-    """The roles that the user has assigned."""
+    """The roles that `given` assigns."""
     roles = {}
     is_by_name = any("=" in each for each in given)
     if given and not is_by_name and len(given) != len(names):
-        raise ValueError(f"--columns names {len(given)} columns, and the file has {len(names)}; - skips one")
+        raise ValueError(f"--columns names {len(given)} columns, but the file has {len(names)}; use - to skip one")
     for position, each in enumerate(given):
         role, _, name = each.partition("=") if is_by_name else (each, "", names[position])
         if role == "-":
@@ -141,7 +142,7 @@ def _require_both(roles: Mapping[str, str], names: Sequence[str], has_header: bo
         return
     if not has_header:
         raise ValueError(
-            f"the first line names no columns (no header?); name its {len(names)} columns in order, such as "
+            f"no header found; name its {len(names)} columns in order, such as "
             f"--columns {','.join((*_ROLES, *['-'] * len(names))[: len(names)])}"
         )
     example = ",".join(f"{role}=NAME" for role in missing)

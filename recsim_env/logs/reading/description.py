@@ -1,4 +1,4 @@
-"""The description of a log in words: what it is, and all that is wrong with it at once."""
+"""The description of a log in words: its facts, notes and problems."""
 
 import polars as pl
 
@@ -11,7 +11,7 @@ _MAX_CELL = 24
 
 
 def description(content: LogContent) -> str:
-    """Lines about the file, its columns, the scale, the first rows, notes and problems."""
+    """The file, its columns, rating scale, first rows, notes and problems, as lines of text."""
     columns = [
         f"{role}: {name}" if not name.isdecimal() else f"{role}: column {name}"
         for role, name in content.columns.items()
@@ -49,7 +49,7 @@ def _problem(problem: Problem) -> str:
 
 
 def _table(frame: pl.DataFrame) -> list[str]:
-    """The rows of a frame in columns of text."""
+    """The rows of a frame as aligned columns of text."""
     cells = [frame.columns, *([cell or "" for cell in row] for row in frame.rows())]
     shown = [
         [printable(cell if len(cell) <= _MAX_CELL else f"{cell[: _MAX_CELL - 3]}...") for cell in row] for row in cells

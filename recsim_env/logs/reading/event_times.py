@@ -1,4 +1,4 @@
-"""Times of a log in any usual notation, as seconds."""
+"""Event times in common formats, parsed as seconds."""
 
 from dataclasses import dataclass, field
 
@@ -9,7 +9,7 @@ from recsim_env.logs.reading.table_files import Problem, problem_in
 
 _EPOCH_UNITS = {"seconds": 1.0, "milliseconds": 1e-3, "microseconds": 1e-6, "nanoseconds": 1e-9}
 _FIRST_EPOCH = 1e8
-"""Seconds since 1970 from March 1973 on; smaller numbers are taken for times without a known unit."""
+"""March 1973 in seconds since 1970; smaller numbers are treated as times of unknown unit."""
 _LAST_DATE = 2.5e11  # seconds; the year 9892
 _FORMATS = (
     *("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%d", "%Y/%m/%d"),
@@ -22,18 +22,18 @@ class EventTimes:
     """The times of the rows of a log."""
 
     seconds: np.ndarray
-    """[N] float64; the number of the row where the log tells no times."""
+    """[N] float64; row numbers if the log has no times."""
     description: str
-    """Notation and unit, in words."""
+    """Format and unit, in words."""
     is_known: bool
-    """Whether they are the log's own."""
+    """Whether they come from the log."""
     problems: list[Problem] = field(default_factory=list)
 
 
 def parse_times(frame: pl.DataFrame) -> EventTimes:
-    """The times in the column `time`, which may be absent: numbers or dates, all in one unit.
+    """Parse the column `time`: numbers or dates, all in one unit.
 
-    Rows keep their order if there is no such column or some cells are empty.
+    Rows keep their order if the column is absent or some cells are empty.
     """
     order = EventTimes(seconds=np.arange(len(frame), dtype=float), description="order of the file", is_known=False)
     if "time" not in frame.columns or not len(frame):
@@ -51,8 +51,8 @@ def parse_times(frame: pl.DataFrame) -> EventTimes:
     best = min(parsed, key=lambda each: parsed[each].null_count())
     if parsed[best].null_count():
         wrong = frame.filter(parsed[best].is_null())
-        usual = "" if len(wrong) == len(frame) else f", like {times[parsed[best].is_not_null().arg_max() or 0]!r}"
-        text = f"time={wrong['time'][0]!r}: must be a number, such as seconds since 1970, or an ISO date{usual}"
+        example = "" if len(wrong) == len(frame) else f", like {times[parsed[best].is_not_null().arg_max() or 0]!r}"
+        text = f"time={wrong['time'][0]!r}: must be a number, such as seconds since 1970, or an ISO date{example}"
         return EventTimes(
             seconds=order.seconds, description="not known", is_known=False, problems=[problem_in(wrong, text)]
         )

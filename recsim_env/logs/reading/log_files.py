@@ -1,4 +1,4 @@
-"""The files of a ratings log: where it is, and a fingerprint of its content."""
+"""Finding a ratings log, and a fingerprint of its content."""
 
 import hashlib
 import os
@@ -7,8 +7,8 @@ from pathlib import Path
 from recsim_env.atomic_file import printable
 
 WHERE_TO_GET_DATA = (
-    "download MovieLens-100K (https://grouplens.org/datasets/movielens/100k/), unzip it and give the folder "
-    "ml-100k (RECSIM_DATA=<folder>), or give a file of ratings of your own (python -m recsim_env.logs describe FILE)"
+    "download MovieLens-100K (https://grouplens.org/datasets/movielens/100k/), unzip it and set RECSIM_DATA to the "
+    "folder ml-100k, or use a ratings file of your own (python -m recsim_env.logs describe FILE)"
 )
 """Where to get a ratings log, for error messages."""
 
@@ -20,14 +20,14 @@ FOLDERS = {
     "ratings.dat": ("movies.dat", "users.dat"),
     "ratings.csv": ("movies.csv", ""),
 }
-"""In folders of MovieLens the file of the ratings, and those that describe items and users (empty if there is none)."""
+"""Files in MovieLens folders: ratings, and metadata of items and of users (empty if there is none)."""
 
 
 def find_log() -> Path | None:
-    """The ratings log of this machine, or None.
+    """The default ratings log, or None.
 
-    If $RECSIM_DATA is set, it must be a MovieLens folder, a folder that contains ml-100k, or a file; otherwise the
-    result is None. If it is not set, ../shared/data/ml-100k relative to the current folder.
+    $RECSIM_DATA, if it is set: a MovieLens folder, a folder that contains ml-100k, or a file. Otherwise
+    ../shared/data/ml-100k, relative to the current folder.
     """
     setting = os.environ.get("RECSIM_DATA")
     paths = [Path(setting), Path(setting) / "ml-100k"] if setting else [Path("..") / "shared" / "data" / "ml-100k"]
@@ -48,7 +48,7 @@ def fingerprint(path: Path, settings: str = "") -> str:
         ratings = next((name for name in FOLDERS if (path / name).is_file()), "")
         files = {name: path / name for name in (ratings, *FOLDERS.get(ratings, ())) if name}
     else:
-        files = {"": path}  # the name makes no difference
+        files = {"": path}  # the name does not matter
     for name, file in files.items():
         content = file.read_bytes() if file.is_file() else b""  # read_log reports missing files
         digest.update(f" {name} {len(content)} ".encode() + content)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
-from recsim_env.logs.reading.column_roles import USUAL_NAMES
+from recsim_env.logs.reading.column_roles import COMMON_NAMES
 from recsim_env.logs.reading.ratings_log import NO_COLUMNS
 from recsim_env.logs.reading.table_files import AnyPath, TableFile, problem_in
 
@@ -20,7 +20,7 @@ MOVIELENS_GENRES = (
     "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western",
 )  # fmt: skip
 NO_GENRES = "(no genres listed)"
-"""In MovieLens: an item without genres."""
+"""The genre of MovieLens items without genres."""
 
 _TITLES = ("title", "name", "itemname", "movietitle", "booktitle", "producttitle", "originaltitle")
 _GENRES = ("genres", "genre", "categories", "category", "topics", "topic")
@@ -29,7 +29,7 @@ _NUMERIC_SHARE = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Metadata:
-    """Titles, genres and numbers of items, or of users, by id."""
+    """Titles, genres and numbers of items or users, by id."""
 
     titles: Mapping[str, str] = field(default_factory=dict)
     genre_names: Sequence[str] = ()
@@ -38,7 +38,7 @@ class Metadata:
     numbers: Mapping[str, Sequence[float]] = field(default_factory=dict)
     """NaN if unknown."""
     notes: Sequence[str] = ()
-    """What was noticed."""
+    """Remarks for the reader of the log."""
 
     def features(self, ids: Sequence[str]) -> tuple[np.ndarray, Sequence[str]]:
         """[ids, F] float32 in [-1, 1] and their names; see `RatingsLog.item_features`."""
@@ -78,16 +78,18 @@ def _scaled(column: np.ndarray) -> np.ndarray:
 
 
 def item_metadata(table: TableFile) -> Metadata:
-    """Items from a table with a header: a column of ids by a usual name, a title, genres separated by |, and numeric
-    columns, where an empty cell is an unknown number. Other columns of text are not used.
+    """Item metadata from a table with a header.
+
+    The table has a column of ids under a common name and, optionally, a title, genres separated by | and numeric
+    columns, where an empty cell is an unknown number. Other text columns are ignored.
 
     Raises:
         ValueError: no column of ids, or invalid cells.
     """
     plain = {re.sub(r"[^a-z0-9]", "", name.partition(":")[0].lower()): name for name in reversed(table.columns)}
-    of_items = [plain[name] for name in (*USUAL_NAMES["item"], "id") if name in plain]
+    of_items = [plain[name] for name in (*COMMON_NAMES["item"], "id") if name in plain]
     if not of_items:
-        raise ValueError(f"{table.path}:1: must name a column item; got {','.join(table.columns)}")
+        raise ValueError(f"{table.path}:1: must have a column of item ids, such as item; got {','.join(table.columns)}")
     identity = of_items[0]
     frame = _unique(table, identity)
     title, genres = (next((plain[name] for name in names if name in plain), "") for names in (_TITLES, _GENRES))
@@ -112,7 +114,9 @@ def item_metadata(table: TableFile) -> Metadata:
     genre_names = sorted({name for own in genres_of.values() for name in own})
     ambiguous = set(genre_names) & set(number_names)
     if ambiguous:
-        raise ValueError(f"{table.path}: {', '.join(sorted(ambiguous))} is both a genre and a column; rename one")
+        raise ValueError(
+            f"{table.path}: {', '.join(sorted(ambiguous))} is both a genre and a numeric column; rename one"
+        )
     rows = frame.select(pl.col(name).cast(pl.Float64, strict=False).fill_null(math.nan) for name in number_names).rows()
     titles = frame[title].fill_null("").to_list() if title else [""] * len(ids)
     return Metadata(
@@ -121,7 +125,7 @@ def item_metadata(table: TableFile) -> Metadata:
         genres=genres_of,
         number_names=number_names,
         numbers=dict(zip(ids, rows or [()] * len(ids), strict=True)),
-        notes=[f"columns of text that are not used: {', '.join(unused)}"] if unused else [],
+        notes=[f"ignored text columns: {', '.join(unused)}"] if unused else [],
     )
 
 
@@ -131,7 +135,7 @@ def _genres(cell: str | None) -> list[str]:
 
 
 def _unique(table: TableFile, identity: str) -> pl.DataFrame:
-    """The rows of the table, each with another id."""
+    """The rows of the table, whose ids must be unique."""
     if table.problems:
         raise ValueError(table.problems[0].at(table.path))
     wrong = table.frame.filter(pl.col(identity).is_null() | ~pl.col(identity).is_first_distinct())
@@ -152,7 +156,7 @@ def _named(table: TableFile, names: Sequence[str]) -> pl.DataFrame:
 
 
 def movielens_100k_items(table: TableFile) -> Metadata:
-    """Items of MovieLens-100K (u.item): genres, and the year of the release or of the title."""
+    """Items of MovieLens-100K (u.item): genres, and the year of the release date or in the title."""
     columns = ("item", "title", "release date", "video release date", "url", "unknown", *MOVIELENS_GENRES)
     frame = _named(table, columns)
     flags = frame.select("unknown", *MOVIELENS_GENRES)
@@ -207,7 +211,7 @@ def movielens_1m_users(table: TableFile) -> Metadata:
 
 
 def _people(path: AnyPath, frame: pl.DataFrame, form: str) -> Metadata:
-    """The occupation and being female are stored as genres: they are 0 or 1."""
+    """Gender and occupation are stored as genres, as indicators."""
     is_valid = (
         pl.col("age").str.contains(r"^\d+$") & pl.col("gender").is_in(["M", "F"]) & pl.col("occupation").is_not_null()
     )

@@ -1,7 +1,7 @@
-"""From the values of a log - stars, points, words, clicks, counts - to the levels of a rating scale.
+"""Map the values of a log - stars, points, words, clicks, counts - to the levels of a rating scale.
 
-Ratings have up to 11 levels between 0 and 5. Whole stars 1 to 5 and half stars 0.5 to 5 are kept as they are; another
-scale is given, and mapped linearly to 1 to 5.
+Ratings have up to 11 levels between 0 and 5. Whole stars from 1 to 5 and half stars from 0.5 to 5 are kept; any other
+scale must be given, and is mapped linearly to 1 to 5.
 """
 
 from collections.abc import Sequence
@@ -27,17 +27,17 @@ _FIFTHS = (0.2, 0.4, 0.6, 0.8)
 
 @dataclass(frozen=True, kw_only=True)
 class RatingScale:
-    """How the values of a log become ratings."""
+    """The rating scale of a log."""
 
     levels: np.ndarray
-    """[L] float64, ascending, in 0..5: the ratings there are."""
+    """[L] float64, ascending, in 0..5: the possible ratings."""
     description: str
     """In words."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rated:
-    """Rows of a log with their ratings, and what was noticed on the way."""
+    """Rows of a log with their ratings, and problems and notes about them."""
 
     frame: pl.DataFrame
     """Rows that have a rating, in a float64 column `rating`."""
@@ -57,21 +57,21 @@ def rate(
     """Turn the column `value` into ratings.
 
     Args:
-        frame: has `value` (strings; it may be absent) and `LINE`.
+        frame: has `value` (strings; may be absent) and `LINE`.
         feedback: one of `FEEDBACK_KINDS`.
-        kind: one of `column_roles.VALUES`, or empty if the name of the column does not say.
-        scale: the two ends of the rating scale; empty if not given.
-        levels: its words in ascending order; empty if not given.
-        missing: values that mean that the item was not rated.
+        kind: one of `column_roles.VALUES`, or empty if the column name does not reveal it.
+        scale: the ends of the rating scale; empty if not given.
+        levels: ratings in words, in ascending order; empty if not given.
+        missing: values that mark unrated items.
 
     Raises:
-        ValueError: the feedback needs a column that is absent, or `scale` or `levels` make no sense.
+        ValueError: the feedback needs a column that is absent, or `scale` or `levels` are invalid.
     """
     notes: list[str] = []
     if "value" not in frame.columns:
         if feedback != "clicks":
             raise ValueError(
-                "no column of ratings; name it (--columns rating=NAME), or say --feedback clicks if each row is a click"
+                "no column of ratings; name it (--columns rating=NAME), or use --feedback clicks if each row is a click"
             )
         frame = frame.with_columns(pl.lit("1").alias("value"))
     elif kind == "plays" and feedback == "ratings" and not (scale or levels):
@@ -85,9 +85,7 @@ def rate(
         )
         num_rows = len(frame)
         frame = frame.filter(~is_missing.fill_null("" in missing))
-        notes.append(
-            f"{num_rows - len(frame):,} of {num_rows:,} rows are not rated ({', '.join(missing)}) and left out"
-        )
+        notes.append(f"{num_rows - len(frame):,} of {num_rows:,} rows are unrated ({', '.join(missing)}) and skipped")
     if not len(frame):
         return _unrated(frame, [], notes)
     if levels:
@@ -122,16 +120,14 @@ def _numbers(texts: Sequence[str]) -> list[float]:
 def _not_a_number(values: pl.Series) -> str:
     value = values[0]
     if value is None or value.lower() in _NULLS:
-        return f"rating={value or ''!r}: is missing; leave such rows out with --missing {value or repr('')}"
+        return f"rating={value or ''!r}: is missing; skip such rows with --missing {value or repr('')}"
     words = values.drop_nulls().unique().sort()
     if "/" in value:
-        return (
-            f"rating={value!r}: must be a number; write the first part of the fraction alone, and its scale as --scale"
-        )
+        return f"rating={value!r}: must be a number; keep only the numerator, and pass the scale as --scale"
     if "," in value:
-        return f"rating={value!r}: must be a number, with a decimal point"
+        return f"rating={value!r}: must be a number with a decimal point, not a comma"
     if len(words) <= MAX_RATING_LEVELS:
-        return f"rating={value!r}: must be a number; give words in ascending order, such as --levels {','.join(words)}"
+        return f"rating={value!r}: must be a number; list words in ascending order, such as --levels {','.join(words)}"
     return f"rating={value!r}: must be a number"
 
 
@@ -167,14 +163,14 @@ def _rate_clicks(frame: pl.DataFrame, notes: list[str]) -> Rated:
 
 
 def _rate_amounts(frame: pl.DataFrame, feedback: str, notes: list[str]) -> Rated:
-    """Counts by their quintiles; watched shares by fifths."""
+    """Cut counts at their quintiles, watch ratios at fifths."""
     wrong = frame.filter(pl.col("number") < 0.0)
     problems = [problem_in(wrong, f"{feedback}={wrong['value'][0]!r}: must not be negative")] if len(wrong) else []
     numbers = frame["number"].to_numpy()
     edges = np.array(_FIFTHS)
     if feedback == "plays":
         edges = np.unique(np.quantile(numbers, _FIFTHS, method="inverted_cdf"))
-    # A value at an edge belongs below it, except that the smallest count is the lowest level.
+    # A count at an edge belongs to the level below it, a watch ratio to the level above.
     ratings = np.searchsorted(edges, numbers, side="left" if feedback == "plays" else "right")
     levels = np.linspace(1.0, 5.0, len(edges) + 1)
     bounds = ", ".join(f"{edge:g}" for edge in edges)
@@ -197,11 +193,11 @@ def _rate_numbers(frame: pl.DataFrame, given: Sequence[float], notes: list[str])
         text = f"rating={wrong['value'][0]!r}: {share} neither whole stars from 1 to 5 nor half stars; {proposal}"
         return _unrated(frame, [problem_in(wrong, text)], notes)
     if len(numbers) == 1:
-        clicks = "; if each row is a click, say --feedback clicks" if numbers[0] == 1.0 else ""
-        notes.append(f"warning: all ratings are {numbers[0]:g}, so there is nothing to learn from them{clicks}")
+        clicks = "; if each row is a click, use --feedback clicks" if numbers[0] == 1.0 else ""
+        notes.append(f"warning: all ratings are {numbers[0]:g}, so nothing can be learnt from them{clicks}")
     elif len(levels) == 5 and numbers[-1] < 5.0:
         notes.append(
-            f"warning: no rating is above {numbers[-1]:g}; if the scale ends there, say --scale 1 {numbers[-1]:g}"
+            f"warning: no rating is above {numbers[-1]:g}; if the scale ends there, use --scale 1 {numbers[-1]:g}"
         )
     scale = RatingScale(levels=levels, description="1 to 5" if levels is _STARS else "half stars, 0.5 to 5")
     return Rated(frame=frame.with_columns(pl.col("number").alias("rating")), scale=scale, problems=[], notes=notes)
@@ -242,7 +238,7 @@ def _grid(numbers: np.ndarray, low: float, high: float) -> np.ndarray | None:
 
 
 def _proposal(numbers: np.ndarray) -> str:
-    """The option that probably reads them."""
+    """The option that probably applies to these numbers."""
     low, high, are_whole = numbers[0], numbers[-1], (numbers == np.rint(numbers)).all()
     rest = numbers[(numbers != 0.0) & (numbers != -1.0)]
     if np.isin(numbers, [0.0, 1.0]).all():

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 NO_COLUMNS = "none"
-"""Name of the single all-zero column of a log without descriptions."""
+"""Name of the single constant column of a log without metadata."""
 
-NOTHING_TELLS_ITEMS_APART = (
-    "no content tells items apart, so agents can learn no more than popularity; fit a world with a description of the "
-    "items (--items FILE), or with factors learnt from the log as content (--content factors)"
+NO_DISTINGUISHING_FEATURES = (
+    "items have no distinguishing features, so agents can learn nothing beyond popularity; fit a world with item "
+    "metadata (--items FILE), or with factors learnt from the log as item features (--content factors)"
 )
-"""For a log whose items have no features."""
+"""Warning for a log whose items all have the same features."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -22,7 +22,7 @@ class RatingsLog:
     """At most one rating for each pair of user and item; users and items in order of their first rating."""
 
     source: str
-    """Name of the folder or file; not the whole path."""
+    """Name of the folder or file, without its path."""
     users: np.ndarray
     """[N] int64, indices into `user_ids`."""
     items: np.ndarray
@@ -33,9 +33,9 @@ class RatingsLog:
     """[L] float64, ascending, in 0..5: the rating scale; 1 to 5, half stars from 0.5 to 5, or another scale mapped to
     1 to 5."""
     times: np.ndarray
-    """[N] float64 seconds, ascending with the order of events; row numbers if the log tells no times."""
+    """[N] float64 seconds, ascending with the order of events; row numbers if the log has no times."""
     has_times: bool
-    """Whether the log tells times."""
+    """Whether the log has times."""
     user_ids: np.ndarray
     """[U] unicode, in order of the first rating; ties are broken by id (numerically if all ids are numbers)."""
     item_ids: np.ndarray
@@ -77,19 +77,19 @@ class RatingsLog:
 
     @property
     def has_content(self) -> bool:
-        """Whether features tell items apart."""
+        """Whether item features differ between items."""
         return bool(np.ptp(self.item_features, axis=0).any())
 
 
 def positions_of(ids: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """[R] int64: of each of [R] unicode ids the position among the `known` ones, or -1."""
+    """[R] int64: the position of each of [R] unicode ids among the `known` ids, -1 for an unknown id."""
     order = np.argsort(known)
     found = order[np.minimum(np.searchsorted(known, ids, sorter=order), len(known) - 1)]
     return np.where(known[found] == ids, found, -1)
 
 
 def _in_order_of_first(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct values in order of their first place, and the [N] int64 index of each value among them."""
+    """The distinct values in order of first occurrence, and the [N] int64 index of each value among them."""
     distinct, first, indices = np.unique(values, return_index=True, return_inverse=True)
     order = np.argsort(first)
     places = np.empty_like(order)

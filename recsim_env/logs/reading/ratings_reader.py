@@ -1,4 +1,4 @@
-"""Reading a ratings log as people have it: what its files are, which columns it has, and what is wrong with it.
+"""Reading a ratings log: detects its format, columns and rating scale, and finds its problems.
 
 Shape legend: N ratings, U users, I items.
 """
@@ -14,7 +14,7 @@ import numpy as np
 from recsim_env.atomic_file import printable
 from recsim_env.config import unknown_name
 from recsim_env.logs.reading.column_roles import assigned_columns
-from recsim_env.logs.reading.ratings_log import NOTHING_TELLS_ITEMS_APART, RatingsLog
+from recsim_env.logs.reading.ratings_log import NO_DISTINGUISHING_FEATURES, RatingsLog
 
 try:
     import polars as pl
@@ -35,7 +35,7 @@ from recsim_env.logs.reading.rating_levels import FEEDBACK_KINDS, Rated, rate
 from recsim_env.logs.reading.table_files import LINE, AnyPath, Problem, TableFile, problem_in, read_table
 
 DUPLICATES = ("error", "last", "mean")
-"""What to do with several ratings of an item by a user."""
+"""Treatments of repeated ratings of an item by the same user."""
 
 _MOVIELENS_COLUMNS = ("user", "item", "rating", "time")
 _METADATA_READERS = {
@@ -49,26 +49,26 @@ _METADATA_READERS = {
 
 @dataclass(frozen=True, kw_only=True)
 class ReadingOptions:
-    """What the files themselves do not say."""
+    """Facts about a log that its files do not state."""
 
     columns: tuple[str, ...] = ()
     """Roles `user`, `item`, `rating`, `time` in the order of the columns, with `-` for a column to skip; or `role=name`
-    for some of them."""
+    for some roles."""
     scale: tuple[float, ...] = ()
-    """The two ends of the rating scale."""
+    """Ends of the rating scale."""
     levels: tuple[str, ...] = ()
-    """Its words in ascending order, where ratings are words."""
+    """For ratings in words: the words in ascending order."""
     feedback: str = "ratings"
-    """`ratings`; `clicks`, where a row is a click, or 0 if the item was shown and not clicked; `plays`, counts that are
-    cut at their quintiles; `watch_ratio`, shares of a video that are cut into fifths."""
+    """`ratings`; `clicks`: 1 for a click, which is the default, and 0 for an item that was shown but not clicked;
+    `plays`: counts, cut at their quintiles; `watch_ratio`: watched fractions, cut at fifths."""
     missing: tuple[str, ...] = ()
-    """Values that mean that an item was not rated; such rows are left out."""
+    """Values that mark unrated items; such rows are skipped."""
     duplicates: str = "error"
-    """Of several ratings of an item by a user: `error` refuses them, `last` keeps the last, `mean` rounds their mean.
-    With other feedback, `error` is no error: a click in one of them counts, and of plays and watched shares the last is
-    kept."""
+    """Treatment of repeated ratings of an item by the same user: `error` rejects them, `last` keeps the last, `mean`
+    keeps their mean, rounded to a level. For other feedback `error` does not apply: an item with any click counts as
+    clicked, and of plays and watch ratios the last is kept."""
     encoding: str = ""
-    """Of text; by default UTF-8."""
+    """Text encoding; by default UTF-8."""
 
     def __post_init__(self) -> None:
         if self.feedback not in FEEDBACK_KINDS:
@@ -79,26 +79,26 @@ class ReadingOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class LogContent:
-    """What was found in a log: a `log`, or the `problems` that it has."""
+    """The content of a log: a `log`, or its `problems`."""
 
     path: AnyPath
     """The file of the ratings."""
     layout: str
-    """Its format, in words."""
+    """File format, in words."""
     columns: Mapping[str, str]
-    """Names of its columns of `user`, `item`, `rating` and `time`, as far as it has them."""
+    """Column names for `user`, `item` and, if present, `rating` and `time`."""
     preview: pl.DataFrame
-    """Its first rows."""
+    """First rows."""
     num_rows: int
     num_repeats: int
-    """Rows that repeat a pair of user and item."""
+    """Rows that repeat a user-item pair."""
     scale: str
-    """The rating scale, in words."""
+    """Rating scale, in words."""
     times: str
-    """Notation of the times, in words."""
+    """Format of the times, in words."""
     problems: Sequence[Problem]
     notes: Sequence[str]
-    """What was noticed or assumed; a warning begins with `warning: `."""
+    """Remarks and assumptions; a warning begins with `warning: `."""
     log: RatingsLog | None
     """None if there are problems."""
 
@@ -109,24 +109,24 @@ def read_log(
     """Read and check a ratings log.
 
     Args:
-        path: a folder or .zip of MovieLens (100K, 1M, 10M, latest, 20M, 25M, 32M), a file of the Netflix Prize, or a
-            file of ratings: delimited text, JSON lines or Parquet, packed by gzip or not.
-        items_path: for a single file, a file of its items with a column of ids, and optionally `title`, `genres`
-            (separated by |) and numeric columns, where an empty cell is an unknown number.
-        options: what the file does not say.
+        path: a MovieLens folder or .zip (100K, 1M, 10M, latest, 20M, 25M, 32M), a Netflix Prize file, or a file of
+            ratings: delimited text, JSON lines or Parquet, optionally compressed.
+        items_path: for a single file, its item metadata: a table with a column of ids and, optionally, `title`,
+            `genres` (separated by |) and numeric columns, where an empty cell is an unknown number.
+        options: facts that the file does not state.
 
     Raises:
         FileNotFoundError: there is no such file or folder.
-        ValueError: invalid content; one line that names the file, the line and the rule.
+        ValueError: invalid content; the message names the file, the line and the rule.
     """
     return whole_log(read_content(path, items_path, options))
 
 
 def whole_log(content: LogContent) -> RatingsLog:
-    """The log of a content; `ValueError` with the first of its problems if it has any."""
+    """The log; `ValueError` with the first of its problems if there are any."""
     if content.log is None:
         first, *others = content.problems
-        more = f" (and {len(others)} other kinds of problems: describe the log)" if others else ""
+        more = f" (and {len(others)} other kinds of problems; run describe)" if others else ""
         raise ValueError(f"{first.at(content.path)}{more}")
     return content.log
 
@@ -134,7 +134,7 @@ def whole_log(content: LogContent) -> RatingsLog:
 def read_content(
     path: Path | str, items_path: Path | str | None = None, options: ReadingOptions | None = None
 ) -> LogContent:
-    """As `read_log`, with what was found on the way and all problems of the rows at once."""
+    """Like `read_log`, but returns all problems of the rows at once, and facts about the files."""
     options = options or ReadingOptions()
     folder, file = _file_of_ratings(existing_log(path))
     source = Path(path).resolve().name
@@ -143,14 +143,14 @@ def read_content(
         items, users = _items_of(items_path), Metadata()
     else:
         if items_path is not None:
-            raise ValueError(f"{items_path}: the MovieLens folder describes its items; omit this file")
+            raise ValueError(f"{items_path}: a MovieLens folder has its own item metadata; omit this file")
         table, columns = _table_of_ratings(file, options)
         items, users = (_metadata_in(folder, name) for name in FOLDERS[file.name])
     return _content(table, columns, items, users, options, source, items_path, folder)
 
 
 def _file_of_ratings(path: Path) -> tuple[AnyPath | None, AnyPath]:
-    """The folder of MovieLens, if it is one, and the file with the ratings."""
+    """The MovieLens folder, if it is one, and the file of ratings."""
     folder: AnyPath = path
     if path.is_file():
         if not zipfile.is_zipfile(path) or path.suffix == ".npz":
@@ -166,10 +166,10 @@ def _file_of_ratings(path: Path) -> tuple[AnyPath | None, AnyPath]:
         return folder, folder / found[0]
     netflix = sorted(each.name for each in folder.iterdir() if re.match(r"combined_data_\d+\.txt", each.name))
     if netflix:
-        raise ValueError(f"{printable(str(path))}: files of the Netflix Prize; read one of them: {', '.join(netflix)}")
+        raise ValueError(f"{printable(str(path))}: Netflix Prize files; choose one of them: {', '.join(netflix)}")
     raise ValueError(
-        f"{printable(str(path))}: not a folder of MovieLens ({', '.join(FOLDERS)}); give the file of the ratings. "
-        f"Otherwise {WHERE_TO_GET_DATA}"
+        f"{printable(str(path))}: not a MovieLens folder ({', '.join(FOLDERS)}); pass the file of ratings instead, or "
+        f"{WHERE_TO_GET_DATA}"
     )
 
 
@@ -177,7 +177,7 @@ def _metadata_in(folder: AnyPath, name: str) -> Metadata:
     if not name:
         return Metadata()
     if not (folder / name).is_file():
-        raise ValueError(f"{folder}: not a whole folder of MovieLens, {name} is missing; {WHERE_TO_GET_DATA}")
+        raise ValueError(f"{folder}: incomplete MovieLens folder, {name} is missing; {WHERE_TO_GET_DATA}")
     encoding = "" if name.endswith(".csv") else "latin-1"
     return _METADATA_READERS[name](read_table(folder / name, encoding=encoding))
 
@@ -186,12 +186,12 @@ def _items_of(path: Path | str | None) -> Metadata:
     if path is None:
         return Metadata()
     if not Path(path).is_file():
-        raise FileNotFoundError(f"{printable(path)}: no such file; expected a table with a column item")
+        raise FileNotFoundError(f"{printable(path)}: no such file; expected a table with a column of item ids")
     return item_metadata(read_table(Path(path), has_header=True))
 
 
 def _table_of_ratings(path: AnyPath, options: ReadingOptions) -> tuple[TableFile, dict[str, str]]:
-    """The table, and the names of its columns by role."""
+    """The table, and its column names by role."""
     is_positional = bool(options.columns) and not any("=" in each for each in options.columns)
     table = read_table(path, encoding=options.encoding, has_header=False if is_positional else None)
     given = options.columns
@@ -238,7 +238,7 @@ def _content(
             problems.append(problem_in(wrong, f"{role}='': must not be empty"))
     notes += rated.notes
     if not times.is_known and not times.problems:
-        notes.append(f"no times: events are taken in the {times.description}")
+        notes.append(f"no times: events are in the {times.description}")
     num_repeats = len(rows) - rows.select(pl.struct("user", "item").n_unique()).item()
     rows = rows.select("user", "item", "rating", LINE).with_columns(pl.Series("time", times.seconds, pl.Float64))
     if not problems:
@@ -247,7 +247,8 @@ def _content(
     if not problems and options.feedback == "clicks" and rows["rating"].min() == 5.0:
         rows = _with_items_not_clicked(rows)
         notes.append(
-            "the log tells clicks only; for each, an item that the user did not click counts as shown: an assumption"
+            "the log has clicks only; for each, a random item that the user did not click is added as not clicked: an "
+            "assumption"
         )
     log = None
     if not problems:
@@ -271,19 +272,18 @@ def _content(
 def _without_duplicates(
     rows: pl.DataFrame, options: ReadingOptions, rated: Rated, notes: list[str]
 ) -> tuple[pl.DataFrame, list[Problem]]:
-    """Rows with one rating for each pair of user and item."""
+    """Rows with one rating for each user-item pair."""
     pair = ["user", "item"]
     is_first = rows.select(pl.struct(pair).is_first_distinct()).to_series()
     repeated = rows.filter(~is_first)
     if not len(repeated):
         return rows, []
-    share = f"{len(repeated):,} of {len(rows):,} rows repeat a pair of user and item"
+    share = f"{len(repeated):,} of {len(rows):,} rows repeat a user-item pair"
     if options.feedback == "ratings" and options.duplicates == "error":
         user, item = repeated["user"][0], repeated["item"][0]
         first = rows.filter((pl.col("user") == user) & (pl.col("item") == item))[LINE][0]
         text = (
-            f"user {user!r} rates item {item!r} again, first in line {first}; {share}, and each may appear once: "
-            "--duplicates last or mean"
+            f"user {user!r} rates item {item!r} again, first in line {first}; {share}; choose --duplicates last or mean"
         )
         return rows, [problem_in(repeated, text)]
     if options.duplicates == "mean":
@@ -298,7 +298,7 @@ def _without_duplicates(
         kept = rows.group_by(pair, maintain_order=True).agg(
             pl.col("rating").max(), pl.col("time").min(), pl.col(LINE).first()
         )
-        notes.append(f"{share}: a click in one of them counts")
+        notes.append(f"{share}: an item with any click counts as clicked")
     else:
         kept = rows.sort("time", maintain_order=True).unique(pair, keep="last", maintain_order=True)
         notes.append(f"{share}: the last is kept")
@@ -306,8 +306,8 @@ def _without_duplicates(
 
 
 def _with_items_not_clicked(rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows, and for each one that is drawn uniformly among the items that its user has not clicked, rated 1; fewer
-    for users that have clicked most items."""
+    """The rows, and for each a row, rated 1, of an item drawn uniformly at random; draws that the user has clicked, or
+    that repeat, are dropped."""
     generator = np.random.default_rng(0)
     items = rows["item"].unique().sort()
     drawn = rows.with_columns(
@@ -361,10 +361,10 @@ def _counted(number: int, noun: str) -> str:
 
 
 def _in_order_of_first(rows: pl.DataFrame, role: str) -> tuple[list[str], np.ndarray]:
-    """Distinct ids in order of their first time, and the index of each row's id."""
+    """Distinct ids in order of first occurrence, and the index of each row's id."""
     ids = rows.group_by(role).agg(pl.col("time").min())
     as_number = ids[role].str.to_integer(strict=False, dtype=pl.Int64)
-    # Numerically if all ids are numbers, so that 10 comes after 9.
+    # Ties are broken numerically if all ids are numbers, so that 10 comes after 9.
     number = as_number if not as_number.null_count() else pl.repeat(0, len(ids), eager=True)
     ids = ids.with_columns(number.alias("number")).sort("time", "number", role)
     index = ids.select(role).with_row_index("index")
@@ -376,17 +376,17 @@ def _in_order_of_first(rows: pl.DataFrame, role: str) -> tuple[list[str], np.nda
 def _notes_on_items(
     log: RatingsLog, items: Metadata, items_path: Path | str | None, folder: AnyPath | None, path: AnyPath
 ) -> list[str]:
-    """How many items are described, and a warning if nothing tells them apart."""
+    """The share of items with metadata, and a warning if no features distinguish items."""
     notes = list(items.notes)
     described = items.numbers.keys() | items.genres.keys()
     if folder is not None or items_path is not None:
         num_described = len(described & set(log.item_ids.tolist()))
         name = items_path or folder
         if not num_described:
-            raise ValueError(f"{name}: describes none of the items in {path}")
+            raise ValueError(f"{name}: has metadata of none of the items in {path}")
         notes.append(
-            f"{num_described:,} of {len(log.item_ids):,} items are described ({num_described / len(log.item_ids):.0%})"
+            f"{num_described:,} of {len(log.item_ids):,} items have metadata ({num_described / len(log.item_ids):.0%})"
         )
     if not log.has_content:
-        notes.append(f"warning: {NOTHING_TELLS_ITEMS_APART}")
+        notes.append(f"warning: {NO_DISTINGUISHING_FEATURES}")
     return notes

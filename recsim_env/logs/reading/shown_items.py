@@ -1,4 +1,4 @@
-"""A log of what users were shown and what they clicked: sessions of slates.
+"""A log of shown items and clicks: sessions of slates.
 
 Shape legend: R rows (shown items), V sessions.
 """
@@ -22,7 +22,7 @@ from recsim_env.logs.reading.table_files import LINE, problem_in, read_table
 from recsim_env.logs.simulated.log_folder import MANIFEST, read_events
 
 SESSION_GAP = 1_800.0
-"""Seconds without anything shown after which another session begins, where the log does not number sessions."""
+"""Seconds without a shown item after which a new session begins, if the log has no session ids."""
 
 _SECONDS_PER_DAY = 86_400.0
 
@@ -40,27 +40,27 @@ class ShownItems:
     sessions: np.ndarray
     """[R] int64 in 0..V-1."""
     steps: np.ndarray
-    """[R] int64 from 0: the step of the session; rows of one slate share it."""
+    """[R] int64 from 0: step in the session, shared by the rows of a slate."""
     slots: np.ndarray
-    """[R] int64 from 0: the slot of the slate, the top one first."""
+    """[R] int64 from 0: slot in the slate, top slot first."""
     clicks: np.ndarray
     """[R] bool."""
     times: np.ndarray | None
-    """[R] float64 days; None if the log tells no times."""
+    """[R] float64 days; None if the log has no times."""
 
 
 def read_shown_items(path: Path | str, columns: Sequence[str] = (), encoding: str = "") -> ShownItems:
     """Read a log of shown items.
 
     Args:
-        path: a log that `LogWriter` wrote, or a table with columns of users, items and clicks (1 or 0), and of sessions
-            or times; optional: step (or request), which rows of one slate share, and position in the slate.
+        path: a log written by `LogWriter`, or a table with columns of users, items, clicks (1 or 0), and sessions or
+            times; optionally step (or request), shared by the rows of a slate, and position in the slate.
         columns: `role=name` for some of `user`, `item`, `click`, `session`, `step`, `position`, `time`.
-        encoding: of text; by default UTF-8.
+        encoding: text encoding; by default UTF-8.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: invalid content; one line.
+        ValueError: invalid content.
     """
     path = Path(path)
     if (path / MANIFEST).is_file():
@@ -105,7 +105,7 @@ def _assembled(source: str, frame: pl.DataFrame, has_times: bool) -> ShownItems:
     else:
         is_new = is_new | (pl.col("seconds") - pl.col("seconds").shift(1) > SESSION_GAP)
     frame = frame.with_columns(is_new.fill_null(True).cum_sum().alias("number"))
-    # Rows of one slate share a step, or else a time; without both, each row is a step of its own.
+    # The rows of a slate share a step or, without steps, a time; without either, each row is a step.
     same = "step" if "step" in frame.columns else "seconds" if has_times else LINE
     changes = (pl.col(same) != pl.col(same).shift(1)).fill_null(True) | is_new.fill_null(True)
     frame = frame.with_columns(changes.cast(pl.Int64).cum_sum().alias("slate"))
@@ -126,8 +126,8 @@ def _assembled(source: str, frame: pl.DataFrame, has_times: bool) -> ShownItems:
 
 
 def _from_events(path: Path) -> ShownItems:
-    """Each visit of a simulated log is a session; its time is counted in steps of the platform, which have no length in
-    seconds, so that returns are not measured."""
+    """Each visit of a simulated log is a session. Its times are steps of the platform, which have no duration, so that
+    absences are unknown."""
     events = read_events(path).sort("session", "step")
     items, clicks = events["item"].to_numpy(), events["click"].to_numpy()
     numbers = events.select(pl.struct("session", "visit").rle_id()).to_series().to_numpy().astype(np.int64)

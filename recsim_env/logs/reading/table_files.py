@@ -1,4 +1,4 @@
-"""Tables as people have them - delimited text, JSON lines, Parquet - as columns of text with line numbers."""
+"""Tables in common file formats - delimited text, JSON lines, Parquet - as string columns with line numbers."""
 
 import bz2
 import csv
@@ -19,10 +19,10 @@ import polars as pl
 from recsim_env.atomic_file import printable
 
 LINE = "line of the file"
-"""The column of the line numbers, from 1; of the row numbers in a Parquet file."""
+"""The column of line numbers, from 1; row numbers for a Parquet file."""
 
 SEPARATORS = {"::": "::", "\t": "tab", ";": ";", "|": "|", ",": ",", " ": "space"}
-"""Separators that are recognised, and their names."""
+"""Recognised separators and their names."""
 
 AnyPath = Path | zipfile.Path
 """A file or folder, or a member of a .zip."""
@@ -34,14 +34,14 @@ _CHUNK_ROWS = 500_000
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """What keeps some rows, or a whole file, from being read."""
+    """A reason why some rows, or a whole file, cannot be read."""
 
     text: str
-    """The first of them: what it is, and what is allowed."""
+    """The first occurrence: the value, and what is allowed."""
     lines: tuple[int, ...] = ()
-    """The first few lines concerned; empty if it is the whole file."""
+    """The first few affected lines; empty if the whole file is affected."""
     num_rows: int = 0
-    """All rows concerned."""
+    """Number of affected rows."""
 
     def at(self, path: AnyPath) -> str:
         """One line: file, line, text."""
@@ -50,7 +50,7 @@ class Problem:
 
 
 def problem_in(rows: pl.DataFrame, text: str) -> Problem:
-    """The problem of some `rows`, which have a column `LINE` and are not empty."""
+    """A problem that affects `rows`; they have a column `LINE` and are not empty."""
     return Problem(text=text, lines=tuple(rows[LINE].head(5).to_list()), num_rows=len(rows))
 
 
@@ -60,16 +60,15 @@ class TableFile:
 
     path: AnyPath
     layout: str
-    """In words: format, separator, encoding, compression, header."""
+    """Format, separator, encoding, compression and header, in words."""
     has_header: bool
     """Whether the file names its columns; otherwise they are named "1", "2", ..."""
     frame: pl.DataFrame
-    """Columns of strings without spaces around them, null where empty, and `LINE`; rows without any cell are left
-    out."""
+    """Columns of stripped strings, null where empty, and `LINE`; blank lines are skipped."""
     separator: str = ""
-    """Of delimited text."""
+    """For delimited text."""
     problems: tuple[Problem, ...] = ()
-    """Rows with another number of fields; they are not in `frame`."""
+    """Rows with a wrong number of fields, which are not in `frame`."""
 
     @property
     def columns(self) -> list[str]:
@@ -79,7 +78,7 @@ class TableFile:
 
 @dataclass(frozen=True, kw_only=True)
 class _Text:
-    """Lines of text, not yet split."""
+    """Lines of text before they are split."""
 
     path: AnyPath
     content: bytes
@@ -91,21 +90,24 @@ class _Text:
 
 
 def read_table(path: AnyPath, *, encoding: str = "", has_header: bool | None = None) -> TableFile:
-    """Read a file of any format that is recognised by its content: delimited text (`SEPARATORS`, quotes as in RFC
-    4180), JSON lines, a JSON array of objects, Parquet, the files of the Netflix Prize; packed by gzip or not.
+    """Read a table; the format is detected from the content.
+
+    Formats are delimited text (`SEPARATORS`, quotes as in RFC 4180), JSON lines, a JSON array of objects, Parquet, and
+    Netflix Prize files, optionally compressed by gzip, bzip2 or xz.
 
     Args:
         path: the file.
-        encoding: of text; by default UTF-8, and UTF-16 with a byte order mark.
-        has_header: whether the first line of delimited text names the columns; by default, if it has no numbers.
+        encoding: text encoding; by default UTF-8, or UTF-16 if there is a byte order mark.
+        has_header: whether the first line of delimited text names the columns; by default, whether
+            none of its cells is a number, a date or empty.
 
     Raises:
-        ValueError: the file is not such a table; one line with the cause.
+        ValueError: the file is not such a table.
     """
-    content, packing = _unpacked(path)
+    content, compression = _decompressed(path)
     if content[:4] == b"PAR1":
         return _read_parquet(path, content)
-    text = _decoded(path, content, packing, encoding)
+    text = _decoded(path, content, compression, encoding)
     first = text.head[0].lstrip() if text.head else ""
     if not first:
         raise ValueError(f"{printable(str(path))}: the file is empty")
@@ -116,46 +118,44 @@ def read_table(path: AnyPath, *, encoding: str = "", has_header: bool | None = N
     return _read_delimited(text, has_header)
 
 
-def _unpacked(path: AnyPath) -> tuple[bytes, str]:
-    """The content of the file, and its packing in words."""
+def _decompressed(path: AnyPath) -> tuple[bytes, str]:
+    """The content of the file, and its compression in words."""
     content = path.read_bytes()
-    packings = {
+    formats = {
         b"\x1f\x8b": ("gzip", gzip.decompress),
         b"BZh": ("bzip2", bz2.decompress),
         b"\xfd7zXZ": ("xz", lzma.decompress),
     }
-    for start, (name, decompress) in packings.items():
+    for start, (name, decompress) in formats.items():
         if content.startswith(start):
             try:
                 return decompress(content), f", {name}"
             except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
                 raise ValueError(f"{printable(str(path))}: damaged {name} file ({error})") from error
     if content.startswith(b"\x28\xb5\x2f\xfd"):
-        raise ValueError(f"{printable(str(path))}: packed by Zstandard; unpack it first")
+        raise ValueError(f"{printable(str(path))}: compressed by Zstandard, not supported; decompress it first")
     return content, ""
 
 
-def _decoded(path: AnyPath, content: bytes, packing: str, encoding: str) -> _Text:
+def _decoded(path: AnyPath, content: bytes, compression: str, encoding: str) -> _Text:
     if not encoding:
         encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
     try:
         text = content.decode(encoding)
     except LookupError as error:
-        raise ValueError(f"encoding={encoding!r}: unknown; utf-8, latin-1, cp1252 and utf-16 are usual ones") from error
+        raise ValueError(f"encoding={encoding!r}: unknown; common ones are utf-8, latin-1, cp1252, utf-16") from error
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise ValueError(
-            f"{printable(str(path))}:{line}: not {encoding} text; name its encoding, such as --encoding latin-1"
+            f"{printable(str(path))}:{line}: not {encoding} text; specify its encoding, such as --encoding latin-1"
         ) from error
     for character, name in (("\0", "null"), (_NO_SEPARATOR, "control")):
         if character in text:
             line = text.count("\n", 0, text.index(character)) + 1
-            raise ValueError(
-                f"{printable(str(path))}:{line}: has a {name} character; this is not a text file, or is UTF-16"
-            )
+            raise ValueError(f"{printable(str(path))}:{line}: contains a {name} character; not a text file, or UTF-16")
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     head = [line for line in text[: 1000 * _NUM_SNIFFED_LINES].split("\n")[:_NUM_SNIFFED_LINES] if line.strip()]
-    return _Text(path=path, content=text.encode(), layout=f"{encoding.upper()}{packing}", head=head)
+    return _Text(path=path, content=text.encode(), layout=f"{encoding.upper()}{compression}", head=head)
 
 
 # Formats
@@ -191,14 +191,14 @@ def _json_error(text: _Text, is_lines: bool) -> str:
                 if line.strip():
                     json.loads(line)
             except ValueError as error:
-                quotes = "; JSON has double quotes" if line.startswith("{'") else ""
+                quotes = "; JSON needs double quotes" if line.startswith("{'") else ""
                 place = f"{printable(str(text.path))}:{number}"
-                return f"{place}: this is JSON lines, and the line is not valid ({error}{quotes})"
+                return f"{place}: not a valid line of JSON lines ({error}{quotes})"
     return ""
 
 
 def _as_text(frame: pl.DataFrame) -> pl.DataFrame:
-    """The scalar columns as strings; nested ones are left out."""
+    """The scalar columns as strings, without nested columns."""
     columns = [
         pl.col(name).cast(pl.String).str.strip_chars().replace("", None)
         for name, kind in frame.schema.items()
@@ -208,7 +208,7 @@ def _as_text(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _lines(text: _Text) -> pl.DataFrame:
-    """A row for each line that is not blank: its text without spaces around it, and `LINE`."""
+    """A row for each line that is not blank: its stripped text, and `LINE`."""
     frame = pl.read_csv(
         io.BytesIO(text.content),
         has_header=False,
@@ -268,9 +268,9 @@ def _read_delimited(text: _Text, has_header: bool | None) -> TableFile:
 
 
 def _separator(head: Sequence[str]) -> str:
-    """The separator that gives each line the same number of fields, the most if there are several; "," if none does."""
+    """The separator with the same number of fields in each line, the largest if several qualify; "," if none does."""
     plain = [re.sub(r'"[^"]*"', "", line) for line in head]
-    # Words in a title are separated by spaces, and genres by |, in each line the same by chance.
+    # Spaces between the words of a title, and | between genres, may be equally many in each line by chance.
     for group in (("::",), ("\t",), (";", "|", ","), (" ",)):
         counts = {separator: {line.count(separator) for line in plain} for separator in group}
         same = {separator: max(each) for separator, each in counts.items() if len(each) == 1 and max(each) > 0}
@@ -281,14 +281,14 @@ def _separator(head: Sequence[str]) -> str:
 
 
 def _is_header(cells: Sequence[str]) -> bool:
-    """Whether a first line has names only: no number and no date, and none is empty."""
+    """Whether a first line has names only: no numbers, no dates, no empty cells."""
     return not any(
         re.fullmatch(r"|[-+]?[\d.,]+(e[-+]?\d+)?|\d+/\d+|\d{4}-\d\d-\d\d.*", cell, re.IGNORECASE) for cell in cells
     )
 
 
 def _split(text: _Text, separator: str, names: Sequence[str]) -> tuple[pl.DataFrame, list[Problem]]:
-    """Rows of text without quotes."""
+    """Rows of text without quotes, split by Polars."""
     num_fields = len(names)
     lines = _lines(text).with_columns(pl.col("text").str.count_matches(separator, literal=True).alias("separators"))
     is_whole = pl.col("separators") == num_fields - 1
@@ -303,10 +303,10 @@ def _split(text: _Text, separator: str, names: Sequence[str]) -> tuple[pl.DataFr
 
 
 def _parse(text: _Text, separator: str, names: Sequence[str]) -> tuple[pl.DataFrame, list[Problem]]:
-    """Rows of text with quotes, whose cells may hold separators and line breaks."""
+    """Rows of text with quotes, whose cells may contain separators and line breaks."""
     if len(separator) > 1:
         raise ValueError(
-            f"{printable(str(text.path))}: has quotes, and {separator!r} as separator; that is not supported"
+            f"{printable(str(text.path))}: quotes together with the separator {separator!r} are not supported"
         )
     reader = csv.reader(io.StringIO(text.content.decode(), newline=""), delimiter=separator, strict=True)
     chunks, rows = [], []

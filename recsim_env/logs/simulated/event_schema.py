@@ -1,7 +1,6 @@
 """The columns of a log of simulated sessions: one row for each step of a session.
 
-Shape legend: S slots of a slate, M candidates, A numbers of an action (S for candidates; S * F for points in content
-space).
+Shape legend: S slots of a slate, M candidates.
 """
 
 import polars as pl
@@ -9,7 +8,7 @@ import polars as pl
 from recsim_env.simulation.records import REWARD_TERMS
 
 SCHEMA_VERSION = 1
-"""Rises when a column changes its name, type or meaning."""
+"""Increased when a column changes its name, type or meaning."""
 
 PER_SLOT: dict[str, type[pl.DataType]] = {
     "item": pl.Int32,
@@ -23,16 +22,16 @@ PER_SLOT: dict[str, type[pl.DataType]] = {
 agents observe (see `records.HISTORY_FEEDBACK`)."""
 
 REWARD_COLUMNS = tuple(f"reward_{term}" for term in REWARD_TERMS)
-"""The unweighted terms of the reward."""
+"""Unweighted reward terms."""
 
 
 def event_schema(*, slate_size: int, num_candidates: int, num_action_features: int) -> dict[str, pl.DataType]:
-    """Names and types of the columns, in order.
+    """Column names and types, in order.
 
     Args:
         slate_size: S.
         num_candidates: M.
-        num_action_features: numbers of an action that is a point in content space; 0 for indices of candidates.
+        num_action_features: length of an action that is a point in content space; 0 for indices of candidates.
     """
     action = pl.Array(pl.Float32, num_action_features) if num_action_features else pl.Array(pl.Int32, slate_size)
     return {

@@ -1,7 +1,7 @@
 """The folder of a log of simulated sessions: a manifest, and shards of rows in Parquet.
 
-`manifest.json` says how the log was made, and each shard repeats it in its metadata. All shards have the same number
-of rows, except for the last one.
+`manifest.json` describes how the log was made; each shard repeats it in its metadata. All shards but the last have the
+same number of rows.
 """
 
 import dataclasses
@@ -27,24 +27,24 @@ _MANIFEST_KEY, _CHECKSUM_KEY = "recsim_env.manifest", "recsim_env.checksum"
 
 @dataclass(frozen=True, kw_only=True)
 class LogManifest:
-    """How a log was made. The same manifest gives the same rows."""
+    """How a log was made. Logs with the same manifest have the same rows."""
 
     env_id: str
-    """The id of the env; that of its scenario if it was not made by an id."""
+    """Id of the env; that of its scenario if the env was made without an id."""
     env_arguments: dict[str, Any]
-    """All arguments of the env that have a bearing on its sessions, and its `max_episode_steps`."""
+    """All arguments of the env that affect its sessions, and its `max_episode_steps`."""
     is_remade: bool
-    """Whether the arguments are enough to make the env again: not with a scenario or a user model of one's own."""
+    """Whether the env can be remade from its arguments: False with a custom scenario or user model."""
     world_fingerprint: str | None
-    """Of the ratings log or the fitted world that the env was made from; see `logs.fingerprint`."""
+    """Fingerprint of the ratings log or fitted world behind the env, if any; see `logs.fingerprint`."""
     policy: str
     """Name of the logging policy."""
     epsilon: float | None
-    """Probability of a random slate in place of the policy's; None if the policy was not changed."""
+    """Probability of a random slate in place of the policy's; None for the policy as it is."""
     seed: int
-    """Lane i was seeded with `seed` + i; random draws of the policy with `seed`."""
+    """Lane i is seeded with `seed` + i, random draws of the policy with `seed`."""
     num_envs: int
-    """Lanes side by side. Rows are in order of vector steps, then lanes."""
+    """Number of lanes. Rows are in order of vector steps, then lanes."""
     num_steps: int
     """Rows: vector steps times `num_envs`."""
     steps_per_shard: int
@@ -52,14 +52,14 @@ class LogManifest:
     slate_size: int
     num_candidates: int
     num_action_features: int
-    """Numbers of an action that is a point in content space; 0 for indices of candidates."""
+    """Length of an action that is a point in content space; 0 for indices of candidates."""
     versions: dict[str, str]
-    """Of Python and the packages that sessions, draws or files depend on."""
+    """Versions of Python and of the packages that sessions, random draws or files depend on."""
     schema_version: int = SCHEMA_VERSION
 
     @property
     def schema(self) -> dict[str, pl.DataType]:
-        """Names and types of the columns."""
+        """Column names and types."""
         return event_schema(
             slate_size=self.slate_size,
             num_candidates=self.num_candidates,
@@ -73,18 +73,18 @@ class LogManifest:
         return [self.steps_per_shard] * full + ([rest] if rest else [])
 
     def as_json(self) -> str:
-        """One line for each field."""
+        """The manifest as JSON, with a line for each field."""
         return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False) + "\n"
 
 
 def present_versions() -> dict[str, str]:
-    """Of Python and the packages that sessions, draws or files depend on."""
+    """Installed versions of Python and of the packages that sessions, random draws or files depend on."""
     packages = {name: version(name) for name in ("numpy", "numba", "polars")}
     return {"recsim_env": recsim_env.__version__, "python": platform.python_version(), **packages}
 
 
 def shard_path(folder: Path, number: int) -> Path:
-    """The file of a shard, by its number from 0."""
+    """The file of a shard; shards are numbered from 0."""
     return folder / f"events-{number:05d}.parquet"
 
 
@@ -92,19 +92,19 @@ def read_manifest(path: Path | str) -> LogManifest:
     """The manifest of the log in a folder.
 
     Raises:
-        FileNotFoundError: there is no such folder, or it holds no log.
-        ValueError: the manifest is damaged, or of another version of the schema.
+        FileNotFoundError: there is no such folder, or it contains no log.
+        ValueError: the manifest is damaged or has another schema version.
     """
     file = Path(path) / MANIFEST
     if not file.is_file():
-        raise FileNotFoundError(f"{printable(path)}: not the folder of a log, {MANIFEST} is missing")
+        raise FileNotFoundError(f"{printable(path)}: not the folder of a simulated log, {MANIFEST} is missing")
     try:
         fields = json.loads(file.read_bytes())
         schema_version = fields["schema_version"]
         if schema_version == SCHEMA_VERSION:
             return LogManifest(**fields)
     except (ValueError, TypeError, LookupError):
-        raise ValueError(f"{printable(file)}: damaged, or not the manifest of a log") from None
+        raise ValueError(f"{printable(file)}: damaged, or not the manifest of a simulated log") from None
     raise ValueError(f"{printable(file)}: has schema version {schema_version!r}; this version reads {SCHEMA_VERSION}")
 
 
@@ -124,7 +124,7 @@ def read_shard(folder: Path, number: int, manifest: LogManifest) -> pl.DataFrame
         metadata = pl.read_parquet_metadata(io.BytesIO(content))
         frame = pl.read_parquet(io.BytesIO(content))
         checksum = _checksum(frame)
-    # Of damaged bytes, any exception; Polars reports some by that of a panic, which is not an Exception.
+    # Damaged bytes can raise any exception; Polars raises PanicException, which is not an Exception, for some.
     except (Exception, pl.exceptions.PanicException) as error:
         if isinstance(error, FileNotFoundError):
             raise ValueError(f"{printable(file)}: is missing") from None
@@ -143,15 +143,16 @@ def check_complete(folder: Path, manifest: LogManifest) -> list[Path]:
     num_written = sum(file.is_file() for file in files)
     if num_written < len(files):
         raise ValueError(
-            f"{printable(folder)}: has {num_written} of {len(files)} shards; the command that wrote it goes on with it"
+            f"{printable(folder)}: has {num_written} of {len(files)} shards; repeat its command to write the others"
         )
     return files
 
 
 def scan_events(path: Path | str) -> pl.LazyFrame:
-    """The rows of a log, lazily: Polars reads only the columns and rows that a query needs.
+    """Scan the rows of a log lazily: Polars reads only the columns and rows that a query needs.
 
-    Columns are described in the documentation, under Logs. Content is not checked for damage; `read_events` does.
+    Columns are described in the documentation, under "Simulated logs". Unlike `read_events`, this does not verify
+    checksums.
 
     Raises:
         FileNotFoundError: there is no log.
@@ -161,13 +162,13 @@ def scan_events(path: Path | str) -> pl.LazyFrame:
 
 
 def read_events(path: Path | str) -> pl.DataFrame:
-    """The rows of a log, as they were written, in order of vector steps, then lanes.
+    """Read the rows of a log, in order of vector steps, then lanes.
 
-    Columns are described in the documentation, under Logs.
+    Columns are described in the documentation, under "Simulated logs".
 
     Raises:
         FileNotFoundError: there is no log.
-        ValueError: a damaged file, or missing shards; one line that names the file.
+        ValueError: a damaged file, or missing shards.
     """
     folder, manifest = Path(path), read_manifest(path)
     check_complete(folder, manifest)

@@ -1,4 +1,4 @@
-"""Writing simulated logs: a policy plays in a vector env, and its steps become rows.
+"""Writing simulated logs: a policy acts in a vector env, and its steps become rows.
 
 Shape legend: N lanes.
 """
@@ -39,17 +39,17 @@ from recsim_env.progress_line import ProgressLine
 from recsim_env.simulation.custom_user_model import DEFAULT_USER_MODEL
 from recsim_env.simulation.records import NO_ITEM
 
-_WITHOUT_BEARING = ("num_threads", "render_mode", "user_model", "world")
-"""Arguments of an env that are not in a manifest: they change no session, or are in it by another name."""
+_NOT_COPIED = ("num_threads", "render_mode", "user_model", "world")
+"""Arguments of an env that are not copied to the manifest: they do not affect sessions, or are recorded differently."""
 
 
 class LogWriter:
-    """Writes the sessions that a policy plays in a vector env as Parquet shards, one row for each step of a session.
+    """Writes the sessions of a policy in a vector env as Parquet shards, one row for each step of a session.
 
-    The folder is written shard by shard, each whole or not at all. A writer that was killed is resumed by the same
-    arguments, and the result is the same, byte for byte. It goes on from the last shard, which it plays again and
-    compares. A policy with a memory, or one that samples by itself, is played again from the start, and all shards
-    are compared. So policies must be reproducible: with the same seed, the same actions.
+    Each shard is written atomically. A killed writer is resumed by the same arguments, and the result is the same, byte
+    for byte: it simulates the last shard again, compares it, and continues. With a policy that keeps a state, or
+    samples by itself, it starts over and compares all shards. Policies must therefore be reproducible: the same seed
+    gives the same actions.
 
     ```python
     env = gymnasium.make_vec("recsim_env/Video-v0", num_envs=100, split="train")
@@ -58,22 +58,22 @@ class LogWriter:
 
     Args:
         env: a `RecommenderVectorEnv` with the autoreset mode `NEXT_STEP`, the default, or `DISABLED`.
-        policy: `"random"`, which shows available candidates at random (in ids with points in content space: random
-            points), or an object with `predict(observations, state, episode_start, deterministic)`, which returns
-            actions and the next state, as agents and models of Stable-Baselines3 have it. If it has
-            `log_probabilities(observations, actions, state, episode_start)`, with the state before `predict`, these are
-            the propensities; otherwise they are unknown.
-        path: the folder, which must not exist, be empty, or hold the beginning of this log.
-        num_steps: rows, rounded up to a multiple of N; at least 1.
-        seed: lane i is seeded with `seed` + i, so that seeds less than N apart share sessions; random draws of this
-            writer, and the policy if it has `set_random_seed`, with `seed`.
-        epsilon: probability of a random slate in place of the policy's, in [0, 1]. Then the policy is asked for its
-            `deterministic` actions, and propensities are exact. None leaves the policy as it is: it may sample.
+        policy: `"random"`, which shows a random slate of available candidates (or random points, in ids with points in
+            content space), or an object with `predict(observations, state, episode_start, deterministic)`, which
+            returns actions and the next state, like agents and Stable-Baselines3 models. Propensities come from its
+            `log_probabilities(observations, actions, state, episode_start)`, called with the state before `predict`;
+            without that method they are unknown.
+        path: the folder. It must not exist, be empty, or contain the beginning of this log.
+        num_steps: number of rows, rounded up to a multiple of N; at least 1.
+        seed: lane i is seeded with `seed` + i, so that logs with seeds less than N apart share sessions; random draws
+            of this writer, and the policy if it has `set_random_seed`, are seeded with `seed`.
+        epsilon: probability of a random slate in place of the policy's, in [0, 1]. The policy then chooses
+            `deterministic` actions, and propensities are exact. With None the policy may sample.
         policy_name: name of the policy in the manifest; by default the name of its class.
-        rows_per_shard: rows that are written together, at least one step of all lanes.
+        rows_per_shard: rows in each shard, rounded down to whole vector steps, at least one.
 
     Raises:
-        ValueError: another kind of env, policy or number.
+        ValueError: an unsupported env or policy, or a number out of range.
     """
 
     def __init__(
@@ -105,11 +105,11 @@ class LogWriter:
         """The `LogManifest` of the log."""
 
     def write(self) -> LogManifest:
-        """Write the log, or what is missing of it, and return its manifest. A terminal shows the time left.
+        """Write the log, or the missing part of it, and return its manifest. A terminal shows the remaining time.
 
         Raises:
-            ValueError: the folder holds another log or other files, is in use by another process, or a shard in it is
-                damaged or differs from the one that is played now.
+            ValueError: the folder contains another log or other files, or is in use by another process; or one of its
+                shards is damaged or not reproduced.
             OSError: the folder cannot be written.
         """
         folder, manifest = self._folder, self.manifest
@@ -122,15 +122,17 @@ class LogWriter:
         return manifest
 
     def _check_folder(self) -> None:
-        """`ValueError` unless the folder is empty or holds a part of this log."""
+        """`ValueError` unless the folder is empty or contains a part of this log."""
         file = self._folder / MANIFEST
         if file.is_file():
             present, own = (dataclasses.asdict(each) for each in (read_manifest(self._folder), self.manifest))
             difference = _difference(present, json.loads(json.dumps(own)))
             if difference:
-                raise ValueError(f"{printable(self._folder)}: holds another log ({difference}); choose another folder")
+                raise ValueError(
+                    f"{printable(self._folder)}: contains another log ({difference}); choose another folder"
+                )
         elif any(not each.name.startswith(".") for each in self._folder.iterdir()):
-            raise ValueError(f"{printable(self._folder)}: holds other files; choose an empty folder")
+            raise ValueError(f"{printable(self._folder)}: contains other files; choose an empty folder")
 
     def _write_shards(self) -> None:
         manifest, folder = self.manifest, self._folder
@@ -140,7 +142,7 @@ class LogWriter:
             for number in range(first, len(manifest.shard_lengths)):
                 start, steps = self._resume_point(number), []
                 for _ in range(manifest.shard_lengths[number]):
-                    steps.append(self._play_step())
+                    steps.append(self._next_step())
                     num_rows += manifest.num_envs
                     progress.update(num_rows)
                 frame = _as_frame(steps, manifest)
@@ -150,16 +152,16 @@ class LogWriter:
                     write_shard(folder, number, frame, manifest)
                 elif not read_shard(folder, number, manifest).equals(frame):
                     raise ValueError(
-                        f"{printable(shard_path(folder, number))}: is played differently now; the policy, or the file "
-                        "that it comes from, has changed or is not reproducible; choose another folder"
+                        f"{printable(shard_path(folder, number))}: is not reproduced; the policy, or the file that it "
+                        "is loaded from, has changed or is not deterministic given its seed; choose another folder"
                     )
                 if start is not None:
                     write_resume_point(folder, start)
 
     def _start(self) -> int:
-        """Start the sessions, or go on with those of the resume point; returns the first shard to play.
+        """Start the sessions, or restore those of the resume point; returns the first shard to simulate.
 
-        That shard is there already, and is played again in order to find out whether the policy is reproducible.
+        The shard after a resume point exists already; it is simulated again to check that the policy is reproducible.
         """
         if hasattr(self._policy, "set_random_seed"):
             self._policy.set_random_seed(self._seed)
@@ -177,7 +179,7 @@ class LogWriter:
             return None
         return ResumePoint(shard=shard, simulator=self._env.simulator.state(), policy=policy)
 
-    def _play_step(self) -> dict[str, Any]:
+    def _next_step(self) -> dict[str, Any]:
         recorder = self._recorder
         actions, log_propensities = self._logging_policy.act(
             recorder.observations, recorder.candidates != NO_ITEM, recorder.episode_start
@@ -189,7 +191,7 @@ class LogWriter:
 
     def _make_manifest(self, policy_name: str, num_steps: int, rows_per_shard: int) -> LogManifest:
         env, num_envs = self._env, self._env.num_envs
-        arguments = {name: value for name, value in env.arguments.items() if name not in _WITHOUT_BEARING}
+        arguments = {name: value for name, value in env.arguments.items() if name not in _NOT_COPIED}
         arguments["max_episode_steps"] = env.max_episode_steps
         source, config = env.simulator.world.source, env.simulator.config
         takes_points = isinstance(self._action_space, spaces.Box)
@@ -228,7 +230,7 @@ def _as_frame(steps: list[dict[str, Any]], manifest: LogManifest) -> pl.DataFram
 
 
 def _difference(present: dict[str, Any], own: dict[str, Any], prefix: str = "") -> str | None:
-    """The first entry in which two manifests differ, in words; None if there is none."""
+    """The first difference between two manifests, in words; None if there is none."""
     for name in {**present, **own}:
         there, here = present.get(name), own.get(name)
         if isinstance(there, dict) and isinstance(here, dict):
@@ -241,7 +243,7 @@ def _difference(present: dict[str, Any], own: dict[str, Any], prefix: str = "") 
 
 
 def _as_json(value: Any) -> Any:
-    """Arguments of an env that JSON does not have."""
+    """Encode arguments of an env that JSON does not support."""
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     if isinstance(value, enum.Enum):

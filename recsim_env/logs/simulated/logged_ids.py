@@ -1,7 +1,7 @@
-"""The ids of a ratings log in a log that was simulated in the world fitted to it.
+"""Ids of the ratings log behind a simulated log.
 
-Events hold positions: of items in the catalogue, of users in the population. `items.parquet` and `users.parquet` beside
-the events say which ids of the ratings log they stand for.
+Events contain indices of items in the catalogue and of users in the population. `items.parquet` and `users.parquet`, in
+the same folder, map them to the ids of the ratings log that the world was fitted to.
 """
 
 import io
@@ -17,7 +17,7 @@ _ITEMS, _USERS = "items.parquet", "users.parquet"
 
 
 def write_ids(folder: Path, world: Any) -> None:
-    """Write the two files, whole or not at all, if the items and users of the world come from a ratings log."""
+    """Write both files atomically, if the items and users of the world come from a ratings log."""
     items, users = world.items, world.users
     if items.ids is None:
         return
@@ -36,8 +36,8 @@ def write_ids(folder: Path, world: Any) -> None:
 
 
 def read_items(path: Path | str) -> pl.DataFrame:
-    """Columns `item`, as in the events, `id` of the ratings log and `title` (the id if it is unknown); a row for each
-    item of the catalogue.
+    """Read the items of a log: columns `item`, as in the events, `id` in the ratings log, and `title` (the id if the
+    title is unknown), with a row for each item of the catalogue.
 
     Raises:
         FileNotFoundError: there is no log, or its items do not come from a ratings log.
@@ -47,7 +47,8 @@ def read_items(path: Path | str) -> pl.DataFrame:
 
 
 def read_users(path: Path | str) -> pl.DataFrame:
-    """Columns `user`, as in the events, and `id` of the ratings log; a row for each user of the population.
+    """Read the users of a log: columns `user`, as in the events, and `id` in the ratings log, with a row for each user
+    of the population.
 
     Raises:
         FileNotFoundError: there is no log, or its users do not come from a ratings log.
@@ -61,9 +62,9 @@ def _read(folder: Path, name: str) -> pl.DataFrame:
     if not file.is_file():
         if manifest.world_fingerprint is None:
             raise FileNotFoundError(f"{printable(folder)}: its items and users do not come from a ratings log")
-        raise FileNotFoundError(f"{printable(file)}: is missing; the command that wrote the log adds it")
+        raise FileNotFoundError(f"{printable(file)}: is missing; repeat the command of the log to write it")
     try:
         return pl.read_parquet(io.BytesIO(file.read_bytes()))
-    # Of damaged bytes, any exception; Polars reports some by that of a panic, which is not an Exception.
+    # Damaged bytes can raise any exception; Polars raises PanicException, which is not an Exception, for some.
     except (Exception, pl.exceptions.PanicException):
         raise ValueError(f"{printable(file)}: damaged") from None

@@ -1,4 +1,4 @@
-"""Policies that collect a log, and the probabilities (propensities) with which they choose.
+"""Logging policies, and the probabilities of their actions (propensities).
 
 Shape legend: N lanes, S slots of a slate, M candidates.
 """
@@ -14,50 +14,49 @@ from gymnasium import spaces
 from recsim_env.config import check_number
 
 RANDOM = "random"
-"""The name of the policy that shows candidates at random."""
+"""Name of the policy that shows random slates."""
 
 
 class LoggingPolicy(Protocol):
-    """Chooses for all lanes, and says with which probability."""
+    """Chooses actions for all lanes, with their probabilities."""
 
     def act(
         self, observations: Any, is_available: np.ndarray, episode_start: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Actions for N sessions, and [N] float64 log-probabilities of them, or None if they are unknown.
+        """Actions for N sessions, and their [N] float64 log-probabilities, or None if those are unknown.
 
-        `is_available` [N, M] bool marks the candidates that exist, `episode_start` [N] bool the first steps of
-        sessions.
+        `is_available` [N, M] bool marks the available candidates, `episode_start` [N] bool the first steps of sessions.
         """
         ...
 
     def state(self) -> dict[str, Any] | None:
-        """What the next actions depend on besides the arguments of `act`, for JSON; None if it cannot be saved."""
+        """The state that the next actions depend on, for JSON; None if it cannot be saved."""
         ...
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a `state` of a policy that was made in the same way."""
+        """Continue from the `state` of a policy that was made in the same way."""
         ...
 
 
 def logging_policy(policy: Any, *, action_space: Any, epsilon: float | None, seed: int) -> LoggingPolicy:
-    """The policy that a log is collected with.
+    """Make the policy that collects a log.
 
     Args:
         policy: `"random"`, or an object with `predict`; see `LogWriter`.
-        action_space: of a single session.
+        action_space: action space of a single session.
         epsilon: see `LogWriter`.
-        seed: of random draws.
+        seed: seed of random draws.
 
     Raises:
-        ValueError: no such policy, or an epsilon outside its range or without a meaning.
+        ValueError: no such policy, or an epsilon that is out of range or does not apply.
     """
     generator, shape = np.random.default_rng(seed), action_space.shape or ()
     takes_points = isinstance(action_space, spaces.Box)
     if epsilon is not None:
         check_number("epsilon", epsilon, 0.0, 1.0)
         if isinstance(policy, str) or takes_points:
-            reason = "points in content space have densities" if takes_points else "random play explores already"
-            raise ValueError(f"epsilon={epsilon}: must be left out, as {reason}")
+            reason = "points in content space have densities" if takes_points else "the random policy explores already"
+            raise ValueError(f"epsilon={epsilon}: must be omitted, since {reason}")
     if isinstance(policy, str):
         if policy != RANDOM:
             raise ValueError(f"policy={policy!r}: must be {RANDOM!r}, or an object with predict()")
@@ -68,10 +67,10 @@ def logging_policy(policy: Any, *, action_space: Any, epsilon: float | None, see
 
 
 class _Random:
-    """Draws from a generator.
+    """A policy that draws from a generator.
 
     Args:
-        shape: of an action: () for a single item, (S,) for slates, (S * F,) for points.
+        shape: shape of an action: () for a single item, (S,) for slates, (S * F,) for points.
         generator: source of the draws.
     """
 
@@ -95,16 +94,16 @@ class RandomSlates(_Random):
         return actions, self.log_probabilities(actions, is_available)
 
     def draw(self, is_available: np.ndarray) -> np.ndarray:
-        """[N] or [N, S] int64; where there are fewer candidates than slots, missing ones come last."""
+        """[N] or [N, S] int64; if there are fewer candidates than slots, unavailable ones come last."""
         keys = np.where(is_available, self._generator.random(is_available.shape), np.inf)
         slates = np.argsort(keys, axis=1, kind="stable")[:, : math.prod(self._shape)]
         return slates.reshape(len(slates), *self._shape)
 
     def log_probabilities(self, actions: np.ndarray, is_available: np.ndarray) -> np.ndarray:
-        """[N] float64: of any actions; -inf for slates that are never drawn.
+        """[N] float64: log-probabilities of any actions; -inf for slates that are never drawn.
 
-        One over the number of ordered slates. Where there are fewer candidates than slots, the places of the missing
-        ones are not random.
+        The probability is one over the number of ordered slates. If there are fewer candidates than slots, the slots of
+        the unavailable ones are not random.
         """
         slates = actions.reshape(len(actions), -1)
         slate_size = slates.shape[1]
@@ -118,7 +117,7 @@ class RandomSlates(_Random):
 
 
 class RandomPoints(_Random):
-    """Uniform over points in content space; log-probabilities are those of the density."""
+    """Uniform over points in content space; log-probabilities are log-densities."""
 
     def act(
         self, observations: Any, is_available: np.ndarray, episode_start: np.ndarray
@@ -128,7 +127,7 @@ class RandomPoints(_Random):
 
 
 class SampledPolicy:
-    """A policy as it samples; its probabilities are those of its `log_probabilities`, if it has any."""
+    """A policy with `deterministic=False`; propensities come from its `log_probabilities`, if it has that method."""
 
     def __init__(self, policy: Any) -> None:
         self._policy, self._state = policy, None
@@ -137,7 +136,7 @@ class SampledPolicy:
     def act(
         self, observations: Any, is_available: np.ndarray, episode_start: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        # `predict` updates the state in place, and recurrent policies need the one before.
+        # `predict` may update the state in place, and `log_probabilities` needs the state before it.
         before: Any = dict(self._state) if isinstance(self._state, dict) else self._state
         actions, self._state = self._policy.predict(observations, self._state, episode_start, deterministic=False)
         if self._has_probabilities:
@@ -148,21 +147,21 @@ class SampledPolicy:
         return actions, None
 
     def state(self) -> None:
-        """Unknown: libraries sample from generators of their own."""
+        """None: libraries sample from generators of their own."""
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Never called."""
+        """Not supported, as `state` is None."""
 
 
 class EpsilonGreedy:
-    """A deterministic policy, with a random slate in its place with probability `epsilon`.
+    """A deterministic policy that is replaced by a random slate with probability `epsilon`.
 
     The probability of a slate is (1 - epsilon) [it is the policy's] + epsilon / (number of ordered slates).
 
     Args:
-        policy: asked with `deterministic=True`.
+        policy: called with `deterministic=True`.
         epsilon: in [0, 1].
-        shape: of an action.
+        shape: shape of an action.
         generator: source of the draws.
     """
 
@@ -191,17 +190,17 @@ class EpsilonGreedy:
         self._random.restore(state)
 
     def _check_deterministic(self, observations: Any, episode_start: np.ndarray) -> None:
-        """`ValueError` for a policy that is random even with `deterministic=True`: its propensities would be wrong."""
+        """`ValueError` for a policy that is random despite `deterministic=True`: its propensities would be wrong."""
         one, other = (self._policy.predict(observations, None, episode_start, deterministic=True)[0] for _ in range(2))
         if not np.array_equal(one, other):
             raise ValueError(
-                f"epsilon={self._epsilon}: must be left out, as {type(self._policy).__name__} is not deterministic"
+                f"epsilon={self._epsilon}: must be omitted, since {type(self._policy).__name__} is not deterministic"
             )
         self._is_checked = True
 
 
 def _checked_slates(actions: Any, shape: tuple[int, ...], num_candidates: int) -> np.ndarray:
-    """Actions of a policy as an array of that shape; `ValueError` unless they are indices of candidates."""
+    """Actions of a policy as an array of the given shape; `ValueError` unless they are indices of candidates."""
     slates = np.asarray(actions)
     is_valid = slates.dtype.kind in "iu" and slates.size == math.prod(shape)
     if not is_valid or slates.min() < 0 or slates.max() >= num_candidates:
@@ -210,7 +209,7 @@ def _checked_slates(actions: Any, shape: tuple[int, ...], num_candidates: int) -
 
 
 def named_policy(path: str) -> Any:
-    """The object that `MODULE:NAME` names.
+    """Import the object `MODULE:NAME`.
 
     Raises:
         ValueError: no such module, or no such name in it.
@@ -227,12 +226,12 @@ def named_policy(path: str) -> Any:
 
 
 def make_policy(named: Any, env: Any, seed: int) -> Any:
-    """A policy for an env: an object with `predict` as it is; a class, or a function, is called with the env.
+    """Make a policy for an env: an object with `predict` is returned, a class or function is called with the env.
 
-    It is called with `seed=` as well if it has an argument of that name.
+    It is also called with `seed=` if it has an argument of that name.
 
     Raises:
-        ValueError: what it is, or returns, has no `predict`.
+        ValueError: `named` is neither callable nor an object with `predict`.
     """
     if not inspect.isclass(named) and hasattr(named, "predict"):
         return named

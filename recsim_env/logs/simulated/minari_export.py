@@ -1,4 +1,4 @@
-"""Logs of simulated sessions as data sets of Minari (https://minari.farama.org).
+"""Export of simulated logs to Minari datasets (https://minari.farama.org).
 
 Shape legend: T steps of a session.
 """
@@ -15,22 +15,22 @@ from recsim_env.logs.simulated.log_folder import LogManifest, read_manifest
 from recsim_env.logs.simulated.replay import ReplayedStep, env_arguments, replay
 
 _INFOS = {"log_propensity": np.nan, **dict.fromkeys(REWARD_COLUMNS, 0.0)}
-"""Columns that become infos, and their values after `reset`."""
+"""Columns exported as infos, and their values after `reset`."""
 
 
 def to_minari(
     path: Path | str, dataset_id: str, *, observation: str | None = None, env: Any = None, **details: Any
 ) -> Any:
-    """Write a log as a Minari data set, an episode for each session, with the observations of `replay`.
+    """Export a log to a Minari dataset, with an episode for each session and the observations of `replay`.
 
-    Infos hold the terms of the reward, 0 after `reset`, and `log_propensity`, NaN after `reset` and where unknown.
-    Sessions that go on at the end of the log are truncated there.
+    Infos contain the reward terms, 0 after `reset`, and `log_propensity`, NaN after `reset` and if unknown. Sessions
+    that have not ended at the end of the log are truncated there.
 
     Args:
         path: the folder of a log.
-        dataset_id: name of the data set, such as `"recsim/video/random-v0"`.
+        dataset_id: name of the dataset, such as `"recsim/video/random-v0"`.
         observation: see `replay`.
-        env: see `replay`; the data set then has its spaces, and no env.
+        env: see `replay`; the dataset then has the spaces of that env, but no env.
         details: further arguments of `minari.create_dataset_from_buffers`, such as `author` or `description`.
 
     Returns:
@@ -39,14 +39,14 @@ def to_minari(
     Raises:
         ImportError: Minari is not installed.
         FileNotFoundError: see `replay`.
-        ValueError: see `replay`; or Minari has a data set of that name. Nothing is left of the new one.
+        ValueError: see `replay`; or a dataset of that name exists. No partial dataset is left behind.
     """
     try:
         import minari
     except ImportError:
         raise ImportError("to_minari needs Minari: pip install 'minari[create,hdf5]'") from None
     if dataset_id in minari.list_local_datasets():
-        raise ValueError(f"dataset_id={dataset_id!r}: exists already; delete it or choose another name")
+        raise ValueError(f"dataset_id={dataset_id!r}: already exists; delete it or choose another name")
     manifest, steps = read_manifest(path), replay(path, observation=observation, env=env)
     own: dict[str, Any] = {
         "algorithm_name": _algorithm(manifest),
@@ -56,7 +56,7 @@ def to_minari(
         own["env"] = gymnasium.make(manifest.env_id, **env_arguments(manifest, observation))
     else:
         own |= {"observation_space": env.single_observation_space, "action_space": env.single_action_space}
-    # Minari reads the episodes one by one, so that they need not be in memory together.
+    # Minari consumes the episodes one by one, so that they need not all be in memory.
     episodes: Any = (minari.data_collector.EpisodeBuffer(**episode) for episode in _episodes(steps))
     try:
         return minari.create_dataset_from_buffers(dataset_id, episodes, **{**own, **details})
@@ -71,7 +71,7 @@ def _algorithm(manifest: LogManifest) -> str:
 
 
 def _episodes(steps: Iterator[ReplayedStep]) -> Iterator[dict[str, Any]]:
-    """Fields of an `EpisodeBuffer` for each session, in the order in which they end."""
+    """Fields of an `EpisodeBuffer` for each session, in the order of their ends."""
     running: dict[int, list[ReplayedStep]] = {}
     for step in steps:
         for lane, is_over in enumerate(step.terminated | step.truncated):

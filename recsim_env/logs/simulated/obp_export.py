@@ -1,6 +1,6 @@
-"""Logs of simulated sessions as bandit feedback of the Open Bandit Pipeline (Saito et al., 2021, arXiv:2008.07146).
+"""Export of simulated logs to the Open Bandit Pipeline (Saito et al., 2021, arXiv:2008.07146).
 
-Shape legend: N rounds, M candidates, D numbers of an observation.
+Shape legend: N rounds, M candidates, D features of an observation.
 """
 
 from pathlib import Path
@@ -14,13 +14,13 @@ from recsim_env.logs.simulated.replay import replay
 
 
 def to_obp(path: Path | str, *, env: Any = None) -> dict[str, Any]:
-    """The bandit feedback of a log, as `obp.dataset` returns it; all of it is in memory.
+    """The bandit feedback of a log, in the format of `obp.dataset`, in memory.
 
-    A round is a step, its actions are the M candidates by their indices, and the context is the `"flat"` observation,
-    which has the predicted answer to each candidate. A bandit ignores the effects of an action on later steps.
+    A round is a step, an action is the index of one of the M candidates, and the context is the `"flat"` observation,
+    which includes the predicted answer to each candidate. A bandit ignores the effects of an action on later steps.
 
     Args:
-        path: the folder of a log with known propensities, of an id that shows one candidate at a time.
+        path: the folder of a log with known propensities, from an id that shows one candidate in each step.
         env: see `replay`; it must have `observation="flat"`.
 
     Returns:
@@ -29,16 +29,16 @@ def to_obp(path: Path | str, *, env: Any = None) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: see `replay`.
-        ValueError: see `replay`; or slates, points in content space, or unknown propensities.
+        ValueError: see `replay`; or a log with slates, points in content space, or unknown propensities.
     """
     manifest = read_manifest(path)
     if manifest.slate_size > 1 or manifest.num_action_features:
         shown = "points in content space" if manifest.num_action_features else f"slates of {manifest.slate_size} items"
-        raise ValueError(f"{printable(path)}: shows {shown}; bandit feedback has one of several candidates a step")
+        raise ValueError(f"{printable(path)}: shows {shown}; bandit feedback has one candidate in each step")
     contexts, actions, rewards, log_propensities = [], [], [], []
     for step in replay(path, observation="flat" if env is None else None, env=env):
         if np.isnan(step.log_propensities).any():
-            raise ValueError(f"{printable(path)}: has unknown propensities, which bandit feedback needs")
+            raise ValueError(f"{printable(path)}: has unknown propensities, but bandit feedback needs them")
         contexts.append(step.observations)
         actions.append(step.actions)
         rewards.append(step.rewards)

@@ -1,4 +1,4 @@
-"""Replaying a log: its sessions are played again with the logged actions, which recovers every observation.
+"""Replay of a simulated log: repeats its sessions with the logged actions, which recovers all observations.
 
 Shape legend: N lanes.
 """
@@ -22,15 +22,15 @@ from recsim_env.logs.simulated.log_folder import (
 from recsim_env.logs.simulated.session_recorder import SessionRecorder
 
 _GIVEN = ("action", "log_propensity")
-"""Columns that a replay takes from the log; it recomputes all others."""
+"""Columns that a replay takes from the log; it recomputes and compares all others."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReplayedStep:
-    """One step of N sessions side by side. All of them are running: where one ends, the lane's next one starts."""
+    """One step of N running sessions; after the last step of a session, its lane continues with the next session."""
 
     observations: Any
-    """Before the step; a dict of arrays with the lanes first, or one array (`observation="flat"`)."""
+    """Observations before the step: a dict of arrays whose first axis is the lane, or one array for `"flat"`."""
     actions: np.ndarray
     """[N] int32 indices of candidates, [N, S] for slates, or [N, S * F] float32 points in content space."""
     log_propensities: np.ndarray
@@ -38,60 +38,57 @@ class ReplayedStep:
     rewards: np.ndarray
     """[N] float64."""
     next_observations: Any
-    """After the step, of the same sessions."""
+    """Observations of the same sessions after the step."""
     terminated: np.ndarray
-    """[N] bool: the user left."""
+    """[N] bool: whether the user left."""
     truncated: np.ndarray
-    """[N] bool: the session reached its length limit."""
+    """[N] bool: whether the session reached its length limit."""
     episode_start: np.ndarray
-    """[N] bool: the first step of a session."""
+    """[N] bool: whether this is the first step of a session."""
     events: dict[str, np.ndarray]
     """The rows of the log: [N, ...] for each column."""
 
 
 def replay(path: Path | str, *, observation: str | None = None, env: Any = None) -> Iterator[ReplayedStep]:
-    """The steps of a log, in order, with the observations that the logging policy had.
+    """Replay a log: iterate over its steps, with the observations of the logging policy.
 
-    The env of the log is made again, seeded as it was, and given the logged actions. Each row is compared with the log.
+    The env of the log is remade, seeded as before, and given the logged actions. Each row is compared with the log.
 
     Args:
         path: the folder of a log.
-        observation: another kind of observation, such as `"full"`; by default that of the log. The sessions are the
-            same.
-        env: an env to replay in, for logs of a scenario or a user model of one's own. It has the same arguments as that
-            of the log; `observation` must be None.
+        observation: kind of observations, such as `"full"`; by default that of the log. Sessions do not depend on it.
+        env: the env to replay in, for a log with a custom scenario or user model. It must have the same arguments as
+            that of the log; `observation` must be None.
 
     Raises:
-        FileNotFoundError: there is no log, or the ratings log that its env was made from has moved.
-        ValueError: a damaged file, or sessions that this version, or this env, plays differently; one line.
+        FileNotFoundError: there is no log, or the ratings log behind its env has moved.
+        ValueError: a damaged file, or sessions that this version or this env does not reproduce.
     """
     folder, manifest = Path(path), read_manifest(path)
     check_complete(folder, manifest)
     if env is not None and observation is not None:
-        raise ValueError(f"observation={observation!r}: must be None with an env, which has its own kind")
+        raise ValueError(f"observation={observation!r}: must be None if env is given, which has its own kind")
     recorder = SessionRecorder(make_logged_env(path, observation=observation) if env is None else env)
     _check_same_world(folder, manifest, recorder)
     return _steps(folder, manifest, recorder)
 
 
 def make_logged_env(path: Path | str, *, observation: str | None = None) -> Any:
-    """The vector env of a log, made again; see `replay`, of which it is the `env`.
+    """Remake the vector env of a log, the default `env` of `replay`.
 
     Raises:
         FileNotFoundError: see `replay`.
-        ValueError: its scenario or user model is one's own, or this version cannot make it.
+        ValueError: its scenario or user model is a custom one, or this version cannot make the env.
     """
     folder, manifest = Path(path), read_manifest(path)
     if not manifest.is_remade:
-        raise ValueError(
-            f"{printable(folder)}: has a scenario or a user model of its own; make its env and pass it as env="
-        )
+        raise ValueError(f"{printable(folder)}: has a custom scenario or user model; make its env and pass it as env=")
     arguments = env_arguments(manifest, observation)
     try:
         return gymnasium.make_vec(
             manifest.env_id, num_envs=manifest.num_envs, vectorization_mode="vector_entry_point", **arguments
         )
-    except (gymnasium.error.Error, TypeError) as error:  # ids and arguments that other versions have
+    except (gymnasium.error.Error, TypeError) as error:  # ids and arguments of other versions
         raise ValueError(f"{printable(folder)}: its env cannot be made by this version ({error})") from None
 
 
@@ -121,7 +118,7 @@ def _steps(folder: Path, manifest: LogManifest, recorder: SessionRecorder) -> It
 
 
 def env_arguments(manifest: LogManifest, observation: str | None = None) -> dict[str, Any]:
-    """Arguments of `gymnasium.make`, besides the id, for the env of a log."""
+    """Arguments of `gymnasium.make`, other than the id, for the env of a log."""
     arguments = {name: value for name, value in manifest.env_arguments.items() if value is not None}
     return arguments if observation is None else {**arguments, "observation": observation}
 
@@ -130,7 +127,7 @@ def _check_same_world(folder: Path, manifest: LogManifest, recorder: SessionReco
     env = recorder.env
     source = env.simulator.world.source
     if manifest.world_fingerprint is not None and (source is None or source.fingerprint != manifest.world_fingerprint):
-        raise ValueError(f"{printable(folder)}: the ratings log that its env was made from has changed")
+        raise ValueError(f"{printable(folder)}: the ratings log behind its env has changed")
     for name, value, logged in (
         ("num_envs", env.num_envs, manifest.num_envs),
         ("slate_size", env.simulator.config.slate_size, manifest.slate_size),
@@ -149,7 +146,7 @@ def _check_equal(
         lane = int((values != played[name]).reshape(len(values), -1).any(1).argmax())
         then, now = (each["recsim_env"] for each in (manifest.versions, present_versions()))
         raise ValueError(
-            f"{printable(folder)}: step {logged['step'][lane]} of session {logged['session'][lane]} is played "
-            f"differently now ({name}={played[name][lane].tolist()}, logged: {values[lane].tolist()}); it was written "
+            f"{printable(folder)}: step {logged['step'][lane]} of session {logged['session'][lane]} is not "
+            f"reproduced ({name}={played[name][lane].tolist()}, logged: {values[lane].tolist()}); it was written "
             f"by recsim_env {then}, this is {now}"
         )

@@ -1,4 +1,4 @@
-"""The sessions and the policy at the start of a shard, from which a killed writer goes on."""
+"""Resume points: the state of sessions and policy at the start of a shard, from which a killed writer continues."""
 
 import io
 import json
@@ -16,10 +16,10 @@ _SHARD, _POLICY, _SIMULATOR = "shard", "policy", "simulator."
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ResumePoint:
-    """A state of the simulator and of the logging policy."""
+    """A state of the simulator and the logging policy."""
 
     shard: int
-    """The shard that starts here, from 0."""
+    """Number of the shard that starts here, from 0."""
     simulator: dict[str, np.ndarray]
     """See `Simulator.state`."""
     policy: dict[str, Any]
@@ -27,7 +27,7 @@ class ResumePoint:
 
 
 def write_resume_point(folder: Path, point: ResumePoint) -> None:
-    """Replace the resume point in the folder; the file cannot run code when it is read."""
+    """Replace the resume point in the folder; the file contains no pickle."""
     content = io.BytesIO()
     arrays: dict[str, Any] = {f"{_SIMULATOR}{name}": array for name, array in point.simulator.items()}
     arrays |= {_SHARD: np.array(point.shard), _POLICY: np.array(json.dumps(point.policy))}
@@ -36,7 +36,7 @@ def write_resume_point(folder: Path, point: ResumePoint) -> None:
 
 
 def read_resume_point(folder: Path) -> ResumePoint | None:
-    """The resume point in the folder, None if there is none; `ValueError` if it is damaged."""
+    """The resume point in the folder, or None; `ValueError` if it is damaged."""
     file = folder / _FILE
     if not file.is_file():
         return None
@@ -49,9 +49,9 @@ def read_resume_point(folder: Path) -> ResumePoint | None:
                 policy=json.loads(str(arrays[_POLICY])),
             )
     except Exception:  # damaged bytes can raise anything
-        raise ValueError(f"{printable(file)}: damaged; delete it to play from the start") from None
+        raise ValueError(f"{printable(file)}: damaged; delete it to start over") from None
 
 
 def delete_resume_point(folder: Path) -> None:
-    """Once the log is complete."""
+    """Delete the resume point of a complete log."""
     (folder / _FILE).unlink(missing_ok=True)

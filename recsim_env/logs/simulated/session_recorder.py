@@ -1,4 +1,4 @@
-"""Sessions of a vector env, step by step as columns of a log.
+"""Records the sessions of a vector env, step by step, as columns of a log.
 
 Shape legend: N lanes, S slots of a slate, M candidates.
 """
@@ -18,22 +18,22 @@ _CONSUMPTION, _RATING, _PURCHASE, _FOLLOW = range(4)  # columns of `slot_feedbac
 
 
 class SessionRecorder:
-    """Plays the sessions of a vector env; where one ends, the lane's next session starts at once.
+    """Steps the sessions of a vector env; when one ends, the lane's next session starts at once.
 
-    Feedback is read from the simulator before that, so that the last slate of a session has its feedback, too, and
-    every step has a row for each lane.
+    Feedback is read from the simulator before that, so that it includes the feedback on the last slate of a session,
+    and every step has a row for each lane.
 
     Args:
-        env: its `autoreset_mode` must not be `SAME_STEP`, in which the env itself starts the next session.
+        env: its `autoreset_mode` must not be `SAME_STEP`, since the env then starts the next session itself.
 
     Raises:
-        ValueError: another kind of env, or another mode.
+        ValueError: an unsupported env or autoreset mode.
     """
 
     def __init__(self, env: Any) -> None:
         own = getattr(env, "unwrapped", env)
         if not (hasattr(own, "simulator") and hasattr(own, "num_envs")):
-            raise ValueError(f"env={type(own).__name__}: must be a RecommenderVectorEnv, of gymnasium.make_vec(...)")
+            raise ValueError(f"env={type(own).__name__}: must be a RecommenderVectorEnv, from gymnasium.make_vec(...)")
         if own.metadata["autoreset_mode"] == AutoresetMode.SAME_STEP:
             raise ValueError("autoreset_mode='SameStep': must be 'NextStep', the default, or 'Disabled'")
         self.env: RecommenderVectorEnv = own
@@ -43,11 +43,11 @@ class SessionRecorder:
         """Start the first session of each lane; lane i is seeded with `seed` + i."""
         self.observations, _ = self.env.reset(seed=seed)
         self.next_observations: Any = None
-        """After the last step, before the next sessions started; None before the first step."""
+        """Observations after the last step, before the next sessions start; None before the first step."""
         self.episode_start = np.ones(self.env.num_envs, np.bool_)
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
-        """Go on with the sessions of a `Simulator.state` that was saved between two steps of a recorder."""
+        """Continue the sessions of a `Simulator.state` that was saved between two steps of a recorder."""
         self.env.simulator.restore(state)
         self.observations = self.env.simulator.observe(self.env.observation_kind)
         self.next_observations = None
@@ -55,11 +55,11 @@ class SessionRecorder:
 
     @property
     def candidates(self) -> np.ndarray:
-        """[N, M] int32, a copy: ids of the candidates, `NO_ITEM` where missing."""
+        """[N, M] int32: ids of the candidates, `NO_ITEM` where there are too few; a copy."""
         return np.array(self.env.simulator.sessions["candidates"])
 
     def step(self, actions: Any) -> dict[str, np.ndarray]:
-        """Show slates and return the rows of the log, [N, ...] for each column except `log_propensity`."""
+        """Show slates and return the rows of the log: [N, ...] for each column except `log_propensity`."""
         env, sessions = self.env, self.env.simulator.sessions
         num_envs, slate_size = env.num_envs, env.simulator.config.slate_size
         columns = {
@@ -94,7 +94,7 @@ class SessionRecorder:
 
 
 def _without_repeats(items: np.ndarray) -> np.ndarray:
-    """[N, S]: items shown; a slot is empty if its item is in a higher slot."""
+    """[N, S]: the items shown; a slot is empty if a higher slot has the same item."""
     is_repeated = np.zeros(items.shape, np.bool_)
     for slot in range(1, items.shape[1]):
         is_repeated[:, slot] = (items[:, :slot] == items[:, slot : slot + 1]).any(1)

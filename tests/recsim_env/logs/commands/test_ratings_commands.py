@@ -37,7 +37,7 @@ def test_a_good_log_is_described(tmp_path: Path, capsys: pytest.CaptureFixture[s
         "ann   x     5       10",
     ):
         assert text in out
-    assert "warning: no content tells items apart" in out
+    assert "warning: items have no distinguishing features" in out
 
 
 def test_the_commands_fit_describe_and_check_a_log(

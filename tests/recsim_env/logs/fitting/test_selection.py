@@ -75,7 +75,7 @@ def test_a_sample_of_other_users_or_another_scale_is_refused(logs: tuple[Path, P
     world = fit_ratings(read_log(logs[0]), num_factors=2, selection=0.0)
     strangers = (tmp_path / "strangers.csv", "user,item,rating,timestamp\na,x,1,1\nb,y,2,2\n")
     halves = (tmp_path / "halves.csv", "user,item,rating,timestamp\nu1,i1,0.5,1\nu2,i2,2,2\n")
-    for (path, text), message in ((strangers, "no pair of a user and an item"), (halves, "another rating scale")):
+    for (path, text), message in ((strangers, "no row has a user and an item"), (halves, "its rating scale differs")):
         path.write_text(text)
         with pytest.raises(ValueError, match=message):
             estimated_selection(world, read_log(path))
@@ -104,7 +104,7 @@ def test_check_compares_both_kinds_of_ratings(
 def test_factors_can_be_the_content_of_items_that_nothing_describes(logs: tuple[Path, Path], tmp_path: Path) -> None:
     path = str(tmp_path / "world.npz")
     fit_log(logs[0], num_factors=2).save(path)
-    with pytest.warns(UserWarning, match="no content tells items apart"):
+    with pytest.warns(UserWarning, match="items have no distinguishing features"):
         gymnasium.make("recsim_env/MovieLens-v0", world=path)
     world = fit_ratings(read_log(logs[0]), num_factors=2, content="factors")
     assert world.feature_names.tolist() == ["learnt factor 1", "learnt factor 2"]

@@ -152,8 +152,8 @@ def test_fit_says_what_is_fitted_and_what_is_assumed(folder: Path, capsys: pytes
     said = capsys.readouterr().out
     assert "behaviour.choice_intercept" in said
     assert "population.patience_mean" in said
-    assert "trust (how disappointment lowers it, and it clicks)" in said
-    assert "examination (how far down users look)" in said  # the log has one item a slate
+    assert "trust (its loss after disappointment, and its effect on clicks)" in said
+    assert "examination (examined slots of a slate)" in said  # the log has one item a slate
     assert FittedWorld.load(out).behaviour["population"]["patience_mean"] > 0.0
 
 

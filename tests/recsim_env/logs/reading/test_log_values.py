@@ -33,12 +33,12 @@ def test_dates_are_days(tmp_path: Path, times: tuple[str, str]) -> None:
 
 
 @pytest.mark.parametrize("text", ["user,item,rating\nb,y,5\na,x,4\n", HEADER + "b,y,5,9\na,x,4,\n"])
-def test_without_times_the_order_of_the_file_counts_and_that_is_said(tmp_path: Path, text: str) -> None:
+def test_without_times_the_order_of_the_file_counts_and_a_note_says_so(tmp_path: Path, text: str) -> None:
     content = read_content(write(tmp_path / "log.csv", text))
     assert content.log is not None
     assert content.log.user_ids.tolist() == ["b", "a"]
     assert not content.log.has_times
-    assert any(note.startswith("no times: events are taken in the order of the file") for note in content.notes)
+    assert any(note.startswith("no times: events are in the order of the file") for note in content.notes)
 
 
 @pytest.mark.parametrize(

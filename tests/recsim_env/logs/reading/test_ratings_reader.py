@@ -105,7 +105,7 @@ def test_a_movielens_folder_is_read_with_genres_years_and_users(tmp_path: Path) 
     [
         ("", "the file is empty"),
         ("user,item,rating,timestamp,item\n" + GOOD_ROWS, ":1: must name each column once"),
-        ("ann,x,5,10\n", ":1: the first line names no columns .*--columns user,item,rating,time$"),
+        ("ann,x,5,10\n", ":1: no header found; .*--columns user,item,rating,time$"),
         ("who,what,stars\n" + "a,x,5\n", ":1: no column for user and item among who,what,stars; name it: --columns"),
         (HEADER, "no rows"),
         (HEADER + GOOD_ROWS + "cid,x,6,50\n", ":6: rating='6': 1 of 5 rows are neither whole stars"),
@@ -116,8 +116,8 @@ def test_a_movielens_folder_is_read_with_genres_years_and_users(tmp_path: Path) 
         (HEADER + "ann,x,681,10\nbob,x,1,10\n", ":2: rating='681'.*--feedback plays"),
         (HEADER + "ann,x,0,10\nbob,x,1,10\n", ":2: rating='0'.*--feedback clicks if 1 is a click"),
         (HEADER + "ann,x,good,10\nbob,x,bad,10\n", ":2: rating='good': .*--levels bad,good"),
-        (HEADER + "ann,x,4/5,10\n", ":2: rating='4/5': must be a number; .*fraction"),
-        (HEADER + 'ann,x,"4,5",10\n', ":2: rating='4,5': must be a number, with a decimal point"),
+        (HEADER + "ann,x,4/5,10\n", ":2: rating='4/5': must be a number; .*numerator"),
+        (HEADER + 'ann,x,"4,5",10\n', ":2: rating='4,5': must be a number with a decimal point"),
         (HEADER + "ann,x,NULL,10\n", ":2: rating='NULL': is missing; .*--missing NULL"),
         (HEADER + "ann,x,nan,10\n", ":2: rating='nan'"),
         (
@@ -135,7 +135,7 @@ def test_a_movielens_folder_is_read_with_genres_years_and_users(tmp_path: Path) 
         (HEADER + GOOD_ROWS + 'cid,"x,5,50\n', ":6: not well-formed"),
         (HEADER + "ann,x,5,10\nann,y,4,20\n", "1 user and 2 items"),
         (HEADER + "ann,x,5,10\nbob,x,4,20\n", "2 users and 1 item"),
-        ('{"user": "a", "item": "x"\n', ":1: this is JSON lines, and the line is not valid"),
+        ('{"user": "a", "item": "x"\n', ":1: not a valid line of JSON lines"),
         ('{"who": "a", "what": "x"}\n', ":1: this is JSON lines; no column for user and item among who,what"),
         ("user,item,time\nann,x,1\n", "no column of ratings; .*--feedback clicks"),
         ("user,item,plays\nann,x,1\n", "its values are counts, not ratings: --feedback plays"),
@@ -158,11 +158,11 @@ def test_text_in_another_encoding_is_refused_with_its_line(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("items", "message"),
     [
-        ("thing,title\nx,X\n", ":1: must name a column item; got thing,title"),
+        ("thing,title\nx,X\n", ":1: must have a column of item ids, such as item; got thing,title"),
         ("item,price\nx,1\ny,2\nz,cheap\n", ":4: price='cheap': must be a finite number"),
         ("item,price\nx,1\nx,2\n", ":3: item 'x' is empty or appears twice"),
         ("item,price\nx\n", ":2: has 1 fields, must have 2"),
-        ("item,price\nother,1\n", "describes none of the items"),
+        ("item,price\nother,1\n", "has metadata of none of the items"),
     ],
 )
 def test_invalid_item_descriptions_are_refused(tmp_path: Path, items: str, message: str) -> None:
@@ -178,11 +178,11 @@ def test_a_folder_that_is_not_movielens_says_what_is_missing_and_where_to_get_it
         read_log(folder)
 
 
-def test_the_share_of_described_items_is_said(tmp_path: Path) -> None:
+def test_the_share_of_items_with_metadata_is_noted(tmp_path: Path) -> None:
     folder = write_movielens(tmp_path / "ml-100k")
     with (folder / "u.data").open("a") as file:
         file.write("1\t77\t3\t900\n")
-    assert "3 of 4 items are described (75%)" in read_content(folder).notes
+    assert "3 of 4 items have metadata (75%)" in read_content(folder).notes
 
 
 def test_reading_needs_only_the_three_files(tmp_path: Path) -> None:

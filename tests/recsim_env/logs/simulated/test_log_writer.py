@@ -213,14 +213,14 @@ def test_another_command_in_the_folder_is_refused_in_one_line(tmp_path):
         ({"env": make_env(split="test")}, "env_arguments.split='all', here 'test'"),
         ({"policy": FirstCandidates(make_env())}, "policy='random', here '.*FirstCandidates'"),
     ):
-        with pytest.raises(ValueError, match=rf"holds another log \(.*{message}\)"):
+        with pytest.raises(ValueError, match=rf"contains another log \(.*{message}\)"):
             write(tmp_path, **arguments)
     assert contents(tmp_path) == before
 
 
 def test_a_folder_with_other_files_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("mine")
-    with pytest.raises(ValueError, match="holds other files"):
+    with pytest.raises(ValueError, match="contains other files"):
         write(tmp_path)
     assert list(contents(tmp_path)) == ["thesis.tex"]
 
@@ -335,7 +335,7 @@ def test_a_policy_that_is_not_reproducible_is_found_out(tmp_path):
     env = make_env()
     write(tmp_path, env, Unsteady(env))
     (tmp_path / "events-00004.parquet").unlink()
-    with pytest.raises(ValueError, match=r"events-00000\.parquet: is played differently now"):
+    with pytest.raises(ValueError, match=r"events-00000\.parquet: is not reproduced"):
         write(tmp_path, env, Unsteady(env))
 
 
@@ -385,9 +385,12 @@ def test_the_command_writes_what_the_class_writes(tmp_path, capsys):
         (["--steps", 0], "steps=0: must be a whole number in"),
         (["--seed", -1], "seed=-1: must be a whole number in"),
         (["--num-envs", 0], "num_envs=0: must be a whole number in"),
-        (["--epsilon", 0.1], "epsilon=0.1: must be left out, as random play"),
+        (["--epsilon", 0.1], "epsilon=0.1: must be omitted, since the random policy explores already"),
         (["--epsilon", 2, "--policy", f"{__name__}:FirstCandidates"], r"epsilon=2.0: must be a number in \[0.0, 1.0\]"),
-        (["--epsilon", 0.1, "--policy", f"{__name__}:Unsteady"], "must be left out, as Unsteady is not deterministic"),
+        (
+            ["--epsilon", 0.1, "--policy", f"{__name__}:Unsteady"],
+            "must be omitted, since Unsteady is not deterministic",
+        ),
         (["--policy", "greedy"], "must be 'random', or MODULE:NAME"),
         (["--policy", "no_such_module:Policy"], "No module named 'no_such_module'"),
         (["--policy", f"{__name__}:NoSuchPolicy"], "has no NoSuchPolicy"),

@@ -149,5 +149,5 @@ def test_a_policy_that_returns_no_candidates_is_refused(slate):
 def test_epsilon_greedy_of_a_policy_that_is_random_is_refused():
     generator = np.random.default_rng(0)
     policy = type("Wrong", (), {"predict": lambda *_, **__: (generator.integers(0, 3, 40), None)})()
-    with pytest.raises(ValueError, match=r"epsilon=0\.1: must be left out, as Wrong is not deterministic"):
+    with pytest.raises(ValueError, match=r"epsilon=0\.1: must be omitted, since Wrong is not deterministic"):
         act(policy, [1, 1, 1], 1, 0.1, 40)

@@ -90,7 +90,7 @@ def test_a_replay_in_a_fitted_world_finds_its_file(tmp_path):
     rate(0)
     check_replay(tmp_path / "log", make_env("recsim_env/MovieLens-v0", world=ratings))
     rate(1)
-    with pytest.raises(ValueError, match="the ratings log that its env was made from has changed"):
+    with pytest.raises(ValueError, match="the ratings log behind its env has changed"):
         replay(tmp_path / "log")
     ratings.unlink()
     with pytest.raises(FileNotFoundError, match=r"ratings\.csv: no such file or folder"):
@@ -144,7 +144,7 @@ def test_a_version_that_plays_differently_is_found_out_in_one_line(tmp_path):
     rewrite_manifest(tmp_path, versions={**manifest.versions, "recsim_env": "0.1.0"}, env_arguments=other)
     with pytest.raises(
         ValueError,
-        match=r"step \d+ of session \d+ is played differently now \(.*\); it was written by recsim_env 0\.1\.0",
+        match=r"step \d+ of session \d+ is not reproduced \(.*\); it was written by recsim_env 0\.1\.0",
     ) as error:
         list(replay(tmp_path))
     assert "\n" not in str(error.value)
@@ -155,9 +155,9 @@ def test_a_scenario_of_ones_own_is_replayed_in_an_env_that_is_given(tmp_path):
     env = RecommenderVectorEnv(6, own, session_length=12)
     policy = Remembers(env)
     write(tmp_path, env, policy)
-    with pytest.raises(ValueError, match="has a scenario or a user model of its own; make its env and pass it as env="):
+    with pytest.raises(ValueError, match="has a custom scenario or user model; make its env and pass it as env="):
         replay(tmp_path)
-    with pytest.raises(ValueError, match="is played differently now"):
+    with pytest.raises(ValueError, match="is not reproduced"):
         list(replay(tmp_path, env=make_env(session_length=12)))
     for step, (observations, *_) in zip(replay(tmp_path, env=env), policy.steps, strict=True):
         assert_equal(step.observations, observations)
@@ -168,7 +168,7 @@ def test_a_scenario_of_ones_own_is_replayed_in_an_env_that_is_given(tmp_path):
     [
         ({"slate_size": 2}, "has slate_size=2; that of .* has 1"),
         ({"num_candidates": 5}, "has num_candidates=5; that of .* has 20"),
-        ({"catalog_seed": 3}, "is played differently now"),
+        ({"catalog_seed": 3}, "is not reproduced"),
     ],
 )
 def test_an_env_of_other_sizes_or_sessions_is_refused(tmp_path, arguments, message):
@@ -190,7 +190,7 @@ def test_a_log_whose_env_this_version_does_not_have_is_refused(tmp_path):
 
 def test_the_kind_of_observation_is_that_of_an_env_that_is_given(tmp_path):
     write(tmp_path)
-    with pytest.raises(ValueError, match="observation='full': must be None with an env"):
+    with pytest.raises(ValueError, match="observation='full': must be None if env is given"):
         replay(tmp_path, observation="full", env=make_env())
 
 
@@ -244,10 +244,10 @@ def test_inverse_propensity_scores_recover_the_value_of_another_policy(tmp_path)
         (
             "recsim_env/VideoSlate-v0",
             "random",
-            "shows slates of 5 items; bandit feedback has one of several candidates",
+            "shows slates of 5 items; bandit feedback has one candidate in each step",
         ),
-        ("recsim_env/VideoContent-v0", "random", "shows points in content space; bandit feedback has one of"),
-        ("recsim_env/Video-v0", Greedy(), "has unknown propensities, which bandit feedback needs"),
+        ("recsim_env/VideoContent-v0", "random", "shows points in content space; bandit feedback has one candidate"),
+        ("recsim_env/Video-v0", Greedy(), "has unknown propensities, but bandit feedback needs them"),
     ],
 )
 def test_logs_that_are_no_bandit_feedback_are_refused(tmp_path, env_id, policy, message):
