@@ -1,8 +1,8 @@
-"""Importance sampling: logged rewards, weighted by the ratio of the two policies' probabilities.
+"""Importance sampling: logged rewards, weighted by the probability ratio of the two policies.
 
-Three estimators weigh each step by its own action alone, as for a contextual bandit: `ips`, `snips`, `clipped_ips`.
-They are exact where sessions have one step; in longer ones they ignore that other actions lead to other states. The
-others weigh by all actions so far, which is exact at any length, with a variance that grows exponentially in it.
+`ips`, `snips` and `clipped_ips` weight each step by the ratio of its own action, as for a contextual bandit. They
+ignore that other actions lead to other states, so in sessions of several steps they are biased. The other estimators
+weight by all actions so far, which is valid at any length, but with a variance that grows exponentially in the length.
 
 Shape legend: R rows, E sessions, T steps of the longest session.
 """
@@ -47,15 +47,15 @@ def _of_steps(log: OffPolicyLog, weights: np.ndarray, warning: str) -> OffPolicy
 
 
 def _steps_size(log: OffPolicyLog, weights: np.ndarray) -> float:
-    """Effective sessions of weights [R] that are those of single steps."""
+    """Effective sample size in sessions, for weights [R] of single steps."""
     return kish_size(weights) / len(weights) * log.num_sessions
 
 
 def snips(log: OffPolicyLog) -> OffPolicyEstimate:
-    """Self-normalised `ips`: divided by the mean of the weights rho_t over all rows.
+    """Self-normalised `ips`: divided by the mean weight rho_t over all rows.
 
-    Swaminathan and Joachims, "The self-normalized estimator for counterfactual learning", NeurIPS 2015. Slightly biased
-    (of order 1 / E), with less variance; a constant added to all rewards shifts it by just that.
+    Swaminathan and Joachims, "The self-normalized estimator for counterfactual learning", NeurIPS 2015. Bias of order
+    1 / E, with less variance; in sessions of one step, a constant added to all rewards shifts it by that constant.
     """
     sums = log.session_sums(log.discounts * log.step_weights * log.rewards)
     totals, lengths = log.session_sums(log.step_weights), log.lengths
@@ -70,7 +70,7 @@ def snips(log: OffPolicyLog) -> OffPolicyEstimate:
 
 
 def importance_sampling(log: OffPolicyLog) -> OffPolicyEstimate:
-    """Mean over sessions of w G: the return G, weighted by w = product of rho_t over the whole session.
+    """Mean over sessions of w G: the return G, weighted by the product w of rho_t over the whole session.
 
     Precup, Sutton and Singh, "Eligibility traces for off-policy policy evaluation", ICML 2000. Unbiased.
     """
@@ -80,7 +80,7 @@ def importance_sampling(log: OffPolicyLog) -> OffPolicyEstimate:
 
 
 def weighted_importance_sampling(log: OffPolicyLog) -> OffPolicyEstimate:
-    """`importance_sampling` divided by the mean of the weights w: consistent, never outside the logged returns.
+    """`importance_sampling` divided by the mean weight w: consistent, and within the range of the logged returns.
 
     Precup, Sutton and Singh, ICML 2000.
     """
@@ -94,7 +94,7 @@ def weighted_importance_sampling(log: OffPolicyLog) -> OffPolicyEstimate:
 
 
 def per_decision(log: OffPolicyLog) -> OffPolicyEstimate:
-    """Mean over sessions of sum_t gamma^t w_t r_t, w_t = rho_0 ... rho_t: later actions do not weigh a reward.
+    """Mean over sessions of sum_t gamma^t w_t r_t, w_t = rho_0 ... rho_t: no reward is weighted by later actions.
 
     Precup, Sutton and Singh, ICML 2000 (per-decision importance sampling). Unbiased.
     """
@@ -104,7 +104,7 @@ def per_decision(log: OffPolicyLog) -> OffPolicyEstimate:
 
 
 def weighted_per_decision(log: OffPolicyLog) -> OffPolicyEstimate:
-    """`per_decision` with the weights of each step divided by their mean over all sessions.
+    """`per_decision` with the weights of each step divided by their mean over sessions.
 
     Thomas, "Safe reinforcement learning", PhD thesis, University of Massachusetts Amherst, 2015 (consistent weighted
     per-decision importance sampling). A session that has ended keeps its last weight in that mean.
@@ -121,4 +121,6 @@ def weighted_per_decision(log: OffPolicyLog) -> OffPolicyEstimate:
 
 
 def _undefined(log: OffPolicyLog) -> OffPolicyEstimate:
-    return estimate(np.nan, np.full(log.num_sessions, np.nan), 0.0, "no logged session is possible under this policy")
+    return estimate(
+        np.nan, np.full(log.num_sessions, np.nan), 0.0, "every logged session has probability 0 under this policy"
+    )

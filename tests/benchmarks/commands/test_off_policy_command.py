@@ -75,5 +75,5 @@ def test_wrong_arguments_are_refused_in_one_line(arguments, message, log, capsys
 def test_a_folder_without_a_log_is_refused_in_one_line(tmp_path, capsys):
     assert main(["off-policy", "--log", str(tmp_path), "--policy", "random"]) == 2
     error = capsys.readouterr().err.strip()
-    assert "not the folder of a log" in error
+    assert "not the folder of a simulated log" in error
     assert "\n" not in error

@@ -152,7 +152,7 @@ def test_bad_slates_are_refused_in_one_line():
             "evaluation_log_probabilities": np.zeros((8, 3))
         },
         r"slot_rewards\[0, 0\]=nan: must be finite": {"slot_rewards": np.full((8, 2), np.nan)},
-        "must be given both": {"behaviour_marginals": None},
+        "give both or neither": {"behaviour_marginals": None},
         "behaviour_marginals: a logged item must": {"behaviour_marginals": np.full((8, 2), -np.inf)},
         "a logged action must have a probability above 0": {"behaviour_log_probabilities": np.full((8, 2), -np.inf)},
     }
