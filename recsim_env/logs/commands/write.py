@@ -1,7 +1,7 @@
 """Write a log of simulated sessions.
 
-A policy acts in an environment; each step becomes a row of Parquet shards, with its propensity where that is known. The
-same command resumes an interrupted log.
+A policy acts in an environment, and each step becomes a row in Parquet shards, with its propensity if known. The same
+command resumes an interrupted log.
 """
 
 import argparse

@@ -76,7 +76,7 @@ class PopulationStatistics:
 def summary_of(items: ItemParameters, users: UserParameters) -> dict[str, float]:
     """Standard deviations in units of rating noise, and the correlation of appeal with quality.
 
-    `interaction_sd` is the root mean square of interests . factors over all pairs of a user and an item.
+    `interaction_sd` is the root mean square of interests . factors over all user-item pairs.
     """
     interest_moments = users.interests.T @ users.interests / len(users.interests)
     factor_moments = items.item_factors.T @ items.item_factors / len(items.item_factors)

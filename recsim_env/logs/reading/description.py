@@ -25,7 +25,7 @@ def description(content: LogContent) -> str:
         facts["items"] = f"{num_items:,}, {num_ratings / num_items:.1f} ratings each"
         facts["mean rating"] = f"{log.ratings.mean():.2f}"
     facts["repeats"] = (
-        f"{content.num_repeats:,} rows repeat a pair of user and item ({_share(content.num_repeats, content.num_rows)})"
+        f"{content.num_repeats:,} rows repeat a user-item pair ({_share(content.num_repeats, content.num_rows)})"
     )
     lines = [f"{label:<{_LABEL_WIDTH}}{text}" for label, text in facts.items()]
     lines += ["", *_table(content.preview), ""]

@@ -19,7 +19,7 @@ NO_DISTINGUISHING_FEATURES = (
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RatingsLog:
-    """At most one rating for each pair of user and item; users and items in order of their first rating."""
+    """At most one rating for each user-item pair; users and items in order of their first rating."""
 
     source: str
     """Name of the folder or file, without its path."""

@@ -40,7 +40,7 @@ class LogManifest:
     policy: str
     """Name of the logging policy."""
     epsilon: float | None
-    """Probability of a random slate in place of the policy's; None for the policy as it is."""
+    """Probability of a random slate in place of the policy's; None if the policy is unmodified."""
     seed: int
     """Lane i is seeded with `seed` + i, random draws of the policy with `seed`."""
     num_envs: int
