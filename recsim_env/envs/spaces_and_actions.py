@@ -128,8 +128,8 @@ class SimulatorAccess:
         is_limited = length_in_spec is not None and self.max_episode_steps in (None, length_in_spec)
         if is_limited and session.session_length > length_in_spec:
             raise ValueError(
-                f"session_length={session.session_length}: must be at most {length_in_spec}, the largest number of steps "
-                "in the spec that the env is made from; make it by its id"
+                f"session_length={session.session_length}: must be at most {length_in_spec}, the largest number of "
+                "steps in the spec that the env is made from; make it by its id"
             )
         action_space: spaces.Space[Any] = spaces.Discrete(session.num_candidates)
         if self._action_kind != "candidate":
