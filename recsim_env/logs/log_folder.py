@@ -143,7 +143,7 @@ def read_shard(folder: Path, number: int, manifest: LogManifest) -> pl.DataFrame
         raise ValueError(f"{printable(file)}: damaged") from None
     if metadata.get(_MANIFEST_KEY) != manifest.as_json():
         raise ValueError(f"{printable(file)}: belongs to another log than {MANIFEST}")
-    if metadata.get(_NUMBER_KEY) != str(number):
+    if metadata.get(_NUMBER_KEY, str(number)) != str(number):  # shards of earlier commits have no number
         raise ValueError(f"{printable(file)}: is not shard {number} of the log, but another one under its name")
     is_whole = frame.schema == manifest.schema and len(frame) == manifest.shard_lengths[number] * manifest.num_envs
     if not is_whole or metadata.get(_CHECKSUM_KEY) != checksum:

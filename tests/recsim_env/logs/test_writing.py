@@ -289,6 +289,15 @@ def test_a_shard_under_the_name_of_another_one_is_refused(tmp_path):
         read_events(tmp_path)
 
 
+def test_a_shard_without_a_number_is_read_as_logs_were_once_written(tmp_path):
+    write(tmp_path)
+    events, file = read_events(tmp_path), tmp_path / "events-00003.parquet"
+    metadata = pl.read_parquet_metadata(file)
+    assert metadata.pop("recsim_env.shard") == "3"
+    pl.read_parquet(file).write_parquet(file, metadata=metadata)
+    assert read_events(tmp_path).equals(events)
+
+
 @pytest.mark.parametrize(
     "change",
     [
