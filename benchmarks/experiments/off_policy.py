@@ -38,8 +38,7 @@ _MAX_ROWS = 10**7
 _MAX_LANES = 5_000
 _CHUNK = 100_000
 _MIN_LOGS = 20
-"""Of fewer logs, an RMSE has no interval: even for normal errors it would contain the true one in less than 90% of
-cases."""
+"""Of fewer logs, an RMSE has no interval: it would be too short even for normal errors."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -299,8 +298,7 @@ def _interval(squared_errors: list[float]) -> tuple[float, float]:
     """Nominal 95% interval of the root of their mean, by a bootstrap over logs; NaN where there are too few, or none in
     rows of earlier commits.
 
-    In simulations, the true RMSE was inside in 92% of cases for 50 logs with normal errors. Large errors that are rare
-    are not in the logs yet: with log-normal ones it was inside in 68%, and above the interval otherwise.
+    Too short where large errors are rare, and not in the logs yet: the true RMSE is then above the interval.
     """
     from benchmarks.analysis.bootstrap import NUM_DRAWS
 
