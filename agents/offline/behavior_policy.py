@@ -66,8 +66,7 @@ class BehaviorPolicy(EmpiricalBayesLinUCB):
         greedy, bandit = self._greedy(observations, state["bandit"], episode_start)
         explores = generator.random(len(mask)) < self.epsilon
         actions = np.where(explores.reshape(-1, *(1,) * (random.ndim - 1)), random, greedy)
-        x = self.features(observations["user"], self.candidates(observations))
-        bandit.shown = np.take_along_axis(x, actions.reshape(len(mask), -1)[:, :, None], 1)
+        bandit.slates = actions.reshape(len(mask), -1)
         state["bandit"] = bandit
         return actions
 

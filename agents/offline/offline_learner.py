@@ -153,6 +153,10 @@ class OfflineLearner(TorchLearner):
             raise ValueError(
                 f"{printable(path)}: has {manifest.num_steps} steps, more than max_logged_steps={self.max_logged_steps}"
             )
+        if manifest.num_action_features:
+            raise ValueError(
+                f"{printable(path)}: shows points in content space; {type(self).__name__} chooses candidates"
+            )
         env = make_logged_env(path, observation=self.observation) if env is None else unwrapped(env)
         if self._layout is None:
             self.set_env(env)

@@ -108,7 +108,8 @@ def _write_log(parsed: argparse.Namespace) -> int:
     )
     manifest = writer.write()
     num_shards = len(manifest.shard_lengths)
-    print(f"wrote {printable(parsed.out)}: {manifest.num_steps:,} steps in {num_shards} shards, seed {manifest.seed}")
+    shards = "1 shard" if num_shards == 1 else f"{num_shards} shards"
+    print(f"wrote {printable(parsed.out)}: {manifest.num_steps:,} steps in {shards}, seed {manifest.seed}")
     return 0
 
 

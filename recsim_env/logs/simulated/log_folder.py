@@ -19,10 +19,11 @@ import polars as pl
 
 import recsim_env
 from recsim_env.atomic_file import printable, write_atomically
+from recsim_env.config import check_number
 from recsim_env.logs.simulated.event_schema import SCHEMA_VERSION, event_schema
 
 MANIFEST = "manifest.json"
-_MANIFEST_KEY, _CHECKSUM_KEY = "recsim_env.manifest", "recsim_env.checksum"
+_MANIFEST_KEY, _NUMBER_KEY, _CHECKSUM_KEY = "recsim_env.manifest", "recsim_env.shard", "recsim_env.checksum"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +57,17 @@ class LogManifest:
     versions: dict[str, str]
     """Versions of Python and of the packages that sessions, random draws or files depend on."""
     schema_version: int = SCHEMA_VERSION
+
+    def __post_init__(self) -> None:
+        for name in ("num_envs", "num_steps", "steps_per_shard", "slate_size", "num_candidates"):
+            check_number(name, getattr(self, name), 1, 10**15, int)
+        for name in ("seed", "num_action_features"):
+            check_number(name, getattr(self, name), 0, 2**63 - 1, int)
+        if self.num_steps % self.num_envs:
+            raise ValueError(f"num_steps={self.num_steps}: must be a multiple of num_envs={self.num_envs}")
+        for name, kind in (("env_id", str), ("policy", str), ("env_arguments", dict), ("versions", dict)):
+            if not isinstance(getattr(self, name), kind):
+                raise ValueError(f"{name}={getattr(self, name)!r}: must be a {kind.__name__}")
 
     @property
     def schema(self) -> dict[str, pl.DataType]:
@@ -111,7 +123,7 @@ def read_manifest(path: Path | str) -> LogManifest:
 def write_shard(folder: Path, number: int, frame: pl.DataFrame, manifest: LogManifest) -> None:
     """Write a shard, whole or not at all; `OSError` if it cannot be written."""
     content = io.BytesIO()
-    metadata = {_MANIFEST_KEY: manifest.as_json(), _CHECKSUM_KEY: _checksum(frame)}
+    metadata = {_MANIFEST_KEY: manifest.as_json(), _NUMBER_KEY: str(number), _CHECKSUM_KEY: _checksum(frame)}
     frame.write_parquet(content, metadata=metadata)
     write_atomically(shard_path(folder, number), content.getvalue())
 
@@ -131,6 +143,8 @@ def read_shard(folder: Path, number: int, manifest: LogManifest) -> pl.DataFrame
         raise ValueError(f"{printable(file)}: damaged") from None
     if metadata.get(_MANIFEST_KEY) != manifest.as_json():
         raise ValueError(f"{printable(file)}: belongs to another log than {MANIFEST}")
+    if metadata.get(_NUMBER_KEY, str(number)) != str(number):  # shards of older versions have no number
+        raise ValueError(f"{printable(file)}: is another shard of the log, not shard {number}")
     is_whole = frame.schema == manifest.schema and len(frame) == manifest.shard_lengths[number] * manifest.num_envs
     if not is_whole or metadata.get(_CHECKSUM_KEY) != checksum:
         raise ValueError(f"{printable(file)}: damaged")

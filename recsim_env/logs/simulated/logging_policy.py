@@ -16,6 +16,9 @@ from recsim_env.config import check_number
 RANDOM = "random"
 """Name of the policy that shows random slates."""
 
+_ROUNDING = 1e-5
+"""Log-probabilities may exceed 0 by this much, due to rounding."""
+
 
 class LoggingPolicy(Protocol):
     """Chooses actions for all lanes, with their probabilities."""
@@ -61,9 +64,13 @@ def logging_policy(policy: Any, *, action_space: Any, epsilon: float | None, see
         if policy != RANDOM:
             raise ValueError(f"policy={policy!r}: must be {RANDOM!r}, or an object with predict()")
         return RandomPoints(shape, generator) if takes_points else RandomSlates(shape, generator)
+    if inspect.isclass(policy):
+        raise ValueError(f"policy={policy.__name__}: is a class, must be an object with predict()")
     if not callable(getattr(policy, "predict", None)):
         raise ValueError(f"policy={type(policy).__name__}: has no predict(observations, state, episode_start)")
-    return SampledPolicy(policy) if epsilon is None else EpsilonGreedy(policy, epsilon, shape, generator)
+    if epsilon is None:
+        return SampledPolicy(policy, takes_points=takes_points)
+    return EpsilonGreedy(policy, epsilon, shape, generator)
 
 
 class _Random:
@@ -129,8 +136,8 @@ class RandomPoints(_Random):
 class SampledPolicy:
     """A policy with `deterministic=False`; propensities come from its `log_probabilities`, if it has that method."""
 
-    def __init__(self, policy: Any) -> None:
-        self._policy, self._state = policy, None
+    def __init__(self, policy: Any, *, takes_points: bool) -> None:
+        self._policy, self._state, self._takes_points = policy, None, takes_points
         self._has_probabilities = callable(getattr(policy, "log_probabilities", None))
 
     def act(
@@ -141,9 +148,11 @@ class SampledPolicy:
         actions, self._state = self._policy.predict(observations, self._state, episode_start, deterministic=False)
         if self._has_probabilities:
             try:
-                return actions, self._policy.log_probabilities(observations, actions, before, episode_start)
+                found = self._policy.log_probabilities(observations, actions, before, episode_start)
             except NotImplementedError:  # a deterministic policy, or one without a closed form
                 self._has_probabilities = False
+            else:
+                return actions, _checked_log_probabilities(found, len(is_available), self._takes_points)
         return actions, None
 
     def state(self) -> None:
@@ -208,6 +217,20 @@ def _checked_slates(actions: Any, shape: tuple[int, ...], num_candidates: int) -
     return slates.reshape(shape)
 
 
+def _checked_log_probabilities(values: Any, num_sessions: int, takes_points: bool) -> np.ndarray:
+    """Log-probabilities of a policy as [N] float64; `ValueError` if they are impossible for its own actions."""
+    found, rule = np.asarray(values), f"must return {num_sessions} finite numbers"
+    if found.dtype.kind not in "fiu" or found.shape != (num_sessions,):
+        raise ValueError(f"policy.log_probabilities: {rule}, not {found.dtype} of shape {found.shape}")
+    is_wrong = ~np.isfinite(found) | (found > (np.inf if takes_points else _ROUNDING))  # densities may exceed 1
+    if is_wrong.any():
+        limit = "" if takes_points else ", at most 0"
+        raise ValueError(
+            f"policy.log_probabilities: {rule}{limit}, not {found[is_wrong][0]} for the action of predict()"
+        )
+    return found.astype(np.float64)
+
+
 def named_policy(path: str) -> Any:
     """Import the object `MODULE:NAME`.
 
@@ -237,5 +260,10 @@ def make_policy(named: Any, env: Any, seed: int) -> Any:
         return named
     if not callable(named):
         raise ValueError(f"policy={named!r}: must be a class, a function of an env, or an object with predict()")
-    takes_seed = "seed" in inspect.signature(named).parameters
-    return named(env, seed=seed) if takes_seed else named(env)
+    signature = inspect.signature(named)
+    arguments = {"seed": seed} if "seed" in signature.parameters else {}
+    try:
+        signature.bind(env, **arguments)
+    except TypeError as error:
+        raise ValueError(f"policy={named!r}: cannot be called with an env ({error})") from None
+    return named(env, **arguments)

@@ -62,6 +62,7 @@ class SessionRecorder:
         """Show slates and return the rows of the log: [N, ...] for each column except `log_propensity`."""
         env, sessions = self.env, self.env.simulator.sessions
         num_envs, slate_size = env.num_envs, env.simulator.config.slate_size
+        items = _without_repeats(env.shown_items(actions))  # first, since it rejects invalid actions
         columns = {
             "session": sessions["episode"] * num_envs + self._lanes,
             "step": sessions["step"].astype(np.int32),
@@ -70,8 +71,8 @@ class SessionRecorder:
             "user": sessions["user"].astype(np.int32),
             "candidates": self.candidates,
             "action": np.array(actions).reshape(num_envs, -1),
+            "item": items,
         }
-        columns["item"] = _without_repeats(env.shown_items(actions))
         following, rewards, terminated, truncated, infos = env.step(actions)
         is_clicked = sessions["clicked"][:, :slate_size] == 1
         feedback = np.where(is_clicked[:, :, None], sessions["slot_feedback"][:, :slate_size], 0.0)

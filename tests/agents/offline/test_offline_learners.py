@@ -233,6 +233,7 @@ def test_logs_that_do_not_fit_are_refused_in_one_line(tmp_path):
         (CQL(), "short", "log of 8 steps: too short for CQL"),
         (DecisionTransformer(), "short", "too short"),
         (CQL(), "points", "CQL chooses candidates"),
+        (CQL(small_env()), "points", "shows points in content space; CQL chooses candidates"),
         (CQL(), "nothing", "not the folder of a simulated log"),
     ):
         with pytest.raises((ValueError, FileNotFoundError)) as error:

@@ -1,5 +1,7 @@
 """`off-policy`: estimates from a written log, and errors in one line."""
 
+import json
+
 import gymnasium
 import numpy as np
 import pytest
@@ -69,6 +71,16 @@ def test_wrong_arguments_are_refused_in_one_line(arguments, message, log, capsys
     assert main(["off-policy", "--log", str(log), *arguments]) == 2
     error = capsys.readouterr().err.strip()
     assert message in error
+    assert "\n" not in error
+
+
+def test_a_log_whose_env_cannot_be_made_is_refused_in_one_line(log, tmp_path, capsys):
+    manifest = json.loads((log / "manifest.json").read_text())
+    manifest["env_arguments"]["no_such_argument"] = 1
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    assert main(["off-policy", "--log", str(tmp_path), "--policy", "random"]) == 2
+    error = capsys.readouterr().err.strip()
+    assert "its env cannot be made by this version" in error
     assert "\n" not in error
 
 

@@ -1,5 +1,6 @@
 """Logs of simulated sessions: what a row says, killed writers, propensities, and commands."""
 
+import json
 import re
 import signal
 import subprocess
@@ -12,7 +13,7 @@ import polars as pl
 import pytest
 
 import recsim_env
-from recsim_env import LogWriter, read_events, read_manifest, scan_events
+from recsim_env import LogWriter, read_events, read_manifest, replay, scan_events
 from recsim_env.envs.vector import RecommenderVectorEnv
 from recsim_env.locked_folder import locked
 from recsim_env.logs.__main__ import main
@@ -260,6 +261,15 @@ def test_a_value_that_was_changed_is_noticed(tmp_path):
         read_events(tmp_path)
 
 
+def test_an_action_that_is_not_one_for_each_lane_is_refused_in_one_line(tmp_path):
+    class ShowsOne(FirstCandidates):
+        def predict(self, observations, state=None, episode_start=None, deterministic=True):
+            return 0, state
+
+    with pytest.raises(ValueError, match=r"^action of shape \(\): must be of shape \(8,\)"):
+        write(tmp_path, policy=ShowsOne(make_env()))
+
+
 def test_folders_without_a_log_and_shards_of_another_log_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"manifest\.json is missing"):
         read_events(tmp_path / "nowhere")
@@ -270,6 +280,42 @@ def test_folders_without_a_log_and_shards_of_another_log_are_refused(tmp_path):
     (one / "manifest.json").write_text("{}")
     with pytest.raises(ValueError, match=r"manifest\.json: damaged"):
         read_events(one)
+
+
+def test_a_shard_under_the_name_of_another_one_is_refused(tmp_path):
+    write(tmp_path)
+    (tmp_path / "events-00003.parquet").write_bytes((tmp_path / "events-00001.parquet").read_bytes())
+    with pytest.raises(ValueError, match=r"events-00003\.parquet: is another shard of the log, not shard 3$"):
+        read_events(tmp_path)
+
+
+def test_a_shard_without_a_number_is_read_as_logs_were_once_written(tmp_path):
+    write(tmp_path)
+    events, file = read_events(tmp_path), tmp_path / "events-00003.parquet"
+    metadata = pl.read_parquet_metadata(file)
+    assert metadata.pop("recsim_env.shard") == "3"
+    pl.read_parquet(file).write_parquet(file, metadata=metadata)
+    assert read_events(tmp_path).equals(events)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({name: value} for name in ("num_envs", "num_steps", "steps_per_shard", "seed") for value in ("4", None, -4)),
+        *({name: 0} for name in ("num_envs", "num_steps", "steps_per_shard", "slate_size")),
+        {"num_steps": 401},
+        {"env_arguments": []},
+        {"versions": None},
+        {"env_id": 3},
+    ],
+    ids=str,
+)
+def test_a_manifest_with_impossible_values_is_refused_in_one_line(tmp_path, change):
+    manifest = json.loads((write(tmp_path) / "manifest.json").read_text())
+    (tmp_path / "manifest.json").write_text(json.dumps({**manifest, **change}))
+    for reads in (read_events, scan_events, replay):
+        with pytest.raises(ValueError, match=r"manifest\.json: damaged, or not the manifest of a simulated log$"):
+            reads(tmp_path)
 
 
 # Killed writers
@@ -370,7 +416,7 @@ def run(*arguments):
 def test_the_command_writes_what_the_class_writes(tmp_path, capsys):
     own = ("--env", "recsim_env/VideoSlate-v0", "--num-envs", 8, "--steps", 400, "--epsilon", 0.2, "--split", "test")
     assert run(*own, "--policy", f"{__name__}:FirstCandidates", "--out", tmp_path / "a", "--name", "first") == 0
-    assert "400 steps in 1 shards" in capsys.readouterr().out
+    assert "400 steps in 1 shard, seed 0" in capsys.readouterr().out
     env = make_env("recsim_env/VideoSlate-v0", split="test")
     policy = FirstCandidates(env)
     write(tmp_path / "b", env, policy, epsilon=0.2, policy_name="first", rows_per_shard=50_000)
@@ -396,6 +442,7 @@ def test_the_command_writes_what_the_class_writes(tmp_path, capsys):
         (["--policy", f"{__name__}:NoSuchPolicy"], "has no NoSuchPolicy"),
         (["--policy", "numpy:pi"], "must be a class, a function of an env, or an object with predict"),
         (["--policy", "operator:not_"], "policy=bool: has no predict"),
+        (["--policy", "operator:add"], "cannot be called with an env \\(missing a required argument: 'b'\\)"),
         (["--policy", f"{__name__}:NotTrained"], "not trained: call learn\\(\\) or load\\(\\)"),
         (["--split", "dev"], "split='dev': unknown"),
         (["--observation", "pictures"], "observation='pictures': must be one of"),

@@ -151,3 +151,42 @@ def test_epsilon_greedy_of_a_policy_that_is_random_is_refused():
     policy = type("Wrong", (), {"predict": lambda *_, **__: (generator.integers(0, 3, 40), None)})()
     with pytest.raises(ValueError, match=r"epsilon=0\.1: must be omitted, since Wrong is not deterministic"):
         act(policy, [1, 1, 1], 1, 0.1, 40)
+
+
+class Says(Shows):
+    """Has the given log-probabilities."""
+
+    def __init__(self, log_probabilities):
+        super().__init__(0)
+        self.values = log_probabilities
+
+    def log_probabilities(self, observations, actions, state=None, episode_start=None):
+        return self.values
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([0.0, np.nan], "must return 2 finite numbers, at most 0, not nan"),
+        ([0.0, -np.inf], "must return 2 finite numbers, at most 0, not -inf"),
+        ([0.5, -1.0], "must return 2 finite numbers, at most 0, not 0.5"),
+        ([0.0], r"must return 2 finite numbers, not float64 of shape \(1,\)"),
+        (-1.0, r"must return 2 finite numbers, not float64 of shape \(\)"),
+        (["a", "b"], "must return 2 finite numbers, not <U1"),
+    ],
+)
+def test_propensities_that_are_no_log_probabilities_are_refused(values, message):
+    acting = logging_policy(Says(values), action_space=spaces.Discrete(3), epsilon=None, seed=0)
+    with pytest.raises(ValueError, match=rf"^policy\.log_probabilities: {message}"):
+        acting.act(np.zeros((2, 1)), np.ones((2, 3), np.bool_), STARTS[:2])
+
+
+def test_densities_of_points_may_exceed_one():
+    acting = logging_policy(Says([0.5, -1.0]), action_space=spaces.Box(-1.0, 1.0, (1,)), epsilon=None, seed=0)
+    _, log_propensities = acting.act(np.zeros((2, 1)), np.ones((2, 3), np.bool_), STARTS[:2])
+    np.testing.assert_array_equal(log_propensities, [0.5, -1.0])
+
+
+def test_a_class_in_the_place_of_a_policy_is_refused():
+    with pytest.raises(ValueError, match=r"^policy=Shows: is a class, must be an object with predict\(\)$"):
+        logging_policy(Shows, action_space=spaces.Discrete(3), epsilon=None, seed=0)
