@@ -13,7 +13,7 @@ from benchmarks.analysis.off_policy.estimate import (
     smallest_kish_size,
     support_warning,
 )
-from benchmarks.analysis.off_policy.log import OffPolicyLog
+from benchmarks.analysis.off_policy.log import OffPolicyLog, check_decisions
 from recsim_env.config import check_number
 
 
@@ -24,6 +24,7 @@ def direct_method(log: OffPolicyLog) -> OffPolicyEstimate:
     the sampling of first states, not the errors of the model; `fitted_q.fitted_q_evaluation` covers the noise of its
     regression as well.
     """
+    check_decisions(log)
     _, state_values = log.values
     values = state_values[log.first_rows]
     return estimate(values.mean(), values, float(log.num_sessions), "")
@@ -36,6 +37,7 @@ def doubly_robust(log: OffPolicyLog) -> OffPolicyEstimate:
     unrolled; for sessions of one step Dudik, Langford and Li, ICML 2011. Unbiased if propensities are correct, for any
     model that is fitted to other sessions; the better the model, the smaller the variance.
     """
+    check_decisions(log)
     warning = support_warning(log.weights[log.last_rows])
     return _corrected(log, log.previous_weights, log.weights, warning)
 
@@ -47,6 +49,7 @@ def switch_doubly_robust(log: OffPolicyLog, max_weight: float = 10.0) -> OffPoli
     (SWITCH-DR), for sessions of one step; here extended to longer ones. `max_weight=0` gives the direct method,
     infinity gives `doubly_robust`.
     """
+    check_decisions(log)
     check_number("max_weight", max_weight, 0.0, np.inf)
     is_kept = log.running_sum(log.weights > max_weight) == 0
     was_kept = (log.steps == 0) | np.roll(is_kept, 1)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.analysis.off_policy.estimate import OffPolicyEstimate, estimate
-from benchmarks.analysis.off_policy.log import OffPolicyLog, numbers
+from benchmarks.analysis.off_policy.log import OffPolicyLog, check_decisions, numbers
 from recsim_env.config import check_number
 
 
@@ -93,6 +93,7 @@ def fitted_q_evaluation(
 
 
 def _checked(log: OffPolicyLog, features: Any, policy_features: Any) -> tuple[np.ndarray, np.ndarray]:
+    check_decisions(log)
     shape = np.shape(features)
     if len(shape) != 2 or shape[0] != len(log.steps) or not shape[1]:
         raise ValueError(f"features of shape {shape}: must be ({len(log.steps)}, F) with F of at least 1")

@@ -17,7 +17,7 @@ from benchmarks.analysis.off_policy.estimate import (
     sums_by_step,
     support_warning,
 )
-from benchmarks.analysis.off_policy.log import OffPolicyLog
+from benchmarks.analysis.off_policy.log import OffPolicyLog, check_decisions
 from recsim_env.config import check_number
 
 
@@ -27,6 +27,7 @@ def ips(log: OffPolicyLog) -> OffPolicyEstimate:
     Horvitz and Thompson, "A generalization of sampling without replacement from a finite universe", 1952; for
     contextual bandits Dudik, Langford and Li, "Doubly robust policy evaluation and learning", ICML 2011.
     """
+    check_decisions(log)
     return _of_steps(log, log.step_weights, support_warning(log.step_weights))
 
 
@@ -35,6 +36,7 @@ def clipped_ips(log: OffPolicyLog, max_weight: float = 10.0) -> OffPolicyEstimat
 
     Ionides, "Truncated importance sampling", Journal of Computational and Graphical Statistics 17(2), 2008.
     """
+    check_decisions(log)
     check_number("max_weight", max_weight, 0.0, np.inf)
     share = float((log.step_weights > max_weight).mean())
     warning = f"{share:.1%} of the weights are clipped at {max_weight:g}" if share >= 0.01 else ""
@@ -57,6 +59,7 @@ def snips(log: OffPolicyLog) -> OffPolicyEstimate:
     Swaminathan and Joachims, "The self-normalized estimator for counterfactual learning", NeurIPS 2015. Bias of order
     1 / E, with less variance; in sessions of one step, a constant added to all rewards shifts it by that constant.
     """
+    check_decisions(log)
     sums = log.session_sums(log.discounts * log.step_weights * log.rewards)
     totals, lengths = log.session_sums(log.step_weights), log.lengths
     size, warning = _steps_size(log, log.step_weights), support_warning(log.step_weights)
@@ -74,6 +77,7 @@ def importance_sampling(log: OffPolicyLog) -> OffPolicyEstimate:
 
     Precup, Sutton and Singh, "Eligibility traces for off-policy policy evaluation", ICML 2000. Unbiased.
     """
+    check_decisions(log)
     weights = log.weights[log.last_rows]
     contributions = weights * log.session_sums(log.discounts * log.rewards)
     return estimate(contributions.mean(), contributions, kish_size(weights), support_warning(weights))
@@ -84,6 +88,7 @@ def weighted_importance_sampling(log: OffPolicyLog) -> OffPolicyEstimate:
 
     Precup, Sutton and Singh, ICML 2000.
     """
+    check_decisions(log)
     weights = log.weights[log.last_rows]
     if not weights.any():
         return _undefined(log)
@@ -98,6 +103,7 @@ def per_decision(log: OffPolicyLog) -> OffPolicyEstimate:
 
     Precup, Sutton and Singh, ICML 2000 (per-decision importance sampling). Unbiased.
     """
+    check_decisions(log)
     contributions = log.session_sums(log.discounts * log.weights * log.rewards)
     warning = support_warning(log.weights[log.last_rows])
     return estimate(contributions.mean(), contributions, smallest_kish_size(log, log.weights), warning)
@@ -109,6 +115,7 @@ def weighted_per_decision(log: OffPolicyLog) -> OffPolicyEstimate:
     Thomas, "Safe reinforcement learning", PhD thesis, University of Massachusetts Amherst, 2015 (consistent weighted
     per-decision importance sampling). A session that has ended keeps its last weight in that mean.
     """
+    check_decisions(log)
     means = sums_by_step(log, log.weights) / log.num_sessions
     if (means == 0.0).any():
         return _undefined(log)

@@ -153,6 +153,12 @@ class OffPolicyLog:
         return np.add.reduceat(values, self.first_rows)
 
 
+def check_decisions(log: object) -> None:
+    """`TypeError` unless the log is an `OffPolicyLog`."""
+    if not isinstance(log, OffPolicyLog):
+        raise TypeError(f"log of type {type(log).__name__}: must be an OffPolicyLog, such as as_slates of a SlateLog")
+
+
 _VALUES = ("action_values", "state_values")
 _NUMBERS = ("rewards", "behaviour_log_probabilities", "evaluation_log_probabilities", *_VALUES)
 

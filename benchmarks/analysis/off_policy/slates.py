@@ -111,6 +111,14 @@ class SlateLog:
         )
 
 
+def _check_slates(slates: object) -> None:
+    """`TypeError` unless the log is a `SlateLog`."""
+    if not isinstance(slates, SlateLog):
+        raise TypeError(
+            f"slates of type {type(slates).__name__}: must be a SlateLog, with rewards and probabilities of slots"
+        )
+
+
 def item_position(slates: SlateLog) -> OffPolicyEstimate:
     """Mean over sessions of sum_t gamma^t w_{t-1} sum_k rho_tk r_tk, rho_tk = pi(item, slot k) / beta(item, slot k).
 
@@ -121,6 +129,7 @@ def item_position(slates: SlateLog) -> OffPolicyEstimate:
     Raises:
         ValueError: the log has no marginal probabilities.
     """
+    _check_slates(slates)
     if slates.behaviour_marginals is None or slates.evaluation_marginals is None:
         raise ValueError("behaviour_marginals: item_position needs the marginal probabilities of each slot")
     log = slates.as_slates
@@ -139,6 +148,7 @@ def reward_interaction(slates: SlateLog, is_self_normalized: bool = False) -> Of
     sequential reward interactions", KDD 2020 (RIPS). With self-normalisation, the weights of each slot are divided by
     their mean. Biased if the reward of a slot depends on the items below it.
     """
+    _check_slates(slates)
     return (weighted_per_decision if is_self_normalized else per_decision)(slates.as_decisions)
 
 
@@ -152,4 +162,5 @@ def cascade_doubly_robust(slates: SlateLog) -> OffPolicyEstimate:
     Raises:
         ValueError: the log has no predicted values.
     """
+    _check_slates(slates)
     return doubly_robust(slates.as_decisions)

@@ -7,12 +7,17 @@ import numpy as np
 import pytest
 
 from benchmarks.analysis.off_policy import (
+    MODEL_BASED,
+    WEIGHTING,
     SlateLog,
     cascade_doubly_robust,
+    estimates,
+    fitted_q_evaluation,
     importance_sampling,
     item_position,
     reward_interaction,
 )
+from benchmarks.analysis.off_policy.fitted_q import fit
 
 BEHAVIOUR_TOP, EVALUATION_TOP = np.array([0.5, 0.5]), np.array([0.25, 0.75])
 BEHAVIOUR_NEXT = np.array([[0.75, 0.25], [0.5, 0.5]])
@@ -142,6 +147,24 @@ def test_later_steps_of_a_session_are_discounted_and_weighted_by_earlier_slates(
         evaluation_marginals=slates.evaluation_log_probabilities,
     )
     assert item_position(marginal).value == pytest.approx(2.0 + 0.5 * 3.0 * (0.5 * 2.0 + 2.0 * 4.0))
+
+
+def test_slates_and_single_items_are_not_taken_for_each_other():
+    slates, _ = every_slate(CASCADE)
+    features = np.ones((8, 1))
+    of_items = [*WEIGHTING.values(), *MODEL_BASED.values(), estimates]
+    of_items += [lambda log: fit(log, features, features), lambda log: fitted_q_evaluation(log, features, features)]
+    for estimator in of_items:
+        with pytest.raises(
+            TypeError, match=r"^log of type SlateLog: must be an OffPolicyLog, such as as_slates of a SlateLog$"
+        ):
+            estimator(slates)
+    for estimator in (item_position, reward_interaction, cascade_doubly_robust):
+        with pytest.raises(
+            TypeError,
+            match=r"^slates of type OffPolicyLog: must be a SlateLog, with rewards and probabilities of slots$",
+        ):
+            estimator(slates.as_slates)
 
 
 def test_bad_slates_are_refused_in_one_line():
