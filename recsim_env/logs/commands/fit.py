@@ -7,6 +7,7 @@ import argparse
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,14 +19,18 @@ from recsim_env.logs.commands.log_arguments import (
     random_exposure_log,
     ratings_log,
 )
-from recsim_env.logs.commands.output_file import check_writable
+from recsim_env.logs.commands.output_file import check_output_file
 from recsim_env.logs.fitting.fit import CONTENT, fit_ratings, num_fit_passes
-from recsim_env.logs.fitting.fitted_world import MAX_SELECTION, FittedWorld
+from recsim_env.logs.fitting.fitted_world import MAX_SELECTION
 from recsim_env.logs.fitting.selection import DEFAULT_SELECTION, selection_summary
 from recsim_env.logs.fitting.session_behaviour import ASSUMED, Estimate, fitted_behaviour, overrides_of
+from recsim_env.logs.reading.ratings_log import RatingsLog
 from recsim_env.progress_line import ProgressLine
 from recsim_env.scenarios import SCENARIOS
 from recsim_env.timed_line import timed_line
+
+if TYPE_CHECKING:
+    from recsim_env.logs.reading.shown_items import ShownItems
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,11 +66,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    check_writable(parsed.out, ".npz")
+    check_output_file(parsed.out, ".npz")
     log = ratings_log(parsed)
     num_users, num_items = len(log.user_ids), len(log.item_ids)
     print(f"{printable(log.source)}: {len(log.ratings):,} ratings, {num_users:,} users, {num_items:,} items")
     random_exposure = random_exposure_log(parsed)
+    shown = _shown_items(parsed, log)
     started = time.perf_counter()
     with ProgressLine(num_fit_passes(len(log.ratings)), "ratings in all regressions") as line:
         world = fit_ratings(
@@ -78,7 +84,10 @@ def run(parsed: argparse.Namespace) -> int:
             on_pass=line.advance,
         )
     seconds = time.perf_counter() - started
-    estimates = _behaviour(parsed, world)
+    estimates: list[Estimate] = []
+    if shown is not None:
+        with timed_line("fitting behaviour"):
+            estimates = fitted_behaviour(shown, world, SCENARIOS["MovieLens"], parsed.seed)
     world = replace(world, behaviour=overrides_of(estimates))
     world.save(parsed.out)
     print(f"fitted {world.fit_facts['num_factors']} factors in {seconds:.1f} s, seed {parsed.seed}")
@@ -93,23 +102,22 @@ def run(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _behaviour(parsed: argparse.Namespace, world: FittedWorld) -> list[Estimate]:
-    """Coefficients of the user model from `--sessions`; none without it."""
+def _shown_items(parsed: argparse.Namespace, log: RatingsLog) -> "ShownItems | None":
+    """The log of shown items, if it is given."""
     if parsed.sessions is None:
         if parsed.session_columns:
             raise ValueError("--session-columns: needs --sessions")
-        return []
+        return None
     from recsim_env.logs.reading.shown_items import read_shown_items
 
     shown = read_shown_items(parsed.sessions, parsed.session_columns, parsed.encoding)
-    num_known = int((np.isin(shown.users, world.user_ids) & np.isin(shown.items, world.item_ids)).sum())
+    num_known = int((np.isin(shown.users, log.user_ids) & np.isin(shown.items, log.item_ids)).sum())
     if not num_known:
         raise ValueError(f"{parsed.sessions}: no row has a user and an item of {parsed.log}; ids must be the same")
     print(
         f"{printable(shown.source)}: {len(shown.users):,} shown items, {num_known:,} with a user and an item of the log"
     )
-    with timed_line("fitting behaviour"):
-        return fitted_behaviour(shown, world, SCENARIOS["MovieLens"], parsed.seed)
+    return shown
 
 
 def _print_behaviour(estimates: list[Estimate]) -> None:

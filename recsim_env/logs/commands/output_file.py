@@ -1,14 +1,12 @@
 """The file that a command writes."""
 
-import os
 from pathlib import Path
 
+from recsim_env.atomic_file import check_writable, printable
 
-def check_writable(out: Path, suffix: str) -> None:
+
+def check_output_file(out: Path, suffix: str) -> None:
     """Reject a path that cannot be written before the work starts; the suffix protects logs from being overwritten."""
-    if "\0" in str(out):
-        raise ValueError(f"--out={str(out)!r}: must not contain a null character")
-    if out.suffix != suffix or out.is_dir():
-        raise ValueError(f"{out}: must be a file, and its name must end in {suffix}")
-    if not os.access(out.parent, os.W_OK):
-        raise ValueError(f"{out}: cannot be written, {out.parent} is not a folder with write permission")
+    if out.suffix != suffix:
+        raise ValueError(f"--out={printable(out)}: its name must end in {suffix}")
+    check_writable(out)

@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 
 from recsim_env.atomic_file import printable
-from recsim_env.logs.commands.output_file import check_writable
+from recsim_env.logs.commands.output_file import check_output_file
 from recsim_env.logs.fitting.fitted_world import FittedWorld
 from recsim_env.logs.fitting.population_statistics import save_statistics, statistics_of
 
@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    check_writable(parsed.out, ".json")
+    check_output_file(parsed.out, ".json")
     statistics = statistics_of(FittedWorld.load(parsed.world))
     save_statistics(statistics, parsed.out)
     for name, value in statistics.summary.items():

@@ -35,10 +35,13 @@ def find_log() -> Path | None:
 
 
 def existing_log(path: Path | str) -> Path:
-    """`path`; `FileNotFoundError` if there is no such file or folder."""
-    if not Path(path).exists():
+    """`path`; `FileNotFoundError` if there is no such file or folder, `ValueError` if it is a device or a pipe."""
+    path = Path(path)
+    if not path.exists():
         raise FileNotFoundError(f"{printable(path)}: no such file or folder; {WHERE_TO_GET_DATA}")
-    return Path(path)
+    if not (path.is_file() or path.is_dir()):
+        raise ValueError(f"{printable(path)}: must be a file or a folder, not a device or a pipe")
+    return path
 
 
 def fingerprint(path: Path, settings: str = "") -> str:

@@ -64,11 +64,11 @@ def test_the_commands_fit_describe_and_check_a_log(
     [
         (["fit", "absent", "--out", "w.npz"], "https://grouplens.org/datasets/movielens/100k"),
         (["fit", "bad.csv", "--out", "w.npz"], "bad.csv:2: rating='9'"),
-        (["fit", "good.csv", "--out", "absent/w.npz"], "absent/w.npz: cannot be written"),
-        (["fit", "good.csv", "--out", "good.csv"], "must end in .npz"),
-        (["fit", "good.csv", "--out", "w\0.npz"], "null character"),
+        (["fit", "good.csv", "--out", "good.csv"], "--out=good.csv: its name must end in .npz"),
         (["fit", "good.csv", "--out", "w.npz", "--num-factors", "0"], "num_factors=0"),
         (["fit", "good.csv", "--out", "w.npz", "--items", "absent.csv"], "absent.csv: no such file"),
+        (["fit", "good.csv", "--out", "w.npz", "--sessions", "absent.csv"], "absent.csv: no such file"),
+        (["describe", "/dev/null"], "/dev/null: must be a file or a folder, not a device or a pipe"),
         (["statistics", "good.csv", "--out", "s.json"], "good.csv: not a fitted world"),
         (["check", "good.csv", "absent.npz"], "absent.npz: no such file"),
         (["check", "good.csv", "good.csv"], "good.csv: not a fitted world"),
@@ -92,6 +92,44 @@ def test_bad_input_ends_in_one_clear_line_and_exit_code_two(
     lines = [line for line in error.splitlines() if not line.startswith(("note: ", "warning: "))]
     assert len(lines) == 1
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("absent/w.npz", "absent/w.npz: cannot be written (No such file or directory)"),
+        ("good.csv/w.npz", "good.csv/w.npz: cannot be written (Not a directory)"),
+        ("folder.npz", "folder.npz: cannot be written (Is a directory)"),
+        (f"{250 * 'w'}.npz", "w.npz: cannot be written (File name too long)"),
+        (f"{300 * 'w'}.npz", "w.npz: cannot be written (File name too long)"),
+        ("w\0.npz", "cannot be written (embedded null byte)"),
+        ("", "its name must end in .npz"),
+    ],
+)
+def test_an_output_that_cannot_be_written_is_refused_before_the_log_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], out: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "good.csv", HEADER + GOOD_ROWS)
+    (tmp_path / "folder.npz").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["fit", "good.csv", "--out", out]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: ")
+    assert captured.err.endswith(f"{message}\n")
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_log_of_shown_items_is_read_before_the_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("recsim_env.logs.commands.fit.fit_ratings", lambda *_, **__: pytest.fail("fitted"))
+    log = write(tmp_path / "log.csv", HEADER + GOOD_ROWS)
+    shown = write(tmp_path / "shown.csv", "user,item,click,session\ncid,x,1,1\n")
+    assert main(["fit", str(log), "--out", str(tmp_path / "w.npz"), "--sessions", str(shown)]) == 2
+    assert "shown.csv: no row has a user and an item of" in capsys.readouterr().err
 
 
 def test_a_misspelt_command_is_refused_with_the_near_name(capsys: pytest.CaptureFixture[str]) -> None:
