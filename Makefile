@@ -55,7 +55,7 @@ floors: floors.txt pyproject.toml
 		--editable '.[logs,render,sb3,contrib]' $(shell grep '^torch==' constraints.txt) hypothesis pytest
 	.venvs/floors/bin/python -m pytest -k "not wrapper" tests/recsim_env/envs/test_gymnasium_contract.py \
 		tests/recsim_env/envs/test_gymnasium_conventions.py tests/recsim_env/sb3/test_sb3_vec_env.py \
-		tests/recsim_env/logs/test_writing.py tests/recsim_env/logs/test_replay.py
+		tests/recsim_env/logs/simulated/test_log_writer.py tests/recsim_env/logs/simulated/test_replay.py
 
 docs: $(VENV)/installed
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet

@@ -22,7 +22,7 @@ def save_tensors(path: Path, agent: str, tensors: Mapping[str, np.ndarray], sett
     contiguous = {name: np.require(tensor, requirements="C") for name, tensor in tensors.items()}
     text = json.dumps(dict(settings))
     metadata = {"agent": agent, "settings": text, "sha256": _checksum(contiguous, text)}
-    write_atomically(Path(path), safetensors.numpy.save(contiguous, metadata))
+    write_atomically(Path(path), _with_ordered_metadata(safetensors.numpy.save(contiguous, metadata)))
 
 
 def load_tensors(path: Path, agent: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -52,6 +52,19 @@ def saved_by(path: Path) -> str:
     """The agent that wrote a file; `ValueError` if it is missing or damaged."""
     with _opened(path) as (_, metadata):
         return metadata.get("agent", "")
+
+
+def _with_ordered_metadata(content: bytes) -> bytes:
+    """The file with its metadata in alphabetical order. (The library's order differs from call to call.)
+
+    The format: the length of the header in 8 bytes; the header as JSON, padded with spaces to a multiple of 8; data.
+    """
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[8 + size :]
 
 
 def _checksum(tensors: Mapping[str, np.ndarray], settings: str) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from recsim_env import FittedWorld, read_log
-from recsim_env.logs.population_statistics import draw_items, draw_users, load_statistics
+from recsim_env.logs.fitting.population_statistics import draw_items, draw_users, load_statistics
 
 _APPEAL, _LIKING = 1.0, 0.6
 """Weights of the popularity of an item, and of the user's opinion of it, in the choice of what to rate."""

@@ -20,8 +20,8 @@ from benchmarks.analysis.statistics import Z_95, standard_error_interval
 from benchmarks.report.figures.style import CYCLE, panels, write_figure
 from benchmarks.running.policy_log import policy_log
 from recsim_env import FittedWorld, read_log, read_manifest, replay
-from recsim_env.logs.replay import env_arguments
-from recsim_env.logs.selection import random_pairs
+from recsim_env.logs.fitting.selection import random_pairs
+from recsim_env.logs.simulated.replay import env_arguments
 
 _ESTIMATORS = ("SNIPS", "WPDIS", "DR", "FQE")
 _NUM_TRUE_SESSIONS = 20_000

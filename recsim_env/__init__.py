@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from recsim_env.envs.single import RecommenderEnv
     from recsim_env.envs.vector import RecommenderVectorEnv, last_observations
     from recsim_env.logs import FittedWorld, RatingsLog, fit_log, load_or_fit, read_log
-    from recsim_env.logs.log_folder import LogManifest, read_events, read_manifest, scan_events
-    from recsim_env.logs.logged_ids import read_items, read_users
-    from recsim_env.logs.minari_export import to_minari
-    from recsim_env.logs.obp_export import to_obp
-    from recsim_env.logs.replay import ReplayedStep, replay
-    from recsim_env.logs.writing import LogWriter
+    from recsim_env.logs.simulated.log_folder import LogManifest, read_events, read_manifest, scan_events
+    from recsim_env.logs.simulated.log_writer import LogWriter
+    from recsim_env.logs.simulated.logged_ids import read_items, read_users
+    from recsim_env.logs.simulated.minari_export import to_minari
+    from recsim_env.logs.simulated.obp_export import to_obp
+    from recsim_env.logs.simulated.replay import ReplayedStep, replay
     from recsim_env.sb3 import CandidatePolicy, CandidateQPolicy, RecommenderSB3VecEnv, make_sb3_vec_env
     from recsim_env.simulation.custom_user_model import UserModel
     from recsim_env.simulation.observation import CANDIDATE_COLUMNS, FEEDBACK, RELEVANCE_COLUMNS, USER_FEEDBACK
@@ -87,12 +87,12 @@ _MODULES = {
     "recsim_env.envs.single": ("RecommenderEnv",),
     "recsim_env.envs.vector": ("RecommenderVectorEnv", "last_observations"),
     "recsim_env.logs": ("FittedWorld", "RatingsLog", "fit_log", "load_or_fit", "read_log"),
-    "recsim_env.logs.log_folder": ("LogManifest", "read_events", "read_manifest", "scan_events"),
-    "recsim_env.logs.logged_ids": ("read_items", "read_users"),
-    "recsim_env.logs.minari_export": ("to_minari",),
-    "recsim_env.logs.obp_export": ("to_obp",),
-    "recsim_env.logs.replay": ("ReplayedStep", "replay"),
-    "recsim_env.logs.writing": ("LogWriter",),
+    "recsim_env.logs.simulated.log_folder": ("LogManifest", "read_events", "read_manifest", "scan_events"),
+    "recsim_env.logs.simulated.logged_ids": ("read_items", "read_users"),
+    "recsim_env.logs.simulated.minari_export": ("to_minari",),
+    "recsim_env.logs.simulated.obp_export": ("to_obp",),
+    "recsim_env.logs.simulated.replay": ("ReplayedStep", "replay"),
+    "recsim_env.logs.simulated.log_writer": ("LogWriter",),
     "recsim_env.simulation.custom_user_model": ("UserModel",),
     "recsim_env.simulation.observation": ("CANDIDATE_COLUMNS", "FEEDBACK", "RELEVANCE_COLUMNS", "USER_FEEDBACK"),
 }

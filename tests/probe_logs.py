@@ -6,7 +6,7 @@ import numpy as np
 from probe_environments import ProbeVectorEnv
 
 from agents.offline.logged_steps import LoggedSteps
-from recsim_env.logs.replay import ReplayedStep
+from recsim_env.logs.simulated.replay import ReplayedStep
 
 Probability = Callable[[np.ndarray], np.ndarray]
 """From signals [N] to the probability [N] of showing the candidate with content 1, not the one with content -1."""

@@ -29,3 +29,8 @@ def test_the_package_is_imported_from_any_folder(tmp_path):
     program = "import recsim_env; print(recsim_env.__version__)"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert run.stdout.strip()
+
+
+def test_every_folder_of_modules_is_in_the_wheel():
+    folders = {module.parent for module in (CHECKOUT / "recsim_env").rglob("*.py")}
+    assert [folder for folder in folders if not (folder / "__init__.py").is_file()] == []

@@ -66,8 +66,12 @@ class PosteriorState:
     """[N, d, d] float64: A^-1."""
     targets: np.ndarray
     """[N, d] float64: b."""
-    shown: np.ndarray
-    """[N, S, d] float64: features of the items on the last slate."""
+    x: np.ndarray
+    """[N, M, d] float64: features of the candidates in the last step."""
+    contents: np.ndarray
+    """[N, M, F] float32: their content."""
+    slates: np.ndarray
+    """[N, S] int64: the candidates that the agent chose."""
 
     @property
     def num_sessions(self) -> int:
@@ -78,6 +82,18 @@ class PosteriorState:
     def means(self) -> np.ndarray:
         """[N, d]: A^-1 b."""
         return np.einsum("nij,nj->ni", self.inverse, self.targets)
+
+    def shown(self, slot: int, contents: np.ndarray) -> np.ndarray:
+        """[N, d]: features of the items shown in a slot, with these contents [N, F].
+
+        They are those of the agent's own choice, unless its content is another one: a policy that explores has shown a
+        slate in the place of the agent's. Of several candidates with the same content, the first one is taken.
+        """
+        is_shown = (self.contents == contents[:, None]).all(2)
+        sessions, own = np.arange(len(contents)), self.slates[:, slot]
+        is_own = is_shown[sessions, own] | ~is_shown.any(1)
+        features: np.ndarray = self.x[sessions, np.where(is_own, own, is_shown.argmax(1))]
+        return features
 
     def update(self, x: np.ndarray, ratings: np.ndarray, is_new: np.ndarray) -> None:
         """Add an observation x [N, d] with its rating [N] to the posteriors `is_new` [N].
@@ -134,7 +150,9 @@ class LinearBandit(Agent):
             generator=self.new_generator(),
             inverse=np.zeros((num_sessions, size, size)),
             targets=np.zeros((num_sessions, size)),
-            shown=np.zeros((num_sessions, self.slate_size, size)),
+            x=np.zeros((num_sessions, self.layout.num_candidates, size)),
+            contents=np.zeros((num_sessions, self.layout.num_candidates, self.layout.num_content_features), np.float32),
+            slates=np.zeros((num_sessions, self.slate_size), np.int64),
         )
 
     def act(
@@ -146,9 +164,11 @@ class LinearBandit(Agent):
         lanes = np.flatnonzero(episode_start)
         if len(lanes):
             self._start_sessions(state, lanes, users[lanes], history[lanes])
-        x = self.features(users, self.candidates(observations))
-        actions = self.top_candidates(self.scores(x, state), observations["candidate_mask"])
-        state.shown = np.take_along_axis(x, actions.reshape(len(users), -1)[:, :, None], 1)
+        candidates = self.candidates(observations)
+        state.x = self.features(users, candidates)
+        state.contents = candidates[:, :, : self.layout.num_content_features]
+        actions = self.top_candidates(self.scores(state.x, state), observations["candidate_mask"])
+        state.slates = actions.reshape(len(users), -1)
         return actions
 
     def _start_sessions(self, state: PosteriorState, lanes: np.ndarray, users: np.ndarray, history: np.ndarray) -> None:
@@ -166,11 +186,13 @@ class LinearBandit(Agent):
         state.targets[lanes] = means @ precision + np.einsum("nhd,nh->nd", x, ratings) / prior.noise_variance
 
     def _update_by_last_slate(self, state: PosteriorState, history: np.ndarray, is_running: np.ndarray) -> None:
-        """Learn from the feedback on this agent's last slates, in the sessions `is_running` [N] bool."""
-        rows, is_shown = last_slate(history[:, :, self.layout.num_content_features :], self.slate_size)
-        ratings = observed_ratings(rows, self.layout.has_purchases, state.prior.unrated)
+        """Learn from the feedback on the last slates, in the sessions `is_running` [N] bool."""
+        rows, is_shown = last_slate(history, self.slate_size)
+        first = self.layout.num_content_features
+        ratings = observed_ratings(rows[:, :, first:], self.layout.has_purchases, state.prior.unrated)
         for slot in range(self.slate_size):
-            state.update(state.shown[:, slot], ratings[:, slot], is_shown[:, slot] & is_running)
+            x = state.shown(slot, rows[:, slot, :first])
+            state.update(x, ratings[:, slot], is_shown[:, slot] & is_running)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

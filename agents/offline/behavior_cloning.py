@@ -1,4 +1,4 @@
-"""Behaviour cloning: imitates the policy of the log, by supervision.
+"""Behaviour cloning: supervised imitation of the behaviour policy.
 
 Pomerleau, "Efficient training of artificial neural networks for autonomous navigation", Neural Computation 1991.
 
@@ -23,8 +23,8 @@ from recsim_env.sb3.candidate_scorer import CandidateScorer
 class BehaviorCloning(SoftmaxLearner, OfflineLearner):
     """The softmax policy under which the slates of the log are most likely.
 
-    It reads no rewards, and does at best what the policy of the log does; its most likely action is often better, as it
-    leaves out the log's exploration.
+    It ignores rewards, so that at best it equals the behaviour policy; its most likely action is often better, since it
+    does not explore.
     """
 
     def make_network(self, sizes: Any) -> CandidateScorer:
@@ -40,5 +40,5 @@ class BehaviorCloning(SoftmaxLearner, OfflineLearner):
 
 
 def slate_log_likelihoods(scores: torch.Tensor, slates: torch.Tensor, is_shown: torch.Tensor) -> torch.Tensor:
-    """[B]: of slates [B, S] under the softmax of scores [B, M]; slots that are not `is_shown` [B, S] do not count."""
+    """[B]: log-likelihoods of slates [B, S] under the softmax of scores [B, M], over slots that are `is_shown`."""
     return (slate_log_probabilities(scores, slates) * is_shown).sum(1)

@@ -1,4 +1,4 @@
-"""Behaviour policies: they collect the logs from which offline learners are trained.
+"""Behaviour policies, which collect the logs that offline learners are trained from.
 
 Shape legend: N sessions side by side, S slots of a slate.
 """
@@ -15,25 +15,25 @@ from agents.bandits.empirical_bayes import EmpiricalBayesLinUCB
 from agents.bandits.linear_bandits import PosteriorState
 from agents.rules.popularity import popularity_scores
 from recsim_env.config import choice, count
-from recsim_env.logs.logging_policy import RandomSlates
+from recsim_env.logs.simulated.logging_policy import RandomSlates
 
 EPSILONS = {"random": 1.0, "mixed": 0.3, "expert": 0.1}
 """Probability of a random slate, by behaviour policy."""
 
 _PRIOR_IMPRESSIONS = 20.0
-"""Of popularity, as in `PopularityAgent`."""
+"""For popularity, as in `PopularityAgent`."""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class BehaviorPolicy(EmpiricalBayesLinUCB):
-    """Collects logs: random play, EB-LinUCB with some exploration, or a mixture of a weak and a strong policy.
+    """Collects logs: random slates, EB-LinUCB with some exploration, or a mixture of a weak and a strong policy.
 
-    `random` shows random slates. `expert` is EB-LinUCB, with 10% of random slates. `mixed` has 30% of random slates;
-    otherwise it follows popularity in every other lane and EB-LinUCB in the lanes between. None reads the latent state.
-    EB-LinUCB is fitted to random play that is not in the log; within a session it learns from all slates, the random
-    ones included.
+    `random` shows random slates. `expert` shows 10% random slates and otherwise follows EB-LinUCB. `mixed` shows 30%
+    random slates and otherwise follows popularity in every other lane and EB-LinUCB in the lanes between. None reads
+    the latent state. EB-LinUCB is fitted to random play that is not part of the log; within a session it learns from
+    all slates, including random ones.
 
-    It explores whether `deterministic` or not: it is compared with learners as the policy of their log.
+    It explores even if `deterministic` is True, so that learners are compared with the policy that wrote their log.
     """
 
     uses_budget = False
@@ -41,7 +41,7 @@ class BehaviorPolicy(EmpiricalBayesLinUCB):
 
     behavior: str = choice("mixed", *EPSILONS)
     num_fitting_steps: int = count(50_000, 0, 10**9)
-    """User-steps of random play to which EB-LinUCB is fitted; they are not part of the log."""
+    """User-steps of random play that EB-LinUCB is fitted to; they are not part of the log."""
 
     @property
     def epsilon(self) -> float:
@@ -49,7 +49,7 @@ class BehaviorPolicy(EmpiricalBayesLinUCB):
         return EPSILONS[self.behavior]
 
     def train(self, total_timesteps: int, update: Callable[[int], bool]) -> None:
-        """Fit EB-LinUCB if it takes part; `total_timesteps` makes no difference."""
+        """Fit EB-LinUCB if it is used; `total_timesteps` is ignored."""
         super().train(0 if self.behavior == "random" else self.num_fitting_steps, lambda num_taken: True)
         update(0)
         update(total_timesteps)
@@ -66,15 +66,14 @@ class BehaviorPolicy(EmpiricalBayesLinUCB):
         greedy, bandit = self._greedy(observations, state["bandit"], episode_start)
         explores = generator.random(len(mask)) < self.epsilon
         actions = np.where(explores.reshape(-1, *(1,) * (random.ndim - 1)), random, greedy)
-        x = self.features(observations["user"], self.candidates(observations))
-        bandit.shown = np.take_along_axis(x, actions.reshape(len(mask), -1)[:, :, None], 1)
+        bandit.slates = actions.reshape(len(mask), -1)
         state["bandit"] = bandit
         return actions
 
     def _greedy(
         self, observations: Observations, bandit: PosteriorState, episode_start: np.ndarray
     ) -> tuple[np.ndarray, PosteriorState]:
-        """Actions without exploration, and the posteriors behind them; `bandit`, those before, is left as it is."""
+        """Actions without exploration, and the updated posteriors; `bandit` is not modified."""
         bandit = dataclasses.replace(bandit, inverse=bandit.inverse.copy(), targets=bandit.targets.copy())
         actions = super().act(observations, bandit, episode_start, True)
         if self.behavior == "mixed":

@@ -1,4 +1,4 @@
-"""Conservative Q-learning: Q-learning from a log, with low values for slates that are not in it.
+"""Conservative Q-learning: Q-learning from a log, with a penalty on the values of slates that are not in it.
 
 Kumar, Zhou, Tucker and Levine, "Conservative Q-learning for offline reinforcement learning", NeurIPS 2020: equation 4,
 CQL(H), for discrete actions.
@@ -26,8 +26,8 @@ from recsim_env.config import number
 class CQL(OfflineLearner):
     """Double Q-learning plus `conservatism` times (log sum_a exp Q(s, a) - Q(s, a_logged)).
 
-    The penalty is minus the log-likelihood of the log under the policy softmax Q (for slates: Plackett-Luce). With a
-    large weight it imitates the log; with 0 it is plain Q-learning, whose values of rare actions are too high.
+    The penalty is the negative log-likelihood of the log under the policy softmax Q (Plackett-Luce for slates). With a
+    large weight CQL imitates the log; with 0 it is plain Q-learning, which overestimates the values of rare actions.
     """
 
     has_layer_norm = True
@@ -35,22 +35,22 @@ class CQL(OfflineLearner):
     conservatism: float = number(0.5, 0.0, 1e6)
     """Weight of the penalty; alpha in the paper."""
     gamma: float = number(0.95, 0.0, 0.999)
-    """Discount factor of a step."""
+    """Discount factor."""
     tau: float = number(0.005, 0.0, 1.0)
-    """Step of the target network towards the network."""
+    """Coefficient of the soft update of the target network."""
 
     def make_network(self, sizes: Any) -> QNetwork:
         return QNetwork(sizes)
 
     def q_values(self, observations: Tensors) -> torch.Tensor:
-        """[B, M]: Q of each candidate, in units of reward; the network learns (1 - gamma) Q, a mean of rewards."""
+        """[B, M]: Q-values of candidates, in units of reward; the network learns (1 - gamma) Q, a mean reward."""
         return self.network(observations) / (1.0 - self.gamma)
 
     def scores(self, observations: Tensors) -> torch.Tensor:
         return self.q_values(observations)
 
     def trainable_steps(self, log: LoggedSteps) -> np.ndarray:
-        """All but those whose next step is not in the log."""
+        """All steps, except those whose next step is not in the log."""
         return np.flatnonzero(log.is_over | log.is_followed)
 
     def start_fit(self, log: LoggedSteps) -> None:

@@ -1,8 +1,8 @@
-"""Decision Transformer: imitates a log, given the return that is still to come, and then asks for a high return.
+"""Decision Transformer: imitates a log conditional on the return-to-go, and acts conditional on a high return.
 
-Chen et al., "Decision Transformer: reinforcement learning via sequence modeling", NeurIPS 2021. Three tokens of a step
-in the paper, the previous action, the return-to-go and the state, are one token here: all are known before the action.
-Candidates are scored by the `CandidateScorer`, which reads the Transformer's output as features of the user.
+Chen et al., "Decision Transformer: reinforcement learning via sequence modeling", NeurIPS 2021. The paper has three
+tokens in each step, the previous action, the return-to-go and the state; here they are one token, since all are known
+before the action. Candidates are scored by the `CandidateScorer`, with the output of the Transformer as user features.
 
 Shape legend: N sessions side by side, B windows of a batch, K steps of a window, M candidates, S slots of a slate, H
 rows of the history, T features of a row, P features of the user, E width.
@@ -29,7 +29,7 @@ from recsim_env.sb3.candidate_scorer import CandidateScorer, ScorerSizes
 
 _NUM_QUANTILES = 101
 _MAX_FITTED_STEPS = 100_000
-"""Steps from which the weights of the reward are estimated; it has 9."""
+"""Number of steps from which the reward weights are estimated."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,16 +39,16 @@ class DecisionSizes(ScorerSizes):
     slate: int
     """S."""
     context_length: int
-    """K at most."""
+    """Maximum K."""
     num_layers: int = 1
     num_heads: int = 2
 
 
 class ReturnConditionedPolicy(nn.Module):
-    """Scores of candidates, given the return-to-go, the user and the previous slate of up to K steps.
+    """Scores candidates, given the return-to-go, the user and the previous slate at up to K steps.
 
-    Its buffers are statistics of the log: mean and standard deviation of returns-to-go, quantiles of the returns of
-    sessions, and the weights of `reward_estimate`.
+    Its buffers are statistics of the log: mean and standard deviation of returns-to-go, quantiles of session returns,
+    and the weights of `reward_estimate`.
     """
 
     return_mean: torch.Tensor
@@ -93,27 +93,26 @@ class ReturnConditionedPolicy(nn.Module):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class DecisionTransformer(SoftmaxLearner, OfflineLearner):
-    """A softmax policy that is conditioned on the return-to-go.
+    """A softmax policy conditional on the return-to-go.
 
-    In play it starts with a high return among those of the logged sessions, and subtracts the rewards so far, estimated
-    from the feedback. Where returns depend on luck more than on actions, a high return says little about actions, and
-    the policy stays near that of the log.
+    A session starts with a high quantile of the logged returns as its return-to-go, from which the rewards so far,
+    estimated from the feedback, are subtracted. If returns depend on luck more than on actions, the return-to-go says
+    little about actions, and the policy stays close to the behaviour policy.
     """
 
     sizes_class = DecisionSizes
-    state_class = dict  # of arrays that are replaced, never changed: writers of logs keep the state before a step
+    state_class = dict  # of arrays that are replaced, never modified: log writers keep the state before a step
 
     target_quantile: float = number(0.9, 0.0, 1.0)
-    """The return that it asks for: a quantile of the returns of the logged sessions. It may be changed after
-    training."""
+    """Target return, as a quantile of the returns of logged sessions. It can be changed after training."""
     context_length: int = count(20, 1, 100_000)
-    """K: steps that the Transformer reads."""
+    """K, the number of steps in the context of the Transformer."""
     batch_size: int = count(32, 1, 1_000_000)
-    """Windows of a gradient step, of up to K steps each."""
+    """Windows in a minibatch, of up to K steps each."""
     num_layers: int = count(1, 1, 1_000)
-    """Of the Transformer."""
+    """Layers of the Transformer."""
     num_heads: int = count(2, 1, 1_000)
-    """Of its attention; the width is a multiple of twice their number."""
+    """Attention heads; the width must be a multiple of twice their number."""
 
     def __post_init__(self, env: Any) -> None:
         super().__post_init__(env)
@@ -135,18 +134,18 @@ class DecisionTransformer(SoftmaxLearner, OfflineLearner):
 
     @property
     def target_return(self) -> float:
-        """The return of a session that it asks for."""
+        """Return-to-go at the start of a session."""
         quantiles = self.network.session_returns.cpu().numpy()
         return float(np.interp(self.target_quantile, np.linspace(0.0, 1.0, _NUM_QUANTILES), quantiles))
 
     # Training
 
     def trainable_steps(self, log: LoggedSteps) -> np.ndarray:
-        """The steps of complete sessions, at each of which a window may begin."""
+        """The steps of complete sessions; a window may start at each."""
         return np.flatnonzero(log.is_complete)
 
     def start_fit(self, log: LoggedSteps) -> None:
-        """Set the network's statistics of the log."""
+        """Set the statistics of the log in the network."""
         network, complete = self.network, log.is_complete
         returns = log.returns_to_go
         network.return_mean.fill_(float(returns[complete].mean()))
@@ -159,7 +158,7 @@ class DecisionTransformer(SoftmaxLearner, OfflineLearner):
             network.reward_weights.copy_(torch.as_tensor(fit_reward_weights(slates, log.rewards[followed])))
 
     def loss(self, log: LoggedSteps, index: np.ndarray) -> torch.Tensor:
-        """Minus the mean log-likelihood of the slates in windows that begin at the steps `index` [B]."""
+        """Mean negative log-likelihood of the slates in windows that start at the steps `index` [B]."""
         steps = index[:, None] + np.arange(self.context_length)
         is_part = steps <= log.last_rows[index][:, None]  # [B, K]
         rows = steps[is_part]
@@ -167,7 +166,7 @@ class DecisionTransformer(SoftmaxLearner, OfflineLearner):
         seen, mask = self.tensors(observations), torch.as_tensor(is_part, device=self.device)
 
         def padded(values: torch.Tensor) -> torch.Tensor:
-            """[B, K, ...]: values of the rows, zeros where a window is over."""
+            """[B, K, ...]: values of the rows, zero-padded."""
             out = values.new_zeros((*is_part.shape, *values.shape[1:]))
             out[mask] = values
             return out
@@ -179,11 +178,11 @@ class DecisionTransformer(SoftmaxLearner, OfflineLearner):
         return -slate_log_likelihoods(scores, shown, is_shown).mean()
 
     def _previous_slates(self, histories: np.ndarray) -> np.ndarray:
-        """[n, S, T] float32: the rows of the slates before observations with histories [n, H * T]; 0 for none."""
+        """[n, S, T] float32: rows of the last slates in histories [n, H * T]; zeros if there is none."""
         rows, _ = last_slate(histories.reshape(len(histories), *self.layout.history_shape), self.slate_size)
         return rows.astype(np.float32)
 
-    # Play
+    # Acting
 
     def scores(self, observations: Tensors) -> torch.Tensor:
         raise NotImplementedError("scores depend on the state of the sessions")
@@ -217,7 +216,7 @@ class DecisionTransformer(SoftmaxLearner, OfflineLearner):
         return self.log_probabilities_of(self._scores(observations, window), actions)
 
     def _with_step(self, observations: Observations, state: Any, is_first: np.ndarray) -> dict[str, np.ndarray]:
-        """The windows of the sessions, with this step as the last one; the steps come first, then padding."""
+        """The windows of the sessions, ending with this step; padding follows the steps."""
         slates = self._previous_slates(observations["history"])
         rewards = regressors(slates) @ self.network.reward_weights.cpu().numpy()
         lanes, lengths = np.arange(len(slates)), np.where(is_first, 0, state["lengths"])
@@ -238,7 +237,7 @@ class DecisionTransformer(SoftmaxLearner, OfflineLearner):
         return window
 
     def _scores(self, observations: Observations, window: dict[str, np.ndarray]) -> torch.Tensor:
-        """[N, M]: scores at the last steps of the windows."""
+        """[N, M]: scores at the last step of each window."""
         steps = self.tensors({name: window[name] for name in ("returns", "users", "slates")})
         last = torch.as_tensor(window["lengths"] - 1, device=self.device)
         states = self.network.states(**steps)[torch.arange(len(last), device=self.device), last]

@@ -1,4 +1,4 @@
-"""Implicit Q-learning: values and a policy from a log, without values of actions that are not in it.
+"""Implicit Q-learning: learns values and a policy from a log without evaluating actions that are not in it.
 
 Kostrikov, Nair and Levine, "Offline reinforcement learning with implicit Q-learning", ICLR 2022: equations 5 to 7.
 
@@ -25,7 +25,7 @@ from recsim_env.config import number
 from recsim_env.sb3.candidate_scorer import CandidateScorer, ScorerSizes
 
 _MAX_WEIGHT = 100.0
-"""Of a step in the policy's loss, as in the authors' code."""
+"""Upper bound of the weight of a step in the policy loss, as in the authors' code."""
 
 
 class PolicyAndValues(nn.Module):
@@ -37,27 +37,27 @@ class PolicyAndValues(nn.Module):
         self.policy, self.q_network, self.v_network = CandidateScorer(sizes), QNetwork(sizes), QNetwork(sizes)
 
     def values(self, observations: Tensors) -> torch.Tensor:
-        """[B]: a soft maximum over candidates, as the value of a state depends on the candidates that it offers."""
+        """[B]: values of states, a soft maximum over candidates, since a value depends on the available candidates."""
         mask = observations["candidate_mask"]
         return self.v_network(observations).logsumexp(1) - mask.sum(1).clamp(min=1.0).log()
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class IQL(SoftmaxLearner, OfflineLearner):
-    """V is an expectile of Q over the actions of the log, Q is learned by bootstrapping from V, and the policy imitates
-    the actions of the log, weighted by exp(beta (Q - V)).
+    """V is an expectile of Q over logged actions, Q is bootstrapped from V, and the policy imitates logged actions with
+    weights exp(beta (Q - V)).
     """
 
     has_layer_norm = True
 
     expectile: float = number(0.8, 0.5, 0.999)
-    """0.5 gives the value of the policy of the log; near 1, of the best actions in it. tau in the paper."""
+    """0.5 for the value of the behaviour policy, near 1 for that of the best logged actions; tau in the paper."""
     beta: float = number(3.0, 0.0, 1e6)
-    """Inverse temperature, by unit of reward; 0 is behaviour cloning."""
+    """Inverse temperature, per unit of reward; 0 is behaviour cloning."""
     gamma: float = number(0.95, 0.0, 0.999)
-    """Discount factor of a step."""
+    """Discount factor."""
     tau: float = number(0.005, 0.0, 1.0)
-    """Step of the target network towards the network; alpha in the paper."""
+    """Coefficient of the soft update of the target network; alpha in the paper."""
 
     def make_network(self, sizes: Any) -> PolicyAndValues:
         return PolicyAndValues(sizes)
@@ -66,7 +66,7 @@ class IQL(SoftmaxLearner, OfflineLearner):
         return self.network.policy(observations)[1]
 
     def trainable_steps(self, log: LoggedSteps) -> np.ndarray:
-        """All but those whose next step is not in the log."""
+        """All steps, except those whose next step is not in the log."""
         return np.flatnonzero(log.is_over | log.is_followed)
 
     def start_fit(self, log: LoggedSteps) -> None:
@@ -99,5 +99,5 @@ class IQL(SoftmaxLearner, OfflineLearner):
 
 
 def expectile_loss(differences: torch.Tensor, expectile: float) -> torch.Tensor:
-    """[B]: |expectile - 1(u < 0)| u^2 for each difference u [B]; its minimum over a shift is the expectile."""
+    """[B]: |expectile - 1(u < 0)| u^2 for each difference u [B]; the shift that minimises its mean is the expectile."""
     return torch.where(differences < 0.0, 1.0 - expectile, expectile) * differences.square()

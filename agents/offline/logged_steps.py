@@ -9,11 +9,11 @@ from functools import cached_property
 
 import numpy as np
 
-from recsim_env.logs.replay import ReplayedStep
+from recsim_env.logs.simulated.replay import ReplayedStep
 from recsim_env.simulation.records import NO_ITEM
 
 _STORED = np.float16
-"""Of observations, which are in [-1, 1]: half the memory, and a relative error of at most 0.0005."""
+"""Type of stored observations, which are in [-1, 1]: half the memory of float32, a relative error of at most 0.0005."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,17 +24,17 @@ class LoggedSteps:
     """
 
     stored: dict[str, np.ndarray]
-    """The parts of `"full"` observations before the steps, [L, ...] float16."""
+    """Parts of the `"full"` observations before the steps, [L, ...] float16."""
     slates: np.ndarray
-    """[L, S] int64: candidates that were chosen, top slot first."""
+    """[L, S] int64: indices of the chosen candidates, top slot first."""
     is_shown: np.ndarray
-    """[L, S] bool: whether an item was shown in the slot; not if a candidate was missing or was in a higher slot."""
+    """[L, S] bool: whether the slot showed an item; False for an unavailable candidate, or one in a higher slot."""
     rewards: np.ndarray
     """[L] float32, in units of the rating scale."""
     is_first: np.ndarray
-    """[L] bool: the first step of a session."""
+    """[L] bool: whether the step is the first of its session."""
     is_over: np.ndarray
-    """[L] bool: the last step of a session."""
+    """[L] bool: whether the session ended with the step."""
 
     @classmethod
     def of(
@@ -44,7 +44,7 @@ class LoggedSteps:
 
         Args:
             steps: at least one; exactly `num_vector_steps`.
-            num_vector_steps: steps of all N lanes together.
+            num_vector_steps: L / N.
             num_envs: N.
             reward_scale: the env's rewards are divided by it.
         """
@@ -77,7 +77,7 @@ class LoggedSteps:
 
     @cached_property
     def is_followed(self) -> np.ndarray:
-        """[L] bool: the session goes on, in the next row; not at its end, and not where the log ends before it."""
+        """[L] bool: whether the session continues in the next row; False at its end, or at the end of the log."""
         return np.append(~self.is_first[1:], False)
 
     @cached_property
@@ -88,11 +88,11 @@ class LoggedSteps:
 
     @cached_property
     def is_complete(self) -> np.ndarray:
-        """[L] bool: the end of the session is in the log."""
+        """[L] bool: whether the log contains the end of the session."""
         return self.is_over[self.last_rows]
 
     @cached_property
     def returns_to_go(self) -> np.ndarray:
-        """[L] float32: sum of the rewards from this step to the last of its session in the log."""
+        """[L] float32: sum of the rewards from this step to the last logged step of its session."""
         sums = np.append(0.0, np.cumsum(self.rewards, dtype=np.float64))
         return (sums[self.last_rows + 1] - sums[:-1]).astype(np.float32)

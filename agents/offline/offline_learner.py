@@ -1,4 +1,4 @@
-"""Base of learners that are trained from a log alone.
+"""Base class of learners that are trained from a log alone.
 
 Shape legend: N sessions side by side, L logged steps, B steps of a batch, M candidates, S slots of a slate.
 """
@@ -22,42 +22,42 @@ from agents.offline.behavior_policy import EPSILONS, BehaviorPolicy
 from agents.offline.logged_steps import LoggedSteps
 from recsim_env.atomic_file import printable
 from recsim_env.config import check_number, choice, count, number
-from recsim_env.logs.log_folder import read_manifest
-from recsim_env.logs.replay import make_logged_env, replay
-from recsim_env.logs.writing import LogWriter
+from recsim_env.logs.simulated.log_folder import read_manifest
+from recsim_env.logs.simulated.log_writer import LogWriter
+from recsim_env.logs.simulated.replay import make_logged_env, replay
 
 MAX_UPDATES = 10**9
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class OfflineLearner(TorchLearner):
-    """Trains its network by Adam on random steps of a log.
+    """Trains its network with Adam on random minibatches of a log.
 
-    `learn_from_log` takes the log of any policy. `learn` writes a log first: of `total_timesteps` steps, played by the
-    behaviour policy in the agent's env.
+    `learn_from_log` reads the log of any policy. `learn` first writes a log of `total_timesteps` steps of the behaviour
+    policy in the agent's env.
     """
 
     max_gradient_norm: ClassVar[float] = 10.0
 
     behavior: str = choice("mixed", *EPSILONS)
-    """The `BehaviorPolicy` whose log `learn` writes; `learn_from_log` ignores it."""
+    """The `BehaviorPolicy` that collects the log in `learn`; ignored by `learn_from_log`."""
     num_fitting_steps: int = count(50_000, 0, 10**9)
-    """User-steps to which the behaviour policy is fitted before it collects the log."""
+    """User-steps that the behaviour policy is fitted to before it collects the log."""
     num_updates: int = count(2_000, 0, MAX_UPDATES)
-    """Gradient steps of a training."""
+    """Gradient steps."""
     batch_size: int = count(256, 1, 1_000_000)
-    """Logged steps of a gradient step."""
+    """Logged steps in a minibatch."""
     learning_rate: float = number(2e-3, 0.0, 1.0)
-    """Of Adam, annealed linearly to 0."""
+    """Initial learning rate of Adam, annealed linearly to 0."""
     max_logged_steps: int = count(2_000_000, 1, 10**12)
-    """The longest log that is read into memory; a step of Video takes 1.5 kB."""
+    """Maximum length of a log that is read into memory; a step of Video takes 1.5 kB."""
 
     @abstractmethod
     def loss(self, log: LoggedSteps, index: np.ndarray) -> torch.Tensor:
-        """The loss of a minibatch: of the steps `index` [B] of a log."""
+        """The loss of a minibatch, the steps `index` [B] of a log."""
 
     def trainable_steps(self, log: LoggedSteps) -> np.ndarray:
-        """The rows of a log that minibatches are drawn from; here, all of them."""
+        """The rows of a log that minibatches are drawn from; by default all."""
         return np.arange(len(log))
 
     def start_fit(self, log: LoggedSteps) -> None:
@@ -78,16 +78,16 @@ class OfflineLearner(TorchLearner):
         """Train from a log alone, and return the agent. A second log continues the training.
 
         Args:
-            path: the folder of a log that a `LogWriter` has written, of any policy.
-            num_updates: gradient steps, in place of the setting of that name.
-            env: for logs of a scenario or a user model of one's own: their env, with `observation="full"` (`replay`).
-            callback: as for `learn`; called after each gradient step, with the steps of the log in proportion.
+            path: the folder of a log of any policy, written by `LogWriter`.
+            num_updates: gradient steps; by default the setting of that name.
+            env: for a log with a custom scenario or user model: its env, with `observation="full"` (see `replay`).
+            callback: as for `learn`; called after each gradient step, with a proportional number of logged steps.
             progress_bar: as for `learn`.
 
         Raises:
             FileNotFoundError: there is no log.
-            ValueError: a log that cannot be replayed, is longer than `max_logged_steps`, or does not fit the agent's
-                env; one line.
+            ValueError: the log cannot be replayed, is longer than `max_logged_steps`, or does not match the agent's
+                env.
         """
         if num_updates is not None:
             check_number("num_updates", num_updates, 0, MAX_UPDATES, int)
@@ -117,14 +117,14 @@ class OfflineLearner(TorchLearner):
     def fit(
         self, log: LoggedSteps, num_updates: int | None = None, update: Callable[[int], bool] = lambda num_taken: True
     ) -> None:
-        """Train on a log in memory; arguments as for `learn_from_log` and `train`.
+        """Train on a log in memory; see `learn_from_log` for `num_updates` and `train` for `update`.
 
         Raises:
             ValueError: the log is too short.
         """
         rows, seed = self.trainable_steps(log), self.seed + self.num_timesteps
         if len(rows) == 0:
-            raise ValueError(f"log of {len(log)} steps: too short, {type(self).__name__} cannot learn from it")
+            raise ValueError(f"log of {len(log)} steps: too short for {type(self).__name__}")
         self._init_new_network()
         self.start_fit(log)
         optimizer = torch.optim.Adam(self.network.parameters(), lr=self.learning_rate)
@@ -142,23 +142,27 @@ class OfflineLearner(TorchLearner):
             is_running = update(round(len(log) * num_done / total))
 
     def _init_new_network(self) -> None:
-        """Make the network, unless an earlier training has."""
+        """Make the network, unless the agent is already trained."""
         if self._network is None:
             self.init_network()
 
     def read_log(self, path: Path | str, env: Any = None) -> LoggedSteps:
-        """A log in memory; arguments and errors as of `learn_from_log`."""
+        """Read a log into memory; arguments and errors as for `learn_from_log`."""
         manifest = read_manifest(path)
         if manifest.num_steps > self.max_logged_steps:
             raise ValueError(
                 f"{printable(path)}: has {manifest.num_steps} steps, more than max_logged_steps={self.max_logged_steps}"
+            )
+        if manifest.num_action_features:
+            raise ValueError(
+                f"{printable(path)}: shows points in content space; {type(self).__name__} chooses candidates"
             )
         env = make_logged_env(path, observation=self.observation) if env is None else unwrapped(env)
         if self._layout is None:
             self.set_env(env)
         layout, slate_size = env.simulator.layout.of_kind(self.observation), env.simulator.config.slate_size
         if env.observation_kind != self.observation or (layout, slate_size) != (self.layout, self.slate_size):
-            raise ValueError(f"{printable(path)}: has other observations or slates than the agent's env")
+            raise ValueError(f"{printable(path)}: its observations or slates differ from those of the agent's env")
         return LoggedSteps.of(
             replay(path, env=env),
             num_vector_steps=manifest.num_steps // manifest.num_envs,
@@ -167,7 +171,7 @@ class OfflineLearner(TorchLearner):
         )
 
     def observed(self, log: LoggedSteps, index: np.ndarray) -> Tensors:
-        """Observations before the steps `index` [B]."""
+        """Observations before the steps `index` [B], as tensors."""
         return self.tensors(log.observations(index))
 
     def column(self, values: np.ndarray, index: np.ndarray) -> torch.Tensor:

@@ -1,7 +1,7 @@
 """Values of slates: the mean of the values of their items.
 
-Rewards are means over slots, and each item's value is learned as if the slate were made of it. With one item a step
-this is the action value itself.
+Rewards are means over slots, so the value of an item is that of a slate of such items. With one item per step it is
+the action value itself.
 
 Shape legend: B rows of a batch, M candidates, S slots of a slate.
 """
@@ -19,8 +19,8 @@ def best_slate_values(
 ) -> torch.Tensor:
     """[B]: the values `q_values` [B, M] of the slates that have the largest `ranking` [B, M].
 
-    Candidates that are missing (0 in `candidate_mask` [B, M]) count as 0. Double Q-learning (van Hasselt, Guez and
-    Silver 2016) ranks by the learned network, and takes the values from its target network.
+    Unavailable candidates (0 in `candidate_mask` [B, M]) count as 0. Double Q-learning (van Hasselt, Guez and Silver,
+    2016) ranks by the online network and takes the values from the target network.
     """
     slates = ranking.masked_fill(candidate_mask == 0, -torch.inf).topk(slate_size, 1).indices
     return slate_values(q_values, slates, candidate_mask.gather(1, slates) > 0)

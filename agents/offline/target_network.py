@@ -1,4 +1,4 @@
-"""Target networks: slowly moving copies, from which values are bootstrapped.
+"""Target networks: slowly updated copies, from which values are bootstrapped.
 
 Polyak averaging as in Lillicrap et al., "Continuous control with deep reinforcement learning", ICLR 2016.
 """
@@ -10,7 +10,7 @@ from torch import nn
 
 
 class TargetNetwork:
-    """A copy of a network that follows it: target <- (1 - tau) target + tau network."""
+    """A copy of a network with soft updates: target <- (1 - tau) target + tau network."""
 
     def __init__(self, network: nn.Module, tau: float) -> None:
         self._network, self._tau = network, tau
@@ -18,11 +18,11 @@ class TargetNetwork:
 
     @torch.no_grad()
     def __call__(self, observations: dict[str, torch.Tensor]) -> torch.Tensor:
-        """The output of the copy."""
+        """The output of the target network."""
         return self._copy(observations)
 
     @torch.no_grad()
     def follow(self) -> None:
-        """Move a step towards the network."""
+        """Apply a soft update."""
         for target, weight in zip(self._copy.parameters(), self._network.parameters(), strict=True):
             target.lerp_(weight, self._tau)

@@ -1,14 +1,32 @@
 """Shows candidates at random: score 0 on the benchmark's scale."""
 
+from typing import Any
+
 import numpy as np
 
-from agents.agent import Agent, Observations, Starts, State
+from agents.agent import Agent, Env, Observations, Starts, State, unwrapped
 
 
 class RandomAgent(Agent):
-    """Uniform over the available candidates, whether `deterministic` or not."""
+    """Uniform over the available candidates, whether `deterministic` or not.
+
+    It reads `"dict"` observations as well as `"full"` ones, so that it acts in the plain ids as they are.
+    """
 
     state_class = np.random.Generator
+
+    def __post_init__(self, env: Env | str | None) -> None:
+        self.observation = type(self).observation
+        super().__post_init__(env)
+
+    def set_env(self, env: Env | str) -> None:
+        has_dict = not isinstance(env, str) and unwrapped(env).observation_kind == "dict"
+        self.observation = "dict" if has_dict else type(self).observation
+        super().set_env(env)
+
+    def restore(self, tensors: dict[str, np.ndarray], learned: dict[str, Any]) -> None:
+        if self._layout is not None and not self._layout.is_full:
+            self.observation = "dict"
 
     def initial_state(self, num_sessions: int) -> np.random.Generator:
         return self.new_generator()

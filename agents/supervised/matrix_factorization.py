@@ -12,7 +12,7 @@ import numpy as np
 
 from agents.supervised.logged_ratings import LoggedRatingsLearner
 from recsim_env.config import count, number
-from recsim_env.logs.grouped_ridge import Design, ridge_by_group, rows_by_group
+from recsim_env.logs.fitting.grouped_ridge import Design, ridge_by_group, rows_by_group
 
 _INITIAL_FACTORS_SD = 0.1
 _USER_RIDGE = 5.0

@@ -16,7 +16,7 @@ import numpy as np
 
 from agents.rollouts.evaluation import Evaluation
 from recsim_env.envs.vector import RecommenderVectorEnv
-from recsim_env.logs.fidelity import gini
+from recsim_env.logs.fitting.fidelity import gini
 from recsim_env.simulation.records import NO_ITEM, NUM_REFRESHES
 from recsim_env.simulation.relevance import MAX_AGE, REFRESH_AT
 

@@ -66,6 +66,7 @@ def _agents(parsed: argparse.Namespace) -> Iterator[tuple[str, Any, Any]]:
     from benchmarks.rows import ResultsError
     from benchmarks.running.suite_runs import model_entries
     from benchmarks.suites import tuned_settings, with_settings
+    from recsim_env.logs.simulated.replay import make_logged_env
 
     entries: dict[str, tuple[Any, Path | None]] = {
         name: (with_settings(entry_named(name), tuned_settings(name)), None) for name in parsed.policy
@@ -83,32 +84,17 @@ def _agents(parsed: argparse.Namespace) -> Iterator[tuple[str, Any, Any]]:
             agent: Any = agent_class(seed=parsed.seed, **entry.settings)
         else:
             agent = SB3Model.from_zip(file) if agent_class is SB3Model else agent_class.load(file)
-        env = _env(parsed.log, agent.observation)
+        env = make_logged_env(parsed.log, observation=agent.observation)
         agent.set_env(env)
         agent.set_random_seed(parsed.seed)
         yield name, agent, env
-
-
-def _env(log: Path, observation: str) -> Any:
-    """An env like that of the log, with another kind of observation."""
-    import gymnasium
-
-    from benchmarks.rows import ResultsError
-    from recsim_env.logs.log_folder import read_manifest
-    from recsim_env.logs.replay import env_arguments
-
-    manifest = read_manifest(log)
-    if not manifest.is_remade:
-        raise ResultsError(f"--log {log}: has a scenario or a user model of its own, which cannot be made again")
-    arguments = env_arguments(manifest, observation)
-    return gymnasium.make_vec(manifest.env_id, manifest.num_envs, vectorization_mode="vector_entry_point", **arguments)
 
 
 def _steps(log: Path, env: Any) -> Iterator[Any]:
     """The steps of the log in that env, with rewards in rating points."""
     import dataclasses
 
-    from recsim_env.logs.replay import replay
+    from recsim_env.logs.simulated.replay import replay
 
     scale = env.simulator.config.reward_scale
     for step in replay(log, env=env):
@@ -117,6 +103,6 @@ def _steps(log: Path, env: Any) -> Iterator[Any]:
 
 def _feature_steps(log: Path, agent: Any) -> Iterator[Any] | None:
     """The same steps with observations that have features; None if those of the agent have them."""
-    from recsim_env.logs.replay import replay
+    from recsim_env.logs.simulated.replay import replay
 
     return replay(log, observation="dict") if agent.observation == "compact" else None

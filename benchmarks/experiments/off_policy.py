@@ -37,6 +37,8 @@ _TRUTH_SEED, _LOG_SEED, _SEEDS_APART = 10**9, 2 * 10**9, 10**8
 _MAX_ROWS = 10**7
 _MAX_LANES = 5_000
 _CHUNK = 100_000
+_MIN_LOGS = 20
+"""Of fewer logs, an RMSE has no interval: it would be too short even for normal errors."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -221,7 +223,8 @@ def _estimates(
 
 
 def mean_errors(of_policies: list[list[Any]], truth: np.ndarray) -> dict[str, Any]:
-    """Means over logs of the errors for each policy, and of how well the policies are ranked and chosen."""
+    """Means over logs of the errors for each policy, and of how well the policies are ranked and chosen; and
+    `squared_errors`, the mean over policies for each log."""
     from scipy.stats import spearmanr
 
     def matrix(name: str) -> np.ndarray:
@@ -241,6 +244,7 @@ def mean_errors(of_policies: list[list[Any]], truth: np.ndarray) -> dict[str, An
         "num_logs": values.shape[1],
         "mean_error": rounded(np.nan_to_num(errors).mean(1)),
         "mean_squared_error": rounded(np.nan_to_num(errors**2).mean(1)),
+        "squared_errors": rounded(np.nan_to_num(errors**2).mean(0)),
         "coverage": rounded(is_covered.mean(1)),
         "effective_sample_size": rounded(matrix("effective_sample_size").mean(1)),
         "warned": rounded((matrix("warning") != "").mean(1)),
@@ -253,7 +257,8 @@ def mean_errors(of_policies: list[list[Any]], truth: np.ndarray) -> dict[str, An
 def summaries(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Means over policies, logs and blocks for each horizon, size and estimator.
 
-    `rmse` is the root of the mean over policies; `bias` the mean absolute one; errors are in rating points.
+    `rmse` is the root of the mean over policies, with its interval `rmse_low` to `rmse_high`, NaN if there is none;
+    `bias` is the mean absolute one; errors are in rating points.
     """
     found: dict[tuple[int, int, str], list[dict[str, Any]]] = {}
     for row in rows:
@@ -267,6 +272,7 @@ def summaries(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         def mean(name: str, own: Any = own, weights: Any = weights) -> np.ndarray:
             return np.average([row[name] for row in own], 0, weights)
 
+        low, high = _interval([error for row in own for error in row.get("squared_errors", [])])
         summary.append(
             {
                 "horizon": horizon,
@@ -275,6 +281,8 @@ def summaries(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 "num_logs": sum(weights),
                 "bias": float(np.abs(mean("mean_error")).mean()),
                 "rmse": float(np.sqrt(mean("mean_squared_error").mean())),
+                "rmse_low": low,
+                "rmse_high": high,
                 "coverage": float(mean("coverage").mean()),
                 "effective_sample_size": float(np.median(mean("effective_sample_size"))),
                 "warned": float(mean("warned").mean()),
@@ -284,6 +292,21 @@ def summaries(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             }
         )
     return summary
+
+
+def _interval(squared_errors: list[float]) -> tuple[float, float]:
+    """Nominal 95% interval of the root of their mean, by a bootstrap over logs; NaN where there are too few, or none in
+    rows of earlier commits.
+
+    Too short where large errors are rare, and not in the logs yet: the true RMSE is then above the interval.
+    """
+    from benchmarks.analysis.bootstrap import NUM_DRAWS
+
+    if len(squared_errors) < _MIN_LOGS:
+        return np.nan, np.nan
+    draws = np.random.default_rng(0).choice(squared_errors, (NUM_DRAWS, len(squared_errors)))
+    low, high = np.quantile(np.sqrt(draws.mean(1)), (0.025, 0.975))
+    return float(low), float(high)
 
 
 def table(rows: list[dict[str, Any]]) -> str:

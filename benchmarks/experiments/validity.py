@@ -26,7 +26,7 @@ from benchmarks.running.workers import Failure, run_in_processes
 from benchmarks.suites import HELD_OUT, Overrides, tuned_settings, with_settings
 from recsim_env.atomic_file import write_atomically
 from recsim_env.logs import fingerprint, fit_ratings, read_log
-from recsim_env.logs.fitted_world import FittedWorld
+from recsim_env.logs.fitting.fitted_world import FittedWorld
 from recsim_env.world.replayed_log import train_log
 
 AGENTS = (

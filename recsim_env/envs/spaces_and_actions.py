@@ -40,6 +40,9 @@ SEED_OPTIONS = ("candidate_seed", "user_seed", "noise_seed")
 VECTOR_ARGUMENTS = ("num_envs", "autoreset_mode", "max_episode_steps")
 """Arguments of `RecommenderVectorEnv` that `RecommenderEnv` does not have."""
 
+_LENGTH_IN_SPEC = "spec_session_length"
+"""In the arguments of a spec: the session length that its `max_episode_steps` states. Gymnasium takes the latter for a
+time limit of every env that it makes from the spec, also of one with longer sessions."""
 
 PICTURE_MODES = ("human", "rgb_array")
 """Render modes that draw a `SessionRecording`."""
@@ -98,6 +101,7 @@ class SimulatorAccess:
         if spec is not None:
             max_steps = int(self.simulator.parameters["max_steps"][0])
             kwargs = {name: value for name, value in spec.kwargs.items() if name != "max_episode_steps"}
+            kwargs[_LENGTH_IN_SPEC] = self.simulator.config.session_length
             spec = dataclasses.replace(spec, max_episode_steps=max_steps, kwargs=_for_json(kwargs))
         self._spec = spec
 
@@ -108,6 +112,7 @@ class SimulatorAccess:
 
         Returns the spaces of observations and of actions in one session.
         """
+        length_in_spec = local_variables["unknown"].pop(_LENGTH_IN_SPEC, None)
         known = [name for name in local_variables if name not in ("self", "unknown")]
         check_argument_names(local_variables["unknown"], known)
         self.render_mode, modes = local_variables["render_mode"], self.metadata["render_modes"]
@@ -120,6 +125,12 @@ class SimulatorAccess:
         self.observation_kind, self._action_kind = arguments["observation"], arguments["action"]
         self.simulator = self._make_simulator(num_sessions)
         layout, session = self.simulator.layout, self.simulator.config
+        is_limited = length_in_spec is not None and self.max_episode_steps in (None, length_in_spec)
+        if is_limited and session.session_length > length_in_spec:
+            raise ValueError(
+                f"session_length={session.session_length}: must be at most {length_in_spec}, the largest number of "
+                "steps in the spec that the env is made from; make it by its id"
+            )
         action_space: spaces.Space[Any] = spaces.Discrete(session.num_candidates)
         if self._action_kind != "candidate":
             action_space = spaces.Box(-1.0, 1.0, (session.slate_size * layout.num_content_features,), np.float32)

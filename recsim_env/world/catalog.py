@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from recsim_env.config import CatalogConfig
-from recsim_env.logs.fitted_world import ItemParameters
+from recsim_env.logs.fitting.fitted_world import ItemParameters
 from recsim_env.simulation.records import ITEM, WorldSizes, dtypes
 from recsim_env.world.audio import draw_audio
 from recsim_env.world.images import draw_images

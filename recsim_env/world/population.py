@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from recsim_env.config import PopulationConfig
-from recsim_env.logs.fitted_world import UserParameters
+from recsim_env.logs.fitting.fitted_world import UserParameters
 from recsim_env.simulation.records import USER, WorldSizes, dtypes
 from recsim_env.world.catalog import log_normal
 

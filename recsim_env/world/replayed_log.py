@@ -14,8 +14,8 @@ import numpy as np
 
 from recsim_env.atomic_file import printable
 from recsim_env.config import PopulationConfig
-from recsim_env.logs.factorization import FACTOR_RIDGES, Ratings, chosen_ridges, fit_factors
-from recsim_env.logs.ratings_log import RatingsLog
+from recsim_env.logs.fitting.factorization import FACTOR_RIDGES, Ratings, chosen_ridges, fit_factors
+from recsim_env.logs.reading.ratings_log import RatingsLog
 from recsim_env.simulation.observation import STATISTICS
 from recsim_env.simulation.records import NUM_TASTES
 from recsim_env.simulation.relevance import answers_of
@@ -64,7 +64,7 @@ def read_replayed_log(path: str | Path, split: str, population: PopulationConfig
     """
     if Path(path).suffix == ".npz":
         raise ValueError(f"{printable(path)}: a fitted world; Replay needs the ratings log itself")
-    from recsim_env.logs.reading import read_log  # needs polars
+    from recsim_env.logs.reading.ratings_reader import read_log  # needs polars
 
     log = read_log(path)
     if len(log.user_ids) < MIN_PEOPLE:

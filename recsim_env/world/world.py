@@ -17,14 +17,14 @@ import numpy as np
 
 from recsim_env.config import Scenario, check_number, unknown_name
 from recsim_env.logs import (
-    NOTHING_TELLS_ITEMS_APART,
+    NO_DISTINGUISHING_FEATURES,
     WHERE_TO_GET_DATA,
     existing_log,
     find_log,
     fingerprint,
     load_or_fit,
 )
-from recsim_env.logs.population_statistics import draw_items, draw_users, load_statistics
+from recsim_env.logs.fitting.population_statistics import draw_items, draw_users, load_statistics
 from recsim_env.scenarios import REPLAY
 from recsim_env.simulation.custom_user_model import DEFAULT_USER_MODEL, UserModel
 from recsim_env.simulation.records import NUM_FACTOR_REFRESHES, NUM_REFRESHES, WorldSizes, make_parameters
@@ -162,7 +162,7 @@ def build_world(
     seeds, splits_of_both = (world_seed, catalog_seed), (split, user_split or split, structure_split)
     world = _draw_world(scenario, seeds, splits_of_both, source, user_model)
     if source is not None and not np.ptp(world.items.features, axis=0).any():
-        warnings.warn(f"{source.path}: {NOTHING_TELLS_ITEMS_APART}", UserWarning, stacklevel=2)
+        warnings.warn(f"{source.path}: {NO_DISTINGUISHING_FEATURES}", UserWarning, stacklevel=2)
     return world
 
 

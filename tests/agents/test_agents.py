@@ -75,6 +75,21 @@ def test_random_agent_is_uniform_and_reproducible():
     assert ((counts - 100.0) ** 2 / 100.0).sum() < 43.8  # chi-square, 19 degrees of freedom, p = 0.001
 
 
+def test_random_plays_in_a_plain_env_as_gymnasium_makes_it(tmp_path):
+    env = gymnasium.make("recsim_env/Video-v0")
+    agent = RandomAgent(env)
+    observation, _ = env.reset(seed=0)
+    assert env.action_space.contains(agent.predict(observation)[0])
+    agent.save(tmp_path / "random.safetensors")
+    assert (
+        RandomAgent.load(tmp_path / "random.safetensors").predict(observation)[0]
+        == RandomAgent(env).predict(observation)[0]
+    )
+    plain = gymnasium.make_vec("recsim_env/Video-v0", num_envs=2)
+    full = plain.remake(observation="full")
+    np.testing.assert_array_equal(*(evaluate(RandomAgent(), each, seed=1).items for each in (plain, full)))
+
+
 def test_random_slates_have_one_over_the_number_of_ordered_slates_as_probability():
     env = make(2, slate_size=3)
     observations, _ = env.reset(seed=0)

@@ -1,4 +1,4 @@
-"""Files of agents that are damaged: one line that names the file."""
+"""Files of agents: the same bytes for the same agent; one line that names a file that is damaged."""
 
 from pathlib import Path
 
@@ -7,9 +7,22 @@ import pytest
 import safetensors.numpy
 
 import agents
-from agents.saved_tensors import save_tensors
+from agents.saved_tensors import load_tensors, save_tensors
 
 _POPULARITY = "agents.rules.popularity:PopularityAgent"
+
+
+def test_an_agent_that_is_saved_again_has_the_same_bytes(tmp_path: Path):
+    tensors = {name: np.arange(length, dtype=np.float32) for length, name in enumerate(("zwölf", "a", "b"), start=1)}
+    settings = {"settings": {"text": 'Zoë "quoted"\n\u2028\x01'}}
+    for number in range(20):  # the library's own order is random
+        save_tensors(tmp_path / f"{number}", "module:Agent", tensors, settings)
+    assert len({file.read_bytes() for file in tmp_path.iterdir()}) == 1
+    loaded, kept = load_tensors(tmp_path / "0", "module:Agent")
+    assert kept == settings
+    assert {name: each.tolist() for name, each in loaded.items()} == {
+        name: each.tolist() for name, each in tensors.items()
+    }
 
 
 @pytest.mark.parametrize("settings", ["[]", "3", "{}", '{"settings": 3}', '{"settings": {"zz": 1}}', "[" * 100_000])

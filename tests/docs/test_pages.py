@@ -12,7 +12,7 @@ import recsim_env
 from recsim_env.config import SECTIONS, SessionConfig
 from recsim_env.fidelity import TARGETS
 from recsim_env.logs import find_log
-from recsim_env.logs.event_schema import event_schema
+from recsim_env.logs.simulated.event_schema import event_schema
 from recsim_env.scenarios import REPLAY, SCENARIOS
 from recsim_env.simulation import custom_user_model
 

@@ -10,7 +10,7 @@ from conftest import CHECKOUT
 
 import recsim_env  # noqa: F401  (registers the ids)
 from recsim_env import FittedWorld, fit_log, read_log
-from recsim_env.logs.selection import expected_ratings, random_pairs
+from recsim_env.logs.fitting.selection import expected_ratings, random_pairs
 
 
 def make(folder, monkeypatch, *options: str):

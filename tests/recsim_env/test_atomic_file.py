@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from recsim_env.atomic_file import write_atomically
+from recsim_env.atomic_file import check_writable, write_atomically
 
 
 def test_a_file_is_replaced_and_no_temporary_file_remains(tmp_path):
@@ -32,11 +32,23 @@ def test_a_full_disk_is_reported_with_the_path_and_keeps_the_old_file(tmp_path, 
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("name", ["a\0b", "no folder/rows.jsonl"])
-def test_a_path_that_cannot_exist_is_named_in_one_line(tmp_path, name):
-    with pytest.raises(OSError, match="cannot be written") as error:
-        write_atomically(tmp_path / name, b"new")
-    assert str(error.value).isprintable()
+@pytest.mark.parametrize("name", ["a\0b", "no folder/rows.jsonl", "folder", 300 * "a"])
+def test_a_path_that_cannot_be_written_is_named_in_one_line_before_and_by_a_write(tmp_path, name):
+    (tmp_path / "folder").mkdir()
+    for write in (check_writable, lambda path: write_atomically(path, b"new")):
+        with pytest.raises(OSError, match="cannot be written") as error:
+            write(tmp_path / name)
+        assert str(error.value).isprintable()
+    assert list(tmp_path.iterdir()) == [tmp_path / "folder"]
+
+
+def test_a_path_that_can_be_written_is_left_as_it_is(tmp_path):
+    old = tmp_path / "old"
+    old.write_bytes(b"old")
+    check_writable(old)
+    check_writable(tmp_path / "new")
+    assert list(tmp_path.iterdir()) == [old]
+    assert old.read_bytes() == b"old"
 
 
 def test_temporary_files_of_a_killed_writer_are_deleted_by_the_next(tmp_path):

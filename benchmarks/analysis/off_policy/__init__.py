@@ -1,7 +1,7 @@
-"""Off-policy evaluation: the value of a policy from the log of another one, as pure functions of arrays.
+"""Off-policy evaluation: estimates the value of a policy from the log of another, with pure functions of arrays.
 
-`log` is the input, `estimate` the result; the estimators are in `importance_sampling`, `doubly_robust`, `fitted_q` and
-`slates`; `every_estimator` runs them all.
+`log` has the input and `estimate` the result; estimators are in `importance_sampling`, `doubly_robust`, `fitted_q` and
+`slates`; `every_estimator` runs all of those for single items.
 """
 
 from benchmarks.analysis.off_policy.doubly_robust import direct_method, doubly_robust, switch_doubly_robust

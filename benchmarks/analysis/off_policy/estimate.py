@@ -1,4 +1,4 @@
-"""The result of an estimator: a value, its interval, and how many sessions effectively stand behind it.
+"""The result of an estimator: a value, its interval, and its effective sample size.
 
 Shape legend: R rows, E sessions, T steps of the longest session.
 """
@@ -11,36 +11,36 @@ from benchmarks.analysis.off_policy.log import OffPolicyLog
 from benchmarks.analysis.statistics import Z_95
 
 MIN_EFFECTIVE_SIZE = 100.0
-"""Effective sample size below which an estimate has a warning: some session then has more than a hundredth of the
-weight, and a normal interval is too short."""
+"""Effective sample size below which an estimate has a warning: some session then has more than 1% of the weight, and
+a normal interval is too short."""
 
 _MAX_DEVIATION, _ROUNDING = 4.0, 1e-6
-"""Standard errors, and more, by which the mean weight may differ from 1 without a warning."""
+"""Standard errors, and rounding error, by which the mean weight may differ from 1 without a warning."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OffPolicyEstimate:
-    """An estimate of a policy's value, its mean discounted return of a session.
+    """An estimate of the value of a policy, its expected discounted return of a session.
 
-    The interval is normal, over sessions: 1.96 standard errors of the mean of the sessions' contributions to either
-    side. Contributions of estimators that divide by a mean weight are linearised (delta method). NaN where it is
-    undefined: the value if all weights are 0, the interval with a single session.
+    The interval is a normal 95% interval: 1.96 standard errors of the mean contribution of a session to either side.
+    Contributions to estimators that divide by a mean weight are linearised (delta method). The value of self-normalised
+    estimators is NaN if all weights are 0, the interval is NaN with a single session.
     """
 
     value: float
     low: float
     high: float
     effective_sample_size: float
-    """(sum of weights)^2 / sum of squared weights over sessions (Kish, "Survey Sampling", 1965): as many sessions of
-    the evaluation policy itself would have the same weight. The smallest over steps where weights change with them."""
+    """(sum of weights)^2 / sum of squared weights over sessions (Kish, "Survey Sampling", 1965): the number of equally
+    weighted sessions with the same variance of the mean. The minimum over steps, if weights differ between steps."""
     warning: str
-    """Why the estimate may be wrong; empty without a reason."""
+    """Reasons to distrust the estimate; empty if there are none."""
 
 
 def estimate(value: float, contributions: np.ndarray, effective_sample_size: float, warning: str) -> OffPolicyEstimate:
-    """The result for a value and its contributions [E], whose mean deviation is the sampling error.
+    """The result for a value and contributions [E], whose standard error is that of the value.
 
-    A warning that the effective sample is small is added to `warning`.
+    If the effective sample size is small, a warning is added to `warning`.
     """
     num_sessions, half = len(contributions), float("nan")
     if num_sessions > 1 and np.isfinite(value):
@@ -62,7 +62,7 @@ def estimate(value: float, contributions: np.ndarray, effective_sample_size: flo
 
 
 def kish_size(weights: np.ndarray) -> float:
-    """(sum of weights)^2 / sum of their squares; 0 if all are 0."""
+    """(sum of weights)^2 / sum of squared weights; 0 if all weights are 0."""
     largest = weights.max(initial=0.0)
     if largest == 0.0:
         return 0.0
@@ -71,23 +71,23 @@ def kish_size(weights: np.ndarray) -> float:
 
 
 def smallest_kish_size(log: OffPolicyLog, weights: np.ndarray) -> float:
-    """The smallest over steps of `kish_size` of weights [R]; a session that has ended keeps its last weight."""
+    """The minimum over steps of `kish_size` of weights [R]; a session that has ended keeps its last weight."""
     scaled = weights / max(weights.max(), np.finfo(float).tiny)
     sums, squares = sums_by_step(log, scaled), sums_by_step(log, scaled**2)
     return float(np.divide(sums**2, squares, out=np.zeros_like(sums), where=squares > 0.0).min())
 
 
 def sums_by_step(log: OffPolicyLog, values: np.ndarray) -> np.ndarray:
-    """[T]: sums over all sessions of values [R] at each step; a session that has ended keeps its last value."""
+    """[T]: sums of values [R] over all sessions, at each step; a session that has ended keeps its last value."""
     at_end = np.bincount(log.lengths, values[log.last_rows], minlength=int(log.lengths.max()) + 1)
     return np.bincount(log.steps, values) + np.cumsum(at_end)[:-1]
 
 
 def support_warning(weights: np.ndarray) -> str:
-    """A warning if the mean of weights differs from 1 by more than four standard errors.
+    """A warning if the mean weight differs from 1 by more than four standard errors.
 
-    Their expectation is 1 less the probability that the evaluation policy leaves what the behaviour policy can do:
-    a smaller mean is a violation of support, or propensities that are wrong.
+    The expected weight is 1 minus the probability that the evaluation policy leaves the support of the behaviour
+    policy. Another mean indicates a lack of support or wrong propensities.
     """
     if len(weights) < 2:
         return ""

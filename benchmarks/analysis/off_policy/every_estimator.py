@@ -1,4 +1,4 @@
-"""Every estimator for single items by name, and all their estimates from one log."""
+"""All estimators for single items by name, and their estimates from a log."""
 
 from collections.abc import Callable
 from types import MappingProxyType
@@ -32,23 +32,23 @@ WEIGHTING: Estimators = MappingProxyType(
         "WPDIS": weighted_per_decision,
     }
 )
-"""Estimators that read no predicted values."""
+"""Estimators without predicted values."""
 
 MODEL_BASED: Estimators = MappingProxyType(
     {"DM": direct_method, "DR": doubly_robust, "SWITCH-DR": switch_doubly_robust}
 )
-"""Estimators that read the log's predicted values."""
+"""Estimators that use the predicted values of the log."""
 
 
 def estimates(
     log: OffPolicyLog, features: np.ndarray | None = None, policy_features: np.ndarray | None = None
 ) -> dict[str, OffPolicyEstimate]:
-    """The estimates of all estimators, by name; without features, of those that need no model.
+    """Estimates of all estimators by name; without features, only of those that need no model.
 
     Args:
-        log: the logged decisions; its values are replaced by cross-fitted ones of `fitted_q.fit`.
-        features: [R, F] of the logged actions.
-        policy_features: [R, F] their mean over the evaluation policy's actions.
+        log: the logged decisions; its predicted values are replaced by cross-fitted ones from `fitted_q.fit`.
+        features: [R, F] features of the logged actions.
+        policy_features: [R, F] their mean over the actions of the evaluation policy.
     """
     found = {name: estimator(log) for name, estimator in WEIGHTING.items()}
     if features is not None and policy_features is not None:

@@ -2,8 +2,8 @@
 
 Le, Voloshin and Yue, "Batch policy learning under constraints", ICML 2019, algorithm 3 (FQE): q is regressed on
 r + gamma v(s'), with v of the previous fit, where v(s) is the mean of q(s, a) over the actions of the evaluation
-policy. With a linear model that is theta . (mean of phi(s, a) over the actions), so that the means of the features are
-all that has to be known of the policy.
+policy. With a linear model that is theta . (mean of phi(s, a) over the actions), so that only the mean features of the
+policy are needed.
 
 Shape legend: R rows, E sessions, F features, K folds.
 """
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.analysis.off_policy.estimate import OffPolicyEstimate, estimate
-from benchmarks.analysis.off_policy.log import OffPolicyLog, numbers
+from benchmarks.analysis.off_policy.log import OffPolicyLog, check_decisions, numbers
 from recsim_env.config import check_number
 
 
@@ -33,24 +33,24 @@ class _Moments:
 def fit(
     log: OffPolicyLog, features: Any, policy_features: Any, *, penalty: float = 1e-4, num_folds: int = 5
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Predicted values of each row by a model that has not seen its session (cross-fitting).
+    """Predict the values of each row with a model that was fitted to other sessions (cross-fitting).
 
     Chernozhukov et al., "Double/debiased machine learning for treatment and structural parameters", The Econometrics
-    Journal 21(1), 2018: with values fitted to other sessions, `doubly_robust` stays unbiased and its interval valid.
+    Journal 21(1), 2018: with cross-fitted values, `doubly_robust` stays unbiased and its interval valid.
 
     Args:
-        log: the logged decisions; its values, if any, are not read.
-        features: [R, F] phi(s, a) of the logged actions. One of them should be constant, and some should depend on
-            the step if the value does.
+        log: the logged decisions; its predicted values, if any, are ignored.
+        features: [R, F] phi(s, a) of the logged actions. One feature should be constant, and some should depend on the
+            step if the value does.
         policy_features: [R, F] the mean of phi(s, a) over the actions of the evaluation policy.
-        penalty: of the ridge regression, relative to the mean square of each feature.
-        num_folds: K; session e is predicted by the model of fold e modulo K.
+        penalty: ridge penalty, relative to the mean square of each feature.
+        num_folds: K; session e is in fold e modulo K, and is predicted by the model fitted to the other folds.
 
     Returns:
         `action_values` [R] and `state_values` [R], for `OffPolicyLog.with_values`.
 
     Raises:
-        ValueError: features of another shape or not finite; fewer than two sessions.
+        ValueError: features that are not finite or have another shape; fewer than two sessions.
     """
     phi, mean_phi = _checked(log, features, policy_features)
     check_number("num_folds", num_folds, 2, 1_000, int)
@@ -72,7 +72,7 @@ def fit(
 def fitted_q_evaluation(
     log: OffPolicyLog, features: Any, policy_features: Any, *, penalty: float = 1e-4
 ) -> OffPolicyEstimate:
-    """Mean of the fitted v(s_0) over sessions; arguments as for `fit`, without folds.
+    """Mean of the fitted v(s_0) over sessions; arguments as for `fit`, without cross-fitting.
 
     The interval covers the sampling of first states and the noise of the regression (delta method; the asymptotic
     variance is that of Hao et al., "Bootstrapping fitted Q-evaluation for off-policy inference", ICML 2021), not the
@@ -88,11 +88,12 @@ def fitted_q_evaluation(
     errors = log.rewards + log.gamma * _next(log, state_values) - phi @ theta
     direction = regression.gradient(mean_phi[log.first_rows].mean(0))
     noise = log.num_sessions * log.session_sums((phi @ direction) * errors)
-    warning = "" if regression.converges else "fitted Q evaluation diverges, and was stopped: choose other features"
+    warning = "" if regression.converges else "fitted Q evaluation diverges and was stopped; choose other features"
     return estimate(first.mean(), first + noise, float(log.num_sessions), warning)
 
 
 def _checked(log: OffPolicyLog, features: Any, policy_features: Any) -> tuple[np.ndarray, np.ndarray]:
+    check_decisions(log)
     shape = np.shape(features)
     if len(shape) != 2 or shape[0] != len(log.steps) or not shape[1]:
         raise ValueError(f"features of shape {shape}: must be ({len(log.steps)}, F) with F of at least 1")
@@ -100,7 +101,7 @@ def _checked(log: OffPolicyLog, features: Any, policy_features: Any) -> tuple[np
 
 
 def _next(log: OffPolicyLog, values: np.ndarray) -> np.ndarray:
-    """Values [R, ...] of the following step; 0 after the last step of a session."""
+    """Values [R, ...] at the next step; 0 after the last step of a session."""
     following = np.roll(values, -1, 0)
     following[log.last_rows] = 0.0
     return following
@@ -121,8 +122,8 @@ def _total(parts: list[_Moments]) -> _Moments:
 class _Regression:
     """The fit from its moments: theta <- ridge^-1 (rewards + following theta), repeated.
 
-    The iteration is solved for its limit where it has one. Where it diverges, it is stopped after as many fits as the
-    longest session has steps: with a table, each adds a step to the horizon.
+    If the iteration converges, it is solved for its limit. If it diverges, it is stopped after as many fits as the
+    longest session has steps; with tabular features, each fit adds a step to the horizon.
     """
 
     def __init__(self, moments: _Moments, penalty: float, num_fits: int) -> None:
@@ -131,12 +132,12 @@ class _Regression:
         self._ridge = moments.gram + np.diag(np.where(squares > 0.0, penalty * squares, 1.0))
         self._step, self._num_fits = np.linalg.solve(self._ridge, moments.following), num_fits
         self.converges = bool(np.abs(np.linalg.eigvals(self._step)).max() < 1.0 - 1e-9)
-        """Whether the iteration has a limit."""
+        """Whether the iteration converges."""
         self.theta = self._repeated(self._step, np.linalg.solve(self._ridge, moments.rewards))
         """[F]."""
 
     def gradient(self, mean_features: np.ndarray) -> np.ndarray:
-        """[F]: of mean_features . theta with respect to the moments of the rewards."""
+        """[F]: gradient of mean_features . theta with respect to the moments of the rewards."""
         return np.linalg.solve(self._ridge, self._repeated(self._step.T, mean_features))
 
     def _repeated(self, step: np.ndarray, start: np.ndarray) -> np.ndarray:

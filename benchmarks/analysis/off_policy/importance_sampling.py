@@ -1,8 +1,8 @@
-"""Importance sampling: logged rewards, weighted by the ratio of the two policies' probabilities.
+"""Importance sampling: logged rewards, weighted by the probability ratio of the two policies.
 
-Three estimators weigh each step by its own action alone, as for a contextual bandit: `ips`, `snips`, `clipped_ips`.
-They are exact where sessions have one step; in longer ones they ignore that other actions lead to other states. The
-others weigh by all actions so far, which is exact at any length, with a variance that grows exponentially in it.
+`ips`, `snips` and `clipped_ips` weight each step by the ratio of its own action, as for a contextual bandit. They
+ignore that other actions lead to other states, so in sessions of several steps they are biased. The other estimators
+weight by all actions so far, which is valid at any length, but with a variance that grows exponentially in the length.
 
 Shape legend: R rows, E sessions, T steps of the longest session.
 """
@@ -17,7 +17,7 @@ from benchmarks.analysis.off_policy.estimate import (
     sums_by_step,
     support_warning,
 )
-from benchmarks.analysis.off_policy.log import OffPolicyLog
+from benchmarks.analysis.off_policy.log import OffPolicyLog, check_decisions
 from recsim_env.config import check_number
 
 
@@ -27,6 +27,7 @@ def ips(log: OffPolicyLog) -> OffPolicyEstimate:
     Horvitz and Thompson, "A generalization of sampling without replacement from a finite universe", 1952; for
     contextual bandits Dudik, Langford and Li, "Doubly robust policy evaluation and learning", ICML 2011.
     """
+    check_decisions(log)
     return _of_steps(log, log.step_weights, support_warning(log.step_weights))
 
 
@@ -35,6 +36,7 @@ def clipped_ips(log: OffPolicyLog, max_weight: float = 10.0) -> OffPolicyEstimat
 
     Ionides, "Truncated importance sampling", Journal of Computational and Graphical Statistics 17(2), 2008.
     """
+    check_decisions(log)
     check_number("max_weight", max_weight, 0.0, np.inf)
     share = float((log.step_weights > max_weight).mean())
     warning = f"{share:.1%} of the weights are clipped at {max_weight:g}" if share >= 0.01 else ""
@@ -47,16 +49,17 @@ def _of_steps(log: OffPolicyLog, weights: np.ndarray, warning: str) -> OffPolicy
 
 
 def _steps_size(log: OffPolicyLog, weights: np.ndarray) -> float:
-    """Effective sessions of weights [R] that are those of single steps."""
+    """Effective sample size in sessions, for weights [R] of single steps."""
     return kish_size(weights) / len(weights) * log.num_sessions
 
 
 def snips(log: OffPolicyLog) -> OffPolicyEstimate:
-    """Self-normalised `ips`: divided by the mean of the weights rho_t over all rows.
+    """Self-normalised `ips`: divided by the mean weight rho_t over all rows.
 
-    Swaminathan and Joachims, "The self-normalized estimator for counterfactual learning", NeurIPS 2015. Slightly biased
-    (of order 1 / E), with less variance; a constant added to all rewards shifts it by just that.
+    Swaminathan and Joachims, "The self-normalized estimator for counterfactual learning", NeurIPS 2015. Bias of order
+    1 / E, with less variance; in sessions of one step, a constant added to all rewards shifts it by that constant.
     """
+    check_decisions(log)
     sums = log.session_sums(log.discounts * log.step_weights * log.rewards)
     totals, lengths = log.session_sums(log.step_weights), log.lengths
     size, warning = _steps_size(log, log.step_weights), support_warning(log.step_weights)
@@ -70,20 +73,22 @@ def snips(log: OffPolicyLog) -> OffPolicyEstimate:
 
 
 def importance_sampling(log: OffPolicyLog) -> OffPolicyEstimate:
-    """Mean over sessions of w G: the return G, weighted by w = product of rho_t over the whole session.
+    """Mean over sessions of w G: the return G, weighted by the product w of rho_t over the whole session.
 
     Precup, Sutton and Singh, "Eligibility traces for off-policy policy evaluation", ICML 2000. Unbiased.
     """
+    check_decisions(log)
     weights = log.weights[log.last_rows]
     contributions = weights * log.session_sums(log.discounts * log.rewards)
     return estimate(contributions.mean(), contributions, kish_size(weights), support_warning(weights))
 
 
 def weighted_importance_sampling(log: OffPolicyLog) -> OffPolicyEstimate:
-    """`importance_sampling` divided by the mean of the weights w: consistent, never outside the logged returns.
+    """`importance_sampling` divided by the mean weight w: consistent, and within the range of the logged returns.
 
     Precup, Sutton and Singh, ICML 2000.
     """
+    check_decisions(log)
     weights = log.weights[log.last_rows]
     if not weights.any():
         return _undefined(log)
@@ -94,21 +99,23 @@ def weighted_importance_sampling(log: OffPolicyLog) -> OffPolicyEstimate:
 
 
 def per_decision(log: OffPolicyLog) -> OffPolicyEstimate:
-    """Mean over sessions of sum_t gamma^t w_t r_t, w_t = rho_0 ... rho_t: later actions do not weigh a reward.
+    """Mean over sessions of sum_t gamma^t w_t r_t, w_t = rho_0 ... rho_t: no reward is weighted by later actions.
 
     Precup, Sutton and Singh, ICML 2000 (per-decision importance sampling). Unbiased.
     """
+    check_decisions(log)
     contributions = log.session_sums(log.discounts * log.weights * log.rewards)
     warning = support_warning(log.weights[log.last_rows])
     return estimate(contributions.mean(), contributions, smallest_kish_size(log, log.weights), warning)
 
 
 def weighted_per_decision(log: OffPolicyLog) -> OffPolicyEstimate:
-    """`per_decision` with the weights of each step divided by their mean over all sessions.
+    """`per_decision` with the weights of each step divided by their mean over sessions.
 
     Thomas, "Safe reinforcement learning", PhD thesis, University of Massachusetts Amherst, 2015 (consistent weighted
     per-decision importance sampling). A session that has ended keeps its last weight in that mean.
     """
+    check_decisions(log)
     means = sums_by_step(log, log.weights) / log.num_sessions
     if (means == 0.0).any():
         return _undefined(log)
@@ -121,4 +128,6 @@ def weighted_per_decision(log: OffPolicyLog) -> OffPolicyEstimate:
 
 
 def _undefined(log: OffPolicyLog) -> OffPolicyEstimate:
-    return estimate(np.nan, np.full(log.num_sessions, np.nan), 0.0, "no logged session is possible under this policy")
+    return estimate(
+        np.nan, np.full(log.num_sessions, np.nan), 0.0, "every logged session has probability 0 under this policy"
+    )

@@ -1,4 +1,4 @@
-"""The input of all estimators: logged decisions with the probabilities of two policies, as arrays.
+"""The input of the estimators: logged decisions and their probabilities under two policies, as arrays.
 
 Shape legend: R rows (one decision each), E sessions.
 """
@@ -12,40 +12,40 @@ import numpy as np
 from recsim_env.config import check_number
 
 _MAX_LOG_WEIGHT = 300.0
-"""Larger weights count as exp(300), so that their squares are finite."""
+"""Larger log-weights are clipped to 300, so that squares of weights are finite."""
 
 _TOLERANCE = 1e-6
-"""By which rounding may lift a log-probability above 0."""
+"""Log-probabilities may exceed 0 by this much, due to rounding."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class OffPolicyLog:
-    """Decisions of a behaviour policy in whole sessions, with their probabilities under an evaluation policy.
+    """Decisions of a behaviour policy in complete sessions, with their probabilities under an evaluation policy.
 
     Rows are in the order of `sessions` and `steps` (`np.lexsort((steps, sessions))`).
 
     Raises:
-        ValueError: arrays of other shapes; a value that is not finite; rows out of order or missing; a logged action
-            that the behaviour policy never takes. An action that the evaluation policy never takes is allowed: its
+        ValueError: inconsistent shapes; a value that is not finite; rows out of order or missing; a logged action
+            with probability 0 under the behaviour policy. Probability 0 under the evaluation policy is allowed: that
             row has weight 0.
     """
 
     sessions: np.ndarray
     """[R] integers, ascending: the session of each row."""
     steps: np.ndarray
-    """[R] integers: the step of the session, 0, 1, 2, ... in each."""
+    """[R] integers: the step in the session, 0, 1, 2, ..."""
     rewards: np.ndarray
     """[R], in units of the return."""
     behaviour_log_probabilities: np.ndarray
-    """[R], finite, at most 0: of the logged action, under the policy that wrote the log."""
+    """[R], finite, at most 0: of the logged action under the behaviour policy."""
     evaluation_log_probabilities: np.ndarray
-    """[R], at most 0, or -inf: of the logged action, under the policy to evaluate."""
+    """[R], at most 0, or -inf: of the logged action under the evaluation policy."""
     action_values: np.ndarray | None = None
-    """[R] q(s, a): predicted return from this step on of the logged action, followed by the evaluation policy."""
+    """[R] q(s, a): predicted return of the logged action and then the evaluation policy, from this step on."""
     state_values: np.ndarray | None = None
     """[R] v(s): the mean of q(s, a) over the actions of the evaluation policy."""
     gamma: float = 1.0
-    """Discount factor in [0, 1]; the value of a policy is its mean discounted return of a session."""
+    """Discount factor in [0, 1]; the value of a policy is its expected discounted return of a session."""
 
     def __post_init__(self) -> None:
         check_number("gamma", self.gamma, 0.0, 1.0)
@@ -60,15 +60,15 @@ class OffPolicyLog:
                 check = log_probabilities if is_log else numbers
                 object.__setattr__(self, name, check(name, getattr(self, name), shape))
         if self.steps.shape != shape:
-            raise ValueError(f"steps of shape {self.steps.shape}: must be {shape}, as sessions")
+            raise ValueError(f"steps of shape {self.steps.shape}: must be {shape}, like sessions")
         if (self.action_values is None) != (self.state_values is None):
-            raise ValueError("action_values and state_values: must be given both, or neither")
+            raise ValueError("action_values and state_values: give both or neither")
         is_impossible = np.isneginf(self.behaviour_log_probabilities)
         if is_impossible.any():
             row = int(is_impossible.argmax())
             raise ValueError(
                 f"behaviour_log_probabilities[{row}]=-inf: a logged action must have a probability above 0 under the "
-                f"policy that wrote the log ({is_impossible.sum()} of {len(is_impossible)} rows have none)"
+                f"behaviour policy ({is_impossible.sum()} of {len(is_impossible)} rows have probability 0)"
             )
         self._check_order()
 
@@ -81,7 +81,7 @@ class OffPolicyLog:
             before = f" after session {self.sessions[row - 1]}, step {self.steps[row - 1]}" if row else ""
             raise ValueError(
                 f"row {row}: session {self.sessions[row]}, step {self.steps[row]}{before}: rows must be in the order "
-                "of sessions and steps, and steps must be 0, 1, 2, ... in each session"
+                "of sessions and steps, and the steps of a session must be 0, 1, 2, ..."
             )
 
     def with_values(self, action_values: np.ndarray, state_values: np.ndarray) -> Self:
@@ -122,12 +122,12 @@ class OffPolicyLog:
 
     @cached_property
     def step_weights(self) -> np.ndarray:
-        """[R] float64: ratio of the two policies' probabilities of the logged action."""
+        """[R] float64: probability ratio of the logged action, evaluation policy over behaviour policy."""
         return np.exp(np.minimum(self._log_ratios, _MAX_LOG_WEIGHT))
 
     @cached_property
     def weights(self) -> np.ndarray:
-        """[R] float64: product of the ratios from the session's first step to this one."""
+        """[R] float64: product of the probability ratios from the first step of the session to this one."""
         is_zero = np.isneginf(self._log_ratios)
         log_weights = self.running_sum(np.where(is_zero, 0.0, self._log_ratios))
         weights = np.exp(np.minimum(log_weights, _MAX_LOG_WEIGHT))
@@ -135,7 +135,7 @@ class OffPolicyLog:
 
     @cached_property
     def previous_weights(self) -> np.ndarray:
-        """[R] float64: product of the ratios before this step; 1 at the first."""
+        """[R] float64: product of the probability ratios before this step; 1 at the first step."""
         return np.where(self.steps == 0, 1.0, np.roll(self.weights, 1))
 
     @property
@@ -153,12 +153,18 @@ class OffPolicyLog:
         return np.add.reduceat(values, self.first_rows)
 
 
+def check_decisions(log: object) -> None:
+    """`TypeError` unless the log is an `OffPolicyLog`."""
+    if not isinstance(log, OffPolicyLog):
+        raise TypeError(f"log of type {type(log).__name__}: must be an OffPolicyLog, such as as_slates of a SlateLog")
+
+
 _VALUES = ("action_values", "state_values")
 _NUMBERS = ("rewards", "behaviour_log_probabilities", "evaluation_log_probabilities", *_VALUES)
 
 
 def integers(name: str, values: Any) -> np.ndarray:
-    """The values as int64; `ValueError` in one line if they are not whole numbers."""
+    """The values as int64; `ValueError` if they are not integers."""
     array = np.asarray(values)
     if not np.issubdtype(array.dtype, np.integer):
         raise ValueError(f"{name} of type {array.dtype}: must be integers")
@@ -166,14 +172,14 @@ def integers(name: str, values: Any) -> np.ndarray:
 
 
 def numbers(name: str, values: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """The values as float64; `ValueError` in one line if they are not finite, or of another shape."""
+    """The values as float64; `ValueError` if they are not finite or have another shape."""
     array = _as_floats(name, values, shape)
     _refuse(name, array, ~np.isfinite(array), "must be finite")
     return array
 
 
 def log_probabilities(name: str, values: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """The values as float64 in [-inf, 0]; `ValueError` in one line if they are not, or of another shape."""
+    """The values as float64 in [-inf, 0]; `ValueError` if they are outside or have another shape."""
     array = _as_floats(name, values, shape)
     _refuse(name, array, ~(array <= _TOLERANCE), "must be a log-probability, at most 0")
     return np.minimum(array, 0.0)

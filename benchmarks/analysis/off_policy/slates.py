@@ -1,10 +1,10 @@
-"""Estimators for slates that use the reward of each slot, under an assumption on how users look at a slate.
+"""Estimators for slates that use the reward of each slot, under an assumption about how users examine a slate.
 
-The propensity of a whole slate is tiny. `item_position` assumes that a slot's reward depends on its own item alone;
-`reward_interaction` and `cascade_doubly_robust` that it depends on the items above it as well, as for a user who looks
-from the top down. The latter is exactly the structure of a session, with slots in place of steps: they are the
-per-decision and the doubly robust estimator of `SlateLog.as_decisions`. Whole slates need no assumption:
-`importance_sampling` of the same decisions.
+The propensity of a whole slate is tiny. `item_position` assumes that the reward of a slot depends only on its own item;
+`reward_interaction` and `cascade_doubly_robust` assume that it also depends on the items above, as for a user who
+examines the slate from the top down. That is the structure of a session, with slots in place of steps: they are the
+per-decision and the doubly robust estimator of `SlateLog.as_decisions`. `importance_sampling` of the same decisions
+weights whole slates, without an assumption.
 
 Shape legend: R rows (one slate each), S slots, E sessions.
 """
@@ -28,11 +28,11 @@ from recsim_env.config import check_number
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SlateLog:
-    """Logged slates in whole sessions, slot by slot from the top.
+    """Logged slates in complete sessions, slot by slot from the top.
 
-    Probabilities are *conditional* on the items above: their product is the probability of the slate. *Marginal* ones,
-    of this item in this slot whatever stands above, are needed by `item_position` alone; where a policy fills each slot
-    independently, they are the same. An empty slot has reward 0 and log-probability 0 under both policies.
+    Probabilities are *conditional* on the items above: their product is the probability of the slate. Only
+    `item_position` needs *marginal* ones, of the item in its slot; they are the same if a policy fills each slot
+    independently. An empty slot has reward 0 and log-probability 0 under both policies.
 
     Raises:
         ValueError: as for `OffPolicyLog`.
@@ -43,7 +43,7 @@ class SlateLog:
     steps: np.ndarray
     """[R] integers, 0, 1, 2, ... in each session."""
     slot_rewards: np.ndarray
-    """[R, S]: parts of the reward, which add up to it."""
+    """[R, S]: rewards of the slots, which sum to the reward."""
     behaviour_log_probabilities: np.ndarray
     """[R, S], finite, at most 0; conditional."""
     evaluation_log_probabilities: np.ndarray
@@ -53,11 +53,11 @@ class SlateLog:
     evaluation_marginals: np.ndarray | None = None
     """[R, S] log-probabilities, at most 0, or -inf; marginal."""
     action_values: np.ndarray | None = None
-    """[R, S] predicted return from this slot on, given the items down to it: of the slots below and of later steps."""
+    """[R, S] predicted return from this slot on, including slots below and later steps, given the items down to it."""
     state_values: np.ndarray | None = None
     """[R, S] mean of `action_values` over the evaluation policy's choices for this slot, given the items above."""
     gamma: float = 1.0
-    """Discount factor in [0, 1] from step to step; within a slate nothing is discounted."""
+    """Discount factor in [0, 1] from step to step; there is no discounting within a slate."""
 
     def __post_init__(self) -> None:
         check_number("gamma", self.gamma, 0.0, 1.0)
@@ -65,7 +65,7 @@ class SlateLog:
         if len(shape) != 2 or not shape[0] or not shape[1]:
             raise ValueError(f"slot_rewards of shape {shape}: must be [rows, slots], with at least one of each")
         if (self.behaviour_marginals is None) != (self.evaluation_marginals is None):
-            raise ValueError("behaviour_marginals and evaluation_marginals: must be given both, or neither")
+            raise ValueError("behaviour_marginals and evaluation_marginals: give both or neither")
         for name in ("sessions", "steps"):
             object.__setattr__(self, name, integers(name, getattr(self, name)))
         object.__setattr__(self, "slot_rewards", numbers("slot_rewards", self.slot_rewards, shape))
@@ -95,7 +95,7 @@ class SlateLog:
 
     @cached_property
     def as_decisions(self) -> OffPolicyLog:
-        """The log with one row for each slot: R S rows. Rewards and values are discounted already, by gamma^step."""
+        """The log with one row for each slot: R S rows. Rewards and values are already discounted by gamma^step."""
         num_slots = self.slot_rewards.shape[1]
         discounts = np.power(self.gamma, self.steps)[:, None]
         values = self.action_values, self.state_values
@@ -111,16 +111,25 @@ class SlateLog:
         )
 
 
+def _check_slates(slates: object) -> None:
+    """`TypeError` unless the log is a `SlateLog`."""
+    if not isinstance(slates, SlateLog):
+        raise TypeError(
+            f"slates of type {type(slates).__name__}: must be a SlateLog, with rewards and probabilities of slots"
+        )
+
+
 def item_position(slates: SlateLog) -> OffPolicyEstimate:
     """Mean over sessions of sum_t gamma^t w_{t-1} sum_k rho_tk r_tk, rho_tk = pi(item, slot k) / beta(item, slot k).
 
     Li, Abbasi-Yadkori, Kveton, Muthukrishnan, Vinay and Wen, "Offline evaluation of ranking policies with click
-    models", KDD 2018 (item-position model), for sessions of one step; w_{t-1}, the ratio of the slates so far, extends
-    it to longer ones. Biased if a slot's reward depends on other slots.
+    models", KDD 2018 (item-position model), for sessions of one step; w_{t-1}, the ratio of previous slates, extends it
+    to longer ones. Biased if the reward of a slot depends on other slots.
 
     Raises:
         ValueError: the log has no marginal probabilities.
     """
+    _check_slates(slates)
     if slates.behaviour_marginals is None or slates.evaluation_marginals is None:
         raise ValueError("behaviour_marginals: item_position needs the marginal probabilities of each slot")
     log = slates.as_slates
@@ -133,22 +142,25 @@ def item_position(slates: SlateLog) -> OffPolicyEstimate:
 
 
 def reward_interaction(slates: SlateLog, is_self_normalized: bool = False) -> OffPolicyEstimate:
-    """Mean over slates of sum_k w_k r_k, w_k = rho_1 ... rho_k: items below a slot do not weigh its reward.
+    """Mean over slates of sum_k w_k r_k, w_k = rho_1 ... rho_k: no reward is weighted by items below its slot.
 
     McInerney, Brost, Chandar, Mehrotra and Carterette, "Counterfactual evaluation of slate recommendations with
-    sequential reward interactions", KDD 2020 (RIPS). Self-normalised, the weights of each slot are divided by their
-    mean. Biased if a slot's reward depends on the items below it.
+    sequential reward interactions", KDD 2020 (RIPS). With self-normalisation, the weights of each slot are divided by
+    their mean. Biased if the reward of a slot depends on the items below it.
     """
+    _check_slates(slates)
     return (weighted_per_decision if is_self_normalized else per_decision)(slates.as_decisions)
 
 
 def cascade_doubly_robust(slates: SlateLog) -> OffPolicyEstimate:
-    """Mean over slates of sum_k (w_{k-1} v_k + w_k (r_k - q_k)), with q_k and v_k of the slot and of all below it.
+    """Mean over slates of sum_k (w_{k-1} v_k + w_k (r_k - q_k)), where q_k and v_k predict slot k and all below it.
 
     Kiyohara, Saito, Matsuhiro, Narita, Shimizu and Yamamoto, "Doubly robust off-policy evaluation for ranking policies
-    under the cascade behavior model", WSDM 2022. Unbiased where `reward_interaction` is, whatever the model.
+    under the cascade behavior model", WSDM 2022. Unbiased whenever `reward_interaction` is, for any model that is
+    fitted to other sessions.
 
     Raises:
         ValueError: the log has no predicted values.
     """
+    _check_slates(slates)
     return doubly_robust(slates.as_decisions)

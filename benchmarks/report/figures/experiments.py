@@ -19,6 +19,9 @@ _OFF_POLICY_DASHES: dict[str, Any] = {
     **dict.fromkeys(("IS", "WIS", "PDIS", "WPDIS"), (0, (4, 1.5))),
 }
 
+_DODGE = 1.025
+"""Factor between the places of two estimators, so that their intervals stand side by side."""
+
 MIN_SESSIONS = 30
 """Means of fewer sessions are not drawn."""
 
@@ -94,8 +97,9 @@ def scaling(rows: list[Row], forecast: dict[str, Any]) -> Figure:
 
 
 def off_policy_errors(summaries: list[dict[str, Any]]) -> Figure:
-    """Root mean square error of each off-policy estimator against the rows of the log, a panel for each horizon, from
-    summaries of `benchmarks.experiments.off_policy`; the grey line is the spread of the policies' true values.
+    """Root mean square error of each off-policy estimator against the rows of the log, with 95% intervals where the
+    summaries of `benchmarks.experiments.off_policy` have them, a panel for each horizon; the grey line is the spread of
+    the policies' true values.
 
     Estimators that weigh whole sessions are dashed, those with a model dotted.
     """
@@ -104,9 +108,16 @@ def off_policy_errors(summaries: list[dict[str, Any]]) -> Figure:
     for axes, horizon in zip(grid, horizons, strict=True):
         own = [each for each in summaries if each["horizon"] == horizon]
         for number, estimator in enumerate(dict.fromkeys(each["estimator"] for each in own)):
-            points = sorted((each["size"], each["rmse"]) for each in own if each["estimator"] == estimator)
+            points = sorted(
+                (each["size"], each["rmse"], each["rmse_low"], each["rmse_high"])
+                for each in own
+                if each["estimator"] == estimator
+            )
+            x, y, low, high = np.array(points).T
+            x *= _DODGE**number
             colour, dashes = CYCLE[number % len(CYCLE)], _OFF_POLICY_DASHES.get(estimator, (0, (1, 1)))
-            axes.plot(*zip(*points, strict=True), marker="o", ms=3.0, color=colour, ls=dashes, label=estimator)
+            axes.plot(x, y, marker="o", ms=3.0, color=colour, ls=dashes, label=estimator)
+            axes.errorbar(x, y, [y - low, high - y], fmt="none", ecolor=colour, elinewidth=0.8)
         axes.axhline(own[0]["spread"], color=OTHERS, label="spread of the policies")
         axes.set_xscale("log")
         axes.set_yscale("log")

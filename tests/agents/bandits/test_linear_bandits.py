@@ -13,6 +13,7 @@ from agents.bandits.linear_bandits import LinearPrior, LinearThompson, LinUCB, P
 from agents.callbacks import EveryNSteps
 from agents.rollouts.evaluation import evaluate
 from agents.rollouts.feedback import observed_ratings
+from agents.rules.random_agent import RandomAgent
 from recsim_env.simulation.observation import CANDIDATE_COLUMNS
 
 VIDEO, MUSIC = "recsim_env/Video-v0", "recsim_env/Music-v0"
@@ -58,7 +59,9 @@ def posterior_by_hand(prior: LinearPrior, profile, x, ratings):
 
 
 @pytest.mark.parametrize("slate_size", [1, 3])
-def test_the_posterior_equals_the_one_computed_by_hand(slate_size):
+@pytest.mark.parametrize("explores", [False, True])
+def test_the_posterior_of_what_was_shown_equals_the_one_computed_by_hand(slate_size, explores):
+    """Also where another slate than the agent's was shown, as `LogWriter` does with `epsilon`."""
     env = make(3, MUSIC, slate_size=slate_size, overrides={"population": {"warm_share": 0.0}})
     agent = with_drawn_prior(env, alpha=0.3)
     layout = env.unwrapped.simulator.layout
@@ -67,6 +70,8 @@ def test_the_posterior_equals_the_one_computed_by_hand(slate_size):
     for _ in range(4):
         before = observations
         actions, state = agent.predict(observations, state)
+        if explores:
+            actions = RandomAgent(env, seed=len(shown)).predict(observations)[0]
         observations, _, terminated, truncated, _ = env.step(actions)
         assert not (terminated | truncated).any()  # patience lasts longer than four steps
         x = agent.features(before["user"], agent.candidates(before))
@@ -106,7 +111,9 @@ def state_of(inverse, targets) -> PosteriorState:
         generator=np.random.default_rng(0),
         inverse=inverse,
         targets=targets,
-        shown=np.zeros((len(inverse), 1, 2)),
+        x=np.zeros((len(inverse), 1, 2)),
+        contents=np.zeros((len(inverse), 1, 1), np.float32),
+        slates=np.zeros((len(inverse), 1), np.int64),
     )
 
 

@@ -57,8 +57,10 @@ def test_the_bandit_learns_from_the_items_that_were_shown():
     observations, _ = env.reset(seed=0)
     for _ in range(30):
         actions, state = policy.predict(observations, None)
-        x = policy.features(observations["user"], policy.candidates(observations))
-        np.testing.assert_array_equal(state["bandit"].shown[:, 0], x[np.arange(4), actions])
+        candidates = policy.candidates(observations)
+        x, shown = policy.features(observations["user"], candidates), candidates[np.arange(4), actions]
+        found = state["bandit"].shown(0, shown[:, : policy.layout.num_content_features])
+        np.testing.assert_array_equal(found, x[np.arange(4), actions])
 
 
 def test_an_unknown_behaviour_is_refused_in_one_line():

@@ -6,7 +6,7 @@ import pytest
 
 from agents.offline.logged_steps import LoggedSteps
 from recsim_env import LogWriter, replay
-from recsim_env.logs.replay import ReplayedStep
+from recsim_env.logs.simulated.replay import ReplayedStep
 
 
 def small_log() -> LoggedSteps:

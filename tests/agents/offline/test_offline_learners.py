@@ -229,11 +229,12 @@ def test_logs_that_do_not_fit_are_refused_in_one_line(tmp_path):
     slates = small_env(env_id="recsim_env/VideoSlate-v0")
     for agent, path, message in (
         (CQL(max_logged_steps=199), "log", "has 200 steps, more than max_logged_steps=199"),
-        (CQL(slates), "log", "has other observations or slates than the agent's env"),
-        (CQL(), "short", "log of 8 steps: too short, CQL cannot learn from it"),
+        (CQL(slates), "log", "its observations or slates differ from those of the agent's env"),
+        (CQL(), "short", "log of 8 steps: too short for CQL"),
         (DecisionTransformer(), "short", "too short"),
         (CQL(), "points", "CQL chooses candidates"),
-        (CQL(), "nothing", "not the folder of a log"),
+        (CQL(small_env()), "points", "shows points in content space; CQL chooses candidates"),
+        (CQL(), "nothing", "not the folder of a simulated log"),
     ):
         with pytest.raises((ValueError, FileNotFoundError)) as error:
             agent.learn_from_log(tmp_path / path)

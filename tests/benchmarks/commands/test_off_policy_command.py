@@ -1,12 +1,14 @@
 """`off-policy`: estimates from a written log, and errors in one line."""
 
+import json
+
 import gymnasium
 import numpy as np
 import pytest
 
 import agents
 from benchmarks.__main__ import main
-from recsim_env.logs.writing import LogWriter
+from recsim_env.logs.simulated.log_writer import LogWriter
 
 
 def write_log(folder, **arguments):
@@ -72,8 +74,18 @@ def test_wrong_arguments_are_refused_in_one_line(arguments, message, log, capsys
     assert "\n" not in error
 
 
+def test_a_log_whose_env_cannot_be_made_is_refused_in_one_line(log, tmp_path, capsys):
+    manifest = json.loads((log / "manifest.json").read_text())
+    manifest["env_arguments"]["no_such_argument"] = 1
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    assert main(["off-policy", "--log", str(tmp_path), "--policy", "random"]) == 2
+    error = capsys.readouterr().err.strip()
+    assert "its env cannot be made by this version" in error
+    assert "\n" not in error
+
+
 def test_a_folder_without_a_log_is_refused_in_one_line(tmp_path, capsys):
     assert main(["off-policy", "--log", str(tmp_path), "--policy", "random"]) == 2
     error = capsys.readouterr().err.strip()
-    assert "not the folder of a log" in error
+    assert "not the folder of a simulated log" in error
     assert "\n" not in error

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import recsim_env  # noqa: F401  (registers the ids)
+from benchmarks.analysis.off_policy.estimate import OffPolicyEstimate
 from benchmarks.experiments import off_policy
-from benchmarks.experiments.off_policy import POLICIES, summaries, table
+from benchmarks.experiments.off_policy import POLICIES, mean_errors, summaries, table
 from benchmarks.experiments.softmax_sessions import LinearSoftmax, play, returns
 from benchmarks.report.figures.experiments import off_policy_errors
 
@@ -97,7 +98,38 @@ def test_a_summary_pools_blocks_by_their_number_of_logs():
     assert "| 1 | 100 | IPS | 0.200 | 1.225 | 0.85 | 1.00 | 2.000 | 60 | 50% | 4 |" in text
 
 
-def test_the_figure_has_a_panel_for_each_horizon():
-    point = {"size": 100, "estimator": "IPS", "rmse": 0.5, "spread": 1.0}
-    figure = off_policy_errors([{**point, "horizon": 1}, {**point, "horizon": 50, "rmse": 2.0}])
+def test_the_figure_has_a_panel_for_each_horizon_and_the_intervals_that_are_known():
+    point = {"size": 100, "estimator": "IPS", "rmse": 0.5, "rmse_low": 0.4, "rmse_high": 0.7, "spread": 1.0}
+    unknown = {"rmse_low": np.nan, "rmse_high": np.nan}
+    figure = off_policy_errors([{**point, "horizon": 1}, {**point, "horizon": 50, **unknown}])
     assert [axes.get_title() for axes in figure.axes] == ["Sessions of 1 step", "Sessions of 50 steps"]
+    known, none = (axes.containers[0].lines[2][0].get_segments()[0] for axes in figure.axes)
+    np.testing.assert_allclose(known, [[100, 0.4], [100, 0.7]])
+    assert len(none) == 0
+
+
+def summary_of_normal_errors(num_logs: int, seed: int) -> dict:
+    """Of two policies whose estimates have errors of standard deviation 2."""
+    truth = np.array([1.0, 3.0])
+    values = truth[:, None] + 2.0 * np.random.default_rng(seed).standard_normal((2, num_logs))
+    found = [
+        [OffPolicyEstimate(value=value, low=0.0, high=2.0, effective_sample_size=9.0, warning="") for value in row]
+        for row in values
+    ]
+    rows = [
+        {"kind": "truth", "horizon": 1, "values": {"a": 1.0, "b": 3.0}},
+        {"kind": "errors", "horizon": 1, "size": 100, "estimator": "IPS", **mean_errors(found, truth)},
+    ]
+    return summaries(rows)[0]
+
+
+def test_intervals_of_an_rmse_cover_the_true_one_nearly_as_often_as_they_should():
+    found = [summary_of_normal_errors(50, seed) for seed in range(400)]
+    assert all(each["rmse_low"] < each["rmse"] < each["rmse_high"] for each in found)
+    coverage = np.mean([each["rmse_low"] <= 2.0 <= each["rmse_high"] for each in found])
+    assert coverage == pytest.approx(0.92, abs=4.0 * np.sqrt(0.92 * 0.08 / 400))  # 0.92 in 2,000 repetitions
+
+
+def test_an_rmse_of_few_logs_has_no_interval():
+    assert np.isnan(summary_of_normal_errors(19, seed=0)["rmse_low"])
+    assert summary_of_normal_errors(20, seed=0)["rmse_low"] > 0.0

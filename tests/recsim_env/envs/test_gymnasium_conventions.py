@@ -205,6 +205,21 @@ def test_a_spec_survives_json(arguments):
         assert_equal_courses(play(one, 4), play(other, 4))
 
 
+@pytest.mark.parametrize("make", [gymnasium.make, gymnasium.make_vec])
+def test_a_spec_does_not_cut_longer_sessions_in_silence(make):
+    spec = make(VIDEO_ID).spec
+    assert make(spec, session_length=8).unwrapped.spec.max_episode_steps == 8
+    for spec_or_copy in (spec, EnvSpec.from_json(spec.to_json())):
+        for longer in ({"session_length": 80}, {"overrides": {"session": {"session_length": 80}}}):
+            with pytest.raises(ValueError, match=r"^session_length=80: must be at most 50, .* make it by its id$"):
+                make(spec_or_copy, **longer)
+
+
+def test_a_time_limit_of_a_spec_holds_for_longer_sessions_too():
+    spec = make_vec(2, max_episode_steps=5).spec
+    assert gymnasium.make_vec(spec, session_length=80).spec.max_episode_steps == 5
+
+
 def test_a_spec_with_functions_does_not_become_json():
     env = gymnasium.make(VIDEO_ID, user_model=UserModel())
     with pytest.raises(TypeError, match=r"^Object of type UserModel is not JSON serializable"):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from recsim_env.logs.factorization import Ratings
+from recsim_env.logs.fitting.factorization import Ratings
 from recsim_env.world.replayed_log import ranking_of, statistics_of
 
 

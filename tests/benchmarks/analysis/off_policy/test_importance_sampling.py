@@ -148,7 +148,7 @@ def test_a_policy_without_any_logged_action_has_no_normalised_estimate():
     for estimator in (snips, weighted_importance_sampling, weighted_per_decision):
         found = estimator(log)
         assert np.isnan([found.value, found.low, found.high]).all()
-        assert "no logged session is possible" in found.warning
+        assert "every logged session has probability 0" in found.warning
     assert per_decision(log).value == 0.0
     assert per_decision(log).effective_sample_size == 0.0
 

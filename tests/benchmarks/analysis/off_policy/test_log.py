@@ -29,14 +29,14 @@ WRONG = {
     "behaviour_log_probabilities[1]=-inf: a logged action must have a probability above 0": {
         "behaviour_log_probabilities": np.array([-1.0, -np.inf, -np.inf])
     },
-    "(2 of 3 rows have none)": {"behaviour_log_probabilities": np.array([-1.0, -np.inf, -np.inf])},
+    "(2 of 3 rows have probability 0)": {"behaviour_log_probabilities": np.array([-1.0, -np.inf, -np.inf])},
     "sessions of type float64: must be integers": {"sessions": np.array([0.0, 0.0, 2.0])},
     "sessions of shape (0,): must be one-dimensional, with at least one row": {"sessions": np.zeros(0, int)},
     "steps of shape (2,): must be (3,)": {"steps": np.array([0, 1])},
     "row 2: session 0, step 0 after session 2, step 1": {"sessions": np.array([2, 2, 0])},
     "row 1: session 0, step 2 after session 0, step 0": {"steps": np.array([0, 2, 0])},
     "row 0: session 0, step 1: rows must be in the order": {"steps": np.array([1, 2, 0])},
-    "action_values and state_values: must be given both": {"action_values": np.zeros(3)},
+    "action_values and state_values: give both or neither": {"action_values": np.zeros(3)},
     "gamma=1.5: must be a number in [0.0, 1.0]": {"gamma": 1.5},
 }
 

@@ -7,12 +7,17 @@ import numpy as np
 import pytest
 
 from benchmarks.analysis.off_policy import (
+    MODEL_BASED,
+    WEIGHTING,
     SlateLog,
     cascade_doubly_robust,
+    estimates,
+    fitted_q_evaluation,
     importance_sampling,
     item_position,
     reward_interaction,
 )
+from benchmarks.analysis.off_policy.fitted_q import fit
 
 BEHAVIOUR_TOP, EVALUATION_TOP = np.array([0.5, 0.5]), np.array([0.25, 0.75])
 BEHAVIOUR_NEXT = np.array([[0.75, 0.25], [0.5, 0.5]])
@@ -144,6 +149,24 @@ def test_later_steps_of_a_session_are_discounted_and_weighted_by_earlier_slates(
     assert item_position(marginal).value == pytest.approx(2.0 + 0.5 * 3.0 * (0.5 * 2.0 + 2.0 * 4.0))
 
 
+def test_slates_and_single_items_are_not_taken_for_each_other():
+    slates, _ = every_slate(CASCADE)
+    features = np.ones((8, 1))
+    of_items = [*WEIGHTING.values(), *MODEL_BASED.values(), estimates]
+    of_items += [lambda log: fit(log, features, features), lambda log: fitted_q_evaluation(log, features, features)]
+    for estimator in of_items:
+        with pytest.raises(
+            TypeError, match=r"^log of type SlateLog: must be an OffPolicyLog, such as as_slates of a SlateLog$"
+        ):
+            estimator(slates)
+    for estimator in (item_position, reward_interaction, cascade_doubly_robust):
+        with pytest.raises(
+            TypeError,
+            match=r"^slates of type OffPolicyLog: must be a SlateLog, with rewards and probabilities of slots$",
+        ):
+            estimator(slates.as_slates)
+
+
 def test_bad_slates_are_refused_in_one_line():
     log, _ = every_slate(CASCADE)
     wrong = {
@@ -152,7 +175,7 @@ def test_bad_slates_are_refused_in_one_line():
             "evaluation_log_probabilities": np.zeros((8, 3))
         },
         r"slot_rewards\[0, 0\]=nan: must be finite": {"slot_rewards": np.full((8, 2), np.nan)},
-        "must be given both": {"behaviour_marginals": None},
+        "give both or neither": {"behaviour_marginals": None},
         "behaviour_marginals: a logged item must": {"behaviour_marginals": np.full((8, 2), -np.inf)},
         "a logged action must have a probability above 0": {"behaviour_log_probabilities": np.full((8, 2), -np.inf)},
     }

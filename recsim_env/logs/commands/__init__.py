@@ -1,0 +1,1 @@
+"""The commands of `python -m recsim_env.logs`, a file for each."""

@@ -1,0 +1,1 @@
+"""Worlds fitted to ratings logs, and how well they reproduce them."""

@@ -1,0 +1,1 @@
+"""Real logs: ratings, and items shown with their clicks, from files."""

@@ -1,0 +1,1 @@
+"""Logs of simulated sessions: written, read back, replayed and exported."""
