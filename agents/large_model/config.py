@@ -211,7 +211,7 @@ class TrainingConfig(Checked):
     """Sampled worlds, each with sessions of its own in every gradient step."""
     num_open_worlds: int = count(32, 1, 10_000)
     """Sampled worlds that are kept open."""
-    world_visits: int = count(24, 1, 1_000_000)
+    world_visits: int = count(3, 1, 1_000_000)
     """Iterations in a sampled world, before another takes its place."""
     num_catalogs: int = count(16, 1, 10_000)
     """Catalogues of each scenario, played in turn."""
@@ -305,14 +305,15 @@ def located(path: Path | str) -> Path:
 
 PRETRAINING: dict[str, Any] = {
     "num_scenarios": 2_000,
-    "num_envs": 512,
+    "num_envs": 256,
     "batch_sessions": 32,
-    "world_visits": 24,
+    "world_visits": 3,
     "supervised_share": 0.0,
     "distillation_share": 1.0,
+    "weight_decay": 0.05,
     "stage_overrides": {
         "distillation": {
-            "num_epochs": 3,
+            "num_epochs": 2,
             "learning_rate": 2e-3,
             "weights": {"teacher": 1.0, "feedback": 0.5, "value": 0.0},
         }

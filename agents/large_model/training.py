@@ -67,7 +67,7 @@ class Training:
         self.batch_sessions = max(group.share(config.batch_sessions, "batch_sessions") // number, 1)
         self.worlds: TrainingWorlds | SampledWorlds
         if envs is None and config.num_scenarios > 0:
-            self.worlds = SampledWorlds(config, self.num_envs)
+            self.worlds = SampledWorlds(config, self.num_envs, group.rank, group.size)
         else:
             if envs is None:
                 envs = [make_env(env_id, self.num_envs, **config.env_arguments) for env_id in config.env_ids]

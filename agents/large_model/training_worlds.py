@@ -11,11 +11,16 @@ from agents.large_model.session_state import check_history
 from agents.networks.item_content import ItemContent
 from agents.references.lookahead import LookaheadOracle
 from agents.references.value_weights import ValueWeights
+from agents.rollouts.evaluation import evaluate
 from recsim_env.envs.vector import RecommenderVectorEnv
 from recsim_env.scenario_sampling import sample_scenario
 
 _NUM_TUNING_SESSIONS = 200  # of the teacher
-_NUM_SAMPLED_TUNING_STEPS = 5_000
+_NUM_TRIAL_STEPS = 3_000
+_TEACHERS = tuple(
+    ValueWeights(trust=trust, patience=patience, budget=1.0, following=1.0)
+    for trust, patience in ((0.0, 0.0), (1.0, 1.0), (4.0, 2.0))
+)  # of sampled worlds, where the usual search would take longer than the training
 _NUM_HELD_OUT = 16
 _CATALOG_SEED = 600_000_011  # of evaluations during training; not used by the benchmark
 
@@ -88,14 +93,14 @@ class SampledWorlds:
     """Sampled scenarios, each with several structures, of which some are open at a time and others take their place.
 
     World g is scenario g modulo `num_scenarios` with the structure and the catalogue g // `num_scenarios`. Of
-    `_NUM_OPEN` worlds, each iteration plays in the next `num_worlds`; a world is replaced after `world_visits` visits.
-    So an iteration's worlds follow from its number.
+    `num_open_worlds` worlds, each iteration plays in the next `num_worlds`, and each process of a group in others; a
+    world is replaced after `world_visits` visits. So an iteration's worlds follow from its number.
     """
 
-    def __init__(self, config: TrainingConfig, num_envs: int) -> None:
+    def __init__(self, config: TrainingConfig, num_envs: int, rank: int = 0, group_size: int = 1) -> None:
         self.num_worlds, self.num_envs, self._config = config.num_worlds, num_envs, config
+        self._rank, self._group_size = rank, group_size
         self._open: dict[int, tuple[int, TrainingWorld]] = {}
-        self._value_weights: dict[int, ValueWeights] = {}
 
     def held_out(self, num_sessions: int) -> dict[str, Any]:
         """Envs of that many sessions in scenarios of the family `validation`, by name."""
@@ -105,7 +110,8 @@ class SampledWorlds:
 
     def at(self, iteration: int, network: LargeModelNetwork) -> list[TrainingWorld]:
         """The worlds of an iteration, as observed by the network."""
-        return [self._world(iteration * self.num_worlds + place, network) for place in range(self.num_worlds)]
+        first = (iteration * self._group_size + self._rank) * self.num_worlds
+        return [self._world(first + place, network) for place in range(self.num_worlds)]
 
     def _world(self, visit: int, network: LargeModelNetwork) -> TrainingWorld:
         num_open, num_visits = self._config.num_open_worlds, self._config.world_visits
@@ -127,13 +133,14 @@ class SampledWorlds:
         return self._open[place][1]
 
     def teacher(self, world: TrainingWorld) -> Teacher:
-        """The scores of the lookahead oracle, with value weights tuned in this scenario."""
+        """The scores of the lookahead oracle, with the value weights of `_TEACHERS` that are best in this world."""
         if world.teacher is None:
-            if world.scenario not in self._value_weights:
-                length = world.env.simulator.config.session_length
-                num_sessions = max(_NUM_SAMPLED_TUNING_STEPS // length, 1)
-                oracle = LookaheadOracle(world.env, num_tuning_sessions=num_sessions, weight_candidates=(0.0, 1.0, 4.0))
-                self._value_weights[world.scenario] = oracle.learn(0).value_weights
-            oracle = LookaheadOracle(world.env, value_weights=self._value_weights[world.scenario])
+            length = world.env.simulator.config.session_length
+            trial = world.env.remake(num_envs=max(_NUM_TRIAL_STEPS // length, 1))
+
+            def mean_return(value_weights: ValueWeights) -> float:
+                return float(evaluate(LookaheadOracle(trial, value_weights=value_weights), trial, 0).returns.mean())
+
+            oracle = LookaheadOracle(world.env, value_weights=max(_TEACHERS, key=mean_return))
             world.teacher = oracle.scores
         return world.teacher
