@@ -63,7 +63,7 @@ class Schema:
             domains=_distinct([simulator.world.scenario.name] for simulator in simulators),
             log_digests=tuple({each.world.scenario.name: each.world.log_digest for each in simulators}.values()),
             content_names=_distinct(each.feature_names for each in items),
-            user_names=_distinct([*(user_names(simulator) for simulator in simulators), SETTING]),
+            user_names=_distinct(user_names(simulator) for simulator in simulators),
             has_images=has_images and any(each.images is not None for each in items),
             has_audio=has_audio and any(each.audio is not None for each in items),
             lowest_return=min(low for low, _ in bounds),

@@ -25,7 +25,6 @@ from agents.large_model.rollout import Sessions, make_env, select_slates
 from agents.large_model.session_state import Observation, ObservationReader, SessionState, check_history
 from agents.networks.item_content import DYNAMICS, ItemContent
 from agents.networks.plackett_luce import slate_log_probabilities
-from agents.networks.schema import setting_values
 from recsim_env.sb3.network_units import with_network_units
 from recsim_env.simulation.observation import CANDIDATE_COLUMNS, FEEDBACK, RELEVANCE_COLUMNS, STATISTICS
 
@@ -97,8 +96,7 @@ def test_users_candidates_rows_and_rewards_are_those_of_the_env(world):
     features = world.env.catalog_features
     for step, seen in enumerate(replayed(world)):
         for lane in np.flatnonzero(sessions.is_step[:, step]):
-            users = np.concatenate([seen["user"][lane], np.float32(setting_values(world.env.simulator))])
-            np.testing.assert_array_equal(sessions.users[lane, step], users)
+            np.testing.assert_array_equal(sessions.users[lane, step], seen["user"][lane])
             np.testing.assert_array_equal(sessions.candidates[lane, step], seen["items"][lane])
             assert sessions.rewards[lane, step] == pytest.approx(seen["rewards"][lane])
             history = seen["history"][lane].reshape(layout.history_shape)
