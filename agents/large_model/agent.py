@@ -36,9 +36,6 @@ class LargeModelState(NamedTuple):
         return self.runner.num_sessions
 
 
-"""The sessions being played, and the generator of their slates."""
-
-
 class LargeModel(Learner):
     """A Transformer over the items shown and their feedback: supervised first, then optionally by distillation from an
     oracle, then by PPO.

@@ -21,7 +21,7 @@ _TEACHERS = tuple(
     ValueWeights(trust=trust, patience=patience, budget=1.0, following=1.0)
     for trust, patience in ((0.0, 0.0), (1.0, 1.0), (4.0, 2.0))
 )  # of sampled worlds, where the usual search would take longer than the training
-_NUM_HELD_OUT = 16
+_NUM_HELD_OUT = 8
 _CATALOG_SEED = 600_000_011  # of evaluations during training; not used by the benchmark
 
 

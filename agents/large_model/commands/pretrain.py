@@ -17,11 +17,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=path, required=True, metavar="DIR", help="folder; created if necessary")
     parser.add_argument("--preset", default="tiny", choices=PRESETS, help="size of the network")
     parser.add_argument("--steps", type=positive, default=10_000_000, metavar="N", help="user-steps")
+    parser.add_argument(
+        "--sessions", type=positive, default=PRETRAINING["num_envs"], metavar="N", help="played in parallel"
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of weights, sessions and slates")
     add_machine_arguments(parser)
     add_config_arguments(parser, RunConfig)
 
 
 def pretrain(parsed: argparse.Namespace) -> int:
-    config = TrainingConfig(**PRETRAINING, preset=parsed.preset, num_steps=parsed.steps, seed=parsed.seed)
+    sizes = {"preset": parsed.preset, "num_steps": parsed.steps, "num_envs": parsed.sessions}
+    config = TrainingConfig(**{**PRETRAINING, **sizes, "seed": parsed.seed})
     return train_in_folder(config, parsed)

@@ -1,5 +1,6 @@
 """The pretrained generalist: it plays any env, is trained further, and does not depend on names of features."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,10 @@ import torch
 from small_large_models import NUM_LANES, env_of, network_for, played, small_config
 
 import agents
+from agents.large_model.__main__ import main
 from agents.large_model.agent import FrozenLargeModel, LargeModel
+from agents.large_model.checkpoint import load_network
+from agents.large_model.commands.training_run import read_metrics
 from agents.large_model.config import PRETRAINED, TrainingConfig, located
 from agents.large_model.model import LargeModelNetwork
 from agents.large_model.rollout import make_env, play
@@ -119,3 +123,22 @@ def test_sampled_training_worlds_follow_from_the_iteration_and_are_never_reserve
     names = {world.scenario.name for world in seen}
     assert len(names) == 5
     assert names <= {sample_scenario(seed).name for seed in range(5)}
+
+
+def test_commands_use_the_pretrained_model_by_default(tmp_path, capsys):
+    assert main(["evaluate", "--env", "recsim_env/News-v0", "--sessions", "3"]) == 0
+    assert "recsim_env/News-v0" in capsys.readouterr().out
+    (tmp_path / "person.json").write_text(
+        '{"history": [{"item": 7, "click": 1, "rating": 5}], "candidates": [1, 2, 3]}'
+    )
+    assert main(["recommend", "--env", "recsim_env/Video-v0", "--json", str(tmp_path / "person.json")]) == 0
+    assert {row["item"] for row in json.loads(capsys.readouterr().out)} == {1, 2, 3}
+
+
+def test_a_generalist_is_trained_by_one_command_and_evaluated(tmp_path):
+    few = ["--preset", "micro", "--steps", "50", "--sessions", "8", "--evaluation-sessions", "2"]
+    assert main(["pretrain", *few, "--out", str(tmp_path / "run")]) == 0
+    line = read_metrics(tmp_path / "run" / "metrics.jsonl")[-1]
+    assert line["stage"] == "distillation"
+    assert np.isfinite(line["evaluation"])
+    assert load_network(tmp_path / "run").schema.is_generalist
