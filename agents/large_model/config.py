@@ -40,6 +40,10 @@ class ModelConfig(Checked):
     """Bins of the distribution of returns."""
     max_tokens: int = count(1_024, 8, 1_000_000)
     """Longest session: 1 token for the profile, and one for each item shown."""
+    builds_on_feedback: bool = flag(True)
+    """Whether scores are in units of reward, with the expected reward by the supervised heads as their start. Otherwise
+    they start at 0, and their unit is the spread of a teacher's scores in the scenario, so that all scenarios count
+    alike, those with few clicks, too."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -55,7 +59,8 @@ def _preset(width: int, num_layers: int, num_heads: int, num_key_heads: int, **o
     """SwiGLU's three matrices of 8/3 E x E are as large as two of 4 E x E."""
     widths = {"hidden_width": -(-8 * width // 24) * 8, "item_width": width, "candidate_width": min(width, 256)}
     heads = {"num_heads": num_heads, "num_key_heads": num_key_heads}
-    return ModelConfig(width=width, num_layers=num_layers, **{**heads, **widths, **others})
+    sizes: dict[str, Any] = {**heads, **widths, **others}
+    return ModelConfig(width=width, num_layers=num_layers, **sizes)
 
 
 PRESETS = {
@@ -185,7 +190,7 @@ class TrainingConfig(Checked):
     """Keyword arguments of `gymnasium.make_vec`; `catalog_seed` is that of the first catalogue."""
     preset: str = choice("tiny", *PRESETS)
     """Size of the model, a name in `PRESETS`."""
-    model_overrides: dict[str, int] = field(default_factory=dict)
+    model_overrides: dict[str, int | bool] = field(default_factory=dict)
     """Fields of `ModelConfig` that differ from the preset's."""
     language_model: str = ""
     """Pretrained causal language model as the backbone, in place of the preset's: a folder, or a name on the Hugging
@@ -304,6 +309,7 @@ def located(path: Path | str) -> Path:
 
 
 PRETRAINING: dict[str, Any] = {
+    "model_overrides": {"builds_on_feedback": False},
     "num_scenarios": 2_000,
     "num_envs": 256,
     "batch_sessions": 32,

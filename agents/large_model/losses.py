@@ -39,20 +39,25 @@ class SessionLoss(nn.Module):
         """The weighted sum, and its terms and other metrics, each a mean over the K steps.
 
         `advantages` [K] are normalised; `returns` [K] are lambda-returns; `anchor_logits` [K, M] are those of the
-        reference policy; `teacher_scale` is the unit of the teacher's scores, so that scenarios with rare clicks count
-        as much as others.
+        reference policy; errors about the teacher's scores are in units of `teacher_scale`, so that scenarios with rare
+        clicks count as much as others.
         """
         scores, steps = self.network(sessions, content), sessions.steps
         mask = steps.candidates >= 0
         clicks, rewards = (x.gather(1, steps.slates) for x in (scores.clicks, scores.rewards))  # [K, S]
         relative_entropy = entropy(scores.logits) / mask.sum(1).clamp(min=2).log()
+        if steps.teacher is None:
+            feedback = feedback_loss(clicks, rewards, steps)
+        else:
+            feedback = expected_feedback_loss(scores.clicks, scores.rewards, steps.teacher, mask)
         terms = {
-            "feedback": feedback_loss(clicks, rewards, steps),
+            "feedback": feedback,
             "value": self.network.value_head.loss(scores.values, returns),
             "entropy": -relative_entropy,
         }
         if weights.teacher > 0.0 and steps.teacher is not None:
-            terms["teacher"] = teacher_loss(scores.logits * scores.temperature, steps.teacher, mask) / teacher_scale**2
+            own, labels = scores.logits * scores.temperature, steps.teacher[:, :, 0]
+            terms["teacher"] = teacher_loss(own, labels, mask) / teacher_scale**2
         if weights.anchor > 0.0 and anchor_logits is not None:
             terms["anchor"] = divergence(anchor_logits, scores.logits)
         if weights.policy > 0.0:
@@ -84,6 +89,17 @@ def feedback_loss(clicks: torch.Tensor, rewards: torch.Tensor, steps: Steps) -> 
     click_loss = binary_cross_entropy_with_logits(clicks, was_clicked, reduction="none")
     error = rewards - rewards_of_clicks
     return slot_mean(click_loss + 0.5 * was_clicked * error.square(), steps)
+
+
+def expected_feedback_loss(
+    clicks: torch.Tensor, rewards: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor
+) -> torch.Tensor:
+    """[K]: the expectation of `feedback_loss` over what a user would have done, mean over all candidates [K, M], from
+    the click probabilities and rewards of a teacher [K, M, 3]; up to a constant."""
+    probabilities, expected = teacher[:, :, 1], teacher[:, :, 2]
+    click_loss = binary_cross_entropy_with_logits(clicks, probabilities, reduction="none")
+    loss = click_loss + 0.5 * probabilities * (rewards - expected).square()
+    return loss.where(mask, 0.0).sum(1) / mask.sum(1).clamp(min=1)
 
 
 def slot_mean(values: torch.Tensor, steps: Steps) -> torch.Tensor:

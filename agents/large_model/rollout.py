@@ -7,7 +7,7 @@ all sessions, H rows of an observed history, R rows of a session, S slots, M can
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
@@ -26,8 +26,20 @@ _NUM_FEEDBACK = len(FEEDBACK)
 _CLICK = ROW_COLUMNS.index("click")
 _COMPACT_BELOW = 0.6  # share of active sessions below which the others are dropped from the cache
 
-Teacher = Callable[[], np.ndarray]
-"""Scores [N, M] of the present candidates of an env's sessions, in units of reward; called before each step."""
+
+class TeacherLabels(NamedTuple):
+    """What a privileged teacher says about the present candidates of an env's sessions."""
+
+    scores: np.ndarray
+    """[N, M]: in units of reward."""
+    clicks: np.ndarray
+    """[N, M]: probability of a click, if shown alone."""
+    rewards: np.ndarray
+    """[N, M]: mean reward of a click."""
+
+
+Teacher = Callable[[], TeacherLabels]
+"""Called before each step."""
 
 
 def make_env(env_id: str, num_envs: int, **arguments: Any) -> Any:
@@ -73,7 +85,7 @@ class StepFields:
     clicked: torch.Tensor
     """[..., S] bool: the slot that was clicked, if any."""
     teacher: torch.Tensor | None = None
-    """[..., M] float32: a privileged teacher's scores of the candidates, in units of reward."""
+    """[..., M, 3] float32: a privileged teacher's `TeacherLabels` of the candidates."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -210,7 +222,8 @@ def play(
             "values": network.value_head.mean(scores.values),
         }
         if teacher is not None:
-            step["teacher"] = torch.as_tensor(teacher()[lanes], dtype=torch.float32)
+            labels = np.stack(teacher(), 2)[lanes.numpy()]
+            step["teacher"] = torch.as_tensor(labels, dtype=torch.float32)
         actions = np.zeros((num_sessions, num_slots), np.int64)
         actions[lanes] = slates.cpu().numpy()
         with timer.measure("env"):

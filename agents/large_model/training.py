@@ -186,6 +186,9 @@ class Training:
             batches = [self._reevaluated(each, content) for each, content in zip(batches, contents, strict=True)]
         targets = [self._targets(sessions) for sessions in batches]
         scales = [_teacher_scale(sessions) for sessions in batches]
+        if not self.network.config.builds_on_feedback:
+            batches = [_scaled_teacher(*each) for each in zip(batches, scales, strict=True)]
+            scales = [1.0] * len(batches)
         generator = torch.Generator().manual_seed(config.seed * 2**32 + self.iteration)
         sums: dict[str, float] = {}
         num_updates = 0
@@ -349,8 +352,16 @@ def _teacher_scale(sessions: Sessions) -> float:
     steps = sessions.steps
     if steps.teacher is None:
         return 1.0
-    nothing = torch.zeros_like(steps.teacher)
-    return max(float(teacher_loss(nothing, steps.teacher, steps.candidates >= 0).mean().sqrt()), _LEAST_SCALE)
+    scores = steps.teacher[:, :, 0]
+    return max(float(teacher_loss(torch.zeros_like(scores), scores, steps.candidates >= 0).mean().sqrt()), _LEAST_SCALE)
+
+
+def _scaled_teacher(sessions: Sessions, scale: float) -> Sessions:
+    """The same sessions with the teacher's scores in units of `scale`."""
+    if sessions.teacher is None:
+        return sessions
+    scores, others = sessions.teacher.split((1, 2), 3)
+    return replace(sessions, teacher=torch.cat([scores / scale, others], 3))
 
 
 def _explained_variance(values: torch.Tensor, returns: torch.Tensor, is_step: torch.Tensor) -> float:

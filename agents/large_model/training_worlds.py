@@ -4,9 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from agents.large_model.config import TrainingConfig
 from agents.large_model.model import LargeModelNetwork
-from agents.large_model.rollout import Teacher
+from agents.large_model.rollout import Teacher, TeacherLabels
 from agents.large_model.session_state import check_history
 from agents.networks.item_content import ItemContent
 from agents.references.lookahead import LookaheadOracle
@@ -21,6 +23,7 @@ _TEACHERS = tuple(
     ValueWeights(trust=trust, patience=patience, budget=1.0, following=1.0)
     for trust, patience in ((0.0, 0.0), (1.0, 1.0), (4.0, 2.0))
 )  # of sampled worlds, where the usual search would take longer than the training
+_LEAST_CLICKS = 1e-9
 _NUM_HELD_OUT = 8
 _CATALOG_SEED = 600_000_011  # of evaluations during training; not used by the benchmark
 
@@ -35,6 +38,17 @@ class TrainingWorld:
     scenario: int
     """Its number among the scenarios."""
     teacher: Teacher | None = None
+
+
+def lookahead_teacher(env: Any, value_weights: ValueWeights) -> Teacher:
+    """A lookahead oracle with these value weights, which reads the latent state of an env's sessions."""
+    oracle, myopic = (LookaheadOracle(env, value_weights=each) for each in (value_weights, ValueWeights()))
+
+    def labels() -> TeacherLabels:
+        clicks = oracle.click_probabilities()
+        return TeacherLabels(oracle.scores(), clicks, myopic.scores() / np.maximum(clicks, _LEAST_CLICKS))
+
+    return labels
 
 
 class TrainingWorlds:
@@ -84,8 +98,7 @@ class TrainingWorlds:
                 self._log(f"{world.name}: tuning the teacher, a lookahead oracle")
                 oracle = LookaheadOracle(self.envs[world.scenario], num_tuning_sessions=_NUM_TUNING_SESSIONS)
                 self._oracles[world.scenario] = oracle.learn(0)
-            oracle = LookaheadOracle(world.env, value_weights=self._oracles[world.scenario].value_weights)
-            world.teacher = oracle.scores
+            world.teacher = lookahead_teacher(world.env, self._oracles[world.scenario].value_weights)
         return world.teacher
 
 
@@ -141,6 +154,5 @@ class SampledWorlds:
             def mean_return(value_weights: ValueWeights) -> float:
                 return float(evaluate(LookaheadOracle(trial, value_weights=value_weights), trial, 0).returns.mean())
 
-            oracle = LookaheadOracle(world.env, value_weights=max(_TEACHERS, key=mean_return))
-            world.teacher = oracle.scores
+            world.teacher = lookahead_teacher(world.env, max(_TEACHERS, key=mean_return))
         return world.teacher

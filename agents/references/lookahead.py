@@ -80,6 +80,19 @@ def _scores(sessions, items, parameters, layout, value_weights, out):
 
 
 @kernel
+def _click_probabilities(sessions, items, parameters, layout, out):
+    """Fill `out` [N, M] with the probability that each candidate is clicked when it is shown alone."""
+    sessions, items, p = SESSION(sessions, layout), ITEM(items, layout), PARAMETERS(parameters, layout)[0]
+    for n in range(len(sessions)):
+        for m in range(len(sessions[n].candidates)):
+            item = sessions[n].candidates[m]
+            out[n, m] = 0.0
+            if item != NO_ITEM:
+                affinity = effective_affinity(sessions[n], items[item], p)
+                out[n, m] = logistic(choice_utility(sessions[n], items[item], affinity, p))
+
+
+@kernel
 def _mean_scores(users, items, parameters, layout, value_weights, out):
     """Fill `out` [I, A] with the mean score over users of each item at the first age of each bin (see `REFRESH_AT`)."""
     users, items, p = SESSION(users, layout), ITEM(items, layout), PARAMETERS(parameters, layout)[0]
@@ -113,6 +126,13 @@ class LookaheadOracle(ModelBasedReference):
         scores = np.zeros((len(simulator.sessions), self.layout.num_candidates))
         simulator.adapted(_scores)(*simulator.compiled_model(), self.session_value_weights(), scores)
         return scores
+
+    def click_probabilities(self) -> np.ndarray:
+        """[N, M]: the probability of a click on each candidate, shown alone; 0 for missing ones."""
+        simulator = self.env.simulator
+        probabilities = np.zeros((len(simulator.sessions), self.layout.num_candidates))
+        simulator.adapted(_click_probabilities)(*simulator.compiled_model(), probabilities)
+        return probabilities
 
     def session_value_weights(self) -> np.ndarray:
         """[N, C] float64: the value weights in the present state of each session; here the same in all."""

@@ -67,7 +67,7 @@ def one_step_sessions(slates: list[list[int]], clicked: list[list[bool]], reward
         rewards=torch.tensor(rewards)[:, None],
         clicked=torch.tensor(clicked)[:, None],
         lengths=torch.ones(number, dtype=torch.int64),
-        teacher=torch.arange(float(num_candidates)).expand(number, 1, -1).clone(),
+        teacher=torch.arange(float(num_candidates))[:, None].expand(number, 1, -1, 3) * torch.tensor([1.0, 0.2, 0.5]),
     )
 
 

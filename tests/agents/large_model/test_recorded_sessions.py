@@ -39,7 +39,7 @@ def numbered_sessions(lengths: list[int], num_steps: int | None = None, has_teac
         rewards=coded(),
         clicked=coded(NUM_SLOTS) % 2 == 0,
         lengths=torch.tensor(lengths),
-        teacher=coded(NUM_CANDIDATES) if has_teacher else None,
+        teacher=coded(NUM_CANDIDATES, 3) if has_teacher else None,
     )
 
 

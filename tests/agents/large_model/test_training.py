@@ -19,6 +19,7 @@ from agents.large_model.agent import LargeModel
 from agents.large_model.checkpoint import FOLDER, checkpoints_in, load_latest
 from agents.large_model.commands.training_run import MetricsLog, read_metrics, run_training
 from agents.large_model.config import RunConfig, TrainingConfig
+from agents.large_model.rollout import TeacherLabels
 from agents.large_model.training import Training
 from agents.networks.plackett_luce import best_slates
 from recsim_env import atomic_file
@@ -82,7 +83,12 @@ def test_distillation_adopts_the_preferences_of_a_teacher():
     overrides = {**config.stage_overrides, "distillation": {**FAST, "weights": weights}}
     training = Training(dataclasses.replace(config, stage_overrides=overrides), HERE)
     (world,) = training.worlds.at(0, training.network)
-    world.teacher = lambda: 10.0 + (world.env._candidates > 0.0)
+
+    def teacher() -> TeacherLabels:
+        likes = 1.0 * (world.env._candidates > 0.0)
+        return TeacherLabels(10.0 + likes, np.full(likes.shape, 0.5), likes)
+
+    world.teacher = teacher
     while not training.is_over:
         line = training.iterate()
     assert line["teacher"] < 0.01
