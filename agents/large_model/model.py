@@ -1,10 +1,10 @@
 """The network: a user's profile and the items shown with their feedback, as tokens; candidates scored from one state.
 
-A(s, c) = p(s, c) (r(s, c) + f(s, c)) scores candidate c in state s: p is the probability of a click and r the expected
-reward of a click, by the supervised heads, and f the value of a click's consequences, 0 at first. The policy is
-pi = softmax(A / temperature); with the value V of the state, Q = V + A - E_pi A. So the policy is that of the
-supervised heads until distillation or reinforcement changes it. A generalist has A = f, in a unit that suits all
-scenarios (`ModelConfig.builds_on_feedback`).
+A(s, c) = r(s, c) + f(s, c) scores candidate c in state s: r is the expected reward of showing it, by the supervised
+heads, and f what distillation or reinforcement adds for later steps, 0 at first. The policy is pi = softmax(A /
+temperature); with the value V of the state, Q = V + A - E_pi A. So the policy is that of the supervised heads until
+distillation or reinforcement changes it. A generalist has A = f, in a unit that suits all scenarios
+(`ModelConfig.builds_on_feedback`).
 
 Shape legend: n sessions, k tokens, K steps of any sessions, M candidates, E width of states, V of items, C of
 candidates, R rows, b bins, U user features, ... any leading dimensions. A row is an item that was shown, with its
@@ -273,7 +273,7 @@ class LargeModelNetwork(nn.Module):
         future, clicks, rewards = products.float().unbind(-1)
         advantages = future
         if self.config.builds_on_feedback:
-            advantages = clicks.sigmoid().detach() * (rewards.detach() + future)  # both are trained by feedback alone
+            advantages = (clicks.sigmoid() * rewards).detach() + future  # the former is trained by feedback alone
         return Scores(
             logits=policy_logits(advantages, self.temperature, mask),
             clicks=clicks,
