@@ -161,6 +161,13 @@ class Training:
         with gathered(self.network), self.autocast():
             yield
 
+    def mean_return(self, env: Any, content: ItemContent, seed: int, selection: str = "greedy") -> float:
+        """Of one session in each lane of an env for evaluation, the first one seeded `seed`."""
+        generator = torch.Generator(self.group.device).manual_seed(0)
+        with self.acting():
+            sessions = play(self.network, env, content, seed=seed, generator=generator, selection=selection)
+        return float(sessions.returns.mean())
+
     def _play(
         self, stage: Stage, progress: float, world: TrainingWorld, content: ItemContent, index: int = 0
     ) -> Sessions:

@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from agents.large_model.rollout import play
 from agents.large_model.training import Training
+from agents.networks.item_content import ItemContent
 
 _CATALOG_SEED, _SESSIONS_SEED = 800_000_003, 900_000_001
 _NUM_SESSIONS = 400
@@ -17,19 +17,17 @@ class Validation:
 
     def __init__(self, env: Any) -> None:
         self.env = env.remake(num_envs=_NUM_SESSIONS, split="validation", user_split=None, catalog_seed=_CATALOG_SEED)
+        self._content: ItemContent | None = None
         self._highest = -float("inf")
         self._best: dict[str, torch.Tensor] = {}
 
     def keep_best(self, training: Training) -> float:
         """The mean return of the present weights, which are kept if it is the highest so far."""
-        network = training.network
-        generator = torch.Generator(network.device).manual_seed(0)
-        settings: dict[str, Any] = {"seed": _SESSIONS_SEED, "generator": generator, "selection": "greedy"}
-        with training.acting():
-            sessions = play(network, self.env, network.content_of(self.env), **settings)
-        mean_return = float(sessions.returns.mean())
+        if self._content is None:
+            self._content = training.network.content_of(self.env)
+        mean_return = training.mean_return(self.env, self._content, _SESSIONS_SEED)
         if mean_return > self._highest:
-            self._highest, self._best = mean_return, copy.deepcopy(network.trained_weights())
+            self._highest, self._best = mean_return, copy.deepcopy(training.network.trained_weights())
         return mean_return
 
     def restore(self, training: Training) -> None:

@@ -66,8 +66,8 @@ def recommend(parsed: argparse.Namespace) -> int:
 
 
 def rank(network: Any, env: Any, observation: dict[str, np.ndarray]) -> list[dict[str, Any]]:
-    """The candidates of an observation, best first: `item`, `score` (in units of reward, up to a constant),
-    `probability` under the policy, `expected_reward` if shown alone now."""
+    """The candidates of an observation, best first: `item`, `score` (up to a constant; in units of reward, unless the
+    model is a generalist), `probability` under the policy, `expected_reward` if shown alone now."""
     import torch
 
     from agents.large_model.session_state import ObservationReader, SessionState

@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from agents.large_model.checkpoint import FOLDER, load_latest, save_checkpoint
 from agents.large_model.config import RunConfig
-from agents.large_model.rollout import play
 from agents.large_model.training import Training
 from agents.networks.item_content import ItemContent
 from recsim_env.atomic_file import write_atomically
@@ -77,11 +75,7 @@ def _evaluate(training: Training, worlds: dict[str, tuple[Any, ItemContent]]) ->
     for name, selection in _EVALUATIONS.items():
         means = {}
         for scenario, (env, content) in worlds.items():
-            generator = torch.Generator(training.group.device).manual_seed(0)
-            settings: dict[str, Any] = {"generator": generator, "selection": selection}
-            with training.acting():
-                sessions = play(training.network, env, content, seed=_SESSIONS_SEED, **settings)
-            means[scenario] = float(sessions.returns.mean())
+            means[scenario] = training.mean_return(env, content, _SESSIONS_SEED, selection)
         results[name] = float(np.mean(list(means.values())))
         if len(means) > 1:
             results |= {f"{name}/{scenario}": mean for scenario, mean in means.items()}

@@ -77,7 +77,7 @@ def test_an_extended_network_plays_as_before():
     torch.testing.assert_close(before.log_probabilities, after.log_probabilities, atol=1e-5, rtol=1e-5)
 
 
-def test_training_further_keeps_the_best_weights_on_the_validation_split(monkeypatch):
+def test_training_further_keeps_the_best_weights_on_the_validation_split():
     env = make_env("recsim_env/Video-v0", 4, session_length=6, split="train")
     overrides = {"distillation": {"learning_rate": 1.0}}  # ruins the weights
     model = LargeModel.load(PRETRAINED, env, **FEW, stage_overrides=overrides)
