@@ -168,7 +168,7 @@ MECHANISMS: dict[str, tuple[float, dict[str, dict[str, Range]]]] = {
     "consumption reward": (0.15, {"reward": {"consumption": Range(0.2, 1.5)}}),
     "retention reward": (0.15, {"reward": {"retention": Range(0.1, 1.0)}}),
     "visits": (
-        0.15,
+        0.05,
         {
             "lifetime": {
                 "num_days": _whole(10, 40),

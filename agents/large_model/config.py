@@ -30,6 +30,8 @@ class ModelConfig(Checked):
     """V of an item's content vector."""
     candidate_width: int = count(64, 8, 65_536)
     """C of a candidate: its content, its statistics and its relation to the session."""
+    candidate_hidden_width: int = count(0, 0, 65_536)
+    """Of a feed-forward network on each candidate and the state; 0 for none."""
     num_candidate_layers: int = count(0, 0, 100)
     """Layers in which candidates attend to each other before they are scored."""
     num_word_buckets: int = count(1_024, 16, 10_000_000)
@@ -212,12 +214,11 @@ class TrainingConfig(Checked):
     """Sessions played in parallel, in all processes and scenarios together."""
     num_scenarios: int = count(0, 0, 2**31 - 1)
     """Sampled scenarios to train a generalist in, in place of `env_ids`; 0 for none."""
-    num_sampled_worlds: int = count(4, 1, 10_000)
-    """Sampled worlds, each with sessions of its own in every gradient step."""
-    num_open_worlds: int = count(32, 1, 10_000)
-    """Sampled worlds that are kept open."""
-    world_visits: int = count(3, 1, 1_000_000)
-    """Iterations in a sampled world, before another takes its place."""
+    num_sampled_worlds: int = count(16, 1, 10_000)
+    """Sampled worlds of an iteration, all of them new."""
+    num_replayed_worlds: int = count(500, 1, 1_000_000)
+    """Sampled worlds in the replay buffer of a process, the latest, whose sessions gradient steps are made with. It is
+    not in checkpoints: a resumed training starts with an empty one."""
     num_catalogs: int = count(16, 1, 10_000)
     """Catalogues of each scenario, played in turn."""
     batch_sessions: int = count(32, 1, 1_000_000)
@@ -309,11 +310,11 @@ def located(path: Path | str) -> Path:
 
 
 PRETRAINING: dict[str, Any] = {
-    "model_overrides": {"builds_on_feedback": False},
-    "num_scenarios": 2_000,
-    "num_envs": 256,
-    "batch_sessions": 32,
-    "world_visits": 3,
+    "model_overrides": {"builds_on_feedback": False, "candidate_hidden_width": 128},
+    "num_scenarios": 1_000_000,
+    "num_sampled_worlds": 16,
+    "num_envs": 768,
+    "batch_sessions": 64,
     "supervised_share": 0.0,
     "distillation_share": 1.0,
     "weight_decay": 0.05,

@@ -34,13 +34,15 @@ class SessionLoss(nn.Module):
         advantages: torch.Tensor,
         returns: torch.Tensor,
         anchor_logits: torch.Tensor | None = None,
-        teacher_scale: float = 1.0,
+        teacher_scale: torch.Tensor | float = 1.0,
+        importance: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """The weighted sum, and its terms and other metrics, each a mean over the K steps.
+        """The weighted sum, and its terms and other metrics, each a sum over the K steps with `importance` [K] as
+        weights, by default the mean.
 
         `advantages` [K] are normalised; `returns` [K] are lambda-returns; `anchor_logits` [K, M] are those of the
-        reference policy; errors about the teacher's scores are in units of `teacher_scale`, so that scenarios with rare
-        clicks count as much as others.
+        reference policy; errors about the teacher's scores are in units of `teacher_scale` [K] or [], so that scenarios
+        with rare clicks count as much as others.
         """
         scores, steps = self.network(sessions, content), sessions.steps
         mask = steps.candidates >= 0
@@ -67,9 +69,12 @@ class SessionLoss(nn.Module):
             terms["policy"] = -slot_mean(torch.minimum(ratios * gains, clipped * gains), steps)
             terms["approx_kl"] = slot_mean(ratios - 1.0 - log_ratios, steps)
             terms["clip_fraction"] = slot_mean(((ratios - 1.0).abs() > self.clip_range).float(), steps)
-        means = {name: term.mean() for name, term in terms.items()} | {"temperature": scores.temperature}
-        total = sum(getattr(weights, name) * mean for name, mean in means.items() if getattr(weights, name, 0.0) > 0.0)
-        return total, {name: mean.detach() for name, mean in means.items()}  # type: ignore[return-value]
+        if importance is None:
+            importance = torch.full_like(returns, 1.0 / max(len(returns), 1))
+        sums = {name: (importance * term).sum() for name, term in terms.items()}
+        sums["temperature"] = importance.sum() * scores.temperature
+        total = sum(getattr(weights, name) * each for name, each in sums.items() if getattr(weights, name, 0.0) > 0.0)
+        return total, {name: each.detach() for name, each in sums.items()}  # type: ignore[return-value]
 
 
 def divergence(anchor_logits: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:

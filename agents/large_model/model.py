@@ -41,6 +41,7 @@ INPUT_VERSION = 3
 _INITIAL_TEMPERATURE = 0.3
 _MIN_TEMPERATURE, _MAX_TEMPERATURE = 0.02, 10.0
 _SMOOTHNESS = 0.75  # standard deviation of a target, in bins
+_MANY_TOKENS = 128  # sessions with fewer are read apart from much longer ones, to save the padding
 _MARGIN = 2  # bins beyond each bound, so that targets near the bounds keep their mean
 
 
@@ -122,6 +123,21 @@ class CandidateLayer(nn.Module):
         return x + self.out(attended.transpose(1, 2).flatten(2))
 
 
+class CandidateNetwork(nn.Module):
+    """A feed-forward network on candidates [n, M, C] and a state [n, E], so that how features of a candidate combine
+    may depend on the state; [n, M, C]."""
+
+    def __init__(self, width: int, state_width: int, hidden_width: int) -> None:
+        super().__init__()
+        self.up, self.of_state = nn.Linear(width, hidden_width), nn.Linear(state_width, hidden_width, bias=False)
+        self.down = nn.Linear(hidden_width, width, bias=False)
+        nn.init.zeros_(self.down.weight)
+
+    def forward(self, x: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
+        hidden = silu(self.up(rms_norm(x, (x.shape[-1],))) + self.of_state(state)[:, None])
+        return x + self.down(hidden)
+
+
 class LargeModelNetwork(nn.Module):
     """Sessions and candidates to a policy, a value and predicted feedback.
 
@@ -155,6 +171,8 @@ class LargeModelNetwork(nn.Module):
         self.candidate_content = nn.Linear(config.item_width, candidate_width)
         self.candidate_dynamics = nn.Linear(len(DYNAMICS), candidate_width, bias=False)
         self.candidate_of_state = nn.Linear(width, candidate_width, bias=False)
+        hidden_width = config.candidate_hidden_width
+        self.candidate_network = CandidateNetwork(candidate_width, width, hidden_width) if hidden_width else None
         self.candidate_layers = nn.ModuleList(
             CandidateLayer(candidate_width) for _ in range(config.num_candidate_layers)
         )
@@ -241,7 +259,7 @@ class LargeModelNetwork(nn.Module):
         rows = self.row_tokens(as_rows[index[:num_rows].view_as(sessions.row_items)], sessions.row_feedback)
         domain = torch.full((len(sessions),), content.domain, device=rows.device)
         profile = self.profile_tokens(sessions.users[:, 0], domain)
-        states = self.backbone(torch.cat([profile[:, None], rows], 1))  # [n, 1 + R, E]
+        states = self._states(torch.cat([profile[:, None], rows], 1), 1 + (sessions.row_items >= 0).sum(1))
         return self.score(
             states[steps.sessions, steps.num_rows],
             steps.users,
@@ -249,6 +267,17 @@ class LargeModelNetwork(nn.Module):
             steps.dynamics,
             steps.candidates >= 0,
         )
+
+    def _states(self, tokens: torch.Tensor, num_tokens: torch.Tensor) -> torch.Tensor:
+        """[n, k, E]: states after each of the first `num_tokens` [n] tokens [n, k, E] of sessions."""
+        is_short = num_tokens <= _MANY_TOKENS
+        if tokens.shape[1] <= 2 * _MANY_TOKENS or not is_short.any():
+            return self.backbone(tokens)
+        states = torch.zeros_like(tokens)
+        states[is_short, :_MANY_TOKENS] = self.backbone(tokens[is_short, :_MANY_TOKENS]).to(states.dtype)
+        if not is_short.all():
+            states[~is_short] = self.backbone(tokens[~is_short]).to(states.dtype)
+        return states
 
     def score(
         self, states: torch.Tensor, users: torch.Tensor, items: torch.Tensor, dynamics: torch.Tensor, mask: torch.Tensor
@@ -266,6 +295,8 @@ class LargeModelNetwork(nn.Module):
         candidates = silu(
             items + self.candidate_dynamics(dynamics) + self.candidate_of_state(state)[:, None]
         )  # [K, M, C]
+        if self.candidate_network is not None:
+            candidates = self.candidate_network(candidates, state)
         for layer in self.candidate_layers:
             candidates = layer(candidates, mask)
         queries = self.queries(state).unflatten(-1, (3, -1))  # [K, 3, C]

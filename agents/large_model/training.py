@@ -9,9 +9,11 @@ Shape legend: B sessions, T steps.
 import json
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,7 @@ from torch.distributed.tensor import DTensor
 from agents.large_model.checkpoint import Checkpoint, check_inputs, check_weights, make_network
 from agents.large_model.config import REFERENCE_WIDTH, Stage, TrainingConfig
 from agents.large_model.distributed import ProcessGroup, Timer, distributed, forward_flops, gathered, peak_flops
+from agents.large_model.joined_worlds import joined_content, joined_sessions
 from agents.large_model.losses import SessionLoss, session_returns, teacher_loss
 from agents.large_model.model import LargeModelNetwork
 from agents.large_model.rollout import Sessions, make_env, play
@@ -40,6 +43,53 @@ from agents.networks.schema import Schema
 _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
 _LEAST_SCALE = 1e-3
 _COUNTERS = ("num_steps", "iteration", "num_updates")
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Sessions of a gradient step, with labels [K] of their K steps: keyword arguments of `SessionLoss.forward`."""
+
+    sessions: Sessions
+    content: ItemContent
+    labels: dict[str, torch.Tensor]
+
+    def weighted(self, share: float) -> "_Part":
+        """With `share` as the sum of the steps' weights in the loss."""
+        importance = torch.full_like(self.labels["returns"], share / self.sessions.num_steps)
+        return replace(self, labels={**self.labels, "importance": importance})
+
+    @classmethod
+    def joined(cls, parts: Sequence["_Part"]) -> "_Part":
+        """All parts as one."""
+        contents = [part.content for part in parts]
+        labels = {name: torch.cat([part.labels[name] for part in parts]) for name in parts[0].labels}
+        return cls(joined_sessions([part.sessions for part in parts], contents), joined_content(contents), labels)
+
+
+@dataclass(frozen=True, eq=False)
+class _Played:
+    """Sessions of one world to learn from."""
+
+    sessions: Sessions
+    content: ItemContent
+    advantages: torch.Tensor
+    """[B, T]"""
+    returns: torch.Tensor
+    """[B, T]"""
+    teacher_scale: float
+
+    @cached_property
+    def mean_length(self) -> float:
+        """Mean number of steps of a session."""
+        return self.sessions.num_steps / len(self.sessions)
+
+    def part(self, index: torch.Tensor) -> _Part:
+        """Some of the sessions."""
+        is_step = self.sessions.is_step[index]
+        advantages, returns = self.advantages[index][is_step], self.returns[index][is_step]
+        scale = torch.full_like(returns, self.teacher_scale)
+        labels = {"advantages": advantages, "returns": returns, "teacher_scale": scale}
+        return _Part(self.sessions.select(index), self.content, labels)
 
 
 class Training:
@@ -89,6 +139,7 @@ class Training:
         self.optimizer = _optimizer(self.network, config.weight_decay)
         self.has_autocast = device.type == "cuda"
         self.num_steps, self.iteration, self.num_updates = 0, 0, 0
+        self._replay: deque[_Played] = deque(maxlen=config.num_replayed_worlds)
         self.timer = Timer(device)
 
     @property
@@ -188,51 +239,74 @@ class Training:
 
     def _update(self, stage: Stage, batches: list[Sessions], contents: list[ItemContent]) -> dict[str, float]:
         """Learn from the sessions of each world; returns mean losses and other metrics."""
-        config, device = self.config, self.group.device
         if self.has_autocast:
             batches = [self._reevaluated(each, content) for each, content in zip(batches, contents, strict=True)]
-        targets = [self._targets(sessions) for sessions in batches]
-        scales = [_teacher_scale(sessions) for sessions in batches]
-        if not self.network.config.builds_on_feedback:
-            batches = [_scaled_teacher(*each) for each in zip(batches, scales, strict=True)]
-            scales = [1.0] * len(batches)
-        generator = torch.Generator().manual_seed(config.seed * 2**32 + self.iteration)
+        played = [self._played(sessions, content) for sessions, content in zip(batches, contents, strict=True)]
+        generator = torch.Generator().manual_seed(self.config.seed * 2**32 + self.iteration)
+        if isinstance(self.worlds, SampledWorlds):
+            self._replay.extend(played)
+            minibatches = self._replayed(stage, sum(len(each.sessions) for each in played), generator)
+        else:
+            minibatches = self._epochs(stage, played, generator)
         sums: dict[str, float] = {}
         num_updates = 0
-        for _ in range(stage.num_epochs):
-            orders = [torch.randperm(len(sessions), generator=generator) for sessions in batches]
-            minibatches = [order.to(device).split(self.batch_sessions) for order in orders]
-            for indices in zip(*minibatches, strict=True):
-                self.optimizer.zero_grad(set_to_none=True)
-                for index, sessions, content, (advantages, returns), scale in zip(
-                    indices, batches, contents, targets, scales, strict=True
-                ):
-                    part, is_step = sessions.select(index), sessions.is_step[index]
-                    own = {"advantages": advantages[index][is_step], "returns": returns[index][is_step]}
-                    with self.autocast():
-                        total, terms = self.loss(part, content, stage.weights, teacher_scale=scale, **own)
-                    share = self._share_of_steps(part) / len(batches)
-                    (total * share).backward()
-                    for name, value in terms.items():
-                        sums[name] = sums.get(name, 0.0) + share * float(value)
-                norm = nn.utils.clip_grad_norm_(self.network.parameters(), config.max_gradient_norm)
-                norm_value = float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
-                if not math.isfinite(norm_value):
-                    raise ValueError(
-                        f"training diverged after {self.num_steps:,} steps (the gradient is not finite): lower the "
-                        "learning rate"
-                    )
-                self._set_learning_rate(stage)
-                self.optimizer.step()
-                self.num_updates += 1
-                num_updates += 1
-                sums["gradient_norm"] = sums.get("gradient_norm", 0.0) + norm_value
-        explained = [
-            _explained_variance(sessions.values, returns, sessions.is_step)
-            for sessions, (_, returns) in zip(batches, targets, strict=True)
-        ]
+        for parts in minibatches:
+            self.optimizer.zero_grad(set_to_none=True)
+            for part in parts:
+                with self.autocast():
+                    total, terms = self.loss(part.sessions, part.content, stage.weights, **part.labels)
+                total.backward()
+                for name, value in terms.items():
+                    sums[name] = sums.get(name, 0.0) + float(value)
+            norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.max_gradient_norm)
+            norm_value = float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
+            if not math.isfinite(norm_value):
+                raise ValueError(
+                    f"training diverged after {self.num_steps:,} steps (the gradient is not finite): lower the "
+                    "learning rate"
+                )
+            self._set_learning_rate(stage)
+            self.optimizer.step()
+            self.num_updates += 1
+            num_updates += 1
+            sums["gradient_norm"] = sums.get("gradient_norm", 0.0) + norm_value
+        explained = [_explained_variance(each.sessions.values, each.returns, each.sessions.is_step) for each in played]
         means = {name: value / num_updates for name, value in sums.items()}
         return self.group.mean({**means, "explained_variance": sum(explained) / len(explained)})
+
+    def _played(self, sessions: Sessions, content: ItemContent) -> "_Played":
+        """Sessions with their targets; the teacher's scores are in the unit of the network's."""
+        advantages, returns = self._targets(sessions)
+        scale = _teacher_scale(sessions)
+        if not self.network.config.builds_on_feedback:
+            sessions, scale = _scaled_teacher(sessions, scale), 1.0
+        return _Played(sessions, content, advantages, returns, scale)
+
+    def _epochs(self, stage: Stage, played: list["_Played"], generator: torch.Generator) -> Iterator[list["_Part"]]:
+        """For each gradient step of all epochs, some sessions of each world."""
+        for _ in range(stage.num_epochs):
+            orders = [torch.randperm(len(each.sessions), generator=generator) for each in played]
+            minibatches = [order.to(self.group.device).split(self.batch_sessions) for order in orders]
+            for indices in zip(*minibatches, strict=True):
+                parts = [each.part(index) for each, index in zip(played, indices, strict=True)]
+                yield [part.weighted(self._share_of_steps(part.sessions) / len(parts)) for part in parts]
+
+    def _replayed(self, stage: Stage, num_new: int, generator: torch.Generator) -> Iterator[list["_Part"]]:
+        """For each gradient step, sessions of worlds drawn from the replay buffer, in one part.
+
+        There are as many sessions in all as in `num_epochs` passes over the `num_new` new ones.
+        """
+        batch_sessions = self.batch_sessions * self.worlds.num_worlds
+        for _ in range(max(stage.num_epochs * num_new // batch_sessions, 1)):
+            drawn = torch.randint(len(self._replay), (batch_sessions,), generator=generator)
+            parts = []
+            for world, number in zip(*drawn.unique(return_counts=True), strict=True):
+                each = self._replay[int(world)]
+                index = torch.randint(len(each.sessions), (int(number),), generator=generator).to(self.group.device)
+                part = each.part(index)
+                # worlds count alike, and so do the steps of a world
+                parts.append(part.weighted(part.sessions.num_steps / (batch_sessions * each.mean_length)))
+            yield [_Part.joined(parts)]
 
     def _targets(self, sessions: Sessions) -> tuple[torch.Tensor, torch.Tensor]:
         """[B, T] normalised advantages, and [B, T] returns."""

@@ -103,17 +103,15 @@ class TrainingWorlds:
 
 
 class SampledWorlds:
-    """Sampled scenarios, each with several structures, of which some are open at a time and others take their place.
+    """Sampled scenarios, each played once with each of its structures.
 
-    World g is scenario g modulo `num_scenarios` with the structure and the catalogue g // `num_scenarios`. Of
-    `num_open_worlds` worlds, each iteration plays in the next `num_worlds`, and each process of a group in others; a
-    world is replaced after `world_visits` visits. So an iteration's worlds follow from its number.
+    World g is scenario g modulo `num_scenarios` with the structure and the catalogue g // `num_scenarios`. Each
+    iteration plays in the next `num_worlds` worlds, and each process of a group in others.
     """
 
     def __init__(self, config: TrainingConfig, num_envs: int, rank: int = 0, group_size: int = 1) -> None:
         self.num_worlds, self.num_envs, self._config = config.num_worlds, num_envs, config
         self._rank, self._group_size = rank, group_size
-        self._open: dict[int, tuple[int, TrainingWorld]] = {}
 
     def held_out(self, num_sessions: int) -> dict[str, Any]:
         """Envs of that many sessions in scenarios of the family `validation`, by name."""
@@ -126,24 +124,18 @@ class SampledWorlds:
         first = (iteration * self._group_size + self._rank) * self.num_worlds
         return [self._world(first + place, network) for place in range(self.num_worlds)]
 
-    def _world(self, visit: int, network: LargeModelNetwork) -> TrainingWorld:
-        num_open, num_visits = self._config.num_open_worlds, self._config.world_visits
-        place, turn = visit % num_open, visit // num_open
-        stagger = place * num_visits // num_open  # so that worlds are not all replaced at once
-        number = (turn + stagger) // num_visits * num_open + place
-        if self._open.get(place, (-1, None))[0] != number:
-            seed, structure = number % self._config.num_scenarios, number // self._config.num_scenarios
-            env = RecommenderVectorEnv(
-                self.num_envs,
-                sample_scenario(seed),
-                observation="compact",
-                split="train",
-                structure_split="train",
-                world_seed=structure,
-                catalog_seed=structure,
-            )
-            self._open[place] = number, TrainingWorld(f"sampled {seed}", env, network.content_of(env), seed)
-        return self._open[place][1]
+    def _world(self, number: int, network: LargeModelNetwork) -> TrainingWorld:
+        structure, seed = divmod(number, self._config.num_scenarios)
+        env = RecommenderVectorEnv(
+            self.num_envs,
+            sample_scenario(seed),
+            observation="compact",
+            split="train",
+            structure_split="train",
+            world_seed=structure,
+            catalog_seed=structure,
+        )
+        return TrainingWorld(f"sampled {seed}", env, network.content_of(env), seed)
 
     def teacher(self, world: TrainingWorld) -> Teacher:
         """The scores of the lookahead oracle, with the value weights of `_TEACHERS` that are best in this world."""

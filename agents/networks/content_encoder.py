@@ -38,7 +38,7 @@ class ContentEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.features = nn.Linear(len(schema.content_names), item_width)
-        self.title = _title_encoder(num_word_buckets, word_width, item_width)
+        self.title = _title_encoder(num_word_buckets, word_width, item_width) if schema.has_titles else None
         self.image = _patch_encoder(3, item_width) if schema.has_images else None
         self.audio = _patch_encoder(1, item_width) if schema.has_audio else None
         self.description = nn.Linear(description_width, item_width) if description_width else None
@@ -52,8 +52,10 @@ class ContentEncoder(nn.Module):
         """[i, V] of the items with ids [i], or of all items."""
         index = slice(None) if items is None else items
         x = self.features(content.features[index])
-        words = content.words[index]
-        x = x + torch.where((words > 0).any(1, keepdim=True), self.title(words), self.missing["title"])
+        if self.title is not None:
+            assert content.words is not None, "titles are in the schema of the model, so in the content"
+            words = content.words[index]
+            x = x + torch.where((words > 0).any(1, keepdim=True), self.title(words), self.missing["title"])
         if self.image is not None:
             images = None if content.images is None else content.images[index].to(x.dtype) / 127.5 - 1.0
             x = x + (self.missing["image"] if images is None else self.image(images))

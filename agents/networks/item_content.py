@@ -61,7 +61,7 @@ class ItemContent:
     directions: torch.Tensor
     """[I, D] float32: all content features but those with a known meaning (`schema.MEANINGS`), less their means over
     the catalogue, as unit vectors; 0 for an average item."""
-    words: torch.Tensor
+    words: torch.Tensor | None
     """[I, W] int64: word numbers of the title, padded with 0."""
     images: torch.Tensor | None
     """[I, 3, 32, 32] uint8."""
@@ -94,16 +94,13 @@ class ItemContent:
         """The catalogue of an env; with descriptions if `describe` is given."""
         world = env.simulator.world
         features = np.pad(env.catalog_features, ((0, 0), (0, 1)))  # a last column of 0 for missing features
-        titles = [world.items.title(item) for item in range(len(world.items))]
-        buckets = [word_buckets(title, num_word_buckets) for title in titles]
-        words = np.zeros((len(titles), max(map(len, buckets))), np.int64)
-        for row, title in zip(words, buckets, strict=True):
-            row[: len(title)] = title
+        has_titles = schema.has_titles or describe is not None
+        titles = [world.items.title(item) for item in range(len(world.items))] if has_titles else []
         ids = np.arange(len(world.items))
         arrays = {
             "features": features[:, columns(world.items.feature_names, schema.content_names)],
             "directions": _directions(env.catalog_features, world.items.feature_names),
-            "words": words,
+            "words": _words(titles, num_word_buckets) if schema.has_titles else None,
             "images": world.items.images(ids) if schema.has_images and world.items.images else None,
             "audio": world.items.audio(ids) if schema.has_audio and world.items.audio else None,
             "statistics": env.catalog_statistics,
@@ -175,6 +172,15 @@ class ItemContent:
         later = is_row.sum(1, keepdim=True) - 1.0 - torch.arange(rows.shape[1], device=rows.device)  # [n, R]
         weights = torch.stack([is_row * decay ** later.clamp(min=0.0) for decay in MEMORIES.values()], 2)  # [n, R, 2]
         return _SIMILARITY_UNIT * cosines @ (weights[:, :, :, None] * signals[:, :, None]).flatten(2)
+
+
+def _words(titles: Sequence[str], num_buckets: int) -> np.ndarray:
+    """[I, W] int64: word numbers of titles, padded with 0."""
+    buckets = [word_buckets(title, num_buckets) for title in titles]
+    words = np.zeros((len(titles), max(map(len, buckets))), np.int64)
+    for row, numbers in zip(words, buckets, strict=True):
+        row[: len(numbers)] = numbers
+    return words
 
 
 def _directions(features: np.ndarray, names: Sequence[str]) -> np.ndarray:

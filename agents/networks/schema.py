@@ -47,6 +47,7 @@ class Schema:
     """[U] of user features: profile, context, moods."""
     log_digests: tuple[str, ...] = ()
     """`World.log_digest` of each of them: empty for a scenario without a ratings log."""
+    has_titles: bool = True
     has_images: bool = False
     has_audio: bool = False
     lowest_return: float = 0.0
@@ -75,7 +76,14 @@ class Schema:
         """Of a model for all scenarios: it reads nothing whose meaning depends on the scenario."""
         moods = (f"{_MOOD}{mood}" for mood in range(MAX_MOODS))
         user_names = (*CONTEXT, *VISIT_CONTEXT, *moods, *SETTING)
-        return cls(domains=(), content_names=MEANINGS, user_names=user_names, lowest_return=-1.0, highest_return=1.0)
+        return cls(
+            domains=(),
+            content_names=MEANINGS,
+            user_names=user_names,
+            has_titles=False,
+            lowest_return=-1.0,
+            highest_return=1.0,
+        )
 
     @property
     def is_generalist(self) -> bool:
@@ -90,6 +98,7 @@ class Schema:
             own,
             content_names=_distinct([self.content_names, own.content_names]),
             user_names=_distinct([self.user_names, own.user_names]),
+            has_titles=self.has_titles,
             has_images=self.has_images,
             has_audio=self.has_audio,
         )
