@@ -1,10 +1,11 @@
 """Play sessions with a trained model.
 
-Prints the mean return with its 95% interval, beside random play and popularity in the same sessions. Users and
+Prints the mean return with its 95% interval, beside rules and the Bayes filter in the same sessions. Users and
 catalogues are held out unless --split says otherwise.
 """
 
 import argparse
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from agents.terminal import console, not_negative, path, positive, warn
 from recsim_env.world.splits import SPLITS
 
 CATALOG_SEED, SESSIONS_SEED = 800_000_011, 900_000_001
+_NUM_TUNING_SESSIONS = 200
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,29 +58,47 @@ def network_and_envs(parsed: argparse.Namespace) -> tuple[Any, list[str], dict[s
 
 
 def evaluate(parsed: argparse.Namespace) -> int:
-    from agents.large_model.agent import LargeModel
     from agents.large_model.rollout import make_env
+
+    network, env_ids, arguments = network_and_envs(parsed)
+    envs = {env_id: make_env(env_id, parsed.sessions, **arguments) for env_id in env_ids}
+    console().print(comparison(network, envs, parsed.split))
+    return 0
+
+
+def comparison(network: Any, envs: Mapping[str, Any], split: str) -> Table:
+    """Mean returns of a network, of rules and of the Bayes filter in the same sessions of each env, one in each lane.
+
+    The value weights of the Bayes filter are tuned on the split `train`.
+    """
+    from agents.large_model.agent import LargeModel
+    from agents.references.bayes_filter import BayesFilter
     from agents.rollouts.evaluation import evaluate as play_sessions
+    from agents.rules.platform_ranking import PlatformRanking
     from agents.rules.popularity import PopularityAgent
     from agents.rules.random_agent import RandomAgent
 
-    network, env_ids, arguments = network_and_envs(parsed)
-    agents = {
+    agents: dict[str, Any] = {
         "large model": LargeModel.from_network(network),
         "supervised heads alone": LargeModel.from_network(network, ranking="supervised"),
         "large model without history": LargeModel.from_network(network, reads_history=False),
+        "platform ranking": PlatformRanking(),
         "popularity": PopularityAgent(),
         "random": RandomAgent(),
     }
+    number = min(env.num_envs for env in envs.values())
     headings = ("env", "agent", "return (95% interval)", "session length", "left")
-    table = Table(*headings, title=f"Mean return of {parsed.sessions} sessions")
-    for env_id in env_ids:
-        env = make_env(env_id, parsed.sessions, **arguments)
-        for name, agent in agents.items():
+    table = Table(*headings, title=f"Mean return of {number} sessions of the split {split}")
+    for name, env in envs.items():
+        references: dict[str, Any] = {}
+        if env.simulator.config.slate_size == 1:
+            sessions = min(number, _NUM_TUNING_SESSIONS)
+            knows = BayesFilter(env.remake(split="train"), num_tuning_sessions=sessions, num_threads=1)
+            references["Bayes filter, which knows the user model"] = knows.learn(0)
+        for agent_name, agent in {**agents, **references}.items():
             result = play_sessions(agent, env.remake(observation=agent.observation), SESSIONS_SEED)
             returns = result.returns
             half_width = 1.96 * returns.std(ddof=1) / np.sqrt(len(returns)) if len(returns) > 1 else 0.0
             figures = (f"{returns.mean():.1f} ± {half_width:.1f}", f"{result.lengths.mean():.1f}")
-            table.add_row(env_id, name, *figures, f"{result.has_left.mean():.0%}")
-    console().print(table)
-    return 0
+            table.add_row(name, agent_name, *figures, f"{result.has_left.mean():.0%}")
+    return table

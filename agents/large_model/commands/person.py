@@ -21,7 +21,7 @@ _Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class Shown(_Strict):
@@ -30,11 +30,17 @@ class Shown(_Strict):
     item: int | str
     """An id of the log in a world from a log, otherwise a number in the catalogue."""
     slot: Annotated[float, Field(ge=0.0, le=9.0)] = 0.0
+    """Its place in the slate, from 0."""
     click: _Share = 0.0
+    """1 if it was clicked."""
     consumption: _Share = 0.0
+    """The fraction that was consumed."""
     rating: Annotated[float, Field(ge=0.0, le=5.0)] = 0.0
+    """The rating submitted; 0 for none."""
     purchase: _Share = 0.0
+    """1 if it was bought."""
     follow: Annotated[float, Field(ge=-1.0, le=1.0)] = 0.0
+    """1 if its creator was followed, -1 if unfollowed."""
 
 
 class Person(_Strict):
@@ -43,6 +49,7 @@ class Person(_Strict):
     history: list[Shown]
     """The oldest first."""
     profile: dict[str, Annotated[float, Field(ge=-1.0, le=1.0)]] = {}
+    """Columns of the user's profile by name; 0 for those left out."""
     candidates: Annotated[list[int | str], Field(min_length=1)] | None = None
     """Items to rank; all available items by default."""
     time: _Count | None = None

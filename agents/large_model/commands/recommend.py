@@ -3,7 +3,7 @@
 PERSON is a JSON file such as {"history": [{"item": 7, "click": 1, "consumption": 0.9, "rating": 5}, {"item": 12}],
 "profile": {"profile 1": 0.3}, "candidates": [1, 2, 3], "time": 900}: the items shown, the oldest first, with their
 feedback (only item is required); the profile; the items to rank (default: all available ones); the platform's time
-(default: its first step). Items are ids of the ratings log, in a world that is fitted to one, and otherwise numbers in
+(default: its first step). --schema prints all of its fields as a JSON schema. Items are ids of the ratings log, in a world that is fitted to one, and otherwise numbers in
 the catalogue of --env and --catalog-seed. Items that the user has just consumed are left out, unless the scenario
 repeats them.
 """
@@ -22,15 +22,21 @@ from agents.terminal import console, path, positive, warn
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser)
     parser.set_defaults(split="all")
-    parser.add_argument("person", type=path, metavar="PERSON", help="a JSON file")
+    parser.add_argument("person", type=path, nargs="?", metavar="PERSON", help="a JSON file")
+    parser.add_argument("--schema", action="store_true", help="print the JSON schema of PERSON, and do nothing else")
     parser.add_argument("--top", type=positive, default=10, metavar="N", help="items to print")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
 def recommend(parsed: argparse.Namespace) -> int:
-    from agents.large_model.commands.person import item_id, observation_of, read_person
+    from agents.large_model.commands.person import Person, item_id, observation_of, read_person
     from agents.large_model.rollout import make_env
 
+    if parsed.schema:
+        print(json.dumps(Person.model_json_schema(), indent=1))
+        return 0
+    if parsed.person is None:
+        raise ValueError("PERSON: missing, must be a JSON file (--schema prints its fields)")
     network, env_ids, arguments = network_and_envs(parsed)
     if len(env_ids) != 1:
         raise ValueError(f"--env: must be exactly one, whose catalogue the items are of; one of {', '.join(env_ids)}")

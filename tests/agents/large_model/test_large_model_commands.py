@@ -104,7 +104,7 @@ def test_a_killed_training_resumes_to_the_same_result(tmp_path):
 def test_evaluation_compares_with_random_and_popularity(trained, capsys):
     assert main(["evaluate", "--model", str(trained), "--sessions", "8"]) == 0
     said = capsys.readouterr().out
-    for name in ("large model", "supervised heads alone", "popularity", "random"):
+    for name in ("large model", "supervised heads alone", "platform ranking", "popularity", "random", "Bayes filter"):
         assert name in said
 
 
@@ -126,6 +126,19 @@ def test_recommend_ranks_the_given_candidates(trained, person, capsys):
     assert [row["score"] for row in ranked] == sorted((row["score"] for row in ranked), reverse=True)
     assert sum(row["probability"] for row in ranked) == pytest.approx(1.0, abs=1e-5)
     assert all(row["title"] for row in ranked)
+
+
+def test_the_schema_of_a_person_describes_each_field(capsys):
+    assert main(["recommend", "--schema"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    assert set(schema["properties"]) == {"history", "profile", "candidates", "time", "elapsed"}
+    assert all("description" in each for each in schema["$defs"]["Shown"]["properties"].values())
+    assert schema["$defs"]["Shown"]["required"] == ["item"]
+
+
+def test_a_missing_person_is_refused_in_one_line(trained, capsys):
+    assert main(["recommend", "--model", str(trained)]) != 0
+    assert "PERSON: missing" in capsys.readouterr().err
 
 
 def test_recommendations_depend_on_the_history_which_may_be_empty(trained, person, capsys):

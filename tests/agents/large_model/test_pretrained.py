@@ -111,7 +111,7 @@ def test_the_frozen_model_of_the_registry_learns_nothing():
 
 
 def test_sampled_training_worlds_follow_from_the_iteration_and_are_never_reserved_ones():
-    config = TrainingConfig(num_scenarios=5, num_sampled_worlds=2, num_open_worlds=4, world_visits=2)
+    config = TrainingConfig(num_scenarios=5, num_sampled_worlds=2)
     network = network_for(env_of("single items", NUM_LANES))
     one_by_one = SampledWorlds(config, 2)
     seen = [world.env.simulator.world for i in range(6) for world in one_by_one.at(i, network)]
