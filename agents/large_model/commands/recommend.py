@@ -3,9 +3,9 @@
 PERSON is a JSON file such as {"history": [{"item": 7, "click": 1, "consumption": 0.9, "rating": 5}, {"item": 12}],
 "profile": {"profile 1": 0.3}, "candidates": [1, 2, 3], "time": 900}: the items shown, the oldest first, with their
 feedback (only item is required); the profile; the items to rank (default: all available ones); the platform's time
-(default: its first step). --schema prints all of its fields as a JSON schema. Items are ids of the ratings log, in a world that is fitted to one, and otherwise numbers in
-the catalogue of --env and --catalog-seed. Items that the user has just consumed are left out, unless the scenario
-repeats them.
+(default: its first step). --schema prints all of its fields as a JSON schema. Items are ids of the ratings log, in a
+world that is fitted to one, and otherwise numbers in the catalogue of --env and --catalog-seed. Items that the user has
+just consumed are left out, unless the scenario repeats them.
 """
 
 import argparse

@@ -102,13 +102,15 @@ def train_in_folder(config: TrainingConfig, parsed: argparse.Namespace) -> int:
 
             training = Training(config, group, is_compiled=parsed.compile, log=log)
             log(f"{training.network.num_parameters:,} parameters, {config.num_steps:,} user-steps")
-            is_trained = bool(run_training(training, parsed.out, run_config, log, show))
-            if is_trained and group.size == 1:
+            results = run_training(training, parsed.out, run_config, log, show)
+            if not training.is_over:
+                log(f"stopped after {training.num_steps:,} steps; the same command goes on")
+            elif not results:
+                log("nothing to train; a larger --steps continues this training")
+            elif group.size == 1:
                 log("comparing with rules and the Bayes filter")
                 held_out = training.worlds.held_out(run_config.evaluation_sessions)
                 bar.console.print(comparison(training.network, held_out, "validation"))
-        if not is_trained:
-            print("nothing to train; a larger --steps continues this training")
         print(f"next: python -m agents.large_model evaluate --model {parsed.out}")
     return 0
 

@@ -28,7 +28,7 @@ def run_training(
     log: Callable[[str], None] = lambda words: None,
     show: Callable[[dict[str, Any]], None] = lambda metrics: None,
 ) -> dict[str, float]:
-    """Train to the end; returns the results of the last evaluation, empty if the training was finished before.
+    """Train to the end, or for `config.minutes`; returns the results of the last evaluation, empty if there was none.
 
     `log` is called with lines for the user, `show` with the metrics of each iteration.
 
@@ -45,8 +45,10 @@ def run_training(
     network = training.network
     held_out = training.worlds.held_out(config.evaluation_sessions)
     worlds = {name: (env, network.content_of(env)) for name, env in held_out.items()}
-    saved, results = time.monotonic(), dict[str, float]()
-    while not training.is_over:
+    started = saved = time.monotonic()
+    results: dict[str, float] = {}
+    is_late = False
+    while not (training.is_over or is_late):
         before = training.num_steps
         metrics = training.iterate()
         if training.is_over or _is_due(before, training.num_steps, config.evaluate_every):
@@ -55,7 +57,10 @@ def run_training(
         if metrics_log:
             metrics_log.add(metrics)
             show(metrics)
-        if training.is_over or training.group.any(time.monotonic() - saved > 60.0 * config.checkpoint_minutes):
+        now = time.monotonic()
+        is_late = config.minutes > 0.0 and training.group.any(now - started > 60.0 * config.minutes)
+        is_due = training.group.any(now - saved > 60.0 * config.checkpoint_minutes)
+        if training.is_over or is_late or is_due:
             checkpoint = training.checkpoint()
             if is_first:
                 save_checkpoint(checkpoints, checkpoint)

@@ -71,6 +71,18 @@ def test_a_finished_training_continues_with_more_steps(trained, tmp_path, capsys
     assert read_metrics(out / "metrics.jsonl")[-1]["num_steps"] >= 9_000
 
 
+def test_a_training_with_a_time_limit_goes_on_in_the_next_call(trained, tmp_path, capsys):
+    out = tmp_path / "limited"
+    assert train(out, "--evaluate-every", "3000", "--minutes", "0.0001") == 0
+    assert "the same command goes on" in capsys.readouterr().out
+    assert [line["iteration"] for line in read_metrics(out / "metrics.jsonl")] == [1]
+    assert train(out, "--evaluate-every", "3000") == 0
+    said = capsys.readouterr().out
+    assert "Bayes filter" in said
+    ends = [read_metrics(folder / "metrics.jsonl")[-1] for folder in (out, trained)]
+    assert ends[0]["evaluation"] == ends[1]["evaluation"]
+
+
 def test_a_folder_of_another_training_is_refused_in_one_line(trained, capsys):
     assert train(trained, "--gamma", "0.5") == 2
     error = capsys.readouterr().err

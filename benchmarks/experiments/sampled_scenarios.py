@@ -1,0 +1,144 @@
+"""Agents in sampled scenarios that are reserved: the pretrained model, which never saw them, and agents trained there.
+
+`python -m benchmarks.experiments.sampled_scenarios --out DIR`. Each learner is trained for `--steps` user-steps in each
+scenario, with users and items of the split `train`; all agents are then evaluated, frozen, with users and items of the
+split `test`. A score is the share of the lookahead oracle's gain over random play in the same sessions. Writes
+sampled.jsonl, a row for each run as soon as it is finished (the same command resumes), the table sampled.md and the
+picture sampled.png.
+"""
+
+import argparse
+import sys
+from typing import Any
+
+import numpy as np
+
+from agents.terminal import console, number_in, positive
+from benchmarks.experiments.script import finished_rows, make_parser, run_script
+from benchmarks.suites import HELD_OUT
+
+AGENTS = ("popularity", "platform-ranking", "eb-linucb", "large-model-pretrained")
+MODEL, RIVAL = "large-model-pretrained", "eb-linucb"
+_ZERO, _ONE = "random", "lookahead-oracle"
+_NUM_DRAWS = 2_000
+_LEAST_GAIN = 1e-6
+
+
+def main(arguments: list[str] | None = None) -> int:
+    from recsim_env.scenario_sampling import NUM_RESERVED
+
+    parser = make_parser("sampled_scenarios", __doc__)
+    parser.add_argument("--family", choices=("validation", "test"), default="test", help="of sampled scenarios")
+    parser.add_argument(
+        "--scenarios", type=number_in(int, 1, NUM_RESERVED), default=NUM_RESERVED, metavar="N", help="the first N"
+    )
+    parser.add_argument("--steps", type=positive, default=50_000, metavar="N", help="user-steps of training")
+    parser.add_argument(
+        "--sessions", type=number_in(int, 2, 100_000), default=100, metavar="N", help="sessions of each evaluation"
+    )
+    return run_script(parser, _run, arguments)
+
+
+def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
+    from benchmarks.report.figures.style import write_figure
+    from benchmarks.rows import append_rows
+    from recsim_env.atomic_file import write_atomically
+
+    screen = console()
+    sizes = {"family": parsed.family, "num_steps": parsed.steps, "num_sessions": parsed.sessions}
+    parsed.out.mkdir(parents=True, exist_ok=True)
+    rows = finished_rows(parsed.out / "sampled.jsonl", sizes)
+    for scenario in range(parsed.scenarios):
+        for agent in (_ZERO, _ONE, *AGENTS):
+            key = {"scenario": scenario, "agent": agent}
+            if any(key.items() <= row.items() for row in rows):
+                continue
+            result = _result(parsed.family, scenario, agent, parsed.steps, parsed.sessions)
+            rows.append({**key, **sizes, **result, **origin})
+            append_rows(parsed.out / "sampled.jsonl", rows[-1:])
+            screen.print(f"{scenario:>3}  {agent:<24} return {result['return_mean']:9.2f}", highlight=False)
+    rows = [row for row in rows if row["scenario"] < parsed.scenarios]
+    text = table(rows)
+    write_atomically(parsed.out / "sampled.md", text.encode())
+    write_figure(parsed.out / "sampled", lambda: picture(rows))
+    screen.print(text, highlight=False, markup=False)
+
+
+def _result(family: str, scenario: int, agent: str, num_steps: int, num_sessions: int) -> dict[str, Any]:
+    """Train the agent in a sampled scenario, and evaluate it."""
+    import recsim_env
+    from agents.agent import Learner
+    from agents.registry import entry_named
+    from agents.rollouts.evaluation import evaluate
+    from recsim_env.envs.vector import RecommenderVectorEnv
+    from recsim_env.scenario_sampling import sample_scenario
+
+    entry = entry_named(agent)
+    agent_class = entry.agent_class()
+    observation, _ = agent_class.env_requirements(**entry.settings)
+
+    def make(num_envs: int, **options: Any) -> Any:
+        sampled = sample_scenario(scenario, family)
+        return RecommenderVectorEnv(num_envs, sampled, observation=observation, structure_split=family, **options)
+
+    env = make(entry.num_envs or agent_class.num_envs, split="train", catalog_seed=HELD_OUT.training_catalog_seed)
+    model = agent_class(env=env, seed=0, **entry.settings)
+    if isinstance(model, Learner):
+        model.learn(num_steps)
+    held_out = make(num_sessions, split=HELD_OUT.split, catalog_seed=HELD_OUT.catalog_seed)
+    returns = evaluate(model, held_out, HELD_OUT.sessions_seed, 0).returns
+    return {"version": recsim_env.__version__, "return_mean": round(float(returns.mean()), 4)}
+
+
+def scores_of(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
+    """[scenarios] scores of each agent, in the scenarios in which all have been evaluated."""
+    found = {(row["scenario"], row["agent"]): row["return_mean"] for row in rows}
+    everyone = (_ZERO, _ONE, *AGENTS)
+    scenarios = [each for each in sorted({of for of, _ in found}) if all((each, name) in found for name in everyone)]
+    zero, one = (np.array([found[each, name] for each in scenarios]) for name in (_ZERO, _ONE))
+    gain = np.maximum(one - zero, _LEAST_GAIN)
+    return {name: (np.array([found[each, name] for each in scenarios]) - zero) / gain for name in AGENTS}
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Interquartile mean score of each agent over scenarios with a bootstrap interval, and the share of scenarios in
+    which it is above `RIVAL`, in Markdown."""
+    from benchmarks.analysis.bootstrap import estimate
+    from benchmarks.analysis.statistics import interquartile_mean
+
+    generator = np.random.default_rng(0)
+    scores = scores_of(rows)
+    number = len(scores[RIVAL])
+    drawn = generator.integers(number, size=(_NUM_DRAWS, number))
+    lines = [
+        f"| agent | score (interquartile mean of {number} scenarios) | median | above {RIVAL} in |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for name, values in scores.items():
+        iqm = estimate(interquartile_mean({"": values}), interquartile_mean({"": values[drawn]}))
+        share = "–" if name == RIVAL else f"{np.mean(values > scores[RIVAL]):.0%}"
+        lines.append(f"| {name} | {iqm.text()} | {np.median(values):.2f} | {share} |")
+    return "\n".join(lines) + "\n"
+
+
+def picture(rows: list[dict[str, Any]]) -> Any:
+    """Scores of the model and its rivals in each scenario, in the order of the model's."""
+    from benchmarks.report.figures.style import legend, panels
+
+    scores = scores_of(rows)
+    order = np.argsort(scores[MODEL])
+    figure, (axes,) = panels(1, 1, (7.0, 3.2))
+    styles: dict[str, dict[str, Any]] = {}
+    for name, marker in ((MODEL, "o"), (RIVAL, "s"), ("platform-ranking", "^")):
+        values = np.clip(scores[name][order], -0.5, 1.5)
+        (points,) = axes.plot(np.arange(len(order)), values, ls="", marker=marker, ms=4)
+        styles[name] = {"color": points.get_color(), "ls": "", "marker": marker}
+    axes.set_title("Sampled scenarios that no training has seen")
+    axes.set_xlabel("scenario, in the order of the pretrained model's score")
+    axes.set_ylabel("score (random 0, lookahead 1)")
+    legend(figure, styles)
+    return figure
+
+
+if __name__ == "__main__":
+    sys.exit(main())
