@@ -245,7 +245,8 @@ class Training:
         generator = torch.Generator().manual_seed(self.config.seed * 2**32 + self.iteration)
         if isinstance(self.worlds, SampledWorlds):
             self._replay.extend(played)
-            minibatches = self._replayed(stage, sum(len(each.sessions) for each in played), generator)
+            is_on_policy = stage.weights.policy > 0.0
+            minibatches = self._drawn(played if is_on_policy else self._replay, stage, played, generator)
         else:
             minibatches = self._epochs(stage, played, generator)
         sums: dict[str, float] = {}
@@ -291,17 +292,20 @@ class Training:
                 parts = [each.part(index) for each, index in zip(played, indices, strict=True)]
                 yield [part.weighted(self._share_of_steps(part.sessions) / len(parts)) for part in parts]
 
-    def _replayed(self, stage: Stage, num_new: int, generator: torch.Generator) -> Iterator[list["_Part"]]:
-        """For each gradient step, sessions of worlds drawn from the replay buffer, in one part.
+    def _drawn(
+        self, worlds: Sequence["_Played"], stage: Stage, new: list["_Played"], generator: torch.Generator
+    ) -> Iterator[list["_Part"]]:
+        """For each gradient step, sessions drawn from some worlds, in one part.
 
-        There are as many sessions in all as in `num_epochs` passes over the `num_new` new ones.
+        There are as many sessions in all as in `num_epochs` passes over the new ones.
         """
         batch_sessions = self.batch_sessions * self.worlds.num_worlds
+        num_new = sum(len(each.sessions) for each in new)
         for _ in range(max(stage.num_epochs * num_new // batch_sessions, 1)):
-            drawn = torch.randint(len(self._replay), (batch_sessions,), generator=generator)
+            drawn = torch.randint(len(worlds), (batch_sessions,), generator=generator)
             parts = []
             for world, number in zip(*drawn.unique(return_counts=True), strict=True):
-                each = self._replay[int(world)]
+                each = worlds[int(world)]
                 index = torch.randint(len(each.sessions), (int(number),), generator=generator).to(self.group.device)
                 part = each.part(index)
                 # worlds count alike, and so do the steps of a world

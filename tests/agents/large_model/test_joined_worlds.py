@@ -85,7 +85,7 @@ def test_in_a_replayed_batch_worlds_count_alike_and_so_do_the_steps_of_a_world()
     sums: dict[int, float] = {}
     number = 0
     for _ in range(100):
-        for (part,) in training._replayed(stage, 8, generator):
+        for (part,) in training._drawn(training._replay, stage, list(training._replay), generator):
             for weight in part.labels["importance"].unique():
                 steps = float((part.labels["importance"] == weight).sum())
                 sums[round(1.0 / float(weight))] = sums.get(round(1.0 / float(weight)), 0.0) + steps * float(weight)
