@@ -184,9 +184,12 @@ _SUITES = (
     ),
     Suite(
         name="headroom",
-        about="the headroom ladder of each scenario",
+        about="the headroom ladder of each scenario, the pretrained model and agents that are trained there",
         scenarios=(*PRESETS, "MovieLens", "Ratings"),
-        agents=LADDER,
+        agents=(
+            *(*LADDER, "platform-ranking", "sequence-model", "pqn", "ppo", "dqn"),
+            *(*_PRETRAINED, "large-model-fine-tuned"),
+        ),
     ),
     Suite(
         name="coldstart",
