@@ -124,8 +124,9 @@ def picture(rows: list[dict[str, Any]]) -> Any:
     for row, each in zip(rows, axes, strict=True):
         for n, (name, steps) in enumerate(row["differences"].items()):
             mean, low, high = np.array(steps).T
-            styles[name] = {"color": CYCLE[n]}
-            band(each, np.arange(1, len(mean) + 1), mean, (high - low) / 2.0, **styles[name])
+            label = name.replace("large model without", "without")
+            styles[label] = {"color": CYCLE[n]}
+            band(each, np.arange(1, len(mean) + 1), mean, (high - low) / 2.0, **styles[label])
         each.axhline(0.0, color="grey", lw=0.8)
         each.set_xlabel("step")
         set_title(each, row["scenario"])

@@ -133,7 +133,7 @@ def picture(rows: list[dict[str, Any]]) -> Any:
         values = np.clip(scores[name][order], -0.5, 1.5)
         (points,) = axes.plot(np.arange(len(order)), values, ls="", marker=marker, ms=4)
         styles[name] = {"color": points.get_color(), "ls": "", "marker": marker}
-    axes.set_title("Sampled scenarios that no training has seen")
+    axes.set_title(f"{len(order)} reserved scenarios: the pretrained model, and EB-LinUCB trained in each")
     axes.set_xlabel("scenario, in the order of the pretrained model's score")
     axes.set_ylabel("score (random 0, lookahead 1)")
     legend(figure, styles)
