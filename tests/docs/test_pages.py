@@ -109,15 +109,29 @@ def test_the_guide_to_user_models_lists_every_replaceable_function():
         assert arguments == ", ".join(inspect.signature(plain).parameters), name
 
 
-@pytest.mark.parametrize("suite", ["standard", "headline"])
-def test_scores_in_the_readme_are_those_of_the_committed_reports(suite):
-    report = (CHECKOUT / "benchmarks" / "results" / suite / "report.md").read_text("utf-8")
-    scores = dict(re.findall(r"^\| +\d* \| ([\w-]+) \| [a-z]+ \| (-?\d\.\d\d)\b", report, re.MULTILINE))
-    column = ["standard", "headline"].index(suite)
-    table = rows_of(README.split("## Results")[1], r"[a-z-]+")
-    stated = {agent: columns.split(" | ")[column].strip() for agent, columns in table.items() if agent != "agent"}
-    assert stated
-    assert stated == {agent: scores[agent] for agent in stated}
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/large_model.md", "agents/large_model/pretrained/README.md"], ids=lambda page: page
+)
+def test_scores_of_the_ladder_are_those_of_the_committed_report(page):
+    report = (CHECKOUT / "benchmarks" / "results" / "headroom" / "report.md").read_text("utf-8")
+    rows = re.findall(
+        r"^\| +\d* \| ([\w-]+) \| [a-z]+ \| (\S+ \(.*?\)) \| \S+ \| (.*) \| \d+ \|$", report, re.MULTILINE
+    )
+    scores = {agent: f"{score} | {by_scenario}" for agent, score, by_scenario in rows}
+    text = (CHECKOUT / page).read_text("utf-8").replace("| this model |", "| large-model-pretrained |")
+    stated = re.findall(r"^\| `?([a-z-]+)`? \| (\S+ \(\S+ to \S+\) \| .*) \|$", text, re.MULTILINE)
+    assert len(stated) >= 5
+    for agent, row in stated:
+        assert row == scores[agent], agent
+
+
+def test_scores_in_reserved_scenarios_are_those_of_the_results():
+    table = (CHECKOUT / "benchmarks" / "results" / "sampled" / "sampled.md").read_text("utf-8")
+    known = dict(re.findall(r"^\| ([\w-]+) \| (\d\.\d\d \(.*?\)) \|", table, re.MULTILINE))
+    for page in ("README.md", "docs/large_model.md", "agents/large_model/pretrained/README.md"):
+        text = " ".join((CHECKOUT / page).read_text("utf-8").split())
+        for agent in ("large-model-pretrained", "eb-linucb"):
+            assert known[agent] in text, (page, agent)
 
 
 def test_errors_of_off_policy_estimators_are_those_of_the_results():
