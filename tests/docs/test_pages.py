@@ -125,6 +125,22 @@ def test_scores_of_the_ladder_are_those_of_the_committed_report(page):
         assert row == scores[agent], agent
 
 
+@pytest.mark.parametrize("name", ["Video", "News", "Social", "Ecommerce", "Music", "MovieLens", "Ratings"])
+def test_the_ladder_of_an_environment_is_that_of_the_committed_report(name):
+    report = (CHECKOUT / "benchmarks" / "results" / "headroom" / "report.md").read_text("utf-8")
+    section = report.split(f"\n### {name}\n")[1].split("\n### ")[0]
+    known = {
+        (agent, value, score)
+        for agent, score, value in re.findall(
+            r"^\| ([\w-]+) \| (\S+ \(.*?\)) \| (\S+ \(.*?\)) \|", section, re.MULTILINE
+        )
+    }
+    page = (DOCS / "environments" / f"{name.lower()}.md").read_text("utf-8").split("## Headroom")[1].split("\n## ")[0]
+    stated = re.findall(r"^\| `([a-z-]+)` \| (.*?) \| (.*?) \|$", page, re.MULTILINE)
+    assert len(stated) == 10
+    assert set(stated) <= known
+
+
 def test_scores_in_reserved_scenarios_are_those_of_the_results():
     table = (CHECKOUT / "benchmarks" / "results" / "sampled" / "sampled.md").read_text("utf-8")
     known = dict(re.findall(r"^\| ([\w-]+) \| (\d\.\d\d \(.*?\)) \|", table, re.MULTILINE))
