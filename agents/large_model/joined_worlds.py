@@ -1,10 +1,11 @@
 """Sessions in several catalogues as sessions in one, so that one pass of a network reads all of them.
 
-Shape legend: B sessions.
+Shape legend: B sessions, T steps of the longest, K steps of all.
 """
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from itertools import accumulate
 
 import torch
@@ -14,6 +15,53 @@ from agents.large_model.rollout import Sessions
 from agents.networks.item_content import ItemContent
 
 _IDS = ("candidates", "row_items")
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Sessions of a gradient step, with labels [K] of their K steps: keyword arguments of `SessionLoss.forward`."""
+
+    sessions: Sessions
+    content: ItemContent
+    labels: dict[str, torch.Tensor]
+
+    def weighted(self, share: float) -> "Part":
+        """With `share` as the sum of the steps' weights in the loss."""
+        importance = torch.full_like(self.labels["returns"], share / self.sessions.num_steps)
+        return replace(self, labels={**self.labels, "importance": importance})
+
+    @classmethod
+    def joined(cls, parts: Sequence["Part"]) -> "Part":
+        """All parts as one."""
+        contents = [part.content for part in parts]
+        labels = {name: torch.cat([part.labels[name] for part in parts]) for name in parts[0].labels}
+        return cls(joined_sessions([part.sessions for part in parts], contents), joined_content(contents), labels)
+
+
+@dataclass(frozen=True, eq=False)
+class PlayedWorld:
+    """Sessions of one world to learn from."""
+
+    sessions: Sessions
+    content: ItemContent
+    advantages: torch.Tensor
+    """[B, T]"""
+    returns: torch.Tensor
+    """[B, T]"""
+    teacher_scale: float
+
+    @cached_property
+    def mean_length(self) -> float:
+        """Mean number of steps of a session."""
+        return self.sessions.num_steps / len(self.sessions)
+
+    def part(self, index: torch.Tensor) -> Part:
+        """Some of the sessions."""
+        is_step = self.sessions.is_step[index]
+        advantages, returns = self.advantages[index][is_step], self.returns[index][is_step]
+        scale = torch.full_like(returns, self.teacher_scale)
+        labels = {"advantages": advantages, "returns": returns, "teacher_scale": scale}
+        return Part(self.sessions.select(index), self.content, labels)
 
 
 def joined_content(contents: Sequence[ItemContent]) -> ItemContent:

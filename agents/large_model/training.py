@@ -12,8 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -31,7 +30,7 @@ from torch.distributed.tensor import DTensor
 from agents.large_model.checkpoint import Checkpoint, check_inputs, check_weights, make_network
 from agents.large_model.config import REFERENCE_WIDTH, Stage, TrainingConfig
 from agents.large_model.distributed import ProcessGroup, Timer, distributed, forward_flops, gathered, peak_flops
-from agents.large_model.joined_worlds import joined_content, joined_sessions
+from agents.large_model.joined_worlds import Part, PlayedWorld
 from agents.large_model.losses import SessionLoss, session_returns, teacher_loss
 from agents.large_model.model import LargeModelNetwork
 from agents.large_model.rollout import Sessions, make_env, play
@@ -43,53 +42,6 @@ from agents.networks.schema import Schema
 _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
 _LEAST_SCALE = 1e-3
 _COUNTERS = ("num_steps", "iteration", "num_updates")
-
-
-@dataclass(frozen=True, eq=False)
-class _Part:
-    """Sessions of a gradient step, with labels [K] of their K steps: keyword arguments of `SessionLoss.forward`."""
-
-    sessions: Sessions
-    content: ItemContent
-    labels: dict[str, torch.Tensor]
-
-    def weighted(self, share: float) -> "_Part":
-        """With `share` as the sum of the steps' weights in the loss."""
-        importance = torch.full_like(self.labels["returns"], share / self.sessions.num_steps)
-        return replace(self, labels={**self.labels, "importance": importance})
-
-    @classmethod
-    def joined(cls, parts: Sequence["_Part"]) -> "_Part":
-        """All parts as one."""
-        contents = [part.content for part in parts]
-        labels = {name: torch.cat([part.labels[name] for part in parts]) for name in parts[0].labels}
-        return cls(joined_sessions([part.sessions for part in parts], contents), joined_content(contents), labels)
-
-
-@dataclass(frozen=True, eq=False)
-class _Played:
-    """Sessions of one world to learn from."""
-
-    sessions: Sessions
-    content: ItemContent
-    advantages: torch.Tensor
-    """[B, T]"""
-    returns: torch.Tensor
-    """[B, T]"""
-    teacher_scale: float
-
-    @cached_property
-    def mean_length(self) -> float:
-        """Mean number of steps of a session."""
-        return self.sessions.num_steps / len(self.sessions)
-
-    def part(self, index: torch.Tensor) -> _Part:
-        """Some of the sessions."""
-        is_step = self.sessions.is_step[index]
-        advantages, returns = self.advantages[index][is_step], self.returns[index][is_step]
-        scale = torch.full_like(returns, self.teacher_scale)
-        labels = {"advantages": advantages, "returns": returns, "teacher_scale": scale}
-        return _Part(self.sessions.select(index), self.content, labels)
 
 
 class Training:
@@ -139,7 +91,7 @@ class Training:
         self.optimizer = _optimizer(self.network, config.weight_decay)
         self.has_autocast = device.type == "cuda"
         self.num_steps, self.iteration, self.num_updates = 0, 0, 0
-        self._replay: deque[_Played] = deque(maxlen=config.num_replayed_worlds)
+        self._replay: deque[PlayedWorld] = deque(maxlen=config.num_replayed_worlds)
         self.timer = Timer(device)
 
     @property
@@ -275,15 +227,15 @@ class Training:
         means = {name: value / num_updates for name, value in sums.items()}
         return self.group.mean({**means, "explained_variance": sum(explained) / len(explained)})
 
-    def _played(self, sessions: Sessions, content: ItemContent) -> "_Played":
+    def _played(self, sessions: Sessions, content: ItemContent) -> PlayedWorld:
         """Sessions with their targets; the teacher's scores are in the unit of the network's."""
         advantages, returns = self._targets(sessions)
         scale = _teacher_scale(sessions)
         if not self.network.config.builds_on_feedback:
             sessions, scale = _scaled_teacher(sessions, scale), 1.0
-        return _Played(sessions, content, advantages, returns, scale)
+        return PlayedWorld(sessions, content, advantages, returns, scale)
 
-    def _epochs(self, stage: Stage, played: list["_Played"], generator: torch.Generator) -> Iterator[list["_Part"]]:
+    def _epochs(self, stage: Stage, played: list[PlayedWorld], generator: torch.Generator) -> Iterator[list[Part]]:
         """For each gradient step of all epochs, some sessions of each world."""
         for _ in range(stage.num_epochs):
             orders = [torch.randperm(len(each.sessions), generator=generator) for each in played]
@@ -293,8 +245,8 @@ class Training:
                 yield [part.weighted(self._share_of_steps(part.sessions) / len(parts)) for part in parts]
 
     def _drawn(
-        self, worlds: Sequence["_Played"], stage: Stage, new: list["_Played"], generator: torch.Generator
-    ) -> Iterator[list["_Part"]]:
+        self, worlds: Sequence[PlayedWorld], stage: Stage, new: list[PlayedWorld], generator: torch.Generator
+    ) -> Iterator[list[Part]]:
         """For each gradient step, sessions drawn from some worlds, in one part.
 
         There are as many sessions in all as in `num_epochs` passes over the new ones.
@@ -310,7 +262,7 @@ class Training:
                 part = each.part(index)
                 # worlds count alike, and so do the steps of a world
                 parts.append(part.weighted(part.sessions.num_steps / (batch_sessions * each.mean_length)))
-            yield [_Part.joined(parts)]
+            yield [Part.joined(parts)]
 
     def _targets(self, sessions: Sessions) -> tuple[torch.Tensor, torch.Tensor]:
         """[B, T] normalised advantages, and [B, T] returns."""

@@ -81,7 +81,8 @@ def _result(scenario: str, num_steps: int, num_sessions: int) -> dict[str, Any]:
         env_id = f"recsim_env/{scenario}{variant}-v0"
         env: Any = gymnasium.make_vec(env_id, num_sessions, **arguments, **held_out)
         lanes = entry.num_envs or agent_class.num_envs
-        agent = agent_class(env=env.remake(num_envs=lanes, split="train", catalog_seed=0), seed=0, **own)
+        training = env.remake(num_envs=lanes, split="train", catalog_seed=HELD_OUT.training_catalog_seed)
+        agent = agent_class(env=training, seed=0, **own)
         if isinstance(agent, Learner):
             agent.learn(num_steps)
         rewards = evaluate(agent, env, HELD_OUT.sessions_seed, 0).rewards

@@ -69,7 +69,8 @@ def evaluate(parsed: argparse.Namespace) -> int:
 def comparison(network: Any, envs: Mapping[str, Any], split: str) -> Table:
     """Mean returns of a network, of rules and of the Bayes filter in the same sessions of each env, one in each lane.
 
-    The value weights of the Bayes filter are tuned on the split `train`.
+    The value weights of the Bayes filter are tuned on the split `train`. It is left out of envs with slates, and where
+    real people answer.
     """
     from agents.large_model.agent import LargeModel
     from agents.references.bayes_filter import BayesFilter
@@ -91,7 +92,7 @@ def comparison(network: Any, envs: Mapping[str, Any], split: str) -> Table:
     table = Table(*headings, title=f"Mean return of {number} sessions of the split {split}")
     for name, env in envs.items():
         references: dict[str, Any] = {}
-        if env.simulator.config.slate_size == 1:
+        if env.simulator.config.slate_size == 1 and not env.simulator.world.real_ratings:
             sessions = min(number, _NUM_TUNING_SESSIONS)
             knows = BayesFilter(env.remake(split="train"), num_tuning_sessions=sessions, num_threads=1)
             references["Bayes filter, which knows the user model"] = knows.learn(0)

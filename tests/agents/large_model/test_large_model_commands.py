@@ -199,6 +199,15 @@ def test_items_of_a_log_go_in_and_out_by_its_own_ids(trained_on_log, log_worlds,
     assert f"history[0].item={kind(5)!r}: not an item of the ratings log" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("env_id", ["VideoSlate-v0", "Replay-v0"])
+def test_evaluation_leaves_the_bayes_filter_out_where_it_cannot_act(log_worlds, capsys, env_id):
+    world = ["--world", str(log_worlds[0].with_suffix(".csv"))] if env_id == "Replay-v0" else []
+    assert main(["evaluate", "--env", f"recsim_env/{env_id}", "--sessions", "4", *world]) == 0
+    said = capsys.readouterr().out
+    assert "large model" in said
+    assert "Bayes filter" not in said
+
+
 def test_items_that_were_just_consumed_are_left_out(trained_on_log, log_worlds, person, capsys):
     arguments = ["recommend", "--model", str(trained_on_log), "--world", str(log_worlds[0]), "--json", "--top", "99"]
     consumed = [{"item": 105, "click": 1, "rating": 5}, {"item": 106}]
