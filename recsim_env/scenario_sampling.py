@@ -194,6 +194,7 @@ their defaults, which switch it off."""
 _REPEAT_AFTER = _whole(10, 200, is_log=True)
 _REPEAT_AFTER_SHARE = 0.3  # of the scenarios without repeats at once
 _MAX_LIFETIME_STEPS = 400
+_AUDIO_SHARE = 0.4  # of scenarios whose items have audio
 _OTHER_CANDIDATES = 0.3  # share of scenarios with another source, and with another order of candidates
 _SECTIONS: dict[str, type] = {
     "catalog": CatalogConfig,
@@ -244,7 +245,8 @@ def _draw(
 
 
 def _draw_rest(mechanisms: set[str], values: dict[str, dict[str, Any]], generator: np.random.Generator) -> None:
-    """What depends on other draws: repeats, arrivals, the number of items, retrieval, and the length of lifetimes."""
+    """What depends on other draws: repeats, arrivals, the number of items, retrieval, audio, and the length of
+    lifetimes."""
     catalog, session = values["catalog"], values["session"]
     values["behaviour"]["is_shop"] = "shop" in mechanisms
     if "satiation" not in mechanisms:
@@ -267,3 +269,4 @@ def _draw_rest(mechanisms: set[str], values: dict[str, dict[str, Any]], generato
     ):
         if generator.random() < _OTHER_CANDIDATES:
             session[name] = str(generator.choice(others))
+    catalog["has_audio"] = bool(generator.random() < _AUDIO_SHARE)

@@ -32,6 +32,9 @@ class ModelConfig(Checked):
     """C of a candidate: its content, its statistics and its relation to the session."""
     candidate_hidden_width: int = count(0, 0, 65_536)
     """Of a feed-forward network on each candidate and the state; 0 for none."""
+    memory_channels: int = count(0, 0, 65_536)
+    """Channels of the memory of what was shown, which candidates read by the similarity of their content; 0 for
+    none."""
     num_candidate_layers: int = count(0, 0, 100)
     """Layers in which candidates attend to each other before they are scored."""
     num_word_buckets: int = count(1_024, 16, 10_000_000)
@@ -216,6 +219,8 @@ class TrainingConfig(Checked):
     """Sampled scenarios to train a generalist in, in place of `env_ids`; 0 for none."""
     num_sampled_worlds: int = count(16, 1, 10_000)
     """Sampled worlds of an iteration, all of them new."""
+    num_reader_catalogs: int = count(50, 1, 10_000)
+    """Catalogues of sampled scenarios that a generalist's `ItemReader` is trained on, before the first step."""
     num_replayed_worlds: int = count(500, 1, 1_000_000)
     """Sampled worlds in the replay buffer of a process, the latest, whose sessions gradient steps are made with. It is
     not in checkpoints: a resumed training starts with an empty one."""
@@ -310,17 +315,17 @@ def located(path: Path | str) -> Path:
 
 
 PRETRAINING: dict[str, Any] = {
-    "model_overrides": {"builds_on_feedback": False, "candidate_hidden_width": 128},
+    "model_overrides": {"builds_on_feedback": False, "candidate_hidden_width": 128, "memory_channels": 32},
     "num_scenarios": 1_000_000,
     "num_sampled_worlds": 16,
     "num_envs": 768,
-    "batch_sessions": 64,
+    "batch_sessions": 32,
     "supervised_share": 0.0,
     "distillation_share": 1.0,
     "weight_decay": 0.05,
     "stage_overrides": {
         "distillation": {
-            "num_epochs": 2,
+            "num_epochs": 3,
             "learning_rate": 2e-3,
             "weights": {"teacher": 1.0, "feedback": 0.5, "value": 0.0},
         }

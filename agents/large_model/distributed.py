@@ -181,7 +181,7 @@ def forward_flops(
     config = network.config
     attention = 2.0 * config.num_layers * config.width * (length / 2.0)  # half of the tokens come later
     heads = network.queries.weight.numel() + network.value_head.logits.weight.numel() + network.context.weight.numel()
-    hidden = 2 * config.candidate_hidden_width
+    hidden = 2 * config.candidate_hidden_width + config.memory_channels
     candidate = config.candidate_width * (3 + network.candidate_dynamics.in_features + hidden)
     return 2.0 * (
         num_tokens * (network.backbone.num_multiplied + attention) + num_steps * (heads + num_candidates * candidate)

@@ -65,7 +65,7 @@ class PlayedWorld:
 
 
 def joined_content(contents: Sequence[ItemContent]) -> ItemContent:
-    """One catalogue with the items of all, in this order, as far as recorded sessions need it: without directions,
+    """One catalogue with the items of all, in this order, as far as recorded sessions need it: without
     statistics, creators and release steps, which are in the `DYNAMICS` that were recorded.
 
     All are of the same scenario, or of an unknown one, and have the same modalities.
@@ -76,8 +76,8 @@ def joined_content(contents: Sequence[ItemContent]) -> ItemContent:
         return None if parts[0] is None else _stacked(parts)
 
     first = contents[0]
-    unused = {name: getattr(first, name)[:0] for name in ("directions", "statistics", "release_steps", "creators")}
-    read = {name: joined(name) for name in ("features", "words", "images", "audio", "descriptions")}
+    unused = {name: getattr(first, name)[:0] for name in ("statistics", "release_steps", "creators")}
+    read = {name: joined(name) for name in ("features", "directions", "words", "images", "audio", "descriptions")}
     return ItemContent(**unused, **read, domain=first.domain, has_creators=first.has_creators)  # type: ignore[arg-type]
 
 

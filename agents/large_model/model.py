@@ -19,8 +19,10 @@ from torch import nn
 from torch.nn.functional import rms_norm, scaled_dot_product_attention, silu
 
 from agents.large_model.config import ModelConfig
+from agents.large_model.content_memory import ContentMemory
 from agents.networks.content_encoder import ContentEncoder
 from agents.networks.item_content import DYNAMICS, ItemContent
+from agents.networks.item_reader import ItemReader
 from agents.networks.schema import Schema
 from agents.networks.transformer import Transformer
 from recsim_env.sb3.candidate_scorer import MISSING
@@ -35,7 +37,7 @@ ROW_COLUMNS = (*FEEDBACK, "time", "before", *DYNAMICS)
 1 if it is from the user's history before the session; the item's dynamics when it was shown (of an item from before
 the session, its state at the start of the session, and 0 for the others)."""
 
-INPUT_VERSION = 3
+INPUT_VERSION = 4
 """Version of the inputs, raised when the meaning of an input changes: older weights are refused."""
 
 _INITIAL_TEMPERATURE = 0.3
@@ -159,6 +161,7 @@ class LargeModelNetwork(nn.Module):
             word_width=config.word_width,
             description_width=0 if language_backbone is None else width,
         )
+        self.reader = ItemReader().frozen() if schema.has_readings else None
         self.profile = nn.Linear(num_user_features, width)
         self._is_dynamic: torch.Tensor
         is_dynamic = torch.tensor([name in schema.dynamic_names for name in schema.user_names])
@@ -171,6 +174,8 @@ class LargeModelNetwork(nn.Module):
         self.candidate_content = nn.Linear(config.item_width, candidate_width)
         self.candidate_dynamics = nn.Linear(len(DYNAMICS), candidate_width, bias=False)
         self.candidate_of_state = nn.Linear(width, candidate_width, bias=False)
+        channels = config.memory_channels
+        self.memory = ContentMemory(width, candidate_width, channels) if channels else None
         hidden_width = config.candidate_hidden_width
         self.candidate_network = CandidateNetwork(candidate_width, width, hidden_width) if hidden_width else None
         self.candidate_layers = nn.ModuleList(
@@ -216,7 +221,8 @@ class LargeModelNetwork(nn.Module):
     def content_of(self, env: Any) -> ItemContent:
         """The catalogue of an env, as this network observes it."""
         describe = getattr(self.backbone, "describe", None)
-        return ItemContent.of(env, self.schema, self.config.num_word_buckets, self.device, describe)
+        read = None if self.reader is None else self.reader.read
+        return ItemContent.of(env, self.schema, self.config.num_word_buckets, self.device, describe=describe, read=read)
 
     def extended(self, schema: Schema) -> "LargeModelNetwork":
         """A copy that reads further columns, to which it is indifferent at first; its value head is new."""
@@ -256,17 +262,22 @@ class LargeModelNetwork(nn.Module):
         )
         as_rows, as_candidates = self.item_tables(content, used)  # [i, E], [i, C]
         num_rows = sessions.row_items.numel()
-        rows = self.row_tokens(as_rows[index[:num_rows].view_as(sessions.row_items)], sessions.row_feedback)
+        rows_at, candidates_at = (
+            index[:num_rows].view_as(sessions.row_items),
+            index[num_rows:].view_as(steps.candidates),
+        )
+        rows = self.row_tokens(as_rows[rows_at], sessions.row_feedback)
         domain = torch.full((len(sessions),), content.domain, device=rows.device)
         profile = self.profile_tokens(sessions.users[:, 0], domain)
         states = self._states(torch.cat([profile[:, None], rows], 1), 1 + (sessions.row_items >= 0).sum(1))
-        return self.score(
-            states[steps.sessions, steps.num_rows],
-            steps.users,
-            as_candidates[index[num_rows:].view_as(steps.candidates)],
-            steps.dynamics,
-            steps.candidates >= 0,
-        )
+        present = states[steps.sessions, steps.num_rows]
+        candidates = as_candidates[candidates_at]
+        if self.memory is not None:
+            directions = content.directions[used]
+            of_rows = directions[rows_at] * (sessions.row_items >= 0)[:, :, None]
+            memories = self.memory.after_each_row(states[:, 1:], of_rows)[steps.sessions, steps.num_rows]
+            candidates = candidates + self.memory.read(memories, directions[candidates_at], present)
+        return self.score(present, steps.users, candidates, steps.dynamics, steps.candidates >= 0)
 
     def _states(self, tokens: torch.Tensor, num_tokens: torch.Tensor) -> torch.Tensor:
         """[n, k, E]: states after each of the first `num_tokens` [n] tokens [n, k, E] of sessions."""
@@ -287,7 +298,7 @@ class LargeModelNetwork(nn.Module):
         Args:
             states: [K, E], before each step.
             users: [K, U], as observed then.
-            items: [K, M, C] of `item_tables`.
+            items: [K, M, C] of `item_tables`, plus what they read of the memories, if there are any.
             dynamics: [K, M, J]: `item_content.DYNAMICS`.
             mask: [K, M]: 0 for missing candidates.
         """

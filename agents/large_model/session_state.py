@@ -120,6 +120,8 @@ class SessionState:
         self.feedback = torch.zeros(num_sessions, num_rows, len(ROW_COLUMNS), device=device)
         self.num_rows = torch.zeros(num_sessions, dtype=torch.int64, device=device)
         self.states = torch.zeros(num_sessions, network.config.width, device=device, dtype=dtype)
+        num_channels = network.config.memory_channels
+        self.memories = torch.zeros(num_sessions, content.directions.shape[1], num_channels, device=device)
         self._elapsed = torch.zeros(num_sessions, device=device)
         num_candidates = config.num_candidates
         self._candidates = torch.full((num_sessions, num_candidates), -1, dtype=torch.int64, device=device)
@@ -131,7 +133,7 @@ class SessionState:
         A session that is not at its start is read as if it had been followed, as far as its observed history goes.
         """
         lanes = slice(None) if index is None else index
-        for part in (self.cache.lengths, self.feedback, self.num_rows):
+        for part in (self.cache.lengths, self.feedback, self.num_rows, self.memories):
             part[lanes] = 0
         self.items[lanes], self._candidates[lanes] = -1, -1
         num_read = int(observation.num_rows.max())
@@ -172,14 +174,17 @@ class SessionState:
 
     def scores(self, observation: Observation, dynamics: torch.Tensor | None = None) -> Scores:
         """Scores of the candidates of all sessions."""
-        items = self._as_candidates[observation.candidates.clamp(min=0)]
+        candidates = observation.candidates.clamp(min=0)
+        items = self._as_candidates[candidates]
+        if self.network.memory is not None:
+            items = items + self.network.memory.read(self.memories, self.content.directions[candidates], self.states)
         dynamics = self.dynamics(observation) if dynamics is None else dynamics
         return self.network.score(self.states, observation.users, items, dynamics, observation.candidates >= 0)
 
     def select(self, index: torch.Tensor) -> None:
         """Keep only these sessions."""
         self.cache.select(index)
-        for name in ("items", "feedback", "num_rows", "states", "_elapsed", "_candidates", "_dynamics"):
+        for name in ("items", "feedback", "num_rows", "states", "memories", "_elapsed", "_candidates", "_dynamics"):
             setattr(self, name, getattr(self, name)[index])
 
     def _read(
@@ -207,6 +212,10 @@ class SessionState:
         last = states[torch.arange(len(lanes), device=lanes.device), num_tokens - 1]  # [n, E]
         last = last.to(self.states.dtype)  # autocast may have changed the precision
         self.states[lanes] = last.where(num_tokens[:, None] > 0, self.states[lanes])
+        if self.network.memory is not None:
+            of_rows = states[:, 1:] if profile is not None else states
+            directions = self.content.directions[items.clamp(min=0)]
+            self.memories[lanes] = self.network.memory.after_rows(self.memories[lanes], of_rows, directions, num_new)
         self.num_rows[lanes] += num_new
         self._elapsed[lanes] = observation.elapsed
         return feedback

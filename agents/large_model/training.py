@@ -36,6 +36,7 @@ from agents.large_model.model import LargeModelNetwork
 from agents.large_model.rollout import Sessions, make_env, play
 from agents.large_model.training_worlds import SampledWorlds, TrainingWorld, TrainingWorlds
 from agents.networks.item_content import ItemContent
+from agents.networks.item_reader import trained_item_reader
 from agents.networks.plackett_luce import slate_log_probabilities
 from agents.networks.schema import Schema
 
@@ -63,7 +64,7 @@ class Training:
         is_compiled: bool = False,
         log: Callable[[str], None] = lambda words: None,
     ) -> None:
-        self.config, self.group = config, group
+        self.config, self.group, self._log = config, group, log
         number, device = config.num_worlds if envs is None else len(envs), group.device
         self.num_envs = max(group.share(config.num_envs, "num_envs") // number, 1)
         self.batch_sessions = max(group.share(config.batch_sessions, "batch_sessions") // number, 1)
@@ -98,6 +99,13 @@ class Training:
     def is_over(self) -> bool:
         """Whether all stages are finished."""
         return self.num_steps >= self.config.num_steps
+
+    def train_reader(self) -> None:
+        """Train the generalist's `ItemReader`; before the first step, and before any catalogue is read."""
+        if self.network.reader is not None and isinstance(self.worlds, SampledWorlds):
+            self._log("training the item reader")
+            reader = trained_item_reader(self.config.num_reader_catalogs, self.config.seed)
+            self.network.reader.load_state_dict(reader.state_dict())
 
     def iterate(self) -> dict[str, Any]:
         """Play sessions and learn from them; returns metrics, `num_steps` (user-steps so far) among them.

@@ -1,16 +1,18 @@
 """The worlds that a network is trained in: catalogues of named scenarios, or sampled scenarios without end."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from agents.large_model.config import TrainingConfig
 from agents.large_model.model import LargeModelNetwork
 from agents.large_model.rollout import Teacher, TeacherLabels
 from agents.large_model.session_state import check_history
 from agents.networks.item_content import ItemContent
+from agents.networks.schema import READING_SOURCES, READINGS, Schema
 from agents.references.lookahead import LookaheadOracle
 from agents.references.value_weights import ValueWeights
 from agents.rollouts.evaluation import evaluate
@@ -23,6 +25,7 @@ _TEACHERS = tuple(
     ValueWeights(trust=trust, patience=patience, budget=1.0, following=1.0)
     for trust, patience in ((0.0, 0.0), (1.0, 1.0), (4.0, 2.0))
 )  # of sampled worlds, where the usual search would take longer than the training
+_HIDDEN_SHARE = 0.2  # of sampled worlds, where a source of readings is missing, as it may be elsewhere
 _LEAST_CLICKS = 1e-9
 _NUM_HELD_OUT = 8
 _CATALOG_SEED = 600_000_011  # of evaluations during training; not used by the benchmark
@@ -135,7 +138,16 @@ class SampledWorlds:
             world_seed=structure,
             catalog_seed=structure,
         )
-        return TrainingWorld(f"sampled {seed}", env, network.content_of(env), seed)
+        content = self._with_some_sources(network.content_of(env), network.schema, number)
+        return TrainingWorld(f"sampled {seed}", env, content, seed)
+
+    def _with_some_sources(self, content: ItemContent, schema: Schema, number: int) -> ItemContent:
+        """World `number` without the readings of some sources."""
+        draws = np.random.default_rng([self._config.seed, number]).random(len(READING_SOURCES))
+        hidden = [source for source, draw in zip(READING_SOURCES, draws, strict=True) if draw < _HIDDEN_SHARE]
+        names = [name for name in READINGS if any(name.endswith(source) for source in hidden)]
+        is_hidden = torch.tensor([name in names for name in schema.content_names], device=content.features.device)
+        return replace(content, features=content.features.masked_fill(is_hidden, 0.0))
 
     def teacher(self, world: TrainingWorld) -> Teacher:
         """The scores of the lookahead oracle, with the value weights of `_TEACHERS` that are best in this world."""

@@ -17,7 +17,7 @@ def _title_encoder(num_word_buckets: int, word_width: int, item_width: int) -> n
     return nn.Sequential(embeddings, nn.Linear(word_width, item_width))
 
 
-def _patch_encoder(channels: int, item_width: int) -> nn.Sequential:
+def patch_encoder(channels: int, item_width: int) -> nn.Sequential:
     """[i, channels, 32, 32] to [i, V]: patches of 4 x 4, one convolution over them, and a linear layer."""
     narrow, wide = 16, 32
     patches = nn.Conv2d(channels, narrow, 4, stride=4)  # 8 x 8
@@ -39,8 +39,8 @@ class ContentEncoder(nn.Module):
         super().__init__()
         self.features = nn.Linear(len(schema.content_names), item_width)
         self.title = _title_encoder(num_word_buckets, word_width, item_width) if schema.has_titles else None
-        self.image = _patch_encoder(3, item_width) if schema.has_images else None
-        self.audio = _patch_encoder(1, item_width) if schema.has_audio else None
+        self.image = patch_encoder(3, item_width) if schema.has_images else None
+        self.audio = patch_encoder(1, item_width) if schema.has_audio else None
         self.description = nn.Linear(description_width, item_width) if description_width else None
         modalities = ("title", "image", "audio", *(("description",) if description_width else ()))
         self.missing = nn.ParameterDict({name: torch.zeros(item_width) for name in modalities})

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from agents.networks.schema import MEANINGS, UNKNOWN_DOMAIN, Schema, columns, word_buckets
+from agents.networks.schema import MEANINGS, READINGS, UNKNOWN_DOMAIN, Schema, columns, title_words
 from recsim_env.sb3.network_units import in_network_units
 from recsim_env.simulation.observation import FEEDBACK, RELEVANCE_COLUMNS, SCALED_AGE
 from recsim_env.simulation.relevance import MAX_AGE, REFRESH_AT
+from recsim_env.world.catalog import Items
 
 ITEM_STATE = ("age", "impressions", "click_rate", "mean_rating")
 """Features of an item that change over time, the same for all users: its scaled age, as in
@@ -38,6 +39,9 @@ follows its creator, as far as the session shows; the platform's prediction for 
 
 Describe = Callable[[list[str]], torch.Tensor]
 """Texts to [i, E], by a language model."""
+
+Read = Callable[[Items], np.ndarray]
+"""Items to [I, R] float32: `schema.READINGS`."""
 
 NUM_DESCRIBED_FEATURES = 3
 """Features in a description, the strongest first."""
@@ -89,18 +93,28 @@ class ItemContent:
 
     @classmethod
     def of(
-        cls, env: Any, schema: Schema, num_word_buckets: int, device: torch.device, describe: Describe | None = None
+        cls,
+        env: Any,
+        schema: Schema,
+        num_word_buckets: int,
+        device: torch.device,
+        *,
+        describe: Describe | None = None,
+        read: Read | None = None,
     ) -> "ItemContent":
-        """The catalogue of an env; with descriptions if `describe` is given."""
+        """The catalogue of an env; with descriptions if `describe` is given, and `READINGS` if `read` is."""
         world = env.simulator.world
-        features = np.pad(env.catalog_features, ((0, 0), (0, 1)))  # a last column of 0 for missing features
+        features, names = env.catalog_features, tuple(world.items.feature_names)
+        if read is not None:
+            features, names = np.column_stack([features, read(world.items)]), (*names, *READINGS)
+        features = np.pad(features, ((0, 0), (0, 1)))  # a last column of 0 for missing features
         has_titles = schema.has_titles or describe is not None
         titles = [world.items.title(item) for item in range(len(world.items))] if has_titles else []
         ids = np.arange(len(world.items))
         arrays = {
-            "features": features[:, columns(world.items.feature_names, schema.content_names)],
+            "features": features[:, columns(names, schema.content_names)],
             "directions": _directions(env.catalog_features, world.items.feature_names),
-            "words": _words(titles, num_word_buckets) if schema.has_titles else None,
+            "words": title_words(titles, num_word_buckets) if schema.has_titles else None,
             "images": world.items.images(ids) if schema.has_images and world.items.images else None,
             "audio": world.items.audio(ids) if schema.has_audio and world.items.audio else None,
             "statistics": env.catalog_statistics,
@@ -172,15 +186,6 @@ class ItemContent:
         later = is_row.sum(1, keepdim=True) - 1.0 - torch.arange(rows.shape[1], device=rows.device)  # [n, R]
         weights = torch.stack([is_row * decay ** later.clamp(min=0.0) for decay in MEMORIES.values()], 2)  # [n, R, 2]
         return _SIMILARITY_UNIT * cosines @ (weights[:, :, :, None] * signals[:, :, None]).flatten(2)
-
-
-def _words(titles: Sequence[str], num_buckets: int) -> np.ndarray:
-    """[I, W] int64: word numbers of titles, padded with 0."""
-    buckets = [word_buckets(title, num_buckets) for title in titles]
-    words = np.zeros((len(titles), max(map(len, buckets))), np.int64)
-    for row, numbers in zip(words, buckets, strict=True):
-        row[: len(numbers)] = numbers
-    return words
 
 
 def _directions(features: np.ndarray, names: Sequence[str]) -> np.ndarray:

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from agents.networks.catalog_summary import CATALOG_SUMMARY, catalog_summary
 from recsim_env.config import RewardConfig
 from recsim_env.simulation.observation import CONTEXT, VISIT_CONTEXT
@@ -19,6 +21,14 @@ _MOOD = "mood "
 
 MEANINGS = ("quality cue", "appeal cue", "price / (price + mean price)")
 """Content features with the same meaning in all scenarios."""
+
+LATENTS_READ = ("quality", "appeal")
+"""Latent attributes of items that an `ItemReader` estimates."""
+
+READING_SOURCES = ("title", "image", "audio")
+
+READINGS = tuple(f"{latent} by {source}" for source in READING_SOURCES for latent in LATENTS_READ)
+"""Its estimates from each source, which are content features, too; 0 without the source."""
 
 MAX_MOODS = 8
 """Moods that a generalist tells apart."""
@@ -78,12 +88,17 @@ class Schema:
         user_names = (*CONTEXT, *VISIT_CONTEXT, *moods, *SETTING)
         return cls(
             domains=(),
-            content_names=MEANINGS,
+            content_names=(*MEANINGS, *READINGS),
             user_names=user_names,
             has_titles=False,
             lowest_return=-1.0,
             highest_return=1.0,
         )
+
+    @property
+    def has_readings(self) -> bool:
+        """Whether an `ItemReader` reads titles, images and audio."""
+        return set(READINGS) <= set(self.content_names)
 
     @property
     def is_generalist(self) -> bool:
@@ -164,6 +179,15 @@ def return_bounds(simulator: Simulator) -> tuple[float, float]:
 def columns(names: Sequence[str], known: Sequence[str]) -> list[int]:
     """For each of the `known` names its column among `names`, or -1."""
     return [list(names).index(name) if name in names else -1 for name in known]
+
+
+def title_words(titles: Sequence[str], num_buckets: int) -> np.ndarray:
+    """[I, W] int64: word numbers of titles, padded with 0."""
+    buckets = [word_buckets(title, num_buckets) for title in titles]
+    words = np.zeros((len(titles), max(map(len, buckets))), np.int64)
+    for row, numbers in zip(words, buckets, strict=True):
+        row[: len(numbers)] = numbers
+    return words
 
 
 def word_buckets(title: str, num_buckets: int) -> list[int]:

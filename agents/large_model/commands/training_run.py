@@ -41,6 +41,8 @@ def run_training(
         log(f"{'finished' if training.is_over else 'continuing'} after {training.num_steps:,} steps")
     if training.is_over:
         return {}
+    if training.num_steps == 0:
+        training.train_reader()
     metrics_log = MetricsLog(folder, training.num_steps, config.tensorboard) if is_first else None
     network = training.network
     held_out = training.worlds.held_out(config.evaluation_sessions)

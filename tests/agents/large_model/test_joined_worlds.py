@@ -70,7 +70,7 @@ def test_a_generalist_learns_in_new_worlds_and_keeps_the_latest_for_replay():
     for iteration in range(3):
         line = training.iterate()
         assert len(training._replay) == min(2 * (iteration + 1), 3)
-    updates_of_an_iteration = 2 * 8 // 4  # epochs, sessions, batch
+    updates_of_an_iteration = 3 * 8 // 4  # epochs, sessions, batch
     assert training.num_updates == 3 * updates_of_an_iteration
     assert 0.0 < line["teacher"] < 10.0
     assert len({name for name in line if name.startswith("return/")}) == 2
