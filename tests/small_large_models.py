@@ -37,7 +37,14 @@ def env_of(world: str, num_envs: int = NUM_LANES) -> Any:
 
 def small_config(**overrides: int) -> ModelConfig:
     backbone = {"width": 16, "num_layers": 2, "num_heads": 4, "num_key_heads": 2, "hidden_width": 24, "max_tokens": 128}
-    others = {"item_width": 24, "candidate_width": 20, "num_word_buckets": 64, "word_width": 8, "num_value_bins": 21, "memory_channels": 6}
+    others = {
+        "item_width": 24,
+        "candidate_width": 20,
+        "num_word_buckets": 64,
+        "word_width": 8,
+        "num_value_bins": 21,
+        "memory_channels": 6,
+    }
     return ModelConfig(**{**backbone, **others, **overrides})
 
 
