@@ -83,13 +83,13 @@ def _of_large_model(family: str, **settings: Any) -> Entry:
     reinforcement = {"num_epochs": 4, "learning_rate": 1e-3}
     small = {"batch_sessions": 4, "warm_up_updates": 20}
     overrides = {"stage_overrides": {**epochs, "reinforcement": reinforcement}}
-    entry = _entry(family, "large_model.agent:LargeModel", num_envs=32, **small, **overrides, **settings)
+    entry = _entry(family, "large_model.agent:LargeModel", num_envs=32, preset="tiny", **small, **overrides, **settings)
     return replace(entry, is_taught=settings.get("distillation_share", 0.0) > 0.0)
 
 
 def _pretrained(name: str, **settings: Any) -> Entry:
     """The generalist that comes with the package."""
-    entry = _entry("pretrained", f"large_model.agent:{name}", weights="pretrained", **settings)
+    entry = _entry("pretrained", f"large_model.agent:{name}", **settings)
     return replace(entry, is_taught=True)
 
 
@@ -151,7 +151,7 @@ REGISTRY: dict[str, Entry] = {
     "large-model": _of_large_model("reinforcement", supervised_share=0.3),
     "large-model-distilled": _of_large_model("reinforcement", supervised_share=0.2, distillation_share=0.6),
     "large-model-pretrained": _pretrained("FrozenLargeModel"),
-    "large-model-fine-tuned": _pretrained("LargeModel", **FINE_TUNING),
+    "large-model-fine-tuned": _pretrained("LargeModel", num_envs=FINE_TUNING["num_envs"]),
     "large-model-supervised": _of_large_model("supervised", supervised_share=1.0, ranking="supervised"),
     "ppo": _of_library("PPO", **_PPO),
     "ppo-multi-input": _of_library("PPO", policy="MultiInputPolicy", **_PPO),

@@ -1,4 +1,4 @@
-"""The large model as an agent: `LargeModel("tiny", env).learn(1_000_000)`."""
+"""The large model as an agent: `LargeModel(env=env).learn(50_000)` trains the pretrained generalist further."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -10,7 +10,7 @@ import torch
 
 from agents.agent import Env, Learner, NotFittedError, Observations
 from agents.large_model.checkpoint import MOMENTS, load_network, rebuild
-from agents.large_model.config import FINE_TUNING, PRETRAINED, TrainingConfig
+from agents.large_model.config import FINE_TUNING, FROM_SCRATCH, PRETRAINED, TrainingConfig
 from agents.large_model.distributed import ProcessGroup
 from agents.large_model.model import LargeModelNetwork, Scores, policy_logits
 from agents.large_model.session_state import PolicyRunner
@@ -37,27 +37,29 @@ class LargeModelState(NamedTuple):
 
 
 class LargeModel(Learner):
-    """A Transformer over the items shown and their feedback: supervised first, then optionally by distillation from an
-    oracle, then by PPO.
+    """A Transformer over the items shown and their feedback.
+
+    By default it starts from the generalist that comes with the package, which acts at once, and `learn` trains it
+    further by distillation from an oracle (`config.FINE_TUNING`). A new network learns by supervision, then optionally
+    by distillation, then by PPO (`config.FROM_SCRATCH`).
 
     Args:
-        preset: size of the network, a name in `config.PRESETS`.
+        preset: `"pretrained"`, or the size of a new network, a name in `config.PRESETS`.
         env: what it acts in, or an id; several (a list) are trained in side by side, and the first is acted in.
-        supervised_share: share of the training's steps for supervised pre-training.
-        distillation_share: share of the steps for distillation from an oracle that reads the training worlds' latent
-            state.
         ranking: "policy" ranks candidates by the policy, "supervised" by the expected reward of the supervised heads.
         reads_history: False acts on the profile and the candidates alone.
         device: of the computations, "cpu" or "cuda".
         is_compiled: whether to compile the network for training (torch.compile), which pays on a GPU.
-        weights: start from the weights of this file or training, or from `"pretrained"`, the generalist that comes with
-            the package, in place of new ones; `preset` has no effect then. It acts at once, and `learn` trains it
-            further.
-        num_validations: evaluations with held-out users and items of the split `validation` during training, which
-            keeps the best weights, those before it included; 0 keeps the last ones.
+        weights: start from the weights of this file or training, which fixes the size of the network.
         seed: seeds weights, training sessions and sampled slates.
-        settings: other fields of `config.TrainingConfig`; `num_envs` is that of the env, and `num_catalogs` 1, by
-            default. Further catalogues have the next `catalog_seed`s.
+        settings: fields of `config.TrainingConfig` in place of the recipe's, among them the shares of the stages;
+            `num_envs` is that of the env by default. `num_validations` is the number of evaluations with held-out users
+            and items of the split `validation` during training, which keeps the best weights, those before it
+            included; 0 keeps the last ones.
+
+    Raises:
+        ValueError: an unknown name, a value out of its range, or `preset="pretrained"` with a setting of another
+            network.
     """
 
     observation = "compact"
@@ -66,33 +68,33 @@ class LargeModel(Learner):
 
     def __init__(
         self,
-        preset: str = "tiny",
+        preset: str = PRETRAINED,
         env: Env | str | Sequence[Any] | None = None,
         *,
-        supervised_share: float = 0.3,
-        distillation_share: float = 0.0,
         ranking: str = "policy",
         reads_history: bool = True,
         device: str = "cpu",
         is_compiled: bool = False,
         weights: Path | str = "",
-        num_validations: int = 0,
         seed: int = 0,
         **settings: Any,
     ) -> None:
-        check_number("supervised_share", supervised_share, 0.0, 1.0)
-        check_number("num_validations", num_validations, 0, 1_000, int)
         if ranking not in RANKINGS:
             raise ValueError(f"ranking={ranking!r}: must be one of {', '.join(RANKINGS)}")
         self.ranking, self.reads_history, self.is_compiled = ranking, reads_history, is_compiled
         self.device = device_named(device)
-        shares = {"supervised_share": supervised_share, "distillation_share": distillation_share}
-        values = {"preset": preset, "num_catalogs": 1, **shares, **settings}
-        self.config = replace_fields("settings", TrainingConfig(), values)
-        self.num_validations = num_validations
+        is_pretrained = preset == PRETRAINED and not weights
+        recipe = {**(FINE_TUNING if preset == PRETRAINED else FROM_SCRATCH), **settings}
+        self.num_validations = recipe.pop("num_validations")
+        check_number("num_validations", self.num_validations, 0, 1_000, int)
+        of_network = sorted({"model_overrides", "language_model", "has_images", "has_audio"} & set(settings))
+        if is_pretrained and of_network:
+            raise ValueError(f"{of_network[0]}: must not be given with preset={PRETRAINED!r}, whose network is given")
+        size = TrainingConfig.preset if preset == PRETRAINED else preset
+        self.config = replace_fields("settings", TrainingConfig(), {"preset": size, **recipe})
         self.network: LargeModelNetwork | None = None
-        if weights:
-            self.network = load_network(weights, device, language_model=self.config.language_model)
+        if is_pretrained or weights:
+            self.network = load_network(weights or PRETRAINED, device, language_model=self.config.language_model)
         self._training_envs: list[Any] = []
         self._iteration = 0
         self._content: tuple[Any, ItemContent] | None = None
@@ -204,9 +206,9 @@ class LargeModel(Learner):
     @classmethod
     def load(cls, path: Path | str, env: Env | str | None = None, **settings: Any) -> Self:
         """As `Agent.load`; `path` may also be the folder of a training by `python -m agents.large_model train`, or
-        `"pretrained"`: the generalist that comes with the package, with the settings `FINE_TUNING` for `learn`."""
+        `"pretrained"`: the generalist that comes with the package."""
         if str(path) == PRETRAINED:
-            return cls(env=env, weights=PRETRAINED, **{**FINE_TUNING, **settings})
+            return cls(PRETRAINED, env, **settings)
         if Path(path).is_file():
             return super().load(path, env, **settings)
         language_model = settings.get("language_model", "")
@@ -215,8 +217,9 @@ class LargeModel(Learner):
 
     @classmethod
     def from_network(cls, network: LargeModelNetwork, env: Env | str | None = None, **settings: Any) -> Self:
-        """An agent that acts with a trained network."""
-        agent = cls(env=env, **{"device": str(network.device), **settings})
+        """An agent that acts with a trained network; a generalist has the recipe of the pretrained one for `learn`."""
+        recipe = FINE_TUNING if network.schema.is_generalist else FROM_SCRATCH
+        agent = cls(TrainingConfig.preset, env, **{"device": str(network.device), **recipe, **settings})
         agent.network = network
         return agent
 

@@ -345,6 +345,14 @@ FINE_TUNING: dict[str, Any] = {
 }
 """Settings of `LargeModel` for training the pretrained generalist further in one world."""
 
+FROM_SCRATCH: dict[str, Any] = {
+    "supervised_share": 0.3,
+    "distillation_share": 0.0,
+    "num_catalogs": 1,
+    "num_validations": 0,
+}
+"""Settings of `LargeModel` for training a new network."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig(Checked):

@@ -18,7 +18,7 @@ from agents.large_model.model import LargeModelNetwork
 from agents.large_model.rollout import make_env, play
 from agents.large_model.training_worlds import SampledWorlds
 from agents.networks.item_content import ItemContent
-from agents.networks.schema import MEANINGS, Schema
+from agents.networks.schema import MEANINGS, READINGS, Schema
 from agents.rollouts.evaluation import evaluate
 from recsim_env.scenario_sampling import sample_scenario
 
@@ -40,7 +40,7 @@ def test_its_weights_are_small_and_name_no_scenario():
     assert located(PRETRAINED).stat().st_size <= 8 * 2**20
     schema = LargeModel.load(PRETRAINED).network.schema
     assert schema == Schema.generalist()
-    assert set(schema.content_names) == set(MEANINGS)
+    assert set(schema.content_names) == {*MEANINGS, *READINGS}
 
 
 def permuted(content: ItemContent, seed: int = 0) -> ItemContent:
@@ -62,6 +62,42 @@ def test_the_names_order_and_signs_of_topic_features_make_no_difference():
     )
     assert torch.equal(first.slates, second.slates)
     torch.testing.assert_close(first.log_probabilities, second.log_probabilities, atol=1e-4, rtol=1e-4)
+
+
+def test_it_reads_titles_and_images():
+    env = make_env("recsim_env/Video-v0", 8, session_length=12, split="train")
+    network = LargeModel.load(PRETRAINED).network
+    content = network.content_of(env)
+    columns = [network.schema.content_names.index(name) for name in READINGS if not name.endswith("audio")]
+    assert (content.features[:, columns].std(0) > 0.05).all()
+    features = content.features.clone()
+    features[:, columns] = 0.0
+    whole, bare = (
+        play(network, env, each, seed=3, generator=torch.Generator().manual_seed(0), selection="greedy")
+        for each in (content, replace(content, features=features))
+    )
+    assert not torch.equal(whole.slates, bare.slates)
+
+
+def test_it_is_the_default_of_the_agent():
+    env = make_env("recsim_env/Video-v0", 4, session_length=6)
+    weights = LargeModel(env=env).network.state_dict()
+    expected = LargeModel.load(PRETRAINED).network.state_dict()
+    assert all(torch.equal(weight, expected[name]) for name, weight in weights.items())
+    with pytest.raises(ValueError, match="model_overrides: must not be given with preset='pretrained'"):
+        LargeModel(env=env, model_overrides={"width": 32})
+
+
+def test_some_sources_of_readings_are_missing_in_some_training_worlds():
+    worlds = SampledWorlds(TrainingConfig(num_scenarios=1_000, num_sampled_worlds=16), num_envs=2)
+    network = LargeModel.load(PRETRAINED).network
+    is_there = {"title": [], "image": [], "audio": []}
+    for world in worlds.at(0, network):
+        for source, found in is_there.items():
+            column = network.schema.content_names.index(f"appeal by {source}")
+            found.append(bool(world.content.features[:, column].any()))
+    for found in is_there.values():
+        assert {True, False} == set(found)
 
 
 def test_an_extended_network_plays_as_before():

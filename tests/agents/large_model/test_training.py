@@ -110,7 +110,7 @@ def test_reinforcement_learns_slates():
 
 def test_the_agent_learns_acts_and_returns_from_a_file(tmp_path):
     name = "probes/action-and-observation-compact-v0"
-    agent, steps = LargeModel(env=name, supervised_share=0.4, gamma=0.6, **SMALL), []
+    agent, steps = LargeModel("tiny", name, supervised_share=0.4, gamma=0.6, **SMALL), []
     agent.learn(1_600, EveryNSteps(800, lambda agent: steps.append(agent.num_timesteps)))
     agent.save(tmp_path / "agent")
     observations, rows, columns = first_compact_observations("action-and-observation")

@@ -1,0 +1,122 @@
+"""What the pretrained model loses without a source of information on items, for items of any age and for new ones.
+
+`python -m benchmarks.experiments.knockouts --out DIR`. It plays the same sessions with users and items of the split
+`test`, whole and with each source hidden. New items are at most 20 steps old, so that they have few impressions. Writes
+knockouts.jsonl, a row for each scenario and age as soon as it is finished (the same command resumes), and the table
+knockouts.md.
+"""
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any
+
+from agents.terminal import console, number_in
+from benchmarks.analysis.statistics import standard_error_interval
+from benchmarks.experiments.script import finished_rows, make_parser, run_script
+from benchmarks.suites import HELD_OUT, PRESETS
+
+if TYPE_CHECKING:
+    from agents.large_model.model import LargeModelNetwork
+    from agents.networks.item_content import ItemContent
+
+HIDDEN: dict[str, tuple[str, ...]] = {
+    "title": ("title",),
+    "image": ("image",),
+    "audio": ("audio",),
+    "title, image and audio": ("title", "image", "audio"),
+    "cues": ("cues",),
+    "statistics": ("statistics",),
+}
+"""Sources that are hidden together, by the name of the row."""
+
+AGES: dict[str, dict[str, Any]] = {"any age": {}, "new": {"catalog": {"new_item_share": 1.0}}}
+"""Overrides of the scenario, by the age of the candidates."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = make_parser("knockouts", __doc__)
+    parser.add_argument("--scenario", choices=PRESETS, action="append", help="only this one; repeat for several")
+    parser.add_argument(
+        "--sessions", type=number_in(int, 2, 100_000), default=1_000, metavar="N", help="sessions of each evaluation"
+    )
+    return run_script(parser, _run, arguments)
+
+
+def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
+    import recsim_env
+    from benchmarks.rows import append_rows
+    from recsim_env.atomic_file import write_atomically
+
+    screen, sizes = console(), {"num_sessions": parsed.sessions}
+    parsed.out.mkdir(parents=True, exist_ok=True)
+    rows = finished_rows(parsed.out / "knockouts.jsonl", sizes)
+    scenarios = parsed.scenario or PRESETS
+    for scenario in scenarios:
+        for age in AGES:
+            if not any((row["scenario"], row["age"]) == (scenario, age) for row in rows):
+                result = _result(scenario, age, parsed.sessions)
+                row = {"scenario": scenario, "age": age, **sizes, "version": recsim_env.__version__, **result, **origin}
+                rows.append(row)
+                append_rows(parsed.out / "knockouts.jsonl", [row])
+                screen.print(f"{scenario}, items of {age}: finished", highlight=False)
+    text = table([row for row in rows if row["scenario"] in scenarios])
+    write_atomically(parsed.out / "knockouts.md", text.encode())
+    screen.print(text, highlight=False, markup=False)
+
+
+def _result(scenario: str, age: str, num_sessions: int) -> dict[str, Any]:
+    """The mean return of the whole model, and what it changes by without each source, with the 95% interval of paired
+    differences: (mean, low, high)."""
+    import torch
+
+    from agents.large_model.checkpoint import load_network
+    from agents.large_model.config import PRETRAINED
+    from agents.large_model.rollout import make_env, play
+
+    held_out = {"split": HELD_OUT.split, "catalog_seed": HELD_OUT.catalog_seed}
+    env = make_env(f"recsim_env/{scenario}-v0", num_sessions, **held_out, overrides=AGES[age])
+    network = load_network(PRETRAINED)
+    whole = network.content_of(env)
+
+    def returns(content: "ItemContent") -> Any:
+        generator = torch.Generator().manual_seed(0)
+        sessions = play(network, env, content, seed=HELD_OUT.sessions_seed, generator=generator, selection="greedy")
+        return sessions.returns.double().numpy()
+
+    complete = returns(whole)
+    differences = {
+        name: [round(x, 4) for x in standard_error_interval(returns(without(network, whole, sources)) - complete)]
+        for name, sources in HIDDEN.items()
+    }
+    return {"return_mean": round(float(complete.mean()), 4), "differences": differences}
+
+
+def without(network: "LargeModelNetwork", content: "ItemContent", sources: tuple[str, ...]) -> "ItemContent":
+    """The catalogue without some sources; without statistics, all items have those of one that was just released."""
+    from dataclasses import replace
+
+    import torch
+
+    names = network.schema.content_names
+    is_hidden = [any(name.endswith((f"by {source}", source.removesuffix("s"))) for source in sources) for name in names]
+    statistics = content.statistics
+    if "statistics" in sources:
+        statistics = statistics[:1].expand_as(statistics)
+    features = content.features.masked_fill(torch.tensor(is_hidden, device=content.features.device), 0.0)
+    return replace(content, features=features, statistics=statistics)
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Changes of the return, in Markdown."""
+    lines = [
+        f"| scenario | items | return | {' | '.join(f'without {name}' for name in HIDDEN)} |",
+        f"| --- | --- | ---: | {' | '.join('---:' for _ in HIDDEN)} |",
+    ]
+    for row in rows:
+        changes = (f"{mean:+.2f} ({low:+.2f} to {high:+.2f})" for mean, low, high in row["differences"].values())
+        lines.append(f"| {row['scenario']} | {row['age']} | {row['return_mean']:.2f} | {' | '.join(changes)} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
