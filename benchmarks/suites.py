@@ -131,9 +131,6 @@ _LEARNERS = ("sequence-model", "pqn", "slateq", "reinforce", "ppo", "dqn", "wolp
 _PRETRAINED = ("large-model-pretrained",)
 _LARGE_MODELS = ("large-model-supervised", "large-model", "large-model-distilled")
 
-_SHORT_SEARCH = {"num_search_rounds": 1, "num_search_sessions": 300, "num_value_steps": 500_000}
-"""Settings of the planning oracle in a quarter of the time."""
-
 _OFFLINE: dict[str, tuple[str, Mapping[str, Any]]] = {
     f"{agent}-{behavior}": (agent, {"behavior": behavior})
     for behavior in ("random", "mixed", "expert")
@@ -177,7 +174,6 @@ _SUITES = (
         agents=(*_BEST_KNOWN, "myopic-oracle", "sequence-model", "pqn", "reinforce", "ppo", "dqn", *_PRETRAINED),
         num_seeds=2,
         num_evaluations=5,
-        settings={ONE: _SHORT_SEARCH},
     ),
     Suite(
         name="standard",

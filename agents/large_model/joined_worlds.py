@@ -65,8 +65,8 @@ class PlayedWorld:
 
 
 def joined_content(contents: Sequence[ItemContent]) -> ItemContent:
-    """One catalogue with the items of all, in this order, as far as recorded sessions need it: without
-    statistics, creators and release steps, which are in the `DYNAMICS` that were recorded.
+    """One catalogue with the items of all, in this order, as far as recorded sessions need it: without statistics,
+    creators and release steps, which are in the `DYNAMICS` that were recorded.
 
     All are of the same scenario, or of an unknown one, and have the same modalities.
     """

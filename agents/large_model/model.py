@@ -262,10 +262,8 @@ class LargeModelNetwork(nn.Module):
         )
         as_rows, as_candidates = self.item_tables(content, used)  # [i, E], [i, C]
         num_rows = sessions.row_items.numel()
-        rows_at, candidates_at = (
-            index[:num_rows].view_as(sessions.row_items),
-            index[num_rows:].view_as(steps.candidates),
-        )
+        rows_at = index[:num_rows].view_as(sessions.row_items)
+        candidates_at = index[num_rows:].view_as(steps.candidates)
         rows = self.row_tokens(as_rows[rows_at], sessions.row_feedback)
         domain = torch.full((len(sessions),), content.domain, device=rows.device)
         profile = self.profile_tokens(sessions.users[:, 0], domain)

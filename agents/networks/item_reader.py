@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import mse_loss, silu
+from torch.nn.utils.rnn import pad_sequence
 
 from agents.networks.content_encoder import patch_encoder
 from agents.networks.schema import LATENTS_READ, title_words
@@ -83,7 +84,9 @@ def trained_item_reader(num_catalogs: int, seed: int = 0) -> ItemReader:
         reader = ItemReader()
     generator = np.random.default_rng(seed)
     catalogs = [_labelled(reader, number, generator) for number in range(num_catalogs)]
-    words, images, audio, latents = (torch.cat(parts) for parts in zip(*catalogs, strict=True))
+    titles, *others = zip(*catalogs, strict=True)
+    words = pad_sequence([title for part in titles for title in part], batch_first=True)
+    images, audio, latents = (torch.cat(parts) for parts in others)
     optimizer = torch.optim.AdamW(reader.parameters(), lr=_LEARNING_RATE)
     batches = [
         batch
@@ -107,6 +110,6 @@ def _labelled(reader: ItemReader, number: int, generator: np.random.Generator) -
     scenario = replace(scenario, catalog=replace(scenario.catalog, has_audio=True))
     items = build_world(scenario, split="train", structure_split="train").items
     ids = generator.permutation(len(items))[:_NUM_ITEMS]
-    sources = zip(*reader.sources(items, ids), strict=True)
+    (sources,) = reader.sources(items, ids)  # few enough for one part
     latents = np.stack([getattr(items, name)[ids] for name in LATENTS_READ], 1)
-    return *(torch.cat(parts) for parts in sources), torch.tensor(latents, dtype=torch.float32)
+    return *sources, torch.tensor(latents, dtype=torch.float32)  # type: ignore[arg-type]

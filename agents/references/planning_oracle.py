@@ -309,11 +309,11 @@ class PlanningOracle(LookaheadOracle):
     gain.
     """
 
-    num_search_rounds: int = count(3, 0, 1_000)
+    num_search_rounds: int = count(1, 0, 1_000)
     """Rounds of the search of value weights."""
-    num_search_sessions: int = count(1_000, 1, 1_000_000)
+    num_search_sessions: int = count(300, 1, 1_000_000)
     """Sessions in which each of their values is tried."""
-    num_value_steps: int = count(3_000_000, 1, 10**9)
+    num_value_steps: int = count(500_000, 1, 10**9)
     """Steps of the policy found to which the value function is fitted."""
     num_draws: int = count(8, 1, 10_000)
     """Draws of each response of custom users."""
