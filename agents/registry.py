@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.agent import Agent, Env
-from agents.large_model.config import FINE_TUNING
+from agents.large_model.config import FINE_TUNING, PRETRAINED
 from agents.saved_tensors import saved_by
 from recsim_env.config import unknown_name
 
@@ -89,7 +89,7 @@ def _of_large_model(family: str, **settings: Any) -> Entry:
 
 def _pretrained(name: str, **settings: Any) -> Entry:
     """The generalist that comes with the package."""
-    entry = _entry("pretrained", f"large_model.agent:{name}", **settings)
+    entry = _entry("pretrained", f"large_model.agent:{name}", weights=PRETRAINED, **settings)
     return replace(entry, is_taught=True)
 
 

@@ -36,7 +36,8 @@ SMALL = {
     **{name: {"num_fitting_steps": 64} for name in ("mixed-behavior", "expert-behavior")},
     "trpo": {"n_steps": 8},
     "recurrent-ppo": {"n_steps": 16, "n_epochs": 2},
-    **{name: {"preset": "micro"} for name in REGISTRY if name.startswith("large-model")},
+    **{name: {"preset": "micro"} for name in ("large-model", "large-model-distilled", "large-model-supervised")},
+    "large-model-fine-tuned": {"num_catalogs": 1, "num_validations": 1},
     **{name: {"n_steps": 32, "n_epochs": 1} for name in ("ppo", "ppo-multi-input", "ppo-mlp", "maskable-ppo")},
     **{
         name: OFF_POLICY

@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import json
 import re
 
 import gymnasium
@@ -148,6 +149,19 @@ def test_scores_in_reserved_scenarios_are_those_of_the_results():
         text = " ".join((CHECKOUT / page).read_text("utf-8").split())
         for agent in ("large-model-pretrained", "eb-linucb"):
             assert known[agent] in text, (page, agent)
+
+
+def test_losses_without_a_source_are_those_of_the_results():
+    lines = (CHECKOUT / "benchmarks" / "results" / "knockouts" / "knockouts.jsonl").read_text("utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    page = (DOCS / "large_model.md").read_text("utf-8")
+    for age, stated in (("any age", "items of any age"), ("new", "new items")):
+        of_age = [row for row in rows if row["age"] == age]
+        returns = " | ".join(f"{row['return_mean']:.2f}" for row in of_age)
+        table = page.split(f"| return, {stated} | {returns} |")[1].split("| return")[0]
+        for name in ("title, image and audio", "cues", "statistics"):
+            changes = (f"{row['differences'][name][0]:+.2f}".replace("-", "−") for row in of_age)
+            assert f"| without {name} | {' | '.join(changes)} |" in table
 
 
 def test_errors_of_off_policy_estimators_are_those_of_the_results():
