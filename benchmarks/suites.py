@@ -171,7 +171,10 @@ _SUITES = (
         name="quick",
         about="a first comparison, the suite of `make bench`",
         scenarios=("Video", "News"),
-        agents=(*_BEST_KNOWN, "myopic-oracle", "sequence-model", "pqn", "reinforce", "ppo", "dqn", *_PRETRAINED),
+        agents=(
+            *(*_BEST_KNOWN, "myopic-oracle", "sequence-model", "pqn", "ppo", "dqn"),
+            *(*_PRETRAINED, "large-model-fine-tuned"),
+        ),
         num_seeds=2,
         num_evaluations=5,
     ),
