@@ -83,18 +83,19 @@ class LargeModel(Learner):
             raise ValueError(f"ranking={ranking!r}: must be one of {', '.join(RANKINGS)}")
         self.ranking, self.reads_history, self.is_compiled = ranking, reads_history, is_compiled
         self.device = device_named(device)
-        is_pretrained = preset == PRETRAINED and not weights
-        recipe = {**(FINE_TUNING if preset == PRETRAINED else FROM_SCRATCH), **settings}
-        self.num_validations = recipe.pop("num_validations")
+        size, recipe = preset, FROM_SCRATCH
+        if preset == PRETRAINED:
+            size, recipe, weights = TrainingConfig.preset, FINE_TUNING, weights or PRETRAINED
+        given = sorted({"model_overrides", "language_model", "has_images", "has_audio"} & set(settings))
+        if str(weights) == PRETRAINED and given:
+            raise ValueError(f"{given[0]}: must not be given with preset={PRETRAINED!r}, whose network is given")
+        values = {"preset": size, **recipe, **settings}
+        self.num_validations = values.pop("num_validations")
         check_number("num_validations", self.num_validations, 0, 1_000, int)
-        of_network = sorted({"model_overrides", "language_model", "has_images", "has_audio"} & set(settings))
-        if is_pretrained and of_network:
-            raise ValueError(f"{of_network[0]}: must not be given with preset={PRETRAINED!r}, whose network is given")
-        size = TrainingConfig.preset if preset == PRETRAINED else preset
-        self.config = replace_fields("settings", TrainingConfig(), {"preset": size, **recipe})
+        self.config = replace_fields("settings", TrainingConfig(), values)
         self.network: LargeModelNetwork | None = None
-        if is_pretrained or weights:
-            self.network = load_network(weights or PRETRAINED, device, language_model=self.config.language_model)
+        if weights:
+            self.network = load_network(weights, device, language_model=self.config.language_model)
         self._training_envs: list[Any] = []
         self._iteration = 0
         self._content: tuple[Any, ItemContent] | None = None

@@ -37,21 +37,21 @@ class ContentMemory(nn.Module):
     def after_each_row(self, states: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
         """[n, 1 + k, D, V] float32: memories before the first and after each of the rows of whole sessions, with the
         states after them [n, k, E] and their directions [n, k, D], 0 where there is no row."""
-        with torch.autocast(states.device.type, enabled=False):
-            values = nn.functional.linear(states.float(), self.value.weight)
+        with torch.autocast(states.device.type, enabled=False):  # sums need the precision
             powers = self.decays ** torch.arange(states.shape[1], device=states.device)[:, None]  # [k, V]
-            written = torch.einsum("nkd,nkv->nkdv", directions, values / powers).cumsum(1) * powers[:, None]
+            values = self.value(states.float()) / powers
+            written = torch.einsum("nkd,nkv->nkdv", directions, values).cumsum(1) * powers[:, None]
         return nn.functional.pad(written, (0, 0, 0, 0, 1, 0))
 
     def after_rows(
         self, memories: torch.Tensor, states: torch.Tensor, directions: torch.Tensor, num_rows: torch.Tensor
     ) -> torch.Tensor:
         """[n, D, V]: `memories` [n, D, V] after the first `num_rows` [n] of some more rows."""
-        later = num_rows[:, None] - 1 - torch.arange(states.shape[1], device=states.device)  # [n, k]
-        weights = self.decays ** later.clamp(min=0)[:, :, None] * (later >= 0)[:, :, None]  # [n, k, V]
-        values = nn.functional.linear(states.float(), self.value.weight) * weights
-        old = memories * (self.decays ** num_rows[:, None])[:, None]
-        return old + torch.einsum("nkd,nkv->ndv", directions, values)
+        with torch.autocast(states.device.type, enabled=False):
+            later = num_rows[:, None] - 1 - torch.arange(states.shape[1], device=states.device)  # [n, k]
+            weights = self.decays ** later.clamp(min=0)[:, :, None] * (later >= 0)[:, :, None]  # [n, k, V]
+            old = memories * (self.decays ** num_rows[:, None])[:, None]
+            return old + torch.einsum("nkd,nkv->ndv", directions, self.value(states.float()) * weights)
 
     def read(self, memories: torch.Tensor, directions: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
         """[K, M, C]: what candidates with `directions` [K, M, D] read of the memories [K, D, V] in states [K, E]."""

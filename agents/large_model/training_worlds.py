@@ -1,18 +1,17 @@
 """The worlds that a network is trained in: catalogues of named scenarios, or sampled scenarios without end."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from agents.large_model.config import TrainingConfig
 from agents.large_model.model import LargeModelNetwork
 from agents.large_model.rollout import Teacher, TeacherLabels
 from agents.large_model.session_state import check_history
 from agents.networks.item_content import ItemContent
-from agents.networks.schema import READING_SOURCES, READINGS, Schema
+from agents.networks.schema import READING_SOURCES
 from agents.references.lookahead import LookaheadOracle
 from agents.references.value_weights import ValueWeights
 from agents.rollouts.evaluation import evaluate
@@ -138,16 +137,10 @@ class SampledWorlds:
             world_seed=structure,
             catalog_seed=structure,
         )
-        content = self._with_some_sources(network.content_of(env), network.schema, number)
-        return TrainingWorld(f"sampled {seed}", env, content, seed)
-
-    def _with_some_sources(self, content: ItemContent, schema: Schema, number: int) -> ItemContent:
-        """World `number` without the readings of some sources."""
         draws = np.random.default_rng([self._config.seed, number]).random(len(READING_SOURCES))
-        hidden = [source for source, draw in zip(READING_SOURCES, draws, strict=True) if draw < _HIDDEN_SHARE]
-        names = [name for name in READINGS if any(name.endswith(source) for source in hidden)]
-        is_hidden = torch.tensor([name in names for name in schema.content_names], device=content.features.device)
-        return replace(content, features=content.features.masked_fill(is_hidden, 0.0))
+        hidden = [f"by {source}" for source, draw in zip(READING_SOURCES, draws, strict=True) if draw < _HIDDEN_SHARE]
+        content = network.content_of(env).without(network.schema.content_names, hidden)
+        return TrainingWorld(f"sampled {seed}", env, content, seed)
 
     def teacher(self, world: TrainingWorld) -> Teacher:
         """The scores of the lookahead oracle, with the value weights of `_TEACHERS` that are best in this world."""

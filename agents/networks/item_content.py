@@ -91,6 +91,11 @@ class ItemContent:
         """The same catalogue without the number of its scenario."""
         return replace(self, domain=UNKNOWN_DOMAIN)
 
+    def without(self, names: Sequence[str], hidden: Sequence[str]) -> "ItemContent":
+        """The same catalogue with 0 for the features whose names, of `names` [F], end with one of `hidden`."""
+        is_hidden = torch.tensor([name.endswith(tuple(hidden)) for name in names], device=self.features.device)
+        return replace(self, features=self.features.masked_fill(is_hidden, 0.0))
+
     @classmethod
     def of(
         cls,

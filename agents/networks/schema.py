@@ -26,6 +26,7 @@ LATENTS_READ = ("quality", "appeal")
 """Latent attributes of items that an `ItemReader` estimates."""
 
 READING_SOURCES = ("title", "image", "audio")
+"""What it reads."""
 
 READINGS = tuple(f"{latent} by {source}" for source in READING_SOURCES for latent in LATENTS_READ)
 """Its estimates from each source, which are content features, too; 0 without the source."""

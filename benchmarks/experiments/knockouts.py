@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from agents.networks.item_content import ItemContent
 
 HIDDEN: dict[str, tuple[str, ...]] = {
-    "title": ("title",),
-    "image": ("image",),
-    "audio": ("audio",),
-    "title, image and audio": ("title", "image", "audio"),
-    "cues": ("cues",),
+    "title": ("by title",),
+    "image": ("by image",),
+    "audio": ("by audio",),
+    "title, image and audio": ("by title", "by image", "by audio"),
+    "cues": ("cue",),
     "statistics": ("statistics",),
 }
-"""Sources that are hidden together, by the name of the row."""
+"""What is hidden together, by the name of the row: content features by the ends of their names, or all statistics."""
 
 AGES: dict[str, dict[str, Any]] = {"any age": {}, "new": {"catalog": {"new_item_share": 1.0}}}
 """Overrides of the scenario, by the age of the candidates."""
@@ -85,25 +85,19 @@ def _result(scenario: str, age: str, num_sessions: int) -> dict[str, Any]:
 
     complete = returns(whole)
     differences = {
-        name: [round(x, 4) for x in standard_error_interval(returns(without(network, whole, sources)) - complete)]
-        for name, sources in HIDDEN.items()
+        name: [round(x, 4) for x in standard_error_interval(returns(without(network, whole, hidden)) - complete)]
+        for name, hidden in HIDDEN.items()
     }
     return {"return_mean": round(float(complete.mean()), 4), "differences": differences}
 
 
-def without(network: "LargeModelNetwork", content: "ItemContent", sources: tuple[str, ...]) -> "ItemContent":
-    """The catalogue without some sources; without statistics, all items have those of one that was just released."""
+def without(network: "LargeModelNetwork", content: "ItemContent", hidden: tuple[str, ...]) -> "ItemContent":
+    """The catalogue without what is hidden; without statistics, all items have those of one that was just released."""
     from dataclasses import replace
 
-    import torch
-
-    names = network.schema.content_names
-    is_hidden = [any(name.endswith((f"by {source}", source.removesuffix("s"))) for source in sources) for name in names]
-    statistics = content.statistics
-    if "statistics" in sources:
-        statistics = statistics[:1].expand_as(statistics)
-    features = content.features.masked_fill(torch.tensor(is_hidden, device=content.features.device), 0.0)
-    return replace(content, features=features, statistics=statistics)
+    if "statistics" in hidden:
+        return replace(content, statistics=content.statistics[:1].expand_as(content.statistics))
+    return content.without(network.schema.content_names, hidden)
 
 
 def table(rows: list[dict[str, Any]]) -> str:

@@ -34,7 +34,7 @@ def test_a_hidden_source_leaves_the_others_as_they_are():
         "cues": {"quality cue", "appeal cue"},
         "statistics": set(),
     }.items():
-        bare = without(network, content, (source,))
+        bare = without(network, content, HIDDEN[source])
         for number, name in enumerate(names):
             is_same = torch.equal(bare.features[:, number], content.features[:, number])
             assert is_same == (name not in columns), (source, name)
