@@ -1,77 +1,19 @@
-"""Logs of simulated sessions: what a row says, killed writers, propensities, and commands."""
+"""Logs of simulated sessions: what a row says, what is read back, and writers that are interrupted."""
 
 import json
-import re
-import signal
-import subprocess
-import sys
-import time
 
 import gymnasium
 import numpy as np
 import polars as pl
 import pytest
+from written_logs import CountsSessions, FirstCandidates, Unsteady, contents, make_env, write
 
 import recsim_env
-from recsim_env import LogWriter, read_events, read_manifest, replay, scan_events
+from recsim_env import read_events, read_manifest, replay, scan_events
 from recsim_env.envs.vector import RecommenderVectorEnv
 from recsim_env.locked_folder import locked
-from recsim_env.logs.__main__ import main
 from recsim_env.logs.simulated.event_schema import PER_SLOT
 from recsim_env.simulation.records import HISTORY_FEEDBACK, NO_ITEM
-
-
-class FirstCandidates:
-    """Shows the first candidates, in order; a policy on its own, in no library."""
-
-    def __init__(self, env):
-        self.slate_size = env.unwrapped.simulator.config.slate_size
-
-    def predict(self, observations, state=None, episode_start=None, deterministic=True):
-        slates = np.tile(np.arange(self.slate_size), (len(observations["user"]), 1))
-        return (slates[:, 0] if self.slate_size == 1 else slates), state
-
-
-class CountsSessions(FirstCandidates):
-    """Has a memory: shows the candidate that is numbered as the session's step."""
-
-    def predict(self, observations, state=None, episode_start=None, deterministic=True):
-        steps = (
-            np.zeros(len(observations["user"]), np.int64) if state is None else np.where(episode_start, 0, state + 1)
-        )
-        return steps % 20, steps
-
-
-class Unsteady(FirstCandidates):
-    """Not reproducible."""
-
-    def __init__(self, env):
-        self.generator = np.random.default_rng()
-
-    def predict(self, observations, state=None, episode_start=None, deterministic=True):
-        return self.generator.integers(0, 20, len(observations["user"])), state
-
-
-class NotTrained(FirstCandidates):
-    """As agents that have to learn first."""
-
-    def predict(self, observations, state=None, episode_start=None, deterministic=True):
-        raise RuntimeError("not trained: call learn() or load()")
-
-
-def make_env(env_id="recsim_env/Video-v0", num_envs=8, **arguments):
-    return gymnasium.make_vec(env_id, num_envs, **arguments)
-
-
-def write(path, env=None, policy="random", **arguments):
-    arguments = {"num_steps": 400, "rows_per_shard": 80, **arguments}
-    LogWriter(make_env() if env is None else env, policy, path, **arguments).write()
-    return path
-
-
-def contents(folder):
-    return {file.name: file.read_bytes() for file in folder.iterdir() if not file.name.startswith(".")}
-
 
 # What a row says
 
@@ -318,33 +260,7 @@ def test_a_manifest_with_impossible_values_is_refused_in_one_line(tmp_path, chan
             reads(tmp_path)
 
 
-# Killed writers
-
-_COMMAND = ["--env", "recsim_env/Video-v0", "--policy", "random", "--steps", "100000", "--rows-per-shard", "4000"]
-
-
-def command(*arguments):
-    return [sys.executable, "-m", "recsim_env.logs", "write", *_COMMAND, *map(str, arguments)]
-
-
-def test_a_writer_that_is_killed_again_and_again_ends_with_the_same_bytes(tmp_path):
-    whole, killed, generator = tmp_path / "whole", tmp_path / "killed", np.random.default_rng(0)
-    started = time.perf_counter()
-    subprocess.run(command("--out", whole), check=True, capture_output=True)
-    duration = time.perf_counter() - started
-    num_kills = 0
-    for _ in range(3):
-        process = subprocess.Popen(command("--out", killed), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            process.wait(generator.uniform(0.2, 0.7) * duration)
-        except subprocess.TimeoutExpired:
-            process.kill()
-        num_kills += process.wait() == -signal.SIGKILL
-        for file in killed.glob("events-*.parquet"):
-            assert file.read_bytes() == (whole / file.name).read_bytes()
-    subprocess.run(command("--out", killed), check=True, capture_output=True)
-    assert num_kills >= 1
-    assert contents(killed) == contents(whole)
+# Interrupted writers
 
 
 @pytest.mark.parametrize("policy", ["random", FirstCandidates, CountsSessions])
@@ -406,69 +322,7 @@ def test_a_damaged_resume_point_is_named(tmp_path):
         write(tmp_path)
 
 
-# Commands
-
-
-def run(*arguments):
-    return main(["write", *map(str, arguments)])
-
-
-def test_the_command_writes_what_the_class_writes(tmp_path, capsys):
-    own = ("--env", "recsim_env/VideoSlate-v0", "--num-envs", 8, "--steps", 400, "--epsilon", 0.2, "--split", "test")
-    assert run(*own, "--policy", f"{__name__}:FirstCandidates", "--out", tmp_path / "a", "--name", "first") == 0
-    assert "400 steps in 1 shard, seed 0" in capsys.readouterr().out
-    env = make_env("recsim_env/VideoSlate-v0", split="test")
-    policy = FirstCandidates(env)
-    write(tmp_path / "b", env, policy, epsilon=0.2, policy_name="first", rows_per_shard=50_000)
-    assert contents(tmp_path / "a") == contents(tmp_path / "b")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--env", "recsim_env/Vido-v0"], "Vido"),
-        (["--env", "CartPole-v1"], "must be an id of this package"),
-        (["--steps", 0], "steps=0: must be a whole number in"),
-        (["--seed", -1], "seed=-1: must be a whole number in"),
-        (["--num-envs", 0], "num_envs=0: must be a whole number in"),
-        (["--epsilon", 0.1], "epsilon=0.1: must be omitted, since the random policy explores already"),
-        (["--epsilon", 2, "--policy", f"{__name__}:FirstCandidates"], r"epsilon=2.0: must be a number in \[0.0, 1.0\]"),
-        (
-            ["--epsilon", 0.1, "--policy", f"{__name__}:Unsteady"],
-            "must be omitted, since Unsteady is not deterministic",
-        ),
-        (["--policy", "greedy"], "must be 'random', or MODULE:NAME"),
-        (["--policy", "no_such_module:Policy"], "No module named 'no_such_module'"),
-        (["--policy", f"{__name__}:NoSuchPolicy"], "has no NoSuchPolicy"),
-        (["--policy", "numpy:pi"], "must be a class, a function of an env, or an object with predict"),
-        (["--policy", "operator:not_"], "policy=bool: has no predict"),
-        (["--policy", "operator:add"], "cannot be called with an env \\(missing a required argument: 'b'\\)"),
-        (["--policy", f"{__name__}:NotTrained"], "not trained: call learn\\(\\) or load\\(\\)"),
-        (["--split", "dev"], "split='dev': unknown"),
-        (["--observation", "pictures"], "observation='pictures': must be one of"),
-        (["--arguments", "{"], "must be a JSON object"),
-        (["--arguments", '{"slate_sise": 2}'], "argument 'slate_sise': unknown; did you mean 'slate_size'"),
-    ],
-)
-def test_invalid_arguments_end_in_one_line(tmp_path, capsys, arguments, message):
-    valid = ["--env", "recsim_env/Video-v0", "--policy", "random", "--steps", 100]
-    assert run(*valid, "--out", tmp_path / "log", *arguments) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("error: ")
-    assert error.count("\n") == 1
-    assert re.search(message, error)
-    assert not (tmp_path / "log").exists() or not contents(tmp_path / "log")
-
-
-@pytest.mark.parametrize("package", ["polars", "filelock"])
-def test_the_extra_is_named_where_a_package_of_it_is_missing(tmp_path, package):
-    program = (
-        f"import sys; sys.modules['{package}'] = None; from recsim_env.logs.__main__ import main; sys.exit(main())"
-    )
-    arguments = ["write", *_COMMAND, "--out", str(tmp_path / "log")]
-    run = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True)
-    assert run.returncode == 2
-    assert run.stderr == f"error: LogWriter needs {package}: pip install 'recsim-env[logs]'\n"
+# Refused envs
 
 
 def test_an_env_that_starts_its_next_sessions_itself_is_refused(tmp_path):
