@@ -15,10 +15,8 @@ from recsim_env.simulation.batch_threads import BatchThreads
 from recsim_env.simulation.compilation import compiled, kernel
 from recsim_env.simulation.live_platform import LivePlatform
 from recsim_env.simulation.nearest_items import nearest_candidates, show_nearest_items
-from recsim_env.simulation.observation import (
-    FEEDBACK,
-    RELEVANCE_COLUMNS,
-    ObservationLayout,
+from recsim_env.simulation.observation import FEEDBACK, RELEVANCE_COLUMNS, ObservationLayout
+from recsim_env.simulation.observation_writers import (
     observable_records,
     write_compact,
     write_full_vectors,
