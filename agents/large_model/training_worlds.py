@@ -22,7 +22,7 @@ _NUM_TUNING_SESSIONS = 200  # of the teacher
 _NUM_TRIAL_STEPS = 3_000
 _TEACHERS = tuple(
     ValueWeights(trust=trust, patience=patience, budget=1.0, following=1.0)
-    for trust, patience in ((0.0, 0.0), (1.0, 1.0), (4.0, 2.0))
+    for trust, patience in ((1.0, 1.0), (0.0, 0.0), (4.0, 2.0))
 )  # of sampled worlds, where the usual search would take longer than the training
 _HIDDEN_SHARE = 0.2  # of sampled worlds, where a source of readings is missing, as it may be elsewhere
 _LEAST_CLICKS = 1e-9
@@ -143,13 +143,16 @@ class SampledWorlds:
         return TrainingWorld(f"sampled {seed}", env, content, seed)
 
     def teacher(self, world: TrainingWorld) -> Teacher:
-        """The scores of the lookahead oracle, with the value weights of `_TEACHERS` that are best in this world."""
+        """The scores of the lookahead oracle, with the first value weights of `_TEACHERS` unless others are better.
+
+        Others are better if they earn more in the same sessions by over two standard errors: elsewhere luck would
+        choose, and worlds that look alike would have unlike teachers.
+        """
         if world.teacher is None:
             length = world.env.simulator.config.session_length
-            trial = world.env.remake(num_envs=max(_NUM_TRIAL_STEPS // length, 1))
-
-            def mean_return(value_weights: ValueWeights) -> float:
-                return float(evaluate(LookaheadOracle(trial, value_weights=value_weights), trial, 0).returns.mean())
-
-            world.teacher = lookahead_teacher(world.env, max(_TEACHERS, key=mean_return))
+            trial = world.env.remake(num_envs=max(_NUM_TRIAL_STEPS // length, 2))
+            returns = [evaluate(LookaheadOracle(trial, value_weights=each), trial, 0).returns for each in _TEACHERS]
+            gains = [each - returns[0] for each in returns]
+            certain_gains = [each.mean() - 2.0 * each.std(ddof=1) / len(each) ** 0.5 for each in gains]
+            world.teacher = lookahead_teacher(world.env, _TEACHERS[int(np.argmax(certain_gains))])
         return world.teacher

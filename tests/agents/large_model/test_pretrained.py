@@ -16,9 +16,10 @@ from agents.large_model.commands.training_run import read_metrics
 from agents.large_model.config import PRETRAINED, TrainingConfig, located
 from agents.large_model.model import LargeModelNetwork
 from agents.large_model.rollout import make_env, play
-from agents.large_model.training_worlds import SampledWorlds
+from agents.large_model.training_worlds import SampledWorlds, lookahead_teacher
 from agents.networks.item_content import ItemContent
 from agents.networks.schema import MEANINGS, READINGS, Schema
+from agents.references.value_weights import ValueWeights
 from agents.rollouts.evaluation import evaluate
 from recsim_env.scenario_sampling import sample_scenario
 
@@ -159,6 +160,15 @@ def test_sampled_training_worlds_follow_from_the_iteration_and_are_never_reserve
     names = {world.scenario.name for world in seen}
     assert len(names) == 5
     assert names <= {sample_scenario(seed).name for seed in range(5)}
+
+
+@pytest.mark.parametrize(("seed", "trust", "patience"), [(310, 1.0, 1.0), (331, 4.0, 2.0)])
+def test_the_usual_teacher_gives_way_only_to_one_that_is_clearly_better(seed, trust, patience):
+    worlds = SampledWorlds(TrainingConfig(num_scenarios=1_000, num_sampled_worlds=1), num_envs=4)
+    [world] = worlds.at(seed, network_for(env_of("single items", NUM_LANES)))
+    world.env.reset(seed=0)
+    weights = ValueWeights(trust=trust, patience=patience, budget=1.0, following=1.0)
+    assert np.array_equal(worlds.teacher(world)().scores, lookahead_teacher(world.env, weights)().scores)
 
 
 def test_commands_use_the_pretrained_model_by_default(tmp_path, capsys):
