@@ -190,7 +190,7 @@ _SUITES = (
         about="the headroom ladder of each scenario, the pretrained model and agents that are trained there",
         scenarios=(*PRESETS, "MovieLens", "Ratings"),
         agents=(
-            *(*LADDER, "platform-ranking", "sequence-model", "pqn", "ppo", "dqn"),
+            *(*LADDER, "platform-ranking", "sequence-model", "pqn", "ppo", "dqn", "distilled-scorer"),
             *(*_PRETRAINED, "large-model-fine-tuned"),
         ),
     ),

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, pad
 
+from agents.imitation.teacher import teacher_loss
 from agents.large_model.config import LossWeights
 from agents.large_model.model import LargeModelNetwork
 from agents.large_model.rollout import Sessions, Steps
@@ -111,18 +112,6 @@ def slot_mean(values: torch.Tensor, steps: Steps) -> torch.Tensor:
     """[K]: mean of [K, S] over the slots that are not empty."""
     is_shown = steps.candidates.gather(1, steps.slates) >= 0
     return values.where(is_shown, 0.0).sum(1) / is_shown.sum(1).clamp(min=1)
-
-
-def teacher_loss(scores: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """[K]: squared error of scores [K, M] against a teacher's, both less their mean over the candidates.
-
-    Its minimum is the teacher's mean score given the state: that of an agent with the teacher's model of users, but
-    without the teacher's knowledge of this user.
-    """
-    number = mask.sum(1, keepdim=True).clamp(min=1)
-    difference = (scores - teacher).masked_fill(~mask, 0.0)
-    centred = (difference - difference.sum(1, keepdim=True) / number).masked_fill(~mask, 0.0)
-    return centred.square().sum(1) / number[:, 0]
 
 
 def session_returns(

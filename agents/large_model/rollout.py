@@ -4,16 +4,16 @@ Shape legend: N sessions, n active ones or those of a call, B sessions of a batc
 all sessions, H rows of an observed history, R rows of a session, S slots, M candidates, U user features, E width.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import gymnasium
 import numpy as np
 import torch
 
 import recsim_env  # noqa: F401  (registers the ids)
+from agents.imitation.teacher import Teacher
 from agents.large_model.distributed import Timer
 from agents.large_model.model import ROW_COLUMNS, LargeModelNetwork, Scores
 from agents.large_model.session_state import ObservationReader, SessionState, check_history
@@ -25,21 +25,6 @@ from recsim_env.simulation.observation import FEEDBACK
 _NUM_FEEDBACK = len(FEEDBACK)
 _CLICK = ROW_COLUMNS.index("click")
 _COMPACT_BELOW = 0.6  # share of active sessions below which the others are dropped from the cache
-
-
-class TeacherLabels(NamedTuple):
-    """What a privileged teacher says about the present candidates of an env's sessions."""
-
-    scores: np.ndarray
-    """[N, M]: in units of reward."""
-    clicks: np.ndarray
-    """[N, M]: probability of a click, if shown alone."""
-    rewards: np.ndarray
-    """[N, M]: mean reward of a click."""
-
-
-Teacher = Callable[[], TeacherLabels]
-"""Called before each step."""
 
 
 def make_env(env_id: str, num_envs: int, **arguments: Any) -> Any:

@@ -27,11 +27,12 @@ from torch.distributed.checkpoint.state_dict import (
 )
 from torch.distributed.tensor import DTensor
 
+from agents.imitation.teacher import spread
 from agents.large_model.checkpoint import Checkpoint, check_inputs, check_weights, make_network
 from agents.large_model.config import REFERENCE_WIDTH, Stage, TrainingConfig
 from agents.large_model.distributed import ProcessGroup, Timer, distributed, forward_flops, gathered, peak_flops
 from agents.large_model.joined_worlds import Part, PlayedWorld
-from agents.large_model.losses import SessionLoss, session_returns, teacher_loss
+from agents.large_model.losses import SessionLoss, session_returns
 from agents.large_model.model import LargeModelNetwork
 from agents.large_model.rollout import Sessions, make_env, play
 from agents.large_model.training_worlds import SampledWorlds, TrainingWorld, TrainingWorlds
@@ -41,7 +42,6 @@ from agents.networks.plackett_luce import slate_log_probabilities
 from agents.networks.schema import Schema
 
 _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
-_LEAST_SCALE = 1e-3
 _COUNTERS = ("num_steps", "iteration", "num_updates")
 
 
@@ -397,8 +397,7 @@ def _teacher_scale(sessions: Sessions) -> float:
     steps = sessions.steps
     if steps.teacher is None:
         return 1.0
-    scores = steps.teacher[:, :, 0]
-    return max(float(teacher_loss(torch.zeros_like(scores), scores, steps.candidates >= 0).mean().sqrt()), _LEAST_SCALE)
+    return spread(steps.teacher[:, :, 0], steps.candidates >= 0)
 
 
 def _scaled_teacher(sessions: Sessions, scale: float) -> Sessions:

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from agents.imitation.teacher import Teacher, lookahead_teacher
 from agents.large_model.config import TrainingConfig
 from agents.large_model.model import LargeModelNetwork
-from agents.large_model.rollout import Teacher, TeacherLabels
 from agents.large_model.session_state import check_history
 from agents.networks.item_content import ItemContent
 from agents.networks.schema import READING_SOURCES
@@ -25,7 +25,6 @@ _TEACHERS = tuple(
     for trust, patience in ((1.0, 1.0), (0.0, 0.0), (4.0, 2.0))
 )  # of sampled worlds, where the usual search would take longer than the training
 _HIDDEN_SHARE = 0.2  # of sampled worlds, where a source of readings is missing, as it may be elsewhere
-_LEAST_CLICKS = 1e-9
 _NUM_HELD_OUT = 8
 _CATALOG_SEED = 600_000_011  # of evaluations during training; not used by the benchmark
 
@@ -40,17 +39,6 @@ class TrainingWorld:
     scenario: int
     """Its number among the scenarios."""
     teacher: Teacher | None = None
-
-
-def lookahead_teacher(env: Any, value_weights: ValueWeights) -> Teacher:
-    """A lookahead oracle with these value weights, which reads the latent state of an env's sessions."""
-    oracle, myopic = (LookaheadOracle(env, value_weights=each) for each in (value_weights, ValueWeights()))
-
-    def labels() -> TeacherLabels:
-        clicks = oracle.click_probabilities()
-        return TeacherLabels(oracle.scores(), clicks, myopic.scores() / np.maximum(clicks, _LEAST_CLICKS))
-
-    return labels
 
 
 class TrainingWorlds:

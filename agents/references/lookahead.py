@@ -104,6 +104,20 @@ def _mean_scores(users, items, parameters, layout, value_weights, out):
                 out[i, age_bin] += lookahead(users[n], items[i], p, value_weights) / len(users)
 
 
+def lookahead_scores(simulator: Any, value_weights: np.ndarray) -> np.ndarray:
+    """[N, M] float64: scores of the candidates in a simulator's sessions, with weights [N, C]; 0 for missing ones."""
+    scores = np.zeros((len(simulator.sessions), simulator.layout.num_candidates))
+    simulator.adapted(_scores)(*simulator.compiled_model(), value_weights, scores)
+    return scores
+
+
+def click_probabilities(simulator: Any) -> np.ndarray:
+    """[N, M] float64: the probability of a click on each candidate, shown alone; 0 for missing ones."""
+    probabilities = np.zeros((len(simulator.sessions), simulator.layout.num_candidates))
+    simulator.adapted(_click_probabilities)(*simulator.compiled_model(), probabilities)
+    return probabilities
+
+
 def first_sessions(world: World, chosen: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """Records of the first sessions of users of a world, by their indices."""
     noise_keys = generator.integers(2**63, size=len(chosen)).astype(np.uint64)
@@ -122,17 +136,7 @@ class LookaheadOracle(ModelBasedReference):
 
     def scores(self) -> np.ndarray:
         """[N, M]: scores of the candidates in the sessions of the agent's env; 0 for missing ones."""
-        simulator = self.env.simulator
-        scores = np.zeros((len(simulator.sessions), self.layout.num_candidates))
-        simulator.adapted(_scores)(*simulator.compiled_model(), self.session_value_weights(), scores)
-        return scores
-
-    def click_probabilities(self) -> np.ndarray:
-        """[N, M]: the probability of a click on each candidate, shown alone; 0 for missing ones."""
-        simulator = self.env.simulator
-        probabilities = np.zeros((len(simulator.sessions), self.layout.num_candidates))
-        simulator.adapted(_click_probabilities)(*simulator.compiled_model(), probabilities)
-        return probabilities
+        return lookahead_scores(self.env.simulator, self.session_value_weights())
 
     def session_value_weights(self) -> np.ndarray:
         """[N, C] float64: the value weights in the present state of each session; here the same in all."""

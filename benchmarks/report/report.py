@@ -15,7 +15,6 @@ from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 from markupsafe import Markup
 
-from agents.registry import REGISTRY, UnknownAgentError, entry_named
 from benchmarks.analysis.leaderboard import REFERENCES, Leaderboard
 from benchmarks.analysis.scores import reference_seeds
 from benchmarks.report import tables
@@ -86,21 +85,8 @@ def markdown(leaderboard: Leaderboard, figures: Collection[str] = (), expected: 
         figures=figures,
         missing=tables.missing_runs(leaderboard, expected),
         reference_seeds=reference_seeds(leaderboard.rows),
-        readers=[agent for agent in leaderboard.family_of if _reads_evaluation_catalog(agent)],
-        taught=[agent for agent in leaderboard.family_of if agent in REGISTRY and REGISTRY[agent].is_taught],
     )
     return re.sub(r"\n{3,}", "\n\n", report).strip() + "\n"
-
-
-def _reads_evaluation_catalog(agent: str) -> bool:
-    """Whether it was trained on feedback about the evaluation's items; False if its class is not installed here."""
-    try:
-        entry = entry_named(agent)
-        return entry.reads_evaluation_catalog or getattr(
-            entry.agent_class() if entry.family == "own" else None, "reads_evaluation_catalog", False
-        )
-    except UnknownAgentError:
-        return False
 
 
 def markdown_text(value: Any) -> Any:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from agents.registry import UnknownAgentError, entry_named
 from benchmarks.analysis.bootstrap import Estimate, decimals
 from benchmarks.analysis.headroom import GAINS, gains, ladder_returns
 from benchmarks.analysis.leaderboard import LEARNING_FAMILIES, POPULARITY, Leaderboard, Standing
@@ -29,6 +30,17 @@ def number(value: Estimate | float | None, digits: int = 2) -> str:
 
 def mean(values: Sequence[float] | np.ndarray) -> float | None:
     return float(np.mean(values)) if len(values) else None
+
+
+def privileges(agent: str) -> list[str]:
+    """What an agent had in training that no recommender has; nothing is known of a class that is not installed here."""
+    try:
+        entry = entry_named(agent)
+        own_class = entry.agent_class() if entry.family == "own" else None
+    except UnknownAgentError:
+        return []
+    reads_items = entry.reads_evaluation_catalog or getattr(own_class, "reads_evaluation_catalog", False)
+    return ["teacher"] * entry.is_taught + ["feedback on items"] * reads_items
 
 
 def field_mean(runs: Iterable[Row], key: str) -> float | None:

@@ -64,6 +64,11 @@ SPACES: dict[str, Space] = {
         "num_rounds": (1, 2, 4),
         "num_layers": (1, 2),
     },
+    "distilled-scorer": {
+        "learning_rate": (1e-3, 2e-3, 4e-3),
+        "num_epochs": (3, 6),
+        "batch_size": (64, 128, 256),
+    },
     "pqn": {**_OURS, "lambda_": (0.3, 0.65, 0.9), "batch_size": (64, 128, 256)},
     "slateq": {**_OURS, "lambda_": (0.3, 0.65, 0.9), "batch_size": (64, 128, 256)},
     "reinforce": {**_OURS, "entropy_weight": (0.03, 0.06, 0.1), "exploration": (0.05, 0.1, 0.2)},

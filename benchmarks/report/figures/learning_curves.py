@@ -44,7 +44,7 @@ def learning_curves(leaderboard: Leaderboard, along: str = STEPS) -> Figure | No
     scenarios = list(dict.fromkeys(row["scenario"] for row in leaderboard.rows if row["agent"] in agents))
     if not scenarios:
         return None
-    levels = {*REFERENCES, POPULARITY} | ({leaderboard.best_baseline.agent} if leaderboard.best_baseline else set())
+    levels = {*REFERENCES, POPULARITY, *leaderboard.highlights(_NUM_HIGHLIGHTS)}
     shown = [*agents[:_NUM_HIGHLIGHTS], *(name for name in leaderboard.by_agent if name in levels - set(agents))]
     styles = {name: style for name, style in line_styles(leaderboard).items() if name in shown}
     figure, axes = panels(len(scenarios), 3, (3.5, 2.4) if len(scenarios) > 1 else (7.0, 3.3))

@@ -9,6 +9,7 @@ import torch
 from small_large_models import NUM_LANES, env_of, network_for, played, small_config
 
 import agents
+from agents.imitation.teacher import lookahead_teacher
 from agents.large_model.__main__ import main
 from agents.large_model.agent import FrozenLargeModel, LargeModel
 from agents.large_model.checkpoint import load_network
@@ -16,7 +17,7 @@ from agents.large_model.commands.training_run import read_metrics
 from agents.large_model.config import PRETRAINED, TrainingConfig, located
 from agents.large_model.model import LargeModelNetwork
 from agents.large_model.rollout import make_env, play
-from agents.large_model.training_worlds import SampledWorlds, lookahead_teacher
+from agents.large_model.training_worlds import SampledWorlds
 from agents.networks.item_content import ItemContent
 from agents.networks.schema import MEANINGS, READINGS, Schema
 from agents.references.value_weights import ValueWeights

@@ -15,11 +15,11 @@ from small_large_models import runner_of
 from small_trainings import FAST, HERE, SIZES, SMALL, config_of
 
 from agents.callbacks import EveryNSteps
+from agents.imitation.teacher import TeacherLabels
 from agents.large_model.agent import LargeModel
 from agents.large_model.checkpoint import FOLDER, checkpoints_in, load_latest
 from agents.large_model.commands.training_run import MetricsLog, read_metrics, run_training
 from agents.large_model.config import RunConfig, TrainingConfig
-from agents.large_model.rollout import TeacherLabels
 from agents.large_model.training import Training
 from agents.networks.plackett_luce import best_slates
 from recsim_env import atomic_file

@@ -221,12 +221,20 @@ def test_a_report_of_failures_alone_is_written(tmp_path: Path):
     assert "OSError: gone" in (tmp_path / "report.html").read_text()
 
 
-@pytest.mark.parametrize("agent", ["item-knn", "agents.supervised.item_knn:ItemKNN"])
-def test_agents_trained_on_the_evaluation_items_are_named(agent):
-    family = "own" if ":" in agent else "supervised"
-    gone = final_row("gone_module:Gone", 50.0, family="own")
-    last = markdown(Leaderboard(with_references(final_row(agent, 50.0, family=family), gone))).splitlines()[-1]
-    assert f"except {agent}, trained on" in last
+@pytest.mark.parametrize(
+    ("agent", "family", "privileges"),
+    [
+        ("item-knn", "supervised", "feedback on items"),
+        ("agents.supervised.item_knn:ItemKNN", "own", "feedback on items"),
+        ("distilled-scorer", "supervised", "teacher"),
+        ("large-model-pretrained", "pretrained", "teacher"),
+        ("pqn", "reinforcement", "–"),
+        ("gone_module:Gone", "own", "–"),
+    ],
+)
+def test_the_leaderboard_says_what_was_privileged_in_training(agent, family, privileges):
+    report = markdown(Leaderboard(with_references(final_row(agent, 50.0, family=family))))
+    assert f" | {agent} | {family} | {privileges} | " in report
 
 
 def test_without_tensorboard_the_error_says_what_to_install(tmp_path: Path, monkeypatch):

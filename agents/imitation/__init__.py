@@ -1,0 +1,1 @@
+"""Learning from a teacher that reads the latent state of training worlds."""

@@ -1,0 +1,60 @@
+"""Teachers, which score candidates with the latent state known, and the loss of a network that learns their scores.
+
+Shape legend: N sessions, M candidates, K steps.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from agents.references.lookahead import click_probabilities, lookahead_scores
+from agents.references.value_weights import ValueWeights
+
+_LEAST_CLICKS = 1e-9
+_LEAST_SCALE = 1e-3
+
+
+class TeacherLabels(NamedTuple):
+    """What a privileged teacher says about the present candidates of an env's sessions."""
+
+    scores: np.ndarray
+    """[N, M]: in units of reward."""
+    clicks: np.ndarray
+    """[N, M]: probability of a click, if shown alone."""
+    rewards: np.ndarray
+    """[N, M]: mean reward of a click."""
+
+
+Teacher = Callable[[], TeacherLabels]
+"""Called before each step."""
+
+
+def lookahead_teacher(env: Any, value_weights: ValueWeights) -> Teacher:
+    """The lookahead oracle with these value weights, which reads the latent state of a vector env's sessions."""
+    weights, myopic = (np.tile(each.as_array(), (env.num_envs, 1)) for each in (value_weights, ValueWeights()))
+
+    def labels() -> TeacherLabels:
+        clicks = click_probabilities(env.simulator)
+        rewards = lookahead_scores(env.simulator, myopic) / np.maximum(clicks, _LEAST_CLICKS)
+        return TeacherLabels(lookahead_scores(env.simulator, weights), clicks, rewards)
+
+    return labels
+
+
+def teacher_loss(scores: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """[K]: squared error of scores [K, M] against a teacher's, both less their mean over the candidates.
+
+    Its minimum is the teacher's mean score given the state: that of an agent with the teacher's model of users, but
+    without the teacher's knowledge of this user.
+    """
+    number = mask.sum(1, keepdim=True).clamp(min=1)
+    difference = (scores - teacher).masked_fill(~mask, 0.0)
+    centred = (difference - difference.sum(1, keepdim=True) / number).masked_fill(~mask, 0.0)
+    return centred.square().sum(1) / number[:, 0]
+
+
+def spread(scores: torch.Tensor, mask: torch.Tensor) -> float:
+    """Standard deviation of a teacher's scores [K, M] among the candidates of a step, to express errors in."""
+    return max(float(teacher_loss(torch.zeros_like(scores), scores, mask).mean().sqrt()), _LEAST_SCALE)
