@@ -338,10 +338,10 @@ FINE_TUNING: dict[str, Any] = {
     "distillation_share": 1.0,
     "num_catalogs": 8,
     "num_envs": 32,
-    "batch_sessions": 8,
+    "batch_sessions": 2,
     "warm_up_updates": 20,
     "num_validations": 5,
-    "stage_overrides": {"distillation": {"learning_rate": 3e-4, "last_exploration": 0.05, "first_exploration": 0.05}},
+    "stage_overrides": {"distillation": {"learning_rate": 1e-3, "last_exploration": 0.05, "first_exploration": 0.05}},
 }
 """Settings of `LargeModel` for training the pretrained generalist further in one world."""
 
