@@ -172,8 +172,9 @@ _SUITES = (
         about="a first comparison, the suite of `make bench`",
         scenarios=("Video", "News"),
         agents=(
-            *(*_BEST_KNOWN, "myopic-oracle", "sequence-model", "pqn", "ppo", "dqn"),
+            *("random", "popularity", "linucb", "eb-linucb", "sequence-model", "pqn", "ppo", "dqn"),
             *(*_PRETRAINED, "large-model-fine-tuned"),
+            *("bayes-filter-observed", "myopic-oracle", "planning-oracle"),
         ),
         num_seeds=2,
         num_evaluations=5,

@@ -341,7 +341,14 @@ FINE_TUNING: dict[str, Any] = {
     "batch_sessions": 2,
     "warm_up_updates": 20,
     "num_validations": 5,
-    "stage_overrides": {"distillation": {"learning_rate": 1e-3, "last_exploration": 0.05, "first_exploration": 0.05}},
+    "stage_overrides": {
+        "distillation": {
+            "num_epochs": 4,
+            "learning_rate": 1e-3,
+            "first_exploration": 0.05,
+            "last_exploration": 0.05,
+        }
+    },
 }
 """Settings of `LargeModel` for training the pretrained generalist further in one world."""
 
