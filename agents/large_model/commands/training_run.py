@@ -15,8 +15,8 @@ from agents.large_model.training import Training
 from agents.networks.item_content import ItemContent
 from recsim_env.atomic_file import write_atomically
 
-_SESSIONS_SEED = 700_000_001
-"""Of evaluations during training; not used by the benchmark."""
+EVALUATION_SEED = 700_000_001
+"""Seed of the first session of evaluations during training; not used by the benchmark."""
 
 _EVALUATIONS = {"evaluation": "greedy", "evaluation_supervised": "supervised"}
 
@@ -82,7 +82,7 @@ def _evaluate(training: Training, worlds: dict[str, tuple[Any, ItemContent]]) ->
     for name, selection in _EVALUATIONS.items():
         means = {}
         for scenario, (env, content) in worlds.items():
-            means[scenario] = training.mean_return(env, content, _SESSIONS_SEED, selection)
+            means[scenario] = training.mean_return(env, content, EVALUATION_SEED, selection)
         results[name] = float(np.mean(list(means.values())))
         if len(means) > 1:
             results |= {f"{name}/{scenario}": mean for scenario, mean in means.items()}
