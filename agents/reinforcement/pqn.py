@@ -29,6 +29,8 @@ class PQN(RolloutLearner):
 
     has_layer_norm = True
 
+    gamma: float = number(0.95, 0.0, 0.999)
+    """Discount factor of a step."""
     lambda_: float = number(0.65, 0.0, 1.0)
     """0 bootstraps after each step, 1 at the end of a rollout."""
     final_epsilon: float = number(0.05, 0.0, 1.0)

@@ -95,6 +95,7 @@ class ReinforceTopK(SoftmaxLearner, RolloutLearner):
     batch_size: int = count(400, 1, 1_000_000)
     learning_rate: float = number(4e-3, 0.0, 1.0)
     gamma: float = number(0.9, 0.0, 0.999)
+    """Discount factor of a step."""
     exploration: float = number(0.1, 0.0, 1.0)
     """Share of uniform draws."""
     cap: float = number(3.0, 1.0, math.inf)

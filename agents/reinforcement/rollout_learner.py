@@ -40,8 +40,6 @@ class RolloutLearner(TorchLearner):
     """User-steps in a minibatch."""
     learning_rate: float = number(2e-3, 0.0, 1.0)
     """Of Adam, annealed linearly to 0."""
-    gamma: float = number(0.95, 0.0, 0.999)
-    """Discount factor of a step."""
 
     @abstractmethod
     def explore(self, observations: Tensors, share: float, generator: torch.Generator) -> Tensors:
