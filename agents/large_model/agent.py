@@ -12,6 +12,7 @@ from agents.agent import Env, Learner, NotFittedError, Observations
 from agents.large_model.checkpoint import MOMENTS, load_network, rebuild
 from agents.large_model.config import FINE_TUNING, FROM_SCRATCH, PRETRAINED, TrainingConfig
 from agents.large_model.distributed import ProcessGroup
+from agents.large_model.explanation import Explanation, explain
 from agents.large_model.model import LargeModelNetwork, Scores, policy_logits
 from agents.large_model.session_state import PolicyRunner
 from agents.large_model.training import Training
@@ -148,10 +149,9 @@ class LargeModel(Learner):
     def initial_state(self, num_sessions: int) -> LargeModelState:
         if self.network is None:
             raise NotFittedError
-        if self._content is None or self._content[0] is not self.env:
-            self._content = self.env, self.network.content_of(self.env)
-        simulator = self.env.simulator
-        runner = PolicyRunner(self.network, simulator, self._content[1], num_sessions, self.reads_history)
+        runner = PolicyRunner(
+            self.network, self.env.simulator, self._content_of_env(), num_sessions, self.reads_history
+        )
         seed = int(self.new_generator().integers(2**63))
         return LargeModelState(runner, torch.Generator(self.device).manual_seed(seed))
 
@@ -184,6 +184,28 @@ class LargeModel(Learner):
         logits = self._logits(state[0].scores(observations, is_first), observations).double()
         slates = torch.as_tensor(np.asarray(actions).reshape(number, -1)).to(logits.device)
         return slate_log_probabilities(logits, slates).sum(1).cpu().numpy()
+
+    def explain(self, observations: Observations, candidate: int | None = None) -> Explanation:
+        """Why a candidate of one session, by default the best, has its score: which of the items shown before count
+        for it or against it, and what each source of information on it contributes.
+
+        Args:
+            observations: a batch of one observation, whose history is read.
+            candidate: its place among the candidates.
+
+        Raises:
+            ValueError: there are several sessions, or there is no such candidate.
+        """
+        if self.network is None:
+            raise NotFittedError
+        return explain(self.network, self.env.simulator, self._content_of_env(), observations, candidate)
+
+    def _content_of_env(self) -> ItemContent:
+        """The catalogue of the agent's env, read once."""
+        assert self.network is not None, "is trained"
+        if self._content is None or self._content[0] is not self.env:
+            self._content = self.env, self.network.content_of(self.env)
+        return self._content[1]
 
     def _logits(self, scores: Scores, observations: Observations) -> torch.Tensor:
         """[N, M]: of the ranking's policy."""

@@ -172,12 +172,19 @@ class SessionState:
         )
         return self._dynamics
 
-    def scores(self, observation: Observation, dynamics: torch.Tensor | None = None) -> Scores:
-        """Scores of the candidates of all sessions."""
+    def candidate_items(self, observation: Observation) -> torch.Tensor:
+        """[N, M, C]: the content of the candidates of all sessions, with what it reads of the memories."""
         candidates = observation.candidates.clamp(min=0)
         items = self._as_candidates[candidates]
         if self.network.memory is not None:
             items = items + self.network.memory.read(self.memories, self.content.directions[candidates], self.states)
+        return items
+
+    def scores(
+        self, observation: Observation, dynamics: torch.Tensor | None = None, items: torch.Tensor | None = None
+    ) -> Scores:
+        """Scores of the candidates of all sessions, with their `dynamics` and `candidate_items`, if known already."""
+        items = self.candidate_items(observation) if items is None else items
         dynamics = self.dynamics(observation) if dynamics is None else dynamics
         return self.network.score(self.states, observation.users, items, dynamics, observation.candidates >= 0)
 

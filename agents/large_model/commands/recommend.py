@@ -5,7 +5,8 @@ PERSON is a JSON file such as {"history": [{"item": 7, "click": 1, "consumption"
 feedback (only item is required); the profile; the items to rank (default: all available ones); the platform's time
 (default: its first step). --schema prints all of its fields as a JSON schema. Items are ids of the ratings log, in a
 world that is fitted to one, and otherwise numbers in the catalogue of --env and --catalog-seed. Items that the user has
-just consumed are left out, unless the scenario repeats them.
+just consumed are left out, unless the scenario repeats them. --why adds what each score owes to the items shown before
+and to what is known of the item.
 """
 
 import argparse
@@ -18,6 +19,8 @@ from rich.table import Table
 from agents.large_model.commands.evaluate import add_model_arguments, network_and_envs
 from agents.terminal import console, path, positive, warn
 
+_NUM_EFFECTS = 3
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser)
@@ -25,11 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("person", type=path, nargs="?", metavar="PERSON", help="a JSON file")
     parser.add_argument("--schema", action="store_true", help="print the JSON schema of PERSON, and do nothing else")
     parser.add_argument("--top", type=positive, default=10, metavar="N", help="items to print")
+    parser.add_argument("--why", action="store_true", help="explain the scores of the items that are printed")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
 def recommend(parsed: argparse.Namespace) -> int:
     from agents.large_model.commands.person import Person, item_id, observation_of, read_person
+    from agents.large_model.explanation import explain
     from agents.large_model.rollout import make_env
 
     if parsed.schema:
@@ -53,34 +58,50 @@ def recommend(parsed: argparse.Namespace) -> int:
     left_out = (len(person.candidates or ())) - observation["candidate_items"].shape[1]
     if left_out > 0:
         warn(f"{parsed.person}: {left_out} of the candidates left out, just consumed")
-    items = env.simulator.world.items
-    ranked = rank(network, env, observation)
-    top = [
-        {**row, "item": item_id(items, row["item"]), "title": items.title(row["item"])} for row in ranked[: parsed.top]
-    ]
+    items, content = env.simulator.world.items, network.content_of(env)
+    ranked = rank(network, env, content, observation)
+    top = []
+    for row in ranked[: parsed.top]:
+        candidate = row.pop("candidate")
+        top.append({**row, "item": item_id(items, row["item"]), "title": items.title(row["item"])})
+        if parsed.why:
+            found = explain(network, env.simulator, content, observation, candidate)
+            top[-1]["reasons"] = [
+                {**reason._asdict(), "item": item_id(items, reason.item), "instead": item_id(items, reason.instead)}
+                for reason in found.reasons
+            ]
+            top[-1]["sources"] = found.sources
     if parsed.json:
         print(json.dumps(top, indent=1))
         return 0
     table = Table(title=f"The best of {len(ranked)} items")
-    for heading in ("", "item", "title", "score", "probability", "expected reward"):
-        table.add_column(heading, justify="left" if heading == "title" else "right")
+    for heading in ("", "item", "title", "score", "probability", "expected reward", *(["why"] if parsed.why else [])):
+        table.add_column(heading, justify="left" if heading in ("title", "why") else "right")
     for place, row in enumerate(top, 1):
         figures = (f"{row[name]:.3f}" for name in ("score", "probability", "expected_reward"))
-        table.add_row(str(place), str(row["item"]), row["title"], *figures)
+        table.add_row(str(place), str(row["item"]), row["title"], *figures, *([why(row)] if parsed.why else []))
     console().print(table)
     return 0
 
 
-def rank(network: Any, env: Any, observation: dict[str, np.ndarray]) -> list[dict[str, Any]]:
-    """The candidates of an observation, best first: `item`, `score` (up to a constant; in units of reward, unless the
-    model is a generalist), `probability` under the policy, `expected_reward` if shown alone now."""
+def why(row: dict[str, Any]) -> str:
+    """The strongest effects on a score, of items shown before and of sources of information."""
+    effects = {f"item {reason['item']}": reason["effect"] for reason in row["reasons"]} | row["sources"]
+    strongest = sorted(effects.items(), key=lambda pair: -abs(pair[1]))[:_NUM_EFFECTS]
+    return ", ".join(f"{name} {effect:+.2f}" for name, effect in strongest)
+
+
+def rank(network: Any, env: Any, content: Any, observation: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+    """The candidates of an observation, best first: `item`, its place `candidate` among them, `score` (up to a
+    constant; in units of reward, unless the model is a generalist), `probability` under the policy, and
+    `expected_reward` if shown alone now."""
     import torch
 
     from agents.large_model.session_state import ObservationReader, SessionState
 
     history_length = observation["history_items"].shape[1]
     with torch.no_grad():
-        state = SessionState(network, env.simulator.config, network.content_of(env), 1, history_length)
+        state = SessionState(network, env.simulator.config, content, 1, history_length)
         batch = ObservationReader(env.simulator, network.schema, network.device)(observation)
         state.start(batch)
         scores = state.scores(batch)
@@ -92,6 +113,6 @@ def rank(network: Any, env: Any, observation: dict[str, np.ndarray]) -> list[dic
     arrays = {name: column[0].cpu().numpy() for name, column in columns.items()}
     items = observation["candidate_items"][0]
     return [
-        {"item": int(items[i]), **{name: float(array[i]) for name, array in arrays.items()}}
+        {"item": int(items[i]), "candidate": int(i), **{name: float(array[i]) for name, array in arrays.items()}}
         for i in np.argsort(-arrays["score"], kind="stable")
     ]

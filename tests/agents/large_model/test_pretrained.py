@@ -182,6 +182,18 @@ def test_commands_use_the_pretrained_model_by_default(tmp_path, capsys):
     assert {row["item"] for row in json.loads(capsys.readouterr().out)} == {1, 2, 3}
 
 
+def test_recommend_explains_its_scores_on_request(tmp_path, capsys):
+    (tmp_path / "person.json").write_text('{"history": [{"item": 7, "click": 1, "rating": 5}, {"item": 9}]}')
+    person = str(tmp_path / "person.json")
+    assert main(["recommend", "--top", "2", "--why", "--json", person]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    for row in rows:
+        assert {reason["item"] for reason in row["reasons"]} == {7, 9}
+        assert "platform's prediction" in row["sources"]
+    assert main(["recommend", "--top", "2", "--why", person]) == 0
+    assert "why" in capsys.readouterr().out
+
+
 def test_a_generalist_is_trained_by_one_command_and_evaluated(tmp_path):
     few = ["--preset", "micro", "--steps", "50", "--sessions", "8", "--evaluation-sessions", "2"]
     assert main(["pretrain", *few, "--out", str(tmp_path / "run")]) == 0
