@@ -10,14 +10,15 @@ Shape legend: N sessions side by side, M candidates.
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from agents.agent import Env
-from agents.imitation.teacher import lookahead_teacher, spread, teacher_loss
+from agents.imitation.teacher import spread, teacher_loss
 from agents.networks.softmax_policy import SoftmaxLearner
 from agents.networks.torch_learner import Tensors
-from agents.references.lookahead import LookaheadOracle
+from agents.references.lookahead import LookaheadOracle, lookahead_scores
 from agents.reinforcement.rollout_learner import RolloutLearner
 from recsim_env.config import count, number
 from recsim_env.sb3.candidate_scorer import CandidateScorer, ScorerSizes
@@ -68,7 +69,8 @@ class DistilledScorer(SoftmaxLearner, RolloutLearner):
     def start_training(self, total_timesteps: int) -> tuple[Any, Any, int]:
         env, observations, seed = super().start_training(total_timesteps)
         oracle = LookaheadOracle(env.remake(observation="compact"), num_tuning_sessions=self.num_tuning_sessions)
-        self._teacher = lookahead_teacher(env, oracle.learn(0).value_weights)
+        value_weights = np.tile(oracle.learn(0).value_weights.as_array(), (env.num_envs, 1))
+        self._teacher = lambda: lookahead_scores(env.simulator, value_weights)
         return env, observations, seed
 
     def explore(self, observations: Tensors, share: float, generator: torch.Generator) -> Tensors:
@@ -78,7 +80,7 @@ class DistilledScorer(SoftmaxLearner, RolloutLearner):
         is_random = torch.rand(len(mask), 1, generator=generator, device=self.device) < exploration
         random = torch.rand(mask.shape, generator=generator, device=self.device)
         ranked = torch.where(is_random, random, self.scores(observations)).masked_fill(mask == 0, -torch.inf)
-        labels = torch.as_tensor(self._teacher().scores, dtype=torch.float32, device=self.device)
+        labels = torch.as_tensor(self._teacher(), dtype=torch.float32, device=self.device)
         return {"slates": ranked.topk(self.slate_size).indices, "labels": labels}
 
     def with_targets(self, steps: Tensors, last: Tensors) -> Tensors:

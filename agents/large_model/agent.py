@@ -194,11 +194,15 @@ class LargeModel(Learner):
             candidate: its place among the candidates.
 
         Raises:
-            ValueError: there are several sessions, or there is no such candidate.
+            ValueError: there are several sessions, or there is no such candidate, or the agent ranks by the supervised
+                heads, whose scores are not explained.
         """
         if self.network is None:
             raise NotFittedError
-        return explain(self.network, self.env.simulator, self._content_of_env(), observations, candidate)
+        if self.ranking != "policy":
+            raise ValueError(f"ranking={self.ranking!r}: must be 'policy', whose scores are explained")
+        content = self._content_of_env()
+        return explain(self.network, self.env.simulator, content, observations, candidate, self.reads_history)
 
     def _content_of_env(self) -> ItemContent:
         """The catalogue of the agent's env, read once."""

@@ -59,10 +59,12 @@ def explain(
     content: "ItemContent",
     observations: dict[str, np.ndarray],
     candidate: int | None = None,
+    reads_history: bool = True,
 ) -> Explanation:
     """Explain the score of a candidate, by default of the best, in a batch of one compact observation.
 
-    The history is read as the observation has it, once whole and once without each of its rows, in one batch.
+    The history is read as the observation has it, once whole and once without each of its rows, in one batch; without
+    `reads_history` it is ignored, so that there are no reasons.
 
     Raises:
         ValueError: there are several sessions, or there is no such candidate.
@@ -71,6 +73,7 @@ def explain(
     if number != 1:
         raise ValueError(f"observations: {number} sessions, must be 1")
     observation = ObservationReader(simulator, network.schema, network.device)(observations)
+    observation = observation if reads_history else observation.without_history()
     is_there = observation.candidates[0] >= 0
     num_rows = int(observation.num_rows[0])
     batch = _without_each_row(observation, num_rows)

@@ -86,8 +86,8 @@ def recommend(parsed: argparse.Namespace) -> int:
 
 def why(row: dict[str, Any]) -> str:
     """The strongest effects on a score, of items shown before and of sources of information."""
-    effects = {f"item {reason['item']}": reason["effect"] for reason in row["reasons"]} | row["sources"]
-    strongest = sorted(effects.items(), key=lambda pair: -abs(pair[1]))[:_NUM_EFFECTS]
+    of_items = [(f"item {reason['item']}", reason["effect"]) for reason in row["reasons"]]  # which may occur twice
+    strongest = sorted([*of_items, *row["sources"].items()], key=lambda pair: -abs(pair[1]))[:_NUM_EFFECTS]
     return ", ".join(f"{name} {effect:+.2f}" for name, effect in strongest)
 
 

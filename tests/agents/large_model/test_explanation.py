@@ -85,8 +85,19 @@ def test_a_session_without_history_has_sources_and_no_reasons():
     assert np.isfinite(list(found.sources.values())).all()
 
 
+def test_a_model_that_reads_no_history_is_explained_without_it():
+    model, observation = model_and_observation()
+    blind = LargeModel.load("pretrained", model.env, reads_history=False)
+    found = blind.explain(observation, candidate=3)
+    assert found.reasons == ()
+    assert found.score != pytest.approx(model.explain(observation, candidate=3).score, abs=1e-4)
+
+
 def test_what_cannot_be_explained_is_named():
     model, observation = model_and_observation()
+    by_feedback = LargeModel.load("pretrained", model.env, ranking="supervised")
+    with pytest.raises(ValueError, match="ranking='supervised': must be 'policy', whose scores are explained"):
+        by_feedback.explain(observation)
     with pytest.raises(ValueError, match="candidate=20: must be one of the 20 candidates, from 0"):
         model.explain(observation, candidate=20)
     two = {name: np.repeat(part, 2, 0) for name, part in observation.items()}
