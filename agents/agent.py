@@ -18,6 +18,7 @@ from gymnasium.vector import AutoresetMode
 
 import recsim_env  # noqa: F401  (registers the ids)
 from agents.callbacks import MaybeCallback, training_progress
+from agents.explanation import Explanation, explain
 from agents.saved_tensors import load_tensors, save_tensors
 from recsim_env.config import Checked, check_number, count, unknown_name
 from recsim_env.envs.vector import RecommenderVectorEnv
@@ -255,6 +256,29 @@ class Agent(AgentSettings, ABC):
             NotImplementedError: the policy is deterministic, or its probabilities have no closed form.
         """
         raise NotImplementedError(f"{type(self).__name__}: has no action probabilities in closed form")
+
+    def candidate_scores(self, observations: Observations) -> np.ndarray:
+        """[N, M] float: the scores that rank the candidates, in sessions of which the agent knows these observations
+        alone, histories included; undefined for missing candidates.
+
+        Raises:
+            NotImplementedError: the agent does not rank candidates by scores, or draws them at random.
+        """
+        raise NotImplementedError(f"{type(self).__name__}: has no scores of candidates")
+
+    def explain(self, observations: Observations, candidate: int | None = None) -> Explanation:
+        """Why a candidate of one session, by default the best, has its score: which of the items shown before count
+        for it or against it.
+
+        Args:
+            observations: a batch of one observation, whose history is read.
+            candidate: its place among the candidates.
+
+        Raises:
+            ValueError: there are several sessions, or there is no such candidate.
+            NotImplementedError: see `candidate_scores`; or the agent does not observe the history.
+        """
+        return explain(self, observations, candidate)
 
     def best_params(self) -> dict[str, Any]:
         """Settings that `learn` has chosen."""

@@ -171,6 +171,12 @@ class LinearBandit(Agent):
         state.slates = actions.reshape(len(users), -1)
         return actions
 
+    def candidate_scores(self, observations: Observations) -> np.ndarray:
+        users, number = observations["user"], len(observations["user"])
+        state = self.initial_state(number)
+        self._start_sessions(state, np.arange(number), users, self.history(observations))
+        return self.scores(self.features(users, self.candidates(observations)), state)
+
     def _start_sessions(self, state: PosteriorState, lanes: np.ndarray, users: np.ndarray, history: np.ndarray) -> None:
         """Set the posteriors of the sessions `lanes` [n]: the prior, updated by the histories of warm users."""
         prior, first = state.prior, self.layout.num_content_features
@@ -222,6 +228,9 @@ class LinearThompson(LinearBandit):
 
     scale: float = number(1.0, 0.0, 1e9)
     """Factor of the posterior's standard deviation; 1 is Thompson sampling proper, 0 greedy."""
+
+    def candidate_scores(self, observations: Observations) -> np.ndarray:
+        raise NotImplementedError(f"{type(self).__name__}: draws the scores of candidates at random")
 
     def scores(self, x: np.ndarray, state: PosteriorState) -> np.ndarray:
         return np.einsum("nmd,nd->nm", x, self.sample(state))

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from agents.agent import Env, Learner, NotFittedError, Observations
+from agents.explanation import Explanation
 from agents.large_model.checkpoint import MOMENTS, load_network, rebuild
 from agents.large_model.config import FINE_TUNING, FROM_SCRATCH, PRETRAINED, TrainingConfig
 from agents.large_model.distributed import ProcessGroup
-from agents.large_model.explanation import Explanation, explain
 from agents.large_model.model import LargeModelNetwork, Scores, policy_logits
 from agents.large_model.session_state import PolicyRunner
 from agents.large_model.training import Training
@@ -147,13 +147,15 @@ class LargeModel(Learner):
             validation.restore(training)
 
     def initial_state(self, num_sessions: int) -> LargeModelState:
-        if self.network is None:
-            raise NotFittedError
-        runner = PolicyRunner(
-            self.network, self.env.simulator, self._content_of_env(), num_sessions, self.reads_history
-        )
+        runner = self._runner(num_sessions)
         seed = int(self.new_generator().integers(2**63))
         return LargeModelState(runner, torch.Generator(self.device).manual_seed(seed))
+
+    def _runner(self, num_sessions: int, history_length: int | None = None) -> PolicyRunner:
+        if self.network is None:
+            raise NotFittedError
+        content, simulator = self._content_of_env(), self.env.simulator
+        return PolicyRunner(self.network, simulator, content, num_sessions, self.reads_history, history_length)
 
     def act(
         self, observations: Observations, state: LargeModelState, episode_start: np.ndarray, deterministic: bool
@@ -185,24 +187,23 @@ class LargeModel(Learner):
         slates = torch.as_tensor(np.asarray(actions).reshape(number, -1)).to(logits.device)
         return slate_log_probabilities(logits, slates).sum(1).cpu().numpy()
 
+    def read(self, observations: Observations) -> Scores:
+        """The network's output for sessions of which these observations alone are known, histories included."""
+        number, length = observations["history_items"].shape
+        return self._runner(number, length).scores(observations, np.ones(number, np.bool_))
+
+    def candidate_scores(self, observations: Observations) -> np.ndarray:
+        scores = self.read(observations)
+        return (self._logits(scores, observations) * scores.temperature).cpu().numpy()
+
     def explain(self, observations: Observations, candidate: int | None = None) -> Explanation:
-        """Why a candidate of one session, by default the best, has its score: which of the items shown before count
-        for it or against it, and what each source of information on it contributes.
-
-        Args:
-            observations: a batch of one observation, whose history is read.
-            candidate: its place among the candidates.
-
-        Raises:
-            ValueError: there are several sessions, or there is no such candidate, or the agent ranks by the supervised
-                heads, whose scores are not explained.
-        """
-        if self.network is None:
-            raise NotFittedError
+        """As `Agent.explain`, with what each source of information on the candidate contributes, where the agent ranks
+        by its policy."""
+        found = super().explain(observations, candidate)
         if self.ranking != "policy":
-            raise ValueError(f"ranking={self.ranking!r}: must be 'policy', whose scores are explained")
-        content = self._content_of_env()
-        return explain(self.network, self.env.simulator, content, observations, candidate, self.reads_history)
+            return found
+        runner = self._runner(1, observations["history_items"].shape[1])
+        return found._replace(sources=runner.source_effects(observations, found.candidate))
 
     def _content_of_env(self) -> ItemContent:
         """The catalogue of the agent's env, read once."""

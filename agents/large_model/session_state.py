@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from agents.large_model.model import ROW_COLUMNS, LargeModelNetwork, Scores
+from agents.large_model.score_sources import source_effects
 from agents.networks.item_content import DYNAMICS, ITEM_STATE, ItemContent
 from agents.networks.schema import SETTING, Schema, columns, setting_values, user_names
 from recsim_env.config import SessionConfig
@@ -253,7 +254,7 @@ class PolicyRunner:
     """Scores the candidates of N sessions step by step; a session may end, and the next one start, at any step.
 
     `content` is `network.content_of` the simulator's env. Without `reads_history` the profile and the candidates alone
-    are read.
+    are read. Histories have up to `history_length` rows, by default as many as the env's.
     """
 
     def __init__(
@@ -263,13 +264,15 @@ class PolicyRunner:
         content: ItemContent,
         num_sessions: int,
         reads_history: bool = True,
+        history_length: int | None = None,
     ) -> None:
         check_history(simulator)
         config = simulator.config
         self.num_sessions, self.reads_history, self.num_slots = num_sessions, reads_history, config.slate_size
         self._read = ObservationReader(simulator, network.schema, network.device)
         with torch.no_grad():
-            self._state = SessionState(network, config, content, num_sessions, config.history_length)
+            history_length = config.history_length if history_length is None else history_length
+            self._state = SessionState(network, config, content, num_sessions, history_length)
         self._num_shown = torch.zeros(num_sessions, dtype=torch.int64, device=network.device)
         self._last: tuple[dict[str, np.ndarray], Scores] | None = None
 
@@ -297,3 +300,10 @@ class PolicyRunner:
         scores = self._state.scores(observation)
         self._last = {name: part.copy() for name, part in observations.items()}, scores
         return scores
+
+    def source_effects(self, observations: dict[str, np.ndarray], candidate: int) -> dict[str, float]:
+        """`score_sources.source_effects` on a candidate of one session, read from one observation."""
+        self.scores(observations, np.ones(self.num_sessions, np.bool_))
+        observation = self._read(observations)
+        observation = observation if self.reads_history else observation.without_history()
+        return source_effects(self._state, observation, candidate)

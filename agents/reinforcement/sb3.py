@@ -91,6 +91,18 @@ class _SB3Agent(Agent):
         log_probabilities = distribution.log_prob(torch.as_tensor(actions, device=policy.device))
         return log_probabilities.cpu().numpy().astype(np.float64)
 
+    @torch.no_grad()
+    def candidate_scores(self, observations: Observations) -> np.ndarray:
+        """Logits of the policy, or action values, of models without a memory that show one item."""
+        policy, num_candidates = self.model.policy, self.layout.num_candidates
+        if getattr(self.model.action_space, "n", 0) == num_candidates and not hasattr(policy, "lstm_actor"):
+            tensors, _ = policy.obs_to_tensor(observations)
+            if isinstance(policy, ActorCriticPolicy):
+                return policy.get_distribution(tensors, **self._masks(observations)).distribution.logits.cpu().numpy()
+            if hasattr(policy, "q_net"):
+                return policy.q_net(tensors).cpu().numpy()
+        return super().candidate_scores(observations)
+
     def _masks(self, observations: Observations) -> dict[str, np.ndarray]:
         """For MaskablePPO, `action_masks` [N, S * M] bool: which candidates are available, once for each slot."""
         if type(self.model).__name__ != "MaskablePPO":

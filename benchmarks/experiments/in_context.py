@@ -15,6 +15,7 @@ import numpy as np
 from agents.terminal import console, number_in, positive
 from benchmarks.analysis.statistics import standard_error_interval
 from benchmarks.experiments.script import finished_rows, make_parser, run_script
+from benchmarks.experiments.trained_agent import trained_agent
 from benchmarks.suites import HELD_OUT, PRESETS
 
 SCENARIOS = (*PRESETS, "MovieLens", "Ratings")
@@ -64,27 +65,12 @@ def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
 def _result(scenario: str, num_steps: int, num_sessions: int) -> dict[str, Any]:
     """Mean return so far after each step of each agent, and its paired difference to the rival's with the 95% interval:
     (mean, low, high)."""
-    import gymnasium
-
     import recsim_env
-    from agents.agent import Learner
-    from agents.registry import entry_named
     from agents.rollouts.evaluation import evaluate
 
     so_far: dict[str, np.ndarray] = {}
     for name, (registered, settings) in AGENTS.items():
-        entry = entry_named(registered)
-        agent_class, own = entry.agent_class(), {**entry.settings, **settings}
-        observation, variant = agent_class.env_requirements(**own)
-        arguments: dict[str, Any] = {"vectorization_mode": "vector_entry_point", "observation": observation}
-        held_out: dict[str, Any] = {"split": HELD_OUT.split, "catalog_seed": HELD_OUT.catalog_seed}
-        env_id = f"recsim_env/{scenario}{variant}-v0"
-        env: Any = gymnasium.make_vec(env_id, num_sessions, **arguments, **held_out)
-        lanes = entry.num_envs or agent_class.num_envs
-        training = env.remake(num_envs=lanes, split="train", catalog_seed=HELD_OUT.training_catalog_seed)
-        agent = agent_class(env=training, seed=0, **own)
-        if isinstance(agent, Learner):
-            agent.learn(num_steps)
+        agent, env = trained_agent(registered, scenario, num_steps, num_sessions, settings)
         rewards = evaluate(agent, env, HELD_OUT.sessions_seed, 0).rewards
         longest = env.simulator.config.session_length
         so_far[name] = np.pad(rewards, ((0, longest - len(rewards)), (0, 0))).cumsum(0)  # [T, N]

@@ -33,8 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def recommend(parsed: argparse.Namespace) -> int:
+    from agents.large_model.agent import LargeModel
     from agents.large_model.commands.person import Person, item_id, observation_of, read_person
-    from agents.large_model.explanation import explain
     from agents.large_model.rollout import make_env
 
     if parsed.schema:
@@ -58,16 +58,20 @@ def recommend(parsed: argparse.Namespace) -> int:
     left_out = (len(person.candidates or ())) - observation["candidate_items"].shape[1]
     if left_out > 0:
         warn(f"{parsed.person}: {left_out} of the candidates left out, just consumed")
-    items, content = env.simulator.world.items, network.content_of(env)
-    ranked = rank(network, env, content, observation)
+    model, items = LargeModel.from_network(network, env), env.simulator.world.items
+    ranked, shown = rank(model, observation), observation["candidate_items"][0]
     top = []
     for row in ranked[: parsed.top]:
         candidate = row.pop("candidate")
         top.append({**row, "item": item_id(items, row["item"]), "title": items.title(row["item"])})
         if parsed.why:
-            found = explain(network, env.simulator, content, observation, candidate)
+            found = model.explain(observation, candidate)
             top[-1]["reasons"] = [
-                {**reason._asdict(), "item": item_id(items, reason.item), "instead": item_id(items, reason.instead)}
+                {
+                    **reason._asdict(),
+                    "item": item_id(items, reason.item),
+                    "instead": item_id(items, int(shown[reason.instead])),
+                }
                 for reason in found.reasons
             ]
             top[-1]["sources"] = found.sources
@@ -91,25 +95,16 @@ def why(row: dict[str, Any]) -> str:
     return ", ".join(f"{name} {effect:+.2f}" for name, effect in strongest)
 
 
-def rank(network: Any, env: Any, content: Any, observation: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+def rank(model: Any, observation: dict[str, np.ndarray]) -> list[dict[str, Any]]:
     """The candidates of an observation, best first: `item`, its place `candidate` among them, `score` (up to a
     constant; in units of reward, unless the model is a generalist), `probability` under the policy, and
     `expected_reward` if shown alone now."""
-    import torch
-
-    from agents.large_model.session_state import ObservationReader, SessionState
-
-    history_length = observation["history_items"].shape[1]
-    with torch.no_grad():
-        state = SessionState(network, env.simulator.config, content, 1, history_length)
-        batch = ObservationReader(env.simulator, network.schema, network.device)(observation)
-        state.start(batch)
-        scores = state.scores(batch)
-        columns = {
-            "score": scores.logits * scores.temperature,
-            "probability": scores.logits.softmax(1),
-            "expected_reward": scores.expected_rewards,
-        }
+    scores = model.read(observation)
+    columns = {
+        "score": scores.logits * scores.temperature,
+        "probability": scores.logits.softmax(1),
+        "expected_reward": scores.expected_rewards,
+    }
     arrays = {name: column[0].cpu().numpy() for name, column in columns.items()}
     items = observation["candidate_items"][0]
     return [

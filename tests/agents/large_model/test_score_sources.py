@@ -1,4 +1,4 @@
-"""Explanations of scores: what they owe to each item shown before, and to each source of information."""
+"""What the scores of the large model owe to each item shown before, and to each source of information."""
 
 import gymnasium
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from agents.large_model.agent import LargeModel
-from agents.large_model.explanation import CONTENT, SOURCES, explain
+from agents.large_model.score_sources import CONTENT, SOURCES
 from agents.large_model.session_state import ObservationReader, SessionState
 from agents.networks.item_content import DYNAMICS
 from recsim_env.simulation.observation import FEEDBACK
@@ -41,7 +41,7 @@ def test_the_effect_of_a_row_is_the_score_less_that_without_it():
     model, observation = model_and_observation()
     found = model.explain(observation, candidate=3)
     whole = scores_of(model, observation)
-    assert found.item == observation["candidate_items"][0, 3]
+    assert found.candidate == 3
     assert found.score == pytest.approx(whole[3], abs=1e-5)
     assert sorted(reason.row for reason in found.reasons) == [0, 1, 2, 3, 4]
     for row, item, effect, instead in found.reasons:
@@ -55,13 +55,13 @@ def test_the_effect_of_a_row_is_the_score_less_that_without_it():
         without = scores_of(model, shorter)
         assert item == observation["history_items"][0, place]
         assert effect == pytest.approx(whole[3] - without[3], abs=1e-5)
-        assert instead == observation["candidate_items"][0, without.argmax()]
+        assert instead == without.argmax()
 
 
 def test_the_best_candidate_is_explained_by_default_strongest_reasons_first():
     model, observation = model_and_observation()
     found = model.explain(observation)
-    assert found.item == observation["candidate_items"][0, scores_of(model, observation).argmax()]
+    assert found.candidate == scores_of(model, observation).argmax()
     effects = [abs(reason.effect) for reason in found.reasons]
     assert effects == sorted(effects, reverse=True)
     assert effects[0] > 0.0
@@ -89,17 +89,21 @@ def test_a_model_that_reads_no_history_is_explained_without_it():
     model, observation = model_and_observation()
     blind = LargeModel.load("pretrained", model.env, reads_history=False)
     found = blind.explain(observation, candidate=3)
-    assert found.reasons == ()
+    assert [reason.effect for reason in found.reasons] == [0.0] * 5
     assert found.score != pytest.approx(model.explain(observation, candidate=3).score, abs=1e-4)
 
 
-def test_what_cannot_be_explained_is_named():
+def test_a_model_that_ranks_by_the_supervised_heads_is_explained_without_sources():
     model, observation = model_and_observation()
     by_feedback = LargeModel.load("pretrained", model.env, ranking="supervised")
-    with pytest.raises(ValueError, match="ranking='supervised': must be 'policy', whose scores are explained"):
-        by_feedback.explain(observation)
-    with pytest.raises(ValueError, match="candidate=20: must be one of the 20 candidates, from 0"):
-        model.explain(observation, candidate=20)
-    two = {name: np.repeat(part, 2, 0) for name, part in observation.items()}
-    with pytest.raises(ValueError, match="observations: 2 sessions, must be 1"):
-        explain(model.network, model.env.simulator, model.network.content_of(model.env), two)
+    found = by_feedback.explain(observation, candidate=3)
+    assert found.sources == {}
+    assert len(found.reasons) == 5
+    assert found.score != pytest.approx(model.explain(observation, candidate=3).score, abs=1e-4)
+
+
+def test_explaining_leaves_later_samples_as_they_are():
+    first, second = model_and_observation()[0], model_and_observation()
+    second[0].explain(second[1])
+    sampled = [model.predict(second[1], deterministic=False)[0] for model in (first, second[0])]
+    np.testing.assert_array_equal(*sampled)
