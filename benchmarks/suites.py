@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from agents.large_model.config import FINE_TUNING
 from agents.registry import REGISTRY, Entry, entry_named
 from recsim_env.config import CANDIDATE_ORDERS
 
@@ -164,6 +165,14 @@ LONG: dict[str, dict[str, Any]] = {
     "large-model-distilled": {**_LONG_MODEL, "supervised_share": 0.03, "distillation_share": 0.33},
     "large-model-supervised": _LONG_MODEL,
 }
+LONG["recurrent-ppo"] = {**LONG["ppo"], "n_epochs": 3}
+LONG["large-model-fine-tuned"] = {
+    "num_envs": 64,
+    "batch_sessions": 8,
+    "num_catalogs": 32,
+    "num_validations": 10,
+    "stage_overrides": {"distillation": {**FINE_TUNING["stage_overrides"]["distillation"], "num_epochs": 2}},
+}
 """Settings for millions of steps: larger batches than 50,000 steps allow."""
 
 _SUITES = (
@@ -218,6 +227,20 @@ _SUITES = (
         ),
         num_seeds=3,
         num_steps=5_000_000,
+        num_evaluations=10,
+        num_sessions=200,
+        settings=LONG,
+    ),
+    Suite(
+        name="specialists",
+        about="a million steps in one scenario: the fine-tuned large model and its rivals",
+        scenarios=(*PRESETS, "VideoLifetime"),
+        agents=(
+            *("random", "pqn", "ppo", "recurrent-ppo", "distilled-scorer", "large-model-pretrained"),
+            *("large-model-fine-tuned", "bayes-filter-observed", "planning-oracle"),
+        ),
+        num_seeds=3,
+        num_steps=1_000_000,
         num_evaluations=10,
         num_sessions=200,
         settings=LONG,
