@@ -402,9 +402,10 @@ class Scenario(Checked):
 
     name: str
     """Name in the id of the env: `recsim_env/<name>-v0`."""
-    source: str = choice("synthetic", "synthetic", "ratings_log", "statistics", "replay")
-    """`synthetic`, `ratings_log` (fitted to a log), `statistics` (drawn from the statistics of a fitted log) or
-    `replay` (the people of a log themselves, who answer with their real ratings)."""
+    source: str = choice("synthetic", "synthetic", "ratings_log", "statistics", "replay", "items")
+    """`synthetic`, `ratings_log` (fitted to a log), `statistics` (drawn from the statistics of a fitted log), `replay`
+    (the people of a log themselves, who answer with their real ratings) or `items` (a table of items, without users to
+    simulate)."""
     metric: str = choice("rating", "rating", "click", "consumption", "purchase", "retention", "visit", "active_day")
     """The metric of the industry: a term of the reward, whose sum over a session is reported beside the return."""
     catalog: CatalogConfig = CatalogConfig()

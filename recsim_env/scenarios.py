@@ -14,7 +14,7 @@ from recsim_env.config import (
 )
 from recsim_env.scenario_sampling import sample_scenario
 
-__all__ = ["LIFETIMES", "REPLAY", "SCENARIOS", "lifetime_of", "sample_scenario", "scenario_named"]
+__all__ = ["ITEMS", "LIFETIMES", "REPLAY", "SCENARIOS", "lifetime_of", "sample_scenario", "scenario_named"]
 
 _NEUTRAL = RewardConfig(neutral_rating=2.0)
 """A rating of 1 costs what a rating of 3 pays."""
@@ -236,6 +236,14 @@ REPLAY = Scenario(
 )
 """People of a real ratings log, who answer with the ratings that they gave; not a simulation, so not in `SCENARIOS`."""
 
+ITEMS = Scenario(
+    name="Items",
+    source="items",
+    catalog=CatalogConfig(arrivals_per_step=0.0),
+    population=PopulationConfig(receptiveness_mean=0.0),
+)
+"""Items of a table, for agents that recommend to real users: there are no users to simulate, so not in `SCENARIOS`."""
+
 SCENARIOS = {scenario.name: scenario for scenario in (ECOMMERCE, SOCIAL, MUSIC, VIDEO, NEWS, MOVIELENS, RATINGS)}
 """By name; an episode is one visit."""
 
@@ -263,7 +271,7 @@ LIFETIMES = {lifetime.name: lifetime for lifetime in map(lifetime_of, SCENARIOS.
 
 def scenario_named(name: str) -> Scenario:
     """The preset of that name; `ValueError` with the known names if there is none."""
-    presets = SCENARIOS | LIFETIMES | {REPLAY.name: REPLAY}
+    presets = SCENARIOS | LIFETIMES | {REPLAY.name: REPLAY, ITEMS.name: ITEMS}
     if not isinstance(name, str) or name not in presets:
         raise ValueError(f"scenario={name!r}: {unknown_name(name, presets)}")
     return presets[name]

@@ -91,7 +91,7 @@ class RecommenderEnv(SimulatorAccess, gymnasium.Env[Any, Any]):
     * `world_seed`: draws the structure: clusters of users, profiles, moods, creators. `structure_split`: splits of
       structures, to hold out whole ones. Neither is for scenarios from a log.
     * `world`: for the scenario `MovieLens`, a fitted world (.npz), a MovieLens-100K folder or a CSV file; for `Replay`
-      the log itself.
+      the log itself; for `Items`, whose users are not simulated, a table of items.
     * `overrides`: other values of the scenario, such as `{"population": {"warm_share": 1.0}}`.
     * `user_model`: a `UserModel` that replaces functions of the user model.
     * `live_platform`: item statistics grow with feedback and persist across sessions; see `RecommenderVectorEnv`.

@@ -222,6 +222,8 @@ class Simulator:
         With `seeds` [n, 3] uint64 (world, user, noise) they are episode 0 of these seeds, without them the next
         episode of the current seeds. On a live platform they start now, and seeds for all sessions restart it.
         """
+        if self.world.scenario.source == "items":
+            raise ValueError(f"{self.world.scenario.name}: a table of items has no users to simulate")
         if seeds is None:
             self._episodes[which] += 1
         else:

@@ -15,6 +15,9 @@ from recsim_env.world.audio import draw_audio
 from recsim_env.world.images import draw_images
 from recsim_env.world.titles import draw_features, feature_names_of, make_title, topic_names_of
 
+PRICE_FEATURE = "price / (price + mean price)"
+"""Name of the content feature of prices."""
+
 _END_OF_TIME = 2.0**62
 
 
@@ -81,7 +84,7 @@ def draw_synthetic_items(
     if config.price_mean > 0.0:
         relative = prices / (prices + config.price_mean)
         features = np.column_stack([features, relative.astype(np.float32)])
-        names = (*names, "price / (price + mean price)")
+        names = (*names, PRICE_FEATURE)
 
     def title(item: int) -> str:
         return make_title(topics[item], float(quality[item]), float(appeal[item]), content_key, item)

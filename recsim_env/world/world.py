@@ -8,13 +8,14 @@ import os
 import warnings
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from recsim_env.atomic_file import printable
 from recsim_env.config import Scenario, check_number, unknown_name
 from recsim_env.logs import (
     NO_DISTINGUISHING_FEATURES,
@@ -32,6 +33,7 @@ from recsim_env.simulation.replay_simulator import RealRatings
 from recsim_env.world.answer_factors import answer_factors, mean_answers
 from recsim_env.world.catalog import Items, draw_synthetic_items, item_records, items_from_log
 from recsim_env.world.item_statistics import background_statistics, population_response
+from recsim_env.world.item_table import read_item_table, unknown_users
 from recsim_env.world.population import Users, draw_moods, draw_synthetic_users, user_records, users_from_log
 from recsim_env.world.replayed_log import AGE, ReplayedLog, read_replayed_log
 from recsim_env.world.splits import SPLITS, split_indices
@@ -101,9 +103,9 @@ class World:
 
         Sessions start after the first items retire or half of the items are released, whichever comes first, and
         early enough that items arrive until the end of the session, or of the days of a lifetime. Where real people are
-        replayed, all sessions start at the same time.
+        replayed, and in a table of items, all sessions start at the same time.
         """
-        if self.real_ratings is not None:
+        if self.scenario.source in ("replay", "items"):
             return AGE, 1
         lifetime = self.scenario.lifetime
         if lifetime.num_days > 0:
@@ -135,8 +137,8 @@ def build_world(
     `catalog_seed` draws items and users of that structure (of a fitted log, whose items and users are given: release
     times and item statistics). `split` selects the part of items and users; `user_split`, if given, another part for
     users, such as the users of `train` with the items of `test`. `world_path` is for scenarios with
-    `source="ratings_log"`: a fitted world (.npz), a MovieLens-100K folder or a CSV; and for `source="replay"`, which
-    needs the log itself.
+    `source="ratings_log"`: a fitted world (.npz), a MovieLens-100K folder or a CSV; for `source="replay"`, which needs
+    the log itself; and for `source="items"`, the table.
 
     Raises:
         ValueError: an unknown split, a negative seed, a user model of another type, or a `world_path` for a scenario
@@ -158,10 +160,12 @@ def build_world(
         )
     if scenario.source == "replay":
         _check_replay(scenario, split, user_split, user_model)
+    if scenario.source == "items" and (split, user_split) != ("all", None):
+        raise ValueError(f"split={split!r}: must be 'all' in {scenario.name}, whose table is not divided")
     source = _source(scenario, world_path)
     seeds, splits_of_both = (world_seed, catalog_seed), (split, user_split or split, structure_split)
     world = _draw_world(scenario, seeds, splits_of_both, source, user_model)
-    if source is not None and not np.ptp(world.items.features, axis=0).any():
+    if source is not None and scenario.source != "items" and not np.ptp(world.items.features, axis=0).any():
         warnings.warn(f"{source.path}: {NO_DISTINGUISHING_FEATURES}", UserWarning, stacklevel=2)
     return world
 
@@ -169,10 +173,15 @@ def build_world(
 def _source(scenario: Scenario, path: str | Path | None) -> WorldSource | None:
     if not isinstance(path, str | Path | None):
         raise ValueError(f"world={path!r}: must be the path of a fitted world (.npz) or of a ratings log")
-    if scenario.source not in ("ratings_log", "replay"):
+    if scenario.source not in ("ratings_log", "replay", "items"):
         if path is not None:
             raise ValueError(f"world={str(path)!r}: {scenario.name} does not use a ratings log; omit it")
         return None
+    if scenario.source == "items":
+        if path is None or not Path(path).is_file():
+            given = "" if path is None else f"{printable(path)}: no such file; "
+            raise FileNotFoundError(f"{given}{scenario.name} needs world=: a table of items with a column of ids")
+        return WorldSource(os.path.abspath(path), fingerprint(Path(path)))
     log = find_log() if path is None else existing_log(path)
     if log is None:
         raise FileNotFoundError(f"{scenario.name} needs a ratings log: {WHERE_TO_GET_DATA}")
@@ -199,11 +208,17 @@ def _draw_world(
         return _generator(scenario, purpose, *structure, part, seeds[1])
 
     item_generator, user_generator = generator_of(_ITEMS), generator_of(_USERS, user_part)
-    log_digest, real_ratings, replayed = "", None, None
+    log_digest, real_ratings, replayed, table = "", None, None, None
     if scenario.source == "replay":
         assert source is not None
         replayed = _replayed(scenario, source, split)
         items, users, real_ratings = replayed.items, replayed.users, replayed.ratings
+    elif scenario.source == "items":
+        assert source is not None
+        table = read_item_table(source.path)
+        items, users = table.items, unknown_users(scenario.population)
+        shop = {"behaviour": {"is_shop": table.has_prices}, "catalog": {"num_creators": table.num_creators}}
+        scenario, catalog = scenario.override(shop), replace(catalog, num_creators=table.num_creators)
     elif source is not None:
         fitted = load_or_fit(source.path)
         log_digest = fitted.digest
@@ -242,6 +257,12 @@ def _draw_world(
         records["mean_answers"] = np.tile(replayed.mean_answers[:, None], NUM_REFRESHES)
         records["answer_factors"] = np.tile(replayed.answer_factors[:, None], (1, NUM_FACTOR_REFRESHES, 1))
         answer_variance = replayed.answer_variance
+    elif table is not None:
+        records["release_step"] = np.where(table.is_new, AGE, 0)
+        item_statistics = np.tile(table.item_statistics, (NUM_REFRESHES, 1, 1))
+        item_statistics[0] = 0.0
+        records["mean_answers"] = mean_answers(item_statistics, 1.0, items.features)
+        answer_variance = 1.0
     else:
         statistics_generator = generator_of(_STATISTICS)
         parameters = make_parameters(scenario, moods, session_length=2, first_start=0, num_starts=1)
