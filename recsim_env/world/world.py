@@ -3,7 +3,6 @@
 Shape legend: I items, N users, K topics, F content features, A refreshes, P profile features.
 """
 
-import dataclasses
 import os
 import warnings
 import zlib
@@ -217,8 +216,8 @@ def _draw_world(
         assert source is not None
         table = read_item_table(source.path)
         items, users = table.items, unknown_users(scenario.population)
-        shop = {"behaviour": {"is_shop": table.has_prices}, "catalog": {"num_creators": table.num_creators}}
-        scenario, catalog = scenario.override(shop), replace(catalog, num_creators=table.num_creators)
+        catalog = replace(catalog, num_creators=table.num_creators)
+        scenario = replace(scenario, catalog=catalog, behaviour=replace(scenario.behaviour, is_shop=table.has_prices))
     elif source is not None:
         fitted = load_or_fit(source.path)
         log_digest = fitted.digest
@@ -326,7 +325,7 @@ def _with_behaviour(scenario: Scenario, fitted: Mapping[str, Mapping[str, float]
 
 def _with_scale(scenario: Scenario, levels: np.ndarray, cuts: np.ndarray) -> Scenario:
     """The scenario with a fitted rating scale."""
-    behaviour = dataclasses.replace(
+    behaviour = replace(
         scenario.behaviour, rating_levels=tuple(levels.tolist()), rating_cuts=tuple(cuts.tolist())
     )
-    return dataclasses.replace(scenario, behaviour=behaviour)
+    return replace(scenario, behaviour=behaviour)
