@@ -21,7 +21,7 @@ from agents.callbacks import MaybeCallback, training_progress
 from agents.explanation import Explanation, explain
 from agents.saved_tensors import load_tensors, save_tensors
 from recsim_env.config import Checked, check_number, count, unknown_name
-from recsim_env.envs.vector import RecommenderVectorEnv
+from recsim_env.envs.several_catalogs import SeveralCatalogs
 from recsim_env.simulation.observation import ObservationLayout
 
 Observations = Any
@@ -356,13 +356,19 @@ class Learner(Agent):
     """Whether it has to be trained on the catalogue of the evaluation, with other users: an advantage over agents that
     have never seen these items."""
 
-    def training_env(self, total_timesteps: int) -> RecommenderVectorEnv:
+    num_catalogs: int = 1
+    """Catalogues to be trained in: that of the env, and those with the next catalogue seeds."""
+
+    def training_env(self, total_timesteps: int) -> Any:
         """A vector env like the agent's env, in `AutoresetMode.SAME_STEP`: itself if it is one.
 
-        If the agent's env is a single env, it has `num_envs` lanes; in any case no more lanes than steps.
+        If the agent's env is a single env, it has `num_envs` lanes; in any case no more lanes than steps. With
+        `num_catalogs`, lanes are in `SeveralCatalogs`.
         """
         env = self.env
         num_envs = max(min(getattr(env, "num_envs", self.num_envs), total_timesteps), 1)
+        if self.num_catalogs > 1:
+            return SeveralCatalogs(env, num_envs, min(self.num_catalogs, num_envs))
         if num_envs == getattr(env, "num_envs", None) and env.metadata["autoreset_mode"] == AutoresetMode.SAME_STEP:
             return env
         return env.remake(num_envs=num_envs, autoreset_mode=AutoresetMode.SAME_STEP)

@@ -138,11 +138,12 @@ _OFFLINE: dict[str, tuple[str, Mapping[str, Any]]] = {
     for agent in ("behavior-cloning", "cql", "iql", "decision-transformer")
 }
 
+_NUM_CATALOGS = 16
 _LONG_MODEL: dict[str, Any] = {
     "preset": "tiny",
     "num_envs": 256,
     "batch_sessions": 32,
-    "num_catalogs": 16,
+    "num_catalogs": _NUM_CATALOGS,
     "warm_up_updates": 100,
     "stage_overrides": {},
 }
@@ -156,7 +157,10 @@ LONG: dict[str, dict[str, Any]] = {
         "gamma": 0.95,
         "gae_lambda": 0.9,
         "ent_coef": 0.002,
+        "num_catalogs": _NUM_CATALOGS,
     },
+    "pqn": {"num_catalogs": _NUM_CATALOGS},
+    "distilled-scorer": {"num_catalogs": _NUM_CATALOGS},
     "large-model": {
         **_LONG_MODEL,
         "supervised_share": 0.03,
@@ -169,7 +173,7 @@ LONG["recurrent-ppo"] = {**LONG["ppo"], "n_epochs": 3}
 LONG["large-model-fine-tuned"] = {
     "num_envs": 64,
     "batch_sessions": 8,
-    "num_catalogs": 32,
+    "num_catalogs": _NUM_CATALOGS,
     "num_validations": 10,
     "stage_overrides": {"distillation": {**FINE_TUNING["stage_overrides"]["distillation"], "num_epochs": 2}},
 }

@@ -158,6 +158,9 @@ class PopulationConfig(Checked):
     """Standard deviation of the mean interests of clusters."""
     interest_sd: float = number(0.6, 0.0, 10.0)
     """Standard deviation of interests within a cluster."""
+    shared_taste: float = number(0.0, 0.0, 1.0)
+    """Share of the variance of interests that is the same in all scenarios: user n of one is user n of the others, and
+    interests in a topic correlate by sqrt(a b) between scenarios with shares a and b. For synthetic users."""
     rating_bias_sd: float = number(0.4, 0.0, 10.0)
     """Standard deviation of the rating bias of users, in units of rating noise."""
     rating_scale_sd: float = number(0.2, 0.0, 2.0)

@@ -70,7 +70,9 @@ class DistilledScorer(SoftmaxLearner, RolloutLearner):
         env, observations, seed = super().start_training(total_timesteps)
         oracle = LookaheadOracle(env.remake(observation="compact"), num_tuning_sessions=self.num_tuning_sessions)
         value_weights = np.tile(oracle.learn(0).value_weights.as_array(), (env.num_envs, 1))
-        self._teacher = lambda: lookahead_scores(env.simulator, value_weights)
+        self._teacher = lambda: np.concatenate(
+            [lookahead_scores(simulator, value_weights[: len(simulator)]) for simulator in env.simulators]
+        )
         return env, observations, seed
 
     def explore(self, observations: Tensors, share: float, generator: torch.Generator) -> Tensors:

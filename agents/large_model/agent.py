@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import torch
 
-from agents.agent import Env, Learner, NotFittedError, Observations
+from agents.agent import Env, Learner, NotFittedError, Observations, unwrapped
 from agents.explanation import Explanation
 from agents.large_model.checkpoint import MOMENTS, load_network, rebuild
 from agents.large_model.config import FINE_TUNING, FROM_SCRATCH, PRETRAINED, TrainingConfig
@@ -191,6 +191,23 @@ class LargeModel(Learner):
         """The network's output for sessions of which these observations alone are known, histories included."""
         number, length = observations["history_items"].shape
         return self._runner(number, length).scores(observations, np.ones(number, np.bool_))
+
+    def read_history_of(self, env: Env) -> None:
+        """Read items of another env's catalogue in the histories of the agent's env, numbered after its own items: for
+        users who are known from another scenario. Holds until `set_env`.
+
+        Raises:
+            ValueError: the model is no generalist.
+        """
+        if self.network is None:
+            raise NotFittedError
+        content, other = self._content_of_env(), unwrapped(env)
+        names, other_names = (each.simulator.world.items.feature_names for each in (self.env, other))
+        (start, _), (other_start, _) = (
+            each.simulator.world.session_starts(each.simulator.config.session_length) for each in (self.env, other)
+        )
+        joined = content.joined_with(self.network.content_of(other), names, other_names, start - other_start)
+        self._content = self.env, joined
 
     def candidate_scores(self, observations: Observations) -> np.ndarray:
         scores = self.read(observations)

@@ -96,6 +96,30 @@ class ItemContent:
         is_hidden = torch.tensor([name.endswith(tuple(hidden)) for name in names], device=self.features.device)
         return replace(self, features=self.features.masked_fill(is_hidden, 0.0))
 
+    def joined_with(
+        self, other: "ItemContent", names: Sequence[str], other_names: Sequence[str], delay: int = 0
+    ) -> "ItemContent":
+        """A catalogue with the items of another one after its own, for a generalist that reads histories of both.
+
+        Directions agree where content features have the same name; `names` are those of this catalogue, `other_names`
+        those of the other one, whose clock is `delay` steps behind.
+        """
+        if self.words is not None or self.images is not None or self.audio is not None or self.descriptions is not None:
+            raise ValueError("catalogues can be joined for a generalist only, which reads content features alone")
+        own, others = ([name for name in each if name not in MEANINGS] for each in (names, other_names))
+        union = list(dict.fromkeys([*own, *others]))
+        directions = torch.zeros(len(self) + len(other), len(union), device=self.directions.device)
+        directions[: len(self), : len(own)] = self.directions
+        directions[len(self) :, [union.index(name) for name in others]] = other.directions
+        return replace(
+            self,
+            features=torch.cat([self.features, other.features]),
+            directions=directions,
+            statistics=torch.cat([self.statistics, other.statistics], 1),
+            release_steps=torch.cat([self.release_steps, other.release_steps + delay]),
+            creators=torch.cat([self.creators, other.creators + int(self.creators.max()) + 1]),
+        )
+
     @classmethod
     def of(
         cls,

@@ -14,7 +14,6 @@ from torch import nn
 from agents.agent import Learner, NotFittedError, Observations
 from agents.networks.device import device_named
 from recsim_env.config import count
-from recsim_env.envs.vector import RecommenderVectorEnv
 from recsim_env.sb3.candidate_scorer import ScorerSizes
 
 Tensors = dict[str, torch.Tensor]
@@ -63,7 +62,7 @@ class TorchLearner(Learner):
             torch.manual_seed(self.seed)
             self._network = self.make_network(self.sizes()).to(self.device)
 
-    def start_training(self, total_timesteps: int) -> tuple[RecommenderVectorEnv, Any, int]:
+    def start_training(self, total_timesteps: int) -> tuple[Any, Any, int]:
         """The env to learn in, its first observations, and a seed for generators; makes the network if there is none.
 
         A second training continues with the network, in sessions that no earlier training has seen.

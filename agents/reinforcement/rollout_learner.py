@@ -32,6 +32,7 @@ class RolloutLearner(TorchLearner):
     max_gradient_norm: ClassVar[float] = 10.0
     adam_epsilon: ClassVar[float] = 1e-8
 
+    num_catalogs: int = count(1, 1, 10_000)
     rollout_length: int = count(16, 1, 1_000_000)
     """T; values are bootstrapped after the last step."""
     num_epochs: int = count(2, 1, 1_000_000)

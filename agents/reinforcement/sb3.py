@@ -126,6 +126,7 @@ class SB3Learner(_SB3Agent, Learner):
             the elapsed time. False bootstraps at truncation, as Stable-Baselines3 does.
         num_validations: number of times during training that the policy plays 500 sessions of the split `validation`,
             the same ones each time; the best policy is kept. 0 keeps the last one.
+        num_catalogs: see `Learner`.
         device: where the networks compute: "cpu", "cuda".
         seed: see `Agent`.
         settings: keyword arguments of the algorithm's constructor. `action_noise` may be a number: the standard
@@ -148,6 +149,7 @@ class SB3Learner(_SB3Agent, Learner):
         reward_scale: float | None = 0.03,
         has_fixed_horizon: bool = True,
         num_validations: int = 0,
+        num_catalogs: int = 1,
         device: str = "cpu",
         seed: int = 0,
         **settings: Any,
@@ -162,6 +164,8 @@ class SB3Learner(_SB3Agent, Learner):
         self.reward_scale, self.has_fixed_horizon, self.device = reward_scale, has_fixed_horizon, device
         self.num_validations = num_validations
         check_number("num_validations", num_validations, 0, 1_000, int)
+        self.num_catalogs = num_catalogs
+        check_number("num_catalogs", num_catalogs, 1, 10_000, int)
         self.observation, self.env_variant = self.env_requirements(algorithm=algorithm, policy=policy)
         known = [name for name in inspect.signature(self.algorithm_class()).parameters if name[0] != "_"]
         check_arguments(f"{type(self).__name__}({algorithm!r})", settings, known)

@@ -106,6 +106,11 @@ class RecommenderVectorEnv(SimulatorAccess, VectorEnv[Any, Any, Any]):
         own = {name: getattr(self, name) for name in VECTOR_ARGUMENTS}
         return RecommenderVectorEnv(**{**own, **self.arguments, **arguments})
 
+    @property
+    def simulators(self) -> tuple[Any, ...]:
+        """The simulator, as the only one; see `SeveralCatalogs`."""
+        return (self.simulator,)
+
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:

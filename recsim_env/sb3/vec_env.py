@@ -10,6 +10,7 @@ from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvIndices, VecEnvStepReturn
 
+from recsim_env.envs.several_catalogs import SeveralCatalogs
 from recsim_env.envs.spaces_and_actions import REWARD_INFO_KEYS, EnvArguments, check_argument_names, checked_seed
 from recsim_env.envs.vector import RecommenderVectorEnv
 
@@ -17,7 +18,7 @@ _ENTRY_POINT = f"{RecommenderVectorEnv.__module__}:{RecommenderVectorEnv.__name_
 
 
 class RecommenderSB3VecEnv(VecEnv):
-    """A `RecommenderVectorEnv` with the interface of Stable-Baselines3; `make_sb3_vec_env` constructs one.
+    """A `RecommenderVectorEnv` (or `SeveralCatalogs`) with the interface of Stable-Baselines3, by `make_sb3_vec_env`.
 
     As with `Monitor`, the info of the last step has `"episode"`: the return `r`, the length `l` and the time `t`.
 
@@ -25,7 +26,7 @@ class RecommenderSB3VecEnv(VecEnv):
         ValueError: the vector env does not start sessions in the step in which the last ones end, as SB3 expects.
     """
 
-    def __init__(self, vector_env: RecommenderVectorEnv) -> None:
+    def __init__(self, vector_env: RecommenderVectorEnv | SeveralCatalogs) -> None:
         if vector_env.metadata["autoreset_mode"] != AutoresetMode.SAME_STEP:
             raise ValueError("vector_env: must have autoreset_mode='SameStep'")
         self.vector_env = vector_env
@@ -110,7 +111,8 @@ class RecommenderSB3VecEnv(VecEnv):
 
     def get_images(self) -> Sequence[np.ndarray | None]:
         """A picture of lane 0, with `render_mode="rgb_array"`."""
-        picture: Any = self.vector_env.render_lane(0) if self.vector_env.render_mode == "rgb_array" else None
+        env: Any = self.vector_env
+        picture = env.render_lane(0) if env.render_mode == "rgb_array" else None
         return [picture]
 
     def _get_indices(self, indices: VecEnvIndices) -> Iterable[int]:

@@ -66,11 +66,13 @@ def draw_synthetic_users(
     num_factors: int,
     structure_generator: np.random.Generator,
     generator: np.random.Generator,
+    person_generator: np.random.Generator,
 ) -> Users:
     """Draw synthetic users around taste clusters, with noisy profiles of their interests.
 
     `structure_generator` draws the clusters and the directions of the profile, which all populations of a world seed
-    share; `generator` draws the users. w = mu_cluster + interest_sd · e; profile = tanh(w B / sd(w B) +
+    share; `generator` draws the users; `person_generator` what they bring to every scenario. w = mu_cluster +
+    interest_sd · e, or with `shared_taste` s, sqrt(1 - s) w + sqrt(s) sd(w) · e''; profile = tanh(w B / sd(w B) +
     profile_noise · e').
     """
     clusters = config.cluster_scale * structure_generator.standard_normal((config.num_clusters, num_factors))
@@ -79,6 +81,9 @@ def draw_synthetic_users(
     spread = config.interest_sd * generator.standard_normal((config.num_users, num_factors))
     interests = clusters[membership] + spread
     typical = np.sqrt(config.cluster_scale**2 + config.interest_sd**2) or 1.0
+    if config.shared_taste > 0.0:  # topic by topic, so that the first topics of all scenarios agree
+        shared = person_generator.standard_normal((num_factors, config.num_users)).T
+        interests = np.sqrt(1.0 - config.shared_taste) * interests + np.sqrt(config.shared_taste) * typical * shared
     noise = config.profile_noise * generator.standard_normal(interests.shape)
     return Users(
         interests=interests,

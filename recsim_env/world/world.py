@@ -39,6 +39,7 @@ from recsim_env.world.splits import SPLITS, split_indices
 
 _USERS, _ITEMS, _RELEASES, _STATISTICS, _CONTENT, _SPLIT = range(6)  # keys of generators
 _CLUSTERS, _MOODS, _CREATORS = range(6, 9)  # of the structure
+_PERSONS = 9
 
 
 @dataclass(frozen=True)
@@ -232,7 +233,10 @@ def _draw_world(
         content_key = int(generator_of(_CONTENT).integers(2**63))
         items = draw_synthetic_items(catalog, structure_of(_CREATORS), item_generator, content_key)
         num_factors = items.factors.shape[1]
-        users = draw_synthetic_users(scenario.population, num_factors, structure_of(_CLUSTERS), user_generator)
+        person_generator = np.random.default_rng([_PERSONS, user_part, seeds[1]])  # the same in all scenarios
+        users = draw_synthetic_users(
+            scenario.population, num_factors, structure_of(_CLUSTERS), user_generator, person_generator
+        )
     else:
         statistics = load_statistics()
         num_items, num_users = catalog.num_items, scenario.population.num_users
@@ -325,7 +329,5 @@ def _with_behaviour(scenario: Scenario, fitted: Mapping[str, Mapping[str, float]
 
 def _with_scale(scenario: Scenario, levels: np.ndarray, cuts: np.ndarray) -> Scenario:
     """The scenario with a fitted rating scale."""
-    behaviour = replace(
-        scenario.behaviour, rating_levels=tuple(levels.tolist()), rating_cuts=tuple(cuts.tolist())
-    )
+    behaviour = replace(scenario.behaviour, rating_levels=tuple(levels.tolist()), rating_cuts=tuple(cuts.tolist()))
     return replace(scenario, behaviour=behaviour)

@@ -183,7 +183,7 @@ def test_a_slate_longer_than_the_list_of_candidates_is_refused(candidates, extra
 
 def test_an_unknown_source_is_refused():
     with pytest.raises(
-        ValueError, match=r"^Scenario\.source='film': must be one of synthetic, ratings_log, statistics, replay$"
+        ValueError, match=r"^Scenario\.source='film': must be one of synthetic, ratings_log, statistics, replay, items$"
     ):
         Scenario(name="X", source="film")
 

@@ -337,3 +337,17 @@ def test_users_of_one_part_can_be_combined_with_items_of_another(scenario):
     assert build_world(scenario, 4, "test", user_split="test") is test
     with pytest.raises(ValueError, match="user_split='people': unknown; must be one of all, train, validation, test"):
         build_world(scenario, 4, "test", user_split="people")
+
+
+@pytest.mark.parametrize(("shares", "correlation"), [((0.0, 0.0), 0.0), ((0.8, 0.8), 0.8), ((0.9, 0.4), 0.6)])
+def test_a_user_has_correlated_tastes_in_two_scenarios(shares, correlation):
+    first, second = (
+        build_world(scenario.override({"population": {"shared_taste": share, "num_users": 4_000}}), 5, "test")
+        for scenario, share in zip((VIDEO, MUSIC), shares, strict=True)
+    )
+    num_topics = min(first.sizes.num_topics, second.sizes.num_topics)
+    columns = [(first.users.interests[:, k], second.users.interests[:, k]) for k in range(num_topics)]
+    found = np.mean([np.corrcoef(*each)[0, 1] for each in columns])  # clusters move that of one topic
+    assert found == pytest.approx(correlation, abs=0.05)
+    spreads = [world.users.interests.std() for world in (first, build_world(VIDEO, 5, "test"))]
+    assert spreads[0] == pytest.approx(spreads[1], rel=0.1)
