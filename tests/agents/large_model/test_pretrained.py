@@ -12,9 +12,9 @@ import agents
 from agents.imitation.teacher import lookahead_teacher
 from agents.large_model.__main__ import main
 from agents.large_model.agent import FrozenLargeModel, LargeModel
-from agents.large_model.checkpoint import load_network
+from agents.large_model.checkpoint import load_network, make_network
 from agents.large_model.commands.training_run import read_metrics
-from agents.large_model.config import PRETRAINED, TrainingConfig, located
+from agents.large_model.config import PRESETS, PRETRAINED, TrainingConfig, located
 from agents.large_model.model import LargeModelNetwork
 from agents.large_model.rollout import make_env, play
 from agents.large_model.training_worlds import SampledWorlds
@@ -23,6 +23,7 @@ from agents.networks.schema import MEANINGS, READINGS, Schema
 from agents.references.value_weights import ValueWeights
 from agents.rollouts.evaluation import evaluate
 from recsim_env.scenario_sampling import sample_scenario
+from recsim_env.simulation.observation import FEEDBACK
 
 FEW = {"num_envs": 4, "batch_sessions": 4, "num_catalogs": 1, "num_validations": 2}
 
@@ -201,3 +202,32 @@ def test_a_generalist_is_trained_by_one_command_and_evaluated(tmp_path):
     assert line["stage"] == "distillation"
     assert np.isfinite(line["evaluation"])
     assert load_network(tmp_path / "run").schema.is_generalist
+
+
+def test_a_history_of_another_scenario_is_read_by_the_names_of_its_content():
+    video, music = (make_env(f"recsim_env/{name}-v0", 1, split="test") for name in ("Video", "Music"))
+    model = LargeModel.load("pretrained", video)
+    model.read_history_of(music)
+    observation, _ = video.reset(seed=1)
+    names = [name for name in video.simulator.world.items.feature_names if name.startswith("topic")]
+    effects = []
+    for name in names[:2]:
+        item = music.catalog_features[:, music.simulator.world.items.feature_names.index(name)].argmax()
+        feedback = np.zeros_like(observation["history_feedback"]).reshape(1, -1, len(FEEDBACK))
+        feedback[0, 0] = [1.0, 0.0, 1.0, 1.0, 1.0, 0.0, 0.0]  # clicked, consumed, and rated 5
+        items = np.full_like(observation["history_items"], -1)
+        items[0, 0] = len(video.simulator.world.items) + item
+        told = {**observation, "history_items": items, "history_feedback": feedback.reshape(1, -1)}
+        effects.append((model.candidate_scores(told) - model.candidate_scores(observation))[0])
+    topics = video.catalog_features[observation["candidate_items"][0]]
+    columns = [video.simulator.world.items.feature_names.index(name) for name in names[:2]]
+    liked = topics[:, columns[0]] - topics[:, columns[1]]  # more of the first topic than of the second
+    assert np.corrcoef(effects[0] - effects[1], liked)[0, 1] > 0.3
+
+
+def test_a_specialist_reads_no_history_of_another_scenario():
+    video, music = (make_env(f"recsim_env/{name}-v0", 1, split="test") for name in ("Video", "Music"))
+    network = make_network(PRESETS["micro"], Schema.of([video.simulator], False, False))
+    model = LargeModel.from_network(network, video)
+    with pytest.raises(ValueError, match="catalogues can be joined for a generalist only"):
+        model.read_history_of(music)
