@@ -192,13 +192,19 @@ class LargeModel(Learner):
         number, length = observations["history_items"].shape
         return self._runner(number, length).scores(observations, np.ones(number, np.bool_))
 
-    def read_history_of(self, env: Env) -> None:
+    def read_history_of(self, env: Env, similarity: float = 1.0) -> None:
         """Read items of another env's catalogue in the histories of the agent's env, numbered after its own items: for
         users who are known from another scenario. Holds until `set_env`.
 
+        Args:
+            env: with the other catalogue.
+            similarity: factor of the similarity of items in different catalogues, 0 to 1: the less tastes agree, the
+                lower it should be.
+
         Raises:
-            ValueError: the model is no generalist.
+            ValueError: the model is no generalist, or `similarity` is out of its range.
         """
+        check_number("similarity", similarity, 0.0, 1.0)
         if self.network is None:
             raise NotFittedError
         content, other = self._content_of_env(), unwrapped(env)
@@ -206,7 +212,9 @@ class LargeModel(Learner):
         (start, _), (other_start, _) = (
             each.simulator.world.session_starts(each.simulator.config.session_length) for each in (self.env, other)
         )
-        joined = content.joined_with(self.network.content_of(other), names, other_names, start - other_start)
+        joined = content.joined_with(
+            self.network.content_of(other), names, other_names, similarity=similarity, delay=start - other_start
+        )
         self._content = self.env, joined
 
     def candidate_scores(self, observations: Observations) -> np.ndarray:

@@ -97,12 +97,19 @@ class ItemContent:
         return replace(self, features=self.features.masked_fill(is_hidden, 0.0))
 
     def joined_with(
-        self, other: "ItemContent", names: Sequence[str], other_names: Sequence[str], delay: int = 0
+        self,
+        other: "ItemContent",
+        names: Sequence[str],
+        other_names: Sequence[str],
+        *,
+        similarity: float = 1.0,
+        delay: int = 0,
     ) -> "ItemContent":
         """A catalogue with the items of another one after its own, for a generalist that reads histories of both.
 
         Directions agree where content features have the same name; `names` are those of this catalogue, `other_names`
-        those of the other one, whose clock is `delay` steps behind.
+        those of the other one, whose clock is `delay` steps behind. Cosine similarities of items of both are multiplied
+        by `similarity`.
         """
         if self.words is not None or self.images is not None or self.audio is not None or self.descriptions is not None:
             raise ValueError("catalogues can be joined for a generalist only, which reads content features alone")
@@ -110,7 +117,7 @@ class ItemContent:
         union = list(dict.fromkeys([*own, *others]))
         directions = torch.zeros(len(self) + len(other), len(union), device=self.directions.device)
         directions[: len(self), : len(own)] = self.directions
-        directions[len(self) :, [union.index(name) for name in others]] = other.directions
+        directions[len(self) :, [union.index(name) for name in others]] = similarity * other.directions
         return replace(
             self,
             features=torch.cat([self.features, other.features]),

@@ -4,9 +4,10 @@
 both scenarios, and their interests correlate (`PopulationConfig.shared_taste`). In the first, the platform's ranking
 recommends for `--history` steps; in the second they are new. The pretrained large model plays there without that
 history and with it, in the same sessions; so does the Bayes filter, which knows the user models and the joint
-distribution of interests, and so tells what the history can be worth. Writes across_scenarios.jsonl, a row for each
-pair and correlation as soon as it is finished (the same command resumes), the table across_scenarios.md and the picture
-across_scenarios.png. Both options may be repeated, for several pairs.
+distribution of interests, and so tells what the history can be worth. How much the model trusts similarities between
+the catalogues, or that it reads no history, is selected in sessions of the split `validation`. Writes
+across_scenarios.jsonl, a row for each pair and correlation as soon as it is finished (the same command resumes), the
+table across_scenarios.md and the picture across_scenarios.png. Both options may be repeated, for several pairs.
 """
 
 import argparse
@@ -18,9 +19,11 @@ import numpy as np
 from agents.terminal import console, number_in, positive
 from benchmarks.analysis.statistics import standard_error_interval
 from benchmarks.experiments.script import finished_rows, make_parser, run_script
-from benchmarks.suites import HELD_OUT, PRESETS
+from benchmarks.suites import HELD_OUT, PRESETS, TUNING, Worlds
 
 CORRELATIONS = (0.0, 0.4, 0.8)
+SIMILARITIES = (1.0, 0.5, 0.25)
+"""Of `LargeModel.read_history_of`: candidates."""
 MODEL, FILTER = "large model", "Bayes filter"
 _NUM_STEPS = 10
 
@@ -82,22 +85,25 @@ def gains(
     first: str, second: str, correlation: float, num_history_steps: int, num_sessions: int, num_particles: int
 ) -> dict[str, Any]:
     """`returns`: mean returns of the first steps without the history, and `gains`: (mean, low, high) of the paired
-    difference with it, for `MODEL` and `FILTER`."""
-    from agents.large_model.agent import LargeModel
-
-    here, there = (_env(scenario, correlation, num_sessions) for scenario in (second, first))
+    difference with it, for `MODEL` and `FILTER`; `similarity`: that was selected, None for no history."""
+    similarity = selected_similarity(
+        _env(second, correlation, num_sessions, TUNING),
+        _env(first, correlation, num_sessions, TUNING),
+        num_history_steps,
+    )
+    here, there = (_env(scenario, correlation, num_sessions, HELD_OUT) for scenario in (second, first))
     history, tastes = _visit(there, num_history_steps, num_particles)
     here.reset(seed=HELD_OUT.sessions_seed)
     assert np.array_equal(here.simulator.sessions["user"], there.simulator.sessions["user"]), "the same people"
     returns: dict[str, list[np.ndarray]] = {MODEL: [], FILTER: []}
     for has_history in (False, True):
-        model, informed = LargeModel.load("pretrained", here), _filter(here, num_particles)
+        informed = _filter(here, num_particles)
         if has_history:
-            model.read_history_of(there)
             informed.tastes, informed.correlation = tastes, correlation
-        returns[MODEL].append(_first_steps(model, here, history if has_history else None))
-        returns[FILTER].append(_first_steps(informed, here, None))
+        returns[FILTER].append(_first_steps(informed, here))
+        returns[MODEL].append(_steps_of_model(here, there, history, similarity if has_history else None))
     return {
+        "similarity": similarity,
         "returns": {name: round(float(without.mean()), 4) for name, (without, _) in returns.items()},
         "gains": {
             name: [round(number, 4) for number in standard_error_interval(informed - without)]
@@ -106,8 +112,41 @@ def gains(
     }
 
 
-def _env(scenario: str, correlation: float, num_sessions: int) -> Any:
-    """New users of the split `test`, whose sessions are over when they end."""
+def selected_similarity(here: Any, there: Any, num_history_steps: int) -> float | None:
+    """The one of `SIMILARITIES` with the highest return, if that is above the return without a history by two standard
+    errors; otherwise None."""
+    history = _logged(there, num_history_steps)
+    without = _steps_of_model(here, there, history, None)
+    best, highest = None, 0.0
+    for similarity in SIMILARITIES:
+        differences = _steps_of_model(here, there, history, similarity) - without
+        mean, error = differences.mean(), differences.std() / len(differences) ** 0.5
+        if mean > max(highest, 2.0 * error):
+            best, highest = similarity, mean
+    return best
+
+
+def _steps_of_model(here: Any, there: Any, history: dict[str, np.ndarray], similarity: float | None) -> np.ndarray:
+    """[N]: returns of the first steps of the large model, without the history if `similarity` is None."""
+    from agents.large_model.agent import LargeModel
+
+    model = LargeModel.load("pretrained", here)
+    if similarity is None:
+        return _first_steps(model, here)
+    model.read_history_of(there, similarity)
+    return _first_steps(model, here, history)
+
+
+def _logged(env: Any, num_steps: int) -> dict[str, np.ndarray]:
+    """Observations after visits that the platform's ranking has conducted."""
+    observations, _ = env.reset(seed=HELD_OUT.sessions_seed)
+    for _ in range(num_steps):
+        observations, *_ = env.step(np.zeros(env.num_envs, np.int64))  # the first candidate; the platform sorts them
+    return observations
+
+
+def _env(scenario: str, correlation: float, num_sessions: int, worlds: Worlds) -> Any:
+    """New users, whose sessions are over when they end."""
     import gymnasium
     from gymnasium.vector import AutoresetMode
 
@@ -116,8 +155,8 @@ def _env(scenario: str, correlation: float, num_sessions: int) -> Any:
         num_sessions,
         vectorization_mode="vector_entry_point",
         observation="compact",
-        split=HELD_OUT.split,
-        catalog_seed=HELD_OUT.catalog_seed,
+        split=worlds.split,
+        catalog_seed=worlds.catalog_seed,
         autoreset_mode=AutoresetMode.DISABLED,
         overrides={"population": {"shared_taste": correlation, "warm_share": 0.0}},
     ).unwrapped
@@ -135,7 +174,7 @@ class Tastes(NamedTuple):
 
 
 def _visit(env: Any, num_steps: int, num_particles: int) -> tuple[dict[str, np.ndarray], Tastes]:
-    """Histories of visits that the platform's ranking has conducted, and what the Bayes filter has learned in them."""
+    """`_logged` observations, and what the Bayes filter has learned in these visits."""
     watching = _filter(env, num_particles)
     observations, _ = env.reset(seed=HELD_OUT.sessions_seed)
     state, is_over = None, np.zeros(env.num_envs, np.bool_)
@@ -146,8 +185,7 @@ def _visit(env: Any, num_steps: int, num_particles: int) -> tuple[dict[str, np.n
         _, state = watching.predict(observations, state)
         interests[~is_over], weights[~is_over] = state.particles["interests"][~is_over], state.weights[~is_over]
         if step < num_steps:
-            first_candidates = np.zeros(env.num_envs, np.int64)  # the platform has sorted them
-            observations, _, terminated, truncated, _ = env.step(first_candidates)
+            observations, _, terminated, truncated, _ = env.step(np.zeros(env.num_envs, np.int64))
             is_over |= terminated | truncated
     population = watching.population.users.interests
     interests -= population.mean(0)
@@ -212,7 +250,7 @@ def updated_interests(
     return interests + np.einsum("nde,nbe->nbd", gain, errors)
 
 
-def _first_steps(agent: Any, env: Any, history: dict[str, np.ndarray] | None) -> np.ndarray:
+def _first_steps(agent: Any, env: Any, history: dict[str, np.ndarray] | None = None) -> np.ndarray:
     """[N]: returns of the first steps of the agent's sessions, that begin with the given histories."""
     observations, _ = env.reset(seed=HELD_OUT.sessions_seed)
     if history is not None:
@@ -233,13 +271,16 @@ def table(rows: list[dict[str, Any]]) -> str:
     lines = [
         f"Return of the first {_NUM_STEPS} steps without a history, and what the history in another scenario adds:",
         "",
-        f"| history from | in | correlation | {MODEL} | gain | {FILTER} | gain |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
+        f"| history from | in | correlation | {MODEL} | similarity | gain | {FILTER} | gain |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for row in rows:
         cells = [str(part) for part in _key(row)]
         for name in (MODEL, FILTER):
-            cells += [f"{row['returns'][name]:.2f}", "{:+.2f} ({:+.2f} to {:+.2f})".format(*row["gains"][name])]
+            cells.append(f"{row['returns'][name]:.2f}")
+            if name == MODEL:
+                cells.append("no history" if row["similarity"] is None else f"{row['similarity']:.2f}")
+            cells.append("{:+.2f} ({:+.2f} to {:+.2f})".format(*row["gains"][name]))
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
