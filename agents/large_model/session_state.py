@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from agents.large_model.env import check_history
 from agents.large_model.model import ROW_COLUMNS, LargeModelNetwork, Scores
 from agents.networks.item_content import DYNAMICS, ITEM_STATE, ItemContent
 from agents.networks.schema import SETTING, Schema, columns, setting_values, user_names
@@ -20,16 +21,6 @@ from recsim_env.simulation.observation import CONTEXT, FEEDBACK, RELEVANCE_COLUM
 
 _NUM_FEEDBACK = len(FEEDBACK)
 _CLICK = ROW_COLUMNS.index("click")
-
-
-def check_history(simulator: Any) -> None:
-    """`ValueError` if an observation's history is too short for the feedback to one slate."""
-    config = simulator.config
-    if config.history_length < config.slate_size:
-        raise ValueError(
-            f"history_length={config.history_length}: must be at least slate_size={config.slate_size}, so that the "
-            "feedback to a whole slate is observed"
-        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,7 +33,7 @@ def latency(parsed: argparse.Namespace) -> int:
     import torch
 
     from agents.large_model.checkpoint import load_network, make_network
-    from agents.large_model.rollout import make_env
+    from agents.large_model.env import make_env
     from agents.networks.device import device_named
     from agents.networks.schema import Schema
 

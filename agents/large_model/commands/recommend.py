@@ -34,8 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def recommend(parsed: argparse.Namespace) -> int:
     from agents.large_model.commands.person import Person, item_id, observation_of, read_person
+    from agents.large_model.env import make_env
     from agents.large_model.explanation import explain
-    from agents.large_model.rollout import make_env
 
     if parsed.schema:
         print(json.dumps(Person.model_json_schema(), indent=1))

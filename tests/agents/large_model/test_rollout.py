@@ -20,9 +20,10 @@ from small_large_models import (
     runner_of,
 )
 
+from agents.large_model.env import check_history, make_env
 from agents.large_model.model import ROW_COLUMNS, LargeModelNetwork, Scores
-from agents.large_model.rollout import Sessions, make_env, select_slates
-from agents.large_model.session_state import Observation, ObservationReader, SessionState, check_history
+from agents.large_model.rollout import Sessions, select_slates
+from agents.large_model.session_state import Observation, ObservationReader, SessionState
 from agents.networks.item_content import DYNAMICS, ItemContent
 from agents.networks.plackett_luce import slate_log_probabilities
 from recsim_env.sb3.network_units import with_network_units
