@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from agents.large_model.serving.item_ids import ItemIds
 from agents.large_model.serving.observations import ObservationBuilder, feedback_rows
 from recsim_env.config import check_number
 from recsim_env.simulation.records import HISTORY_FEEDBACK
-from recsim_env.world.catalog import Items
 
 _Count = Annotated[int, Field(ge=0)]
 _Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -80,21 +80,19 @@ def observation_of(person: Person, simulator: Any) -> dict[str, np.ndarray]:
     Raises:
         ValueError: an item, a feature or a time does not exist; one line.
     """
-    world, config, builder = simulator.world, simulator.config, ObservationBuilder(simulator)
+    config, builder, ids = simulator.config, ObservationBuilder(simulator), ItemIds(simulator.world.items)
     time = builder.first_time if person.time is None else person.time
     check_number("time", time, 0, builder.last_time, int)
-    items = np.array(
-        [_position(world.items, f"history[{i}].item", row.item) for i, row in enumerate(person.history)], np.int64
-    )
+    items = np.array([ids.position(f"history[{i}].item", row.item) for i, row in enumerate(person.history)], np.int64)
     feedback = feedback_rows(np.array([[getattr(row, name) for name in HISTORY_FEEDBACK] for row in person.history]))
     if person.candidates is None:
         candidates = builder.available(time)
         if not len(candidates):
             raise ValueError(f"candidates: missing, and no item is available at time {time}")
     else:
-        given = [_position(world.items, f"candidates[{i}]", item) for i, item in enumerate(person.candidates)]
+        given = [ids.position(f"candidates[{i}]", item) for i, item in enumerate(person.candidates)]
         if len(set(given)) < len(given):
-            raise ValueError(f"candidates: {item_id(world.items, max(given, key=given.count))} occurs more than once")
+            raise ValueError(f"candidates: {ids[max(given, key=given.count)]} occurs more than once")
         candidates = np.array(given, np.int64)
     candidates = builder.not_consumed(candidates, items, feedback)
     if not len(candidates):
@@ -110,21 +108,3 @@ def observation_of(person: Person, simulator: Any) -> dict[str, np.ndarray]:
         candidates=candidates,
         now=time,
     )
-
-
-def item_id(items: Items, position: int) -> int | str:
-    """The id of an item for those who use the model: that of the log (a number if all of its ids are), or the position
-    in the catalogue without a log."""
-    if items.ids is None:
-        return position
-    return int(items.ids[position]) if all(each.isdecimal() for each in items.ids) else items.ids[position]
-
-
-def _position(items: Items, place: str, item: int | str) -> int:
-    """The position in the catalogue of an item with that id."""
-    if items.ids is None:
-        check_number(place, item, 0, len(items) - 1, int)
-        return int(item)
-    if str(item) not in items.ids:
-        raise ValueError(f"{place}={item!r}: not an item of the ratings log")
-    return items.ids.index(str(item))

@@ -33,9 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def recommend(parsed: argparse.Namespace) -> int:
-    from agents.large_model.commands.person import Person, item_id, observation_of, read_person
+    from agents.large_model.commands.person import Person, observation_of, read_person
     from agents.large_model.env import make_env
     from agents.large_model.explanation import explain
+    from agents.large_model.serving.item_ids import ItemIds
 
     if parsed.schema:
         print(json.dumps(Person.model_json_schema(), indent=1))
@@ -59,15 +60,16 @@ def recommend(parsed: argparse.Namespace) -> int:
     if left_out > 0:
         warn(f"{parsed.person}: {left_out} of the candidates left out, just consumed")
     items, content = env.simulator.world.items, network.content_of(env)
+    ids = ItemIds(items)
     ranked = rank(network, env, content, observation)
     top = []
     for row in ranked[: parsed.top]:
         candidate = row.pop("candidate")
-        top.append({**row, "item": item_id(items, row["item"]), "title": items.title(row["item"])})
+        top.append({**row, "item": ids[row["item"]], "title": items.title(row["item"])})
         if parsed.why:
             found = explain(network, env.simulator, content, observation, candidate)
             top[-1]["reasons"] = [
-                {**reason._asdict(), "item": item_id(items, reason.item), "instead": item_id(items, reason.instead)}
+                {**reason._asdict(), "item": ids[reason.item], "instead": ids[reason.instead]}
                 for reason in found.reasons
             ]
             top[-1]["sources"] = found.sources

@@ -1,0 +1,68 @@
+"""The items that a server recommends: their ids, titles and content, and the model's tables of them."""
+
+import zlib
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from agents.large_model.serving.item_ids import ItemIds
+from agents.large_model.serving.observations import ObservationBuilder
+from recsim_env.world.catalog import Items
+
+
+class ServedCatalog:
+    """The catalogue of a simulator, with the model's tables of it (`ExportedModel.catalog`)."""
+
+    def __init__(self, simulator: Any, tables: Any) -> None:
+        self.simulator, self.tables = simulator, tables
+        self.observations = ObservationBuilder(simulator)
+        self.ids = ItemIds(simulator.world.items)
+        self._items: Items = simulator.world.items
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @property
+    def slate_size(self) -> int:
+        """Items that are shown at a time by default."""
+        return self.simulator.config.slate_size
+
+    @property
+    def has_log(self) -> bool:
+        """Whether ids are those of a ratings log."""
+        return self._items.ids is not None
+
+    @property
+    def has_images(self) -> bool:
+        """Whether items have images."""
+        return self._items.images is not None
+
+    @property
+    def has_audio(self) -> bool:
+        """Whether items have audio."""
+        return self._items.audio is not None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the scenario, and of the ids, content and release of its items."""
+        world, items = self.simulator.world, self._items
+        parts = [str(items.ids).encode(), items.features.tobytes(), world.item_records["release_step"].tobytes()]
+        return f"{world.scenario.name}-{len(items)}-{zlib.crc32(b''.join(parts)):08x}"
+
+    def title(self, position: int) -> str:
+        """The title of an item."""
+        return self._items.title(position)
+
+    def features(self, position: int) -> dict[str, float]:
+        """The observable features of an item by name."""
+        names = self._items.feature_names
+        return {name: float(value) for name, value in zip(names, self._items.features[position], strict=True)}
+
+    def image(self, position: int) -> np.ndarray | None:
+        """[3, 32, 32] uint8: the image of an item, if it has one."""
+        return None if self._items.images is None else self._items.images(np.array([position]))[0]
+
+    def audio(self, position: int) -> np.ndarray | None:
+        """[32, 32] float32 in [0, 1]: the log-mel patch of an item's sound, if it has one."""
+        return None if self._items.audio is None else self._items.audio(np.array([position]))[0]
