@@ -18,6 +18,7 @@ from agents.large_model.serving.recommender import Recommender
 from agents.large_model.serving.requests import (
     Feedback,
     FeedbackReceipt,
+    InvalidRequestError,
     Item,
     NewSession,
     Problem,
@@ -26,8 +27,15 @@ from agents.large_model.serving.requests import (
     Session,
     StoredSession,
 )
+from agents.terminal import one_line
 
-_STATUSES = {NotFoundError: 404, ConflictError: 409, TooManyError: 429, ValueError: 422, UnavailableError: 503}
+_STATUSES = {
+    InvalidRequestError: 422,
+    NotFoundError: 404,
+    ConflictError: 409,
+    TooManyError: 429,
+    UnavailableError: 503,
+}
 _PROBLEMS: dict[int | str, Any] = {status: {"model": Problem} for status in (400, 401, 404, 409, 413, 422, 429, 503)}
 
 SessionId = Annotated[str, Path(max_length=64)]
@@ -163,8 +171,7 @@ def _add_operation(app: FastAPI, recommender: Recommender, metrics: Metrics) -> 
 
 
 async def _answer_to_error(_: Request, error: Exception) -> JSONResponse:
-    status = next(status for kind, status in _STATUSES.items() if isinstance(error, kind))
-    return JSONResponse({"detail": " ".join(str(error).split())}, status)
+    return JSONResponse({"detail": one_line(error)}, _STATUSES[type(error)])
 
 
 async def _answer_to_invalid(_: Request, error: Exception) -> JSONResponse:

@@ -1,6 +1,8 @@
 """The items that a server recommends: their ids, titles and content, and the model's tables of them."""
 
+import dataclasses
 import zlib
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -12,10 +14,14 @@ from recsim_env.world.catalog import Items
 
 
 class ServedCatalog:
-    """The catalogue of a simulator, with the model's tables of it (`ExportedModel.catalog`)."""
+    """The catalogue of a simulator, with the model's tables of it (`ExportedModel.catalog`).
 
-    def __init__(self, simulator: Any, tables: Any) -> None:
+    `env_id` and `env_arguments` describe the env of the simulator.
+    """
+
+    def __init__(self, simulator: Any, tables: Any, env_id: str, env_arguments: Mapping[str, Any]) -> None:
         self.simulator, self.tables = simulator, tables
+        self._env_id, self._env_arguments = env_id, env_arguments
         self.observations = ObservationBuilder(simulator)
         self.ids = ItemIds(simulator.world.items)
         self._items: Items = simulator.world.items
@@ -49,6 +55,17 @@ class ServedCatalog:
         world, items = self.simulator.world, self._items
         parts = [str(items.ids).encode(), items.features.tobytes(), world.item_records["release_step"].tobytes()]
         return f"{world.scenario.name}-{len(items)}-{zlib.crc32(b''.join(parts)):08x}"
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """The env, and the weights of its reward, for JSON."""
+        scenario, config = self.simulator.world.scenario, self.simulator.config
+        return {
+            "env_id": self._env_id,
+            "env_arguments": dict(self._env_arguments),
+            "reward": dataclasses.asdict(scenario.reward),
+            "reward_scale": config.reward_scale,
+        }
 
     def title(self, position: int) -> str:
         """The title of an item."""

@@ -12,6 +12,7 @@ import queue
 import sqlite3
 import threading
 import time
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -46,7 +47,7 @@ CREATE TABLE recommendations (
     session INTEGER NOT NULL REFERENCES sessions ON DELETE CASCADE,
     number INTEGER NOT NULL,
     num_feedbacks INTEGER NOT NULL,
-    candidates BLOB,
+    candidates BLOB NOT NULL,
     num_candidates INTEGER NOT NULL,
     slate BLOB NOT NULL,
     places BLOB NOT NULL,
@@ -112,8 +113,8 @@ class Scored(NamedTuple):
 
     num_feedbacks: int
     """Feedback in the session before it."""
-    candidates: np.ndarray | None
-    """[M] int64; None for all that were available."""
+    candidates: np.ndarray
+    """[M] int64."""
 
 
 class Database:
@@ -122,19 +123,20 @@ class Database:
     Args:
         path: the file; created if it is missing, for its owner alone.
         catalog: fingerprint of the catalogue.
+        about: description of the catalogue for those who read the file.
 
     Raises:
         ValueError: the file is not a database of this version and catalogue, or another server uses it; one line.
         OSError: it cannot be written.
     """
 
-    def __init__(self, path: Path, catalog: str) -> None:
+    def __init__(self, path: Path, catalog: str, about: Mapping[str, Any]) -> None:
         self._lock = FileLock(f"{path}.lock")
         try:
             self._lock.acquire(timeout=0)
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
             self._connection = connect(path)
-            self._prepare(path, catalog)
+            self._prepare(path, catalog, about)
         except Timeout:
             raise ValueError(f"{printable(path)}: is in use by another server") from None
         except sqlite3.Error as error:
@@ -144,6 +146,7 @@ class Database:
             self._lock.release()
             raise
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._has_deleted = True  # by a server that was killed, perhaps
         self._thread = threading.Thread(target=self._work, name="database", daemon=True)
         self._thread.start()
 
@@ -222,7 +225,7 @@ class Database:
                 "WHERE session = ? AND num_feedbacks >= ? AND num_feedbacks < ? GROUP BY num_feedbacks ORDER BY 1",
                 (number, first, end),
             )
-            return [Scored(count, None if items is None else _items(items)) for count, items, _ in rows]
+            return [Scored(count, unpacked(items)) for count, items, _ in rows]
 
         return await self._run(read)
 
@@ -232,8 +235,7 @@ class Database:
         *,
         number: int,
         num_feedbacks: int,
-        candidates: np.ndarray | None,
-        num_candidates: int,
+        candidates: np.ndarray,
         slate: np.ndarray,
         places: np.ndarray,
         log_propensity: float,
@@ -242,22 +244,27 @@ class Database:
     ) -> None:
         """Add the recommendation with that number of the session with that key.
 
-        `candidates` [M] are the given ones, None for all that were available; `slate` [S] are items, and `places` [S]
-        their places among the candidates.
+        `candidates` [M] and `slate` [S] are items, and `places` [S] the places of the slate among the candidates.
 
         Raises:
             NotFoundError: the session has been deleted.
         """
-        given = None if candidates is None else candidates.astype("<i4").tobytes()
-        values = (session, number, num_feedbacks, given, num_candidates, slate.astype("<i4").tobytes())
-        values = (*values, places.astype("<i4").tobytes(), log_propensity, time, model)
 
         def add(db: sqlite3.Connection) -> None:
+            values = (
+                session,
+                number,
+                num_feedbacks,
+                packed(candidates),
+                len(candidates),
+                slate.astype("<i4").tobytes(),
+            )
+            values = (*values, places.astype("<i4").tobytes(), log_propensity, time, model, _now())
             try:
                 db.execute(
                     "INSERT INTO recommendations (session, number, num_feedbacks, candidates, num_candidates, slate, "
                     "places, log_propensity, time, model, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    (*values, _now()),
+                    values,
                 )
             except sqlite3.IntegrityError:
                 raise NotFoundError("session: there is no such session") from None
@@ -316,7 +323,7 @@ class Database:
             recommendations = [
                 {
                     "recommendation": each,
-                    "candidates": None if candidates is None else _items(candidates).tolist(),
+                    "candidates": unpacked(candidates).tolist(),
                     "items": _items(slate).tolist(),
                     "log_propensity": log_propensity,
                     "time": shown_at,
@@ -381,7 +388,7 @@ class Database:
             raise NotFoundError("session: there is no such session")
         return found
 
-    def _prepare(self, path: Path, catalog: str) -> None:
+    def _prepare(self, path: Path, catalog: str, about: Mapping[str, Any]) -> None:
         """Make the tables of a new file; `ValueError` for a file of another kind, version or catalogue."""
         db = self._connection
         if db.execute("SELECT count(*) FROM sqlite_schema").fetchone() == (0,):
@@ -389,10 +396,11 @@ class Database:
             db.executescript(
                 f"BEGIN; {_SCHEMA} PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
             )
-            db.execute("INSERT INTO about VALUES ('catalog', ?)", (catalog,))
+            values = {"fingerprint": catalog, "catalog": json.dumps(about)}
+            db.executemany("INSERT INTO about VALUES (?, ?)", values.items())
             db.execute("COMMIT")
         check_version(db, path)
-        (present,) = db.execute("SELECT value FROM about WHERE name = 'catalog'").fetchone()
+        (present,) = db.execute("SELECT value FROM about WHERE name = 'fingerprint'").fetchone()
         if present != catalog:
             raise ValueError(f"{printable(path)}: is of the catalogue {present}, and this is {catalog}")
 
@@ -444,8 +452,13 @@ class Database:
                 outcomes.append(error)
             db.execute("RELEASE job")
         db.execute("COMMIT")
-        if any(job.erases for job in jobs):
-            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the log of changes contains what was deleted
+        self._has_deleted |= any(job.erases for job in jobs)
+        if self._has_deleted:  # the log of changes still contains it
+            (is_read_by_others, *_) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            self._has_deleted = bool(is_read_by_others)
+            if is_read_by_others:
+                late = UnavailableError("deleted, and overwritten as soon as no other process reads the database")
+                return [late if job.erases else each for job, each in zip(jobs, outcomes, strict=True)]
         return outcomes
 
 
@@ -477,6 +490,16 @@ def check_version(connection: sqlite3.Connection, path: Path) -> None:
 
 def _answers(slate: bytes, answers: str, shown_at: int) -> Answers:
     return Answers(_items(slate), np.array(json.loads(answers), np.float64), shown_at)
+
+
+def packed(items: np.ndarray) -> bytes:
+    """Items [n] in few bytes if they are ascending, as available items are."""
+    return zlib.compress(np.diff(items, prepend=0).astype("<i4").tobytes(), 1)
+
+
+def unpacked(content: bytes) -> np.ndarray:
+    """[n] int64: the items of `packed`."""
+    return np.frombuffer(zlib.decompress(content), "<i4").cumsum(dtype=np.int64)
 
 
 def _items(content: bytes) -> np.ndarray:

@@ -98,13 +98,16 @@ class Limits:
         wait = self._rate.seconds_to_wait(address)
         if wait > 0.0:
             return 429, "too many requests", [(b"retry-after", str(math.ceil(wait)).encode())]
-        if self._expected is not None and scope["path"] not in _PUBLIC:
-            if not hmac.compare_digest(headers.get(b"authorization", b""), self._expected):
-                return 401, "Authorization: must be Bearer and the token", [(b"www-authenticate", b"Bearer")]
+        if scope["path"] not in _PUBLIC and not self._is_authorized(headers):
+            return 401, "Authorization: must be Bearer and the token", [(b"www-authenticate", b"Bearer")]
         length = headers.get(b"content-length", b"0")
         if not length.isdigit() or len(length) > 15 or int(length) > self._max_body:
             return 413, f"body: must be at most {self._max_body} bytes", [(b"connection", b"close")]
         return None
+
+    def _is_authorized(self, headers: dict[bytes, bytes]) -> bool:
+        given = headers.get(b"authorization", b"")
+        return self._expected is None or hmac.compare_digest(given, self._expected)
 
     def _bounded(self, receive: Any) -> Any:
         """`receive`, which refuses a body that is longer than it may be, or slow."""

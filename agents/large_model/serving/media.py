@@ -29,10 +29,9 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
 
 def wav(patch: np.ndarray) -> bytes:
     """A log-mel patch [B, T] in [0, 1], bands from low to high by frames, as a WAV file: a tone for each band."""
-    num_bands, num_frames = patch.shape
     power = 10.0 ** (_DECIBELS / 10.0 * (patch.astype(np.float64) - 1.0)) * (patch > 0.0)
-    centres = np.arange(num_frames) * _SAMPLES_OF_FRAME
-    times = np.arange(num_frames * _SAMPLES_OF_FRAME)
+    centres = np.arange(patch.shape[1]) * _SAMPLES_OF_FRAME
+    times = np.arange(patch.shape[1] * _SAMPLES_OF_FRAME)
     signal = np.zeros(len(times))
     for band, row in enumerate(np.sqrt(power)):
         pitch = _LOWEST * 2.0 ** (band / _BANDS_PER_OCTAVE)

@@ -5,7 +5,8 @@ Shape legend: M candidates, S slots of a slate, R rows of a history.
 
 import asyncio
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from agents.large_model.serving.database import Database, TooManyError
 from agents.large_model.serving.requests import (
     Feedback,
     FeedbackReceipt,
+    InvalidRequestError,
     NewSession,
     Reason,
     Recommendation,
@@ -69,10 +71,11 @@ class Recommender:
         """Begin a session.
 
         Raises:
-            ValueError: an unknown feature of the profile.
+            InvalidRequestError: an unknown feature of the profile.
             TooManyError: there are too many sessions.
         """
-        self.catalog.observations.user_features(request.profile)
+        with _one_line_for_the_client():
+            self.catalog.observations.user_features(request.profile)
         person = secrets.token_urlsafe(16) if request.person is None else request.person
         session = secrets.token_urlsafe(24)
         await self.database.create_session(
@@ -89,7 +92,7 @@ class Recommender:
 
         Raises:
             NotFoundError: there is no such session.
-            ValueError: candidates that do not exist or are too many, or none that can be shown.
+            InvalidRequestError: candidates that do not exist or are too many, or none that can be shown.
             TooManyError: the session is too long.
         """
         given = None if request.candidates is None else self._positions(request.candidates)
@@ -107,13 +110,14 @@ class Recommender:
         Raises:
             NotFoundError: there is no such session or recommendation.
             ConflictError: the recommendation has other feedback.
-            ValueError: feedback to an item that was not recommended, or twice to one item.
+            InvalidRequestError: feedback to an item that was not recommended, or twice to one item.
         """
         values = {}
         for i, each in enumerate(request.items):
-            position = self.catalog.ids.position(f"items[{i}].item", each.item)
+            with _one_line_for_the_client():
+                position = self.catalog.ids.position(f"items[{i}].item", each.item)
             if position in values:
-                raise ValueError(f"items[{i}].item={each.item!r}: occurs more than once")
+                raise InvalidRequestError(f"items[{i}].item={each.item!r}: occurs more than once")
             values[position] = [float(it) for it in (each.click, each.consumption, each.rating)]
             values[position] += [float(each.purchase), float(each.follow)]
 
@@ -121,7 +125,7 @@ class Recommender:
             shown = slate.tolist()
             for i, position in enumerate(values):
                 if position not in shown:
-                    raise ValueError(f"items[{i}].item={request.items[i].item!r}: was not recommended")
+                    raise InvalidRequestError(f"items[{i}].item={request.items[i].item!r}: was not recommended")
             return np.array([values.get(position, [0.0] * 5) for position in shown])
 
         session = await self._session(name)
@@ -143,8 +147,7 @@ class Recommender:
         ids, found = self.catalog.ids, await self.database.everything_of(name)
         for each in found["recommendations"]:
             each["items"] = [ids[item] for item in each["items"]]
-            if each["candidates"] is not None:
-                each["candidates"] = [ids[item] for item in each["candidates"]]
+            each["candidates"] = [ids[item] for item in each["candidates"]]
             if each["feedback"] is not None:
                 columns = ("click", "consumption", "rating", "purchase", "follow")
                 each["feedback"] = [
@@ -166,11 +169,12 @@ class Recommender:
     def _positions(self, candidates: Sequence[int | str]) -> np.ndarray:
         limit, ids = self.config.max_candidates, self.catalog.ids
         if len(candidates) > limit:
-            raise ValueError(f"candidates: {len(candidates)} of them, must be at most {limit}")
-        positions = np.array([ids.position(f"candidates[{i}]", item) for i, item in enumerate(candidates)], np.int64)
+            raise InvalidRequestError(f"candidates: {len(candidates)} of them, must be at most {limit}")
+        with _one_line_for_the_client():
+            positions = np.array([ids.position(f"candidates[{i}]", it) for i, it in enumerate(candidates)], np.int64)
         values, counts = np.unique(positions, return_counts=True)
         if len(values) < len(positions):
-            raise ValueError(f"candidates: {ids[int(values[counts.argmax()])]} occurs more than once")
+            raise InvalidRequestError(f"candidates: {ids[int(values[counts.argmax()])]} occurs more than once")
         return positions
 
     async def _session(self, name: str) -> ServedSession:
@@ -215,8 +219,7 @@ class Recommender:
             session.key,
             number=number,
             num_feedbacks=session.num_feedbacks,
-            candidates=given,
-            num_candidates=len(view.candidates),
+            candidates=view.candidates,
             slate=items,
             places=slate.places,
             log_propensity=slate.log_propensity,
@@ -270,11 +273,20 @@ class Recommender:
         return Why(reasons=reasons, sources=found.sources)
 
 
+@contextmanager
+def _one_line_for_the_client() -> Iterator[None]:
+    """Tell the client of a `ValueError`, which is about the request."""
+    try:
+        yield
+    except ValueError as error:
+        raise InvalidRequestError(error) from None
+
+
 class _View:
     """What the model is told when a session has a number of steps: candidates, time, and the rows before.
 
     Raises:
-        ValueError: no candidate can be shown.
+        InvalidRequestError: no candidate can be shown.
     """
 
     def __init__(
@@ -294,7 +306,7 @@ class _View:
         """[M] items."""
         self.candidates = self._observations.not_consumed(self.candidates, items, feedback)
         if not len(self.candidates):
-            raise ValueError("candidates: none is left, the person has just consumed all of them")
+            raise InvalidRequestError("candidates: none is left, the person has just consumed all of them")
         self._relevance = self._observations.relevance(*self._rows, self.candidates, self.time)
         limit = recommender.config.max_candidates
         if len(self.candidates) > limit:

@@ -24,6 +24,10 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Flag = bool | Literal[0, 1]
 
 
+class InvalidRequestError(ValueError):
+    """A request that cannot be fulfilled; the message says why in one line."""
+
+
 class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
 

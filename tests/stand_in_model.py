@@ -1,0 +1,113 @@
+"""A server around a stand-in for the exported model, whose scores are hashes of an item and of all that was read."""
+
+import zlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from starlette.testclient import TestClient
+
+from agents.large_model.env import make_env
+from agents.large_model.serving.app import create_app
+from agents.large_model.serving.batching import SharedModel
+from agents.large_model.serving.catalog import ServedCatalog
+from agents.large_model.serving.config import ServingConfig
+from agents.large_model.serving.database import Database
+from agents.large_model.serving.metrics import Metrics
+from agents.large_model.serving.recommender import Recommender
+from recsim_env.simulation.observation import FEEDBACK
+
+URL = "http://127.0.0.1"
+
+
+class Scores(NamedTuple):
+    logits: np.ndarray
+    scores: np.ndarray
+    expected_rewards: np.ndarray
+
+
+class Session(NamedTuple):
+    digest: int
+    candidates: np.ndarray
+    num_bytes: int = 1_000
+
+
+class Reason(NamedTuple):
+    row: int
+    item: int
+    effect: float
+
+
+class Explanation(NamedTuple):
+    reasons: tuple[Reason, ...]
+    sources: dict[str, float]
+
+
+class StandInModel:
+    """Reads a history at once or step by step, which gives other scores, as in the large model: it notices whether an
+    item was a candidate in the step before."""
+
+    version = "stand-in"
+
+    def __init__(self) -> None:
+        self.batch_sizes: list[int] = []
+
+    def start(self, tables: Any, observations: list[dict[str, np.ndarray]]) -> tuple[Scores, list[Session]]:
+        return self._read(observations, [Session(7, np.zeros(0))] * len(observations), None)
+
+    def step(
+        self, tables: Any, sessions: list[Session], observations: list[dict[str, np.ndarray]], num_shown: np.ndarray
+    ) -> tuple[Scores, list[Session]]:
+        return self._read(observations, sessions, num_shown)
+
+    def explain(self, tables: Any, observation: dict[str, np.ndarray], candidate: int) -> Explanation:
+        items = observation["history_items"][0][::-1]
+        reasons = tuple(Reason(row, int(item), 1.0 / (1 + row)) for row, item in enumerate(items))
+        return Explanation(reasons, {"content": float(observation["candidate_items"][0, candidate])})
+
+    def _read(self, observations, sessions, num_shown) -> tuple[Scores, list[Session]]:
+        self.batch_sizes.append(len(observations))
+        width = max(each["candidate_items"].shape[1] for each in observations)
+        scores, read = np.full((len(observations), width), -1e9, np.float32), []
+        for n, (observation, session) in enumerate(zip(observations, sessions, strict=True)):
+            items = observation["history_items"][0]
+            number = len(items) if num_shown is None else int(num_shown[n])
+            assert number <= len(items)
+            rows = observation["history_feedback"].reshape(len(items), len(FEEDBACK))
+            digest = session.digest
+            if num_shown is None:
+                digest = zlib.crc32(observation["user"].tobytes(), digest)
+            for item, row in zip(items[:number][::-1], rows[:number][::-1], strict=True):
+                digest = zlib.crc32(bytes([item in session.candidates]), digest)
+                digest = zlib.crc32(row.tobytes(), zlib.crc32(str(item).encode(), digest))
+            seen = zlib.crc32(observation["user"].tobytes() + observation["time"].tobytes(), digest)
+            candidates = observation["candidate_items"][0]
+            relevance = observation["candidate_relevance"].reshape(len(candidates), 3)
+            hashes = [zlib.crc32(str(item).encode(), seen) / 2**32 for item in candidates]
+            scores[n, : len(candidates)] = np.array(hashes) + 0.1 * relevance[:, 0]
+            read.append(Session(digest, candidates))
+        return Scores(scores, 2.0 * scores, 0.5 * scores), read
+
+
+def catalog_of(env_id: str = "recsim_env/Video-v0", **arguments: Any) -> ServedCatalog:
+    arguments = {"catalog_seed": 5, **arguments}
+    return ServedCatalog(make_env(env_id, 1, **arguments).simulator, None, env_id, arguments)
+
+
+def recommender_with(folder: Path, catalog: ServedCatalog, **settings: Any) -> Recommender:
+    metrics = Metrics()
+    shared = SharedModel(StandInModel(), catalog.tables, list, metrics.batch_sizes.observe)
+    config = ServingConfig(**{"requests_per_second": 1_000_000, **settings})
+    database = Database(folder / "served.sqlite", catalog.fingerprint, catalog.about)
+    recommender = Recommender(shared, catalog, database, config, metrics.evictions.inc)
+    recommender.metrics = metrics
+    return recommender
+
+
+def client_with(
+    folder: Path, catalog: ServedCatalog, token: str | None = None, loopback_only: bool = True, **settings: Any
+) -> TestClient:
+    """Use it as a context: the end of the context is that of the server."""
+    recommender = recommender_with(folder, catalog, **settings)
+    app = create_app(recommender, recommender.metrics, token=token, loopback_only=loopback_only)
+    return TestClient(app, base_url=URL)
