@@ -17,7 +17,13 @@ from agents.large_model.serving.metrics import Metrics
 from agents.large_model.serving.recommender import Recommender
 from recsim_env.simulation.observation import FEEDBACK
 
+SMALL = {"catalog": {"num_items": 400, "item_lifetime": 300}}
+"""Worlds that are drawn quickly; their sessions start before the last items are released."""
+
 URL = "http://127.0.0.1"
+
+
+DATABASE = "served.sqlite"
 
 
 class Scores(NamedTuple):
@@ -47,7 +53,7 @@ class StandInModel:
     """Reads a history at once or step by step, which gives other scores, as in the large model: it notices whether an
     item was a candidate in the step before."""
 
-    version = "stand-in"
+    version, max_rows = "stand-in", 1_000
 
     def __init__(self) -> None:
         self.batch_sizes: list[int] = []
@@ -90,7 +96,7 @@ class StandInModel:
 
 
 def catalog_of(env_id: str = "recsim_env/Video-v0", **arguments: Any) -> ServedCatalog:
-    arguments = {"catalog_seed": 5, **arguments}
+    arguments = {"catalog_seed": 5, "overrides": SMALL, **arguments}
     return ServedCatalog(make_env(env_id, 1, **arguments).simulator, None, env_id, arguments)
 
 
@@ -98,7 +104,7 @@ def recommender_with(folder: Path, catalog: ServedCatalog, **settings: Any) -> R
     metrics = Metrics()
     shared = SharedModel(StandInModel(), catalog.tables, list, metrics.batch_sizes.observe)
     config = ServingConfig(**{"requests_per_second": 1_000_000, **settings})
-    database = Database(folder / "served.sqlite", catalog.fingerprint, catalog.about)
+    database = Database(folder / DATABASE, catalog.fingerprint, catalog.about)
     recommender = Recommender(shared, catalog, database, config, metrics.evictions.inc)
     recommender.metrics = metrics
     return recommender
@@ -111,3 +117,21 @@ def client_with(
     recommender = recommender_with(folder, catalog, **settings)
     app = create_app(recommender, recommender.metrics, token=token, loopback_only=loopback_only)
     return TestClient(app, base_url=URL)
+
+
+def begin(client, **request) -> str:
+    answer = client.post("/sessions", json=request)
+    assert answer.status_code == 201, answer.text
+    return answer.json()["session"]
+
+
+def recommend(client, session: str, **request) -> dict:
+    answer = client.post(f"/sessions/{session}/recommendations", json=request)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def respond(client, session: str, recommendation: dict, **feedback):
+    items = [{"item": recommendation["items"][0]["item"], **feedback}]
+    request = {"recommendation": recommendation["recommendation"], "items": items}
+    return client.post(f"/sessions/{session}/feedback", json=request)

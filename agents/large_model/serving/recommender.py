@@ -190,8 +190,9 @@ class Recommender:
     async def _load(self, name: str) -> ServedSession:
         stored = await self.database.load(name)
         config = self.catalog.simulator.config
-        largest_part = config.history_length + config.session_length * config.slate_size + MAX_ITEMS
-        history = History(config.history_length, config.session_length, largest_part, MAX_ITEMS)
+        num_rows = config.history_length + config.session_length * config.slate_size + MAX_ITEMS
+        num_rows = min(num_rows, self.model.model.max_rows)
+        history = History(config.history_length, config.session_length, num_rows, MAX_ITEMS)
         session = ServedSession(stored, history, self.catalog.observations.user_features(stored.profile))
         self.sessions.put(name, session)
         return session
@@ -247,9 +248,10 @@ class Recommender:
         )
 
     async def _read(self, session: ServedSession, view: "_View") -> Result:
-        """Read the rows of the view that have not been read, and score its candidates."""
+        """Read the rows of the view that have not been read, and score its candidates. More rows than a slate has are
+        read together with all others."""
         num_new = view.num_rows - session.num_read
-        if session.cached is None:
+        if session.cached is None or num_new > self.catalog.slate_size:
             result = await self.model.start(view.observe(view.num_rows), len(view.candidates))
         else:
             result = await self.model.step(session.cached, view.observe(num_new), len(view.candidates), num_new)
