@@ -42,6 +42,7 @@ class Reason(NamedTuple):
     row: int
     item: int
     effect: float
+    instead: int
 
 
 class Explanation(NamedTuple):
@@ -68,7 +69,8 @@ class StandInModel:
 
     def explain(self, tables: Any, observation: dict[str, np.ndarray], candidate: int) -> Explanation:
         items = observation["history_items"][0][::-1]
-        reasons = tuple(Reason(row, int(item), 1.0 / (1 + row)) for row, item in enumerate(items))
+        instead = int(observation["candidate_items"][0, 0])
+        reasons = tuple(Reason(row, int(item), 1.0 / (1 + row), instead) for row, item in enumerate(items))
         return Explanation(reasons, {"content": float(observation["candidate_items"][0, candidate])})
 
     def _read(self, observations, sessions, num_shown) -> tuple[Scores, list[Session]]:

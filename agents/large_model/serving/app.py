@@ -14,19 +14,26 @@ from agents.large_model.serving.database import ConflictError, NotFoundError, To
 from agents.large_model.serving.limits import Limits
 from agents.large_model.serving.media import png, wav
 from agents.large_model.serving.metrics import CONTENT_TYPE, MeasuredRequests, Metrics
+from agents.large_model.serving.page_files import add_page
 from agents.large_model.serving.recommender import Recommender
 from agents.large_model.serving.requests import (
+    Catalog,
+    Comparison,
     Feedback,
     FeedbackReceipt,
     InvalidRequestError,
     Item,
     NewSession,
+    NewSimulatedVisit,
     Problem,
     Recommendation,
     RecommendationRequest,
     Session,
+    SimulatedStep,
+    SimulatedVisit,
     StoredSession,
 )
+from agents.large_model.serving.simulated_visits import SimulatedVisits
 from agents.terminal import one_line
 
 _STATUSES = {
@@ -73,7 +80,9 @@ def create_app(
     app.add_exception_handler(Exception, _answer_to_failure)
     _add_sessions(app, recommender)
     _add_items(app, recommender)
+    _add_simulated_visits(app, SimulatedVisits(recommender.model, recommender.catalog, recommender.config))
     _add_operation(app, recommender, metrics)
+    add_page(app)
     config = recommender.config
     app.add_middleware(
         Limits,
@@ -107,6 +116,11 @@ def _add_sessions(app: FastAPI, recommender: Recommender) -> None:
         """Everything that is stored on a session."""
         return StoredSession.model_construct(**await recommender.everything_of(session))
 
+    @app.get("/sessions/{session}/comparison")
+    async def compare(session: SessionId) -> Comparison:
+        """How the agents of a blind session did, which ends it: it takes no more recommendations or feedback."""
+        return await recommender.compare(session)
+
     @app.delete("/sessions/{session}", status_code=204)
     async def delete_session(session: SessionId) -> None:
         """Delete a session."""
@@ -129,15 +143,13 @@ def _add_items(app: FastAPI, recommender: Recommender) -> None:
 
     @app.get("/items/{item}")
     async def item(item: str) -> Item:
-        """Title and features of an item."""
-        place = position(item)
-        return Item(
-            item=catalog.ids[place],
-            title=catalog.title(place),
-            features=catalog.features(place),
-            image=f"/items/{item}/image.png" if catalog.has_images else None,
-            audio=f"/items/{item}/audio.wav" if catalog.has_audio else None,
-        )
+        """Title, features and topics of an item."""
+        return catalog.item(position(item))
+
+    @app.get("/catalog")
+    async def about() -> Catalog:
+        """What is recommended, and how."""
+        return catalog.about_items
 
     @app.get("/items/{item}/image.png", response_class=Response)
     async def image(item: str) -> Response:
@@ -154,6 +166,23 @@ def _add_items(app: FastAPI, recommender: Recommender) -> None:
         if found is None:
             raise NotFoundError("item: has no audio")
         return Response(wav(found), media_type="audio/wav", headers={"cache-control": "max-age=86400"})
+
+
+def _add_simulated_visits(app: FastAPI, visits: SimulatedVisits) -> None:
+    @app.post("/simulated-visits", status_code=201)
+    async def create_visit(request: NewSimulatedVisit) -> SimulatedVisit:
+        """Begin a visit of a simulated user, of which nothing is stored."""
+        return await visits.create(request)
+
+    @app.post("/simulated-visits/{visit}/step")
+    async def step(visit: SessionId) -> SimulatedStep:
+        """Show the simulated user a slate."""
+        return await visits.step(visit)
+
+    @app.delete("/simulated-visits/{visit}", status_code=204)
+    async def end_visit(visit: SessionId) -> None:
+        """Forget a visit."""
+        visits.delete(visit)
 
 
 def _add_operation(app: FastAPI, recommender: Recommender, metrics: Metrics) -> None:

@@ -1,4 +1,7 @@
-"""The items that a server recommends: their ids, titles and content, and the model's tables of them."""
+"""The items that a server recommends: their ids, titles and content, and the model's tables of them.
+
+Shape legend: K topics.
+"""
 
 import dataclasses
 import zlib
@@ -10,7 +13,11 @@ import numpy as np
 
 from agents.large_model.serving.item_ids import ItemIds
 from agents.large_model.serving.observations import ObservationBuilder
+from agents.large_model.serving.requests import Catalog, Item
 from recsim_env.world.catalog import Items
+
+_WITHOUT_USERS = ("items", "replay")
+"""Sources of worlds without users, or whose users answer to what they were shown alone."""
 
 
 class ServedCatalog:
@@ -49,6 +56,24 @@ class ServedCatalog:
         """Whether items have audio."""
         return self._items.audio is not None
 
+    @property
+    def has_users(self) -> bool:
+        """Whether the world has users who can be simulated in any session."""
+        return self.simulator.world.scenario.source not in _WITHOUT_USERS
+
+    @property
+    def about_items(self) -> Catalog:
+        """What is recommended, for clients."""
+        world = self.simulator.world
+        return Catalog(
+            env=self._env_id,
+            items=len(self),
+            topics=list(self._items.topic_names),
+            slate_size=self.slate_size,
+            is_shop=world.scenario.behaviour.is_shop,
+            has_simulated_users=self.has_users,
+        )
+
     @cached_property
     def fingerprint(self) -> str:
         """Of the scenario, and of the ids, content and release of its items."""
@@ -75,6 +100,29 @@ class ServedCatalog:
         """The observable features of an item by name."""
         names = self._items.feature_names
         return {name: float(value) for name, value in zip(names, self._items.features[position], strict=True)}
+
+    def topics_of(self, positions: np.ndarray) -> np.ndarray:
+        """[n, K]: weights of the topics of items [n], as observed."""
+        return self._items.observed_topics[positions]
+
+    def by_topic(self, values: np.ndarray) -> dict[str, float]:
+        """Values [K] by the name of the topic."""
+        return dict(zip(self._items.topic_names, values.tolist(), strict=True))
+
+    def item(self, position: int) -> Item:
+        """An item for clients."""
+        item, items = self.ids[position], self._items
+        topics = {name: weight for name, weight in self.by_topic(items.observed_topics[position]).items() if weight > 0}
+        return Item(
+            item=item,
+            title=self.title(position),
+            features=self.features(position),
+            topics=topics,
+            creator=int(items.creators[position]) if items.creators.any() else None,
+            price=float(items.prices[position]) if items.prices[position] > 0.0 else None,
+            image=f"/items/{item}/image.png" if self.has_images else None,
+            audio=f"/items/{item}/audio.wav" if self.has_audio else None,
+        )
 
     def image(self, position: int) -> np.ndarray | None:
         """[3, 32, 32] uint8: the image of an item, if it has one."""

@@ -28,6 +28,8 @@ class ServingConfig(Checked):
     """Sessions in memory; others are read again when they continue."""
     max_cached_mib: int = count(512, 1, 10**6)
     """MiB of what the model has read of sessions in memory."""
+    max_simulated_visits: int = count(100, 1, 10_000)
+    """Visits of simulated users in memory; of more, the oldest are forgotten."""
     max_body: int = count(1_000_000, 100, 10**9)
     """Bytes of the body of a request."""
     requests_per_second: int = count(100, 1, 10**6)

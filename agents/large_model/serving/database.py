@@ -22,9 +22,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from filelock import FileLock, Timeout
 
+from agents.large_model.serving.agents import BLIND
 from recsim_env.atomic_file import printable
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Increased when a table changes."""
 
 _APPLICATION_ID = 0x52656353  # marks the files of this module
@@ -38,8 +39,10 @@ CREATE TABLE sessions (
     session TEXT NOT NULL UNIQUE,
     person INTEGER NOT NULL REFERENCES people ON DELETE CASCADE,
     profile TEXT NOT NULL,
+    agent TEXT NOT NULL,
     last_feedback INTEGER NOT NULL,
-    created REAL NOT NULL
+    created REAL NOT NULL,
+    compared REAL
 ) STRICT;
 CREATE INDEX sessions_of_people ON sessions (person);
 CREATE TABLE recommendations (
@@ -53,6 +56,7 @@ CREATE TABLE recommendations (
     places BLOB NOT NULL,
     log_propensity REAL NOT NULL,
     time INTEGER NOT NULL,
+    agent TEXT NOT NULL,
     model TEXT NOT NULL,
     created REAL NOT NULL,
     UNIQUE (session, number)
@@ -71,7 +75,7 @@ class NotFoundError(ValueError):
 
 
 class ConflictError(ValueError):
-    """The recommendation has other feedback already."""
+    """The recommendation has other feedback already, or the session has ended."""
 
 
 class TooManyError(ValueError):
@@ -101,6 +105,8 @@ class StoredSession:
     """The key of its rows."""
     person: str
     profile: Mapping[str, float]
+    agent: str
+    """See `agents.SESSION_AGENTS`."""
     num_recommendations: int
     earlier: Sequence[Answers]
     """Feedback in earlier sessions of the same person."""
@@ -163,6 +169,7 @@ class Database:
         session: str,
         person: str,
         profile: Mapping[str, float],
+        agent: str,
         max_sessions: int,
         max_sessions_of_person: int,
     ) -> None:
@@ -183,8 +190,9 @@ class Database:
                 raise TooManyError(f"person: has {own} sessions, which is the limit; delete some")
             (last,) = db.execute("SELECT coalesce(max(number), 0) FROM feedback").fetchone()
             db.execute(
-                "INSERT INTO sessions (session, person, profile, last_feedback, created) VALUES (?, ?, ?, ?, ?)",
-                (session, number, json.dumps(profile), last, time.time()),
+                "INSERT INTO sessions (session, person, profile, agent, last_feedback, created) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                (session, number, json.dumps(profile), agent, last, time.time()),
             )
 
         await self._run(create)
@@ -205,10 +213,12 @@ class Database:
             earlier = query.format("s.person = ? AND s.number != ? AND feedback.number <= ?")
             own = query.format("s.number = ?")
             (total,) = db.execute("SELECT count(*) FROM recommendations WHERE session = ?", (number,)).fetchone()
+            (agent,) = db.execute("SELECT agent FROM sessions WHERE number = ?", (number,)).fetchone()
             return StoredSession(
                 number=number,
                 person=name,
                 profile=json.loads(profile),
+                agent=agent,
                 num_recommendations=total,
                 earlier=[_answers(*row) for row in db.execute(earlier, (person, number, last))],
                 own=[_answers(*row) for row in db.execute(own, (number,))],
@@ -240,6 +250,7 @@ class Database:
         places: np.ndarray,
         log_propensity: float,
         time: int,
+        agent: str,
         model: str,
     ) -> None:
         """Add the recommendation with that number of the session with that key.
@@ -248,6 +259,7 @@ class Database:
 
         Raises:
             NotFoundError: the session has been deleted.
+            ConflictError: it has ended with a comparison.
         """
 
         def add(db: sqlite3.Connection) -> None:
@@ -259,11 +271,12 @@ class Database:
                 len(candidates),
                 slate.astype("<i4").tobytes(),
             )
-            values = (*values, places.astype("<i4").tobytes(), log_propensity, time, model, _now())
+            values = (*values, places.astype("<i4").tobytes(), log_propensity, time, agent, model, _now())
+            _check_not_compared(db, session)
             try:
                 db.execute(
                     "INSERT INTO recommendations (session, number, num_feedbacks, candidates, num_candidates, slate, "
-                    "places, log_propensity, time, model, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    "places, log_propensity, time, agent, model, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     values,
                 )
             except sqlite3.IntegrityError:
@@ -281,7 +294,7 @@ class Database:
 
         Raises:
             NotFoundError: there is no such recommendation.
-            ConflictError: it has other feedback.
+            ConflictError: it has other feedback, or the session has ended with a comparison.
         """
 
         def add(db: sqlite3.Connection) -> Answers | None:
@@ -299,13 +312,38 @@ class Database:
                 if stored[0] != text:
                     raise ConflictError(f"recommendation: {recommendation} has other feedback already")
                 return None
+            _check_not_compared(db, number)
             db.execute("INSERT INTO feedback (recommendation, answers, received) VALUES (?, ?, ?)", (key, text, _now()))
             return _answers(slate, text, shown_at)
 
         return await self._run(add, is_durable=True)
 
+    async def compare(self, session: str) -> list[tuple[str, Answers]]:
+        """End a blind session; the agent and the answers of each recommendation with feedback.
+
+        Raises:
+            NotFoundError: there is none.
+            ConflictError: it is not blind.
+        """
+
+        def read(db: sqlite3.Connection) -> list[tuple[str, Answers]]:
+            number = self._session(db, session)[0]
+            (agent,) = db.execute("SELECT agent FROM sessions WHERE number = ?", (number,)).fetchone()
+            if agent != BLIND:
+                raise ConflictError(f"session: has the agent {agent}; only blind sessions compare agents")
+            db.execute("UPDATE sessions SET compared = coalesce(compared, ?) WHERE number = ?", (_now(), number))
+            rows = db.execute(
+                "SELECT agent, slate, answers, time FROM feedback JOIN recommendations AS r ON recommendation = r.key "
+                "WHERE session = ? ORDER BY r.number",
+                (number,),
+            )
+            return [(name, _answers(*row)) for name, *row in rows]
+
+        return await self._run(read, is_durable=True)
+
     async def everything_of(self, session: str) -> dict[str, Any]:
-        """All that is stored on a session, with items as positions.
+        """All that is stored on a session, with items as positions; without the agents of a blind session that has
+        not ended.
 
         Raises:
             NotFoundError: there is none.
@@ -313,9 +351,10 @@ class Database:
 
         def read(db: sqlite3.Connection) -> dict[str, Any]:
             number, _, person, profile, _ = self._session(db, session)
-            (created,) = db.execute("SELECT created FROM sessions WHERE number = ?", (number,)).fetchone()
+            query = "SELECT created, agent, agent = ? AND compared IS NULL FROM sessions WHERE number = ?"
+            created, agent, is_blind = db.execute(query, (BLIND, number)).fetchone()
             rows = db.execute(
-                "SELECT r.number, r.candidates, slate, log_propensity, time, model, created, answers, received "
+                "SELECT r.number, r.candidates, slate, log_propensity, time, agent, model, created, answers, received "
                 "FROM recommendations AS r LEFT JOIN feedback ON recommendation = r.key "
                 "WHERE session = ? ORDER BY r.number",
                 (number,),
@@ -327,17 +366,19 @@ class Database:
                     "items": _items(slate).tolist(),
                     "log_propensity": log_propensity,
                     "time": shown_at,
+                    "agent": None if is_blind else by,
                     "model": model,
                     "created": made,
                     "feedback": None if answers is None else json.loads(answers),
                     "received": received,
                 }
-                for each, candidates, slate, log_propensity, shown_at, model, made, answers, received in rows
+                for each, candidates, slate, log_propensity, shown_at, by, model, made, answers, received in rows
             ]
             return {
                 "session": session,
                 "person": person,
                 "profile": json.loads(profile),
+                "agent": agent,
                 "created": created,
                 "recommendations": recommendations,
             }
@@ -486,6 +527,12 @@ def check_version(connection: sqlite3.Connection, path: Path) -> None:
         raise ValueError(f"{printable(path)}: not a database of this server")
     if version != SCHEMA_VERSION:
         raise ValueError(f"{printable(path)}: has schema version {version}; this version reads {SCHEMA_VERSION}")
+
+
+def _check_not_compared(db: sqlite3.Connection, session: int) -> None:
+    """`ConflictError` if the session with that key has ended with a comparison."""
+    if db.execute("SELECT 1 FROM sessions WHERE number = ? AND compared IS NOT NULL", (session,)).fetchone():
+        raise ConflictError("session: has ended, as its agents have been compared")
 
 
 def _answers(slate: bytes, answers: str, shown_at: int) -> Answers:

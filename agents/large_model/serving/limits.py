@@ -16,7 +16,8 @@ from typing import Any
 
 from starlette.exceptions import HTTPException
 
-_PUBLIC = ("/healthz",)  # needs no token
+_PUBLIC = ("/healthz", "/")  # need no token: they tell nothing about people
+_PUBLIC_FOLDER = "/page/"
 _MAX_ADDRESSES = 10_000
 _BURST_SECONDS = 2.0
 _BODY_SECONDS = 10.0
@@ -98,7 +99,9 @@ class Limits:
         wait = self._rate.seconds_to_wait(address)
         if wait > 0.0:
             return 429, "too many requests", [(b"retry-after", str(math.ceil(wait)).encode())]
-        if scope["path"] not in _PUBLIC and not self._is_authorized(headers):
+        path = scope["path"]
+        is_public = path in _PUBLIC or path.startswith(_PUBLIC_FOLDER)
+        if not is_public and not self._is_authorized(headers):
             return 401, "Authorization: must be Bearer and the token", [(b"www-authenticate", b"Bearer")]
         length = headers.get(b"content-length", b"0")
         if not length.isdigit() or len(length) > 15 or int(length) > self._max_body:

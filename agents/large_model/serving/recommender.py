@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from agents.large_model.serving.agents import BLIND, LARGE_MODEL, PLATFORM, SESSION_AGENTS, caveat_of, result_of
 from agents.large_model.serving.batching import Observe, Result, SharedModel
 from agents.large_model.serving.catalog import ServedCatalog
 from agents.large_model.serving.config import MAX_ITEMS, ServingConfig
 from agents.large_model.serving.database import Database, TooManyError
 from agents.large_model.serving.requests import (
+    Comparison,
     Feedback,
     FeedbackReceipt,
     InvalidRequestError,
@@ -29,9 +31,12 @@ from agents.large_model.serving.requests import (
 )
 from agents.large_model.serving.sessions import History, ServedSession, SessionCache
 from agents.large_model.serving.slates import epsilon_greedy
+from agents.large_model.serving.topics import topic_deviations
+from recsim_env.simulation.observation import FEEDBACK
 
 _NUM_REASONS = 3
 _NUM_COMPARED = 100  # candidates that an explanation compares an item with: the best
+_CLICK, _RATING = FEEDBACK.index("click"), FEEDBACK.index("rating")
 
 
 class Recommender:
@@ -82,18 +87,21 @@ class Recommender:
             session=session,
             person=person,
             profile=request.profile,
+            agent=request.agent,
             max_sessions=self.config.max_sessions,
             max_sessions_of_person=self.config.max_sessions_of_person,
         )
-        return Session(session=session, person=person, model=self.version)
+        return Session(session=session, person=person, agent=request.agent, model=self.version)
 
     async def recommend(self, name: str, request: RecommendationRequest) -> Recommendation:
         """Recommend a slate in a session.
 
         Raises:
             NotFoundError: there is no such session.
-            InvalidRequestError: candidates that do not exist or are too many, or none that can be shown.
+            InvalidRequestError: candidates that do not exist or are too many, or none that can be shown; or reasons or
+                beliefs in a blind session.
             TooManyError: the session is too long.
+            ConflictError: the session has ended with a comparison.
         """
         given = None if request.candidates is None else self._positions(request.candidates)
         session = await self._session(name)
@@ -109,7 +117,7 @@ class Recommender:
 
         Raises:
             NotFoundError: there is no such session or recommendation.
-            ConflictError: the recommendation has other feedback.
+            ConflictError: the recommendation has other feedback, or the session has ended with a comparison.
             InvalidRequestError: feedback to an item that was not recommended, or twice to one item.
         """
         values = {}
@@ -141,6 +149,18 @@ class Recommender:
                 session.add(answers)
                 self.sessions.note_size(name, session)
         return FeedbackReceipt(recommendation=request.recommendation, is_new=answers is not None)
+
+    async def compare(self, name: str) -> Comparison:
+        """End a blind session, and tell how its agents did.
+
+        Raises:
+            NotFoundError: there is no such session.
+            ConflictError: it is not blind.
+        """
+        answers = await self.database.compare(name)
+        agents = SESSION_AGENTS[BLIND]
+        results = {agent: result_of([each.values for by, each in answers if by == agent]) for agent in agents}
+        return Comparison(session=name, agents=results, caveat=caveat_of(list(results.values())))
 
     async def everything_of(self, name: str) -> dict[str, Any]:
         """All that is stored on a session; `NotFoundError` if there is none."""
@@ -202,13 +222,19 @@ class Recommender:
     ) -> Recommendation:
         if session.num_recommendations >= self.config.max_session_length:
             raise TooManyError(f"session: has {session.num_recommendations} recommendations, which is the limit")
-        if session.cached is None:
+        is_blind, agents = session.agent == BLIND, SESSION_AGENTS[session.agent]
+        for option in ("explain", "beliefs"):
+            if is_blind and getattr(request, option):
+                raise InvalidRequestError(f"{option}: must be false in a blind session, since it would tell the agent")
+        has_read = LARGE_MODEL in agents
+        if has_read and session.cached is None:
             await self._read_again(session)
         view = _View(self, session, session.num_feedbacks, given)
-        result = await self._read(session, view)
+        result = await self._read(session, view) if has_read else None
+        scores = np.stack([view.predicted_answers if agent == PLATFORM else result.scores for agent in agents])
         number = session.num_recommendations
         slate = epsilon_greedy(
-            result.scores,
+            scores,
             request.num_items or self.catalog.slate_size,
             self.config.exploration,
             self.config.seed,
@@ -225,27 +251,30 @@ class Recommender:
             places=slate.places,
             log_propensity=slate.log_propensity,
             time=view.time,
+            agent=agents[slate.agent],
             model=self.version,
         )
         session.num_recommendations += 1
         self.sessions.note_size(name, session)
-        exponentials = np.exp(result.logits - result.logits.max())
-        probabilities = exponentials / exponentials.sum()
-        return Recommendation(
-            recommendation=number,
-            items=[
-                RecommendedItem(
-                    item=self.catalog.ids[int(item)],
-                    title=self.catalog.title(int(item)),
-                    score=float(result.scores[place]),
-                    probability=float(probabilities[place]),
-                    expected_reward=float(result.expected_rewards[place]),
-                    why=await self._why(view, result, int(place)) if request.explain else None,
-                )
-                for item, place in zip(items, slate.places, strict=True)
-            ],
-            model=self.version,
-        )
+        recommended = [
+            RecommendedItem(
+                item=self.catalog.ids[int(item)],
+                title=self.catalog.title(int(item)),
+                score=None if is_blind else float(scores[0, place]),
+            )
+            for item, place in zip(items, slate.places, strict=True)
+        ]
+        if result is not None and not is_blind:
+            exponentials = np.exp(result.logits - result.logits.max())
+            probabilities = exponentials / exponentials.sum()
+            for each, place in zip(recommended, slate.places.tolist(), strict=True):
+                each.probability = float(probabilities[place])
+                each.expected_reward = float(result.expected_rewards[place])
+                each.why = await self._why(view, result, place) if request.explain else None
+        beliefs = None
+        if request.beliefs:
+            beliefs = self.catalog.by_topic(topic_deviations(scores[0], self.catalog.topics_of(view.candidates)))
+        return Recommendation(recommendation=number, items=recommended, beliefs=beliefs, model=self.version)
 
     async def _read(self, session: ServedSession, view: "_View") -> Result:
         """Read the rows of the view that have not been read, and score its candidates. More rows than a slate has are
@@ -270,8 +299,17 @@ class Recommender:
         best = np.unique(np.append(best, place))
         candidate = int(np.searchsorted(best, place))
         found = await self.model.explain(view.observe(view.num_rows, best), candidate)
-        ids = self.catalog.ids
-        reasons = [Reason(item=ids[each.item], effect=each.effect) for each in found.reasons[:_NUM_REASONS]]
+        ids, feedback = self.catalog.ids, view.feedback
+        reasons = [
+            Reason(
+                item=ids[each.item],
+                effect=each.effect,
+                click=bool(feedback[each.row, _CLICK]),
+                rating=round(5.0 * float(feedback[each.row, _RATING]), 4),  # of float32
+                instead=ids[each.instead],
+            )
+            for each in found.reasons[:_NUM_REASONS]
+        ]
         return Why(reasons=reasons, sources=found.sources)
 
 
@@ -314,6 +352,16 @@ class _View:
         if len(self.candidates) > limit:
             best = np.sort(np.argsort(-self._relevance[:, 0], kind="stable")[:limit])
             self.candidates, self._relevance = self.candidates[best], self._relevance[best]
+
+    @property
+    def feedback(self) -> np.ndarray:
+        """[R, 7] `observation.FEEDBACK` of the rows before."""
+        return self._rows[1]
+
+    @property
+    def predicted_answers(self) -> np.ndarray:
+        """[M]: the platform's prediction for each candidate, -1 to 1."""
+        return self._relevance[:, 0]
 
     def observe(self, num_rows: int, places: Any = slice(None)) -> Observe:
         """Make the observation with the newest rows, and with all candidates or those at some places."""

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from agents.large_model.serving.config import MAX_ITEMS
+from recsim_env.config import MAX_SLATE_SIZE
 
 
 def _printable(text: str) -> str:
@@ -22,6 +23,10 @@ ItemId = Annotated[int, Field(ge=-(2**63), lt=2**63)] | Annotated[str, Field(max
 Feature = Annotated[float, Field(ge=-1.0, le=1.0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Flag = bool | Literal[0, 1]
+
+
+AgentName = Literal["large-model", "platform"]
+SessionAgent = Literal["large-model", "platform", "blind"]
 
 
 class InvalidRequestError(ValueError):
@@ -45,6 +50,9 @@ class NewSession(_Request):
     """Their name, by which their earlier sessions are found; a new one by default."""
     profile: Annotated[dict[str, Feature], Field(max_length=1_000)] = {}
     """Columns of the person's profile by name; 0 for those left out."""
+    agent: SessionAgent = "large-model"
+    """Recommends: the large model; the platform's ranking by the predicted answer; or, in a blind test, one of them by
+    lot each time, which `/sessions/{session}/comparison` tells at the end."""
 
 
 class Session(_Answer):
@@ -53,6 +61,7 @@ class Session(_Answer):
     session: str
     """Its id, which only those should know who act for the person."""
     person: str
+    agent: SessionAgent
     model: str
     """Version of the model."""
 
@@ -67,7 +76,9 @@ class RecommendationRequest(_Request):
     num_items: Annotated[int, Field(ge=1, le=MAX_ITEMS)] | None = None
     """Items to show; the server's --slate by default."""
     explain: bool = False
-    """Whether to say why."""
+    """Whether the large model says why; not in a blind session."""
+    beliefs: bool = False
+    """Whether to tell how the agent's scores differ by topic; not in a blind session."""
 
 
 class Reason(_Answer):
@@ -75,6 +86,13 @@ class Reason(_Answer):
 
     item: int | str
     effect: float
+    """The score less that without the feedback, each relative to the mean score of the best candidates."""
+    click: bool
+    """Whether it was clicked."""
+    rating: float
+    """The rating submitted; 0 for none."""
+    instead: int | str
+    """The item that would be the best without the feedback."""
 
 
 class Why(_Answer):
@@ -91,12 +109,12 @@ class RecommendedItem(_Answer):
 
     item: int | str
     title: str
-    score: float
-    """In units of the model."""
-    probability: float
-    """Under the model's own policy, among the candidates."""
-    expected_reward: float
-    """If it is shown alone now."""
+    score: float | None
+    """In units of the model; of the platform, the predicted answer from -1 to 1. Null in a blind session."""
+    probability: float | None = None
+    """Under the model's own policy, among the candidates; null if the model did not choose the slate."""
+    expected_reward: float | None = None
+    """If it is shown alone now; null if the model did not choose the slate."""
     why: Why | None = None
 
 
@@ -106,7 +124,34 @@ class Recommendation(_Answer):
     recommendation: int
     """Its number in the session, for the feedback."""
     items: list[RecommendedItem]
+    beliefs: dict[str, float] | None = None
+    """For each topic, the mean score of its items less that of all candidates, in standard deviations."""
     model: str
+
+
+class AgentResult(_Answer):
+    """The answers to what one agent has recommended."""
+
+    recommendations: int
+    """Recommendations with feedback."""
+    items: int
+    """Items in them."""
+    clicks: int
+    click_rate: float | None
+    """Clicks / items; null without items."""
+    ratings: int
+    """Items that were rated."""
+    mean_rating: float | None
+    """Of the items that were rated; null without one."""
+
+
+class Comparison(_Answer):
+    """How the agents of a blind session did. The session has ended."""
+
+    session: str
+    agents: dict[AgentName, AgentResult]
+    caveat: str
+    """How far the difference can be trusted."""
 
 
 class ItemFeedback(_Request):
@@ -153,6 +198,12 @@ class Item(_Answer):
     item: int | str
     title: str
     features: dict[str, float]
+    topics: dict[str, float]
+    """Weights of its topics, as observed."""
+    creator: int | None
+    """The number of its creator; null where there is one for all."""
+    price: float | None
+    """Null where items are not for sale."""
     image: str | None
     """Path of its picture."""
     audio: str | None
@@ -165,9 +216,85 @@ class StoredSession(_Answer):
     session: str
     person: str
     profile: dict[str, float]
+    agent: SessionAgent
     created: float
     """Seconds since 1970."""
     recommendations: list[dict[str, Any]]
+    """The `agent` of each is null in a blind session that has not ended."""
+
+
+class Catalog(_Answer):
+    """What is recommended, and how."""
+
+    env: str
+    items: int
+    topics: list[str]
+    slate_size: int
+    """Items of a slate by default."""
+    is_shop: bool
+    """Whether items are for sale."""
+    has_simulated_users: bool
+    """Whether there are users for `/simulated-visits`."""
+
+
+class NewSimulatedVisit(_Request):
+    """A simulated user who visits."""
+
+    agent: AgentName = "large-model"
+    """Recommends."""
+    num_items: Annotated[int, Field(ge=1, le=MAX_SLATE_SIZE)] | None = None
+    """Items of a slate; the server's --slate by default."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] | None = None
+    """Draws the user and the answers; random by default."""
+
+
+class SimulatedUser(_Answer):
+    """The hidden state of a simulated user."""
+
+    interests: dict[str, float]
+    """For each topic, the mean affinity with its items less that with all items, in standard deviations."""
+    trust: float
+    """0 to 1."""
+    patience: float
+    """The user leaves at 0."""
+
+
+class SimulatedVisit(_Answer):
+    """A visit that has begun."""
+
+    visit: str
+    agent: AgentName
+    num_items: int
+    num_steps: int
+    """The visit ends after so many steps at the latest."""
+    user: SimulatedUser
+
+
+class SimulatedFeedback(_Answer):
+    """The answer of a simulated user to an item."""
+
+    item: int | str
+    title: str
+    click: bool
+    consumption: float
+    rating: float
+    """Submitted; 0 for none."""
+    purchase: bool
+
+
+class SimulatedStep(_Answer):
+    """A slate, and the answer of the simulated user."""
+
+    step: int
+    """From 0."""
+    items: list[SimulatedFeedback]
+    beliefs: dict[str, float]
+    """Of the agent when it chose the slate; see `Recommendation`."""
+    user: SimulatedUser
+    """After the answer."""
+    is_over: bool
+    has_left: bool
+    """Whether the visit ended because the user lost patience."""
 
 
 class Problem(_Answer):

@@ -30,7 +30,8 @@ _MAX_ROWS, _MAX_CELLS = 50_000, 20_000_000  # rows and candidates in a shard
 _UNKNOWN = ("retention", "visit", "active_day")
 
 _QUERY = """
-SELECT s.number, s.person, r.time, r.candidates, r.num_candidates, r.places, r.log_propensity, r.slate, answers, r.model
+SELECT s.number, s.person, s.agent, r.time, r.candidates, r.num_candidates, r.places, r.log_propensity, r.slate,
+    r.model, answers
 FROM feedback JOIN recommendations AS r ON recommendation = r.key JOIN sessions AS s ON r.session = s.number
 ORDER BY s.number, feedback.number
 """
@@ -55,7 +56,7 @@ def write_served_log(database: Path, out: Path) -> LogManifest:
         env_arguments=about["env_arguments"],
         is_remade=False,
         world_fingerprint=None,
-        policy=f"served by the large model {', '.join(sorted({row['model'] for row in rows}))}",
+        policy=f"served: {_names(rows, 'agent')}; version {_names(rows, 'model')} of the large model",
         epsilon=None,
         seed=0,
         num_envs=1,
@@ -78,6 +79,10 @@ def write_served_log(database: Path, out: Path) -> LogManifest:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     return manifest
+
+
+def _names(rows: Sequence[sqlite3.Row], column: str) -> str:
+    return ", ".join(sorted({row[column] for row in rows}))
 
 
 def _read(database: Path) -> tuple[dict[str, Any], list[sqlite3.Row]]:

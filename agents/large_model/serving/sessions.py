@@ -81,6 +81,7 @@ class ServedSession:
 
     def __init__(self, stored: StoredSession, history: History, user: np.ndarray) -> None:
         self.key, self.person, self.user = stored.number, stored.person, user
+        self.agent = stored.agent
         self.num_recommendations = stored.num_recommendations
         self.num_feedbacks = len(stored.own)
         self.history = history
