@@ -26,10 +26,11 @@ import uvicorn
 from stand_in_model import catalog_of, recommender_with
 from agents.large_model.serving.app import create_app
 
-recommender = recommender_with(Path(sys.argv[1]), catalog_of())
+folder, env_id, token = Path(sys.argv[1]), sys.argv[2], sys.argv[3] or None
+recommender = recommender_with(folder, catalog_of(env_id))
 listener = socket.create_server(("127.0.0.1", 0))
 print(listener.getsockname()[1], flush=True)
-app = create_app(recommender, recommender.metrics)
+app = create_app(recommender, recommender.metrics, token=token)
 uvicorn.Server(uvicorn.Config(app, log_level="error")).run(sockets=[listener])
 """
 
@@ -51,10 +52,10 @@ class Client:
         return json.loads(content)
 
 
-def start(folder: Path) -> tuple[subprocess.Popen, int]:
+def start(folder: Path, env_id: str = "recsim_env/Video-v0", token: str = "") -> tuple[subprocess.Popen, int]:
     """A server, and its port."""
     environment = {**os.environ, "PYTHONPATH": f"{CHECKOUT}{os.pathsep}{CHECKOUT / 'tests'}"}
-    command = [sys.executable, "-c", _SERVER, str(folder)]
+    command = [sys.executable, "-c", _SERVER, str(folder), env_id, token]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     assert server.stdout is not None
     return server, int(server.stdout.readline())

@@ -38,4 +38,4 @@ def result_of(answers: Sequence[np.ndarray]) -> AgentResult:
 def caveat_of(results: Sequence[AgentResult]) -> str:
     """How far the difference between agents can be trusted."""
     numbers = " and ".join(str(result.recommendations) for result in results)
-    return f"These are the answers of one person to {numbers} recommendations: chance alone can make such a difference."
+    return f"These are one person's answers to {numbers} recommendations: chance alone may explain a difference."

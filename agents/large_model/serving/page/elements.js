@@ -22,9 +22,9 @@ export function signed(value, digits = 2) {
   return (value < 0 ? "−" : "+") + text;
 }
 
-export const starsOf = (rating) => "★".repeat(Math.round(rating)) + "☆".repeat(5 - Math.round(rating));
+export const starsOf = (rating) => (rating === 1 ? "1 star" : `${rating} stars`);
 
-const LONGEST_BAR = 0.8; // standard deviations; grows with larger values
+const LONGEST_BAR = 0.5; // standard deviations; grows with larger values
 
 // Values of topics as bars that start in the middle. With `others`, each topic has a second one.
 export function drawBars(list, values, others = null) {

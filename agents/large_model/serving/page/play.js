@@ -88,9 +88,9 @@ export class Play {
     const { slates, items, clicks, ratings, sum } = this.#totals;
     drawTotals(byId("totals"), {
       Rounds: slates,
-      "Items shown": items,
+      Shown: items,
       Rated: clicks,
-      "Mean rating": ratings === 0 ? "–" : (sum / ratings).toFixed(1),
+      Average: ratings === 0 ? "–" : (sum / ratings).toFixed(1),
     });
   }
 
@@ -101,9 +101,9 @@ export class Play {
       ...Object.entries(agents).map(([name, result]) => {
         const list = element("dl", { class: "totals" });
         drawTotals(list, {
-          "Rounds answered": result.recommendations,
-          "Items you rated": share(result.click_rate),
-          "Mean rating": result.mean_rating === null ? "–" : result.mean_rating.toFixed(1),
+          Rounds: result.recommendations,
+          Rated: share(result.click_rate),
+          Average: result.mean_rating === null ? "–" : result.mean_rating.toFixed(1),
         });
         return element("section", {}, element("h3", {}, AGENT_NAMES[name]), list);
       }),
@@ -229,7 +229,7 @@ class Card {
     for (let rating = 1; rating <= 5; rating += 1) {
       const input = element("input", { type: "radio", name: id, value: rating });
       input.addEventListener("change", () => this.rate(rating));
-      const name = rating === 1 ? "1 star" : `${rating} stars`;
+      const name = starsOf(rating);
       stars.append(
         element("label", { title: name }, input, element("span", { "aria-hidden": "true" }, "★"),
           element("span", { class: "visually-hidden" }, name)),
@@ -290,25 +290,28 @@ function whyThis(server, shown) {
   if (reasons.length === 0) {
     list.append(element("li", {}, "You have not answered anything yet. This is a safe start."));
   }
-  for (const reason of reasons) {
+  reasons.forEach((reason, place) => {
     const line = element("li", {}, "…");
     list.append(line);
+    const isSaid = place > 0 && reason.instead === reasons[place - 1].instead;
     Promise.all([server.item(reason.item), server.item(reason.instead)]).then(
-      ([item, instead]) => (line.textContent = sentence(reason, item.title, instead.title, shown.item)),
+      ([item, instead]) => (line.textContent = sentence(reason, item, isSaid ? shown : instead, shown)),
       () => line.remove(),
     );
-  }
+  });
   const known = Object.entries(sources).filter(([, effect]) => Math.abs(effect) >= 0.005);
   if (known.length > 0) {
     const parts = known.map(([source, effect]) => `${source} ${signed(effect)}`);
-    list.append(element("li", {}, `What its score owes to: ${parts.join(", ")}.`));
+    list.append(element("li", {}, `Compared with the average item: ${parts.join(", ")}.`));
   }
   return details;
 }
 
-function sentence(reason, title, instead, shown) {
-  const helps = reason.effect >= 0;
-  const answer = reason.rating > 0 ? `gave “${title}” ${starsOf(reason.rating)}` : reason.click ? `chose “${title}”` : `skipped “${title}”`;
-  const without = reason.instead === shown ? "this would still come first" : `“${instead}” would come first`;
-  return `${helps ? "Because" : "Although"} you ${answer} (${signed(reason.effect)}); without that, ${without}.`;
+// What one answer does for the score, and which item would come first without it.
+function sentence(reason, item, instead, shown) {
+  let answer = `skipped “${item.title}”`;
+  if (reason.rating > 0) answer = `gave “${item.title}” ${starsOf(reason.rating)}`;
+  else if (reason.click) answer = `chose “${item.title}”`;
+  const effect = `${reason.effect < 0 ? "Although" : "Because"} you ${answer} (${signed(reason.effect)}).`;
+  return instead.item === shown.item ? effect : `${effect} Without that, “${instead.title}” would come first.`;
 }

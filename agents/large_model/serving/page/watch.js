@@ -88,7 +88,7 @@ export class Watch {
     const text = element("p", { class: `answer ${shown.click ? "taken" : "skipped"}` }, answer(shown));
     return element(
       "li",
-      { class: "card panel" },
+      { class: "card panel", "data-answer": shown.click ? "rated" : "skipped" },
       picture,
       element("div", { class: "body" }, element("h3", {}, shown.title), facts, text),
     );
@@ -105,7 +105,7 @@ export class Watch {
     const { items, clicks, ratings, sum } = this.#totals;
     drawTotals(byId("watch-totals"), {
       Chosen: items === 0 ? "–" : `${Math.round((100 * clicks) / items)}%`,
-      "Mean rating": ratings === 0 ? "–" : (sum / ratings).toFixed(1),
+      "Average rating": ratings === 0 ? "–" : (sum / ratings).toFixed(1),
     });
   }
 
@@ -120,7 +120,7 @@ export class Watch {
 function answer(shown) {
   if (!shown.click) return "Skipped";
   const finished = `Finished ${Math.round(100 * shown.consumption)}%`;
-  return shown.rating > 0 ? `${finished}, rated ${starsOf(shown.rating)}` : `${finished}, not rated`;
+  return shown.rating > 0 ? `${finished}, rated ${shown.rating} of 5` : `${finished}, not rated`;
 }
 
 function gauge(name, value, most, text) {
