@@ -22,15 +22,13 @@ _NUM_CLIENTS = 4
 _SERVER = """
 import socket, sys
 from pathlib import Path
-import uvicorn
 from stand_in_model import catalog_of, recommender_with
-from agents.large_model.serving.app import create_app
+from agents.large_model.serving.app import create_app, run
 
 recommender = recommender_with(Path(sys.argv[1]), catalog_of())
 listener = socket.create_server(("127.0.0.1", 0))
 print(listener.getsockname()[1], flush=True)
-app = create_app(recommender, recommender.metrics)
-uvicorn.Server(uvicorn.Config(app, log_level="error")).run(sockets=[listener])
+run(create_app(recommender), listener)
 """
 
 

@@ -47,32 +47,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def serve(parsed: argparse.Namespace) -> int:
-    import uvicorn
-
-    from agents.large_model.serving.app import create_app
-    from agents.large_model.serving.batching import SharedModel
-    from agents.large_model.serving.database import Database
-    from agents.large_model.serving.exported_model import stack_observations
     from agents.large_model.serving.limits import is_loopback
-    from agents.large_model.serving.metrics import Metrics
-    from agents.large_model.serving.recommender import Recommender
 
     config, token = config_from(parsed, ServingConfig), os.environ.get(TOKEN) or None
     if token is None and not is_loopback(parsed.host):
         raise ValueError(f"--host {parsed.host}: is not of this machine alone; set {TOKEN} to the token of its clients")
+    from agents.large_model.serving.app import create_app, run
+    from agents.large_model.serving.database import Database
+    from agents.large_model.serving.recommender import Recommender
+
     with socket.create_server((parsed.host, parsed.port)) as listener:
         model, catalog = _model_and_catalog(parsed)
-        database, metrics = Database(parsed.database, catalog.fingerprint, catalog.about), Metrics()
-        shared = SharedModel(model, catalog.tables, stack_observations, metrics.batch_sizes.observe)
-        recommender = Recommender(shared, catalog, database, config, metrics.evictions.inc)
-        app = create_app(recommender, metrics, token=token, loopback_only=is_loopback(parsed.host))
+        database = Database(parsed.database, catalog.fingerprint, catalog.about)
+        recommender = Recommender(model, catalog, database, config)
+        app = create_app(recommender, token=token, loopback_only=is_loopback(parsed.host))
         host, port = listener.getsockname()[:2]
-        settings = uvicorn.Config(
-            app, log_level="warning", access_log=False, proxy_headers=False, server_header=False, lifespan="on"
-        )
         warn(f"{len(catalog):,} items of {parsed.env}, model {model.version}, at http://{host}:{port}")
         try:
-            uvicorn.Server(settings).run(sockets=[listener])
+            run(app, listener)
         except KeyboardInterrupt:  # which it raises again after it has ended its work
             warn("stopped")
     return 0
