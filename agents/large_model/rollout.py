@@ -14,9 +14,10 @@ import torch
 
 import recsim_env  # noqa: F401  (registers the ids)
 from agents.imitation.teacher import Teacher
+from agents.large_model.compact_observations import check_history
 from agents.large_model.distributed import Timer
 from agents.large_model.model import ROW_COLUMNS, LargeModelNetwork, Scores
-from agents.large_model.session_state import ObservationReader, SessionState, check_history
+from agents.large_model.session_state import ObservationReader, SessionState
 from agents.networks.item_content import ItemContent
 from agents.networks.plackett_luce import best_slates, draw_slates, slate_log_probabilities
 from recsim_env.envs.vector import last_observations
@@ -188,7 +189,7 @@ def play(
     read = ObservationReader(env.simulator, network.schema, device)
     observations, _ = env.reset(seed=seed)
     observation = read(observations)
-    state = SessionState(network, config, content, num_sessions, int(observation.num_rows.max()))
+    state = SessionState.of(network, config, content, num_sessions, int(observation.num_rows.max()))
     state.start(observation)
     recorder = _Recorder(num_sessions, config.session_length, device)
     lanes = torch.arange(num_sessions)  # of the sessions in the cache

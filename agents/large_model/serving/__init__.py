@@ -1,0 +1,1 @@
+"""A trained large model without PyTorch: exported graphs that ONNX Runtime executes."""
