@@ -36,7 +36,9 @@ _WARM_UP = 0.2  # share of the time, in addition, that is not measured
 
 def main(arguments: list[str] | None = None) -> int:
     parser = make_parser("serving_load", __doc__)
-    parser.add_argument("--model", type=path, default=PRETRAINED, metavar="PATH", help="an export, or a model to export")
+    parser.add_argument(
+        "--model", type=path, default=PRETRAINED, metavar="PATH", help="an export, or a model to export"
+    )
     parser.add_argument("--seconds", type=number_in(float, 0.1, 3_600.0), default=10.0, metavar="X", help="of each row")
     parser.add_argument("--threads", type=positive, default=1, metavar="N", help="of the model")
     return run_script(parser, _run, arguments)
@@ -99,9 +101,7 @@ def serve(listener: socket.socket, folder: Path, export: Path, num_threads: int,
     run(app, listener)
 
 
-def measure(
-    port: int, num_sessions: int, num_candidates: int, seconds: float
-) -> tuple[dict[str, list[float]], float]:
+def measure(port: int, num_sessions: int, num_candidates: int, seconds: float) -> tuple[dict[str, list[float]], float]:
     """Seconds of each request by endpoint, and those that passed in all."""
     times: dict[str, list[float]] = {endpoint: [] for endpoint in ENDPOINTS}
     start = time.perf_counter() + _WARM_UP * seconds
