@@ -20,13 +20,13 @@ from conftest import CHECKOUT
 
 _NUM_CLIENTS = 4
 _SERVER = """
-import socket, sys
+import sys
 from pathlib import Path
 from stand_in_model import catalog_of, recommender_with
-from agents.large_model.serving.app import create_app, run
+from agents.large_model.serving.app import create_app, listen, run
 
 recommender = recommender_with(Path(sys.argv[1]), catalog_of())
-listener = socket.create_server(("127.0.0.1", 0))
+listener = listen("127.0.0.1", 0)
 print(listener.getsockname()[1], flush=True)
 run(create_app(recommender), listener)
 """

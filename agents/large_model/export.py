@@ -66,7 +66,7 @@ def export_network(
         files = sorted(path.name for path in new.iterdir())
         description = {
             "format": FORMAT_VERSION,
-            "version": hashlib.sha256(f"{FORMAT_VERSION} {weights}".encode()).hexdigest()[:12],
+            "version": version_of(network),
             "weights": weights,
             "versions": {
                 "recsim_env": recsim_env.__version__,
@@ -168,6 +168,11 @@ def _raise_for(graphs: Mapping[str, Agreement]) -> None:
 
 def _write_description(folder: Path, description: Mapping[str, Any]) -> None:
     (folder / DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
+
+
+def version_of(network: LargeModelNetwork) -> str:
+    """The `version` of an export of the network: a short digest of its weights and of the format."""
+    return hashlib.sha256(f"{FORMAT_VERSION} {_digest(network)}".encode()).hexdigest()[:12]
 
 
 def _digest(network: LargeModelNetwork) -> str:

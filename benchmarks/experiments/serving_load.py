@@ -46,36 +46,35 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
     import recsim_env
-    from agents.large_model.commands.serve import load_model
+    from agents.large_model.commands.serve import exported
+    from agents.large_model.serving.app import listen
     from benchmarks.rows import write_rows
 
     rows: list[dict[str, Any]] = []
     parsed.out.mkdir(parents=True, exist_ok=True)
-    with socket.create_server(("127.0.0.1", 0)) as listener, tempfile.TemporaryDirectory() as folder:
+    with listen("127.0.0.1", 0) as listener, tempfile.TemporaryDirectory() as folder:
         context = multiprocessing.get_context("spawn")
         ready = context.Event()
-        with load_model(parsed.model) as export:
-            arguments = (listener, Path(folder), export, parsed.threads, ready)
-            server = context.Process(target=serve, args=arguments, daemon=True)
-            server.start()
+        arguments = (listener, Path(folder), exported(parsed.model), parsed.threads, ready)
+        server = context.Process(target=serve, args=arguments, daemon=True)
+        server.start()
+        try:
             while not ready.wait(0.1):
                 if not server.is_alive():
                     raise ValueError("the server has failed")
-            try:
-                for num_candidates in NUM_CANDIDATES:
-                    for num_sessions in NUM_SESSIONS:
-                        port = listener.getsockname()[1]
-                        seconds, wall_s = measure(port, num_sessions, num_candidates, parsed.seconds)
-                        for endpoint in ENDPOINTS:
-                            row = {"num_sessions": num_sessions, "num_candidates": num_candidates, "endpoint": endpoint}
-                            row |= {"requests_per_s": len(seconds[endpoint]) / wall_s}
-                            values = np.percentile(seconds[endpoint], _PERCENTILES) * 1e3
-                            row |= {f"p{share}_ms": float(it) for share, it in zip(_PERCENTILES, values, strict=True)}
-                            rows.append({**row, "version": recsim_env.__version__, **origin})
-                        write_rows(parsed.out / "serving_load.jsonl", rows)
-            finally:
-                server.terminate()
-                server.join()
+            for num_candidates in NUM_CANDIDATES:
+                for num_sessions in NUM_SESSIONS:
+                    sizes = {"num_sessions": num_sessions, "num_candidates": num_candidates}
+                    times = measure(listener.getsockname()[1], num_sessions, num_candidates, parsed.seconds)
+                    for endpoint, seconds in times.items():
+                        row = {**sizes, "endpoint": endpoint, "requests_per_s": len(seconds) / parsed.seconds}
+                        values = np.percentile(seconds, _PERCENTILES) * 1e3
+                        row |= {f"p{share}_ms": float(it) for share, it in zip(_PERCENTILES, values, strict=True)}
+                        rows.append({**row, "version": recsim_env.__version__, **origin})
+                    write_rows(parsed.out / "serving_load.jsonl", rows)
+        finally:
+            server.terminate()
+            server.join()
     console().print(table(rows))
 
 
@@ -101,8 +100,8 @@ def serve(listener: socket.socket, folder: Path, export: Path, num_threads: int,
     run(app, listener)
 
 
-def measure(port: int, num_sessions: int, num_candidates: int, seconds: float) -> tuple[dict[str, list[float]], float]:
-    """Seconds of each request by endpoint, and those that passed in all."""
+def measure(port: int, num_sessions: int, num_candidates: int, seconds: float) -> dict[str, list[float]]:
+    """Seconds of each request, by endpoint."""
     times: dict[str, list[float]] = {endpoint: [] for endpoint in ENDPOINTS}
     start = time.perf_counter() + _WARM_UP * seconds
     arguments = (port, num_candidates, start, start + seconds, times)
@@ -111,7 +110,7 @@ def measure(port: int, num_sessions: int, num_candidates: int, seconds: float) -
         session.start()
     for session in sessions:
         session.join()
-    return times, seconds
+    return times
 
 
 def _play(seed: int, port: int, num_candidates: int, start: float, end: float, times: dict[str, list[float]]) -> None:

@@ -8,7 +8,6 @@ them. Beyond this machine (--host) a token is required: the environment variable
 
 import argparse
 import os
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,8 @@ from recsim_env.config import MAX_SLATE_SIZE
 from recsim_env.world.splits import SPLITS
 
 TOKEN = "RECSIM_TOKEN"
+
+_NUM_CHECKED = 200  # observations in which an export is compared with PyTorch
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,11 +53,11 @@ def serve(parsed: argparse.Namespace) -> int:
     config, token = config_from(parsed, ServingConfig), os.environ.get(TOKEN) or None
     if token is None and not is_loopback(parsed.host):
         raise ValueError(f"--host {parsed.host}: is not of this machine alone; set {TOKEN} to the token of its clients")
-    from agents.large_model.serving.app import create_app, run
+    from agents.large_model.serving.app import create_app, listen, run
     from agents.large_model.serving.database import Database
     from agents.large_model.serving.recommender import Recommender
 
-    with socket.create_server((parsed.host, parsed.port)) as listener:
+    with listen(parsed.host, parsed.port) as listener:
         model, catalog = _model_and_catalog(parsed)
         database = Database(parsed.database, catalog.fingerprint, catalog.about)
         recommender = Recommender(model, catalog, database, config)
@@ -78,5 +79,34 @@ def _model_and_catalog(parsed: argparse.Namespace) -> tuple[Any, Any]:
     arguments = {"split": parsed.split, "catalog_seed": parsed.catalog_seed, **world_arguments(parsed)}
     arguments |= {"slate_size": parsed.slate} if parsed.slate else {}
     env = make_env(parsed.env, 1, **arguments)
-    model = ExportedModel(parsed.model, precision=parsed.precision, num_threads=parsed.threads)
+    model = ExportedModel(exported(parsed.model), precision=parsed.precision, num_threads=parsed.threads)
     return model, ServedCatalog(env.simulator, model.catalog(env.simulator), parsed.env, arguments)
+
+
+def exported(path: Path) -> Path:
+    """The folder of an exported model; other models are exported first, into a cache ($RECSIM_CACHE, or
+    ~/.cache/recsim_env).
+
+    Raises:
+        ValueError: there is no such model, or PyTorch is missing, by which it could be exported; one line.
+    """
+    from agents.large_model.serving.export_folder import DESCRIPTION
+
+    if (path / DESCRIPTION).is_file():
+        return path
+    try:
+        from agents.large_model.checkpoint import load_network
+        from agents.large_model.export import export_network, version_of
+    except ImportError as error:
+        raise ValueError(
+            f"{path}: is not an exported model, and cannot be exported here ({error}); "
+            "must be written by `export --out` where PyTorch is installed"
+        ) from None
+    network = load_network(path, warn=warn)
+    cache = Path(os.environ.get("RECSIM_CACHE") or Path.home() / ".cache" / "recsim_env")
+    folder = cache / f"exported-{version_of(network)}"
+    if not (folder / DESCRIPTION).is_file():
+        warn(f"exporting {path} into {folder}")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        export_network(network, folder, num_checked=_NUM_CHECKED)
+    return folder

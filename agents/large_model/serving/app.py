@@ -85,6 +85,26 @@ def create_app(recommender: Recommender, *, token: str | None = None, loopback_o
     return app
 
 
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens at a name or an address; port 0 is any that is free.
+
+    Raises:
+        OSError: there is no such name, or the port is taken.
+    """
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    # With the protocol, asyncio sets TCP_NODELAY: otherwise, the second part of an answer waits for the client to
+    # acknowledge the first.
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen()
+    except OSError as error:
+        listener.close()
+        raise OSError(f"{host}, port {port}: {error.strerror}") from None
+    return listener
+
+
 def run(app: FastAPI, listener: socket.socket) -> None:
     """Answer requests at a listening socket until the process is interrupted (SIGINT) or ended (SIGTERM).
 

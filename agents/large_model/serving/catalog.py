@@ -3,7 +3,7 @@
 import dataclasses
 import zlib
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,8 @@ import numpy as np
 from agents.large_model.serving.item_ids import ItemIds
 from agents.large_model.serving.observations import ObservationBuilder
 from recsim_env.world.catalog import Items
+
+_NUM_TITLES = 10_000  # in memory: they are made on demand
 
 
 class ServedCatalog:
@@ -25,6 +27,8 @@ class ServedCatalog:
         self.observations = ObservationBuilder(simulator)
         self.ids = ItemIds(simulator.world.items)
         self._items: Items = simulator.world.items
+        self.title = lru_cache(_NUM_TITLES)(self._items.title)
+        """The title of the item at a position."""
 
     def __len__(self) -> int:
         return len(self._items)
@@ -66,10 +70,6 @@ class ServedCatalog:
             "reward": dataclasses.asdict(scenario.reward),
             "reward_scale": config.reward_scale,
         }
-
-    def title(self, position: int) -> str:
-        """The title of an item."""
-        return self._items.title(position)
 
     def features(self, position: int) -> dict[str, float]:
         """The observable features of an item by name."""

@@ -110,6 +110,11 @@ class ExportedModel:
         self._config = self.description["settings"]["model"]
         self._start, self._step = (_Graph(self._path(name, precision), num_threads) for name in (START, STEP))
 
+    @property
+    def max_rows(self) -> int:
+        """Items shown that can be read of a session."""
+        return self._config["max_tokens"] - 1
+
     def catalog(self, env_or_simulator: Any) -> CatalogTables:
         """The catalogue of an env, which is encoded in parts; to be called once.
 

@@ -163,15 +163,11 @@ class Recommender:
         self.sessions.drop_person(person)
 
     def _positions(self, candidates: Sequence[int | str]) -> np.ndarray:
-        limit, ids = self.config.max_candidates, self.catalog.ids
+        limit = self.config.max_candidates
         if len(candidates) > limit:
             raise InvalidRequestError(f"candidates: {len(candidates)} of them, must be at most {limit}")
         with _one_line_for_the_client():
-            positions = np.array([ids.position(f"candidates[{i}]", it) for i, it in enumerate(candidates)], np.int64)
-        values, counts = np.unique(positions, return_counts=True)
-        if len(values) < len(positions):
-            raise InvalidRequestError(f"candidates: {ids[int(values[counts.argmax()])]} occurs more than once")
-        return positions
+            return self.catalog.ids.positions("candidates", candidates)
 
     async def _session(self, name: str) -> ServedSession:
         """The session, from memory or from the database."""
