@@ -24,7 +24,9 @@ def epsilon_greedy(scores: np.ndarray, num_slots: int, epsilon: float, seed: int
     """The slate for candidates with scores [M], of which ties are decided by the order; a random slate with probability
     `epsilon`. All slots are filled if there are enough candidates. The draws are a function of the seed, the session
     and the step."""
-    best = np.argsort(-scores, kind="stable")[:num_slots]
+    num_slots = min(num_slots, len(scores))
+    high = np.flatnonzero(scores >= np.partition(scores, -num_slots)[-num_slots])  # without sorting all of them
+    best = high[np.argsort(-scores[high], kind="stable")[:num_slots]]
     generator = np.random.default_rng([seed, zlib.crc32(session.encode()), step])
     random, is_available = RandomSlates((len(best),), generator), np.ones((1, len(scores)), np.bool_)
     places = random.draw(is_available)[0] if generator.random() < epsilon else best
