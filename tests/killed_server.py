@@ -20,18 +20,16 @@ from conftest import CHECKOUT
 
 _NUM_CLIENTS = 4
 _SERVER = """
-import socket, sys
+import sys
 from pathlib import Path
-import uvicorn
 from stand_in_model import catalog_of, recommender_with
-from agents.large_model.serving.app import create_app
+from agents.large_model.serving.app import create_app, listen, run
 
 folder, env_id, token = Path(sys.argv[1]), sys.argv[2], sys.argv[3] or None
 recommender = recommender_with(folder, catalog_of(env_id))
-listener = socket.create_server(("127.0.0.1", 0))
+listener = listen("127.0.0.1", 0)
 print(listener.getsockname()[1], flush=True)
-app = create_app(recommender, recommender.metrics, token=token)
-uvicorn.Server(uvicorn.Config(app, log_level="error")).run(sockets=[listener])
+run(create_app(recommender, token=token), listener)
 """
 
 

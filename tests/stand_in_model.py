@@ -9,11 +9,9 @@ from starlette.testclient import TestClient
 
 from agents.large_model.env import make_env
 from agents.large_model.serving.app import create_app
-from agents.large_model.serving.batching import SharedModel
 from agents.large_model.serving.catalog import ServedCatalog
 from agents.large_model.serving.config import ServingConfig
 from agents.large_model.serving.database import Database
-from agents.large_model.serving.metrics import Metrics
 from agents.large_model.serving.recommender import Recommender
 from recsim_env.simulation.observation import FEEDBACK
 
@@ -59,38 +57,36 @@ class StandInModel:
     def __init__(self) -> None:
         self.batch_sizes: list[int] = []
 
-    def start(self, tables: Any, observations: list[dict[str, np.ndarray]]) -> tuple[Scores, list[Session]]:
-        return self._read(observations, [Session(7, np.zeros(0))] * len(observations), None)
+    def start(self, tables: Any, observations: dict[str, np.ndarray]) -> tuple[Scores, list[Session]]:
+        return self._read(observations, [Session(7, np.zeros(0))] * len(observations["user"]), None)
 
     def step(
-        self, tables: Any, sessions: list[Session], observations: list[dict[str, np.ndarray]], num_shown: np.ndarray
+        self, tables: Any, sessions: list[Session], observations: dict[str, np.ndarray], num_shown: np.ndarray
     ) -> tuple[Scores, list[Session]]:
         return self._read(observations, sessions, num_shown)
 
     def explain(self, tables: Any, observation: dict[str, np.ndarray], candidate: int) -> Explanation:
         items = observation["history_items"][0][::-1]
+        items = items[items >= 0]
         instead = int(observation["candidate_items"][0, 0])
         reasons = tuple(Reason(row, int(item), 1.0 / (1 + row), instead) for row, item in enumerate(items))
         return Explanation(reasons, {"content": float(observation["candidate_items"][0, candidate])})
 
     def _read(self, observations, sessions, num_shown) -> tuple[Scores, list[Session]]:
-        self.batch_sizes.append(len(observations))
-        width = max(each["candidate_items"].shape[1] for each in observations)
-        scores, read = np.full((len(observations), width), -1e9, np.float32), []
-        for n, (observation, session) in enumerate(zip(observations, sessions, strict=True)):
-            items = observation["history_items"][0]
-            number = len(items) if num_shown is None else int(num_shown[n])
-            assert number <= len(items)
-            rows = observation["history_feedback"].reshape(len(items), len(FEEDBACK))
-            digest = session.digest
-            if num_shown is None:
-                digest = zlib.crc32(observation["user"].tobytes(), digest)
-            for item, row in zip(items[:number][::-1], rows[:number][::-1], strict=True):
+        number, width = observations["candidate_items"].shape
+        self.batch_sizes.append(number)
+        scores, read = np.full((number, width), -1e9, np.float32), []
+        for n, session in enumerate(sessions):
+            user, items, rows, candidates, relevance, time = (part[n] for part in observations.values())
+            items, candidates = items[items >= 0], candidates[candidates >= 0]
+            num_new = len(items) if num_shown is None else int(num_shown[n])
+            assert num_new <= len(items)
+            rows, relevance = rows.reshape(-1, len(FEEDBACK)), relevance.reshape(-1, 3)[: len(candidates)]
+            digest = session.digest if num_shown is not None else zlib.crc32(user.tobytes(), session.digest)
+            for item, row in zip(items[:num_new][::-1], rows[:num_new][::-1], strict=True):
                 digest = zlib.crc32(bytes([item in session.candidates]), digest)
                 digest = zlib.crc32(row.tobytes(), zlib.crc32(str(item).encode(), digest))
-            seen = zlib.crc32(observation["user"].tobytes() + observation["time"].tobytes(), digest)
-            candidates = observation["candidate_items"][0]
-            relevance = observation["candidate_relevance"].reshape(len(candidates), 3)
+            seen = zlib.crc32(user.tobytes() + time.tobytes(), digest)
             hashes = [zlib.crc32(str(item).encode(), seen) / 2**32 for item in candidates]
             scores[n, : len(candidates)] = np.array(hashes) + 0.1 * relevance[:, 0]
             read.append(Session(digest, candidates))
@@ -103,13 +99,9 @@ def catalog_of(env_id: str = "recsim_env/Video-v0", **arguments: Any) -> ServedC
 
 
 def recommender_with(folder: Path, catalog: ServedCatalog, **settings: Any) -> Recommender:
-    metrics = Metrics()
-    shared = SharedModel(StandInModel(), catalog.tables, list, metrics.batch_sizes.observe)
     config = ServingConfig(**{"requests_per_second": 1_000_000, **settings})
     database = Database(folder / DATABASE, catalog.fingerprint, catalog.about)
-    recommender = Recommender(shared, catalog, database, config, metrics.evictions.inc)
-    recommender.metrics = metrics
-    return recommender
+    return Recommender(StandInModel(), catalog, database, config)
 
 
 def client_with(
@@ -117,7 +109,7 @@ def client_with(
 ) -> TestClient:
     """Use it as a context: the end of the context is that of the server."""
     recommender = recommender_with(folder, catalog, **settings)
-    app = create_app(recommender, recommender.metrics, token=token, loopback_only=loopback_only)
+    app = create_app(recommender, token=token, loopback_only=loopback_only)
     return TestClient(app, base_url=URL)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import gymnasium
 
 import recsim_env  # noqa: F401  (registers the ids)
+from agents.large_model.compact_observations import check_history
 
 
 def make_env(env_id: str, num_envs: int, **arguments: Any) -> Any:
@@ -25,13 +26,3 @@ def make_env(env_id: str, num_envs: int, **arguments: Any) -> Any:
         raise ValueError(f"env {env_id!r}: takes points in content space, and the large model shows candidates")
     check_history(env.simulator)
     return env
-
-
-def check_history(simulator: Any) -> None:
-    """`ValueError` if an observation's history is too short for the feedback to one slate."""
-    config = simulator.config
-    if config.history_length < config.slate_size:
-        raise ValueError(
-            f"history_length={config.history_length}: must be at least slate_size={config.slate_size}, so that the "
-            "feedback to a whole slate is observed"
-        )

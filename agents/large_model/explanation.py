@@ -77,7 +77,7 @@ def explain(
     is_there = observation.candidates[0] >= 0
     num_rows = int(observation.num_rows[0])
     batch = _without_each_row(observation, num_rows)
-    state = SessionState(network, simulator.config, content, 1 + num_rows, batch.items.shape[1])
+    state = SessionState.of(network, simulator.config, content, 1 + num_rows, batch.items.shape[1])
     state.start(batch)
     scores = _relative_scores(state, batch)  # [1 + R, M]
     chosen = int(scores[0].argmax()) if candidate is None else candidate

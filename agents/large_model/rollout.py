@@ -166,7 +166,7 @@ def play(
     read = ObservationReader(env.simulator, network.schema, device)
     observations, _ = env.reset(seed=seed)
     observation = read(observations)
-    state = SessionState(network, config, content, num_sessions, int(observation.num_rows.max()))
+    state = SessionState.of(network, config, content, num_sessions, int(observation.num_rows.max()))
     state.start(observation)
     recorder = _Recorder(num_sessions, config.session_length, device)
     lanes = torch.arange(num_sessions)  # of the sessions in the cache

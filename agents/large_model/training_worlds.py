@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from agents.imitation.teacher import Teacher, lookahead_teacher
+from agents.large_model.compact_observations import check_history
 from agents.large_model.config import TrainingConfig
-from agents.large_model.env import check_history
 from agents.large_model.model import LargeModelNetwork
 from agents.networks.item_content import ItemContent
 from agents.networks.schema import READING_SOURCES

@@ -74,7 +74,7 @@ def latencies(network: Any, env: Any, history: int, num_candidates: int, number:
     one = torch.ones(1, dtype=torch.int64, device=network.device)
     seconds: dict[str, list[float]] = {"with the cache": [], "whole history": []}
     with torch.no_grad():
-        state = SessionState(network, env.simulator.config, network.content_of(env), 1, history)
+        state = SessionState.of(network, env.simulator.config, network.content_of(env), 1, history)
         for i in range(_WARM_UP + number):
             for name, measured in seconds.items():
                 with timer.measure("preparation"):

@@ -90,10 +90,7 @@ def observation_of(person: Person, simulator: Any) -> dict[str, np.ndarray]:
         if not len(candidates):
             raise ValueError(f"candidates: missing, and no item is available at time {time}")
     else:
-        given = [ids.position(f"candidates[{i}]", item) for i, item in enumerate(person.candidates)]
-        if len(set(given)) < len(given):
-            raise ValueError(f"candidates: {ids[max(given, key=given.count)]} occurs more than once")
-        candidates = np.array(given, np.int64)
+        candidates = ids.positions("candidates", person.candidates)
     candidates = builder.not_consumed(candidates, items, feedback)
     if not len(candidates):
         raise ValueError("candidates: the user has just consumed all of them")

@@ -103,7 +103,7 @@ def rank(network: Any, env: Any, content: Any, observation: dict[str, np.ndarray
 
     history_length = observation["history_items"].shape[1]
     with torch.no_grad():
-        state = SessionState(network, env.simulator.config, content, 1, history_length)
+        state = SessionState.of(network, env.simulator.config, content, 1, history_length)
         batch = ObservationReader(env.simulator, network.schema, network.device)(observation)
         state.start(batch)
         scores = state.scores(batch)

@@ -8,7 +8,6 @@ them. Beyond this machine (--host) a token is required: the environment variable
 
 import argparse
 import os
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,8 @@ from recsim_env.config import MAX_SLATE_SIZE
 from recsim_env.world.splits import SPLITS
 
 TOKEN = "RECSIM_TOKEN"
+
+_NUM_CHECKED = 200  # observations in which an export is compared with PyTorch
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,32 +48,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def serve(parsed: argparse.Namespace) -> int:
-    import uvicorn
-
-    from agents.large_model.serving.app import create_app
-    from agents.large_model.serving.batching import SharedModel
-    from agents.large_model.serving.database import Database
-    from agents.large_model.serving.exported_model import stack_observations
     from agents.large_model.serving.limits import is_loopback
-    from agents.large_model.serving.metrics import Metrics
-    from agents.large_model.serving.recommender import Recommender
 
     config, token = config_from(parsed, ServingConfig), os.environ.get(TOKEN) or None
     if token is None and not is_loopback(parsed.host):
         raise ValueError(f"--host {parsed.host}: is not of this machine alone; set {TOKEN} to the token of its clients")
-    with socket.create_server((parsed.host, parsed.port)) as listener:
+    from agents.large_model.serving.app import create_app, listen, run
+    from agents.large_model.serving.database import Database
+    from agents.large_model.serving.recommender import Recommender
+
+    with listen(parsed.host, parsed.port) as listener:
         model, catalog = _model_and_catalog(parsed)
-        database, metrics = Database(parsed.database, catalog.fingerprint, catalog.about), Metrics()
-        shared = SharedModel(model, catalog.tables, stack_observations, metrics.batch_sizes.observe)
-        recommender = Recommender(shared, catalog, database, config, metrics.evictions.inc)
-        app = create_app(recommender, metrics, token=token, loopback_only=is_loopback(parsed.host))
+        database = Database(parsed.database, catalog.fingerprint, catalog.about)
+        recommender = Recommender(model, catalog, database, config)
+        app = create_app(recommender, token=token, loopback_only=is_loopback(parsed.host))
         host, port = listener.getsockname()[:2]
-        settings = uvicorn.Config(
-            app, log_level="warning", access_log=False, proxy_headers=False, server_header=False, lifespan="on"
-        )
         warn(f"{len(catalog):,} items of {parsed.env}, model {model.version}, at http://{host}:{port}")
         try:
-            uvicorn.Server(settings).run(sockets=[listener])
+            run(app, listener)
         except KeyboardInterrupt:  # which it raises again after it has ended its work
             warn("stopped")
     return 0
@@ -86,5 +79,34 @@ def _model_and_catalog(parsed: argparse.Namespace) -> tuple[Any, Any]:
     arguments = {"split": parsed.split, "catalog_seed": parsed.catalog_seed, **world_arguments(parsed)}
     arguments |= {"slate_size": parsed.slate} if parsed.slate else {}
     env = make_env(parsed.env, 1, **arguments)
-    model = ExportedModel(parsed.model, precision=parsed.precision, num_threads=parsed.threads)
+    model = ExportedModel(exported(parsed.model), precision=parsed.precision, num_threads=parsed.threads)
     return model, ServedCatalog(env.simulator, model.catalog(env.simulator), parsed.env, arguments)
+
+
+def exported(path: Path) -> Path:
+    """The folder of an exported model; other models are exported first, into a cache ($RECSIM_CACHE, or
+    ~/.cache/recsim_env).
+
+    Raises:
+        ValueError: there is no such model, or PyTorch is missing, by which it could be exported; one line.
+    """
+    from agents.large_model.serving.export_folder import DESCRIPTION
+
+    if (path / DESCRIPTION).is_file():
+        return path
+    try:
+        from agents.large_model.checkpoint import load_network
+        from agents.large_model.export import export_network, version_of
+    except ImportError as error:
+        raise ValueError(
+            f"{path}: is not an exported model, and cannot be exported here ({error}); "
+            "must be written by `export --out` where PyTorch is installed"
+        ) from None
+    network = load_network(path, warn=warn)
+    cache = Path(os.environ.get("RECSIM_CACHE") or Path.home() / ".cache" / "recsim_env")
+    folder = cache / f"exported-{version_of(network)}"
+    if not (folder / DESCRIPTION).is_file():
+        warn(f"exporting {path} into {folder}")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        export_network(network, folder, num_checked=_NUM_CHECKED)
+    return folder

@@ -1,9 +1,11 @@
 """The endpoints of a server."""
 
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
+import uvicorn
 from fastapi import FastAPI, Path, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -13,7 +15,7 @@ import recsim_env
 from agents.large_model.serving.database import ConflictError, NotFoundError, TooManyError, UnavailableError
 from agents.large_model.serving.limits import Limits
 from agents.large_model.serving.media import png, wav
-from agents.large_model.serving.metrics import CONTENT_TYPE, MeasuredRequests, Metrics
+from agents.large_model.serving.metrics import CONTENT_TYPE, MeasuredRequests
 from agents.large_model.serving.page_files import add_page
 from agents.large_model.serving.recommender import Recommender
 from agents.large_model.serving.requests import (
@@ -48,14 +50,11 @@ _PROBLEMS: dict[int | str, Any] = {status: {"model": Problem} for status in (400
 SessionId = Annotated[str, Path(max_length=64)]
 
 
-def create_app(
-    recommender: Recommender, metrics: Metrics, *, token: str | None = None, loopback_only: bool = True
-) -> Any:
+def create_app(recommender: Recommender, *, token: str | None = None, loopback_only: bool = True) -> FastAPI:
     """The ASGI application, which closes the recommender at its end.
 
     Args:
         recommender: what the endpoints do.
-        metrics: for `/metrics`.
         token: the bearer token that requests need; None for none.
         loopback_only: whether only names of this machine are accepted as the `Host`.
     """
@@ -81,7 +80,7 @@ def create_app(
     _add_sessions(app, recommender)
     _add_items(app, recommender)
     _add_simulated_visits(app, SimulatedVisits(recommender.model, recommender.catalog, recommender.config))
-    _add_operation(app, recommender, metrics)
+    _add_operation(app, recommender)
     add_page(app)
     config = recommender.config
     app.add_middleware(
@@ -91,8 +90,39 @@ def create_app(
         max_body=config.max_body,
         requests_per_second=config.requests_per_second,
     )
-    app.add_middleware(MeasuredRequests, metrics=metrics)
+    app.add_middleware(MeasuredRequests, metrics=recommender.metrics)
     return app
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens at a name or an address; port 0 is any that is free.
+
+    Raises:
+        OSError: there is no such name, or the port is taken.
+    """
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    # With the protocol, asyncio sets TCP_NODELAY: otherwise, the second part of an answer waits for the client to
+    # acknowledge the first.
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen()
+    except OSError as error:
+        listener.close()
+        raise OSError(f"{host}, port {port}: {error.strerror}") from None
+    return listener
+
+
+def run(app: FastAPI, listener: socket.socket) -> None:
+    """Answer requests at a listening socket until the process is interrupted (SIGINT) or ended (SIGTERM).
+
+    Requests that are being answered are finished before the signal takes effect.
+    """
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, proxy_headers=False, server_header=False, lifespan="on"
+    )
+    uvicorn.Server(config).run(sockets=[listener])
 
 
 def _add_sessions(app: FastAPI, recommender: Recommender) -> None:
@@ -185,7 +215,7 @@ def _add_simulated_visits(app: FastAPI, visits: SimulatedVisits) -> None:
         visits.delete(visit)
 
 
-def _add_operation(app: FastAPI, recommender: Recommender, metrics: Metrics) -> None:
+def _add_operation(app: FastAPI, recommender: Recommender) -> None:
     @app.get("/healthz")
     async def health() -> dict[str, str]:
         """Whether the server can answer."""
@@ -196,7 +226,7 @@ def _add_operation(app: FastAPI, recommender: Recommender, metrics: Metrics) -> 
     async def prometheus() -> Response:
         """Metrics for Prometheus."""
         sessions = recommender.sessions
-        return Response(metrics.page(len(sessions), sessions.num_bytes), media_type=CONTENT_TYPE)
+        return Response(recommender.metrics.page(len(sessions), sessions.num_bytes), media_type=CONTENT_TYPE)
 
 
 async def _answer_to_error(_: Request, error: Exception) -> JSONResponse:

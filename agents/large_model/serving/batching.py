@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-_MAX_SESSIONS = 64  # of a call
-_MAX_CELLS = 100_000  # candidates of all sessions of a call, padding included
+_MAX_SESSIONS = 16  # of a call; more of them take no less time each
+_MAX_CELLS = 1 << 14  # candidates of all sessions of a call, padding included
 
 Observe = Callable[[], dict[str, np.ndarray]]
 """Makes the observation of one session; called in the thread of the model."""
@@ -98,6 +98,7 @@ class SharedModel:
             while self._waiting:
                 waiting, self._waiting = self._waiting, []
                 for requests in _batches(waiting):
+                    outcomes: list[Any]
                     try:
                         outcomes = await loop.run_in_executor(self._thread, self._call, requests)
                     except Exception as error:
@@ -120,8 +121,15 @@ class SharedModel:
         else:
             cached, num_new = [each.cached for each in requests], np.array([each.num_new for each in requests])
             scores, sessions = self.model.step(self.tables, cached, observations, num_new)
-        sizes = [request.num_candidates for request in requests]
-        return [Result(*(part[n, :size] for part in scores), sessions[n]) for n, size in enumerate(sizes)]
+        return [
+            Result(
+                logits=scores.logits[n, : request.num_candidates],
+                scores=scores.scores[n, : request.num_candidates],
+                expected_rewards=scores.expected_rewards[n, : request.num_candidates],
+                cached=sessions[n],
+            )
+            for n, request in enumerate(requests)
+        ]
 
 
 def _batches(requests: Sequence[_Request]) -> list[list[_Request]]:

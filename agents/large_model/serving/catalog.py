@@ -6,7 +6,7 @@ Shape legend: K topics.
 import dataclasses
 import zlib
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,8 @@ from recsim_env.world.catalog import Items
 
 _WITHOUT_USERS = ("items", "replay")
 """Sources of worlds without users, or whose users answer to what they were shown alone."""
+
+_NUM_TITLES = 10_000  # in memory: they are made on demand
 
 
 class ServedCatalog:
@@ -32,6 +34,8 @@ class ServedCatalog:
         self.observations = ObservationBuilder(simulator)
         self.ids = ItemIds(simulator.world.items)
         self._items: Items = simulator.world.items
+        self.title = lru_cache(_NUM_TITLES)(self._items.title)
+        """The title of the item at a position."""
 
     def __len__(self) -> int:
         return len(self._items)
@@ -91,10 +95,6 @@ class ServedCatalog:
             "reward": dataclasses.asdict(scenario.reward),
             "reward_scale": config.reward_scale,
         }
-
-    def title(self, position: int) -> str:
-        """The title of an item."""
-        return self._items.title(position)
 
     def features(self, position: int) -> dict[str, float]:
         """The observable features of an item by name."""

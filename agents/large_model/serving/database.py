@@ -12,7 +12,6 @@ import queue
 import sqlite3
 import threading
 import time
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -151,7 +150,7 @@ class Database:
         except BaseException:
             self._lock.release()
             raise
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()  # None: the last
         self._has_deleted = True  # by a server that was killed, perhaps
         self._thread = threading.Thread(target=self._work, name="database", daemon=True)
         self._thread.start()
@@ -263,22 +262,24 @@ class Database:
         """
 
         def add(db: sqlite3.Connection) -> None:
-            values = (
-                session,
-                number,
-                num_feedbacks,
-                packed(candidates),
-                len(candidates),
-                slate.astype("<i4").tobytes(),
-            )
-            values = (*values, places.astype("<i4").tobytes(), log_propensity, time, agent, model, _now())
+            values = {
+                "session": session,
+                "number": number,
+                "num_feedbacks": num_feedbacks,
+                "candidates": packed(candidates),
+                "num_candidates": len(candidates),
+                "slate": slate.astype("<i4").tobytes(),
+                "places": places.astype("<i4").tobytes(),
+                "log_propensity": log_propensity,
+                "time": time,
+                "agent": agent,
+                "model": model,
+                "created": _now(),
+            }
+            names = ", ".join(f":{name}" for name in values)
             _check_not_compared(db, session)
             try:
-                db.execute(
-                    "INSERT INTO recommendations (session, number, num_feedbacks, candidates, num_candidates, slate, "
-                    "places, log_propensity, time, agent, model, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    values,
-                )
+                db.execute(f"INSERT INTO recommendations ({', '.join(values)}) VALUES ({names})", values)
             except sqlite3.IntegrityError:
                 raise NotFoundError("session: there is no such session") from None
 
@@ -475,9 +476,10 @@ class Database:
                 else:
                     job.future.set_result(outcome)
 
-    def _commit(self, jobs: "Sequence[_Job]") -> list[Any]:
+    def _commit(self, jobs: Sequence["_Job"]) -> list[Any]:
         """The results of the jobs, or their errors, in one transaction."""
-        db, outcomes = self._connection, []
+        db = self._connection
+        outcomes: list[Any] = []
         if not jobs:
             return outcomes
         db.execute(f"PRAGMA synchronous = {'FULL' if any(job.is_durable for job in jobs) else 'NORMAL'}")
@@ -540,13 +542,16 @@ def _answers(slate: bytes, answers: str, shown_at: int) -> Answers:
 
 
 def packed(items: np.ndarray) -> bytes:
-    """Items [n] in few bytes if they are ascending, as available items are."""
-    return zlib.compress(np.diff(items, prepend=0).astype("<i4").tobytes(), 1)
+    """Items [n]: the first item and the length of each run of successive ones, of which available items have few."""
+    first = np.flatnonzero(np.diff(items, prepend=items[0] - 2) != 1)
+    return np.column_stack([items[first], np.diff(first, append=len(items))]).astype("<i4").tobytes()
 
 
 def unpacked(content: bytes) -> np.ndarray:
     """[n] int64: the items of `packed`."""
-    return np.frombuffer(zlib.decompress(content), "<i4").cumsum(dtype=np.int64)
+    first, lengths = _items(content).reshape(-1, 2).T
+    before = lengths.cumsum() - lengths  # items before each run
+    return np.repeat(first - before, lengths) + np.arange(lengths.sum())
 
 
 def _items(content: bytes) -> np.ndarray:

@@ -1,5 +1,9 @@
 """Ids of items for those who use the model: those of the ratings log, or positions in the catalogue without a log."""
 
+from collections.abc import Sequence
+
+import numpy as np
+
 from recsim_env.config import check_number
 from recsim_env.world.catalog import Items
 
@@ -24,6 +28,27 @@ class ItemIds:
         if str(item) not in self._positions:
             raise ValueError(f"{name}={item!r}: not an item of the ratings log")
         return self._positions[str(item)]
+
+    def positions(self, name: str, items: Sequence[int | str]) -> np.ndarray:
+        """[n] int64: the positions of items that must differ; `name` is that of the list in errors.
+
+        Raises:
+            ValueError: there is no such item, or it occurs more than once; one line.
+        """
+        found = np.array([self._known(item) for item in items], np.int64)
+        if found.min(initial=0) < 0:
+            first = int((found < 0).argmax())
+            self.position(f"{name}[{first}]", items[first])
+        if len(set(found.tolist())) < len(found):
+            values, counts = np.unique(found, return_counts=True)
+            raise ValueError(f"{name}: {self[int(values[counts.argmax()])]} occurs more than once")
+        return found
+
+    def _known(self, item: int | str) -> int:
+        """The position of an item, -1 if there is none."""
+        if self._ids is not None:
+            return self._positions.get(str(item), -1)
+        return item if type(item) is int and 0 <= item < self._num_items else -1
 
     def __getitem__(self, position: int) -> int | str:
         """The id of the item at a position."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from agents.networks.schema import user_names
 from recsim_env.simulation.observation import CONTEXT, FEEDBACK
-from recsim_env.simulation.records import HISTORY_FEEDBACK
+from recsim_env.simulation.records import HISTORY_FEEDBACK, NO_ITEM
 from recsim_env.simulation.relevance import relevance_after
 
 UNITS = np.array([{"slot": 10.0, "rating": 5.0}.get(name, 1.0) for name in HISTORY_FEEDBACK], np.float32)
@@ -82,7 +82,7 @@ class ObservationBuilder:
         candidates: np.ndarray,
         now: int,
     ) -> dict[str, np.ndarray]:
-        """A batch of one compact observation.
+        """A batch of one compact observation; its history has an empty row if there is no other.
 
         Args:
             user: [U] of `user_features`.
@@ -93,6 +93,8 @@ class ObservationBuilder:
             candidates: [M] items.
             now: the platform's time.
         """
+        if not len(items):
+            items, feedback = np.array([NO_ITEM]), np.zeros((1, len(FEEDBACK)))
         user = user.copy()
         user[self._names[CONTEXT[0]]] = elapsed
         return {

@@ -5,17 +5,19 @@ Shape legend: M candidates, S slots of a slate, R rows of a history.
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
+from agents.large_model.compact_observations import stack_observations
 from agents.large_model.serving.agents import BLIND, LARGE_MODEL, PLATFORM, SESSION_AGENTS, caveat_of, result_of
 from agents.large_model.serving.batching import Observe, Result, SharedModel
 from agents.large_model.serving.catalog import ServedCatalog
 from agents.large_model.serving.config import MAX_ITEMS, ServingConfig
 from agents.large_model.serving.database import Database, TooManyError
+from agents.large_model.serving.metrics import Metrics
 from agents.large_model.serving.requests import (
     Comparison,
     Feedback,
@@ -43,23 +45,17 @@ class Recommender:
     """Recommends items of one catalogue to people, and remembers them.
 
     Args:
-        model: shared by the requests.
-        catalog: the items.
+        model: an `ExportedModel`, or an object like it.
+        catalog: the items, with the model's tables of them.
         database: what is remembered; used by this object alone.
         config: settings.
-        evicted: called for each session that is dropped from memory.
     """
 
-    def __init__(
-        self,
-        model: SharedModel,
-        catalog: ServedCatalog,
-        database: Database,
-        config: ServingConfig,
-        evicted: Callable[[], None] = lambda: None,
-    ) -> None:
-        self.model, self.catalog, self.database, self.config = model, catalog, database, config
-        self.sessions = SessionCache(config.max_cached_sessions, config.max_cached_mib << 20, evicted)
+    def __init__(self, model: Any, catalog: ServedCatalog, database: Database, config: ServingConfig) -> None:
+        self.catalog, self.database, self.config, self.metrics = catalog, database, config, Metrics()
+        self.model = SharedModel(model, catalog.tables, stack_observations, self.metrics.batch_sizes.observe)
+        max_bytes = config.max_cached_mib << 20
+        self.sessions = SessionCache(config.max_cached_sessions, max_bytes, self.metrics.evictions.inc)
         self._loading: dict[str, asyncio.Task[ServedSession]] = {}
 
     @property
@@ -187,15 +183,11 @@ class Recommender:
         self.sessions.drop_person(person)
 
     def _positions(self, candidates: Sequence[int | str]) -> np.ndarray:
-        limit, ids = self.config.max_candidates, self.catalog.ids
+        limit = self.config.max_candidates
         if len(candidates) > limit:
             raise InvalidRequestError(f"candidates: {len(candidates)} of them, must be at most {limit}")
         with _one_line_for_the_client():
-            positions = np.array([ids.position(f"candidates[{i}]", it) for i, it in enumerate(candidates)], np.int64)
-        values, counts = np.unique(positions, return_counts=True)
-        if len(values) < len(positions):
-            raise InvalidRequestError(f"candidates: {ids[int(values[counts.argmax()])]} occurs more than once")
-        return positions
+            return self.catalog.ids.positions("candidates", candidates)
 
     async def _session(self, name: str) -> ServedSession:
         """The session, from memory or from the database."""

@@ -27,7 +27,7 @@ def epsilon_greedy(scores: np.ndarray, num_slots: int, epsilon: float, seed: int
     `epsilon`. With scores [A, M] of A agents, one of them is drawn, each with the same probability. All slots are
     filled if there are enough candidates. The draws are a function of the seed, the session and the step."""
     scores = np.atleast_2d(scores)
-    best = np.argsort(-scores, axis=1, kind="stable")[:, :num_slots]
+    best = np.stack([_best(row, min(num_slots, len(row))) for row in scores])
     generator = np.random.default_rng([seed, zlib.crc32(session.encode()), step])
     random, is_available = RandomSlates((best.shape[1],), generator), np.ones((1, scores.shape[1]), np.bool_)
     explores, agent = generator.random() < epsilon, int(generator.integers(len(best)))
@@ -36,3 +36,9 @@ def epsilon_greedy(scores: np.ndarray, num_slots: int, epsilon: float, seed: int
     share_of_agents = (best == places).all(1).mean()  # whose best slate it is
     log_propensities = epsilon_greedy_log_probabilities(share_of_agents, of_random, epsilon)
     return Slate(places, float(log_propensities[0]), agent)
+
+
+def _best(scores: np.ndarray, number: int) -> np.ndarray:
+    """[number] places of the highest scores [M], the best first."""
+    high = np.flatnonzero(scores >= np.partition(scores, -number)[-number])  # without sorting all of them
+    return high[np.argsort(-scores[high], kind="stable")[:number]]

@@ -7,6 +7,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from agents.large_model.compact_observations import check_history
 from small_large_models import (
     CPU,
     LENGTH,
@@ -20,7 +21,7 @@ from small_large_models import (
     runner_of,
 )
 
-from agents.large_model.env import check_history, make_env
+from agents.large_model.env import make_env
 from agents.large_model.model import ROW_COLUMNS, LargeModelNetwork, Scores
 from agents.large_model.rollout import Sessions, select_slates
 from agents.large_model.session_state import Observation, ObservationReader, SessionState
@@ -186,7 +187,7 @@ def test_the_last_change_of_following_a_creator_counts():
 
 def memory_of(env: Any, model: LargeModelNetwork, content: ItemContent, num_sessions: int) -> SessionState:
     config = env.simulator.config
-    return SessionState(model, config, content, num_sessions, config.history_length)
+    return SessionState.of(model, config, content, num_sessions, config.history_length)
 
 
 @pytest.mark.parametrize("name", ["single items", "slates"])
