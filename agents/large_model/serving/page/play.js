@@ -13,7 +13,7 @@ export class Play {
   #isOver = false; // a blind session that has been compared
   #recommendation = null;
   #cards = [];
-  #totals = { slates: 0, items: 0, clicks: 0, ratings: 0, sum: 0 };
+  #totals = noTotals();
   #sound = new Audio();
 
   // `settings()` is what has been chosen, `announce` tells a screen reader, `guard` shows the errors of a function and
@@ -37,18 +37,25 @@ export class Play {
   }
 
   async #next() {
+    if (this.#recommendation !== null) await this.#send();
+    await this.#show();
+  }
+
+  // Send the answers to the items that are shown.
+  async #send() {
     const items = this.#cards.filter((card) => card.rating > 0).map((card) => card.feedback());
-    const recommendation = this.#recommendation.recommendation;
-    await this.#server.post(`/sessions/${this.#session.session}/feedback`, { recommendation, items });
-    this.#totals.slates += 1;
-    this.#totals.items += this.#cards.length;
-    for (const { rating } of items) {
-      this.#totals.clicks += 1;
-      this.#totals.ratings += 1;
-      this.#totals.sum += rating;
+    const { recommendation } = this.#recommendation;
+    try {
+      await this.#server.post(`/sessions/${this.#session.session}/feedback`, { recommendation, items });
+    } catch (error) {
+      if (error.status === 404) this.#forget(); // deleted in another tab
+      if (error.status !== 409) throw error; // 409: an earlier try has arrived, with other answers
     }
     this.#recommendation = null;
-    await this.#show();
+    this.#totals.rounds += 1;
+    this.#totals.shown += this.#cards.length;
+    this.#totals.rated += items.length;
+    this.#totals.sum += items.reduce((sum, { rating }) => sum + rating, 0);
   }
 
   // Ask for a slate and show it, in a new session if there is none of the chosen agent.
@@ -59,7 +66,7 @@ export class Play {
       this.#session = await this.#server.post("/sessions", { agent, ...(person === null ? {} : { person }) });
       sessionStorage.setItem(PERSON, this.#session.person);
       this.#isOver = false;
-      this.#totals = { slates: 0, items: 0, clicks: 0, ratings: 0, sum: 0 };
+      this.#totals = noTotals();
     }
     const isBlind = agent === "blind";
     this.#recommendation = await this.#server.post(`/sessions/${this.#session.session}/recommendations`, {
@@ -70,13 +77,13 @@ export class Play {
     const { items, beliefs } = this.#recommendation;
     this.#cards = items.map((shown) => new Card(this.#server, this.#catalog, shown, this.#play.bind(this)));
     byId("slate").replaceChildren(...this.#cards.map((card) => card.element));
-    byId("slate-title").textContent = this.#totals.slates === 0 ? "For you" : `For you, after ${answers(this.#totals)}`;
+    byId("slate-title").textContent = this.#totals.rounds === 0 ? "For you" : `For you, after ${rounds(this.#totals)}`;
     byId("slate-agent").textContent = AGENT_NAMES[agent];
     byId("intro").hidden = byId("result").hidden = true;
     byId("session").hidden = byId("side").hidden = false;
     byId("beliefs-panel").hidden = isBlind;
     byId("blind-panel").hidden = !isBlind;
-    byId("compare").disabled = this.#totals.slates === 0;
+    byId("compare").disabled = this.#totals.rounds === 0;
     byId("settings-note").textContent = "";
     if (!isBlind) drawBars(byId("beliefs"), beliefs);
     this.#drawTotals();
@@ -85,12 +92,12 @@ export class Play {
   }
 
   #drawTotals() {
-    const { slates, items, clicks, ratings, sum } = this.#totals;
+    const { rounds, shown, rated, sum } = this.#totals;
     drawTotals(byId("totals"), {
-      Rounds: slates,
-      Shown: items,
-      Rated: clicks,
-      Average: ratings === 0 ? "–" : (sum / ratings).toFixed(1),
+      Rounds: rounds,
+      Shown: shown,
+      Rated: rated,
+      Average: rated === 0 ? "–" : (sum / rated).toFixed(1),
     });
   }
 
@@ -126,13 +133,17 @@ export class Play {
   async #delete() {
     if (!window.confirm("Delete everything that the server has stored about you?")) return;
     await this.#server.delete(`/people/${encodeURIComponent(this.#session.person)}`);
-    sessionStorage.removeItem(PERSON);
-    this.#session = null;
-    byId("side").hidden = true;
-    this.#leave("intro");
+    this.#forget();
     this.#announce("Everything about you has been deleted.");
     byId("settings-note").textContent = "Everything about you has been deleted.";
     byId("begin").focus();
+  }
+
+  #forget() {
+    sessionStorage.removeItem(PERSON);
+    this.#session = this.#recommendation = null;
+    byId("side").hidden = true;
+    this.#leave("intro");
   }
 
   #leave(to) {
@@ -176,7 +187,9 @@ export class Play {
   }
 }
 
-const answers = ({ slates }) => (slates === 1 ? "1 round" : `${slates} rounds`);
+const noTotals = () => ({ rounds: 0, shown: 0, rated: 0, sum: 0 });
+
+const rounds = (totals) => (totals.rounds === 1 ? "1 round" : `${totals.rounds} rounds`);
 
 let numCards = 0;
 
@@ -309,9 +322,11 @@ function whyThis(server, shown) {
 
 // What one answer does for the score, and which item would come first without it.
 function sentence(reason, item, instead, shown) {
-  let answer = `skipped “${item.title}”`;
-  if (reason.rating > 0) answer = `gave “${item.title}” ${starsOf(reason.rating)}`;
-  else if (reason.click) answer = `chose “${item.title}”`;
+  const title = item.item === shown.item ? "it" : `“${item.title}”`;
+  let answer = `skipped ${title}`;
+  if (reason.rating > 0) answer = `gave ${title} ${starsOf(reason.rating)}`;
+  else if (reason.click) answer = `chose ${title}`;
+  if (item.item === shown.item) answer += " before";
   const effect = `${reason.effect < 0 ? "Although" : "Because"} you ${answer} (${signed(reason.effect)}).`;
   return instead.item === shown.item ? effect : `${effect} Without that, “${instead.title}” would come first.`;
 }
