@@ -238,7 +238,7 @@ class Database:
         slate: np.ndarray,
         places: np.ndarray,
         log_propensity: float,
-        time: int,
+        shown_at: int,
         model: str,
     ) -> None:
         """Add the recommendation with that number of the session with that key.
@@ -259,9 +259,9 @@ class Database:
                 "slate": slate.astype("<i4").tobytes(),
                 "places": places.astype("<i4").tobytes(),
                 "log_propensity": log_propensity,
-                "time": time,
+                "time": shown_at,
                 "model": model,
-                "created": _now(),
+                "created": time.time(),
             }
             names = ", ".join(f":{name}" for name in values)
             try:
@@ -299,7 +299,9 @@ class Database:
                 if stored[0] != text:
                     raise ConflictError(f"recommendation: {recommendation} has other feedback already")
                 return None
-            db.execute("INSERT INTO feedback (recommendation, answers, received) VALUES (?, ?, ?)", (key, text, _now()))
+            db.execute(
+                "INSERT INTO feedback (recommendation, answers, received) VALUES (?, ?, ?)", (key, text, time.time())
+            )
             return _answers(slate, text, shown_at)
 
         return await self._run(add, is_durable=True)
@@ -509,6 +511,3 @@ def unpacked(content: bytes) -> np.ndarray:
 def _items(content: bytes) -> np.ndarray:
     """[n] int64."""
     return np.frombuffer(content, "<i4").astype(np.int64)
-
-
-_now = time.time

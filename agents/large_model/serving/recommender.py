@@ -207,37 +207,33 @@ class Recommender:
             name,
             number,
         )
-        items = view.candidates[slate.places]
+        exponentials = np.exp(result.logits - result.logits.max())
+        probabilities = exponentials / exponentials.sum()
+        items = [
+            RecommendedItem(
+                item=self.catalog.ids[int(view.candidates[place])],
+                title=self.catalog.title(int(view.candidates[place])),
+                score=float(result.scores[place]),
+                probability=float(probabilities[place]),
+                expected_reward=float(result.expected_rewards[place]),
+                why=await self._why(view, result, place) if request.explain else None,
+            )
+            for place in slate.places.tolist()
+        ]
         await self.database.add_recommendation(
             session.key,
             number=number,
             num_feedbacks=session.num_feedbacks,
             candidates=view.candidates,
-            slate=items,
+            slate=view.candidates[slate.places],
             places=slate.places,
             log_propensity=slate.log_propensity,
-            time=view.time,
+            shown_at=view.time,
             model=self.version,
         )
         session.num_recommendations += 1
         self.sessions.note_size(name, session)
-        exponentials = np.exp(result.logits - result.logits.max())
-        probabilities = exponentials / exponentials.sum()
-        return Recommendation(
-            recommendation=number,
-            items=[
-                RecommendedItem(
-                    item=self.catalog.ids[int(item)],
-                    title=self.catalog.title(int(item)),
-                    score=float(result.scores[place]),
-                    probability=float(probabilities[place]),
-                    expected_reward=float(result.expected_rewards[place]),
-                    why=await self._why(view, result, int(place)) if request.explain else None,
-                )
-                for item, place in zip(items, slate.places, strict=True)
-            ],
-            model=self.version,
-        )
+        return Recommendation(recommendation=number, items=items, model=self.version)
 
     async def _read(self, session: ServedSession, view: "_View") -> Result:
         """Read the rows of the view that have not been read, and score its candidates. More rows than a slate has are
