@@ -4,6 +4,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import uvicorn
 from fastapi import FastAPI, Path, Request, Response
@@ -39,6 +40,8 @@ _STATUSES = {
     UnavailableError: 503,
 }
 _PROBLEMS: dict[int | str, Any] = {status: {"model": Problem} for status in (400, 401, 404, 409, 413, 422, 429, 503)}
+
+_MAX_CONNECTIONS = 1_000
 
 SessionId = Annotated[str, Path(max_length=64)]
 
@@ -111,7 +114,13 @@ def run(app: FastAPI, listener: socket.socket) -> None:
     Requests that are being answered are finished before the signal takes effect.
     """
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, proxy_headers=False, server_header=False, lifespan="on"
+        app,
+        lifespan="on",
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        limit_concurrency=_MAX_CONNECTIONS,
     )
     uvicorn.Server(config).run(sockets=[listener])
 
@@ -165,8 +174,8 @@ def _add_items(app: FastAPI, recommender: Recommender) -> None:
             item=catalog.ids[place],
             title=catalog.title(place),
             features=catalog.features(place),
-            image=f"/items/{item}/image.png" if catalog.has_images else None,
-            audio=f"/items/{item}/audio.wav" if catalog.has_audio else None,
+            image=f"/items/{quote(item, safe='')}/image.png" if catalog.has_images else None,
+            audio=f"/items/{quote(item, safe='')}/audio.wav" if catalog.has_audio else None,
         )
 
     @app.get("/items/{item}/image.png", response_class=Response)

@@ -424,7 +424,7 @@ class Database:
             group = [job for job in jobs if job is not None]
             try:
                 outcomes = self._commit(group)
-            except sqlite3.Error as error:
+            except Exception as error:  # of SQLite, such as a full disk
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 outcomes = [UnavailableError(f"the database is not available ({error})")] * len(group)

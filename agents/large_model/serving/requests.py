@@ -14,7 +14,7 @@ def _printable(text: str) -> str:
 
 
 Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_printable)]
-"""A name of a person, in their own words or a number of yours."""
+"""A name of a person, or of a feature of the profile."""
 
 ItemId = Annotated[int, Field(ge=-(2**63), lt=2**63)] | Annotated[str, Field(max_length=200)]
 """An id of the log in a world from a log, otherwise a number in the catalogue."""
@@ -43,7 +43,7 @@ class NewSession(_Request):
 
     person: Name | None = None
     """Their name, by which their earlier sessions are found; a new one by default."""
-    profile: Annotated[dict[str, Feature], Field(max_length=1_000)] = {}
+    profile: Annotated[dict[Name, Feature], Field(max_length=1_000)] = {}
     """Columns of the person's profile by name; 0 for those left out."""
 
 
