@@ -130,10 +130,10 @@ class Database:
     """
 
     def __init__(self, path: Path, catalog: str, about: Mapping[str, Any]) -> None:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         self._lock = FileLock(f"{path}.lock", thread_local=False)  # `close` may be called by another thread
         try:
             self._lock.acquire(timeout=0)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
             self._connection = connect(path)
             self._prepare(path, catalog, about)
         except Timeout:
