@@ -20,6 +20,7 @@ import recsim_env
 from agents.large_model.export_check import LARGEST_DIFFERENCE, LEAST_SAME_BEST, Agreement, agreements
 from agents.large_model.graphs import GRAPHS, Graph
 from agents.large_model.model import LargeModelNetwork
+from agents.large_model.quantization import quantize
 from agents.large_model.serving.export_folder import (
     DESCRIPTION,
     FORMAT_VERSION,
@@ -62,10 +63,7 @@ def export_network(
         for name, kind in GRAPHS.items():
             log(f"graph {name}")
             onnx.save(onnx_of(kind(network).eval()), new / graph_file(name))
-        for precision in precisions[1:]:
-            log(f"graphs in {precision}")
         weights = _digest(network)
-        files = sorted(path.name for path in new.iterdir())
         description = {
             "format": FORMAT_VERSION,
             "version": hashlib.sha256(f"{FORMAT_VERSION} {weights}".encode()).hexdigest()[:12],
@@ -75,10 +73,17 @@ def export_network(
                 **{package.__name__: package.__version__ for package in (torch, onnx, onnxruntime)},
                 "opset": OPSET,
             },
-            "precisions": precisions,
-            "files": {file: (new / file).stat().st_size for file in files},
+            "precisions": PRECISIONS[:1],
+            "files": {},
             "settings": network.settings(),
         }
+        _write_description(new, description)
+        for precision in precisions[1:]:
+            log(f"graphs in {precision}")
+            quantize(new, precision)
+        files = sorted(path.name for path in new.iterdir())
+        description["precisions"] = precisions
+        description["files"] = {file: (new / file).stat().st_size for file in files if file != DESCRIPTION}
         _write_description(new, description)
         if num_checked > 0:
             log(f"comparing {num_checked:,} observations with PyTorch")
