@@ -33,7 +33,9 @@ def stack_observations(observations: Sequence[Mapping[str, np.ndarray]]) -> dict
     batch = {}
     for name in observations[0]:
         width = _NUM_COLUMNS.get(name)
-        parts = [part if width is None else part.reshape(len(part), -1, width) for part in (o[name] for o in observations)]
+        parts = [
+            part if width is None else part.reshape(len(part), -1, width) for part in (o[name] for o in observations)
+        ]
         rows = stacked([row for part in parts for row in part], _PADDING.get(name, 0))
         batch[name] = rows if width is None else rows.reshape(len(rows), -1)
     return batch

@@ -24,10 +24,8 @@ from agents.large_model.quantization import quantize
 from agents.large_model.serving.export_folder import (
     DESCRIPTION,
     FORMAT_VERSION,
-    ITEMS,
     PRECISIONS,
     graph_file,
-    read_description,
 )
 from recsim_env.atomic_file import printable
 
@@ -117,7 +115,21 @@ def onnx_of(graph: Graph) -> onnx.ModelProto:
     for node in model.graph.node:
         node.ClearField("metadata_props")  # lines of source code, half of the file
     model.graph.ClearField("value_info")
+    _name_dimensions(model, graph)
     return model
+
+
+def _name_dimensions(model: onnx.ModelProto, graph: Graph) -> None:
+    """Give dynamic dimensions the names that `graph` has for them; the exporter numbers them."""
+    names = {}
+    for value, (_, shape) in zip(model.graph.input, graph.inputs.values(), strict=True):
+        for dimension, size in zip(value.type.tensor_type.shape.dim, shape, strict=True):
+            if isinstance(size, str):
+                names[dimension.dim_param] = size
+    for value in (*model.graph.input, *model.graph.output):
+        for dimension in value.type.tensor_type.shape.dim:
+            if dimension.dim_param:
+                dimension.dim_param = names.get(dimension.dim_param, dimension.dim_param)
 
 
 def _example(name: str, dtype: torch.dtype, shape: tuple[int | str, ...]) -> torch.Tensor:
@@ -189,12 +201,14 @@ def _digest(network: LargeModelNetwork) -> str:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without the exporter's warnings: problems are raised."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

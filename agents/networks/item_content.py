@@ -125,8 +125,7 @@ class ItemContent:
             tensors["features"] = with_readings(tensors["features"], readings, schema)
         if describe is not None:
             texts = [
-                description(items.title(item), items.feature_names, row)
-                for item, row in enumerate(items.features)
+                description(items.title(item), items.feature_names, row) for item, row in enumerate(items.features)
             ]
             tensors["descriptions"] = describe(texts).to(device, torch.float16)
         return cls(**tensors)

@@ -13,6 +13,14 @@ import numpy as np
 import onnxruntime
 
 from agents.large_model.compact_observations import as_inputs, check_history, newest_rows, stacked
+from agents.large_model.reasons import (
+    Explanation,
+    check_single,
+    chosen_candidate,
+    explanation,
+    relative_scores,
+    without_each_row,
+)
 from agents.large_model.serving.export_folder import ITEMS, PRECISIONS, START, STEP, graph_file, read_description
 from agents.networks.catalog_arrays import READER_WORD_BUCKETS, CatalogArrays, ItemMedia
 from agents.networks.schema import Schema, UserColumns, title_words
@@ -177,9 +185,21 @@ class ExportedModel:
         inputs = self.step_inputs(tables, sessions, observations, num_shown)
         return self._served(self._step(inputs), inputs)
 
-    def start_inputs(
-        self, tables: CatalogTables, observations: Mapping[str, np.ndarray]
-    ) -> dict[str, np.ndarray]:
+    def explain(
+        self, tables: CatalogTables, observation: Mapping[str, np.ndarray], candidate: int | None = None
+    ) -> Explanation:
+        """Explain the score of a candidate, by default of the best, in a batch of one compact observation, as
+        `LargeModel.explain`; without `sources`.
+
+        Raises:
+            ValueError: there are several sessions, or there is no such candidate.
+        """
+        check_single(observation)
+        batch = without_each_row(observation)
+        scores = relative_scores(self.start(tables, batch)[0].scores, batch["candidate_items"])
+        return explanation(observation, scores, chosen_candidate(scores[0], candidate), {})
+
+    def start_inputs(self, tables: CatalogTables, observations: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The inputs of the graph `start`, for the arguments of `start`."""
         num_rows = int((observations["history_items"] >= 0).sum(1).max())
         parts = as_inputs(newest_rows(observations, max(num_rows, 1)))
@@ -212,7 +232,9 @@ class ExportedModel:
     ) -> tuple[ServedScores, list[CachedSession]]:
         elapsed = inputs["user"][:, inputs["elapsed_column"][0]]
         sessions = []
-        for i, (num_rows, candidates) in enumerate(zip(results["next_num_rows"], inputs["candidate_items"], strict=True)):
+        for i, (num_rows, candidates) in enumerate(
+            zip(results["next_num_rows"], inputs["candidate_items"], strict=True)
+        ):
             num_candidates = int(np.flatnonzero(candidates >= 0).max(initial=-1)) + 1
             parts = {
                 "items": results["next_items"][i, :num_rows],
