@@ -22,7 +22,6 @@ from agents.large_model.serving.requests import (
     FeedbackReceipt,
     InvalidRequestError,
     NewSession,
-    Reason,
     Recommendation,
     RecommendationRequest,
     RecommendedItem,
@@ -207,6 +206,8 @@ class Recommender:
             name,
             number,
         )
+        places = slate.places.tolist()
+        why = await self._why(view, result, places) if request.explain else [None] * len(places)
         exponentials = np.exp(result.logits - result.logits.max())
         probabilities = exponentials / exponentials.sum()
         items = [
@@ -216,9 +217,9 @@ class Recommender:
                 score=float(result.scores[place]),
                 probability=float(probabilities[place]),
                 expected_reward=float(result.expected_rewards[place]),
-                why=await self._why(view, result, place) if request.explain else None,
+                why=reasons,
             )
-            for place in slate.places.tolist()
+            for place, reasons in zip(places, why, strict=True)
         ]
         await self.database.add_recommendation(
             session.key,
@@ -252,15 +253,18 @@ class Recommender:
         for scored in await self.database.scored(session.key, history.first_step, session.num_feedbacks):
             await self._read(session, _View(self, session, scored.num_feedbacks, scored.candidates))
 
-    async def _why(self, view: "_View", result: Result, place: int) -> Why:
-        """Why a candidate has its score, compared with the best ones."""
-        best = np.argsort(-result.scores, kind="stable")[:_NUM_COMPARED]
-        best = np.unique(np.append(best, place))
-        candidate = int(np.searchsorted(best, place))
-        found = await self.model.explain(view.observe(view.num_rows, best), candidate)
-        ids = self.catalog.ids
-        reasons = [Reason(item=ids[each.item], effect=each.effect) for each in found.reasons[:_NUM_REASONS]]
-        return Why(reasons=reasons, sources=found.sources)
+    async def _why(self, view: "_View", result: Result, places: Sequence[int]) -> list[list[Why]]:
+        """Why the candidates at some places have their scores, compared with the best ones."""
+        ids, best = self.catalog.ids, np.argsort(-result.scores, kind="stable")[:_NUM_COMPARED]
+        compared = np.union1d(best, places)
+        observe = view.observe(view.num_rows, compared)
+        return [
+            [
+                Why(item=ids[each.item], effect=each.effect, instead=ids[each.instead])
+                for each in found.reasons[:_NUM_REASONS]
+            ]
+            for found in await self.model.explain(observe, np.searchsorted(compared, places).tolist())
+        ]
 
 
 @contextmanager

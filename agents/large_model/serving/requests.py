@@ -70,20 +70,14 @@ class RecommendationRequest(_Request):
     """Whether to say why."""
 
 
-class Reason(_Answer):
+class Why(_Answer):
     """What the feedback to an item shown before does for the score."""
 
     item: int | str
     effect: float
-
-
-class Why(_Answer):
-    """Why an item has its score."""
-
-    reasons: list[Reason]
-    """The strongest effects of items shown before."""
-    sources: dict[str, float]
-    """What the score owes to each source of information on the item."""
+    """The score less that without the item, each relative to the mean of the best candidates."""
+    instead: int | str
+    """The best candidate without it."""
 
 
 class RecommendedItem(_Answer):
@@ -97,7 +91,8 @@ class RecommendedItem(_Answer):
     """Under the model's own policy, among the candidates."""
     expected_reward: float
     """If it is shown alone now."""
-    why: Why | None = None
+    why: list[Why] | None = None
+    """The strongest effects of items shown before, if asked for."""
 
 
 class Recommendation(_Answer):

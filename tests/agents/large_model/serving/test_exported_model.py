@@ -12,16 +12,24 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from starlette.testclient import TestClient
 
+from agents.large_model.commands.person import Person, observation_of
+from agents.large_model.commands.recommend import rank
 from agents.large_model.compact_observations import stack_observations
 from agents.large_model.env import make_env
 from agents.large_model.explanation import explain
 from agents.large_model.export import export_network
 from agents.large_model.model import LargeModelNetwork
 from agents.large_model.random_sessions import random_sessions
+from agents.large_model.serving.app import create_app
+from agents.large_model.serving.catalog import ServedCatalog
+from agents.large_model.serving.config import ServingConfig
+from agents.large_model.serving.database import Database
 from agents.large_model.serving.export_folder import DESCRIPTION, PRECISIONS
 from agents.large_model.serving.exported_agent import ExportedAgent, ExportedRunner
 from agents.large_model.serving.exported_model import ExportedModel
+from agents.large_model.serving.recommender import Recommender
 from agents.large_model.session_state import PolicyRunner
 from agents.networks.schema import READINGS, Schema
 from agents.rollouts.evaluation import evaluate
@@ -227,10 +235,38 @@ def test_a_folder_that_cannot_be_served_is_named_in_one_line(folder, tmp_path):
         ExportedModel(copy)
     description = json.loads((copy / DESCRIPTION).read_text())
     (copy / DESCRIPTION).write_text(json.dumps({**description, "format": 99}))
-    with pytest.raises(ValueError, match="an export of format 99 with inputs of version .*; export the model again"):
+    with pytest.raises(ValueError, match=r"an export of format 99 with inputs of version .*; export the model again"):
         ExportedModel(copy)
 
 
 def test_sessions_that_are_too_long_for_the_model_are_refused(folder):
     with pytest.raises(ValueError, match=r"sessions of 220 items shown: the model reads at most 127"):
         ExportedModel(folder).catalog(make_env("recsim_env/Video-v0", 1, session_length=200))
+
+
+def test_a_server_recommends_what_the_network_ranks_first(network, folder, tmp_path):
+    env = env_of("single items", 1)
+    model = ExportedModel(folder)
+    catalog = ServedCatalog(env.simulator, model.catalog(env), "recsim_env/Video-v0", {})
+    database = Database(tmp_path / "served.sqlite", catalog.fingerprint, catalog.about)
+    recommender = Recommender(model, catalog, database, ServingConfig(exploration=0.0, max_cached_sessions=1))
+    content, history = network.content_of(env), []
+    with TestClient(create_app(recommender), base_url="http://127.0.0.1") as client:
+        session, other = (client.post("/sessions", json={}).json()["session"] for _ in range(2))
+        for step in range(4):
+            shown = client.post(f"/sessions/{session}/recommendations", json={"num_items": 3, "explain": True}).json()
+            if step == 0:
+                ranked = rank(network, env, content, observation_of(Person(history=[]), env.simulator))
+                assert [each["item"] for each in shown["items"]] == [each["item"] for each in ranked[:3]]
+                assert shown["items"][0]["score"] == pytest.approx(ranked[0]["score"], abs=1e-4)
+                assert shown["items"][0]["probability"] == pytest.approx(ranked[0]["probability"], abs=1e-4)
+            assert len(shown["items"][0]["why"]) == min(len(history), 3)
+            history.append(shown["items"][0]["item"])
+            feedback = {"recommendation": step, "items": [{"item": history[-1], "click": step % 2, "rating": step}]}
+            assert client.post(f"/sessions/{session}/feedback", json=feedback).status_code == 200
+        candidates = {"candidates": [each["item"] for each in ranked[-9:]], "num_items": 9}
+        before = client.post(f"/sessions/{session}/recommendations", json=candidates).json()["items"]
+        client.post(f"/sessions/{other}/recommendations", json={})  # which evicts the first
+        after = client.post(f"/sessions/{session}/recommendations", json=candidates).json()["items"]
+    assert [each["item"] for each in before] == [each["item"] for each in after]
+    assert [each["score"] for each in before] == pytest.approx([each["score"] for each in after], abs=1e-5)
