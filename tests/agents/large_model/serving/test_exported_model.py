@@ -245,28 +245,30 @@ def test_sessions_that_are_too_long_for_the_model_are_refused(folder):
 
 
 def test_a_server_recommends_what_the_network_ranks_first(network, folder, tmp_path):
-    env = env_of("single items", 1)
-    model = ExportedModel(folder)
+    env, model = env_of("single items", 1), ExportedModel(folder)
     catalog = ServedCatalog(env.simulator, model.catalog(env), "recsim_env/Video-v0", {})
     database = Database(tmp_path / "served.sqlite", catalog.fingerprint, catalog.about)
     recommender = Recommender(model, catalog, database, ServingConfig(exploration=0.0, max_cached_sessions=1))
-    content, history = network.content_of(env), []
+    ranked = rank(network, env, network.content_of(env), observation_of(Person(history=[]), env.simulator))
     with TestClient(create_app(recommender), base_url="http://127.0.0.1") as client:
         session, other = (client.post("/sessions", json={}).json()["session"] for _ in range(2))
-        for step in range(4):
-            shown = client.post(f"/sessions/{session}/recommendations", json={"num_items": 3, "explain": True}).json()
-            if step == 0:
-                ranked = rank(network, env, content, observation_of(Person(history=[]), env.simulator))
-                assert [each["item"] for each in shown["items"]] == [each["item"] for each in ranked[:3]]
-                assert shown["items"][0]["score"] == pytest.approx(ranked[0]["score"], abs=1e-4)
-                assert shown["items"][0]["probability"] == pytest.approx(ranked[0]["probability"], abs=1e-4)
-            assert len(shown["items"][0]["why"]) == min(len(history), 3)
-            history.append(shown["items"][0]["item"])
-            feedback = {"recommendation": step, "items": [{"item": history[-1], "click": step % 2, "rating": step}]}
+
+        def recommend(name: str, **request: Any) -> list[dict[str, Any]]:
+            return client.post(f"/sessions/{name}/recommendations", json=request).json()["items"]
+
+        first = recommend(session, num_items=5)
+        assert [each["item"] for each in first] == [each["item"] for each in ranked[:5]]
+        for name in ("score", "probability", "expected_reward"):
+            assert [each[name] for each in first] == pytest.approx([each[name] for each in ranked[:5]], abs=1e-4)
+        for step in range(1, 5):
+            (shown,) = recommend(session, explain=True)
+            assert len(shown["why"]) == min(step - 1, 3)
+            answer = {"item": shown["item"], "click": step % 2, "rating": step}
+            feedback = {"recommendation": step, "items": [answer]}
             assert client.post(f"/sessions/{session}/feedback", json=feedback).status_code == 200
-        candidates = {"candidates": [each["item"] for each in ranked[-9:]], "num_items": 9}
-        before = client.post(f"/sessions/{session}/recommendations", json=candidates).json()["items"]
-        client.post(f"/sessions/{other}/recommendations", json={})  # which evicts the first
-        after = client.post(f"/sessions/{session}/recommendations", json=candidates).json()["items"]
+        last = {"candidates": [each["item"] for each in ranked[-9:]], "num_items": 9}
+        before = recommend(session, **last)
+        assert len(recommend(other)) == 1  # which evicts the first
+        after = recommend(session, **last)
     assert [each["item"] for each in before] == [each["item"] for each in after]
     assert [each["score"] for each in before] == pytest.approx([each["score"] for each in after], abs=1e-5)
