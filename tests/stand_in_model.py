@@ -36,18 +36,6 @@ class Session(NamedTuple):
     num_bytes: int = 1_000
 
 
-class Reason(NamedTuple):
-    row: int
-    item: int
-    effect: float
-    instead: int
-
-
-class Explanation(NamedTuple):
-    reasons: tuple[Reason, ...]
-    sources: dict[str, float]
-
-
 class StandInModel:
     """Reads a history at once or step by step, which gives other scores, as in the large model: it notices whether an
     item was a candidate in the step before."""
@@ -64,13 +52,6 @@ class StandInModel:
         self, tables: Any, sessions: list[Session], observations: dict[str, np.ndarray], num_shown: np.ndarray
     ) -> tuple[Scores, list[Session]]:
         return self._read(observations, sessions, num_shown)
-
-    def explain(self, tables: Any, observation: dict[str, np.ndarray], candidate: int) -> Explanation:
-        items = observation["history_items"][0][::-1]
-        items = items[items >= 0]
-        instead = int(observation["candidate_items"][0, 0])
-        reasons = tuple(Reason(row, int(item), 1.0 / (1 + row), instead) for row, item in enumerate(items))
-        return Explanation(reasons, {"content": float(observation["candidate_items"][0, candidate])})
 
     def _read(self, observations, sessions, num_shown) -> tuple[Scores, list[Session]]:
         number, width = observations["candidate_items"].shape

@@ -12,8 +12,9 @@ from agents.agent import Env, Learner, NotFittedError, Observations
 from agents.large_model.checkpoint import MOMENTS, load_network, rebuild
 from agents.large_model.config import FINE_TUNING, FROM_SCRATCH, PRETRAINED, TrainingConfig
 from agents.large_model.distributed import ProcessGroup
-from agents.large_model.explanation import Explanation, explain
+from agents.large_model.explanation import explain
 from agents.large_model.model import LargeModelNetwork, Scores, policy_logits
+from agents.large_model.reasons import Explanation
 from agents.large_model.session_state import PolicyRunner
 from agents.large_model.training import Training
 from agents.large_model.validation import Validation

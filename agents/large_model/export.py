@@ -20,6 +20,7 @@ import recsim_env
 from agents.large_model.export_check import LARGEST_DIFFERENCE, LEAST_SAME_BEST, Agreement, agreements
 from agents.large_model.graphs import GRAPHS, Graph
 from agents.large_model.model import LargeModelNetwork
+from agents.large_model.quantization import quantize
 from agents.large_model.serving.export_folder import (
     DESCRIPTION,
     FORMAT_VERSION,
@@ -60,10 +61,7 @@ def export_network(
         for name, kind in GRAPHS.items():
             log(f"graph {name}")
             onnx.save(onnx_of(kind(network).eval()), new / graph_file(name))
-        for precision in precisions[1:]:
-            log(f"graphs in {precision}")
         weights = _digest(network)
-        files = sorted(path.name for path in new.iterdir())
         description = {
             "format": FORMAT_VERSION,
             "version": version_of(network),
@@ -73,10 +71,17 @@ def export_network(
                 **{package.__name__: package.__version__ for package in (torch, onnx, onnxruntime)},
                 "opset": OPSET,
             },
-            "precisions": precisions,
-            "files": {file: (new / file).stat().st_size for file in files},
+            "precisions": PRECISIONS[:1],
+            "files": {},
             "settings": network.settings(),
         }
+        _write_description(new, description)
+        for precision in precisions[1:]:
+            log(f"graphs in {precision}")
+            quantize(new, precision)
+        files = sorted(path.name for path in new.iterdir())
+        description["precisions"] = precisions
+        description["files"] = {file: (new / file).stat().st_size for file in files if file != DESCRIPTION}
         _write_description(new, description)
         if num_checked > 0:
             log(f"comparing {num_checked:,} observations with PyTorch")
@@ -110,7 +115,21 @@ def onnx_of(graph: Graph) -> onnx.ModelProto:
     for node in model.graph.node:
         node.ClearField("metadata_props")  # lines of source code, half of the file
     model.graph.ClearField("value_info")
+    _name_dimensions(model, graph)
     return model
+
+
+def _name_dimensions(model: onnx.ModelProto, graph: Graph) -> None:
+    """Give dynamic dimensions the names that `graph` has for them; the exporter numbers them."""
+    names = {}
+    for value, (_, shape) in zip(model.graph.input, graph.inputs.values(), strict=True):
+        for dimension, size in zip(value.type.tensor_type.shape.dim, shape, strict=True):
+            if isinstance(size, str):
+                names[dimension.dim_param] = size
+    for value in (*model.graph.input, *model.graph.output):
+        for dimension in value.type.tensor_type.shape.dim:
+            if dimension.dim_param:
+                dimension.dim_param = names.get(dimension.dim_param, dimension.dim_param)
 
 
 def _example(name: str, dtype: torch.dtype, shape: tuple[int | str, ...]) -> torch.Tensor:
@@ -187,12 +206,14 @@ def _digest(network: LargeModelNetwork) -> str:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without the exporter's warnings: problems are raised."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -3,20 +3,20 @@
 Shape legend: N sessions, M candidates.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from agents.large_model.env import make_env
 from agents.large_model.model import LargeModelNetwork
+from agents.large_model.random_sessions import ENV_IDS, random_sessions
 from agents.large_model.serving.export_folder import START, STEP
 from agents.large_model.serving.exported_agent import ExportedRunner
 from agents.large_model.serving.exported_model import ExportedModel
 from agents.large_model.session_state import PolicyRunner
 
-ENV_IDS = ("recsim_env/Video-v0", "recsim_env/Music-v0")
 SPLIT = "validation"
 LARGEST_DIFFERENCE, LEAST_SAME_BEST = 1e-4, 0.999
 
@@ -68,19 +68,6 @@ def agreements(
     return {
         precision: {name: each.agreement() for name, each in graphs.items()} for precision, graphs in compared.items()
     }
-
-
-def random_sessions(env: Any, seed: int) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
-    """Observations of N sessions in which random slates are shown, and [N] whether each session has just begun."""
-    generator, num_slots = np.random.default_rng(seed), env.simulator.config.slate_size
-    observations, _ = env.reset(seed=seed)
-    starts = np.ones(env.num_envs, np.bool_)
-    while True:
-        yield observations, starts
-        is_missing = observations["candidate_items"] < 0
-        order = np.argsort(generator.random(is_missing.shape) + is_missing, axis=1)  # missing ones last
-        observations, _, terminated, truncated, _ = env.step(order[:, 0] if num_slots == 1 else order[:, :num_slots])
-        starts = terminated | truncated
 
 
 class _Comparison:

@@ -2,9 +2,10 @@
 
 Catalogues are inputs of the graphs, so that one export serves all of them.
 
-Shape legend (names of dynamic dimensions in italics in the graphs): n sessions, H rows of an observed history, P rows
-that there is room for in a batch of sessions, M candidates, C candidates of the step before, I items of a catalogue, D
-content directions.
+Shape legend, which are also the names of dynamic dimensions in the graphs: n sessions, U columns of the part `user`, H
+rows of an observed history, P rows that there is room for in a batch of sessions, M candidates, C candidates of the
+step before, I items of a catalogue, i some of them, D content directions, W words of the longest title, V those that a
+reader reads.
 """
 
 from collections.abc import Mapping
@@ -21,7 +22,7 @@ from recsim_env.simulation.observation import FEEDBACK, RELEVANCE_COLUMNS, STATI
 from recsim_env.simulation.records import NUM_REFRESHES
 
 Shape = tuple[int | str, ...]
-"""Sizes; dynamic ones by name, such as "n", or in terms of others, such as "7 * H"."""
+"""Sizes; dynamic ones by name, such as "n", or in terms of one, such as "7 * H" or "1 + P"."""
 
 FLOAT, INT, BOOL, BYTE = torch.float32, torch.int64, torch.bool, torch.uint8
 
@@ -29,7 +30,7 @@ _IMAGE, _SOUND = (3, 32, 32), (32, 32)
 
 
 class Graph(nn.Module):
-    """A calculation with named inputs and outputs, which are called in the order of `inputs`."""
+    """A calculation with named inputs and outputs; `forward` has them in this order."""
 
     name: str
     inputs: dict[str, tuple[torch.dtype, Shape]]
@@ -195,9 +196,8 @@ class StepGraph(SessionGraph):
 
     def calculate(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         observation = self.observation(inputs)
-        inputs = {**inputs, "slate_size": torch.tensor(0)}
         state = self.state(inputs, inputs["items"].shape[1], inputs["candidates"].shape[1])
-        state.num_slots = observation.items.shape[1]
+        state.num_slots = observation.items.shape[1]  # a size, where `slate_size` is a value
         names = ("num_rows", "items", "feedback", "states", "elapsed", "candidates", "relations", "memories")
         for name in names:
             if name in inputs:

@@ -78,8 +78,8 @@ def _model_and_catalog(parsed: argparse.Namespace) -> tuple[Any, Any]:
 
     arguments = {"split": parsed.split, "catalog_seed": parsed.catalog_seed, **world_arguments(parsed)}
     arguments |= {"slate_size": parsed.slate} if parsed.slate else {}
-    env = make_env(parsed.env, 1, **arguments)
     model = ExportedModel(exported(parsed.model), precision=parsed.precision, num_threads=parsed.threads)
+    env = make_env(parsed.env, 1, **arguments)
     return model, ServedCatalog(env.simulator, model.catalog(env.simulator), parsed.env, arguments)
 
 

@@ -47,6 +47,8 @@ _STATUSES = {
 }
 _PROBLEMS: dict[int | str, Any] = {status: {"model": Problem} for status in (400, 401, 404, 409, 413, 422, 429, 503)}
 
+_MAX_CONNECTIONS = 1_000
+
 SessionId = Annotated[str, Path(max_length=64)]
 
 
@@ -120,7 +122,13 @@ def run(app: FastAPI, listener: socket.socket) -> None:
     Requests that are being answered are finished before the signal takes effect.
     """
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, proxy_headers=False, server_header=False, lifespan="on"
+        app,
+        lifespan="on",
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        limit_concurrency=_MAX_CONNECTIONS,
     )
     uvicorn.Server(config).run(sockets=[listener])
 

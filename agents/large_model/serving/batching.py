@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from agents.large_model.reasons import Explanation, explanation, relative_scores, without_each_row
+
 _MAX_SESSIONS = 16  # of a call; more of them take no less time each
 _MAX_CELLS = 1 << 14  # candidates of all sessions of a call, padding included
 
@@ -72,11 +74,14 @@ class SharedModel:
         """Read the `num_new` newest rows of a session whose other rows have been read, and score its candidates [M]."""
         return await self._result(observe, num_candidates, cached, num_new)
 
-    async def explain(self, observe: Observe, candidate: int) -> Any:
-        """The `Explanation` of a candidate's score."""
+    async def explain(self, observe: Observe, candidates: Sequence[int]) -> list[Explanation]:
+        """Why some of the candidates have their scores."""
 
-        def explain() -> Any:
-            return self.model.explain(self.tables, observe(), candidate)
+        def explain() -> list[Explanation]:
+            observation = observe()
+            batch = without_each_row(observation)
+            scores = relative_scores(self.model.start(self.tables, batch)[0].scores, batch["candidate_items"])
+            return [explanation(observation, scores, candidate, {}) for candidate in candidates]
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, explain)
 

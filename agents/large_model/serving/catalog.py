@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -120,8 +121,8 @@ class ServedCatalog:
             topics=topics,
             creator=int(items.creators[position]) if items.creators.any() else None,
             price=float(items.prices[position]) if items.prices[position] > 0.0 else None,
-            image=f"/items/{item}/image.png" if self.has_images else None,
-            audio=f"/items/{item}/audio.wav" if self.has_audio else None,
+            image=f"/items/{quote(str(item), safe='')}/image.png" if self.has_images else None,
+            audio=f"/items/{quote(str(item), safe='')}/audio.wav" if self.has_audio else None,
         )
 
     def image(self, position: int) -> np.ndarray | None:

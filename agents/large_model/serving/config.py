@@ -22,7 +22,7 @@ class ServingConfig(Checked):
     """Sessions in the database."""
     max_sessions_of_person: int = count(100, 1, 10**9)
     """Sessions of one person in the database."""
-    max_session_length: int = count(10_000, 1, 10**9)
+    max_session_length: int = count(1_000, 1, 10**9)
     """Recommendations of one session."""
     max_cached_sessions: int = count(10_000, 1, 10**7)
     """Sessions in memory; others are read again when they continue."""

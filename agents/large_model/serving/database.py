@@ -136,10 +136,10 @@ class Database:
     """
 
     def __init__(self, path: Path, catalog: str, about: Mapping[str, Any]) -> None:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         self._lock = FileLock(f"{path}.lock", thread_local=False)  # `close` may be called by another thread
         try:
             self._lock.acquire(timeout=0)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
             self._connection = connect(path)
             self._prepare(path, catalog, about)
         except Timeout:
@@ -248,7 +248,7 @@ class Database:
         slate: np.ndarray,
         places: np.ndarray,
         log_propensity: float,
-        time: int,
+        shown_at: int,
         agent: str,
         model: str,
     ) -> None:
@@ -271,10 +271,10 @@ class Database:
                 "slate": slate.astype("<i4").tobytes(),
                 "places": places.astype("<i4").tobytes(),
                 "log_propensity": log_propensity,
-                "time": time,
+                "time": shown_at,
                 "agent": agent,
                 "model": model,
-                "created": _now(),
+                "created": time.time(),
             }
             names = ", ".join(f":{name}" for name in values)
             _check_not_compared(db, session)
@@ -314,7 +314,9 @@ class Database:
                     raise ConflictError(f"recommendation: {recommendation} has other feedback already")
                 return None
             _check_not_compared(db, number)
-            db.execute("INSERT INTO feedback (recommendation, answers, received) VALUES (?, ?, ?)", (key, text, _now()))
+            db.execute(
+                "INSERT INTO feedback (recommendation, answers, received) VALUES (?, ?, ?)", (key, text, time.time())
+            )
             return _answers(slate, text, shown_at)
 
         return await self._run(add, is_durable=True)
@@ -332,7 +334,7 @@ class Database:
             (agent,) = db.execute("SELECT agent FROM sessions WHERE number = ?", (number,)).fetchone()
             if agent != BLIND:
                 raise ConflictError(f"session: has the agent {agent}; only blind sessions compare agents")
-            db.execute("UPDATE sessions SET compared = coalesce(compared, ?) WHERE number = ?", (_now(), number))
+            db.execute("UPDATE sessions SET compared = coalesce(compared, ?) WHERE number = ?", (time.time(), number))
             rows = db.execute(
                 "SELECT agent, slate, answers, time FROM feedback JOIN recommendations AS r ON recommendation = r.key "
                 "WHERE session = ? ORDER BY r.number",
@@ -464,7 +466,7 @@ class Database:
             group = [job for job in jobs if job is not None]
             try:
                 outcomes = self._commit(group)
-            except sqlite3.Error as error:
+            except Exception as error:  # of SQLite, such as a full disk
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 outcomes = [UnavailableError(f"the database is not available ({error})")] * len(group)
@@ -557,6 +559,3 @@ def unpacked(content: bytes) -> np.ndarray:
 def _items(content: bytes) -> np.ndarray:
     """[n] int64."""
     return np.frombuffer(content, "<i4").astype(np.int64)
-
-
-_now = time.time

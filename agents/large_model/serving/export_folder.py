@@ -14,8 +14,8 @@ PRECISIONS = ("fp32", "int8-dynamic", "int8-static")
 """Of the weights of linear layers: as trained; or quantised, with the scales of activations measured in each call, or
 once on calibration data."""
 
-ITEMS, START, STEP = "items", "start", "step"
-"""Names of the graphs; that of items is there in `fp32` alone."""
+GRAPH_NAMES = ITEMS, START, STEP = "items", "start", "step"
+"""The graph of items is there in `fp32` alone."""
 
 
 def graph_file(name: str, precision: str = "fp32") -> str:
@@ -35,14 +35,12 @@ def read_description(folder: Path) -> dict[str, Any]:
         files, versions = description["files"], (description["format"], description["settings"]["input_version"])
     except (OSError, ValueError, LookupError, TypeError):
         raise ValueError(f"{folder}: not an exported model; must be written by `export --out`") from None
-    if versions != (FORMAT_VERSION, INPUT_VERSION):
-        found, needed = (f"{form} with inputs of version {inputs}" for form, inputs in (versions, _VERSIONS))
+    present = FORMAT_VERSION, INPUT_VERSION
+    if versions != present:
+        found, needed = (f"{form} with inputs of version {inputs}" for form, inputs in (versions, present))
         raise ValueError(f"{folder}: an export of format {found}, must be {needed}; export the model again")
     for name, size in files.items():
         file = folder / name
         if not file.is_file() or file.stat().st_size != size:
             raise ValueError(f"{file}: damaged (must have {size} bytes); export the model again")
     return description
-
-
-_VERSIONS = FORMAT_VERSION, INPUT_VERSION

@@ -13,6 +13,14 @@ import numpy as np
 import onnxruntime
 
 from agents.large_model.compact_observations import as_inputs, check_history, newest_rows, stacked
+from agents.large_model.reasons import (
+    Explanation,
+    check_single,
+    chosen_candidate,
+    explanation,
+    relative_scores,
+    without_each_row,
+)
 from agents.large_model.serving.export_folder import ITEMS, PRECISIONS, START, STEP, graph_file, read_description
 from agents.networks.catalog_arrays import READER_WORD_BUCKETS, CatalogArrays, ItemMedia
 from agents.networks.schema import Schema, UserColumns, title_words
@@ -80,7 +88,11 @@ class CachedSession:
     @property
     def num_bytes(self) -> int:
         """Memory of its arrays."""
-        return sum(getattr(self, each.name).nbytes for each in fields(self))
+        return sum(getattr(self, name).nbytes for name in _SESSION_PARTS)
+
+
+_SESSION_PARTS = tuple(each.name for each in fields(CachedSession))
+_PADDING = {"items": -1, "candidates": -1}
 
 
 class ExportedModel:
@@ -156,10 +168,8 @@ class ExportedModel:
             tables: the catalogue, by `catalog`.
             observations: as an env returns them; `compact_observations.stack_observations` makes one batch of several.
         """
-        num_rows = int((observations["history_items"] >= 0).sum(1).max())
-        inputs = as_inputs(newest_rows(observations, max(num_rows, 1)))
-        self._check_tokens(1 + inputs["history_items"].shape[1])
-        return self._served(self._start({**vars(tables), **inputs}), inputs, tables, None)
+        inputs = self.start_inputs(tables, observations)
+        return self._served(self._start(inputs), inputs)
 
     def step(
         self,
@@ -177,29 +187,55 @@ class ExportedModel:
             num_shown: [n] int64, items of the last slate: at most those of a slate, fewer if there were not enough
                 candidates.
         """
+        inputs = self.step_inputs(tables, sessions, observations, num_shown)
+        return self._served(self._step(inputs), inputs)
+
+    def explain(
+        self, tables: CatalogTables, observation: Mapping[str, np.ndarray], candidate: int | None = None
+    ) -> Explanation:
+        """Explain the score of a candidate, by default of the best, in a batch of one compact observation, as
+        `LargeModel.explain`; without `sources`.
+
+        Raises:
+            ValueError: there are several sessions, or there is no such candidate.
+        """
+        check_single(observation)
+        batch = without_each_row(observation)
+        scores = relative_scores(self.start(tables, batch)[0].scores, batch["candidate_items"])
+        return explanation(observation, scores, chosen_candidate(scores[0], candidate), {})
+
+    def start_inputs(self, tables: CatalogTables, observations: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The inputs of the graph `start`, for the arguments of `start`."""
+        num_rows = int((observations["history_items"] >= 0).sum(1).max())
+        parts = as_inputs(newest_rows(observations, max(num_rows, 1)))
+        self._check_tokens(1 + parts["history_items"].shape[1])
+        return {**vars(tables), **parts}
+
+    def step_inputs(
+        self,
+        tables: CatalogTables,
+        sessions: Sequence[CachedSession],
+        observations: Mapping[str, np.ndarray],
+        num_shown: np.ndarray,
+    ) -> dict[str, np.ndarray]:
+        """The inputs of the graph `step`, for the arguments of `step`: states of sessions, padded to the longest."""
         num_new = max(int(num_shown.max()), 1)
-        inputs = as_inputs(newest_rows(observations, num_new))
-        room = max(session.num_rows for session in sessions) + num_new
+        num_rows = np.array([session.num_rows for session in sessions])
+        room = int(num_rows.max()) + num_new
         self._check_tokens(1 + room)
-        least = {"items": (room,), "feedback": (room, 0), "keys": (0, 1 + room, 0, 0), "values": (0, 1 + room, 0, 0)}
+        cache = (0, 1 + room, 0, 0)
+        least = {"items": (room,), "feedback": (room, 0), "keys": cache, "values": cache}
         state = {
-            each.name: stacked(
-                [getattr(session, each.name) for session in sessions],
-                -1 if each.name in ("items", "candidates") else 0,
-                least.get(each.name, ()),
-            )
-            for each in fields(CachedSession)
+            name: stacked([getattr(session, name) for session in sessions], _PADDING.get(name, 0), least.get(name, ()))
+            for name in _SESSION_PARTS
         }
-        counts = {
-            "num_rows": np.array([session.num_rows for session in sessions]),
-            "num_shown": np.ascontiguousarray(num_shown, np.int64),
-        }
-        return self._served(self._step({**vars(tables), **inputs, **state, **counts}), inputs, tables, sessions)
+        counts = {"num_rows": num_rows, "num_shown": np.ascontiguousarray(num_shown, np.int64)}
+        return {**vars(tables), **as_inputs(newest_rows(observations, num_new)), **state, **counts}
 
     def _served(
-        self, results: dict[str, np.ndarray], inputs: dict[str, np.ndarray], tables: CatalogTables, before: Any
+        self, results: dict[str, np.ndarray], inputs: dict[str, np.ndarray]
     ) -> tuple[ServedScores, list[CachedSession]]:
-        elapsed = inputs["user"][:, tables.elapsed_column[0]]
+        elapsed = inputs["user"][:, inputs["elapsed_column"][0]]
         sessions = []
         for i, (num_rows, candidates) in enumerate(
             zip(results["next_num_rows"], inputs["candidate_items"], strict=True)

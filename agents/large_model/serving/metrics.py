@@ -16,7 +16,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        kinds = {"registry": self._registry, "namespace": "recsim"}
+        kinds: dict[str, Any] = {"registry": self._registry, "namespace": "recsim"}
         self._requests = Counter("requests", "Requests by route and status", ["route", "status"], **kinds)
         self._seconds = Histogram("request_seconds", "Time of requests", ["route"], buckets=_SECONDS, **kinds)
         self.batch_sizes = Histogram("batch_sessions", "Sessions in a call of the model", buckets=_SIZES, **kinds)

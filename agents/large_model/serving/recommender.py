@@ -24,7 +24,6 @@ from agents.large_model.serving.requests import (
     FeedbackReceipt,
     InvalidRequestError,
     NewSession,
-    Reason,
     Recommendation,
     RecommendationRequest,
     RecommendedItem,
@@ -223,7 +222,8 @@ class Recommender:
             await self._read_again(session)
         view = _View(self, session, session.num_feedbacks, given)
         result = await self._read(session, view) if has_read else None
-        scores = np.stack([view.predicted_answers if agent == PLATFORM else result.scores for agent in agents])
+        scores_of = {LARGE_MODEL: None if result is None else result.scores, PLATFORM: view.predicted_answers}
+        scores = np.stack([scores_of[agent] for agent in agents])
         number = session.num_recommendations
         slate = epsilon_greedy(
             scores,
@@ -233,40 +233,40 @@ class Recommender:
             name,
             number,
         )
-        items = view.candidates[slate.places]
+        places = slate.places.tolist()
+        items = [
+            RecommendedItem(
+                item=self.catalog.ids[int(view.candidates[place])],
+                title=self.catalog.title(int(view.candidates[place])),
+                score=None if is_blind else float(scores[0, place]),
+            )
+            for place in places
+        ]
+        if result is not None and not is_blind:
+            why = await self._why(view, result, places) if request.explain else [None] * len(places)
+            exponentials = np.exp(result.logits - result.logits.max())
+            probabilities = exponentials / exponentials.sum()
+            for each, place, reasons in zip(items, places, why, strict=True):
+                each.probability, each.why = float(probabilities[place]), reasons
+                each.expected_reward = float(result.expected_rewards[place])
         await self.database.add_recommendation(
             session.key,
             number=number,
             num_feedbacks=session.num_feedbacks,
             candidates=view.candidates,
-            slate=items,
+            slate=view.candidates[slate.places],
             places=slate.places,
             log_propensity=slate.log_propensity,
-            time=view.time,
+            shown_at=view.time,
             agent=agents[slate.agent],
             model=self.version,
         )
         session.num_recommendations += 1
         self.sessions.note_size(name, session)
-        recommended = [
-            RecommendedItem(
-                item=self.catalog.ids[int(item)],
-                title=self.catalog.title(int(item)),
-                score=None if is_blind else float(scores[0, place]),
-            )
-            for item, place in zip(items, slate.places, strict=True)
-        ]
-        if result is not None and not is_blind:
-            exponentials = np.exp(result.logits - result.logits.max())
-            probabilities = exponentials / exponentials.sum()
-            for each, place in zip(recommended, slate.places.tolist(), strict=True):
-                each.probability = float(probabilities[place])
-                each.expected_reward = float(result.expected_rewards[place])
-                each.why = await self._why(view, result, place) if request.explain else None
         beliefs = None
         if request.beliefs:
             beliefs = self.catalog.by_topic(topic_deviations(scores[0], self.catalog.topics_of(view.candidates)))
-        return Recommendation(recommendation=number, items=recommended, beliefs=beliefs, model=self.version)
+        return Recommendation(recommendation=number, items=items, beliefs=beliefs, model=self.version)
 
     async def _read(self, session: ServedSession, view: "_View") -> Result:
         """Read the rows of the view that have not been read, and score its candidates. More rows than a slate has are
@@ -285,24 +285,24 @@ class Recommender:
         for scored in await self.database.scored(session.key, history.first_step, session.num_feedbacks):
             await self._read(session, _View(self, session, scored.num_feedbacks, scored.candidates))
 
-    async def _why(self, view: "_View", result: Result, place: int) -> Why:
-        """Why a candidate has its score, compared with the best ones."""
-        best = np.argsort(-result.scores, kind="stable")[:_NUM_COMPARED]
-        best = np.unique(np.append(best, place))
-        candidate = int(np.searchsorted(best, place))
-        found = await self.model.explain(view.observe(view.num_rows, best), candidate)
-        ids, feedback = self.catalog.ids, view.feedback
-        reasons = [
-            Reason(
-                item=ids[each.item],
-                effect=each.effect,
-                click=bool(feedback[each.row, _CLICK]),
-                rating=round(5.0 * float(feedback[each.row, _RATING]), 4),  # of float32
-                instead=ids[each.instead],
-            )
-            for each in found.reasons[:_NUM_REASONS]
+    async def _why(self, view: "_View", result: Result, places: Sequence[int]) -> list[list[Why]]:
+        """Why the candidates at some places have their scores, compared with the best ones."""
+        ids, best = self.catalog.ids, np.argsort(-result.scores, kind="stable")[:_NUM_COMPARED]
+        compared = np.union1d(best, places)
+        observe = view.observe(view.num_rows, compared)
+        return [
+            [
+                Why(
+                    item=ids[each.item],
+                    click=bool(view.feedback[each.row, _CLICK]),
+                    rating=round(5.0 * float(view.feedback[each.row, _RATING]), 4),  # of float32
+                    effect=each.effect,
+                    instead=ids[each.instead],
+                )
+                for each in found.reasons[:_NUM_REASONS]
+            ]
+            for found in await self.model.explain(observe, np.searchsorted(compared, places).tolist())
         ]
-        return Why(reasons=reasons, sources=found.sources)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ def _printable(text: str) -> str:
 
 
 Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_printable)]
-"""A name of a person, in their own words or a number of yours."""
+"""A name of a person, or of a feature of the profile."""
 
 ItemId = Annotated[int, Field(ge=-(2**63), lt=2**63)] | Annotated[str, Field(max_length=200)]
 """An id of the log in a world from a log, otherwise a number in the catalogue."""
@@ -48,7 +48,7 @@ class NewSession(_Request):
 
     person: Name | None = None
     """Their name, by which their earlier sessions are found; a new one by default."""
-    profile: Annotated[dict[str, Feature], Field(max_length=1_000)] = {}
+    profile: Annotated[dict[Name, Feature], Field(max_length=1_000)] = {}
     """Columns of the person's profile by name; 0 for those left out."""
     agent: SessionAgent = "large-model"
     """Recommends: the large model; the platform's ranking by the predicted answer; or, in a blind test, one of them by
@@ -81,27 +81,18 @@ class RecommendationRequest(_Request):
     """Whether to tell how the agent's scores differ by topic; not in a blind session."""
 
 
-class Reason(_Answer):
+class Why(_Answer):
     """What the feedback to an item shown before does for the score."""
 
     item: int | str
-    effect: float
-    """The score less that without the feedback, each relative to the mean score of the best candidates."""
     click: bool
     """Whether it was clicked."""
     rating: float
     """The rating submitted; 0 for none."""
+    effect: float
+    """The score less that without the item, each relative to the mean of the best candidates."""
     instead: int | str
-    """The item that would be the best without the feedback."""
-
-
-class Why(_Answer):
-    """Why an item has its score."""
-
-    reasons: list[Reason]
-    """The strongest effects of items shown before."""
-    sources: dict[str, float]
-    """What the score owes to each source of information on the item."""
+    """The best candidate without it."""
 
 
 class RecommendedItem(_Answer):
@@ -115,7 +106,8 @@ class RecommendedItem(_Answer):
     """Under the model's own policy, among the candidates; null if the model did not choose the slate."""
     expected_reward: float | None = None
     """If it is shown alone now; null if the model did not choose the slate."""
-    why: Why | None = None
+    why: list[Why] | None = None
+    """The strongest effects of items shown before, if asked for; null if the model did not choose the slate."""
 
 
 class Recommendation(_Answer):

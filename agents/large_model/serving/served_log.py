@@ -129,34 +129,27 @@ def _frame(
         feedback[n, : len(slate), 1:] = json.loads(row["answers"])
     values = dict(zip(list(PER_SLOT)[1:], np.moveaxis(feedback, 2, 0)[1:], strict=True))
     terms = _reward_terms(values, (items != NO_ITEM).sum(1))
+    known = {
+        **columns,
+        **values,
+        **{name: [row[name] for row in rows] for name in ("time", "log_propensity")},
+        "user": [row["person"] for row in rows],
+        "candidates": candidates,
+        "action": actions,
+        "item": items,
+        "reward": _reward(terms, about),
+        **{f"reward_{name}": term for name, term in terms.items()},
+        "visit": np.zeros(number, np.int32),
+        "terminated": np.zeros(number, np.bool_),
+    }
     return pl.DataFrame(
         {
-            name: _series(each, kind, number)
+            name: pl.Series(known[name]).cast(kind)
+            if name in known
+            else pl.repeat(None, number, dtype=kind, eager=True)
             for name, kind in manifest.schema.items()
-            for each in [
-                {
-                    "visit": 0,
-                    "time": [row["time"] for row in rows],
-                    "user": [row["person"] for row in rows],
-                    "candidates": candidates,
-                    "action": actions,
-                    "log_propensity": [row["log_propensity"] for row in rows],
-                    "item": items,
-                    **values,
-                    "reward": _reward(terms, about),
-                    **{f"reward_{term}": terms.get(term) for term in REWARD_TERMS},
-                    "terminated": False,
-                    **columns,
-                }[name]
-            ]
         }
     )
-
-
-def _series(values: Any, kind: pl.DataType, number: int) -> pl.Series:
-    if values is None or isinstance(values, int | bool):
-        return pl.repeat(values, number, dtype=kind, eager=True)
-    return pl.Series(np.asarray(values)).cast(kind)
 
 
 def _reward_terms(values: Mapping[str, np.ndarray], num_items: np.ndarray) -> dict[str, np.ndarray]:

@@ -109,7 +109,7 @@ class SimulatedVisits:
         async with visit.lock:
             if visit.is_over:
                 raise ConflictError("visit: is over")
-            observation = await self._simulate(visit, lambda simulator: simulator.observe("compact"))
+            observation: Any = await self._simulate(visit, lambda simulator: simulator.observe("compact"))
             candidates = observation["candidate_items"][0]
             exists = candidates != NO_ITEM
             scores = await self._scores(visit, observation)

@@ -7,7 +7,6 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from agents.large_model.compact_observations import check_history
 from small_large_models import (
     CPU,
     LENGTH,
@@ -21,6 +20,7 @@ from small_large_models import (
     runner_of,
 )
 
+from agents.large_model.compact_observations import check_history
 from agents.large_model.env import make_env
 from agents.large_model.model import ROW_COLUMNS, LargeModelNetwork, Scores
 from agents.large_model.rollout import Sessions, select_slates

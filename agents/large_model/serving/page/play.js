@@ -299,23 +299,20 @@ function toggle(text, act) {
 function whyThis(server, shown) {
   const list = element("ul");
   const details = element("details", { class: "why" }, element("summary", {}, "Why this?"), list);
-  const { reasons, sources } = shown.why;
-  if (reasons.length === 0) {
+  if (shown.why.length === 0) {
     list.append(element("li", {}, "You have not answered anything yet. This is a safe start."));
   }
-  reasons.forEach((reason, place) => {
+  shown.why.forEach((reason, place) => {
     const line = element("li", {}, "…");
     list.append(line);
-    const isSaid = place > 0 && reason.instead === reasons[place - 1].instead;
+    const isSaid = place > 0 && reason.instead === shown.why[place - 1].instead;
     Promise.all([server.item(reason.item), server.item(reason.instead)]).then(
       ([item, instead]) => (line.textContent = sentence(reason, item, isSaid ? shown : instead, shown)),
       () => line.remove(),
     );
   });
-  const known = Object.entries(sources).filter(([, effect]) => Math.abs(effect) >= 0.005);
-  if (known.length > 0) {
-    const parts = known.map(([source, effect]) => `${source} ${signed(effect)}`);
-    list.append(element("li", {}, `Compared with the average item: ${parts.join(", ")}.`));
+  if (shown.why.length > 0) {
+    list.append(element("li", { class: "note" }, "In brackets: how much the answer raises (+) or lowers (−) the score."));
   }
   return details;
 }

@@ -150,6 +150,6 @@ def test_reasons_name_the_answer_they_stand_on(client):
     session = begin(client)
     shown = recommend(client, session, num_items=2)
     respond(client, session, shown, click=1, rating=4)
-    explained = recommend(client, session, explain=True)["items"][0]["why"]["reasons"]
+    explained = recommend(client, session, explain=True)["items"][0]["why"]
     answers = {reason["item"]: (reason["click"], reason["rating"]) for reason in explained}
     assert answers == {shown["items"][0]["item"]: (True, 4.0), shown["items"][1]["item"]: (False, 0.0)}

@@ -1,10 +1,11 @@
 """Who may ask, how often, and how much."""
 
+import numpy as np
 import pytest
 from stand_in_model import begin, catalog_of, client_with, recommend
 
-from agents.large_model.__main__ import main
 from agents.large_model.serving.limits import RateLimit, is_loopback
+from recsim_env.simulation.observation import FEEDBACK
 
 
 @pytest.fixture(scope="module")
@@ -22,16 +23,6 @@ def test_a_token_is_required_where_there_is_one(tmp_path, catalog):
         assert client.get("/healthz").status_code == 200
         allowed = {"authorization": "Bearer secret", "host": "recommender.example"}
         assert client.post("/sessions", json={}, headers=allowed).status_code == 201
-
-
-def test_a_server_does_not_start_beyond_this_machine_without_a_token(tmp_path, capsys, monkeypatch):
-    monkeypatch.delenv("RECSIM_TOKEN", raising=False)
-    arguments = ["--host", "0.0.0.0", "--database", str(tmp_path / "served.sqlite")]
-    assert main(["serve", *arguments]) == 2
-    error = capsys.readouterr().err
-    assert "RECSIM_TOKEN" in error
-    assert error.count("\n") == 1
-    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -117,17 +108,8 @@ def test_candidates_are_bounded_in_number(tmp_path, catalog):
         assert answer.status_code == 422
         recommend(client, session)
         (stored,) = client.get(f"/sessions/{session}").json()["recommendations"]
-    records, time = catalog.simulator.world.item_records, stored["time"]
-    answers = {item: records["mean_answers"][item].max() for item in stored["candidates"]}
-    assert len(answers) == 5
-    assert np_rank(catalog, time, stored["candidates"])
-
-
-def np_rank(catalog, time: int, candidates: list[int]) -> bool:
-    """Whether the candidates are those with the highest predicted answers of all that are available."""
     observations = catalog.observations
-    available = observations.available(time)
-    none = [part[:0] for part in (available, available.reshape(-1, 1).repeat(7, 1), available)]
-    relevance = observations.relevance(*none, available, time)[:, 0]
-    chosen = [item in candidates for item in available]
-    return relevance[chosen].min() >= relevance[[not each for each in chosen]].max()
+    available = observations.available(stored["time"])
+    nothing = available[:0], np.zeros((0, len(FEEDBACK))), available[:0]
+    predicted = observations.relevance(*nothing, available, stored["time"])[:, 0]
+    assert set(stored["candidates"]) == set(available[np.argsort(-predicted)[:5]].tolist())

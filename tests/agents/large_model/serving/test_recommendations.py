@@ -93,8 +93,9 @@ def test_an_explanation_names_items_shown_before(client):
     respond(client, session, shown, click=1)
     explained = recommend(client, session, num_items=3, explain=True)["items"]
     before = {each["item"] for each in shown["items"]}
-    assert all({reason["item"] for reason in each["why"]["reasons"]} == before for each in explained)
-    assert all(each["why"]["sources"] == {"content": each["item"]} for each in explained)
+    assert all({reason["item"] for reason in each["why"]} == before for each in explained)
+    effects = [reason["effect"] for reason in explained[0]["why"]]
+    assert [abs(effect) for effect in effects] == sorted(map(abs, effects), reverse=True)
 
 
 def test_a_download_has_everything_of_the_session_alone(client):
