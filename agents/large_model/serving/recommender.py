@@ -222,7 +222,9 @@ class Recommender:
             await self._read_again(session)
         view = _View(self, session, session.num_feedbacks, given)
         result = await self._read(session, view) if has_read else None
-        scores_of = {LARGE_MODEL: None if result is None else result.scores, PLATFORM: view.predicted_answers}
+        scores_of = {PLATFORM: view.predicted_answers}
+        if result is not None:
+            scores_of[LARGE_MODEL] = result.scores
         scores = np.stack([scores_of[agent] for agent in agents])
         number = session.num_recommendations
         slate = epsilon_greedy(

@@ -299,19 +299,20 @@ function toggle(text, act) {
 function whyThis(server, shown) {
   const list = element("ul");
   const details = element("details", { class: "why" }, element("summary", {}, "Why this?"), list);
-  if (shown.why.length === 0) {
+  const reasons = [...shown.why].sort((one, other) => other.effect - one.effect);
+  if (reasons.length === 0) {
     list.append(element("li", {}, "You have not answered anything yet. This is a safe start."));
   }
-  shown.why.forEach((reason, place) => {
+  reasons.forEach((reason, place) => {
     const line = element("li", {}, "…");
     list.append(line);
-    const isSaid = place > 0 && reason.instead === shown.why[place - 1].instead;
+    const isSaid = place > 0 && reason.instead === reasons[place - 1].instead;
     Promise.all([server.item(reason.item), server.item(reason.instead)]).then(
       ([item, instead]) => (line.textContent = sentence(reason, item, isSaid ? shown : instead, shown)),
       () => line.remove(),
     );
   });
-  if (shown.why.length > 0) {
+  if (reasons.length > 0) {
     list.append(element("li", { class: "note" }, "In brackets: how much the answer raises (+) or lowers (−) the score."));
   }
   return details;
