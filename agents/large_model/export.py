@@ -108,7 +108,7 @@ def onnx_of(graph: Graph) -> onnx.ModelProto:
     )
     with _quiet():
         program = torch.export.export(graph, examples, dynamic_shapes={"arrays": dynamic})
-        names = {"input_names": list(graph.inputs), "output_names": list(graph.outputs)}
+        names: dict[str, Any] = {"input_names": list(graph.inputs), "output_names": list(graph.outputs)}
         found = torch.onnx.export(program, dynamo=True, opset_version=OPSET, verbose=False, **names)
     assert found is not None, "is None only where a file is written"
     model = found.model_proto

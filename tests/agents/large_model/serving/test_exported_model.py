@@ -227,7 +227,7 @@ def test_a_folder_that_cannot_be_served_is_named_in_one_line(folder, tmp_path):
         ExportedModel(copy)
     description = json.loads((copy / DESCRIPTION).read_text())
     (copy / DESCRIPTION).write_text(json.dumps({**description, "format": 99}))
-    with pytest.raises(ValueError, match="an export of format 99 with inputs of version .*; export the model again"):
+    with pytest.raises(ValueError, match=r"an export of format 99 with inputs of version .*; export the model again"):
         ExportedModel(copy)
 
 
