@@ -26,6 +26,7 @@ from agents.large_model.serving.export_folder import (
     FORMAT_VERSION,
     PRECISIONS,
     graph_file,
+    is_export,
 )
 from recsim_env.atomic_file import printable
 
@@ -157,7 +158,7 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
         ValueError: `folder` is neither missing, nor empty, nor an export.
         OSError: it cannot be written.
     """
-    if folder.exists() and not (folder / DESCRIPTION).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and not is_export(folder) and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{printable(folder)}: exists, and is no export; must be a new folder or an export")
     new, old = (folder.with_name(f".{folder.name}.{secrets.token_hex(8)}.{kind}") for kind in ("new", "old"))
     try:

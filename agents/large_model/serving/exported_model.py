@@ -122,6 +122,11 @@ class ExportedModel:
         self._config = self.description["settings"]["model"]
         self._start, self._step = (_Graph(self._path(name, precision), num_threads) for name in (START, STEP))
 
+    @property
+    def max_tokens(self) -> int:
+        """Longest session: 1 token for the profile, and one for each item shown."""
+        return self._config["max_tokens"]
+
     def catalog(self, env_or_simulator: Any) -> CatalogTables:
         """The catalogue of an env, which is encoded in parts; to be called once.
 
@@ -279,9 +284,8 @@ class ExportedModel:
         return self.folder / graph_file(name, precision)
 
     def _check_tokens(self, number: int) -> None:
-        limit = self._config["max_tokens"]
-        if number > limit:
-            raise ValueError(f"sessions of {number - 1} items shown: the model reads at most {limit - 1}")
+        if number > self.max_tokens:
+            raise ValueError(f"sessions of {number - 1} items shown: the model reads at most {self.max_tokens - 1}")
 
 
 class _Graph:
