@@ -117,7 +117,7 @@ def latencies(network: Any, folder: Path, num_candidates: int, num_rounds: int) 
     import torch
 
     from agents.large_model.commands.latency import observation
-    from agents.large_model.rollout import make_env
+    from agents.large_model.env import make_env
     from agents.large_model.serving.exported_model import ExportedModel
     from agents.large_model.session_state import ObservationReader, SessionState
 
@@ -159,7 +159,7 @@ def _returns(folder: Path, scenario: str, seed: int, num_sessions: int, done: se
     """(agent, mean return) of random play, the oracle and all variants in the same sessions, without those `done`."""
     from agents.large_model.agent import LargeModel
     from agents.large_model.config import PRETRAINED
-    from agents.large_model.rollout import make_env
+    from agents.large_model.env import make_env
     from agents.large_model.serving.exported_agent import ExportedAgent
     from agents.references.lookahead import LookaheadOracle
     from agents.rollouts.evaluation import evaluate

@@ -58,7 +58,7 @@ def latency(parsed: argparse.Namespace) -> int:
 
 
 def _latency_of_export(parsed: argparse.Namespace) -> int:
-    from agents.large_model.rollout import make_env
+    from agents.large_model.env import make_env
     from agents.large_model.serving.exported_model import ExportedModel
 
     if parsed.device != "cpu":
