@@ -40,7 +40,7 @@ class StandInModel:
     """Reads a history at once or step by step, which gives other scores, as in the large model: it notices whether an
     item was a candidate in the step before."""
 
-    version, max_rows = "stand-in", 1_000
+    version, max_tokens = "stand-in", 1_001
 
     def __init__(self) -> None:
         self.batch_sizes: list[int] = []

@@ -61,5 +61,6 @@ def stacked(arrays: Sequence[np.ndarray], fill: float = 0.0, least: Sequence[int
     shape = [max(sizes) for sizes in zip(*(array.shape for array in arrays), *([least] if least else []), strict=True)]
     found = np.full((len(arrays), *shape), fill, arrays[0].dtype)
     for row, array in enumerate(arrays):
-        found[(row, *map(slice, array.shape))] = array
+        index: Any = (row, *map(slice, array.shape))
+        found[index] = array
     return found

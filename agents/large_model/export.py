@@ -26,6 +26,7 @@ from agents.large_model.serving.export_folder import (
     FORMAT_VERSION,
     PRECISIONS,
     graph_file,
+    is_export,
 )
 from recsim_env.atomic_file import printable
 
@@ -108,7 +109,7 @@ def onnx_of(graph: Graph) -> onnx.ModelProto:
     )
     with _quiet():
         program = torch.export.export(graph, examples, dynamic_shapes={"arrays": dynamic})
-        names = {"input_names": list(graph.inputs), "output_names": list(graph.outputs)}
+        names: dict[str, Any] = {"input_names": list(graph.inputs), "output_names": list(graph.outputs)}
         found = torch.onnx.export(program, dynamo=True, opset_version=OPSET, verbose=False, **names)
     assert found is not None, "is None only where a file is written"
     model = found.model_proto
@@ -157,7 +158,7 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
         ValueError: `folder` is neither missing, nor empty, nor an export.
         OSError: it cannot be written.
     """
-    if folder.exists() and not (folder / DESCRIPTION).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and not is_export(folder) and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{printable(folder)}: exists, and is no export; must be a new folder or an export")
     new, old = (folder.with_name(f".{folder.name}.{secrets.token_hex(8)}.{kind}") for kind in ("new", "old"))
     try:

@@ -33,6 +33,7 @@ class Graph(nn.Module):
     """A calculation with named inputs and outputs; `forward` has them in this order."""
 
     name: str
+    network: LargeModelNetwork
     inputs: dict[str, tuple[torch.dtype, Shape]]
     outputs: tuple[str, ...]
 
@@ -70,7 +71,7 @@ class ItemsGraph(Graph):
     def calculate(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         network, features = self.network, inputs["features"]
         images, audio = inputs.get("images"), inputs.get("audio")
-        is_present = {"image": inputs.get("has_images"), "audio": inputs.get("has_audio")}
+        is_present: dict[str, Any] = {"image": inputs.get("has_images"), "audio": inputs.get("has_audio")}
         if network.reader is not None:
             readings = network.reader(inputs["reader_words"], images, audio, is_present)
             features = with_readings(features, readings, network.schema)

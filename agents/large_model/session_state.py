@@ -102,7 +102,8 @@ class ObservationReader:
 class SessionState:
     """What a network has read of N sessions in the catalogue of `content`, whose `tables` are `network.item_tables`.
 
-    Slates have `num_slots` items, and sessions `max_steps` steps. There is room for `num_rows` rows of each session.
+    Slates have `num_slots` items, and sessions `max_steps` steps: numbers, or [] int64 in graphs that are exported.
+    There is room for `num_rows` rows of each session.
     """
 
     def __init__(

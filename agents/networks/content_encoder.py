@@ -4,6 +4,7 @@ Shape legend: i items, F content features, W words, V width of an item's vector,
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import nn
@@ -54,7 +55,7 @@ class ContentEncoder(nn.Module):
         """[i, V] of the items with ids [i], or of all items."""
         index = slice(None) if items is None else items
         names = ("features", "words", "images", "audio", "descriptions")
-        parts = {name: getattr(content, name) for name in names}
+        parts: dict[str, Any] = {name: getattr(content, name) for name in names}
         return self.encode(**{name: None if part is None else part[index] for name, part in parts.items()})
 
     def encode(

@@ -7,6 +7,7 @@ and items; the export fails if scores in full precision differ.
 """
 
 import argparse
+import itertools
 
 from rich.table import Table
 
@@ -53,27 +54,19 @@ def export(parsed: argparse.Namespace) -> int:
     screen = console()
     precisions = PRECISIONS if "all" in (parsed.precision or ()) else parsed.precision or PRECISIONS[:1]
     network = load_network(parsed.model, warn=warn)
-    description = export_network(
-        network, parsed.out, precisions=precisions, num_checked=parsed.check, log=lambda line: screen.print(line)
-    )
+    description = export_network(network, parsed.out, precisions=precisions, num_checked=parsed.check, log=screen.print)
     table = Table(title=f"{parsed.out}, version {description['version']}")
     for heading in ("precision", "graph", "kB", "observations", "largest difference of logits", "same best candidate"):
         table.add_column(heading, justify="left" if heading in ("precision", "graph") else "right")
-    for precision in description["precisions"]:
-        for name in GRAPH_NAMES:
-            size = description["files"].get(graph_file(name, precision))
-            if size is None:
-                continue
-            found = description.get("check", {}).get(precision, {}).get(name)
-            figures = (
-                ()
-                if found is None
-                else (
-                    f"{found['num_observations']:,}",
-                    f"{found['largest_difference']:.1e}",
-                    f"{found['same_best']:.2%}",
-                )
-            )
+    check = description.get("check", {})
+    for precision, name in itertools.product(description["precisions"], GRAPH_NAMES):
+        size = description["files"].get(graph_file(name, precision))
+        found = check.get(precision, {}).get(name)
+        figures: tuple[str, ...] = ()
+        if found:
+            difference, same_best = f"{found['largest_difference']:.1e}", f"{found['same_best']:.2%}"
+            figures = (f"{found['num_observations']:,}", difference, same_best)
+        if size:
             table.add_row(precision, name, f"{size / 1e3:,.0f}", *figures)
     screen.print(table)
     return 0

@@ -45,7 +45,9 @@ _STATUSES = {
     TooManyError: 429,
     UnavailableError: 503,
 }
-_PROBLEMS: dict[int | str, Any] = {status: {"model": Problem} for status in (400, 401, 404, 409, 413, 422, 429, 503)}
+_PROBLEMS: dict[int | str, Any] = {
+    status: {"model": Problem} for status in (400, 401, 404, 408, 409, 413, 422, 429, 503)
+}
 
 _MAX_CONNECTIONS = 1_000
 

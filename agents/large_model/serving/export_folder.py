@@ -23,6 +23,16 @@ def graph_file(name: str, precision: str = "fp32") -> str:
     return f"{name}.onnx" if precision == "fp32" else f"{name}.{precision}.onnx"
 
 
+def graph_files(precision: str) -> list[str]:
+    """The names of the files that serve a model in that precision."""
+    return [graph_file(ITEMS), *(graph_file(name, precision) for name in (START, STEP))]
+
+
+def is_export(folder: Path) -> bool:
+    """Whether there is an export, whole or damaged, in a folder."""
+    return (folder / DESCRIPTION).is_file()
+
+
 def read_description(folder: Path) -> dict[str, Any]:
     """`model.json` of an export.
 

@@ -33,8 +33,8 @@ class ExportedRunner:
             if is_new[lanes[0]]:
                 scores, sessions = self._model.start(self.tables, own)
             else:
-                before = [self._sessions[lane] for lane in lanes]
-                scores, sessions = self._model.step(self.tables, before, own, self._num_shown[lanes])  # type: ignore[arg-type]
+                before: list[Any] = [self._sessions[lane] for lane in lanes]
+                scores, sessions = self._model.step(self.tables, before, own, self._num_shown[lanes])
             for lane, session in zip(lanes, sessions, strict=True):
                 self._sessions[lane] = session
             parts.append((lanes, scores))

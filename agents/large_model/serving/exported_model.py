@@ -1,7 +1,7 @@
 """An exported large model: NumPy arrays in, scores out, by ONNX Runtime and without PyTorch.
 
-Shape legend: n sessions, H rows of an observed history, R rows read of a session, M candidates, I items, i some of
-them, L layers, B key heads, D width of a head, T columns of a row.
+Shape legend: n sessions, R rows read of a session, M candidates, K of their features, L layers, B key heads, W width of
+a head, E width of states, T columns of a row, D content directions, V channels of a memory.
 """
 
 from collections.abc import Mapping, Sequence
@@ -44,7 +44,10 @@ class ServedScores(NamedTuple):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class CatalogTables:
-    """A catalogue as the graphs read it, and the sizes of its sessions."""
+    """A catalogue as the graphs `start` and `step` read it, and the sizes of its sessions, by names of inputs.
+
+    They are as in `catalog_arrays.CatalogArrays` and `schema.UserColumns`, with each item's rows of the item tables.
+    """
 
     as_rows: np.ndarray
     as_candidates: np.ndarray
@@ -69,16 +72,19 @@ class CachedSession:
     feedback: np.ndarray
     """[R, T] float32."""
     keys: np.ndarray
-    """[L, 1 + R, B, D] float32."""
+    """[L, 1 + R, B, W] float32."""
     values: np.ndarray
-    """[L, 1 + R, B, D] float32."""
+    """[L, 1 + R, B, W] float32."""
     states: np.ndarray
+    """[E] float32: the latest state of the session."""
     memories: np.ndarray
+    """[D, V] float32: what the items shown have written, by content directions; empty in models without a memory."""
     elapsed: np.ndarray
     """[] float32: share of the session that was over."""
     candidates: np.ndarray
-    """[M] int64: of the last step, and their relation to the session then."""
+    """[M] int64: of the last step."""
     relations: np.ndarray
+    """[M, K] float32: their dynamics with respect to the session, as of then."""
 
     @property
     def num_rows(self) -> int:
@@ -123,9 +129,9 @@ class ExportedModel:
         self._start, self._step = (_Graph(self._path(name, precision), num_threads) for name in (START, STEP))
 
     @property
-    def max_rows(self) -> int:
-        """Items shown that can be read of a session."""
-        return self._config["max_tokens"] - 1
+    def max_tokens(self) -> int:
+        """Longest session: 1 token for the profile, and one for each item shown."""
+        return self._config["max_tokens"]
 
     def catalog(self, env_or_simulator: Any) -> CatalogTables:
         """The catalogue of an env, which is encoded in parts; to be called once.
@@ -284,9 +290,8 @@ class ExportedModel:
         return self.folder / graph_file(name, precision)
 
     def _check_tokens(self, number: int) -> None:
-        limit = self._config["max_tokens"]
-        if number > limit:
-            raise ValueError(f"sessions of {number - 1} items shown: the model reads at most {limit - 1}")
+        if number > self.max_tokens:
+            raise ValueError(f"sessions of {number - 1} items shown: the model reads at most {self.max_tokens - 1}")
 
 
 class _Graph:

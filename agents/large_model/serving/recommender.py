@@ -202,7 +202,7 @@ class Recommender:
         stored = await self.database.load(name)
         config = self.catalog.simulator.config
         num_rows = config.history_length + config.session_length * config.slate_size + MAX_ITEMS
-        num_rows = min(num_rows, self.model.model.max_rows)
+        num_rows = min(num_rows, self.model.model.max_tokens - 1)
         history = History(config.history_length, config.session_length, num_rows, MAX_ITEMS)
         session = ServedSession(stored, history, self.catalog.observations.user_features(stored.profile))
         self.sessions.put(name, session)

@@ -14,6 +14,7 @@ import pytest
 import torch
 from starlette.testclient import TestClient
 
+from agents.large_model.__main__ import main
 from agents.large_model.commands.person import Person, observation_of
 from agents.large_model.commands.recommend import rank
 from agents.large_model.compact_observations import stack_observations
@@ -219,6 +220,17 @@ def test_an_exported_model_is_an_agent(folder):
     env = env_of("slates")
     found, again = (evaluate(ExportedAgent(folder), env, seed=4).returns for _ in range(2))
     np.testing.assert_array_equal(found, again)
+
+
+def test_latency_times_an_export(folder, capsys):
+    arguments = ["latency", "--model", str(folder), "--history", "12", "--recommendations", "3"]
+    assert main([*arguments, "--precision", "int8-dynamic"]) == 0
+    said = capsys.readouterr().out
+    assert all(words in said for words in ("exported model in int8-dynamic", "with the cache", "whole history", " ms"))
+    assert main([*arguments, "--device", "cuda"]) == 2
+    assert capsys.readouterr().err.strip() == "large_model: --device cuda: an export is executed on the CPU"
+    assert main(["latency", "--precision", "int8-static"]) == 2
+    assert capsys.readouterr().err.strip() == "large_model: --precision int8-static: needs an export (--model DIR)"
 
 
 def test_a_folder_that_cannot_be_served_is_named_in_one_line(folder, tmp_path):
