@@ -5,13 +5,14 @@ RUN := $(VENV)/bin/python
 OUT ?= runs/quick
 LIBRARIES := minari rllib tianshou torchrl
 
-.PHONY: help bench test examples floors docs coverage lint types check lock clean
+.PHONY: help bench test examples floors page docs coverage lint types check lock clean
 
 help:
 	@echo "make bench      run the quick benchmark into $(OUT) (about 23 minutes of CPU time)"
 	@echo "make test       run the tests"
 	@echo "make examples   run the examples of all libraries, each in an environment of its own if need be; STEPS=1000 for short runs"
 	@echo "make floors     test the envs with the oldest allowed versions of dependencies (a few minutes)"
+	@echo "make page       test the page of the recommendation server in a browser (needs Chromium and npm)"
 	@echo "make docs       build the documentation into site/"
 	@echo "make coverage   run the tests with branch coverage; HTML in htmlcov/"
 	@echo "make lint       ruff and the import contracts;  make types: mypy"
@@ -56,6 +57,23 @@ floors: floors.txt pyproject.toml
 	.venvs/floors/bin/python -m pytest -k "not wrapper" tests/recsim_env/envs/test_gymnasium_contract.py \
 		tests/recsim_env/envs/test_gymnasium_conventions.py tests/recsim_env/sb3/test_sb3_vec_env.py \
 		tests/recsim_env/logs/simulated/test_log_writer.py tests/recsim_env/logs/simulated/test_replay.py
+
+# The server needs no torch, and the browser is that of the system.
+.venvs/page/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venvs/page
+	.venvs/page/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt \
+		--editable '.[serve]' playwright==1.65.2 pytest
+	@touch $@
+
+.venvs/page/node_modules/axe-core/axe.min.js:
+	@command -v npm > /dev/null || { echo "make page: needs npm, to install axe-core"; exit 1; }
+	npm install --silent --no-save --prefix .venvs/page axe-core@4.14.1
+
+page: .venvs/page/installed .venvs/page/node_modules/axe-core/axe.min.js
+	@command -v chromium || command -v chromium-browser || command -v google-chrome || \
+		{ echo "make page: needs Chromium in PATH, as chromium, chromium-browser or google-chrome"; exit 1; }
+	RECSIM_AXE=.venvs/page/node_modules/axe-core/axe.min.js .venvs/page/bin/python -m pytest \
+		tests/agents/large_model/serving/test_page.py
 
 docs: $(VENV)/installed
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet

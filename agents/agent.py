@@ -278,7 +278,7 @@ class Agent(AgentSettings, ABC):
             ValueError: there are several sessions, or there is no such candidate.
             NotImplementedError: see `candidate_scores`; or the agent does not observe the history.
         """
-        return explain(self, observations, candidate)
+        return explain(self.candidate_scores, observations, candidate, self.layout)
 
     def best_params(self) -> dict[str, Any]:
         """Settings that `learn` has chosen."""

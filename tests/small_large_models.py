@@ -5,8 +5,9 @@ from typing import Any
 import torch
 
 from agents.large_model.config import ModelConfig
+from agents.large_model.env import make_env
 from agents.large_model.model import LargeModelNetwork
-from agents.large_model.rollout import Sessions, make_env, play
+from agents.large_model.rollout import Sessions, play
 from agents.large_model.session_state import PolicyRunner
 from agents.networks.item_content import ItemContent
 from agents.networks.schema import Schema

@@ -2,5 +2,5 @@
 
 `agent` has the public class; `config` every setting; `model` the network, `rollout` its use in sessions, `losses` and
 `training` its training; `online` learning from live feedback; `checkpoint` saving and loading; `distributed` several
-processes; `language` a language model as the backbone.
+processes; `language` a language model as the backbone; `export` graphs for ONNX, which `serving` executes.
 """

@@ -2,14 +2,24 @@
 
 import sys
 
-from agents.large_model.commands import evaluate, latency, pretrain, profile, recommend, train
+from agents.large_model.commands import (
+    evaluate,
+    export,
+    latency,
+    pretrain,
+    profile,
+    recommend,
+    serve,
+    served_log,
+    train,
+)
 from agents.terminal import run_command
 
 _ABOUT = "A Transformer over the items shown and their feedback, trained by supervision, distillation and PPO."
 
 
 def main(arguments: list[str]) -> int:
-    commands = (train, pretrain, evaluate, recommend, profile, latency)
+    commands = (train, pretrain, evaluate, recommend, export, serve, served_log, profile, latency)
     return run_command("agents.large_model", _ABOUT, commands, arguments)
 
 

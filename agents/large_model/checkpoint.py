@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 import torch
 
-from agents.large_model.config import LanguageConfig, ModelConfig, located
-from agents.large_model.model import INPUT_VERSION, LargeModelNetwork
+from agents.large_model.config import INPUT_VERSION, LanguageConfig, ModelConfig, located
+from agents.large_model.model import LargeModelNetwork
 from agents.networks.device import device_named
 from agents.networks.schema import Schema
 from agents.saved_tensors import load_tensors, save_tensors

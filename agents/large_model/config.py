@@ -7,6 +7,9 @@ from typing import Any
 
 from recsim_env.config import Checked, check_number, choice, count, flag, number, replace_fields
 
+INPUT_VERSION = 4
+"""Version of the inputs, raised when the meaning of an input changes: older weights are refused."""
+
 REFERENCE_WIDTH = 64
 """The width that learning rates are for. For wider models they fall as 1 / width, as the updates by Adam have to
 (Yang et al., "Tensor Programs V: tuning large neural networks via zero-shot hyperparameter transfer", 2021)."""

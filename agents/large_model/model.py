@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torch.nn.functional import rms_norm, scaled_dot_product_attention, silu
 
-from agents.large_model.config import ModelConfig
+from agents.large_model.config import INPUT_VERSION, ModelConfig
 from agents.large_model.content_memory import ContentMemory
 from agents.networks.content_encoder import ContentEncoder
 from agents.networks.item_content import DYNAMICS, ItemContent
@@ -36,9 +36,6 @@ ROW_COLUMNS = (*FEEDBACK, "time", "before", *DYNAMICS)
 """Columns of a row beside its item: the feedback as observed; the share of the session that was over when it was shown;
 1 if it is from the user's history before the session; the item's dynamics when it was shown (of an item from before
 the session, its state at the start of the session, and 0 for the others)."""
-
-INPUT_VERSION = 4
-"""Version of the inputs, raised when the meaning of an input changes: older weights are refused."""
 
 _INITIAL_TEMPERATURE = 0.3
 _MIN_TEMPERATURE, _MAX_TEMPERATURE = 0.02, 10.0
@@ -325,7 +322,10 @@ class LargeModelNetwork(nn.Module):
     def item_tables(self, content: ItemContent, items: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """[i, E] and [i, C]: items as rows and as candidates, of some or all items of a catalogue: computed once for a
         catalogue, and looked up afterwards."""
-        vectors = self.encoder(content, items)
+        return self.tables_of(self.encoder(content, items))
+
+    def tables_of(self, vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """[i, E] and [i, C]: items as rows and as candidates, from their content vectors [i, V]."""
         return self.row_item(vectors), self.candidate_content(vectors)
 
 

@@ -8,15 +8,13 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
-import gymnasium
 import numpy as np
 import torch
 
-import recsim_env  # noqa: F401  (registers the ids)
 from agents.imitation.teacher import Teacher
 from agents.large_model.distributed import Timer
 from agents.large_model.model import ROW_COLUMNS, LargeModelNetwork, Scores
-from agents.large_model.session_state import ObservationReader, SessionState, check_history
+from agents.large_model.session_state import ObservationReader, SessionState
 from agents.networks.item_content import ItemContent
 from agents.networks.plackett_luce import best_slates, draw_slates, slate_log_probabilities
 from recsim_env.envs.vector import last_observations
@@ -25,26 +23,6 @@ from recsim_env.simulation.observation import FEEDBACK
 _NUM_FEEDBACK = len(FEEDBACK)
 _CLICK = ROW_COLUMNS.index("click")
 _COMPACT_BELOW = 0.6  # share of active sessions below which the others are dropped from the cache
-
-
-def make_env(env_id: str, num_envs: int, **arguments: Any) -> Any:
-    """A vector env with compact observations, unless `arguments` say otherwise.
-
-    Raises:
-        ValueError: there is no such env, or the large model cannot act in it.
-    """
-    try:
-        env: Any = gymnasium.make_vec(
-            env_id, num_envs, vectorization_mode="vector_entry_point", **{"observation": "compact", **arguments}
-        )
-    except gymnasium.error.Error as error:
-        raise ValueError(f"env {env_id!r}: {' '.join(str(error).split())}") from None
-    except TypeError as error:
-        raise ValueError(f"env {env_id!r}: not an env for the large model ({error})") from None
-    if isinstance(env.single_action_space, gymnasium.spaces.Box):
-        raise ValueError(f"env {env_id!r}: takes points in content space, and the large model shows candidates")
-    check_history(env.simulator)
-    return env
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -188,7 +166,7 @@ def play(
     read = ObservationReader(env.simulator, network.schema, device)
     observations, _ = env.reset(seed=seed)
     observation = read(observations)
-    state = SessionState(network, config, content, num_sessions, int(observation.num_rows.max()))
+    state = SessionState.of(network, config, content, num_sessions, int(observation.num_rows.max()))
     state.start(observation)
     recorder = _Recorder(num_sessions, config.session_length, device)
     lanes = torch.arange(num_sessions)  # of the sessions in the cache

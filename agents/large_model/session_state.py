@@ -2,35 +2,27 @@
 
 Every item shown is read once, so that a step costs only its new tokens.
 
-Shape legend: N sessions, n those of a call, H rows of an observed history, S slots, M candidates, U user features, E
-width.
+Shape legend: N sessions, n those of a call, H rows of an observed history, R rows of a session, S slots, M candidates,
+U user features, E width.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
+from agents.large_model.compact_observations import check_history
 from agents.large_model.model import ROW_COLUMNS, LargeModelNetwork, Scores
 from agents.large_model.score_sources import source_effects
 from agents.networks.item_content import DYNAMICS, ITEM_STATE, ItemContent
-from agents.networks.schema import SETTING, Schema, columns, setting_values, user_names
+from agents.networks.schema import Schema, UserColumns
 from recsim_env.config import SessionConfig
-from recsim_env.simulation.observation import CONTEXT, FEEDBACK, RELEVANCE_COLUMNS
+from recsim_env.simulation.observation import FEEDBACK, RELEVANCE_COLUMNS
 
 _NUM_FEEDBACK = len(FEEDBACK)
 _CLICK = ROW_COLUMNS.index("click")
-
-
-def check_history(simulator: Any) -> None:
-    """`ValueError` if an observation's history is too short for the feedback to one slate."""
-    config = simulator.config
-    if config.history_length < config.slate_size:
-        raise ValueError(
-            f"history_length={config.history_length}: must be at least slate_size={config.slate_size}, so that the "
-            "feedback to a whole slate is observed"
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,55 +59,70 @@ class Observation:
         """Of some of the sessions."""
         return Observation(**{name: part[index] for name, part in vars(self).items()})
 
+    @classmethod
+    def of(
+        cls,
+        parts: Mapping[str, torch.Tensor],
+        setting: torch.Tensor,
+        user_columns: torch.Tensor,
+        elapsed_column: torch.Tensor,
+    ) -> "Observation":
+        """From the parts of a batch of compact observations, and the world's `UserColumns`."""
+        user, newest_first = parts["user"], parts["history_items"].long()
+        num_rows = (newest_first >= 0).sum(1)
+        length = newest_first.shape[1]
+        order = num_rows[:, None] - 1 - torch.arange(length, device=user.device)  # [n, H], negative: padding
+        index, is_row = order.clamp(min=0), order >= 0
+        feedback = parts["history_feedback"].unflatten(1, (length, _NUM_FEEDBACK))
+        constant = setting.expand(user.shape[0], -1)
+        users = torch.cat([user, constant, torch.zeros_like(user[:, :1])], 1)  # a last column for missing features
+        return cls(
+            users=users[:, user_columns],
+            items=newest_first.gather(1, index).where(is_row, -1),
+            feedback=feedback.gather(1, index[:, :, None].expand(-1, -1, _NUM_FEEDBACK)) * is_row[:, :, None],
+            num_rows=num_rows,
+            candidates=parts["candidate_items"].long(),
+            relevance=parts["candidate_relevance"].unflatten(1, (-1, len(RELEVANCE_COLUMNS))),
+            times=parts["time"][:, 0],
+            elapsed=user.index_select(1, elapsed_column)[:, 0],
+        )
+
 
 class ObservationReader:
     """Turns compact observations of the simulator's env into `Observation`s for a network with that schema."""
 
     def __init__(self, simulator: Any, schema: Schema, device: torch.device) -> None:
-        names = user_names(simulator)
         self.device = device
-        self._setting = torch.tensor(setting_values(simulator), device=device)
-        self._columns = torch.tensor(columns((*names, *SETTING), schema.user_names), device=device)
-        self._elapsed = names.index(CONTEXT[0])
+        self._columns = [torch.tensor(part, device=device) for part in UserColumns.of(simulator, schema)]
 
     def __call__(self, observations: dict[str, np.ndarray]) -> Observation:
-        tensors = {name: torch.as_tensor(part).to(self.device) for name, part in observations.items()}
-        user, newest_first = tensors["user"], tensors["history_items"].long()
-        num_rows = (newest_first >= 0).sum(1)
-        length = newest_first.shape[1]
-        order = num_rows[:, None] - 1 - torch.arange(length, device=self.device)  # [n, H], negative: padding
-        index, is_row = order.clamp(min=0), order >= 0
-        feedback = tensors["history_feedback"].unflatten(1, (length, _NUM_FEEDBACK))
-        constant = self._setting.expand(len(user), -1)
-        users = torch.cat([user, constant, torch.zeros_like(user[:, :1])], 1)  # a last column for missing features
-        return Observation(
-            users=users[:, self._columns],
-            items=newest_first.gather(1, index).where(is_row, -1),
-            feedback=feedback.gather(1, index[:, :, None].expand(-1, -1, _NUM_FEEDBACK)) * is_row[:, :, None],
-            num_rows=num_rows,
-            candidates=tensors["candidate_items"].long(),
-            relevance=tensors["candidate_relevance"].unflatten(1, (-1, len(RELEVANCE_COLUMNS))),
-            times=tensors["time"][:, 0],
-            elapsed=user[:, self._elapsed],
-        )
+        parts = {name: torch.as_tensor(part).to(self.device) for name, part in observations.items()}
+        return Observation.of(parts, *self._columns)
 
 
 class SessionState:
-    """What a network has read of N sessions with the sizes of `config`, in the catalogue of `content`."""
+    """What a network has read of N sessions in the catalogue of `content`, whose `tables` are `network.item_tables`.
+
+    Slates have `num_slots` items, and sessions `max_steps` steps: numbers, or [] int64 in graphs that are exported.
+    There is room for `num_rows` rows of each session.
+    """
 
     def __init__(
         self,
         network: LargeModelNetwork,
-        config: SessionConfig,
         content: ItemContent,
+        tables: tuple[torch.Tensor, torch.Tensor],
+        *,
+        num_slots: Any,
+        max_steps: Any,
         num_sessions: int,
-        history_length: int,
+        num_rows: int,
+        num_candidates: int,
     ) -> None:
         self.network, self.content = network, content
-        self.num_slots, self.max_steps = config.slate_size, config.session_length
-        self._as_rows, self._as_candidates = network.item_tables(content)
+        self.num_slots, self.max_steps = num_slots, max_steps
+        self._as_rows, self._as_candidates = tables
         device, dtype = self._as_rows.device, self._as_rows.dtype
-        num_rows = history_length + self.max_steps * self.num_slots
         self.cache: Any = network.backbone.make_cache(num_sessions, 1 + num_rows, device, dtype)
         self.items = torch.full((num_sessions, num_rows), -1, dtype=torch.int64, device=device)
         self.feedback = torch.zeros(num_sessions, num_rows, len(ROW_COLUMNS), device=device)
@@ -123,10 +130,30 @@ class SessionState:
         self.states = torch.zeros(num_sessions, network.config.width, device=device, dtype=dtype)
         num_channels = network.config.memory_channels
         self.memories = torch.zeros(num_sessions, content.directions.shape[1], num_channels, device=device)
-        self._elapsed = torch.zeros(num_sessions, device=device)
-        num_candidates = config.num_candidates
-        self._candidates = torch.full((num_sessions, num_candidates), -1, dtype=torch.int64, device=device)
-        self._dynamics = torch.zeros(num_sessions, num_candidates, len(DYNAMICS), device=device)
+        self.elapsed = torch.zeros(num_sessions, device=device)
+        self.candidates = torch.full((num_sessions, num_candidates), -1, dtype=torch.int64, device=device)
+        self.relations = torch.zeros(num_sessions, num_candidates, len(DYNAMICS) - len(ITEM_STATE), device=device)
+
+    @classmethod
+    def of(
+        cls,
+        network: LargeModelNetwork,
+        config: SessionConfig,
+        content: ItemContent,
+        num_sessions: int,
+        history_length: int,
+    ) -> "SessionState":
+        """Sessions with the sizes of `config`, of which nothing has been read."""
+        return cls(
+            network,
+            content,
+            network.item_tables(content),
+            num_slots=config.slate_size,
+            max_steps=config.session_length,
+            num_sessions=num_sessions,
+            num_rows=history_length + config.session_length * config.slate_size,
+            num_candidates=config.num_candidates,
+        )
 
     def start(self, observation: Observation, index: torch.Tensor | None = None) -> None:
         """Read sessions from one observation each, of all of them or of those at `index` [n]: profile and history.
@@ -136,13 +163,13 @@ class SessionState:
         lanes = slice(None) if index is None else index
         for part in (self.cache.lengths, self.feedback, self.num_rows, self.memories):
             part[lanes] = 0
-        self.items[lanes], self._candidates[lanes] = -1, -1
-        num_read = int(observation.num_rows.max())
+        self.items[lanes], self.candidates[lanes] = -1, -1
+        num_read = _largest(observation.num_rows, observation.items.shape[1])
         after = torch.arange(num_read, device=self.items.device)
         later = observation.num_rows[:, None] - 1 - after  # rows after each row
         steps_taken = torch.round(observation.elapsed * self.max_steps)
         steps = steps_taken[:, None] - 1 - later.div(self.num_slots, rounding_mode="floor")  # in which rows were shown
-        domain = torch.full_like(observation.num_rows, self.content.domain)
+        domain = torch.zeros_like(observation.num_rows) + self.content.domain
         profile = self.network.profile_tokens(observation.users, domain)[:, None]  # [n, 1, E]
         rows = observation.items[:, :num_read], observation.feedback[:, :num_read]
         self._read(observation, *rows, steps, observation.num_rows, index, profile)
@@ -159,19 +186,20 @@ class SessionState:
         rows = (observation.num_rows[:, None] - num_shown[:, None] + slots).clamp(0, observation.items.shape[1] - 1)
         items = observation.items.gather(1, rows).where(is_row, -1)
         feedback = observation.feedback.gather(1, rows[:, :, None].expand(-1, -1, _NUM_FEEDBACK)) * is_row[:, :, None]
-        elapsed = self._elapsed if index is None else self._elapsed[index]
+        elapsed = self.elapsed if index is None else self.elapsed[index]
         steps = torch.round(elapsed * self.max_steps)[:, None].expand(-1, self.num_slots)
         return self._read(observation, items, feedback, steps, num_shown, index)[:, :, _CLICK] > 0
 
     def dynamics(self, observation: Observation) -> torch.Tensor:
         """[N, M, J]: `item_content.DYNAMICS` of the candidates of all sessions."""
-        end = int(self.num_rows.max())
+        end = _largest(self.num_rows, self.items.shape[1])
         rows, feedback = self.items[:, :end], self.feedback[:, :end]
-        self._candidates = observation.candidates
-        self._dynamics = self.content.dynamics(
+        self.candidates = observation.candidates
+        dynamics = self.content.dynamics(
             observation.candidates, observation.relevance, observation.times, rows, feedback
         )
-        return self._dynamics
+        self.relations = dynamics[:, :, len(ITEM_STATE) :]
+        return dynamics
 
     def candidate_items(self, observation: Observation) -> torch.Tensor:
         """[N, M, C]: the content of the candidates of all sessions, with what it reads of the memories."""
@@ -192,7 +220,7 @@ class SessionState:
     def select(self, index: torch.Tensor) -> None:
         """Keep only these sessions."""
         self.cache.select(index)
-        for name in ("items", "feedback", "num_rows", "states", "memories", "_elapsed", "_candidates", "_dynamics"):
+        for name in ("items", "feedback", "num_rows", "states", "memories", "elapsed", "candidates", "relations"):
             setattr(self, name, getattr(self, name)[index])
 
     def _read(
@@ -207,7 +235,7 @@ class SessionState:
     ) -> torch.Tensor:
         """Read the first `num_new` [n] of the rows with items [n, k] and feedback [n, k, 7], shown in steps [n, k]; and
         before them the profile's token [n, 1, E], if given. Returns their `ROW_COLUMNS` [n, k, T]."""
-        lanes = torch.arange(len(self.num_rows), device=self.items.device) if index is None else index
+        lanes = torch.arange(self.num_rows.shape[0], device=self.items.device) if index is None else index
         feedback = self._row_columns(items, feedback, steps, observation, lanes)
         places = self.num_rows[lanes][:, None] + torch.arange(items.shape[1], device=lanes.device)
         places = places.clamp(max=self.items.shape[1] - 1)
@@ -217,7 +245,7 @@ class SessionState:
         if profile is not None:
             tokens, num_tokens = torch.cat([profile, tokens], 1), 1 + num_new
         states = self.network.backbone.decode(tokens, num_tokens, self.cache, index)
-        last = states[torch.arange(len(lanes), device=lanes.device), num_tokens - 1]  # [n, E]
+        last = states[torch.arange(lanes.shape[0], device=lanes.device), num_tokens - 1]  # [n, E]
         last = last.to(self.states.dtype)  # autocast may have changed the precision
         self.states[lanes] = last.where(num_tokens[:, None] > 0, self.states[lanes])
         if self.network.memory is not None:
@@ -225,7 +253,7 @@ class SessionState:
             directions = self.content.directions[items.clamp(min=0)]
             self.memories[lanes] = self.network.memory.after_rows(self.memories[lanes], of_rows, directions, num_new)
         self.num_rows[lanes] += num_new
-        self._elapsed[lanes] = observation.elapsed
+        self.elapsed[lanes] = observation.elapsed
         return feedback
 
     def _row_columns(
@@ -243,11 +271,16 @@ class SessionState:
         is_item = (items >= 0)[:, :, None]
         item_state = self.content.item_state(items.clamp(min=0), starts[:, None] + shown_at.long())
         when = torch.stack([shown_at / self.max_steps, (steps < 0.0).to(feedback.dtype)], 2)
-        is_same = is_item & (items[:, :, None] == self._candidates[lanes][:, None])  # [n, k, M]
+        is_same = is_item & (items[:, :, None] == self.candidates[lanes][:, None])  # [n, k, M]
         place, was_candidate = is_same.int().argmax(2), is_same.any(2, keepdim=True)
-        relation = self._dynamics[lanes, :, len(ITEM_STATE) :]  # as of the step before
+        relation = self.relations[lanes]  # as of the step before
         relation = relation.gather(1, place[:, :, None].expand(-1, -1, relation.shape[2])) * was_candidate
         return torch.cat([feedback, when, item_state * is_item, relation], 2)
+
+
+def _largest(numbers: torch.Tensor, limit: int) -> int:
+    """The largest of some numbers of rows; in a graph, whose sizes must not depend on values, the limit."""
+    return limit if torch.compiler.is_exporting() else int(numbers.max())
 
 
 class PolicyRunner:
@@ -272,7 +305,7 @@ class PolicyRunner:
         self._read = ObservationReader(simulator, network.schema, network.device)
         with torch.no_grad():
             history_length = config.history_length if history_length is None else history_length
-            self._state = SessionState(network, config, content, num_sessions, history_length)
+            self._state = SessionState.of(network, config, content, num_sessions, history_length)
         self._num_shown = torch.zeros(num_sessions, dtype=torch.int64, device=network.device)
         self._last: tuple[dict[str, np.ndarray], Scores] | None = None
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from agents.imitation.teacher import Teacher, lookahead_teacher
+from agents.large_model.compact_observations import check_history
 from agents.large_model.config import TrainingConfig
 from agents.large_model.model import LargeModelNetwork
-from agents.large_model.session_state import check_history
 from agents.networks.item_content import ItemContent
 from agents.networks.schema import READING_SOURCES
 from agents.references.lookahead import LookaheadOracle

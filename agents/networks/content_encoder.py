@@ -3,6 +3,9 @@
 Shape legend: i items, F content features, W words, V width of an item's vector, E width of a language model.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn.functional import silu
@@ -51,18 +54,39 @@ class ContentEncoder(nn.Module):
     def forward(self, content: ItemContent, items: torch.Tensor | None = None) -> torch.Tensor:
         """[i, V] of the items with ids [i], or of all items."""
         index = slice(None) if items is None else items
-        x = self.features(content.features[index])
+        names = ("features", "words", "images", "audio", "descriptions")
+        parts: dict[str, Any] = {name: getattr(content, name) for name in names}
+        return self.encode(**{name: None if part is None else part[index] for name, part in parts.items()})
+
+    def encode(
+        self,
+        features: torch.Tensor,
+        words: torch.Tensor | None = None,
+        images: torch.Tensor | None = None,
+        audio: torch.Tensor | None = None,
+        descriptions: torch.Tensor | None = None,
+        is_present: Mapping[str, torch.Tensor] | None = None,
+    ) -> torch.Tensor:
+        """[i, V], from the parts of an `ItemContent` for i items.
+
+        In an exported graph, whose inputs are always the same, an image or audio may be given that the catalogue does
+        not have: `is_present["image"]` and `is_present["audio"]`, [] bool each, are False then.
+        """
+        x = self.features(features)
+
+        def encoded(name: str, encoding: torch.Tensor | None) -> torch.Tensor:
+            if encoding is None:
+                return self.missing[name]
+            return encoding if is_present is None else encoding.where(is_present[name], self.missing[name])
+
         if self.title is not None:
-            assert content.words is not None, "titles are in the schema of the model, so in the content"
-            words = content.words[index]
+            assert words is not None, "titles are in the schema of the model, so in the content"
             x = x + torch.where((words > 0).any(1, keepdim=True), self.title(words), self.missing["title"])
         if self.image is not None:
-            images = None if content.images is None else content.images[index].to(x.dtype) / 127.5 - 1.0
-            x = x + (self.missing["image"] if images is None else self.image(images))
+            x = x + encoded("image", None if images is None else self.image(images.to(x.dtype) / 127.5 - 1.0))
         if self.audio is not None:
-            audio = None if content.audio is None else content.audio[index][:, None].to(x.dtype) * 2.0 - 1.0
-            x = x + (self.missing["audio"] if audio is None else self.audio(audio))
+            x = x + encoded("audio", None if audio is None else self.audio(audio[:, None].to(x.dtype) * 2.0 - 1.0))
         if self.description is not None:
-            text = None if content.descriptions is None else content.descriptions[index].to(x.dtype)
-            x = x + (self.missing["description"] if text is None else self.description(text))
+            text = None if descriptions is None else self.description(descriptions.to(x.dtype))
+            x = x + encoded("description", text)
         return x + self.down(silu(self.up(self.norm(x))))

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from agents.networks.schema import MEANINGS, READINGS, UNKNOWN_DOMAIN, Schema, columns, title_words
-from recsim_env.sb3.network_units import in_network_units
+from agents.networks.catalog_arrays import NO_CREATOR, CatalogArrays, ItemMedia
+from agents.networks.schema import MEANINGS, READINGS, UNKNOWN_DOMAIN, Schema
 from recsim_env.simulation.observation import FEEDBACK, RELEVANCE_COLUMNS, SCALED_AGE
 from recsim_env.simulation.relevance import MAX_AGE, REFRESH_AT
 from recsim_env.world.catalog import Items
@@ -52,7 +52,6 @@ _CLICK, _CONSUMPTION, _RATING, _PURCHASE, _FOLLOW = (
 )
 _RELEVANCE_UNITS = (4.0, 2.0, 1.0)  # so that candidates differ by about 1
 _SIMILARITY_UNIT = 0.25
-_LEAST_LENGTH = 1e-6
 _LEAST_DESCRIBED = 0.05  # rounds to 0.1
 
 
@@ -63,8 +62,7 @@ class ItemContent:
     features: torch.Tensor
     """[I, F] float32; 0 for features that are missing in this catalogue."""
     directions: torch.Tensor
-    """[I, D] float32: all content features but those with a known meaning (`schema.MEANINGS`), less their means over
-    the catalogue, as unit vectors; 0 for an average item."""
+    """[I, D] float32: `CatalogArrays.directions`."""
     words: torch.Tensor | None
     """[I, W] int64: word numbers of the title, padded with 0."""
     images: torch.Tensor | None
@@ -72,11 +70,11 @@ class ItemContent:
     audio: torch.Tensor | None
     """[I, 32, 32] float32."""
     statistics: torch.Tensor
-    """[A, I, 3] float32: the env's `catalog_statistics` `in_network_units`."""
+    """[A, I, 3] float32: `STATISTICS` at each refresh, `in_network_units`."""
     release_steps: torch.Tensor
     """[I] int64."""
     creators: torch.Tensor
-    """[I] int64."""
+    """[I] int64; `NO_CREATOR` for items that cannot be followed."""
     domain: int
     """Number of the scenario, see `Schema.domain`."""
     has_creators: bool
@@ -139,35 +137,29 @@ class ItemContent:
         read: Read | None = None,
     ) -> "ItemContent":
         """The catalogue of an env; with descriptions if `describe` is given, and `READINGS` if `read` is."""
-        world = env.simulator.world
-        features, names = env.catalog_features, tuple(world.items.feature_names)
-        if read is not None:
-            features, names = np.column_stack([features, read(world.items)]), (*names, *READINGS)
-        features = np.pad(features, ((0, 0), (0, 1)))  # a last column of 0 for missing features
-        has_titles = schema.has_titles or describe is not None
-        titles = [world.items.title(item) for item in range(len(world.items))] if has_titles else []
-        ids = np.arange(len(world.items))
-        arrays = {
-            "features": features[:, columns(names, schema.content_names)],
-            "directions": _directions(env.catalog_features, world.items.feature_names),
-            "words": title_words(titles, num_word_buckets) if schema.has_titles else None,
-            "images": world.items.images(ids) if schema.has_images and world.items.images else None,
-            "audio": world.items.audio(ids) if schema.has_audio and world.items.audio else None,
-            "statistics": env.catalog_statistics,
-            "release_steps": env.catalog_release_steps,
-            "creators": env.catalog_creators,
-        }
+        items = env.simulator.world.items
+        arrays = CatalogArrays.of(env.simulator, schema)
+        media = ItemMedia.of(
+            items,
+            np.arange(len(items)),
+            num_word_buckets,
+            has_titles=schema.has_titles,
+            has_images=schema.has_images,
+            has_audio=schema.has_audio,
+        )
         tensors: dict[str, Any] = {
-            name: None if array is None else torch.tensor(array, device=device) for name, array in arrays.items()
+            name: torch.tensor(array, device=device) if isinstance(array, np.ndarray) else array
+            for name, array in (vars(arrays) | media._asdict()).items()
         }
-        tensors["statistics"] = in_network_units(tensors["statistics"])
+        if read is not None:
+            readings = torch.tensor(read(items), device=device)
+            tensors["features"] = with_readings(tensors["features"], readings, schema)
         if describe is not None:
             texts = [
-                description(title, world.items.feature_names, row)
-                for title, row in zip(titles, env.catalog_features, strict=True)
+                description(items.title(item), items.feature_names, row) for item, row in enumerate(items.features)
             ]
             tensors["descriptions"] = describe(texts).to(device, torch.float16)
-        return cls(**tensors, domain=schema.domain(world.scenario.name), has_creators=world.sizes.num_creators > 1)
+        return cls(**tensors)
 
     def item_state(self, items: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
         """[n, k, 4]: `ITEM_STATE` of items [n, k] at platform times [n, k] or [n, 1]."""
@@ -190,11 +182,12 @@ class ItemContent:
         plays = ((is_same * feedback[:, None, :, _CLICK]).sum(2) / _MAX_PLAYS).clamp(max=1.0)
         followed = torch.zeros_like(plays)
         if self.has_creators and rows.shape[1] > 0:
-            creators = torch.where(rows >= 0, self.creators[rows.clamp(min=0)], -1)
+            creators = torch.where(rows >= 0, self.creators[rows.clamp(min=0)], NO_CREATOR)
             is_theirs = creators[:, None] == self.creators[items][:, :, None]
             order = torch.arange(1, rows.shape[1] + 1, device=rows.device)
             follows = is_theirs * (feedback[:, :, _FOLLOW] * order)[:, None]  # [n, M, R]: the later, the further from 0
-            followed = (follows.amax(2) > -follows.amin(2)).to(plays.dtype)  # the last one counts
+            is_followed = follows.amax(2) > -follows.amin(2)  # the last one counts
+            followed = (is_followed & (self.creators[items] != NO_CREATOR)).to(plays.dtype)
         return torch.cat(
             [
                 self.item_state(items, times[:, None]),
@@ -224,12 +217,14 @@ class ItemContent:
         return _SIMILARITY_UNIT * cosines @ (weights[:, :, :, None] * signals[:, :, None]).flatten(2)
 
 
-def _directions(features: np.ndarray, names: Sequence[str]) -> np.ndarray:
-    """[I, D] float32: `ItemContent.directions` of items with content features [I, F]."""
-    is_in_set = [name not in MEANINGS for name in names]
-    centred = features[:, is_in_set] - features[:, is_in_set].mean(0)
-    lengths = np.linalg.norm(centred, axis=1, keepdims=True)
-    return np.divide(centred, lengths, out=np.zeros_like(centred), where=lengths > _LEAST_LENGTH)
+def with_readings(features: torch.Tensor, readings: torch.Tensor, schema: Schema) -> torch.Tensor:
+    """[i, F]: content features [i, F] of items with `READINGS` [i, R] in their columns."""
+    num_features = features.shape[1]
+    order = [
+        num_features + READINGS.index(name) if name in READINGS else column
+        for column, name in enumerate(schema.content_names)
+    ]
+    return torch.cat([features, readings], 1)[:, order]
 
 
 def description(title: str, feature_names: Sequence[str], features: np.ndarray) -> str:

@@ -6,7 +6,7 @@ catalogues of sampled scenarios whose latent attributes are known, and holds in 
 Shape legend: i items, I items of a catalogue, W words of the longest title, R readings.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -15,13 +15,14 @@ from torch import nn
 from torch.nn.functional import mse_loss, silu
 from torch.nn.utils.rnn import pad_sequence
 
+from agents.networks.catalog_arrays import READER_WORD_BUCKETS, ItemMedia
 from agents.networks.content_encoder import patch_encoder
-from agents.networks.schema import LATENTS_READ, title_words
+from agents.networks.schema import LATENTS_READ
 from recsim_env.scenario_sampling import sample_scenario
 from recsim_env.world.catalog import Items
 from recsim_env.world.world import build_world
 
-_NUM_WORD_BUCKETS, _PATCH_WIDTH = 8_192, 32
+_PATCH_WIDTH = 32
 _NUM_READ = 2_048
 """Items that are read at a time."""
 _NUM_ITEMS, _NUM_EPOCHS, _BATCH, _LEARNING_RATE = 1_500, 4, 256, 3e-3
@@ -34,7 +35,7 @@ class ItemReader(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.words = nn.Embedding(_NUM_WORD_BUCKETS, len(LATENTS_READ))
+        self.words = nn.Embedding(READER_WORD_BUCKETS, len(LATENTS_READ))
         nn.init.zeros_(self.words.weight)  # unknown words say nothing
         self.image, self.audio = patch_encoder(3, _PATCH_WIDTH), patch_encoder(1, _PATCH_WIDTH)
         self.of_image, self.of_audio = (nn.Linear(_PATCH_WIDTH, len(LATENTS_READ)) for _ in range(2))
@@ -42,12 +43,25 @@ class ItemReader(nn.Module):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def forward(self, words: torch.Tensor, images: torch.Tensor | None, audio: torch.Tensor | None) -> torch.Tensor:
-        """[i, R], from word numbers [i, W] padded with 0, images [i, 3, 32, 32] uint8 and audio [i, 32, 32]."""
+    def forward(
+        self,
+        words: torch.Tensor,
+        images: torch.Tensor | None,
+        audio: torch.Tensor | None,
+        is_present: Mapping[str, torch.Tensor] | None = None,
+    ) -> torch.Tensor:
+        """[i, R], from word numbers [i, W] padded with 0, images [i, 3, 32, 32] uint8 and audio [i, 32, 32].
+
+        `is_present` is as for `ContentEncoder.encode`.
+        """
         of_title = (self.words(words) * (words > 0)[:, :, None]).sum(1)
-        missing = torch.zeros_like(of_title)
-        of_image = missing if images is None else self.of_image(silu(self.image(images / 127.5 - 1.0)))
-        of_audio = missing if audio is None else self.of_audio(silu(self.audio(audio[:, None] * 2.0 - 1.0)))
+        of_image = of_audio = torch.zeros_like(of_title)
+        if images is not None:
+            of_image = self.of_image(silu(self.image(images / 127.5 - 1.0)))
+        if audio is not None:
+            of_audio = self.of_audio(silu(self.audio(audio[:, None] * 2.0 - 1.0)))
+        if is_present is not None:
+            of_image, of_audio = of_image * is_present["image"], of_audio * is_present["audio"]
         return torch.cat([of_title, of_image, of_audio], 1)
 
     @torch.no_grad()
@@ -67,14 +81,9 @@ class ItemReader(nn.Module):
     def sources(self, items: Items, ids: np.ndarray) -> Iterator[tuple[torch.Tensor | None, ...]]:
         """Words, images and audio of some items, a part at a time."""
         device = self.words.weight.device
-
-        def tensor(make: Callable[[np.ndarray], np.ndarray] | None, part: np.ndarray) -> torch.Tensor | None:
-            return None if make is None else torch.tensor(make(part), device=device)
-
         for start in range(0, len(ids), _NUM_READ):
-            part = ids[start : start + _NUM_READ]
-            words = title_words([items.title(int(item)) for item in part], _NUM_WORD_BUCKETS)
-            yield torch.tensor(words, device=device), tensor(items.images, part), tensor(items.audio, part)
+            media = ItemMedia.of(items, ids[start : start + _NUM_READ], READER_WORD_BUCKETS)
+            yield tuple(None if part is None else torch.tensor(part, device=device) for part in media)
 
 
 def trained_item_reader(num_catalogs: int, seed: int = 0) -> ItemReader:

@@ -8,7 +8,7 @@ import math
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -143,6 +143,26 @@ class Schema:
 
 def _distinct(lists: Iterable[Sequence[str]]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for names in lists for name in names))
+
+
+class UserColumns(NamedTuple):
+    """How the part `user` of a world's observations becomes the features that a model reads."""
+
+    setting: np.ndarray
+    """[S] float32: the values of `SETTING`, which are appended to it."""
+    columns: np.ndarray
+    """[U] int64: the column of each feature of the model then; -1 for missing ones."""
+    elapsed: np.ndarray
+    """[1] int64: the column of the share of the session that is over."""
+
+    @classmethod
+    def of(cls, simulator: Simulator, schema: Schema) -> "UserColumns":
+        names = user_names(simulator)
+        return cls(
+            setting=np.array(setting_values(simulator), np.float32),
+            columns=np.array(columns((*names, *SETTING), schema.user_names), np.int64),
+            elapsed=np.array([names.index(CONTEXT[0])], np.int64),
+        )
 
 
 def user_names(simulator: Simulator) -> tuple[str, ...]:

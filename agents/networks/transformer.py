@@ -27,28 +27,37 @@ class KeyValueCache:
     def __init__(
         self, shape: tuple[int, int, int, int, int], device: torch.device, dtype: torch.dtype = torch.float32
     ) -> None:
-        self.keys = torch.zeros(shape, device=device, dtype=dtype)
-        self.values = torch.zeros(shape, device=device, dtype=dtype)
+        self.keys, self.values = (
+            [torch.zeros(shape[1:], device=device, dtype=dtype) for _ in range(shape[0])] for _ in range(2)
+        )
         self.lengths = torch.zeros(shape[1], dtype=torch.int64, device=device)
 
     def select(self, index: torch.Tensor) -> None:
         """Keep only these sessions."""
-        self.keys, self.values, self.lengths = self.keys[:, index], self.values[:, index], self.lengths[index]
+        self.keys, self.values = ([layer[index] for layer in part] for part in (self.keys, self.values))
+        self.lengths = self.lengths[index]
 
 
 class CachePositions:
     """The positions of k = `num_new` tokens in a cache with `lengths` [N], and what they attend to.
 
-    `index` [n] are the sessions with new tokens, None for all of them.
+    `index` [n] are the sessions with new tokens, None for all of them. `capacity` L is needed where
+    the calculation is exported.
     """
 
-    def __init__(self, lengths: torch.Tensor, num_new: int, index: torch.Tensor | None) -> None:
+    def __init__(
+        self, lengths: torch.Tensor, num_new: int, index: torch.Tensor | None, capacity: int | None = None
+    ) -> None:
         self.num_new, self.index = num_new, index
         starts = lengths if index is None else lengths[index]
         self.positions = starts[:, None] + torch.arange(num_new, device=starts.device)  # [n, k]
-        self.end = int(starts.max()) + num_new
-        self._is_aligned = index is None and bool((starts == starts[0]).all())
-        self._start = int(starts[0])
+        if torch.compiler.is_exporting():  # sizes in a graph must not depend on values: the mask does it all
+            assert capacity is not None
+            self.end, self._is_aligned = capacity, False
+        else:
+            self.end = int(starts.max()) + num_new
+            self._is_aligned = index is None and bool((starts == starts[0]).all())
+            self._start = int(starts[0])
         self.mask = None  # [n, 1, k, end]: earlier tokens and the token itself
         if not (self._is_aligned and num_new == 1):
             self.mask = (torch.arange(self.end, device=starts.device) <= self.positions[:, :, None])[:, None]
@@ -59,7 +68,7 @@ class CachePositions:
         if self._is_aligned:
             cache[:, self._start : self.end] = new
             return cache[:, : self.end]
-        rows = torch.arange(len(cache), device=cache.device) if self.index is None else self.index
+        rows = torch.arange(cache.shape[0], device=cache.device) if self.index is None else self.index
         cache[rows[:, None], self.positions] = new
         return cache[:, : self.end] if self.index is None else cache[self.index, : self.end]
 
@@ -169,7 +178,7 @@ class Transformer(nn.Module):
         The first `num_new` [n] of the k tokens count; the others are padding, overwritten by the next call. `index` [n]
         are the rows of the sessions in the cache, None for all of them.
         """
-        positions = CachePositions(cache.lengths, tokens.shape[1], index)
+        positions = CachePositions(cache.lengths, tokens.shape[1], index, cache.keys[0].shape[1])
         x, rope = tokens, self.rope[positions.positions]
         for layer, block in enumerate(self.blocks):
             x = block(x, rope, positions, (cache.keys[layer], cache.values[layer]))

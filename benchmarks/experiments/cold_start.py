@@ -119,7 +119,7 @@ def _row(policy: str, seed: int, evaluation: Any) -> dict[str, Any]:
 def _evaluations(network: Any, seed: int, num_sessions: int) -> dict[str, Any]:
     """The `Evaluation` of each policy."""
     from agents.large_model.agent import LargeModel
-    from agents.large_model.rollout import make_env
+    from agents.large_model.env import make_env
     from agents.references.bayes_filter_observed import BayesFilterObserved
     from agents.references.lookahead import HistoryBlindPolicy
     from agents.rollouts.evaluation import evaluate

@@ -144,26 +144,29 @@ def _areas(agent: Any, observation: Any, order: np.ndarray, candidate: int) -> n
     rank = np.argsort(order)
     steps = np.arange(len(order) + 1)[:, None]
     kept = np.concatenate([rank >= steps, rank < steps])  # [2 (R + 1), R]
-    scores = _standard_scores(agent, without_rows(agent, observation, kept))[:, candidate]
+    scores = _standard_scores(agent, without_rows(observation, kept, agent.layout))[:, candidate]
     return scores.reshape(2, -1).mean(1)
 
 
 def _standard_scores(agent: Any, observations: Any) -> np.ndarray:
     """[n, M]: relative scores, in units of their standard deviation over the candidates; 0 if all are equal."""
-    from agents.explanation import relative_scores
-
-    scores = relative_scores(agent, observations)
+    scores = _relative_scores(agent, observations)
     spread = np.where(np.isfinite(scores), scores, np.nan)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         return scores / np.maximum(np.nanstd(spread, axis=1, keepdims=True), 1e-9)
 
 
+def _relative_scores(agent: Any, observations: Any) -> np.ndarray:
+    """[n, M]: see `agents.explanation.relative_scores`."""
+    from agents.explanation import candidate_mask, relative_scores
+
+    return relative_scores(agent.candidate_scores(observations), candidate_mask(observations))
+
+
 def _gradients(agent: Any, observation: Any, num_rows: int, candidate: int) -> np.ndarray:
     """[R]: derivative of the candidate's score along the values of each row, the oldest first, by central differences;
     the item of a row is no value."""
-    from agents.explanation import relative_scores
-
     variants = {name: np.repeat(part, 2 * num_rows, 0) for name, part in observation.items()}
     name = "history" if "history" in observation else "history_feedback"
     length = agent.layout.history_length if name == "history" else observation["history_items"].shape[1]
@@ -172,7 +175,7 @@ def _gradients(agent: Any, observation: Any, num_rows: int, candidate: int) -> n
         values[row, num_rows - 1 - row] *= 1.0 + _STEP
         values[num_rows + row, num_rows - 1 - row] *= 1.0 - _STEP
     variants[name] = values.reshape(variants[name].shape)
-    upper, lower = relative_scores(agent, variants)[:, candidate].reshape(2, -1)
+    upper, lower = _relative_scores(agent, variants)[:, candidate].reshape(2, -1)
     return (upper - lower) / (2.0 * _STEP)
 
 
@@ -202,7 +205,7 @@ def _agreement(
     history: dict[str, np.ndarray],
 ) -> dict[str, float]:
     """The rank correlations `TERMS` of one session, NaN where one side is constant."""
-    from agents.explanation import relative_scores, without_rows
+    from agents.explanation import without_rows
 
     interests, centre = latent["interests"], history["mean_factors"]
     centred, target = history["factors"] - centre, latent["candidate_factors"][candidate] - centre
@@ -210,7 +213,7 @@ def _agreement(
     tastes = centred @ interests * (centred @ target) / np.maximum(lengths, 1e-9)
     satiation = history["consumption"] * (history["topics"] @ history["candidate_topics"][candidate])
     none_and_all = np.array([[False] * len(effects), [True] * len(effects)])
-    without, whole = relative_scores(agent, without_rows(agent, observation, none_and_all))
+    without, whole = _relative_scores(agent, without_rows(observation, none_and_all, agent.layout))
     exists = np.isfinite(whole)
     of_history = (whole - without)[exists]
     return {

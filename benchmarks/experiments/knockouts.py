@@ -71,7 +71,8 @@ def _result(scenario: str, age: str, num_sessions: int) -> dict[str, Any]:
 
     from agents.large_model.checkpoint import load_network
     from agents.large_model.config import PRETRAINED
-    from agents.large_model.rollout import make_env, play
+    from agents.large_model.env import make_env
+    from agents.large_model.rollout import play
 
     held_out = {"split": HELD_OUT.split, "catalog_seed": HELD_OUT.catalog_seed}
     env = make_env(f"recsim_env/{scenario}-v0", num_sessions, **held_out, overrides=AGES[age])

@@ -77,8 +77,8 @@ def training_flops(preset: str) -> float:
     import torch
 
     from agents.large_model.distributed import forward_flops
+    from agents.large_model.env import make_env
     from agents.large_model.model import LargeModelNetwork
-    from agents.large_model.rollout import make_env
     from agents.networks.schema import Schema
 
     env = make_env("recsim_env/Video-v0", 1)

@@ -17,6 +17,7 @@ Shape legend: M candidates, A refreshes of item statistics, D tastes.
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -176,17 +177,19 @@ def _bucket_of(key, num_buckets):
 def relevance_after(
     records: np.ndarray,
     answer_variance: float,
-    shown: Sequence[int],
-    ratings: Sequence[float],
-    times: Sequence[int],
-    candidates: Sequence[int],
+    shown: Sequence[int] | np.ndarray,
+    ratings: Sequence[float] | np.ndarray,
+    times: Sequence[int] | np.ndarray,
+    candidates: Sequence[int] | np.ndarray,
     now: int,
 ) -> np.ndarray:
     """[M, 3] float32: `observation.RELEVANCE_COLUMNS` of candidates [M] for a user with a known history.
 
+    The posterior of the tastes is that of all answers at once, which equals updates by one answer after the other.
+
     Args:
         records: [I] records of kind `ITEM`.
-        answer_variance: `World.answer_variance`.
+        answer_variance: `World.answer_variance`, above 0.
         shown: [R] items shown one at a time, the oldest first.
         ratings: [R] submitted ratings, 0 without one.
         times: [R] the platform's times at which they were shown.
@@ -194,23 +197,24 @@ def relevance_after(
         now: the platform's present time.
     """
 
-    def mean_and_factors(item: int, time: int) -> tuple[float, np.ndarray]:
-        refresh = REFRESH_AT[min(max(time - int(records["release_step"][item]), 0), MAX_AGE)]
-        factors = records["answer_factors"][item, refresh // REFRESHES_PER_ESTIMATE].astype(np.float64)
-        return float(records["mean_answers"][item, refresh]), factors
-
-    tastes, covariance = np.zeros(NUM_TASTES), np.eye(NUM_TASTES)
-    for item, rating, time in zip(shown, ratings, times, strict=True):
-        mean, factors = mean_and_factors(item, time)
-        gain = covariance @ factors
-        variance = answer_variance + factors @ gain
-        tastes = tastes + gain * (answers_of(rating) - mean - factors @ tastes) / variance
-        covariance = covariance - np.outer(gain, gain) / variance
-    columns = np.zeros((len(candidates), 3), np.float32)
-    for row, item in zip(columns, candidates, strict=True):
-        mean, factors = mean_and_factors(item, now)
-        deviation, prior = factors @ tastes, factors @ factors
-        row[0] = np.clip((mean + deviation) / 5.0, -1.0, 1.0)
-        row[1] = np.clip(deviation, -1.0, 1.0)
-        row[2] = np.clip(1.0 - factors @ covariance @ factors / prior, 0.0, 1.0) if prior > 0.0 else 0.0
+    mean, factors = _estimates(records, shown, np.asarray(times, np.int64))
+    precision = np.eye(NUM_TASTES) + factors.T @ factors / answer_variance
+    covariance = np.linalg.inv(precision)
+    tastes = covariance @ (factors.T @ (answers_of(np.asarray(ratings, np.float64)) - mean)) / answer_variance
+    mean, factors = _estimates(records, candidates, np.int64(now))
+    deviation = factors @ tastes
+    prior, posterior = (factors**2).sum(1), ((factors @ covariance) * factors).sum(1)
+    explained = 1.0 - posterior / np.where(prior > 0.0, prior, 1.0)
+    columns = np.empty((len(mean), 3), np.float32)
+    columns[:, 0] = np.clip((mean + deviation) / 5.0, -1.0, 1.0)
+    columns[:, 1] = np.clip(deviation, -1.0, 1.0)
+    columns[:, 2] = np.where(prior > 0.0, np.clip(explained, 0.0, 1.0), 0.0)
     return columns
+
+
+def _estimates(records: np.ndarray, items: Sequence[int] | np.ndarray, times: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Mean answers [n] and factors [n, D], both float64, of items [n] as known at times [n], or at one time."""
+    items = np.asarray(items, np.int64)
+    refreshes = REFRESH_AT[np.clip(times - records["release_step"][items], 0, MAX_AGE)]
+    factors = records["answer_factors"][items, refreshes // REFRESHES_PER_ESTIMATE]
+    return records["mean_answers"][items, refreshes].astype(np.float64), factors.astype(np.float64)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import agents
-from agents.explanation import relative_scores, without_rows
+from agents.explanation import candidate_mask, relative_scores, without_rows
 
 
 def agent_and_observation(name: str, num_steps: int = 4, **settings):
@@ -68,11 +68,11 @@ def test_an_item_that_was_skipped_counts_for_less_than_the_same_item_liked():
 
 def test_rows_are_removed_from_every_part_of_an_observation():
     agent, observation = agent_and_observation("linucb")
-    none, all_rows = without_rows(agent, observation, np.array([[False] * 4, [True] * 4])), observation
+    none, all_rows = without_rows(observation, np.array([[False] * 4, [True] * 4]), agent.layout), observation
     assert not none["history"][0].any()
     np.testing.assert_array_equal(none["history"][1], all_rows["history"][0])
     np.testing.assert_array_equal(none["candidates"][0], all_rows["candidates"][0])
-    assert np.isfinite(relative_scores(agent, none)).all()
+    assert np.isfinite(relative_scores(agent.candidate_scores(none), candidate_mask(none))).all()
 
 
 def test_agents_without_scores_say_so():

@@ -58,7 +58,7 @@ def network_and_envs(parsed: argparse.Namespace) -> tuple[Any, list[str], dict[s
 
 
 def evaluate(parsed: argparse.Namespace) -> int:
-    from agents.large_model.rollout import make_env
+    from agents.large_model.env import make_env
 
     network, env_ids, arguments = network_and_envs(parsed)
     envs = {env_id: make_env(env_id, parsed.sessions, **arguments) for env_id in env_ids}

@@ -34,8 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def recommend(parsed: argparse.Namespace) -> int:
     from agents.large_model.agent import LargeModel
-    from agents.large_model.commands.person import Person, item_id, observation_of, read_person
-    from agents.large_model.rollout import make_env
+    from agents.large_model.commands.person import Person, observation_of, read_person
+    from agents.large_model.env import make_env
+    from agents.large_model.serving.item_ids import ItemIds
 
     if parsed.schema:
         print(json.dumps(Person.model_json_schema(), indent=1))
@@ -59,19 +60,16 @@ def recommend(parsed: argparse.Namespace) -> int:
     if left_out > 0:
         warn(f"{parsed.person}: {left_out} of the candidates left out, just consumed")
     model, items = LargeModel.from_network(network, env), env.simulator.world.items
-    ranked, shown = rank(model, observation), observation["candidate_items"][0]
+    ids, ranked = ItemIds(items), rank(model, observation)
+    shown = observation["candidate_items"][0]
     top = []
     for row in ranked[: parsed.top]:
         candidate = row.pop("candidate")
-        top.append({**row, "item": item_id(items, row["item"]), "title": items.title(row["item"])})
+        top.append({**row, "item": ids[row["item"]], "title": items.title(row["item"])})
         if parsed.why:
             found = model.explain(observation, candidate)
             top[-1]["reasons"] = [
-                {
-                    **reason._asdict(),
-                    "item": item_id(items, reason.item),
-                    "instead": item_id(items, int(shown[reason.instead])),
-                }
+                {**reason._asdict(), "item": ids[reason.item], "instead": ids[int(shown[reason.instead])]}
                 for reason in found.reasons
             ]
             top[-1]["sources"] = found.sources

@@ -189,8 +189,8 @@ class EpsilonGreedy:
         explores = self._generator.random(len(slates)) < self._epsilon
         actions = np.where(explores.reshape(-1, *(1,) * (slates.ndim - 1)), slates, greedy)
         is_greedy = (actions == greedy).reshape(len(actions), -1).all(1)
-        of_random = np.exp(self._random.log_probabilities(actions, is_available))
-        return actions, np.log((1.0 - self._epsilon) * is_greedy + self._epsilon * of_random)
+        of_random = self._random.log_probabilities(actions, is_available)
+        return actions, epsilon_greedy_log_probabilities(is_greedy, of_random, self._epsilon)
 
     def state(self) -> dict[str, Any] | None:
         return self._random.state() if self._state is None else None
@@ -206,6 +206,13 @@ class EpsilonGreedy:
                 f"epsilon={self._epsilon}: must be omitted, since {type(self._policy).__name__} is not deterministic"
             )
         self._is_checked = True
+
+
+def epsilon_greedy_log_probabilities(is_greedy: Any, of_random: Any, epsilon: float) -> Any:
+    """[N] float64: log-probabilities of slates, of which some are the greedy ones, by their log-probabilities
+    `of_random` among all slates and the probability `epsilon` of a random slate; -inf for those that never occur."""
+    with np.errstate(divide="ignore"):
+        return np.log((1.0 - epsilon) * is_greedy + epsilon * np.exp(of_random))
 
 
 def _checked_slates(actions: Any, shape: tuple[int, ...], num_candidates: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from small_large_models import LENGTH, env_of, network_for
 
 from agents.agent import NotFittedError
 from agents.large_model.agent import LargeModel
-from agents.large_model.rollout import make_env
+from agents.large_model.env import make_env
 
 SMALL = {"batch_sessions": 8, "model_overrides": {"width": 16, "num_heads": 2, "num_key_heads": 2}}
 

@@ -6,9 +6,9 @@ from small_large_models import network_for, perturbed, played, small_config
 
 from agents.large_model.config import PRETRAINING, TrainingConfig
 from agents.large_model.distributed import ProcessGroup
+from agents.large_model.env import make_env
 from agents.large_model.joined_worlds import joined_content, joined_sessions
 from agents.large_model.model import LargeModelNetwork
-from agents.large_model.rollout import make_env
 from agents.large_model.training import Training
 from agents.networks.schema import Schema
 

@@ -20,10 +20,10 @@ from agents.large_model.agent import LargeModel
 from agents.large_model.checkpoint import MOMENTS, load_checkpoint, make_network, rebuild, save_checkpoint
 from agents.large_model.config import PRESETS, LanguageConfig, TrainingConfig
 from agents.large_model.distributed import ProcessGroup
+from agents.large_model.env import make_env
 from agents.large_model.language import LanguageBackbone
 from agents.large_model.model import LargeModelNetwork
 from agents.large_model.online import learn_online
-from agents.large_model.rollout import make_env
 from agents.large_model.training import Training
 from agents.networks.item_content import NUM_DESCRIBED_FEATURES, description
 from agents.networks.plackett_luce import slate_log_probabilities

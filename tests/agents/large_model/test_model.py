@@ -8,9 +8,10 @@ import torch
 from small_large_models import content_for, env_of, network_for, played, small_config
 
 from agents.large_model.config import PRESETS, ModelConfig
+from agents.large_model.env import make_env
 from agents.large_model.losses import LossWeights, SessionLoss
 from agents.large_model.model import LargeModelNetwork, Scores
-from agents.large_model.rollout import make_env, play
+from agents.large_model.rollout import play
 from agents.networks.item_content import ItemContent
 from agents.networks.schema import UNKNOWN_DOMAIN, Schema
 from recsim_env.simulation.observation import RELEVANCE_COLUMNS

@@ -15,8 +15,9 @@ from agents.large_model.agent import FrozenLargeModel, LargeModel
 from agents.large_model.checkpoint import load_network, make_network
 from agents.large_model.commands.training_run import read_metrics
 from agents.large_model.config import PRESETS, PRETRAINED, TrainingConfig, located
+from agents.large_model.env import make_env
 from agents.large_model.model import LargeModelNetwork
-from agents.large_model.rollout import make_env, play
+from agents.large_model.rollout import play
 from agents.large_model.training_worlds import SampledWorlds
 from agents.networks.item_content import ItemContent
 from agents.networks.schema import MEANINGS, READINGS, Schema

@@ -20,9 +20,11 @@ from small_large_models import (
     runner_of,
 )
 
+from agents.large_model.compact_observations import check_history
+from agents.large_model.env import make_env
 from agents.large_model.model import ROW_COLUMNS, LargeModelNetwork, Scores
-from agents.large_model.rollout import Sessions, make_env, select_slates
-from agents.large_model.session_state import Observation, ObservationReader, SessionState, check_history
+from agents.large_model.rollout import Sessions, select_slates
+from agents.large_model.session_state import Observation, ObservationReader, SessionState
 from agents.networks.item_content import DYNAMICS, ItemContent
 from agents.networks.plackett_luce import slate_log_probabilities
 from recsim_env.sb3.network_units import with_network_units
@@ -185,7 +187,7 @@ def test_the_last_change_of_following_a_creator_counts():
 
 def memory_of(env: Any, model: LargeModelNetwork, content: ItemContent, num_sessions: int) -> SessionState:
     config = env.simulator.config
-    return SessionState(model, config, content, num_sessions, config.history_length)
+    return SessionState.of(model, config, content, num_sessions, config.history_length)
 
 
 @pytest.mark.parametrize("name", ["single items", "slates"])

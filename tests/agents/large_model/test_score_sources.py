@@ -28,7 +28,7 @@ def scores_of(model: LargeModel, observation) -> np.ndarray:
     simulator = model.env.simulator
     batch = ObservationReader(simulator, model.network.schema, torch.device("cpu"))(observation)
     with torch.no_grad():
-        state = SessionState(
+        state = SessionState.of(
             model.network, simulator.config, model.network.content_of(model.env), 1, batch.items.shape[1]
         )
         state.start(batch)

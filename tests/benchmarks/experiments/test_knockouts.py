@@ -6,7 +6,7 @@ import torch
 
 from agents.large_model.checkpoint import load_network
 from agents.large_model.config import PRETRAINED
-from agents.large_model.rollout import make_env
+from agents.large_model.env import make_env
 from benchmarks.experiments import knockouts
 from benchmarks.experiments.knockouts import HIDDEN, table, without
 

@@ -5,7 +5,8 @@ import numpy as np
 import torch
 
 import recsim_env  # noqa: F401
-from recsim_env.sb3.network_units import in_network_units, with_network_units
+from recsim_env.sb3.network_units import with_network_units
+from recsim_env.simulation.network_units import in_network_units
 from recsim_env.simulation.observation import CANDIDATE_COLUMNS, STATISTICS
 
 

@@ -1,0 +1,112 @@
+"""Recommend to people over HTTP.
+
+Serves an exported model (`export --out DIR`) without torch; another model is exported first. People, sessions,
+recommendations with their propensities and feedback are stored in --database, in SQLite; `served-log` writes a log of
+them. Beyond this machine (--host) a token is required: the environment variable RECSIM_TOKEN, which clients send as
+`Authorization: Bearer`. /openapi.json describes the requests.
+"""
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from agents.large_model.commands.evaluate import CATALOG_SEED
+from agents.large_model.commands.train import add_world_argument, world_arguments
+from agents.large_model.config import PRETRAINED
+from agents.large_model.serving.config import ServingConfig
+from agents.terminal import add_config_arguments, config_from, not_negative, number_in, path, positive, warn
+from recsim_env.config import MAX_SLATE_SIZE
+from recsim_env.world.splits import SPLITS
+
+TOKEN = "RECSIM_TOKEN"
+
+_NUM_CHECKED = 200  # observations in which an export is compared with PyTorch
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model",
+        type=path,
+        default=PRETRAINED,
+        metavar="PATH",
+        help="folder of an export, or a model to export (default: the generalist that comes with the package)",
+    )
+    parser.add_argument("--precision", default="fp32", metavar="NAME", help="of the export")
+    parser.add_argument("--env", default="recsim_env/Video-v0", metavar="ID", help="whose items are recommended")
+    add_world_argument(parser)
+    parser.add_argument("--split", choices=SPLITS, default="all", help="of the items")
+    parser.add_argument("--catalog-seed", type=not_negative, default=CATALOG_SEED, metavar="S", help="of the catalogue")
+    parser.add_argument(
+        "--slate", type=number_in(int, 1, MAX_SLATE_SIZE), metavar="N", help="items to show (default: as in the env)"
+    )
+    parser.add_argument("--database", type=path, default=Path("served.sqlite"), metavar="FILE", help="what is stored")
+    parser.add_argument("--host", default="127.0.0.1", metavar="NAME", help="name or address to listen at")
+    parser.add_argument("--port", type=number_in(int, 0, 65_535), default=8_000, metavar="N", help="0 for any")
+    parser.add_argument("--threads", type=positive, default=1, metavar="N", help="of the model")
+    add_config_arguments(parser, ServingConfig)
+
+
+def serve(parsed: argparse.Namespace) -> int:
+    from agents.large_model.serving.limits import is_loopback
+
+    config, token = config_from(parsed, ServingConfig), os.environ.get(TOKEN) or None
+    if token is None and not is_loopback(parsed.host):
+        raise ValueError(f"--host {parsed.host}: is not of this machine alone; set {TOKEN} to the token of its clients")
+    from agents.large_model.serving.app import create_app, listen, run
+    from agents.large_model.serving.database import Database
+    from agents.large_model.serving.recommender import Recommender
+
+    with listen(parsed.host, parsed.port) as listener:
+        model, catalog = _model_and_catalog(parsed)
+        database = Database(parsed.database, catalog.fingerprint, catalog.about)
+        recommender = Recommender(model, catalog, database, config)
+        app = create_app(recommender, token=token, loopback_only=is_loopback(parsed.host))
+        host, port = listener.getsockname()[:2]
+        warn(f"{len(catalog):,} items of {parsed.env}, model {model.version}, at http://{host}:{port}")
+        try:
+            run(app, listener)
+        except KeyboardInterrupt:  # which it raises again after it has ended its work
+            warn("stopped")
+    return 0
+
+
+def _model_and_catalog(parsed: argparse.Namespace) -> tuple[Any, Any]:
+    from agents.large_model.env import make_env
+    from agents.large_model.serving.catalog import ServedCatalog
+    from agents.large_model.serving.exported_model import ExportedModel
+
+    arguments = {"split": parsed.split, "catalog_seed": parsed.catalog_seed, **world_arguments(parsed)}
+    arguments |= {"slate_size": parsed.slate} if parsed.slate else {}
+    model = ExportedModel(exported(parsed.model), precision=parsed.precision, num_threads=parsed.threads)
+    env = make_env(parsed.env, 1, **arguments)
+    return model, ServedCatalog(env.simulator, model.catalog(env.simulator), parsed.env, arguments)
+
+
+def exported(path: Path) -> Path:
+    """The folder of an exported model; other models are exported first, into a cache ($RECSIM_CACHE, or
+    ~/.cache/recsim_env).
+
+    Raises:
+        ValueError: there is no such model, or PyTorch is missing, by which it could be exported; one line.
+    """
+    from agents.large_model.serving.export_folder import DESCRIPTION
+
+    if (path / DESCRIPTION).is_file():
+        return path
+    try:
+        from agents.large_model.checkpoint import load_network
+        from agents.large_model.export import export_network, version_of
+    except ImportError as error:
+        raise ValueError(
+            f"{path}: is not an exported model, and cannot be exported here ({error}); "
+            "must be written by `export --out` where PyTorch is installed"
+        ) from None
+    network = load_network(path, warn=warn)
+    cache = Path(os.environ.get("RECSIM_CACHE") or Path.home() / ".cache" / "recsim_env")
+    folder = cache / f"exported-{version_of(network)}"
+    if not (folder / DESCRIPTION).is_file():
+        warn(f"exporting {path} into {folder}")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        export_network(network, folder, num_checked=_NUM_CHECKED)
+    return folder

@@ -1,0 +1,7 @@
+"""Serving the large model without torch: recommendations to people over HTTP, from an exported model.
+
+`exported_model` has the model, in the folder that `export_folder` describes. `app` has the endpoints and `requests`
+their schemas; `recommender` what they do; `sessions` the sessions in memory and `database` those on disk; `batching`
+shares calls of the model among requests; `slates` selects items; `catalog` and `observations` describe items and people
+to the model; `limits` and `metrics` stand before the endpoints.
+"""

@@ -1,0 +1,561 @@
+"""What a server remembers, in SQLite: people, sessions, recommendations and the feedback to them.
+
+One thread reads and writes. It commits the requests that are waiting together, and answers them after the commit, so
+that a process that is killed loses nothing that it has acknowledged. Commits with feedback also reach the disk before
+the answer. Deleted rows are overwritten.
+"""
+
+import asyncio
+import json
+import os
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from agents.large_model.serving.agents import BLIND
+from recsim_env.atomic_file import printable
+
+SCHEMA_VERSION = 2
+"""Increased when a table changes."""
+
+_APPLICATION_ID = 0x52656353  # marks the files of this module
+_MAX_GROUP = 256  # requests in one commit
+
+_SCHEMA = """
+CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE people (number INTEGER PRIMARY KEY AUTOINCREMENT, person TEXT NOT NULL UNIQUE) STRICT;
+CREATE TABLE sessions (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    session TEXT NOT NULL UNIQUE,
+    person INTEGER NOT NULL REFERENCES people ON DELETE CASCADE,
+    profile TEXT NOT NULL,
+    agent TEXT NOT NULL,
+    last_feedback INTEGER NOT NULL,
+    created REAL NOT NULL,
+    compared REAL
+) STRICT;
+CREATE INDEX sessions_of_people ON sessions (person);
+CREATE TABLE recommendations (
+    key INTEGER PRIMARY KEY,
+    session INTEGER NOT NULL REFERENCES sessions ON DELETE CASCADE,
+    number INTEGER NOT NULL,
+    num_feedbacks INTEGER NOT NULL,
+    candidates BLOB NOT NULL,
+    num_candidates INTEGER NOT NULL,
+    slate BLOB NOT NULL,
+    places BLOB NOT NULL,
+    log_propensity REAL NOT NULL,
+    time INTEGER NOT NULL,
+    agent TEXT NOT NULL,
+    model TEXT NOT NULL,
+    created REAL NOT NULL,
+    UNIQUE (session, number)
+) STRICT;
+CREATE TABLE feedback (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    recommendation INTEGER NOT NULL UNIQUE REFERENCES recommendations ON DELETE CASCADE,
+    answers TEXT NOT NULL,
+    received REAL NOT NULL
+) STRICT;
+"""
+
+
+class NotFoundError(ValueError):
+    """There is no such session, person or recommendation."""
+
+
+class ConflictError(ValueError):
+    """The recommendation has other feedback already, or the session has ended."""
+
+
+class TooManyError(ValueError):
+    """A limit on what is stored has been reached."""
+
+
+class UnavailableError(RuntimeError):
+    """The database cannot be read or written now."""
+
+
+class Answers(NamedTuple):
+    """The acknowledged feedback to a slate."""
+
+    items: np.ndarray
+    """[S] int64: the slate, top slot first."""
+    values: np.ndarray
+    """[S, 5] float64: click, consumption, rating, purchase, follow of each."""
+    time: int
+    """The platform's, at which they were shown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredSession:
+    """What continues a session: its person, and all feedback that it has read."""
+
+    number: int
+    """The key of its rows."""
+    person: str
+    profile: Mapping[str, float]
+    agent: str
+    """See `agents.SESSION_AGENTS`."""
+    num_recommendations: int
+    earlier: Sequence[Answers]
+    """Feedback in earlier sessions of the same person."""
+    own: Sequence[Answers]
+    """Feedback in this session, the oldest first."""
+
+
+class Scored(NamedTuple):
+    """A past recommendation of a session."""
+
+    num_feedbacks: int
+    """Feedback in the session before it."""
+    candidates: np.ndarray
+    """[M] int64."""
+
+
+class Database:
+    """A database of one catalogue.
+
+    Args:
+        path: the file; created if it is missing, for its owner alone.
+        catalog: fingerprint of the catalogue.
+        about: description of the catalogue for those who read the file.
+
+    Raises:
+        ValueError: the file is not a database of this version and catalogue, or another server uses it; one line.
+        OSError: it cannot be written.
+    """
+
+    def __init__(self, path: Path, catalog: str, about: Mapping[str, Any]) -> None:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        self._lock = FileLock(f"{path}.lock", thread_local=False)  # `close` may be called by another thread
+        try:
+            self._lock.acquire(timeout=0)
+            self._connection = connect(path)
+            self._prepare(path, catalog, about)
+        except Timeout:
+            raise ValueError(f"{printable(path)}: is in use by another server") from None
+        except sqlite3.Error as error:
+            self._lock.release()
+            raise ValueError(f"{printable(path)}: not a database of this server ({error})") from None
+        except BaseException:
+            self._lock.release()
+            raise
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()  # None: the last
+        self._has_deleted = True  # by a server that was killed, perhaps
+        self._thread = threading.Thread(target=self._work, name="database", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Finish the waiting requests, and close the file."""
+        self._jobs.put(None)
+        self._thread.join()
+        self._connection.close()
+        self._lock.release()
+
+    async def create_session(
+        self,
+        *,
+        session: str,
+        person: str,
+        profile: Mapping[str, float],
+        agent: str,
+        max_sessions: int,
+        max_sessions_of_person: int,
+    ) -> None:
+        """Add a session, and its person if they are new.
+
+        Raises:
+            TooManyError: there are too many sessions, in all or of the person.
+        """
+
+        def create(db: sqlite3.Connection) -> None:
+            (total,) = db.execute("SELECT count(*) FROM sessions").fetchone()
+            if total >= max_sessions:
+                raise TooManyError(f"sessions: there are {total}, which is the limit; delete some")
+            db.execute("INSERT OR IGNORE INTO people (person) VALUES (?)", (person,))
+            (number,) = db.execute("SELECT number FROM people WHERE person = ?", (person,)).fetchone()
+            (own,) = db.execute("SELECT count(*) FROM sessions WHERE person = ?", (number,)).fetchone()
+            if own >= max_sessions_of_person:
+                raise TooManyError(f"person: has {own} sessions, which is the limit; delete some")
+            (last,) = db.execute("SELECT coalesce(max(number), 0) FROM feedback").fetchone()
+            db.execute(
+                "INSERT INTO sessions (session, person, profile, agent, last_feedback, created) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                (session, number, json.dumps(profile), agent, last, time.time()),
+            )
+
+        await self._run(create)
+
+    async def load(self, session: str) -> StoredSession:
+        """What is needed to continue a session.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+
+        def read(db: sqlite3.Connection) -> StoredSession:
+            number, person, name, profile, last = self._session(db, session)
+            query = (
+                "SELECT slate, answers, time FROM feedback JOIN recommendations AS r ON recommendation = r.key "
+                "JOIN sessions AS s ON r.session = s.number WHERE {} ORDER BY feedback.number"
+            )
+            earlier = query.format("s.person = ? AND s.number != ? AND feedback.number <= ?")
+            own = query.format("s.number = ?")
+            (total,) = db.execute("SELECT count(*) FROM recommendations WHERE session = ?", (number,)).fetchone()
+            (agent,) = db.execute("SELECT agent FROM sessions WHERE number = ?", (number,)).fetchone()
+            return StoredSession(
+                number=number,
+                person=name,
+                profile=json.loads(profile),
+                agent=agent,
+                num_recommendations=total,
+                earlier=[_answers(*row) for row in db.execute(earlier, (person, number, last))],
+                own=[_answers(*row) for row in db.execute(own, (number,))],
+            )
+
+        return await self._run(read)
+
+    async def scored(self, number: int, first: int, end: int) -> list[Scored]:
+        """The last recommendations of a session after each number of feedbacks in [first, end), in order."""
+
+        def read(db: sqlite3.Connection) -> list[Scored]:
+            rows = db.execute(
+                "SELECT num_feedbacks, candidates, max(number) FROM recommendations "
+                "WHERE session = ? AND num_feedbacks >= ? AND num_feedbacks < ? GROUP BY num_feedbacks ORDER BY 1",
+                (number, first, end),
+            )
+            return [Scored(count, unpacked(items)) for count, items, _ in rows]
+
+        return await self._run(read)
+
+    async def add_recommendation(
+        self,
+        session: int,
+        *,
+        number: int,
+        num_feedbacks: int,
+        candidates: np.ndarray,
+        slate: np.ndarray,
+        places: np.ndarray,
+        log_propensity: float,
+        shown_at: int,
+        agent: str,
+        model: str,
+    ) -> None:
+        """Add the recommendation with that number of the session with that key.
+
+        `candidates` [M] and `slate` [S] are items, and `places` [S] the places of the slate among the candidates.
+
+        Raises:
+            NotFoundError: the session has been deleted.
+            ConflictError: it has ended with a comparison.
+        """
+
+        def add(db: sqlite3.Connection) -> None:
+            values = {
+                "session": session,
+                "number": number,
+                "num_feedbacks": num_feedbacks,
+                "candidates": packed(candidates),
+                "num_candidates": len(candidates),
+                "slate": slate.astype("<i4").tobytes(),
+                "places": places.astype("<i4").tobytes(),
+                "log_propensity": log_propensity,
+                "time": shown_at,
+                "agent": agent,
+                "model": model,
+                "created": time.time(),
+            }
+            names = ", ".join(f":{name}" for name in values)
+            _check_not_compared(db, session)
+            try:
+                db.execute(f"INSERT INTO recommendations ({', '.join(values)}) VALUES ({names})", values)
+            except sqlite3.IntegrityError:
+                raise NotFoundError("session: there is no such session") from None
+
+        await self._run(add)
+
+    async def add_feedback(
+        self, session: str, recommendation: int, canonical: Callable[[np.ndarray], np.ndarray]
+    ) -> Answers | None:
+        """Add the feedback to a recommendation, exactly once.
+
+        `canonical` makes the values [S, 5] of the slate [S], or raises `ValueError`. Returns None if the same feedback
+        is there already.
+
+        Raises:
+            NotFoundError: there is no such recommendation.
+            ConflictError: it has other feedback, or the session has ended with a comparison.
+        """
+
+        def add(db: sqlite3.Connection) -> Answers | None:
+            number = self._session(db, session)[0]
+            found = db.execute(
+                "SELECT key, slate, time FROM recommendations WHERE session = ? AND number = ?",
+                (number, recommendation),
+            ).fetchone()
+            if found is None:
+                raise NotFoundError(f"recommendation: the session has no recommendation {recommendation}")
+            key, slate, shown_at = found
+            text = json.dumps(canonical(_items(slate)).tolist())
+            stored = db.execute("SELECT answers FROM feedback WHERE recommendation = ?", (key,)).fetchone()
+            if stored is not None:
+                if stored[0] != text:
+                    raise ConflictError(f"recommendation: {recommendation} has other feedback already")
+                return None
+            _check_not_compared(db, number)
+            db.execute(
+                "INSERT INTO feedback (recommendation, answers, received) VALUES (?, ?, ?)", (key, text, time.time())
+            )
+            return _answers(slate, text, shown_at)
+
+        return await self._run(add, is_durable=True)
+
+    async def compare(self, session: str) -> list[tuple[str, Answers]]:
+        """End a blind session; the agent and the answers of each recommendation with feedback.
+
+        Raises:
+            NotFoundError: there is none.
+            ConflictError: it is not blind.
+        """
+
+        def read(db: sqlite3.Connection) -> list[tuple[str, Answers]]:
+            number = self._session(db, session)[0]
+            (agent,) = db.execute("SELECT agent FROM sessions WHERE number = ?", (number,)).fetchone()
+            if agent != BLIND:
+                raise ConflictError(f"session: has the agent {agent}; only blind sessions compare agents")
+            db.execute("UPDATE sessions SET compared = coalesce(compared, ?) WHERE number = ?", (time.time(), number))
+            rows = db.execute(
+                "SELECT agent, slate, answers, time FROM feedback JOIN recommendations AS r ON recommendation = r.key "
+                "WHERE session = ? ORDER BY r.number",
+                (number,),
+            )
+            return [(name, _answers(*row)) for name, *row in rows]
+
+        return await self._run(read, is_durable=True)
+
+    async def everything_of(self, session: str) -> dict[str, Any]:
+        """All that is stored on a session, with items as positions; without the agents of a blind session that has
+        not ended.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+
+        def read(db: sqlite3.Connection) -> dict[str, Any]:
+            number, _, person, profile, _ = self._session(db, session)
+            query = "SELECT created, agent, agent = ? AND compared IS NULL FROM sessions WHERE number = ?"
+            created, agent, is_blind = db.execute(query, (BLIND, number)).fetchone()
+            rows = db.execute(
+                "SELECT r.number, r.candidates, slate, log_propensity, time, agent, model, created, answers, received "
+                "FROM recommendations AS r LEFT JOIN feedback ON recommendation = r.key "
+                "WHERE session = ? ORDER BY r.number",
+                (number,),
+            )
+            recommendations = [
+                {
+                    "recommendation": each,
+                    "candidates": unpacked(candidates).tolist(),
+                    "items": _items(slate).tolist(),
+                    "log_propensity": log_propensity,
+                    "time": shown_at,
+                    "agent": None if is_blind else by,
+                    "model": model,
+                    "created": made,
+                    "feedback": None if answers is None else json.loads(answers),
+                    "received": received,
+                }
+                for each, candidates, slate, log_propensity, shown_at, by, model, made, answers, received in rows
+            ]
+            return {
+                "session": session,
+                "person": person,
+                "profile": json.loads(profile),
+                "agent": agent,
+                "created": created,
+                "recommendations": recommendations,
+            }
+
+        return await self._run(read)
+
+    async def delete_session(self, session: str) -> str:
+        """Delete a session, and its person if it was their last; returns the person.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+
+        def delete(db: sqlite3.Connection) -> str:
+            number, person, name, *_ = self._session(db, session)
+            db.execute("DELETE FROM sessions WHERE number = ?", (number,))
+            db.execute("DELETE FROM people WHERE number = ? AND number NOT IN (SELECT person FROM sessions)", (person,))
+            return name
+
+        return await self._run(delete, is_durable=True, erases=True)
+
+    async def delete_person(self, person: str) -> None:
+        """Delete a person with all of their sessions.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+
+        def delete(db: sqlite3.Connection) -> None:
+            if db.execute("DELETE FROM people WHERE person = ?", (person,)).rowcount == 0:
+                raise NotFoundError("person: there is no such person")
+
+        await self._run(delete, is_durable=True, erases=True)
+
+    async def check(self) -> None:
+        """Raise `UnavailableError` if the database cannot be read."""
+        await self._run(lambda db: db.execute("SELECT 1").fetchone())
+
+    @staticmethod
+    def _session(db: sqlite3.Connection, session: str) -> tuple[int, int, str, str, int]:
+        """Key, key and name of the person, profile, and the last feedback before it; `NotFoundError` if unknown."""
+        found = db.execute(
+            "SELECT s.number, p.number, p.person, profile, last_feedback FROM sessions AS s "
+            "JOIN people AS p ON s.person = p.number WHERE session = ?",
+            (session,),
+        ).fetchone()
+        if found is None:
+            raise NotFoundError("session: there is no such session")
+        return found
+
+    def _prepare(self, path: Path, catalog: str, about: Mapping[str, Any]) -> None:
+        """Make the tables of a new file; `ValueError` for a file of another kind, version or catalogue."""
+        db = self._connection
+        if db.execute("SELECT count(*) FROM sqlite_schema").fetchone() == (0,):
+            db.execute("PRAGMA journal_mode = WAL")
+            db.executescript(
+                f"BEGIN; {_SCHEMA} PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
+            )
+            values = {"fingerprint": catalog, "catalog": json.dumps(about)}
+            db.executemany("INSERT INTO about VALUES (?, ?)", values.items())
+            db.execute("COMMIT")
+        check_version(db, path)
+        (present,) = db.execute("SELECT value FROM about WHERE name = 'fingerprint'").fetchone()
+        if present != catalog:
+            raise ValueError(f"{printable(path)}: is of the catalogue {present}, and this is {catalog}")
+
+    async def _run(
+        self, function: Callable[[sqlite3.Connection], Any], is_durable: bool = False, erases: bool = False
+    ) -> Any:
+        """The result of a function of the connection, called in the database's thread, after the commit."""
+        job = _Job(function, is_durable, erases, Future())
+        self._jobs.put(job)
+        return await asyncio.wrap_future(job.future)
+
+    def _work(self) -> None:
+        is_over = False
+        while not is_over:
+            jobs = [self._jobs.get()]
+            while len(jobs) < _MAX_GROUP and not self._jobs.empty():
+                jobs.append(self._jobs.get())
+            is_over = None in jobs
+            group = [job for job in jobs if job is not None]
+            try:
+                outcomes = self._commit(group)
+            except Exception as error:  # of SQLite, such as a full disk
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                outcomes = [UnavailableError(f"the database is not available ({error})")] * len(group)
+            for job, outcome in zip(group, outcomes, strict=True):
+                if not job.future.set_running_or_notify_cancel():
+                    continue
+                if isinstance(outcome, BaseException):
+                    job.future.set_exception(outcome)
+                else:
+                    job.future.set_result(outcome)
+
+    def _commit(self, jobs: Sequence["_Job"]) -> list[Any]:
+        """The results of the jobs, or their errors, in one transaction."""
+        db = self._connection
+        outcomes: list[Any] = []
+        if not jobs:
+            return outcomes
+        db.execute(f"PRAGMA synchronous = {'FULL' if any(job.is_durable for job in jobs) else 'NORMAL'}")
+        db.execute("BEGIN")
+        for job in jobs:
+            db.execute("SAVEPOINT job")
+            try:
+                outcomes.append(job.function(db))
+            except sqlite3.Error:
+                raise
+            except Exception as error:
+                db.execute("ROLLBACK TO job")
+                outcomes.append(error)
+            db.execute("RELEASE job")
+        db.execute("COMMIT")
+        self._has_deleted |= any(job.erases for job in jobs)
+        if self._has_deleted:  # the log of changes still contains it
+            (is_read_by_others, *_) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            self._has_deleted = bool(is_read_by_others)
+            if is_read_by_others:
+                late = UnavailableError("deleted, and overwritten as soon as no other process reads the database")
+                return [late if job.erases else each for job, each in zip(jobs, outcomes, strict=True)]
+        return outcomes
+
+
+class _Job(NamedTuple):
+    function: Callable[[sqlite3.Connection], Any]
+    is_durable: bool
+    erases: bool
+    future: Future[Any]
+
+
+def connect(path: Path, is_read_only: bool = False) -> sqlite3.Connection:
+    """A connection with explicit transactions, which overwrites what it deletes."""
+    place = f"{path.absolute().as_uri()}?mode={'ro' if is_read_only else 'rw'}"
+    connection = sqlite3.connect(place, uri=True, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA secure_delete = ON")
+    connection.execute("PRAGMA temp_store = MEMORY")
+    return connection
+
+
+def check_version(connection: sqlite3.Connection, path: Path) -> None:
+    """`ValueError` unless it is a server's database of this version."""
+    (kind,), (version,) = (connection.execute(f"PRAGMA {it}").fetchone() for it in ("application_id", "user_version"))
+    if kind != _APPLICATION_ID:
+        raise ValueError(f"{printable(path)}: not a database of this server")
+    if version != SCHEMA_VERSION:
+        raise ValueError(f"{printable(path)}: has schema version {version}; this version reads {SCHEMA_VERSION}")
+
+
+def _check_not_compared(db: sqlite3.Connection, session: int) -> None:
+    """`ConflictError` if the session with that key has ended with a comparison."""
+    if db.execute("SELECT 1 FROM sessions WHERE number = ? AND compared IS NOT NULL", (session,)).fetchone():
+        raise ConflictError("session: has ended, as its agents have been compared")
+
+
+def _answers(slate: bytes, answers: str, shown_at: int) -> Answers:
+    return Answers(_items(slate), np.array(json.loads(answers), np.float64), shown_at)
+
+
+def packed(items: np.ndarray) -> bytes:
+    """Items [n]: the first item and the length of each run of successive ones, of which available items have few."""
+    first = np.flatnonzero(np.diff(items, prepend=items[0] - 2) != 1)
+    return np.column_stack([items[first], np.diff(first, append=len(items))]).astype("<i4").tobytes()
+
+
+def unpacked(content: bytes) -> np.ndarray:
+    """[n] int64: the items of `packed`."""
+    first, lengths = _items(content).reshape(-1, 2).T
+    before = lengths.cumsum() - lengths  # items before each run
+    return np.repeat(first - before, lengths) + np.arange(lengths.sum())
+
+
+def _items(content: bytes) -> np.ndarray:
+    """[n] int64."""
+    return np.frombuffer(content, "<i4").astype(np.int64)

@@ -1,0 +1,247 @@
+"""The pretrained model in PyTorch, in ONNX, and in ONNX with 8 bits: file size, latency, agreement and score.
+
+`python -m benchmarks.experiments.compression --out DIR`. Exports the model in all precisions into DIR/model, unless it
+is there; times a step of a session whose history is in the cache, all variants in turn in each round; and plays the
+same sessions with users and items of the split `test`. A score is the share of the lookahead oracle's gain over random
+play in the same sessions. Writes variants.jsonl, a row for each variant; scores.jsonl, a row for each scenario, seed
+and agent as soon as it is finished (the same command resumes); the table compression.md and the picture
+compression.png.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agents.large_model.serving.export_folder import PRECISIONS, STEP, graph_files, is_export
+from agents.terminal import console, not_negative, number_in, positive
+from benchmarks.experiments.script import finished_rows, make_parser, run_script
+from benchmarks.suites import HELD_OUT, PRESETS
+
+VARIANTS = {"PyTorch fp32": "", **{f"ONNX {precision}": precision for precision in PRECISIONS}}
+"""Precision of the export, by the name of the variant; none for PyTorch."""
+
+NUM_CANDIDATES = (100, 10_000)
+HISTORY = 50
+_NUM_ITEMS, _WARM_UP = 12_000, 10
+_ZERO, _ONE = "random", "lookahead-oracle"
+_LEAST_GAIN = 1e-6
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = make_parser("compression", __doc__)
+    parser.add_argument(
+        "--scenario", choices=PRESETS, action="append", help=f"repeat for several (default: {' '.join(PRESETS)})"
+    )
+    parser.add_argument("--seeds", type=positive, default=5, metavar="N", help="catalogues and users of each scenario")
+    parser.add_argument(
+        "--sessions", type=number_in(int, 2, 100_000), default=200, metavar="N", help="sessions of each evaluation"
+    )
+    parser.add_argument("--rounds", type=positive, default=200, metavar="N", help="timed steps of each variant")
+    parser.add_argument("--check", type=not_negative, default=10_000, metavar="N", help="observations of the agreement")
+    return run_script(parser, _run, arguments)
+
+
+def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
+    import torch
+
+    import recsim_env
+    from benchmarks.report.figures.style import write_figure
+    from benchmarks.rows import append_rows, write_rows
+    from recsim_env.atomic_file import write_atomically
+
+    torch.set_num_threads(1)
+    screen, folder, version = console(), parsed.out / "model", recsim_env.__version__
+    parsed.out.mkdir(parents=True, exist_ok=True)
+    variants = finished_rows(parsed.out / "variants.jsonl", {"num_rounds": parsed.rounds, "num_checked": parsed.check})
+    if not (variants and is_export(folder)):
+        common = {"num_rounds": parsed.rounds, "num_checked": parsed.check, "version": version, **origin}
+        variants = [{**row, **common} for row in _variants(folder, parsed.rounds, parsed.check, screen.print)]
+        write_rows(parsed.out / "variants.jsonl", variants)
+    scores_file, sizes = parsed.out / "scores.jsonl", {"num_sessions": parsed.sessions}
+    rows = finished_rows(scores_file, sizes)
+    scenarios = parsed.scenario or PRESETS
+    for scenario in scenarios:
+        for seed in range(parsed.seeds):
+            done = {row["agent"] for row in rows if (row["scenario"], row["seed"]) == (scenario, seed)}
+            for agent, result in _returns(folder, scenario, seed, parsed.sessions, done):
+                row = {"scenario": scenario, "seed": seed, "agent": agent, "return_mean": result, **sizes}
+                rows.append({**row, "version": version, **origin})
+                append_rows(scores_file, rows[-1:])
+            screen.print(f"{scenario}, seed {seed}: finished", highlight=False)
+    kept = [row for row in rows if row["scenario"] in scenarios and row["seed"] < parsed.seeds]
+    scores = {name: _scores(kept, name) for name in VARIANTS}
+    text = table(variants, scores)
+    write_atomically(parsed.out / "compression.md", text.encode())
+    write_figure(parsed.out / "compression", lambda: picture(variants, scores))
+    screen.print(text, highlight=False, markup=False)
+
+
+def _variants(folder: Path, num_rounds: int, num_checked: int, log: Callable[[str], None]) -> list[dict[str, Any]]:
+    """Size, latencies and agreement of each variant, after an export into `folder`."""
+    from agents.large_model.checkpoint import load_network
+    from agents.large_model.config import PRETRAINED, located
+    from agents.large_model.export import export_network
+
+    network = load_network(PRETRAINED)
+    description = export_network(network, folder, precisions=PRECISIONS, num_checked=num_checked, log=log)
+    log("timing steps")
+    times = {number: latencies(network, folder, number, num_rounds) for number in NUM_CANDIDATES}
+    rows = []
+    for name, precision in VARIANTS.items():
+        sizes = [located(PRETRAINED).stat().st_size]
+        if precision:
+            sizes = [description["files"][file] for file in graph_files(precision)]
+        found = description.get("check", {}).get(precision, {}).get(STEP, {})
+        row = {
+            "variant": name,
+            "num_bytes": sum(sizes),
+            "same_best": found.get("same_best", None if precision else 1.0),
+        }
+        for number, seconds in times.items():
+            ratios = seconds[name] / seconds["PyTorch fp32"]
+            p50, p95 = np.percentile(1e3 * seconds[name], (50, 95))
+            measured = {"p50_ms": p50, "p95_ms": p95, "time_ratio": np.median(ratios)}
+            row |= {f"{key}_{number}": round(float(value), 4) for key, value in measured.items()}
+        rows.append(row)
+    return rows
+
+
+def latencies(network: Any, folder: Path, num_candidates: int, num_rounds: int) -> dict[str, np.ndarray]:
+    """[rounds] seconds by variant: an observation is read and its candidates are scored, with the history in the
+    cache."""
+    import torch
+
+    from agents.large_model.commands.latency import observation
+    from agents.large_model.env import make_env
+    from agents.large_model.serving.exported_model import ExportedModel
+    from agents.large_model.session_state import ObservationReader, SessionState
+
+    arguments = {"session_length": 2, "overrides": {"catalog": {"num_items": _NUM_ITEMS}}}
+    env = make_env("recsim_env/Video-v0", 1, **arguments)
+    before, after = (observation(env.simulator, HISTORY + n, num_candidates) for n in (0, 1))
+    read = ObservationReader(env.simulator, network.schema, network.device)
+    state = SessionState.of(network, env.simulator.config, network.content_of(env), 1, HISTORY)
+
+    def in_pytorch() -> Any:
+        batch = read(after)
+        state.update(batch, torch.ones(1, dtype=torch.int64))
+        return state.scores(batch).logits.argmax(1)
+
+    calls: dict[str, Callable[[], Any]] = {}
+    for name, precision in VARIANTS.items():
+        calls[name] = (
+            _exported_step(ExportedModel(folder, precision=precision), env, before, after) if precision else in_pytorch
+        )
+    seconds = {name: np.zeros(num_rounds) for name in calls}
+    with torch.no_grad():
+        for number in range(-_WARM_UP, num_rounds):
+            state.start(read(before))
+            for name, call in calls.items():
+                begin = time.perf_counter()
+                call()
+                if number >= 0:
+                    seconds[name][number] = time.perf_counter() - begin
+    return seconds
+
+
+def _exported_step(model: Any, env: Any, before: Any, after: Any) -> Callable[[], Any]:
+    tables, one = model.catalog(env), np.ones(1, np.int64)
+    _, sessions = model.start(tables, before)
+    return lambda: model.step(tables, sessions, after, one)[0].logits.argmax(1)
+
+
+def _returns(folder: Path, scenario: str, seed: int, num_sessions: int, done: set[str]) -> Any:
+    """(agent, mean return) of random play, the oracle and all variants in the same sessions, without those `done`."""
+    from agents.large_model.agent import LargeModel
+    from agents.large_model.config import PRETRAINED
+    from agents.large_model.env import make_env
+    from agents.large_model.serving.exported_agent import ExportedAgent
+    from agents.references.lookahead import LookaheadOracle
+    from agents.rollouts.evaluation import evaluate
+    from agents.rules.random_agent import RandomAgent
+
+    catalog_seed = HELD_OUT.catalog_seed + seed
+    env = make_env(f"recsim_env/{scenario}-v0", num_sessions, split=HELD_OUT.split, catalog_seed=catalog_seed)
+    agents: dict[str, Callable[[], Any]] = {
+        _ZERO: lambda: RandomAgent(),
+        _ONE: lambda: LookaheadOracle(env.remake(split="train", catalog_seed=seed)).learn(0),
+        **{
+            name: (lambda precision=precision: ExportedAgent(folder, precision=precision))
+            if precision
+            else (lambda: LargeModel.load(PRETRAINED))
+            for name, precision in VARIANTS.items()
+        },
+    }
+    for name, make in agents.items():
+        if name not in done:
+            agent = make()
+            world = env.remake(observation=agent.observation)
+            returns = evaluate(agent, world, HELD_OUT.sessions_seed + seed * HELD_OUT.sessions_apart).returns
+            yield name, round(float(returns.mean()), 4)
+
+
+def _scores(rows: list[dict[str, Any]], agent: str) -> np.ndarray:
+    """Scores of an agent, by scenario and seed."""
+    returns = {(row["scenario"], row["seed"], row["agent"]): row["return_mean"] for row in rows}
+    found = []
+    for scenario, seed, name in returns:
+        if name == agent:
+            zero, one = (returns[scenario, seed, reference] for reference in (_ZERO, _ONE))
+            found.append((returns[scenario, seed, agent] - zero) / max(one - zero, _LEAST_GAIN))
+    return np.array(found)
+
+
+def table(variants: list[dict[str, Any]], scores: dict[str, np.ndarray]) -> str:
+    """A row for each variant, in Markdown; times are relative to PyTorch's in the same rounds."""
+    headings = [f"step, {number:,} candidates: p50, p95; of PyTorch" for number in NUM_CANDIDATES]
+    lines = [
+        f"| variant | size | {' | '.join(headings)} | same best | score (95% interval) |",
+        f"| --- | ---: |{' ---: |' * len(headings)} ---: | ---: |",
+    ]
+    for row in variants:
+        times = (
+            f"{row[f'p50_ms_{number}']:.2f} ms, {row[f'p95_ms_{number}']:.2f} ms; {row[f'time_ratio_{number}']:.2f}"
+            for number in NUM_CANDIDATES
+        )
+        same = "" if row["same_best"] is None else f"{row['same_best']:.2%}"
+        mean, half = _interval(scores[row["variant"]])
+        size = f"{row['num_bytes'] / 1e6:.2f} MB"
+        lines.append(f"| {row['variant']} | {size} | {' | '.join(times)} | {same} | {mean:.3f} ± {half:.3f} |")
+    return "\n".join(lines) + "\n"
+
+
+def _interval(scores: np.ndarray) -> tuple[float, float]:
+    """The mean, and half of its 95% interval over scenarios and seeds."""
+    from benchmarks.analysis.statistics import Z_95
+
+    half = Z_95 * scores.std(ddof=1) / np.sqrt(len(scores)) if len(scores) > 1 else 0.0
+    return float(scores.mean()), float(half)
+
+
+def picture(variants: list[dict[str, Any]], scores: dict[str, np.ndarray]) -> Any:
+    """A panel for each number of candidates: size and p95 of each variant, with its score."""
+    from benchmarks.report.figures.style import panels
+
+    figure, axes = panels(len(NUM_CANDIDATES), 2, (4.2, 3.4))
+    for panel, number in zip(axes, NUM_CANDIDATES, strict=True):
+        for row in variants:
+            mean, _ = _interval(scores[row["variant"]])
+            panel.plot(
+                row["num_bytes"] / 1e6, row[f"p95_ms_{number}"], "o", label=f"{row['variant']}: score {mean:.3f}"
+            )
+        panel.set_title(f"A step with {number:,} candidates")
+        panel.set_xlabel("size of the files in MB")
+        panel.set_ylabel("95th percentile in ms")
+        panel.set_xlim(left=0.0)
+        panel.set_ylim(bottom=0.0)
+    axes[0].legend()
+    return figure
+
+
+if __name__ == "__main__":
+    sys.exit(main())
