@@ -12,6 +12,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -185,15 +186,12 @@ def _returns(folder: Path, scenario: str, seed: int, num_sessions: int, done: se
     catalog_seed = HELD_OUT.catalog_seed + seed
     env = make_env(f"recsim_env/{scenario}-v0", num_sessions, split=HELD_OUT.split, catalog_seed=catalog_seed)
     agents: dict[str, Callable[[], Any]] = {
-        _ZERO: lambda: RandomAgent(),
+        _ZERO: RandomAgent,
         _ONE: lambda: LookaheadOracle(env.remake(split="train", catalog_seed=seed)).learn(0),
-        **{
-            name: (lambda precision=precision: ExportedAgent(folder, precision=precision))
-            if precision
-            else (lambda: LargeModel.load(PRETRAINED))
-            for name, precision in VARIANTS.items()
-        },
     }
+    for name, precision in VARIANTS.items():
+        exported = partial(ExportedAgent, folder, precision=precision)
+        agents[name] = exported if precision else partial(LargeModel.load, PRETRAINED)
     for name, make in agents.items():
         if name not in done:
             agent = make()
