@@ -49,6 +49,9 @@ class LoggedSteps:
             num_vector_steps: their number, at least that of the replay; L / N, unless users were removed from the log.
             num_envs: N.
             reward_scale: the env's rewards are divided by it.
+
+        Raises:
+            ValueError: there are no steps.
         """
         columns: dict[str, np.ndarray] = {}
         for number, step in enumerate(steps):
@@ -67,6 +70,8 @@ class LoggedSteps:
                 if name not in columns:
                     columns[name] = np.zeros((num_envs, num_vector_steps, *values.shape[1:]), values.dtype)
                 columns[name][:, number] = values
+        if not columns:
+            raise ValueError("log: has no steps")
         flat = {name: column.reshape(-1, *column.shape[2:]) for name, column in columns.items()}
         is_logged = flat.pop("is_logged")
         if not is_logged.all():

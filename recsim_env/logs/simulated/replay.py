@@ -100,7 +100,7 @@ def make_logged_env(path: Path | str, *, observation: str | None = None) -> Any:
 def _steps(folder: Path, manifest: LogManifest, recorder: SessionRecorder) -> Iterator[ReplayedStep]:
     recorder.reset(manifest.seed)
     num_envs, shape = manifest.num_envs, recorder.env.single_action_space.shape or ()
-    for number, length in enumerate(manifest.shard_lengths):
+    for number in range(len(manifest.shard_lengths)):
         shard = read_shard(folder, number, manifest)
         for events, is_logged in _vector_steps(shard, num_envs):
             actions = events["action"].reshape(num_envs, *shape)

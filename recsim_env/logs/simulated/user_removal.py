@@ -27,7 +27,9 @@ def remove_users(path: Path | str, users: Collection[int]) -> int:
     """
     folder, manifest, num_removed = Path(path), read_manifest(path), 0
     if manifest.env_arguments.get("live_platform"):
-        raise ValueError(f"{printable(folder)}: the log of a live platform cannot be replayed without some of its users")
+        raise ValueError(
+            f"{printable(folder)}: the log of a live platform cannot be replayed without some of its users"
+        )
     check_complete(folder, manifest)
     with locked(folder):
         # The last shard first: if the process is killed, the ends of sessions are missing, and the log can be replayed.

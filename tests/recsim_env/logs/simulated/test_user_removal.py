@@ -111,5 +111,5 @@ def test_a_shard_with_too_few_rows_is_still_recognised_as_damaged(tmp_path):
 def test_users_of_a_live_platform_are_not_removed(tmp_path):
     path = write(tmp_path, make_env(live_platform=True))
     assert read_manifest(path).env_arguments["live_platform"] is True
-    with pytest.raises(ValueError, match="live platform cannot be replayed without some of its users$"):
+    with pytest.raises(ValueError, match=r"live platform cannot be replayed without some of its users$"):
         remove_users(path, [0])
