@@ -20,7 +20,6 @@ from agents.private.reward_model import RewardModel, person_losses
 ATTACKS = ("threshold", "LiRA")
 
 _LEAST_LOSS = 1e-8
-_NUM_RESAMPLES = 1_000
 
 
 class Interval(NamedTuple):
@@ -64,8 +63,11 @@ def auc(scores: np.ndarray, is_member: np.ndarray) -> float:
     return float((ranks - num_members * (num_members + 1) / 2) / (num_members * (len(scores) - num_members)))
 
 
-def auc_interval(scores: np.ndarray, is_member: np.ndarray, seed: int = 0) -> Interval:
-    """Mean AUC over models that have scores [R, P] for the same people, and its bootstrap interval over people.
+def auc_interval(scores: np.ndarray, is_member: np.ndarray) -> Interval:
+    """Mean AUC over models that have scores [R, P] for the same people, and its 95% interval over people.
+
+    DeLong, DeLong and Clarke-Pearson, "Comparing the areas under two or more correlated receiver operating
+    characteristic curves", Biometrics 1988: the variance of the share of others that each person is ahead of or behind.
 
     Raises:
         ValueError: a model has no members or no others.
@@ -73,16 +75,18 @@ def auc_interval(scores: np.ndarray, is_member: np.ndarray, seed: int = 0) -> In
     is_member = np.asarray(is_member, np.bool_)
     if is_member.all(1).any() or not is_member.any(1).all():
         raise ValueError("is_member: must have members and others for each model")
-    generator, num_people = np.random.default_rng(seed), scores.shape[1]
-    resampled = []
-    while len(resampled) < _NUM_RESAMPLES:
-        people = generator.integers(0, num_people, num_people)
-        chosen = is_member[:, people]
-        if chosen.any(1).all() and not chosen.all(1).any():
-            resampled.append(np.mean([auc(s[people], m) for s, m in zip(scores, chosen, strict=True)]))
-    value = float(np.mean([auc(s, m) for s, m in zip(scores, is_member, strict=True)]))
-    low, high = np.quantile(resampled, [0.025, 0.975])
-    return Interval(value, float(low), float(high))
+    num_people = scores.shape[1]
+    values, influences = [], np.zeros(num_people)
+    for own, of_member in zip(scores, is_member, strict=True):
+        value = auc(own, of_member)
+        ranks = rankdata(own)
+        for group, is_ahead in ((of_member, True), (~of_member, False)):
+            shares = (ranks[group] - rankdata(own[group])) / (num_people - group.sum())  # of the others, with less
+            shares = shares if is_ahead else 1.0 - shares
+            influences[group] += (shares - value) * num_people / group.sum()
+        values.append(value)
+    value, half = float(np.mean(values)), 1.96 * float(np.sqrt((influences / len(values)).var() / num_people))
+    return Interval(value, max(value - half, 0.0), min(value + half, 1.0))
 
 
 def audit(
@@ -96,7 +100,7 @@ def audit(
         others: a log of other people of the same population; those who are in both are left out. Each shadow model is
             trained on a random half of them.
         num_shadows: K, at least 2.
-        seed: of the halves, the shadow models and the bootstrap.
+        seed: of the halves and the shadow models.
 
     Raises:
         ValueError: there are fewer than four other people.
@@ -121,7 +125,7 @@ def audit(
     is_out = np.array([np.append(np.ones(len(members), np.bool_), ~half) for half in halves])
     losses = _losses(model, log, members.rows, others, unseen)
     scores = {"threshold": loss_score(losses), "LiRA": lira_scores(losses, np.array(shadow_losses), is_out)}
-    return {name: auc_interval(scores[name][None], is_member[None], seed) for name in ATTACKS}
+    return {name: auc_interval(scores[name][None], is_member[None]) for name in ATTACKS}
 
 
 def _losses(

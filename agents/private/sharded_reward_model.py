@@ -232,5 +232,5 @@ class ShardedRewardModel(RewardModel):
         if len(members):
             index = np.concatenate([people.rows[person] for person in members])
             for column in (*log.stored.values(), log.slates, log.is_shown, log.rewards):
-                digest.update(np.ascontiguousarray(column[index]))
+                digest.update(column[index].tobytes())
         return torch.frombuffer(bytearray(digest.digest()), dtype=torch.uint8).to(self.device)

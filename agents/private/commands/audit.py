@@ -1,6 +1,6 @@
 """Attack a model: can its people be told from others?
 
-The area under the ROC curve (AUC) of two membership inference attacks, with 95% bootstrap intervals over people: 0.5 is
+The area under the ROC curve (AUC) of two membership inference attacks, with 95% intervals over people: 0.5 is
 chance, 1 is certainty. --others is a log of other people, for instance of the same command with another seed.
 """
 

@@ -12,10 +12,10 @@ from agents.private.private_reward_model import PrivateRewardModel
 
 @pytest.fixture(scope="module")
 def logs(tmp_path_factory):
-    """Two logs, of 30 to 60 people each."""
+    """Two logs, of 20 to 40 people each."""
     folder = tmp_path_factory.mktemp("people")
-    population = {"overrides": {"population": {"num_users": 2_000}}, "num_envs": 40}
-    return [read_people(folder / str(seed), seed=seed, num_steps=240, **population)[0] for seed in (0, 1_000)]
+    population = {"overrides": {"population": {"num_users": 2_000}}, "num_envs": 20}
+    return [read_people(folder / str(seed), seed=seed, num_steps=120, **population)[0] for seed in (0, 1_000)]
 
 
 def test_the_auc_is_the_share_of_pairs_in_which_the_member_has_the_higher_score():
@@ -32,13 +32,13 @@ def test_the_interval_of_the_auc_covers_its_true_value_and_shrinks_with_people()
     widths = []
     for num_people in (100, 1_600):
         is_covered = []
-        for number in range(40):
+        for _ in range(200):
             is_member = generator.random((1, num_people)) < 0.5
             scores = generator.standard_normal((1, num_people)) + is_member  # true AUC: Phi(1 / sqrt(2)) = 0.760
-            value, low, high = auc_interval(scores, is_member, number)
+            value, low, high = auc_interval(scores, is_member)
             assert low <= value <= high
             is_covered.append(low <= 0.7602 <= high)
-        assert np.mean(is_covered) > 0.8
+        assert 0.9 < np.mean(is_covered) < 0.99
         widths.append(high - low)
     assert widths[1] < widths[0] / 2.5
 
@@ -64,8 +64,8 @@ def test_lira_only_reads_models_that_were_trained_without_the_person():
 
 def test_a_model_that_memorises_gives_its_people_away_and_an_untrained_one_does_not(logs):
     log, others = logs
-    settings = {"epsilon": math.inf, "clip_norm": 1e9, "people_per_step": 1_000, "learning_rate": 1e-2, "width": 32}
-    model = PrivateRewardModel(num_updates=250, **settings)
+    settings = {"epsilon": math.inf, "clip_norm": 1e9, "people_per_step": 1_000, "learning_rate": 2e-2, "width": 16}
+    model = PrivateRewardModel(num_updates=120, **settings)
     model.set_env(people_env(2))
     model.fit(log)
     found = audit(model, log, others, num_shadows=2)
