@@ -1,13 +1,11 @@
 """Membership inference: chance for models that know nothing, certainty for those that memorise."""
 
-import math
-
 import numpy as np
 import pytest
 from people_logs import people_env, read_people
 
 from agents.private.membership_inference import ATTACKS, auc, auc_interval, audit, lira_scores
-from agents.private.private_reward_model import PrivateRewardModel
+from agents.private.sharded_reward_model import ShardedRewardModel
 
 
 @pytest.fixture(scope="module")
@@ -64,13 +62,13 @@ def test_lira_only_reads_models_that_were_trained_without_the_person():
 
 def test_a_model_that_memorises_gives_its_people_away_and_an_untrained_one_does_not(logs):
     log, others = logs
-    settings = {"epsilon": math.inf, "clip_norm": 1e9, "people_per_step": 1_000, "learning_rate": 2e-2, "width": 16}
-    model = PrivateRewardModel(num_updates=120, **settings)
+    settings = {"num_shards": 1, "people_per_step": 1_000, "learning_rate": 2e-2, "width": 16}
+    model = ShardedRewardModel(num_updates=150, **settings)
     model.set_env(people_env(2))
     model.fit(log)
     found = audit(model, log, others, num_shadows=2)
     assert all(found[attack].value > 0.9 for attack in ATTACKS)
-    untrained = PrivateRewardModel(num_updates=0, **settings)
+    untrained = ShardedRewardModel(num_updates=0, **settings)
     untrained.set_env(people_env(2))
     untrained.fit(log)
     found = audit(untrained, log, others, num_shadows=2)
@@ -78,7 +76,7 @@ def test_a_model_that_memorises_gives_its_people_away_and_an_untrained_one_does_
 
 
 def test_an_audit_needs_other_people(logs):
-    model = PrivateRewardModel(num_updates=0, epsilon=math.inf)
+    model = ShardedRewardModel(num_updates=0)
     model.set_env(people_env(2))
     model.fit(logs[0])
     with pytest.raises(
