@@ -12,6 +12,7 @@ import time
 from datetime import UTC, datetime
 
 from agents.private.commands.model_folder import add_folder_arguments, model_file, record_deletion
+from agents.terminal import warn
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,6 +44,8 @@ def forget(parsed: argparse.Namespace) -> int:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         record_deletion(parsed.model, {**dataclasses.asdict(deletion), "seconds": round(seconds, 3), "date": now})
     noun = "person" if deletion.num_people == 1 else "people"
+    if people and not deletion.num_rows:
+        warn(f"{parsed.log}: has no rows of these users")
     print(f"deleted {deletion.num_people} {noun}: {deletion.num_rows:,} rows of {parsed.log}")
     share = deletion.num_updates / max(deletion.num_updates_of_all, 1)
     print(
