@@ -62,7 +62,7 @@ floors: floors.txt pyproject.toml
 .venvs/page/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venvs/page
 	.venvs/page/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt \
-		--editable '.[serve]' playwright==1.65.2 pytest
+		--editable '.[serve]' httpx2 playwright==1.65.2 pytest
 	@touch $@
 
 .venvs/page/node_modules/axe-core/axe.min.js:

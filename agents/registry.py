@@ -147,6 +147,8 @@ REGISTRY: dict[str, Entry] = {
     "cql": _entry("offline", "offline.cql:CQL"),
     "iql": _entry("offline", "offline.iql:IQL"),
     "decision-transformer": _entry("offline", "offline.decision_transformer:DecisionTransformer"),
+    "private-reward-model": _entry("offline", "private.private_reward_model:PrivateRewardModel"),
+    "sharded-reward-model": _entry("offline", "private.sharded_reward_model:ShardedRewardModel"),
     "mixed-behavior": _entry("bandit", "offline.behavior_policy:BehaviorPolicy", behavior="mixed"),
     "expert-behavior": _entry("bandit", "offline.behavior_policy:BehaviorPolicy", behavior="expert"),
     "large-model": _of_large_model("reinforcement", supervised_share=0.3),

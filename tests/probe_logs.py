@@ -39,6 +39,7 @@ def _steps(env: ProbeVectorEnv, probability: Probability, num_steps: int) -> Ite
             terminated=terminated,
             truncated=truncated,
             episode_start=is_first,
-            events={"item": actions},
+            is_logged=np.ones(env.num_envs, np.bool_),
+            events={"item": actions, "user": np.arange(env.num_envs)},
         )
         observations, is_first = following, terminated | truncated

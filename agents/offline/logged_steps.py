@@ -4,7 +4,7 @@ Shape legend: N lanes, L logged steps, B steps of a batch, S slots of a slate.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 
 import numpy as np
@@ -35,6 +35,8 @@ class LoggedSteps:
     """[L] bool: whether the step is the first of its session."""
     is_over: np.ndarray
     """[L] bool: whether the session ended with the step."""
+    users: np.ndarray
+    """[L] int64: indices in the population, those of the column `user` of the log."""
 
     @classmethod
     def of(
@@ -43,10 +45,13 @@ class LoggedSteps:
         """The steps of a replay with `"full"` observations.
 
         Args:
-            steps: at least one; exactly `num_vector_steps`.
-            num_vector_steps: L / N.
+            steps: at least one.
+            num_vector_steps: their number, at least that of the replay; L / N, unless users were removed from the log.
             num_envs: N.
             reward_scale: the env's rewards are divided by it.
+
+        Raises:
+            ValueError: there are no steps.
         """
         columns: dict[str, np.ndarray] = {}
         for number, step in enumerate(steps):
@@ -58,14 +63,29 @@ class LoggedSteps:
                 "rewards": (step.rewards / reward_scale).astype(np.float32),
                 "is_first": step.episode_start,
                 "is_over": step.terminated | step.truncated,
+                "users": step.events["user"].astype(np.int64),
+                "is_logged": step.is_logged,
             }
             for name, values in now.items():
                 if name not in columns:
-                    columns[name] = np.empty((num_envs, num_vector_steps, *values.shape[1:]), values.dtype)
+                    columns[name] = np.zeros((num_envs, num_vector_steps, *values.shape[1:]), values.dtype)
                 columns[name][:, number] = values
+        if not columns:
+            raise ValueError("log: has no steps")
         flat = {name: column.reshape(-1, *column.shape[2:]) for name, column in columns.items()}
-        own = {name: flat.pop(name) for name in ("slates", "is_shown", "rewards", "is_first", "is_over")}
+        is_logged = flat.pop("is_logged")
+        if not is_logged.all():
+            flat = {name: column[is_logged] for name, column in flat.items()}
+        own = {name: flat.pop(name) for name in ("slates", "is_shown", "rewards", "is_first", "is_over", "users")}
         return cls(stored=flat, **own)
+
+    def rows(self, index: np.ndarray) -> "LoggedSteps":
+        """A log of these steps alone, [n] indices in ascending order; those of a session must be given together."""
+        columns = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "stored"}
+        return LoggedSteps(
+            stored={name: part[index] for name, part in self.stored.items()},
+            **{name: column[index] for name, column in columns.items()},
+        )
 
     def __len__(self) -> int:
         """L."""

@@ -98,6 +98,7 @@ def policy_log(
                 "rewards": step.rewards,
                 "behaviour": step.log_propensities,
                 "is_over": step.terminated | step.truncated,
+                "is_logged": np.asarray(getattr(step, "is_logged", np.ones(len(starts), np.bool_))),
                 **_agent_columns(agent, step, feature_step.observations, state, starts),
             }
         )
@@ -111,6 +112,7 @@ def policy_log(
 
 def _of_whole_sessions(rows: dict[str, np.ndarray]) -> PolicyLog:
     """The rows of sessions that end, session by session."""
+    rows = {name: values[rows["is_logged"]] for name, values in rows.items()}
     ended = rows["sessions"][rows["is_over"]]
     if not len(ended):
         raise ValueError(f"no session ends within the {len(rows['sessions'])} rows: log more steps")

@@ -76,6 +76,12 @@ SPACES: dict[str, Space] = {
     "cql": {**_OFFLINE, "conservatism": (0.1, 0.3, 1.0, 3.0), "gamma": (0.8, 0.9, 0.95)},
     "iql": {**_OFFLINE, "expectile": (0.6, 0.7, 0.8, 0.9), "beta": (1.0, 3.0, 10.0), "gamma": (0.8, 0.9, 0.95)},
     "decision-transformer": {**_OFFLINE, "target_quantile": (0.7, 0.9, 0.99), "context_length": (5, 20)},
+    "private-reward-model": {
+        "learning_rate": (2e-3, 5e-3, 1e-2),
+        "num_updates": (50, 100, 200),
+        "clip_norm": (0.3, 1.0, 3.0),
+    },
+    "sharded-reward-model": {"learning_rate": (2e-3, 5e-3, 1e-2), "num_updates": (1_000, 2_000, 4_000)},
     "large-model": _LARGE_MODEL,
     "large-model-distilled": {**_LARGE_MODEL, "distillation_share": (0.4, 0.6)},
     "large-model-supervised": {name: _LARGE_MODEL[name] for name in ("num_envs", "batch_sessions")},

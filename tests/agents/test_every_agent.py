@@ -33,6 +33,8 @@ SMALL = {
         name: {"num_updates": 8, "batch_size": 16, "num_fitting_steps": 64}
         for name in ("behavior-cloning", "cql", "iql", "decision-transformer")
     },
+    "private-reward-model": {"num_updates": 4, "num_fitting_steps": 64, "epsilon": np.inf},  # noise is not reproducible
+    "sharded-reward-model": {"num_updates": 4, "num_fitting_steps": 64, "num_shards": 2},
     **{name: {"num_fitting_steps": 64} for name in ("mixed-behavior", "expert-behavior")},
     "trpo": {"n_steps": 8},
     "recurrent-ppo": {"n_steps": 16, "n_epochs": 2},

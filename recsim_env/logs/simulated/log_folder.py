@@ -24,6 +24,8 @@ from recsim_env.logs.simulated.event_schema import SCHEMA_VERSION, event_schema
 
 MANIFEST = "manifest.json"
 _MANIFEST_KEY, _NUMBER_KEY, _CHECKSUM_KEY = "recsim_env.manifest", "recsim_env.shard", "recsim_env.checksum"
+_REMOVED_KEY = "recsim_env.removed"
+"""Number of rows that were removed from the shard (`user_removal`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,9 +123,12 @@ def read_manifest(path: Path | str) -> LogManifest:
 
 
 def write_shard(folder: Path, number: int, frame: pl.DataFrame, manifest: LogManifest) -> None:
-    """Write a shard, whole or not at all; `OSError` if it cannot be written."""
+    """Write a shard, from which rows may be missing, whole or not at all; `OSError` if it cannot be written."""
     content = io.BytesIO()
     metadata = {_MANIFEST_KEY: manifest.as_json(), _NUMBER_KEY: str(number), _CHECKSUM_KEY: _checksum(frame)}
+    num_removed = manifest.shard_lengths[number] * manifest.num_envs - len(frame)
+    if num_removed:
+        metadata[_REMOVED_KEY] = str(num_removed)
     frame.write_parquet(content, metadata=metadata)
     write_atomically(shard_path(folder, number), content.getvalue())
 
@@ -145,7 +150,8 @@ def read_shard(folder: Path, number: int, manifest: LogManifest) -> pl.DataFrame
         raise ValueError(f"{printable(file)}: belongs to another log than {MANIFEST}")
     if metadata.get(_NUMBER_KEY, str(number)) != str(number):  # shards of older versions have no number
         raise ValueError(f"{printable(file)}: is another shard of the log, not shard {number}")
-    is_whole = frame.schema == manifest.schema and len(frame) == manifest.shard_lengths[number] * manifest.num_envs
+    num_rows = manifest.shard_lengths[number] * manifest.num_envs
+    is_whole = frame.schema == manifest.schema and metadata.get(_REMOVED_KEY, "0") == str(num_rows - len(frame))
     if not is_whole or metadata.get(_CHECKSUM_KEY) != checksum:
         raise ValueError(f"{printable(file)}: damaged")
     return frame
@@ -176,7 +182,7 @@ def scan_events(path: Path | str) -> pl.LazyFrame:
 
 
 def read_events(path: Path | str) -> pl.DataFrame:
-    """Read the rows of a log, in order of vector steps, then lanes.
+    """Read the rows of a log, in order of vector steps, then lanes; those of removed users are missing.
 
     Columns are described in the documentation, under "Simulated logs".
 

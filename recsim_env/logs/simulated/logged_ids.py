@@ -5,6 +5,7 @@ the same folder, map them to the ids of the ratings log that the world was fitte
 """
 
 import io
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ _ITEMS, _USERS = "items.parquet", "users.parquet"
 
 
 def write_ids(folder: Path, world: Any) -> None:
-    """Write both files atomically, if the items and users of the world come from a ratings log."""
+    """Write the missing files atomically, if the items and users of the world come from a ratings log."""
     items, users = world.items, world.users
     if items.ids is None:
         return
@@ -30,9 +31,41 @@ def write_ids(folder: Path, world: Any) -> None:
         _USERS: {"user": range(len(users)), "id": users.ids},
     }
     for name, columns in frames.items():
-        content = io.BytesIO()
-        pl.DataFrame(columns).cast({next(iter(columns)): pl.Int32}).write_parquet(content)
-        write_atomically(folder / name, content.getvalue())
+        if not (folder / name).is_file():  # users may have been removed from it
+            _write(folder / name, pl.DataFrame(columns).cast({next(iter(columns)): pl.Int32}))
+
+
+def users_with_ids(path: Path | str, ids: Iterable[str]) -> list[int]:
+    """Indices, as in the column `user`, of users with these ids in the ratings log; without a ratings log, an id is the
+    index itself, as text.
+
+    Raises:
+        FileNotFoundError: there is no log.
+        ValueError: an unknown id, or a damaged file.
+    """
+    has_ids = read_manifest(path) and (Path(path) / _USERS).is_file()
+    users = {str(name): user for user, name in read_users(path).iter_rows()} if has_ids else None
+    found = []
+    for each in ids:
+        if users is None and each.isdecimal() and len(each) < 10:
+            found.append(int(each))
+        elif users is not None and each in users:
+            found.append(users[each])
+        else:
+            raise ValueError(f"user {each!r}: is not among the users of {printable(path)}")
+    return found
+
+
+def remove_user_ids(folder: Path, users: Collection[int]) -> None:
+    """Remove the rows of users from `users.parquet`, if there is one."""
+    if (folder / _USERS).is_file():
+        _write(folder / _USERS, _read(folder, _USERS).filter(~pl.col("user").is_in(users)))
+
+
+def _write(file: Path, frame: pl.DataFrame) -> None:
+    content = io.BytesIO()
+    frame.write_parquet(content)
+    write_atomically(file, content.getvalue())
 
 
 def read_items(path: Path | str) -> pl.DataFrame:
@@ -48,7 +81,7 @@ def read_items(path: Path | str) -> pl.DataFrame:
 
 def read_users(path: Path | str) -> pl.DataFrame:
     """Read the users of a log: columns `user`, as in the events, and `id` in the ratings log, with a row for each user
-    of the population.
+    of the population, removed ones excepted.
 
     Raises:
         FileNotFoundError: there is no log, or its users do not come from a ratings log.

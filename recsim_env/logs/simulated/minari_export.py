@@ -74,9 +74,10 @@ def _episodes(steps: Iterator[ReplayedStep]) -> Iterator[dict[str, Any]]:
     """Fields of an `EpisodeBuffer` for each session, in the order of their ends."""
     running: dict[int, list[ReplayedStep]] = {}
     for step in steps:
-        for lane, is_over in enumerate(step.terminated | step.truncated):
+        is_over_by_lane = step.terminated | step.truncated
+        for lane in np.flatnonzero(step.is_logged).tolist():
             running.setdefault(lane, []).append(step)
-            if is_over:
+            if is_over_by_lane[lane]:
                 yield _episode(running.pop(lane), lane)
     for lane, session in running.items():
         episode = _episode(session, lane)

@@ -37,19 +37,20 @@ def to_obp(path: Path | str, *, env: Any = None) -> dict[str, Any]:
         raise ValueError(f"{printable(path)}: shows {shown}; bandit feedback has one candidate in each step")
     contexts, actions, rewards, log_propensities = [], [], [], []
     for step in replay(path, observation="flat" if env is None else None, env=env):
-        if np.isnan(step.log_propensities).any():
+        if np.isnan(step.log_propensities[step.is_logged]).any():
             raise ValueError(f"{printable(path)}: has unknown propensities, but bandit feedback needs them")
-        contexts.append(step.observations)
-        actions.append(step.actions)
-        rewards.append(step.rewards)
-        log_propensities.append(step.log_propensities)
+        contexts.append(step.observations[step.is_logged])
+        actions.append(step.actions[step.is_logged])
+        rewards.append(step.rewards[step.is_logged])
+        log_propensities.append(step.log_propensities[step.is_logged])
+    num_rounds = sum(map(len, rewards))
     return {
-        "n_rounds": manifest.num_steps,
+        "n_rounds": num_rounds,
         "n_actions": manifest.num_candidates,
         "context": np.concatenate(contexts),
         "action_context": np.eye(manifest.num_candidates, dtype=np.int64),
         "action": np.concatenate(actions).astype(np.int64),
-        "position": np.zeros(manifest.num_steps, np.int64),
+        "position": np.zeros(num_rounds, np.int64),
         "reward": np.concatenate(rewards),
         "pscore": np.exp(np.concatenate(log_propensities)),
     }

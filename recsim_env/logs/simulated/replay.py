@@ -3,6 +3,7 @@
 Shape legend: N lanes.
 """
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+import polars as pl
 
 from recsim_env.atomic_file import printable
 from recsim_env.logs.simulated.log_folder import (
@@ -45,14 +47,17 @@ class ReplayedStep:
     """[N] bool: whether the session reached its length limit."""
     episode_start: np.ndarray
     """[N] bool: whether this is the first step of a session."""
+    is_logged: np.ndarray
+    """[N] bool: False in lanes without a row, as their user was removed; ignore the values of these lanes."""
     events: dict[str, np.ndarray]
-    """The rows of the log: [N, ...] for each column."""
+    """The rows of the log: [N, ...] for each column, 0 in lanes without a row."""
 
 
 def replay(path: Path | str, *, observation: str | None = None, env: Any = None) -> Iterator[ReplayedStep]:
     """Replay a log: iterate over its steps, with the observations of the logging policy.
 
-    The env of the log is remade, seeded as before, and given the logged actions. Each row is compared with the log.
+    The env of the log is remade, seeded as before, and given the logged actions. Each row is compared with the log. If
+    users were removed, other sessions may run side by side than in the log, which does not affect their course.
 
     Args:
         path: the folder of a log.
@@ -95,15 +100,15 @@ def make_logged_env(path: Path | str, *, observation: str | None = None) -> Any:
 def _steps(folder: Path, manifest: LogManifest, recorder: SessionRecorder) -> Iterator[ReplayedStep]:
     recorder.reset(manifest.seed)
     num_envs, shape = manifest.num_envs, recorder.env.single_action_space.shape or ()
-    for number, length in enumerate(manifest.shard_lengths):
+    for number in range(len(manifest.shard_lengths)):
         shard = read_shard(folder, number, manifest)
-        arrays = {column.name: column.to_numpy() for column in shard}
-        columns = {name: values.reshape(length, num_envs, *values.shape[1:]) for name, values in arrays.items()}
-        for step in range(length):
-            events = {name: values[step] for name, values in columns.items()}
+        for events, is_logged in _vector_steps(shard, num_envs):
             actions = events["action"].reshape(num_envs, *shape)
+            starts = np.flatnonzero(is_logged & (events["step"] == 0) & ~_runs(recorder, events))
+            if len(starts):  # sessions after those of a removed user
+                recorder.start_session(starts, events["session"][starts])
             observations, episode_start = recorder.observations, recorder.episode_start
-            _check_equal(folder, manifest, events, recorder.step(actions))
+            _check_equal(folder, manifest, events, recorder.step(actions), is_logged)
             yield ReplayedStep(
                 observations=observations,
                 actions=actions,
@@ -113,8 +118,33 @@ def _steps(folder: Path, manifest: LogManifest, recorder: SessionRecorder) -> It
                 terminated=events["terminated"],
                 truncated=events["truncated"],
                 episode_start=episode_start,
+                is_logged=is_logged,
                 events=events,
             )
+
+
+def _vector_steps(shard: pl.DataFrame, num_envs: int) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
+    """The rows of each vector step, [N, ...] for each column, and which lanes [N] have one."""
+    arrays = {column.name: column.to_numpy() for column in shard}
+    lanes = arrays["session"] % num_envs
+    if len(lanes) == 0:
+        return
+    for first, last in itertools.pairwise((0, *np.flatnonzero(lanes[1:] <= lanes[:-1]) + 1, len(lanes))):
+        is_logged = np.zeros(num_envs, np.bool_)
+        is_logged[lanes[first:last]] = True
+        if is_logged.all():
+            yield {name: values[first:last] for name, values in arrays.items()}, is_logged
+            continue
+        events = {name: np.zeros((num_envs, *values.shape[1:]), values.dtype) for name, values in arrays.items()}
+        for name, values in arrays.items():
+            events[name][is_logged] = values[first:last]
+        yield events, is_logged
+
+
+def _runs(recorder: SessionRecorder, events: dict[str, np.ndarray]) -> np.ndarray:
+    """[N] bool: whether the lane is about to take the first step of the logged session."""
+    sessions = recorder.env.simulator.sessions
+    return recorder.episode_start & (sessions["episode"] == events["session"] // recorder.env.num_envs)
 
 
 def env_arguments(manifest: LogManifest, observation: str | None = None) -> dict[str, Any]:
@@ -138,12 +168,19 @@ def _check_same_world(folder: Path, manifest: LogManifest, recorder: SessionReco
 
 
 def _check_equal(
-    folder: Path, manifest: LogManifest, logged: dict[str, np.ndarray], played: dict[str, np.ndarray]
+    folder: Path,
+    manifest: LogManifest,
+    logged: dict[str, np.ndarray],
+    played: dict[str, np.ndarray],
+    is_logged: np.ndarray,
 ) -> None:
     for name, values in logged.items():
         if name in _GIVEN or np.array_equal(values, played[name]):
             continue
-        lane = int((values != played[name]).reshape(len(values), -1).any(1).argmax())
+        differs = (values != played[name]).reshape(len(values), -1).any(1) & is_logged
+        if not differs.any():
+            continue
+        lane = int(differs.argmax())
         then, now = (each["recsim_env"] for each in (manifest.versions, present_versions()))
         raise ValueError(
             f"{printable(folder)}: step {logged['step'][lane]} of session {logged['session'][lane]} is not "

@@ -53,6 +53,12 @@ class SessionRecorder:
         self.next_observations = None
         self.episode_start = self.env.simulator.sessions["step"] == 0
 
+    def start_session(self, lanes: np.ndarray, sessions: np.ndarray) -> None:
+        """Start the sessions with these indices, those of the column `session`, in their lanes [n] int64."""
+        self.env.simulator.sessions["episode"][lanes] = sessions // self.env.num_envs - 1
+        self.observations, _ = self.env.reset(options={"reset_mask": np.isin(self._lanes, lanes)})
+        self.episode_start[lanes] = True
+
     @property
     def candidates(self) -> np.ndarray:
         """[N, M] int32: ids of the candidates, `NO_ITEM` where there are too few; a copy."""

@@ -24,7 +24,8 @@ def small_log() -> LoggedSteps:
             terminated=ends[step],
             truncated=np.zeros(2, bool),
             episode_start=starts[step],
-            events={"item": np.array([7, -1])},
+            is_logged=np.ones(2, bool),
+            events={"item": np.array([7, -1]), "user": np.array([3, 4])},
         )
         for step in range(4)
     )

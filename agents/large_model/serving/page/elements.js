@@ -22,7 +22,7 @@ export function signed(value, digits = 2) {
   return (value < 0 ? "−" : "+") + text;
 }
 
-export const starsOf = (rating) => (rating === 1 ? "1 star" : `${rating} stars`);
+export const starsOf = (rating) => (rating === 1 ? "1\u00a0star" : `${rating}\u00a0stars`);
 
 const LONGEST_BAR = 0.5; // standard deviations; grows with larger values
 
