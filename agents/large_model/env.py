@@ -1,11 +1,15 @@
 """Envs that the large model can act in. Works without torch."""
 
+from pathlib import Path
 from typing import Any
 
 import gymnasium
 
 import recsim_env  # noqa: F401  (registers the ids)
 from agents.large_model.compact_observations import check_history
+from recsim_env.envs.vector import RecommenderVectorEnv
+from recsim_env.scenarios import ITEMS
+from recsim_env.world.world import build_world
 
 
 def make_env(env_id: str, num_envs: int, **arguments: Any) -> Any:
@@ -26,3 +30,18 @@ def make_env(env_id: str, num_envs: int, **arguments: Any) -> Any:
         raise ValueError(f"env {env_id!r}: takes points in content space, and the large model shows candidates")
     check_history(env.simulator)
     return env
+
+
+def items_env(path: Path, slate_size: int = 1) -> RecommenderVectorEnv:
+    """The catalogue of a table of items, see `recsim_env.world.item_table`; nobody is simulated there.
+
+    Raises:
+        ValueError: the table is invalid, or has fewer items than a slate; one line.
+        FileNotFoundError: there is no such file.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; must be a table of items with a column of ids")
+    num_items = len(build_world(ITEMS, world_path=path).items)
+    num_candidates = min(max(ITEMS.session.num_candidates, slate_size), num_items)
+    sizes = {"slate_size": slate_size, "num_candidates": num_candidates}
+    return RecommenderVectorEnv(1, ITEMS, world=path, observation="compact", **sizes)

@@ -4,9 +4,9 @@ PERSON is a JSON file such as {"history": [{"item": 7, "click": 1, "consumption"
 "profile": {"profile 1": 0.3}, "candidates": [1, 2, 3], "time": 900}: the items shown, the oldest first, with their
 feedback (only item is required); the profile; the items to rank (default: all available ones); the platform's time
 (default: its first step). --schema prints all of its fields as a JSON schema. Items are ids of the ratings log, in a
-world that is fitted to one, and otherwise numbers in the catalogue of --env and --catalog-seed. Items that the user has
-just consumed are left out, unless the scenario repeats them. --why adds what each score owes to the items shown before
-and to what is known of the item.
+world that is fitted to one, those of the table with --items, and otherwise numbers in the catalogue of --env and
+--catalog-seed. Items that the user has just consumed are left out, unless the scenario repeats them. --why adds what
+each score owes to the items shown before and to what is known of the item.
 """
 
 import argparse
@@ -27,6 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(split="all")
     parser.add_argument("person", type=path, nargs="?", metavar="PERSON", help="a JSON file")
     parser.add_argument("--schema", action="store_true", help="print the JSON schema of PERSON, and do nothing else")
+    parser.add_argument(
+        "--items", type=path, metavar="FILE", help="instead of --env: a table of items (columns: docs/serving.md)"
+    )
     parser.add_argument("--top", type=positive, default=10, metavar="N", help="items to print")
     parser.add_argument("--why", action="store_true", help="explain the scores of the items that are printed")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
@@ -35,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def recommend(parsed: argparse.Namespace) -> int:
     from agents.large_model.agent import LargeModel
     from agents.large_model.commands.person import Person, observation_of, read_person
-    from agents.large_model.env import make_env
+    from agents.large_model.env import items_env, make_env
     from agents.large_model.serving.item_ids import ItemIds
 
     if parsed.schema:
@@ -44,9 +47,11 @@ def recommend(parsed: argparse.Namespace) -> int:
     if parsed.person is None:
         raise ValueError("PERSON: missing, must be a JSON file (--schema prints its fields)")
     network, env_ids, arguments = network_and_envs(parsed)
-    if len(env_ids) != 1:
+    if parsed.items and not network.schema.is_generalist:
+        raise ValueError(f"--items: {parsed.model} must be a generalist, which was trained for any items")
+    if not parsed.items and len(env_ids) != 1:
         raise ValueError(f"--env: must be exactly one, whose catalogue the items are of; one of {', '.join(env_ids)}")
-    env = make_env(env_ids[0], 1, **arguments)
+    env = items_env(parsed.items) if parsed.items else make_env(env_ids[0], 1, **arguments)
     if not network.schema.has_learnt_from(env.simulator):
         raise ValueError(
             f"{parsed.model}: was trained in another world than {env.simulator.world.source.path}; train it there"

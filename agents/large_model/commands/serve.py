@@ -1,9 +1,9 @@
 """Recommend to people over HTTP.
 
-Serves an exported model (`export --out DIR`) without torch; another model is exported first. People, sessions,
-recommendations with their propensities and feedback are stored in --database, in SQLite; `served-log` writes a log of
-them. Beyond this machine (--host) a token is required: the environment variable RECSIM_TOKEN, which clients send as
-`Authorization: Bearer`. /openapi.json describes the requests.
+The items are those of an env, or of a table (--items). Serves an exported model (`export --out DIR`) without torch;
+another model is exported first. People, sessions, recommendations with their propensities and feedback are stored in
+--database, in SQLite; `served-log` writes a log of them. Beyond this machine (--host) a token is required: the
+environment variable RECSIM_TOKEN, which clients send as `Authorization: Bearer`. /openapi.json describes the requests.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from agents.large_model.config import PRETRAINED
 from agents.large_model.serving.config import ServingConfig
 from agents.terminal import add_config_arguments, config_from, not_negative, number_in, path, positive, warn
 from recsim_env.config import MAX_SLATE_SIZE
+from recsim_env.scenarios import ITEMS
 from recsim_env.world.splits import SPLITS
 
 TOKEN = "RECSIM_TOKEN"
@@ -34,6 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--precision", default="fp32", metavar="NAME", help="of the export")
     parser.add_argument("--env", default="recsim_env/Video-v0", metavar="ID", help="whose items are recommended")
+    parser.add_argument(
+        "--items", type=path, metavar="FILE", help="instead: a table of items (columns: docs/serving.md)"
+    )
     add_world_argument(parser)
     parser.add_argument("--split", choices=SPLITS, default="all", help="of the items")
     parser.add_argument("--catalog-seed", type=not_negative, default=CATALOG_SEED, metavar="S", help="of the catalogue")
@@ -63,7 +67,7 @@ def serve(parsed: argparse.Namespace) -> int:
         recommender = Recommender(model, catalog, database, config)
         app = create_app(recommender, token=token, loopback_only=is_loopback(parsed.host))
         host, port = listener.getsockname()[:2]
-        warn(f"{len(catalog):,} items of {parsed.env}, model {model.version}, at http://{host}:{port}")
+        warn(f"{len(catalog):,} items of {parsed.items or parsed.env}, model {model.version}, at http://{host}:{port}")
         try:
             run(app, listener)
         except KeyboardInterrupt:  # which it raises again after it has ended its work
@@ -72,13 +76,17 @@ def serve(parsed: argparse.Namespace) -> int:
 
 
 def _model_and_catalog(parsed: argparse.Namespace) -> tuple[Any, Any]:
-    from agents.large_model.env import make_env
+    from agents.large_model.env import items_env, make_env
     from agents.large_model.serving.catalog import ServedCatalog
     from agents.large_model.serving.exported_model import ExportedModel
 
+    model = ExportedModel(exported(parsed.model), precision=parsed.precision, num_threads=parsed.threads)
+    if parsed.items:
+        env = items_env(parsed.items, parsed.slate or 1)
+        arguments = {"world": str(parsed.items), "slate_size": parsed.slate or 1}
+        return model, ServedCatalog(env.simulator, model.catalog(env.simulator), ITEMS.name, arguments)
     arguments = {"split": parsed.split, "catalog_seed": parsed.catalog_seed, **world_arguments(parsed)}
     arguments |= {"slate_size": parsed.slate} if parsed.slate else {}
-    model = ExportedModel(exported(parsed.model), precision=parsed.precision, num_threads=parsed.threads)
     env = make_env(parsed.env, 1, **arguments)
     return model, ServedCatalog(env.simulator, model.catalog(env.simulator), parsed.env, arguments)
 
