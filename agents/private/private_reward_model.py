@@ -23,7 +23,7 @@ from agents.private.people import People
 from agents.private.reward_model import RewardModel, squared_errors
 from recsim_env.config import count, number
 
-_PEOPLE_AT_ONCE = 64
+_PEOPLE_AT_ONCE = 16
 """Whose gradients are in memory at the same time."""
 
 Gradients = dict[str, torch.Tensor]

@@ -33,7 +33,7 @@ EPSILONS = (1.0, 3.0, 8.0, math.inf)
 SHARDS = (1, 4, 16)
 
 _ENV_ID, _SESSION_LENGTH = "recsim_env/Video-v0", 10
-_MODEL = {"clip_norm": 3.0, "people_per_step": 64}
+_MODEL = {"clip_norm": 3.0, "people_per_step": 48, "learning_rate": 1e-2}
 _SHARDED = {"people_per_step": 32}
 
 
@@ -49,9 +49,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--models", type=number_in(int, 4, 1_000), default=4, metavar="R", help="models of each epsilon, an even number"
     )
-    parser.add_argument("--updates", type=positive, default=300, metavar="N", help="gradient steps of a private model")
+    parser.add_argument("--updates", type=positive, default=250, metavar="N", help="gradient steps of a private model")
     parser.add_argument(
-        "--sharded-updates", type=positive, default=960, metavar="N", help="gradient steps of all shards"
+        "--sharded-updates", type=positive, default=640, metavar="N", help="gradient steps of all shards"
     )
     parser.add_argument(
         "--evaluation-sessions", type=number_in(int, 2, 1_000_000), default=1_000, metavar="N", help="held-out sessions"
