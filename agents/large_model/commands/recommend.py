@@ -51,7 +51,7 @@ def recommend(parsed: argparse.Namespace) -> int:
         raise ValueError(f"--items: {parsed.model} must be a generalist, which was trained for any items")
     if not parsed.items and len(env_ids) != 1:
         raise ValueError(f"--env: must be exactly one, whose catalogue the items are of; one of {', '.join(env_ids)}")
-    env = items_env(parsed.items) if parsed.items else make_env(env_ids[0], 1, **arguments)
+    env: Any = items_env(parsed.items) if parsed.items else make_env(env_ids[0], 1, **arguments)
     if not network.schema.has_learnt_from(env.simulator):
         raise ValueError(
             f"{parsed.model}: was trained in another world than {env.simulator.world.source.path}; train it there"
