@@ -43,5 +43,5 @@ def items_env(path: Path, slate_size: int = 1) -> RecommenderVectorEnv:
         raise FileNotFoundError(f"{path}: no such file; must be a table of items with a column of ids")
     num_items = len(build_world(ITEMS, world_path=path).items)
     num_candidates = min(max(ITEMS.session.num_candidates, slate_size), num_items)
-    sizes = {"slate_size": slate_size, "num_candidates": num_candidates}
+    sizes: dict[str, Any] = {"slate_size": slate_size, "num_candidates": num_candidates}
     return RecommenderVectorEnv(1, ITEMS, world=path, observation="compact", **sizes)
