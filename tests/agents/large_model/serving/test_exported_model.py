@@ -261,7 +261,7 @@ def test_a_server_recommends_what_the_network_ranks_first(network, folder, tmp_p
     catalog = ServedCatalog(env.simulator, model.catalog(env), "recsim_env/Video-v0", {})
     database = Database(tmp_path / "served.sqlite", catalog.fingerprint, catalog.about)
     recommender = Recommender(model, catalog, database, ServingConfig(exploration=0.0, max_cached_sessions=1))
-    ranked = rank(network, env, network.content_of(env), observation_of(Person(history=[]), env.simulator))
+    ranked = rank(LargeModel.from_network(network, env), observation_of(Person(history=[]), env.simulator))
     with TestClient(create_app(recommender), base_url="http://127.0.0.1") as client:
         session, other = (client.post("/sessions", json={}).json()["session"] for _ in range(2))
 
