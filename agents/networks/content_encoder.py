@@ -55,8 +55,9 @@ class ContentEncoder(nn.Module):
         """[i, V] of the items with ids [i], or of all items."""
         index = slice(None) if items is None else items
         names = ("features", "words", "images", "audio", "descriptions")
-        parts: dict[str, Any] = {name: getattr(content, name) for name in names}
-        return self.encode(**{name: None if part is None else part[index] for name, part in parts.items()})
+        given = {name: getattr(content, name) for name in names}
+        parts: dict[str, Any] = {name: None if part is None else part[index] for name, part in given.items()}
+        return self.encode(**parts)
 
     def encode(
         self,

@@ -12,6 +12,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,7 @@ def _variants(folder: Path, num_rounds: int, num_checked: int, log: Callable[[st
     network = load_network(PRETRAINED)
     description = export_network(network, folder, precisions=PRECISIONS, num_checked=num_checked, log=log)
     log("timing steps")
-    times = {number: latencies(network, folder, number, num_rounds) for number in NUM_CANDIDATES}
+    times = latencies(network, folder, num_rounds)
     rows = []
     for name, precision in VARIANTS.items():
         sizes = [located(PRETRAINED).stat().st_size]
@@ -111,48 +112,65 @@ def _variants(folder: Path, num_rounds: int, num_checked: int, log: Callable[[st
     return rows
 
 
-def latencies(network: Any, folder: Path, num_candidates: int, num_rounds: int) -> dict[str, np.ndarray]:
-    """[rounds] seconds by variant: an observation is read and its candidates are scored, with the history in the
-    cache."""
-    import torch
-
+def latencies(network: Any, folder: Path, num_rounds: int) -> dict[int, dict[str, np.ndarray]]:
+    """[rounds] seconds by number of candidates and variant: an observation is read and its candidates are scored, with
+    the history in the cache."""
     from agents.large_model.commands.latency import observation
     from agents.large_model.env import make_env
     from agents.large_model.serving.exported_model import ExportedModel
-    from agents.large_model.session_state import ObservationReader, SessionState
 
     arguments = {"session_length": 2, "overrides": {"catalog": {"num_items": _NUM_ITEMS}}}
     env = make_env("recsim_env/Video-v0", 1, **arguments)
-    before, after = (observation(env.simulator, HISTORY + n, num_candidates) for n in (0, 1))
+    models = {name: ExportedModel(folder, precision=precision) for name, precision in VARIANTS.items() if precision}
+    content, tables = network.content_of(env), next(iter(models.values())).catalog(env)  # the same for all of them
+    found = {}
+    for number in NUM_CANDIDATES:
+        pair = [observation(env.simulator, HISTORY + n, number) for n in (0, 1)]
+        steps = {name: _exported_step(model, tables, *pair) for name, model in models.items()}
+        steps = {"PyTorch fp32": _step(network, env, content, *pair), **steps}
+        found[number] = {name: np.zeros(num_rounds) for name in steps}
+        for place in range(-_WARM_UP, num_rounds):
+            for name, step in steps.items():
+                seconds = step()
+                if place >= 0:
+                    found[number][name][place] = seconds
+    return found
+
+
+def _step(network: Any, env: Any, content: Any, before: Any, after: Any) -> Callable[[], float]:
+    """Makes a step in PyTorch, and returns its seconds."""
+    import torch
+
+    from agents.large_model.session_state import ObservationReader, SessionState
+
     read = ObservationReader(env.simulator, network.schema, network.device)
-    state = SessionState.of(network, env.simulator.config, network.content_of(env), 1, HISTORY)
+    one = torch.ones(1, dtype=torch.int64)
 
-    def in_pytorch() -> Any:
+    @torch.no_grad()
+    def step() -> float:
+        state.start(read(before))
+        begin = time.perf_counter()
         batch = read(after)
-        state.update(batch, torch.ones(1, dtype=torch.int64))
-        return state.scores(batch).logits.argmax(1)
+        state.update(batch, one)
+        state.scores(batch).logits.argmax(1)
+        return time.perf_counter() - begin
 
-    calls: dict[str, Callable[[], Any]] = {}
-    for name, precision in VARIANTS.items():
-        calls[name] = (
-            _exported_step(ExportedModel(folder, precision=precision), env, before, after) if precision else in_pytorch
-        )
-    seconds = {name: np.zeros(num_rounds) for name in calls}
     with torch.no_grad():
-        for number in range(-_WARM_UP, num_rounds):
-            state.start(read(before))
-            for name, call in calls.items():
-                begin = time.perf_counter()
-                call()
-                if number >= 0:
-                    seconds[name][number] = time.perf_counter() - begin
-    return seconds
+        state = SessionState.of(network, env.simulator.config, content, 1, HISTORY)
+    return step
 
 
-def _exported_step(model: Any, env: Any, before: Any, after: Any) -> Callable[[], Any]:
-    tables, one = model.catalog(env), np.ones(1, np.int64)
+def _exported_step(model: Any, tables: Any, before: Any, after: Any) -> Callable[[], float]:
+    """Makes a step with an exported model, and returns its seconds."""
+    one = np.ones(1, np.int64)
     _, sessions = model.start(tables, before)
-    return lambda: model.step(tables, sessions, after, one)[0].logits.argmax(1)
+
+    def step() -> float:
+        begin = time.perf_counter()
+        model.step(tables, sessions, after, one)[0].logits.argmax(1)
+        return time.perf_counter() - begin
+
+    return step
 
 
 def _returns(folder: Path, scenario: str, seed: int, num_sessions: int, done: set[str]) -> Any:
@@ -168,15 +186,12 @@ def _returns(folder: Path, scenario: str, seed: int, num_sessions: int, done: se
     catalog_seed = HELD_OUT.catalog_seed + seed
     env = make_env(f"recsim_env/{scenario}-v0", num_sessions, split=HELD_OUT.split, catalog_seed=catalog_seed)
     agents: dict[str, Callable[[], Any]] = {
-        _ZERO: lambda: RandomAgent(),
+        _ZERO: RandomAgent,
         _ONE: lambda: LookaheadOracle(env.remake(split="train", catalog_seed=seed)).learn(0),
-        **{
-            name: (lambda precision=precision: ExportedAgent(folder, precision=precision))
-            if precision
-            else (lambda: LargeModel.load(PRETRAINED))
-            for name, precision in VARIANTS.items()
-        },
     }
+    for name, precision in VARIANTS.items():
+        exported = partial(ExportedAgent, folder, precision=precision)
+        agents[name] = exported if precision else partial(LargeModel.load, PRETRAINED)
     for name, make in agents.items():
         if name not in done:
             agent = make()
