@@ -190,12 +190,13 @@ class Study:
             log = log.rows(np.flatnonzero(~np.isin(log.users, people)))
             stale, started = model.stale_shards(log), time.process_time()
             model.fit(log)
+            spent = time.process_time() - started
             change = self._returns(model) - before
             result = {
                 "num_people": num_people,
                 "num_shards": len(stale),
                 "step_share": round(len(stale) / num_shards, 4),
-                "time_share": round((time.process_time() - started) / seconds, 4),
+                "time_share": round(spent / seconds, 4),
                 "change": _rounded([each / before.mean() for each in standard_error_interval(change)]),
             }
             deletions.append(result)
