@@ -73,7 +73,7 @@ def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
     parsed.out.mkdir(parents=True, exist_ok=True)
     screen, file = console(), parsed.out / "privacy.jsonl"
     rows = finished_rows(file, settings)
-    wanted = [("privacy", None if math.isinf(each) else each) for each in EPSILONS]
+    wanted: list[tuple[str, Any]] = [("privacy", None if math.isinf(each) else each) for each in EPSILONS]
     wanted += [("deletion", shards) for shards in SHARDS]
     study = None
     for kind, level in wanted:
@@ -114,7 +114,7 @@ class Study:
             max_episode_steps=_SESSION_LENGTH,
             **options,
         )
-        held_out = {"split": HELD_OUT.split, "catalog_seed": HELD_OUT.catalog_seed}
+        held_out: dict[str, Any] = {"split": HELD_OUT.split, "catalog_seed": HELD_OUT.catalog_seed}
         self._test: Any = gymnasium.make_vec(_ENV_ID, evaluation_sessions, **held_out, **options)
         with tempfile.TemporaryDirectory() as folder:
             LogWriter(self._env, "random", folder, num_steps=sessions * _SESSION_LENGTH, seed=seed).write()
@@ -149,29 +149,37 @@ class Study:
         from agents.private.private_reward_model import PrivateRewardModel
         from agents.private.reward_model import person_losses
 
-        returns, losses, noise = [], [], None
+        returns: list[float] = []
+        losses: list[np.ndarray] = []
+        noise = 0.0
         for number, is_member in enumerate(self._is_member):
-            settings = {**_MODEL, "num_updates": self._updates, "epsilon": epsilon, "seed": self._seed + number}
+            settings: dict[str, Any] = {
+                **_MODEL,
+                "num_updates": self._updates,
+                "epsilon": epsilon,
+                "seed": self._seed + number,
+            }
             model = PrivateRewardModel(self._env, **settings)
             half = np.concatenate([self._people.rows[person] for person in np.flatnonzero(is_member)])
             model.fit(self._log.rows(np.sort(half)), generator=np.random.default_rng([self._seed, number]))
             returns.append(float(self._returns(model).mean()))
             losses.append(person_losses(model, self._log, self._people.rows))
-            noise = model.best_params()["noise_multiplier"]
-        scores = {"threshold": loss_score(np.array(losses)), "LiRA": []}
+            noise = float(model.best_params()["noise_multiplier"])
+        lira = []
         for number in range(len(losses)):
             shadows = np.arange(len(losses)) != number
-            scores["LiRA"].append(lira_scores(losses[number], np.array(losses)[shadows], ~self._is_member[shadows]))
+            lira.append(lira_scores(losses[number], np.array(losses)[shadows], ~self._is_member[shadows]))
+        scores = {"threshold": loss_score(np.array(losses)), "LiRA": np.array(lira)}
         of_members = np.mean([own[is_in].mean() for own, is_in in zip(losses, self._is_member, strict=True)])
         of_others = np.mean([own[~is_in].mean() for own, is_in in zip(losses, self._is_member, strict=True)])
         return {
             "num_people": int(self._is_member[0].sum()),
-            "noise_multiplier": round(float(noise), 3),
+            "noise_multiplier": round(noise, 3),
             "returns": [round(each, 3) for each in returns],
             "score": _rounded(standard_error_interval(self._score(returns))),
             "loss_of_members": round(float(of_members), 4),
             "loss_of_others": round(float(of_others), 4),
-            "auc": {name: _rounded(auc_interval(np.array(own), self._is_member)) for name, own in scores.items()},
+            "auc": {name: _rounded(auc_interval(own, self._is_member)) for name, own in scores.items()},
             "references": {name: round(value, 3) for name, value in self._references.items()},
         }
 
@@ -179,7 +187,12 @@ class Study:
         """Score before and, for one person and for 1%, cost and relative change of the return (mean, low, high)."""
         from agents.private.sharded_reward_model import ShardedRewardModel
 
-        settings = {**_SHARDED, "num_updates": self._sharded_updates, "num_shards": num_shards, "seed": self._seed}
+        settings: dict[str, Any] = {
+            **_SHARDED,
+            "num_updates": self._sharded_updates,
+            "num_shards": num_shards,
+            "seed": self._seed,
+        }
         model, seconds = ShardedRewardModel(self._env, **settings), time.process_time()
         model.fit(self._log)
         seconds, before = time.process_time() - seconds, self._returns(model)
