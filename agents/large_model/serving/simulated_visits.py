@@ -158,7 +158,7 @@ class SimulatedVisits:
             return observation["candidate_relevance"].reshape(-1, len(RELEVANCE_COLUMNS))[:, 0]
         num_candidates, num_new = observation["candidate_items"].shape[1], visit.num_new
         num_read = visit.num_read + num_new
-        if visit.cached is None or num_new > self._catalog.slate_size or num_read > self._model.model.max_rows:
+        if visit.cached is None or num_new > self._catalog.slate_size or num_read >= self._model.model.max_tokens:
             num_read = int((observation["history_items"][0] != NO_ITEM).sum())
             result = await self._model.start(lambda: observation, num_candidates)
         else:
