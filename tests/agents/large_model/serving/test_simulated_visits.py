@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from made_log import write_log
-from stand_in_model import DATABASE, SMALL, begin, catalog_of, client_with, recommend, respond
+from stand_in_model import DATABASE, SMALL, StandInModel, begin, catalog_of, client_with, recommend, respond
 
 from agents.large_model.env import make_env
 from agents.large_model.serving.catalog import ServedCatalog
@@ -71,6 +71,17 @@ def test_a_visit_ends_and_takes_no_more_steps(client):
     assert steps[-1]["has_left"] == (steps[-1]["user"]["patience"] <= 0.0)
     answer = client.post(f"/simulated-visits/{visit['visit']}/step")
     assert (answer.status_code, answer.json()["detail"]) == (409, "visit: is over")
+
+
+def test_a_visit_longer_than_the_model_reads_is_read_anew(client, monkeypatch):
+    starts, start = [], StandInModel.start
+    monkeypatch.setattr(StandInModel, "max_tokens", 4)
+    monkeypatch.setattr(StandInModel, "start", lambda *arguments: starts.append(1) or start(*arguments))
+    visit, num_steps = visit_of(client, seed=3), 1
+    while not step(client, visit)["is_over"]:
+        num_steps += 1
+    assert num_steps > 4
+    assert len(starts) > 1
 
 
 def test_nothing_of_a_visit_is_stored(tmp_path, catalog):
