@@ -15,31 +15,27 @@ _NUM_FEATURES = 1
 
 
 class _Items:
-    """A catalogue of as many items as there are contents."""
+    """A catalogue with an item for each content."""
 
     feature_names = ("content",)
     images = audio = None
 
-    def __init__(self, number: int) -> None:
-        self._number = number
+    def __init__(self, contents: np.ndarray) -> None:
+        self.features = contents[:, None].astype(np.float32)
 
     def __len__(self) -> int:
-        return self._number
+        return len(self.features)
 
     @staticmethod
     def title(item: int) -> str:
         return "An item"
 
-    @property
-    def features(self) -> np.ndarray:
-        return np.zeros((self._number, 1), np.float32)
-
 
 class _Simulator:
     """What of a simulator the large model asks for."""
 
-    def __init__(self, num_sessions: int, num_slots: int, num_steps: int, num_items: int, layout: Any) -> None:
-        self._num_sessions, self.layout = num_sessions, layout
+    def __init__(self, num_sessions: int, num_slots: int, num_steps: int, contents: np.ndarray, layout: Any) -> None:
+        self._num_sessions, self.layout, num_items = num_sessions, layout, len(contents)
         self.config = SimpleNamespace(
             slate_size=num_slots,
             session_length=num_steps,
@@ -49,13 +45,16 @@ class _Simulator:
         )
         self.catalog_seed = 0
         self.world = SimpleNamespace(
-            items=_Items(num_items),
+            items=_Items(contents),
             users=SimpleNamespace(profile_names=("signal",)),
             scenario=SimpleNamespace(name="Probe", reward=RewardConfig(), behaviour=BehaviourConfig()),
             log_digest="",
             sizes=SimpleNamespace(num_creators=1),
             item_statistics=np.zeros((NUM_REFRESHES, num_items, len(STATISTICS)), np.float32),
-            item_records={"answer_factors": np.zeros((num_items, 1, 1), np.float32)},
+            item_records={
+                "answer_factors": np.zeros((num_items, 1, 1), np.float32),
+                **{name: np.zeros(num_items, np.int64) for name in ("creator", "release_step")},
+            },
             answer_variance=0.0,
         )
 
@@ -70,11 +69,7 @@ class ProbeCompactEnv(ProbeVectorEnv):
         assert observation == "compact"
         self._arguments = {"num_envs": num_envs, "slate_size": slate_size, **options}
         super().__init__(num_envs, slate_size=slate_size, **options)
-        num_items = len(self.contents)
-        self.simulator = _Simulator(num_envs, slate_size, self.probe.num_steps, num_items, self.simulator.layout)  # type: ignore[assignment]
-        self.catalog_features = self.contents[:, None].astype(np.float32)
-        self.catalog_statistics = np.zeros((NUM_REFRESHES, num_items, len(STATISTICS)), np.float32)
-        self.catalog_release_steps = self.catalog_creators = np.zeros(num_items, np.int64)
+        self.simulator = _Simulator(num_envs, slate_size, self.probe.num_steps, self.contents, self.simulator.layout)  # type: ignore[assignment]
 
     observation_kind = "compact"
 

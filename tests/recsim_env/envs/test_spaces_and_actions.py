@@ -45,9 +45,12 @@ def refusal_of(call) -> str:
         (
             {"scenario": "Vidoe"},
             "scenario='Vidoe': unknown; did you mean 'Video'? Must be one of "
-            + ", ".join((*SCENARIOS, *LIFETIMES, "Replay")),
+            + ", ".join((*SCENARIOS, *LIFETIMES, "Replay", "Items")),
         ),
-        ({"scenario": 3}, "scenario=3: unknown; must be one of " + ", ".join((*SCENARIOS, *LIFETIMES, "Replay"))),
+        (
+            {"scenario": 3},
+            "scenario=3: unknown; must be one of " + ", ".join((*SCENARIOS, *LIFETIMES, "Replay", "Items")),
+        ),
         ({"observation": "pixels"}, "observation='pixels': must be one of dict, flat, full, compact"),
         ({"observation": None}, "observation=None: must be one of dict, flat, full, compact"),
         ({"action": "click"}, "action='click': must be one of candidate, content, catalog"),
@@ -66,7 +69,10 @@ def refusal_of(call) -> str:
             {"num_candidates": 51, "overrides": {"catalog": {"num_items": 50}}},
             "num_candidates=51: must be at most the number of items, 50",
         ),
-        ({"scenario": []}, "scenario=[]: unknown; must be one of " + ", ".join((*SCENARIOS, *LIFETIMES, "Replay"))),
+        (
+            {"scenario": []},
+            "scenario=[]: unknown; must be one of " + ", ".join((*SCENARIOS, *LIFETIMES, "Replay", "Items")),
+        ),
         ({"overrides": 1}, "overrides=1: must be a dict of sections, such as {'reward': {}}"),
         ({"overrides": []}, "overrides=[]: must be a dict of sections, such as {'reward': {}}"),
         ({"user_model": None}, "user_model=None: must be a recsim_env.UserModel"),
