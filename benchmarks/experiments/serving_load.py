@@ -92,7 +92,7 @@ def serve(listener: socket.socket, folder: Path, export: Path, num_threads: int,
     arguments = {"overrides": {"catalog": {"num_items": NUM_ITEMS, "arrivals_per_step": 0.0}}}
     simulator = make_env(env_id, 1, **arguments).simulator
     catalog = ServedCatalog(simulator, model.catalog(simulator), env_id, arguments)
-    config = ServingConfig(requests_per_second=1_000_000, max_sessions_of_person=1_000_000)
+    config = ServingConfig(requests_per_second=1_000_000, max_sessions_of_person=1_000_000, max_session_length=10**9)
     app = create_app(
         Recommender(model, catalog, Database(folder / "served.sqlite", catalog.fingerprint, catalog.about), config)
     )
