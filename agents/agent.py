@@ -364,10 +364,14 @@ class Learner(Agent):
 
         If the agent's env is a single env, it has `num_envs` lanes; in any case no more lanes than steps. With
         `num_catalogs`, lanes are in `SeveralCatalogs`.
+
+        Raises:
+            ValueError: there are more catalogues than lanes.
         """
-        env = self.env
-        num_envs = max(min(getattr(env, "num_envs", self.num_envs), total_timesteps), 1)
+        env, lanes = self.env, getattr(self.env, "num_envs", self.num_envs)
+        num_envs = max(min(lanes, total_timesteps), 1)
         if self.num_catalogs > 1:
+            check_number("num_catalogs", self.num_catalogs, 1, lanes, int)
             return SeveralCatalogs(env, num_envs, min(self.num_catalogs, num_envs))
         if num_envs == getattr(env, "num_envs", None) and env.metadata["autoreset_mode"] == AutoresetMode.SAME_STEP:
             return env

@@ -69,10 +69,9 @@ class DistilledScorer(SoftmaxLearner, RolloutLearner):
     def start_training(self, total_timesteps: int) -> tuple[Any, Any, int]:
         env, observations, seed = super().start_training(total_timesteps)
         oracle = LookaheadOracle(env.remake(observation="compact"), num_tuning_sessions=self.num_tuning_sessions)
-        value_weights = np.tile(oracle.learn(0).value_weights.as_array(), (env.num_envs, 1))
-        self._teacher = lambda: np.concatenate(
-            [lookahead_scores(simulator, value_weights[: len(simulator)]) for simulator in env.simulators]
-        )
+        weights = oracle.learn(0).value_weights.as_array()
+        of_lanes = [(simulator, np.tile(weights, (len(simulator), 1))) for simulator in env.simulators]
+        self._teacher = lambda: np.concatenate([lookahead_scores(*each) for each in of_lanes])
         return env, observations, seed
 
     def explore(self, observations: Tensors, share: float, generator: torch.Generator) -> Tensors:

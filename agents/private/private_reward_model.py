@@ -90,8 +90,8 @@ class PrivateRewardModel(RewardModel):
         """Train on a log in memory; see `learn_from_log` for `num_updates` and `train` for `update`.
 
         Args:
-            generator: of sampling and noise, for tests and simulations; whoever can repeat its draws can subtract the
-                noise.
+            generator: of sampling and noise, for tests and simulations; an attacker who can repeat its draws can
+                subtract the noise.
 
         Raises:
             ValueError: the log has no people, or the budget is too small.

@@ -25,7 +25,7 @@ class Shown(_Strict):
     """An item that was shown, with its feedback."""
 
     item: int | str
-    """An id of the log in a world from a log, otherwise a number in the catalogue."""
+    """An id of the ratings log or the table of items, otherwise a number in the catalogue."""
     slot: Annotated[float, Field(ge=0.0, le=9.0)] = 0.0
     """Its place in the slate, from 0."""
     click: _Share = 0.0

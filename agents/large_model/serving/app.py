@@ -12,7 +12,8 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 import recsim_env
-from agents.large_model.serving.database import ConflictError, NotFoundError, TooManyError, UnavailableError
+from agents.large_model.serving.database import ConflictError, NotFoundError, TooManyError
+from agents.large_model.serving.database_thread import UnavailableError
 from agents.large_model.serving.limits import Limits
 from agents.large_model.serving.media import png, wav
 from agents.large_model.serving.metrics import CONTENT_TYPE, MeasuredRequests

@@ -1,19 +1,14 @@
 """What a server remembers, in SQLite: people, sessions, recommendations and the feedback to them.
 
-One thread reads and writes. It commits the requests that are waiting together, and answers them after the commit, so
-that a process that is killed loses nothing that it has acknowledged. Commits with feedback also reach the disk before
-the answer. Deleted rows are overwritten.
+Requests are answered after their commit (`DatabaseThread`); commits with feedback also reach the disk before the
+answer. Deleted rows are overwritten.
 """
 
-import asyncio
 import json
 import os
-import queue
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,13 +17,13 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from agents.large_model.serving.agents import BLIND
+from agents.large_model.serving.database_thread import DatabaseThread, connect
 from recsim_env.atomic_file import printable
 
 SCHEMA_VERSION = 2
 """Increased when a table changes."""
 
 _APPLICATION_ID = 0x52656353  # marks the files of this module
-_MAX_GROUP = 256  # requests in one commit
 
 _SCHEMA = """
 CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -79,10 +74,6 @@ class ConflictError(ValueError):
 
 class TooManyError(ValueError):
     """A limit on what is stored has been reached."""
-
-
-class UnavailableError(RuntimeError):
-    """The database cannot be read or written now."""
 
 
 class Answers(NamedTuple):
@@ -150,16 +141,11 @@ class Database:
         except BaseException:
             self._lock.release()
             raise
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()  # None: the last
-        self._has_deleted = True  # by a server that was killed, perhaps
-        self._thread = threading.Thread(target=self._work, name="database", daemon=True)
-        self._thread.start()
+        self._thread = DatabaseThread(self._connection)
 
     def close(self) -> None:
         """Finish the waiting requests, and close the file."""
-        self._jobs.put(None)
-        self._thread.join()
-        self._connection.close()
+        self._thread.close()
         self._lock.release()
 
     async def create_session(
@@ -194,7 +180,7 @@ class Database:
                 (session, number, json.dumps(profile), agent, last, time.time()),
             )
 
-        await self._run(create)
+        await self._thread.run(create)
 
     async def load(self, session: str) -> StoredSession:
         """What is needed to continue a session.
@@ -223,7 +209,7 @@ class Database:
                 own=[_answers(*row) for row in db.execute(own, (number,))],
             )
 
-        return await self._run(read)
+        return await self._thread.run(read)
 
     async def scored(self, number: int, first: int, end: int) -> list[Scored]:
         """The last recommendations of a session after each number of feedbacks in [first, end), in order."""
@@ -236,7 +222,7 @@ class Database:
             )
             return [Scored(count, unpacked(items)) for count, items, _ in rows]
 
-        return await self._run(read)
+        return await self._thread.run(read)
 
     async def add_recommendation(
         self,
@@ -283,7 +269,7 @@ class Database:
             except sqlite3.IntegrityError:
                 raise NotFoundError("session: there is no such session") from None
 
-        await self._run(add)
+        await self._thread.run(add)
 
     async def add_feedback(
         self, session: str, recommendation: int, canonical: Callable[[np.ndarray], np.ndarray]
@@ -319,7 +305,7 @@ class Database:
             )
             return _answers(slate, text, shown_at)
 
-        return await self._run(add, is_durable=True)
+        return await self._thread.run(add, is_durable=True)
 
     async def compare(self, session: str) -> list[tuple[str, Answers]]:
         """End a blind session; the agent and the answers of each recommendation with feedback.
@@ -342,7 +328,7 @@ class Database:
             )
             return [(name, _answers(*row)) for name, *row in rows]
 
-        return await self._run(read, is_durable=True)
+        return await self._thread.run(read, is_durable=True)
 
     async def everything_of(self, session: str) -> dict[str, Any]:
         """All that is stored on a session, with items as positions; without the agents of a blind session that has
@@ -386,7 +372,7 @@ class Database:
                 "recommendations": recommendations,
             }
 
-        return await self._run(read)
+        return await self._thread.run(read)
 
     async def delete_session(self, session: str) -> str:
         """Delete a session, and its person if it was their last; returns the person.
@@ -401,7 +387,7 @@ class Database:
             db.execute("DELETE FROM people WHERE number = ? AND number NOT IN (SELECT person FROM sessions)", (person,))
             return name
 
-        return await self._run(delete, is_durable=True, erases=True)
+        return await self._thread.run(delete, is_durable=True, erases=True)
 
     async def delete_person(self, person: str) -> None:
         """Delete a person with all of their sessions.
@@ -414,11 +400,11 @@ class Database:
             if db.execute("DELETE FROM people WHERE person = ?", (person,)).rowcount == 0:
                 raise NotFoundError("person: there is no such person")
 
-        await self._run(delete, is_durable=True, erases=True)
+        await self._thread.run(delete, is_durable=True, erases=True)
 
     async def check(self) -> None:
         """Raise `UnavailableError` if the database cannot be read."""
-        await self._run(lambda db: db.execute("SELECT 1").fetchone())
+        await self._thread.run(lambda db: db.execute("SELECT 1").fetchone())
 
     @staticmethod
     def _session(db: sqlite3.Connection, session: str) -> tuple[int, int, str, str, int]:
@@ -447,81 +433,6 @@ class Database:
         (present,) = db.execute("SELECT value FROM about WHERE name = 'fingerprint'").fetchone()
         if present != catalog:
             raise ValueError(f"{printable(path)}: is of the catalogue {present}, and this is {catalog}")
-
-    async def _run(
-        self, function: Callable[[sqlite3.Connection], Any], is_durable: bool = False, erases: bool = False
-    ) -> Any:
-        """The result of a function of the connection, called in the database's thread, after the commit."""
-        job = _Job(function, is_durable, erases, Future())
-        self._jobs.put(job)
-        return await asyncio.wrap_future(job.future)
-
-    def _work(self) -> None:
-        is_over = False
-        while not is_over:
-            jobs = [self._jobs.get()]
-            while len(jobs) < _MAX_GROUP and not self._jobs.empty():
-                jobs.append(self._jobs.get())
-            is_over = None in jobs
-            group = [job for job in jobs if job is not None]
-            try:
-                outcomes = self._commit(group)
-            except Exception as error:  # of SQLite, such as a full disk
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                outcomes = [UnavailableError(f"the database is not available ({error})")] * len(group)
-            for job, outcome in zip(group, outcomes, strict=True):
-                if not job.future.set_running_or_notify_cancel():
-                    continue
-                if isinstance(outcome, BaseException):
-                    job.future.set_exception(outcome)
-                else:
-                    job.future.set_result(outcome)
-
-    def _commit(self, jobs: Sequence["_Job"]) -> list[Any]:
-        """The results of the jobs, or their errors, in one transaction."""
-        db = self._connection
-        outcomes: list[Any] = []
-        if not jobs:
-            return outcomes
-        db.execute(f"PRAGMA synchronous = {'FULL' if any(job.is_durable for job in jobs) else 'NORMAL'}")
-        db.execute("BEGIN")
-        for job in jobs:
-            db.execute("SAVEPOINT job")
-            try:
-                outcomes.append(job.function(db))
-            except sqlite3.Error:
-                raise
-            except Exception as error:
-                db.execute("ROLLBACK TO job")
-                outcomes.append(error)
-            db.execute("RELEASE job")
-        db.execute("COMMIT")
-        self._has_deleted |= any(job.erases for job in jobs)
-        if self._has_deleted:  # the log of changes still contains it
-            (is_read_by_others, *_) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            self._has_deleted = bool(is_read_by_others)
-            if is_read_by_others:
-                late = UnavailableError("deleted, and overwritten as soon as no other process reads the database")
-                return [late if job.erases else each for job, each in zip(jobs, outcomes, strict=True)]
-        return outcomes
-
-
-class _Job(NamedTuple):
-    function: Callable[[sqlite3.Connection], Any]
-    is_durable: bool
-    erases: bool
-    future: Future[Any]
-
-
-def connect(path: Path, is_read_only: bool = False) -> sqlite3.Connection:
-    """A connection with explicit transactions, which overwrites what it deletes."""
-    place = f"{path.absolute().as_uri()}?mode={'ro' if is_read_only else 'rw'}"
-    connection = sqlite3.connect(place, uri=True, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("PRAGMA secure_delete = ON")
-    connection.execute("PRAGMA temp_store = MEMORY")
-    return connection
 
 
 def check_version(connection: sqlite3.Connection, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Ids of items for those who use the model: those of the ratings log, or positions in the catalogue without a log."""
+"""Ids of items for those who use the model: those of the ratings log or the table, otherwise positions."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from recsim_env.world.catalog import Items
 
 
 class ItemIds:
-    """Maps the ids of a catalogue's items to their positions and back; ids are numbers if all of the log's are."""
+    """Maps the ids of a catalogue's items to their positions and back; ids are numbers if all of them are decimal."""
 
     def __init__(self, items: Items) -> None:
         self._num_items, self._ids = len(items), items.ids
@@ -26,7 +26,7 @@ class ItemIds:
             check_number(name, item, 0, self._num_items - 1, int)
             return int(item)
         if str(item) not in self._positions:
-            raise ValueError(f"{name}={item!r}: not an item of the ratings log")
+            raise ValueError(f"{name}={item!r}: not an item of the catalogue")
         return self._positions[str(item)]
 
     def positions(self, name: str, items: Sequence[int | str]) -> np.ndarray:

@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from agents.large_model.serving.database import check_version, connect, unpacked
+from agents.large_model.serving.database import check_version, unpacked
+from agents.large_model.serving.database_thread import connect
 from recsim_env.atomic_file import printable, write_atomically
 from recsim_env.logs.simulated.event_schema import PER_SLOT
 from recsim_env.logs.simulated.log_folder import MANIFEST, LogManifest, present_versions, write_shard

@@ -196,7 +196,7 @@ def test_items_of_a_log_go_in_and_out_by_its_own_ids(trained_on_log, log_worlds,
         120: "Film 120",
     }
     assert main([*arguments, person({"history": [{"item": kind(5)}]})]) == 2
-    assert f"history[0].item={kind(5)!r}: not an item of the ratings log" in capsys.readouterr().err
+    assert f"history[0].item={kind(5)!r}: not an item of the catalogue" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("env_id", ["VideoSlate-v0", "Replay-v0"])

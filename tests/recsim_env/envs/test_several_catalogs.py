@@ -72,3 +72,5 @@ def test_learners_are_trained_in_several_catalogues(name):
 def test_more_catalogues_than_sessions_are_refused():
     with pytest.raises(ValueError, match="num_catalogs=3: must be"):
         SeveralCatalogs(small_env(), 2, 3)
+    with pytest.raises(ValueError, match="num_catalogs=3: must be"):
+        agents.make("pqn", small_env(2), num_catalogs=3).learn(128)
