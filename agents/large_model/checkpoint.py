@@ -51,9 +51,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     num_steps = checkpoint.state["num_steps"]
     path = folder / f"steps-{num_steps:012d}.safetensors"
     tensors = checkpoint.model | {f"{MOMENTS}{name}": tensor for name, tensor in checkpoint.optimizer.items()}
-    arrays = {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
-    agent = {"settings": {}, "layout": None, "slate_size": 1, "num_timesteps": num_steps, "learned": checkpoint.state}
-    save_tensors(path, SAVED_BY, arrays, agent)
+    _save(path, tensors, checkpoint.state, num_steps)
     paths = checkpoints_in(folder)
     number = paths.index(path) + 1
     for refused in paths[number:]:
@@ -61,6 +59,17 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     for old in paths[:number][:-_NUM_KEPT]:
         old.unlink()
     return path
+
+
+def save_network(path: Path, network: LargeModelNetwork) -> None:
+    """Write a network alone, for `load_network`."""
+    _save(path, network.trained_weights(), {"network": network.settings()}, 0)
+
+
+def _save(path: Path, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any], num_steps: int) -> None:
+    arrays = {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
+    agent = {"settings": {}, "layout": None, "slate_size": 1, "num_timesteps": num_steps, "learned": state}
+    save_tensors(path, SAVED_BY, arrays, agent)
 
 
 def checkpoints_in(folder: Path) -> list[Path]:
