@@ -13,6 +13,7 @@ from agents.large_model.serving.catalog import ServedCatalog
 from agents.large_model.serving.config import ServingConfig
 from agents.large_model.serving.database import Database
 from agents.large_model.serving.recommender import Recommender
+from agents.large_model.serving.served_model import ServedModel
 from recsim_env.simulation.observation import FEEDBACK
 
 SMALL = {"catalog": {"num_items": 400, "item_lifetime": 300}}
@@ -45,6 +46,9 @@ class StandInModel:
     def __init__(self) -> None:
         self.batch_sizes: list[int] = []
 
+    def catalog(self, simulator: Any) -> None:
+        """No tables: it reads observations alone."""
+
     def start(self, tables: Any, observations: dict[str, np.ndarray]) -> tuple[Scores, list[Session]]:
         return self._read(observations, [Session(7, np.zeros(0))] * len(observations["user"]), None)
 
@@ -76,13 +80,13 @@ class StandInModel:
 
 def catalog_of(env_id: str = "recsim_env/Video-v0", **arguments: Any) -> ServedCatalog:
     arguments = {"catalog_seed": 5, "overrides": SMALL, **arguments}
-    return ServedCatalog(make_env(env_id, 1, **arguments).simulator, None, env_id, arguments)
+    return ServedCatalog(make_env(env_id, 1, **arguments).simulator, env_id, arguments)
 
 
 def recommender_with(folder: Path, catalog: ServedCatalog, **settings: Any) -> Recommender:
     config = ServingConfig(**{"requests_per_second": 1_000_000, **settings})
     database = Database(folder / DATABASE, catalog.fingerprint, catalog.about)
-    return Recommender(StandInModel(), catalog, database, config)
+    return Recommender(ServedModel.of(StandInModel(), catalog.simulator), catalog, database, config)
 
 
 def client_with(

@@ -87,14 +87,15 @@ def serve(listener: socket.socket, folder: Path, export: Path, num_threads: int,
     from agents.large_model.serving.database import Database
     from agents.large_model.serving.exported_model import ExportedModel
     from agents.large_model.serving.recommender import Recommender
+    from agents.large_model.serving.served_model import ServedModel
 
     env_id, model = "recsim_env/Video-v0", ExportedModel(export, num_threads=num_threads)
     arguments = {"overrides": {"catalog": {"num_items": NUM_ITEMS, "arrivals_per_step": 0.0}}}
     simulator = make_env(env_id, 1, **arguments).simulator
-    catalog = ServedCatalog(simulator, model.catalog(simulator), env_id, arguments)
+    served, catalog = ServedModel.of(model, simulator), ServedCatalog(simulator, env_id, arguments)
     config = ServingConfig(requests_per_second=1_000_000, max_sessions_of_person=1_000_000, max_session_length=10**9)
     app = create_app(
-        Recommender(model, catalog, Database(folder / "served.sqlite", catalog.fingerprint, catalog.about), config)
+        Recommender(served, catalog, Database(folder / "served.sqlite", catalog.fingerprint, catalog.about), config)
     )
     ready.set()
     run(app, listener)

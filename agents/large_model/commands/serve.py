@@ -1,13 +1,16 @@
 """Recommend to people over HTTP.
 
 The items are those of an env, or of a table (--items). Serves an exported model (`export --out DIR`) without torch;
-another model is exported first. People, sessions, recommendations with their propensities and feedback are stored in
---database, in SQLite; `served-log` writes a log of them. Beyond this machine (--host) a token is required: the
-environment variable RECSIM_TOKEN, which clients send as `Authorization: Bearer`. /openapi.json describes the requests.
+another model is exported first. Of a folder of versions (`versions --create`) it serves the published one, and changes
+while it runs when another is published or rolled back to (`rollback`). People, sessions, recommendations with their
+propensities and feedback are stored in --database, in SQLite; `served-log` writes a log of them. Beyond this machine
+(--host) a token is required: the environment variable RECSIM_TOKEN, which clients send as `Authorization: Bearer`.
+/openapi.json describes the requests.
 """
 
 import argparse
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=path,
         default=PRETRAINED,
         metavar="PATH",
-        help="folder of an export, or a model to export (default: the generalist that comes with the package)",
+        help="folder of an export or of versions, or a model to export (default: the generalist of the package)",
     )
     parser.add_argument("--precision", default="fp32", metavar="NAME", help="of the export")
     parser.add_argument("--env", default="recsim_env/Video-v0", metavar="ID", help="whose items are recommended")
@@ -60,12 +63,15 @@ def serve(parsed: argparse.Namespace) -> int:
     from agents.large_model.serving.app import create_app, listen, run
     from agents.large_model.serving.database import Database
     from agents.large_model.serving.recommender import Recommender
+    from agents.large_model.serving.served_model import ServedModel
 
     with listen(parsed.host, parsed.port) as listener:
-        model, catalog = _model_and_catalog(parsed)
+        model, followed = _model(parsed)
+        catalog = _catalog(parsed)
+        served = ServedModel.of(model, catalog.simulator)
         database = Database(parsed.database, catalog.fingerprint, catalog.about)
-        recommender = Recommender(model, catalog, database, config)
-        app = create_app(recommender, token=token, loopback_only=is_loopback(parsed.host))
+        recommender = Recommender(served, catalog, database, config)
+        app = create_app(recommender, followed=followed, token=token, loopback_only=is_loopback(parsed.host))
         host, port = listener.getsockname()[:2]
         warn(f"{len(catalog):,} items of {parsed.items or parsed.env}, model {model.version}, at http://{host}:{port}")
         try:
@@ -75,20 +81,31 @@ def serve(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _model_and_catalog(parsed: argparse.Namespace) -> tuple[Any, Any]:
+def _model(parsed: argparse.Namespace) -> tuple[Any, Any]:
+    """The model, and the versions to follow, if it is one of several."""
+    from agents.large_model.serving.exported_model import ExportedModel
+    from agents.large_model.serving.followed_versions import FollowedVersions
+    from agents.large_model.serving.model_versions import ModelVersions, is_versions_folder
+
+    load = partial(ExportedModel, precision=parsed.precision, num_threads=parsed.threads)
+    if not is_versions_folder(parsed.model):
+        return load(exported(parsed.model)), None
+    followed = FollowedVersions(ModelVersions(parsed.model), load, warn)
+    return followed.published_model(), followed
+
+
+def _catalog(parsed: argparse.Namespace) -> Any:
     from agents.large_model.env import items_env, make_env
     from agents.large_model.serving.catalog import ServedCatalog
-    from agents.large_model.serving.exported_model import ExportedModel
 
-    model = ExportedModel(exported(parsed.model), precision=parsed.precision, num_threads=parsed.threads)
     if parsed.items:
         env = items_env(parsed.items, parsed.slate or 1)
         arguments = {"world": str(parsed.items), "slate_size": parsed.slate or 1}
-        return model, ServedCatalog(env.simulator, model.catalog(env.simulator), ITEMS.name, arguments)
+        return ServedCatalog(env.simulator, ITEMS.name, arguments)
     arguments = {"split": parsed.split, "catalog_seed": parsed.catalog_seed, **world_arguments(parsed)}
     arguments |= {"slate_size": parsed.slate} if parsed.slate else {}
     env = make_env(parsed.env, 1, **arguments)
-    return model, ServedCatalog(env.simulator, model.catalog(env.simulator), parsed.env, arguments)
+    return ServedCatalog(env.simulator, parsed.env, arguments)
 
 
 def exported(path: Path) -> Path:

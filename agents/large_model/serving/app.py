@@ -1,8 +1,9 @@
 """The endpoints of a server."""
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any
 
 import uvicorn
@@ -14,6 +15,7 @@ from starlette.exceptions import HTTPException
 import recsim_env
 from agents.large_model.serving.database import ConflictError, NotFoundError, TooManyError
 from agents.large_model.serving.database_thread import UnavailableError
+from agents.large_model.serving.followed_versions import FollowedVersions
 from agents.large_model.serving.limits import Limits
 from agents.large_model.serving.media import png, wav
 from agents.large_model.serving.metrics import CONTENT_TYPE, MeasuredRequests
@@ -55,18 +57,30 @@ _MAX_CONNECTIONS = 1_000
 SessionId = Annotated[str, Path(max_length=64)]
 
 
-def create_app(recommender: Recommender, *, token: str | None = None, loopback_only: bool = True) -> FastAPI:
+def create_app(
+    recommender: Recommender,
+    *,
+    followed: FollowedVersions | None = None,
+    token: str | None = None,
+    loopback_only: bool = True,
+) -> FastAPI:
     """The ASGI application, which closes the recommender at its end.
 
     Args:
         recommender: what the endpoints do.
+        followed: the versions of the model, of which the recommender uses the published one; None keeps the model.
         token: the bearer token that requests need; None for none.
         loopback_only: whether only names of this machine are accepted as the `Host`.
     """
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        following = None if followed is None else asyncio.create_task(followed.follow(recommender))
         yield
+        if following is not None:
+            following.cancel()
+            with suppress(asyncio.CancelledError):
+                await following
         await recommender.close()
 
     app = FastAPI(
@@ -229,9 +243,9 @@ def _add_simulated_visits(app: FastAPI, visits: SimulatedVisits) -> None:
 def _add_operation(app: FastAPI, recommender: Recommender) -> None:
     @app.get("/healthz")
     async def health() -> dict[str, str]:
-        """Whether the server can answer."""
+        """Whether the server can answer, and with which version of the model."""
         await recommender.database.check()
-        return {"status": "ok"}
+        return {"status": "ok", "model": recommender.version}
 
     @app.get("/metrics", response_class=Response)
     async def prometheus() -> Response:

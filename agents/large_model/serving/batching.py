@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from agents.explanation import Explanation, candidate_mask, explanation, relative_scores, without_each_row
+from agents.large_model.serving.served_model import ServedModel
 
 _MAX_SESSIONS = 16  # of a call; more of them take no less time each
 _MAX_CELLS = 1 << 14  # candidates of all sessions of a call, padding included
@@ -36,6 +37,7 @@ class Result(NamedTuple):
 
 
 class _Request(NamedTuple):
+    served: ServedModel
     observe: Observe
     num_candidates: int
     cached: Any
@@ -44,43 +46,45 @@ class _Request(NamedTuple):
 
 
 class SharedModel:
-    """A model that requests share; used in one event loop.
+    """A model that requests share, one version after the other; used in one event loop.
 
     Args:
-        model: an `ExportedModel`.
-        tables: the model's tables of the catalogue.
+        served: the version to begin with.
         stack: `exported_model.stack_observations`.
         measure: called with the number of sessions of each call.
     """
 
     def __init__(
         self,
-        model: Any,
-        tables: Any,
+        served: ServedModel,
         stack: Callable[[Sequence[dict[str, np.ndarray]]], dict[str, np.ndarray]],
         measure: Callable[[int], None] = lambda number: None,
     ) -> None:
-        self.model, self.tables = model, tables
+        self.current = served
+        """The version for requests that begin now; those that have begun finish with the version they began with."""
         self._stack, self._measure = stack, measure
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._waiting: list[_Request] = []
         self._running: asyncio.Task | None = None
 
-    async def start(self, observe: Observe, num_candidates: int) -> Result:
+    async def start(self, served: ServedModel, observe: Observe, num_candidates: int) -> Result:
         """Read a session from its whole history, and score its candidates [M]."""
-        return await self._result(observe, num_candidates, None, 0)
+        return await self._result(_Request(served, observe, num_candidates, None, 0, _future()))
 
-    async def step(self, cached: Any, observe: Observe, num_candidates: int, num_new: int) -> Result:
-        """Read the `num_new` newest rows of a session whose other rows have been read, and score its candidates [M]."""
-        return await self._result(observe, num_candidates, cached, num_new)
+    async def step(
+        self, served: ServedModel, cached: Any, observe: Observe, num_candidates: int, num_new: int
+    ) -> Result:
+        """Read the `num_new` newest rows of a session whose other rows this version has read, and score its candidates
+        [M]."""
+        return await self._result(_Request(served, observe, num_candidates, cached, num_new, _future()))
 
-    async def explain(self, observe: Observe, candidates: Sequence[int]) -> list[Explanation]:
+    async def explain(self, served: ServedModel, observe: Observe, candidates: Sequence[int]) -> list[Explanation]:
         """Why some of the candidates have their scores."""
 
         def explain() -> list[Explanation]:
             observation = observe()
             batch = without_each_row(observation)
-            scores = relative_scores(self.model.start(self.tables, batch)[0].scores, candidate_mask(batch))
+            scores = relative_scores(served.model.start(served.tables, batch)[0].scores, candidate_mask(batch))
             return [explanation(observation, scores, candidate) for candidate in candidates]
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, explain)
@@ -89,12 +93,11 @@ class SharedModel:
         """Finish the call that is running."""
         self._thread.shutdown(cancel_futures=True)
 
-    async def _result(self, observe: Observe, num_candidates: int, cached: Any, num_new: int) -> Result:
-        future = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Request(observe, num_candidates, cached, num_new, future))
+    async def _result(self, request: _Request) -> Result:
+        self._waiting.append(request)
         if self._running is None:
             self._running = asyncio.create_task(self._run())
-        return await future
+        return await request.future
 
     async def _run(self) -> None:
         """Call the model as long as requests are waiting."""
@@ -121,11 +124,12 @@ class SharedModel:
     def _call(self, requests: Sequence[_Request]) -> list[Result]:
         self._measure(len(requests))
         observations = self._stack([request.observe() for request in requests])
+        model, tables = requests[0].served.model, requests[0].served.tables
         if requests[0].cached is None:
-            scores, sessions = self.model.start(self.tables, observations)
+            scores, sessions = model.start(tables, observations)
         else:
             cached, num_new = [each.cached for each in requests], np.array([each.num_new for each in requests])
-            scores, sessions = self.model.step(self.tables, cached, observations, num_new)
+            scores, sessions = model.step(tables, cached, observations, num_new)
         return [
             Result(
                 logits=scores.logits[n, : request.num_candidates],
@@ -137,13 +141,18 @@ class SharedModel:
         ]
 
 
+def _future() -> asyncio.Future:
+    return asyncio.get_running_loop().create_future()
+
+
 def _batches(requests: Sequence[_Request]) -> list[list[_Request]]:
-    """Requests that start or continue a session, with numbers of candidates that differ by less than a factor of 2."""
+    """Requests of one version that start or continue a session, with numbers of candidates that differ by less than a
+    factor of 2."""
     alike = defaultdict(list)
     for request in requests:
-        alike[request.cached is None, max(request.num_candidates, 64).bit_length()].append(request)
+        alike[request.served, request.cached is None, max(request.num_candidates, 64).bit_length()].append(request)
     batches = []
-    for (_, bits), group in alike.items():
+    for (*_, bits), group in alike.items():
         size = max(min(_MAX_SESSIONS, _MAX_CELLS >> bits), 1)
         batches += [group[first : first + size] for first in range(0, len(group), size)]
     return batches

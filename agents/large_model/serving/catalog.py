@@ -1,4 +1,4 @@
-"""The items that a server recommends: their ids, titles and content, and the model's tables of them.
+"""The items that a server recommends: their ids, titles and content.
 
 Shape legend: K topics.
 """
@@ -24,13 +24,10 @@ _NUM_TITLES = 10_000  # in memory: they are made on demand
 
 
 class ServedCatalog:
-    """The catalogue of a simulator, with the model's tables of it (`ExportedModel.catalog`).
+    """The catalogue of a simulator; `env_id` and `env_arguments` describe its env."""
 
-    `env_id` and `env_arguments` describe the env of the simulator.
-    """
-
-    def __init__(self, simulator: Any, tables: Any, env_id: str, env_arguments: Mapping[str, Any]) -> None:
-        self.simulator, self.tables = simulator, tables
+    def __init__(self, simulator: Any, env_id: str, env_arguments: Mapping[str, Any]) -> None:
+        self.simulator = simulator
         self._env_id, self._env_arguments = env_id, env_arguments
         self.observations = ObservationBuilder(simulator)
         self.ids = ItemIds(simulator.world.items)

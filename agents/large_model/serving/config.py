@@ -16,6 +16,8 @@ class ServingConfig(Checked):
     """Probability of a random slate in place of the best one."""
     seed: int = count(0, 0, 2**31 - 1)
     """Seeds the random slates."""
+    versions_poll_seconds: float = number(1.0, 0.01, 3_600.0)
+    """Seconds between two looks at which version of the model is published."""
     max_candidates: int = count(10_000, 1, 1_000_000)
     """Candidates of a recommendation; of more available items, those with the highest predicted answers are ranked."""
     max_sessions: int = count(100_000, 1, 10**9)

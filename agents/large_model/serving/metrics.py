@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -12,7 +12,7 @@ _SIZES = (1, 2, 4, 8, 16)
 
 
 class Metrics:
-    """Counts requests, calls of the model, and sessions in memory."""
+    """Counts requests, calls of the model, versions of it, and sessions in memory."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -23,6 +23,13 @@ class Metrics:
         self.evictions = Counter("evicted_sessions", "Sessions dropped from memory", **kinds)
         self._sessions = Gauge("cached_sessions", "Sessions in memory", **kinds)
         self._bytes = Gauge("cached_bytes", "Memory of what the model has read of them", **kinds)
+        self._model = Info("model", "Version of the model that answers new requests", **kinds)
+        self.swaps = Counter("model_swaps", "Changes of the version while the server runs", **kinds)
+        self.refusals = Counter("model_refusals", "Published versions that could not be used", **kinds)
+
+    def note_version(self, version: str) -> None:
+        """Note the version of the model."""
+        self._model.info({"version": version})
 
     def count(self, route: str, status: int, seconds: float) -> None:
         """Count a request."""

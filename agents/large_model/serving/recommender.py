@@ -30,6 +30,7 @@ from agents.large_model.serving.requests import (
     Session,
     Why,
 )
+from agents.large_model.serving.served_model import ServedModel
 from agents.large_model.serving.sessions import History, ServedSession, SessionCache
 from agents.large_model.serving.slates import epsilon_greedy
 from agents.large_model.serving.topics import topic_deviations
@@ -44,15 +45,17 @@ class Recommender:
     """Recommends items of one catalogue to people, and remembers them.
 
     Args:
-        model: an `ExportedModel`, or an object like it.
-        catalog: the items, with the model's tables of them.
+        served: the model to begin with.
+        catalog: the items.
         database: what is remembered; used by this object alone.
         config: settings.
     """
 
-    def __init__(self, model: Any, catalog: ServedCatalog, database: Database, config: ServingConfig) -> None:
+    def __init__(self, served: ServedModel, catalog: ServedCatalog, database: Database, config: ServingConfig) -> None:
         self.catalog, self.database, self.config, self.metrics = catalog, database, config, Metrics()
-        self.model = SharedModel(model, catalog.tables, stack_observations, self.metrics.batch_sizes.observe)
+        self.model = SharedModel(served, stack_observations, self.metrics.batch_sizes.observe)
+        self._max_tokens = served.max_tokens
+        self.metrics.note_version(served.version)
         max_bytes = config.max_cached_mib << 20
         self.sessions = SessionCache(config.max_cached_sessions, max_bytes, self.metrics.evictions.inc)
         self._loading: dict[str, asyncio.Task[ServedSession]] = {}
@@ -60,7 +63,19 @@ class Recommender:
     @property
     def version(self) -> str:
         """Version of the model."""
-        return self.model.model.version
+        return self.model.current.version
+
+    def use(self, served: ServedModel) -> None:
+        """Use another version of the model for requests that begin from now on; sessions are read again with it.
+
+        Raises:
+            ValueError: it reads shorter sessions than the first version, which those in progress may exceed.
+        """
+        if served.max_tokens < self._max_tokens:
+            raise ValueError(f"reads at most {served.max_tokens} tokens, must be at least {self._max_tokens} here")
+        self.model.current = served
+        self.metrics.note_version(served.version)
+        self.metrics.swaps.inc()
 
     async def close(self) -> None:
         """Finish what has begun."""
@@ -202,7 +217,7 @@ class Recommender:
         stored = await self.database.load(name)
         config = self.catalog.simulator.config
         num_rows = config.history_length + config.session_length * config.slate_size + MAX_ITEMS
-        num_rows = min(num_rows, self.model.model.max_tokens - 1)
+        num_rows = min(num_rows, self._max_tokens - 1)
         history = History(config.history_length, config.session_length, num_rows, MAX_ITEMS)
         session = ServedSession(stored, history, self.catalog.observations.user_features(stored.profile))
         self.sessions.put(name, session)
@@ -217,11 +232,12 @@ class Recommender:
         for option in ("explain", "beliefs"):
             if is_blind and getattr(request, option):
                 raise InvalidRequestError(f"{option}: must be false in a blind session, since it would tell the agent")
-        has_read = LARGE_MODEL in agents
+        served, has_read = self.model.current, LARGE_MODEL in agents
+        session.continue_with(served.version)
         if has_read and session.cached is None:
-            await self._read_again(session)
+            await self._read_again(served, session)
         view = _View(self, session, session.num_feedbacks, given)
-        result = await self._read(session, view) if has_read else None
+        result = await self._read(served, session, view) if has_read else None
         scores_of = {PLATFORM: view.predicted_answers}
         if result is not None:
             scores_of[LARGE_MODEL] = result.scores
@@ -245,7 +261,7 @@ class Recommender:
             for place in places
         ]
         if result is not None and not is_blind:
-            why = await self._why(view, result, places) if request.explain else [None] * len(places)
+            why = await self._why(served, view, result, places) if request.explain else [None] * len(places)
             exponentials = np.exp(result.logits - result.logits.max())
             probabilities = exponentials / exponentials.sum()
             for each, place, reasons in zip(items, places, why, strict=True):
@@ -261,33 +277,35 @@ class Recommender:
             log_propensity=slate.log_propensity,
             shown_at=view.time,
             agent=agents[slate.agent],
-            model=self.version,
+            model=served.version,
         )
         session.num_recommendations += 1
         self.sessions.note_size(name, session)
         beliefs = None
         if request.beliefs:
             beliefs = self.catalog.by_topic(topic_deviations(scores[0], self.catalog.topics_of(view.candidates)))
-        return Recommendation(recommendation=number, items=items, beliefs=beliefs, model=self.version)
+        return Recommendation(recommendation=number, items=items, beliefs=beliefs, model=served.version)
 
-    async def _read(self, session: ServedSession, view: "_View") -> Result:
+    async def _read(self, served: ServedModel, session: ServedSession, view: "_View") -> Result:
         """Read the rows of the view that have not been read, and score its candidates. More rows than a slate has are
         read together with all others."""
         num_new = view.num_rows - session.num_read
         if session.cached is None or num_new > self.catalog.slate_size:
-            result = await self.model.start(view.observe(view.num_rows), len(view.candidates))
+            result = await self.model.start(served, view.observe(view.num_rows), len(view.candidates))
         else:
-            result = await self.model.step(session.cached, view.observe(num_new), len(view.candidates), num_new)
+            observe = view.observe(num_new)
+            result = await self.model.step(served, session.cached, observe, len(view.candidates), num_new)
         session.cached, session.num_read = result.cached, view.num_rows
         return result
 
-    async def _read_again(self, session: ServedSession) -> None:
-        """Read a part that was dropped from memory, with the same calls of the model as before."""
+    async def _read_again(self, served: ServedModel, session: ServedSession) -> None:
+        """Read a part that was dropped from memory, or read by another version, with the same calls of the model as
+        before."""
         history = session.history
         for scored in await self.database.scored(session.key, history.first_step, session.num_feedbacks):
-            await self._read(session, _View(self, session, scored.num_feedbacks, scored.candidates))
+            await self._read(served, session, _View(self, session, scored.num_feedbacks, scored.candidates))
 
-    async def _why(self, view: "_View", result: Result, places: Sequence[int]) -> list[list[Why]]:
+    async def _why(self, served: ServedModel, view: "_View", result: Result, places: Sequence[int]) -> list[list[Why]]:
         """Why the candidates at some places have their scores, compared with the best ones."""
         ids, best = self.catalog.ids, np.argsort(-result.scores, kind="stable")[:_NUM_COMPARED]
         compared = np.union1d(best, places)
@@ -303,7 +321,7 @@ class Recommender:
                 )
                 for each in found.reasons[:_NUM_REASONS]
             ]
-            for found in await self.model.explain(observe, np.searchsorted(compared, places).tolist())
+            for found in await self.model.explain(served, observe, np.searchsorted(compared, places).tolist())
         ]
 
 

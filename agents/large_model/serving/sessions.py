@@ -92,6 +92,8 @@ class ServedSession:
         """The model's `CachedSession` of the part; None if the part has not been read, or must be read again."""
         self.num_read = 0
         """Rows in `cached`."""
+        self.read_by = ""
+        """The version of the model that has read them."""
         self.lock = asyncio.Lock()
 
     def add(self, answers: Answers) -> None:
@@ -101,6 +103,11 @@ class ServedSession:
         self.num_feedbacks += 1
         if self.history.first_step != part:
             self.cached, self.num_read = None, 0
+
+    def continue_with(self, version: str) -> None:
+        """Forget the reading of another version of the model."""
+        if version != self.read_by:
+            self.cached, self.num_read, self.read_by = None, 0, version
 
     @property
     def num_bytes(self) -> int:

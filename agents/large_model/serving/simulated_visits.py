@@ -47,6 +47,8 @@ class _Visit:
         """What the model has read; None before the first step."""
         self.num_read = 0
         """Rows in `cached`."""
+        self.read_by = ""
+        """The version of the model that has read them."""
         self.num_new = 0
         """Items of the last slate."""
         self.is_over = False
@@ -153,17 +155,19 @@ class SimulatedVisits:
         return self._simulators[num_items]
 
     async def _scores(self, visit: _Visit, observation: dict[str, np.ndarray]) -> np.ndarray:
-        """[M] of the visit's agent. The model reads the last slate, or the history anew if there is too much for it."""
+        """[M] of the visit's agent. The model reads the last slate; or the history anew if there is too much for it, or
+        if another version has read it."""
         if visit.agent == PLATFORM:
             return observation["candidate_relevance"].reshape(-1, len(RELEVANCE_COLUMNS))[:, 0]
         num_candidates, num_new = observation["candidate_items"].shape[1], visit.num_new
-        num_read = visit.num_read + num_new
-        if visit.cached is None or num_new > self._catalog.slate_size or num_read >= self._model.model.max_tokens:
+        num_read, served = visit.num_read + num_new, self._model.current
+        is_cached = visit.cached is not None and visit.read_by == served.version
+        if not is_cached or num_new > self._catalog.slate_size or num_read >= served.max_tokens:
             num_read = int((observation["history_items"][0] != NO_ITEM).sum())
-            result = await self._model.start(lambda: observation, num_candidates)
+            result = await self._model.start(served, lambda: observation, num_candidates)
         else:
-            result = await self._model.step(visit.cached, lambda: observation, num_candidates, num_new)
-        visit.cached, visit.num_read, visit.num_new = result.cached, num_read, 0
+            result = await self._model.step(served, visit.cached, lambda: observation, num_candidates, num_new)
+        visit.cached, visit.read_by, visit.num_read, visit.num_new = result.cached, served.version, num_read, 0
         return result.scores
 
     def _answer(self, simulator: Simulator, visit: _Visit, slate: np.ndarray, beliefs: np.ndarray) -> SimulatedStep:

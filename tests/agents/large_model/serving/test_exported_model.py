@@ -31,6 +31,7 @@ from agents.large_model.serving.export_folder import DESCRIPTION, PRECISIONS
 from agents.large_model.serving.exported_agent import ExportedAgent, ExportedRunner
 from agents.large_model.serving.exported_model import ExportedModel
 from agents.large_model.serving.recommender import Recommender
+from agents.large_model.serving.served_model import ServedModel
 from agents.large_model.session_state import PolicyRunner
 from agents.networks.schema import READINGS, Schema
 from agents.rollouts.evaluation import evaluate
@@ -258,9 +259,10 @@ def test_sessions_that_are_too_long_for_the_model_are_refused(folder):
 
 def test_a_server_recommends_what_the_network_ranks_first(network, folder, tmp_path):
     env, model = env_of("single items", 1), ExportedModel(folder)
-    catalog = ServedCatalog(env.simulator, model.catalog(env), "recsim_env/Video-v0", {})
+    catalog = ServedCatalog(env.simulator, "recsim_env/Video-v0", {})
     database = Database(tmp_path / "served.sqlite", catalog.fingerprint, catalog.about)
-    recommender = Recommender(model, catalog, database, ServingConfig(exploration=0.0, max_cached_sessions=1))
+    served, config = ServedModel.of(model, env.simulator), ServingConfig(exploration=0.0, max_cached_sessions=1)
+    recommender = Recommender(served, catalog, database, config)
     ranked = rank(LargeModel.from_network(network, env), observation_of(Person(history=[]), env.simulator))
     with TestClient(create_app(recommender), base_url="http://127.0.0.1") as client:
         session, other = (client.post("/sessions", json={}).json()["session"] for _ in range(2))

@@ -24,7 +24,7 @@ def table(tmp_path):
 
 
 def catalog_of_table(path):
-    return ServedCatalog(items_env(path, slate_size=2).simulator, None, "Items", {"world": str(path)})
+    return ServedCatalog(items_env(path, slate_size=2).simulator, "Items", {"world": str(path)})
 
 
 def test_a_person_is_served_items_by_their_ids(tmp_path, table):

@@ -149,11 +149,13 @@ def test_items_have_a_title_features_and_a_picture(client, catalog):
 def test_operators_see_health_and_metrics(client):
     session = begin(client)
     recommend(client, session)
-    assert client.get("/healthz").json() == {"status": "ok"}
+    assert client.get("/healthz").json() == {"status": "ok", "model": "stand-in"}
     text = client.get("/metrics").text
     assert 'recsim_requests_total{route="/sessions/{session}/recommendations",status="200"} 1.0' in text
     assert "recsim_batch_sessions_count 1.0" in text
     assert "recsim_cached_sessions 1.0" in text
+    assert 'recsim_model_info{version="stand-in"} 1.0' in text
+    assert "recsim_model_swaps_total 0.0" in text
     assert session not in text
 
 

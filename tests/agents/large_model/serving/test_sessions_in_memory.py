@@ -121,7 +121,7 @@ def test_requests_at_the_same_time_share_calls_and_change_nothing(tmp_path, cata
             return list(found)
 
         results.append(asyncio.run(run()))
-        sizes.append(recommender.model.model.batch_sizes)
+        sizes.append(recommender.model.current.model.batch_sizes)
     assert set(sizes[0]) == {1}
     assert max(sizes[1]) > 1
     assert results[0] == results[1]
@@ -133,7 +133,7 @@ def test_a_failure_of_the_model_is_that_of_its_call_alone(tmp_path, catalog, mon
     async def run() -> None:
         session = (await recommender.create_session(NewSession())).session
         with monkeypatch.context() as broken:
-            broken.setattr(recommender.model.model, "start", lambda *_: 1 / 0)
+            broken.setattr(recommender.model.current.model, "start", lambda *_: 1 / 0)
             with pytest.raises(ZeroDivisionError):
                 await recommender.recommend(session, RecommendationRequest())
         assert (await recommender.recommend(session, RecommendationRequest())).recommendation == 0

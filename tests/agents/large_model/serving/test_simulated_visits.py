@@ -123,7 +123,7 @@ def test_a_catalogue_without_users_has_no_visits(client, monkeypatch):
 
 def test_people_who_are_replayed_are_not_simulated(tmp_path):
     env = make_env("recsim_env/Replay-v0", 1, world=str(write_log(tmp_path)), split="train")
-    assert not ServedCatalog(env.simulator, None, "recsim_env/Replay-v0", {}).has_users
+    assert not ServedCatalog(env.simulator, "recsim_env/Replay-v0", {}).has_users
 
 
 def test_visits_are_of_known_agents_with_slates_of_the_env(client):
