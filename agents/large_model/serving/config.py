@@ -2,20 +2,24 @@
 
 from dataclasses import dataclass
 
-from recsim_env.config import Checked, count, number
+from recsim_env.config import Checked, choice, count, number
 
 MAX_ITEMS = 20
 """The longest slate that may be asked for."""
+
+GREEDY, SOFTMAX = "greedy", "softmax"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServingConfig(Checked):
     """How a server recommends, and how much it takes on."""
 
+    selection: str = choice(GREEDY, GREEDY, SOFTMAX)
+    """Slates of the large model: its best slate, or a draw of its policy."""
     exploration: float = number(0.05, 0.0, 1.0)
-    """Probability of a random slate in place of the best one."""
+    """Probability of a random slate instead, of which all are equally likely."""
     seed: int = count(0, 0, 2**31 - 1)
-    """Seeds the random slates."""
+    """Seeds the slates that are drawn."""
     versions_poll_seconds: float = number(1.0, 0.01, 3_600.0)
     """Seconds between two looks at which version of the model is published."""
     max_candidates: int = count(10_000, 1, 1_000_000)

@@ -20,7 +20,7 @@ from agents.large_model.serving.agents import BLIND
 from agents.large_model.serving.database_thread import DatabaseThread, connect
 from recsim_env.atomic_file import printable
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Increased when a table changes."""
 
 _APPLICATION_ID = 0x52656353  # marks the files of this module
@@ -52,6 +52,7 @@ CREATE TABLE recommendations (
     time INTEGER NOT NULL,
     agent TEXT NOT NULL,
     model TEXT NOT NULL,
+    selection TEXT NOT NULL,
     created REAL NOT NULL,
     UNIQUE (session, number)
 ) STRICT;
@@ -237,10 +238,12 @@ class Database:
         shown_at: int,
         agent: str,
         model: str,
+        selection: str,
     ) -> None:
         """Add the recommendation with that number of the session with that key.
 
-        `candidates` [M] and `slate` [S] are items, and `places` [S] the places of the slate among the candidates.
+        `candidates` [M] and `slate` [S] are items, and `places` [S] the places of the slate among the candidates;
+        `selection` is `ServingConfig.selection`, or greedy where the large model does not recommend.
 
         Raises:
             NotFoundError: the session has been deleted.
@@ -260,6 +263,7 @@ class Database:
                 "time": shown_at,
                 "agent": agent,
                 "model": model,
+                "selection": selection,
                 "created": time.time(),
             }
             names = ", ".join(f":{name}" for name in values)
@@ -331,8 +335,8 @@ class Database:
         return await self._thread.run(read, is_durable=True)
 
     async def everything_of(self, session: str) -> dict[str, Any]:
-        """All that is stored on a session, with items as positions; without the agents of a blind session that has
-        not ended.
+        """All that is stored on a session, with items as positions; without the agents and propensities of a blind
+        session that has not ended.
 
         Raises:
             NotFoundError: there is none.
@@ -343,8 +347,8 @@ class Database:
             query = "SELECT created, agent, agent = ? AND compared IS NULL FROM sessions WHERE number = ?"
             created, agent, is_blind = db.execute(query, (BLIND, number)).fetchone()
             rows = db.execute(
-                "SELECT r.number, r.candidates, slate, log_propensity, time, agent, model, created, answers, received "
-                "FROM recommendations AS r LEFT JOIN feedback ON recommendation = r.key "
+                "SELECT r.number, r.candidates, slate, log_propensity, time, agent, model, selection, created, "
+                "answers, received FROM recommendations AS r LEFT JOIN feedback ON recommendation = r.key "
                 "WHERE session = ? ORDER BY r.number",
                 (number,),
             )
@@ -353,15 +357,16 @@ class Database:
                     "recommendation": each,
                     "candidates": unpacked(candidates).tolist(),
                     "items": _items(slate).tolist(),
-                    "log_propensity": log_propensity,
+                    "log_propensity": None if is_blind else log_propensity,  # tells which agent could have shown it
                     "time": shown_at,
                     "agent": None if is_blind else by,
                     "model": model,
+                    "selection": how,
                     "created": made,
                     "feedback": None if answers is None else json.loads(answers),
                     "received": received,
                 }
-                for each, candidates, slate, log_propensity, shown_at, by, model, made, answers, received in rows
+                for each, candidates, slate, log_propensity, shown_at, by, model, how, made, answers, received in rows
             ]
             return {
                 "session": session,

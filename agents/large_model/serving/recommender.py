@@ -15,7 +15,7 @@ from agents.large_model.compact_observations import stack_observations
 from agents.large_model.serving.agents import BLIND, LARGE_MODEL, PLATFORM, SESSION_AGENTS, caveat_of, result_of
 from agents.large_model.serving.batching import Observe, Result, SharedModel
 from agents.large_model.serving.catalog import ServedCatalog
-from agents.large_model.serving.config import MAX_ITEMS, ServingConfig
+from agents.large_model.serving.config import GREEDY, MAX_ITEMS, SOFTMAX, ServingConfig
 from agents.large_model.serving.database import Database, TooManyError
 from agents.large_model.serving.metrics import Metrics
 from agents.large_model.serving.requests import (
@@ -32,7 +32,7 @@ from agents.large_model.serving.requests import (
 )
 from agents.large_model.serving.served_model import ServedModel
 from agents.large_model.serving.sessions import History, ServedSession, SessionCache
-from agents.large_model.serving.slates import epsilon_greedy
+from agents.large_model.serving.slates import BestSlate, PlackettLuce, SlatePolicy, draw_slate
 from agents.large_model.serving.topics import topic_deviations
 from recsim_env.simulation.observation import FEEDBACK
 
@@ -239,12 +239,14 @@ class Recommender:
         view = _View(self, session, session.num_feedbacks, given)
         result = await self._read(served, session, view) if has_read else None
         scores_of = {PLATFORM: view.predicted_answers}
+        policies: dict[str, SlatePolicy] = {PLATFORM: BestSlate(view.predicted_answers)}
         if result is not None:
-            scores_of[LARGE_MODEL] = result.scores
-        scores = np.stack([scores_of[agent] for agent in agents])
+            scores_of[LARGE_MODEL], draws = result.scores, self.config.selection == SOFTMAX
+            policies[LARGE_MODEL] = PlackettLuce(result.logits) if draws else BestSlate(result.scores)
+        scores = scores_of[agents[0]]
         number = session.num_recommendations
-        slate = epsilon_greedy(
-            scores,
+        slate = draw_slate(
+            [policies[agent] for agent in agents],
             request.num_items or self.catalog.slate_size,
             self.config.exploration,
             self.config.seed,
@@ -256,7 +258,7 @@ class Recommender:
             RecommendedItem(
                 item=self.catalog.ids[int(view.candidates[place])],
                 title=self.catalog.title(int(view.candidates[place])),
-                score=None if is_blind else float(scores[0, place]),
+                score=None if is_blind else float(scores[place]),
             )
             for place in places
         ]
@@ -278,12 +280,13 @@ class Recommender:
             shown_at=view.time,
             agent=agents[slate.agent],
             model=served.version,
+            selection=self.config.selection if has_read else GREEDY,
         )
         session.num_recommendations += 1
         self.sessions.note_size(name, session)
         beliefs = None
         if request.beliefs:
-            beliefs = self.catalog.by_topic(topic_deviations(scores[0], self.catalog.topics_of(view.candidates)))
+            beliefs = self.catalog.by_topic(topic_deviations(scores, self.catalog.topics_of(view.candidates)))
         return Recommendation(recommendation=number, items=items, beliefs=beliefs, model=served.version)
 
     async def _read(self, served: ServedModel, session: ServedSession, view: "_View") -> Result:

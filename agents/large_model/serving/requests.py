@@ -212,7 +212,7 @@ class StoredSession(_Answer):
     created: float
     """Seconds since 1970."""
     recommendations: list[dict[str, Any]]
-    """The `agent` of each is null in a blind session that has not ended."""
+    """The `agent` and `log_propensity` of each are null in a blind session that has not ended."""
 
 
 class Catalog(_Answer):

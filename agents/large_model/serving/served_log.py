@@ -32,7 +32,7 @@ _UNKNOWN = ("retention", "visit", "active_day")
 
 _QUERY = """
 SELECT s.number, s.person, s.agent, r.time, r.candidates, r.num_candidates, r.places, r.log_propensity, r.slate,
-    r.model, answers
+    r.model, r.selection, answers
 FROM feedback JOIN recommendations AS r ON recommendation = r.key JOIN sessions AS s ON r.session = s.number
 ORDER BY s.number, feedback.number
 """
@@ -57,7 +57,8 @@ def write_served_log(database: Path, out: Path) -> LogManifest:
         env_arguments=about["env_arguments"],
         is_remade=False,
         world_fingerprint=None,
-        policy=f"served: {_names(rows, 'agent')}; version {_names(rows, 'model')} of the large model",
+        policy=f"served: {_names(rows, 'agent')}; {_names(rows, 'selection')} slates of the large model, "
+        f"version {_names(rows, 'model')}",
         epsilon=None,
         seed=0,
         num_envs=1,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from stand_in_model import begin, catalog_of, client_with, recommend, respond
 
-from agents.large_model.serving.slates import epsilon_greedy
+from agents.large_model.serving.slates import BestSlate, draw_slate
 
 GREEDY = {"exploration": 0.0}
 
@@ -112,7 +112,7 @@ def test_a_download_has_everything_of_the_session_alone(client):
 
 def test_propensities_are_the_frequencies_of_slates():
     scores, number = np.array([0.1, 0.9, 0.5]), 6_000
-    slates = [epsilon_greedy(scores, 2, 0.4, 0, "session", step) for step in range(number)]
+    slates = [draw_slate([BestSlate(scores)], 2, 0.4, 0, "session", step) for step in range(number)]
     counts: dict = {}
     for slate in slates:
         counts.setdefault(tuple(slate.places.tolist()), []).append(slate.log_propensity)
@@ -128,7 +128,7 @@ def test_a_slate_is_a_function_of_seed_session_and_step():
     scores = np.linspace(0.0, 1.0, 50)
 
     def places(*key) -> list[int]:
-        return epsilon_greedy(scores, 3, 1.0, *key).places.tolist()
+        return draw_slate([BestSlate(scores)], 3, 1.0, *key).places.tolist()
 
     assert places(0, "one", 4) == places(0, "one", 4)
     others = [places(0, "one", 4), places(1, "one", 4), places(0, "two", 4), places(0, "one", 5)]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from stand_in_model import begin, catalog_of, client_with, recommend, respond
 
-from agents.large_model.serving.slates import epsilon_greedy
+from agents.large_model.serving.slates import BestSlate, draw_slate
 from agents.large_model.serving.topics import topic_deviations
 
 
@@ -47,7 +47,8 @@ def test_the_platform_ranks_by_its_prediction_without_the_model(client, catalog)
 
 def test_propensities_of_two_agents_are_the_frequencies_of_slates():
     scores, number = np.array([[0.1, 0.9, 0.5], [0.9, 0.1, 0.5]]), 8_000
-    slates = [epsilon_greedy(scores, 2, 0.4, 0, "session", step) for step in range(number)]
+    policies = [BestSlate(each) for each in scores]
+    slates = [draw_slate(policies, 2, 0.4, 0, "session", step) for step in range(number)]
     counts: dict = {}
     for slate in slates:
         counts.setdefault(tuple(slate.places.tolist()), []).append(slate.log_propensity)
@@ -61,9 +62,9 @@ def test_propensities_of_two_agents_are_the_frequencies_of_slates():
 
 
 def test_agents_that_agree_have_the_propensity_of_one():
-    one, both = np.array([0.1, 0.9, 0.5]), np.array([[0.1, 0.9, 0.5], [0.2, 0.8, 0.6]])
-    expected = epsilon_greedy(one, 2, 0.0, 0, "session", 3).log_propensity
-    assert epsilon_greedy(both, 2, 0.0, 0, "session", 3).log_propensity == expected == 0.0
+    one, other = (BestSlate(np.array(scores)) for scores in ([0.1, 0.9, 0.5], [0.2, 0.8, 0.6]))
+    expected = draw_slate([one], 2, 0.0, 0, "session", 3).log_propensity
+    assert draw_slate([one, other], 2, 0.0, 0, "session", 3).log_propensity == expected == 0.0
 
 
 def test_a_blind_session_does_not_tell_the_agent_until_it_is_compared(client):
@@ -73,11 +74,12 @@ def test_a_blind_session_does_not_tell_the_agent_until_it_is_compared(client):
         assert [item[name] for name in ("score", "probability", "expected_reward", "why")] == [None] * 4
     stored = client.get(f"/sessions/{session}").json()
     assert "platform" not in json.dumps([answers, stored])
-    assert {each["agent"] for each in stored["recommendations"]} == {None}
-    assert {round(math.exp(each["log_propensity"]), 6) for each in stored["recommendations"]} <= {0.5, 1.0}
+    for name in ("agent", "log_propensity"):
+        assert {each[name] for each in stored["recommendations"]} == {None}
     client.get(f"/sessions/{session}/comparison")
-    told = [each["agent"] for each in client.get(f"/sessions/{session}").json()["recommendations"]]
-    assert set(told) == {"large-model", "platform"}
+    told = client.get(f"/sessions/{session}").json()["recommendations"]
+    assert {each["agent"] for each in told} == {"large-model", "platform"}
+    assert {round(math.exp(each["log_propensity"]), 6) for each in told} <= {0.5, 1.0}
 
 
 @pytest.mark.parametrize("option", ["explain", "beliefs"])
