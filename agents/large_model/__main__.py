@@ -9,9 +9,11 @@ from agents.large_model.commands import (
     pretrain,
     profile,
     recommend,
+    rollback,
     serve,
     served_log,
     train,
+    versions,
 )
 from agents.terminal import run_command
 
@@ -19,7 +21,8 @@ _ABOUT = "A Transformer over the items shown and their feedback, trained by supe
 
 
 def main(arguments: list[str]) -> int:
-    commands = (train, pretrain, evaluate, recommend, export, serve, served_log, profile, latency)
+    serving = (recommend, export, serve, versions, rollback, served_log)
+    commands = (train, pretrain, evaluate, *serving, profile, latency)
     return run_command("agents.large_model", _ABOUT, commands, arguments)
 
 
