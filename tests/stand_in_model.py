@@ -1,4 +1,5 @@
-"""A server around a stand-in for the exported model, whose scores are hashes of an item and of all that was read."""
+"""A server around a stand-in for the exported model, whose scores are hashes of an item and of all that was read; and
+versions of it."""
 
 import zlib
 from pathlib import Path
@@ -41,16 +42,19 @@ class StandInModel:
     """Reads a history at once or step by step, which gives other scores, as in the large model: it notices whether an
     item was a candidate in the step before."""
 
-    version, max_tokens = "stand-in", 1_001
+    max_tokens = 1_001
 
-    def __init__(self) -> None:
+    def __init__(self, version: str = "stand-in") -> None:
+        self.version = version
         self.batch_sizes: list[int] = []
 
     def catalog(self, simulator: Any) -> None:
         """No tables: it reads observations alone."""
 
     def start(self, tables: Any, observations: dict[str, np.ndarray]) -> tuple[Scores, list[Session]]:
-        return self._read(observations, [Session(7, np.zeros(0))] * len(observations["user"]), None)
+        return self._read(
+            observations, [Session(zlib.crc32(self.version.encode()), np.zeros(0))] * len(observations["user"]), None
+        )
 
     def step(
         self, tables: Any, sessions: list[Session], observations: dict[str, np.ndarray], num_shown: np.ndarray
@@ -83,10 +87,10 @@ def catalog_of(env_id: str = "recsim_env/Video-v0", **arguments: Any) -> ServedC
     return ServedCatalog(make_env(env_id, 1, **arguments).simulator, env_id, arguments)
 
 
-def recommender_with(folder: Path, catalog: ServedCatalog, **settings: Any) -> Recommender:
+def recommender_with(folder: Path, catalog: ServedCatalog, model: Any = None, **settings: Any) -> Recommender:
     config = ServingConfig(**{"requests_per_second": 1_000_000, **settings})
     database = Database(folder / DATABASE, catalog.fingerprint, catalog.about)
-    return Recommender(ServedModel.of(StandInModel(), catalog.simulator), catalog, database, config)
+    return Recommender(ServedModel.of(model or StandInModel(), catalog.simulator), catalog, database, config)
 
 
 def client_with(
