@@ -1,9 +1,12 @@
 """An exported model scores as PyTorch does, whatever sessions are in a batch, and needs no PyTorch."""
 
+import copy
 import itertools
 import json
+import shutil
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,6 +33,8 @@ from agents.large_model.serving.database import Database
 from agents.large_model.serving.export_folder import DESCRIPTION, PRECISIONS
 from agents.large_model.serving.exported_agent import ExportedAgent, ExportedRunner
 from agents.large_model.serving.exported_model import ExportedModel
+from agents.large_model.serving.followed_versions import FollowedVersions
+from agents.large_model.serving.model_versions import ModelVersions
 from agents.large_model.serving.recommender import Recommender
 from agents.large_model.serving.served_model import ServedModel
 from agents.large_model.session_state import PolicyRunner
@@ -286,3 +291,43 @@ def test_a_server_recommends_what_the_network_ranks_first(network, folder, tmp_p
         after = recommend(session, **last)
     assert [each["item"] for each in before] == [each["item"] for each in after]
     assert [each["score"] for each in before] == pytest.approx([each["score"] for each in after], abs=1e-5)
+
+
+def test_a_running_server_uses_the_network_that_is_published(network, folder, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:  # the first version has been exported already
+        copied = "agents.large_model.export.export_network"
+        patch.setattr(copied, lambda _, place, **__: shutil.copytree(folder, place))
+        versions = ModelVersions.create(tmp_path / "models", network)
+    better = perturbed(copy.deepcopy(network), scale=0.05, seed=1)
+    version = versions.add(better)
+    env = env_of("single items", 1)
+    catalog = ServedCatalog(env.simulator, "recsim_env/Video-v0", {})
+    config = ServingConfig(exploration=0.0, versions_poll_seconds=0.02)
+
+    def client() -> TestClient:
+        followed = FollowedVersions(versions, ExportedModel, lambda line: None)
+        served = ServedModel.of(followed.published_model(), env.simulator)
+        database = Database(tmp_path / "served.sqlite", catalog.fingerprint, catalog.about)
+        app = create_app(Recommender(served, catalog, database, config), followed=followed)
+        return TestClient(app, base_url="http://127.0.0.1")
+
+    def recommend(client: TestClient, name: str) -> dict[str, Any]:
+        return client.post(f"/sessions/{name}/recommendations", json={"num_items": 5, "explain": True}).json()
+
+    with client() as running:
+        session, other = (running.post("/sessions", json={}).json()["session"] for _ in range(2))
+        for step in range(3):
+            item = recommend(running, session)["items"][0]["item"]
+            feedback = {"recommendation": step, "items": [{"item": item, "click": 1, "rating": 1 + step}]}
+            assert running.post(f"/sessions/{session}/feedback", json=feedback).status_code == 200
+        versions.publish(version, "for this test")
+        deadline = time.monotonic() + 60.0
+        while running.get("/healthz").json()["model"] != version:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        first, continued = recommend(running, other), recommend(running, session)
+    ranked = rank(LargeModel.from_network(better, env), observation_of(Person(history=[]), env.simulator))
+    assert [each["item"] for each in first["items"]] == [each["item"] for each in ranked[:5]]
+    with client() as restarted:
+        assert recommend(restarted, session)["items"] == continued["items"]
+    assert continued["model"] == version

@@ -6,8 +6,11 @@ import sys
 
 import pytest
 from conftest import CHECKOUT
+from stand_in_exports import networks, stand_in_exports  # noqa: F401 (a fixture)
 
 from agents.large_model.__main__ import main
+from agents.large_model.serving.export_folder import DESCRIPTION
+from agents.large_model.serving.model_versions import STATE, ModelVersions
 
 
 @pytest.fixture
@@ -47,3 +50,12 @@ def test_a_model_that_is_not_exported_is_refused_without_torch(tmp_path):
     assert "must be written by `export --out`" in result.stderr
     assert result.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("stand_in_exports")
+def test_a_folder_of_versions_that_is_damaged_is_refused(refused, tmp_path_factory):
+    versions = ModelVersions.create(tmp_path_factory.mktemp("folder") / "models", *networks(1))
+    (versions.export_of(versions.published) / DESCRIPTION).unlink()
+    assert f"{versions.published}: not an exported model" in refused("--port", "0", "--model", str(versions.folder))
+    (versions.folder / STATE).write_text("damaged")
+    assert "models: not a folder of versions" in refused("--port", "0", "--model", str(versions.folder))
