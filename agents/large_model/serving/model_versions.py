@@ -10,7 +10,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -55,12 +55,13 @@ class Publication:
 class _State:
     """What `versions.json` has."""
 
-    versions: dict[str, dict[str, Any]] = field(default_factory=dict)
+    versions: dict[str, dict[str, Any]]
     """The versions that can be published, oldest first; of each the time when it was added, and evidence."""
-    history: list[Publication] = field(default_factory=list)
+    history: list[Publication]
 
     @property
     def withdrawn(self) -> set[str]:
+        """The versions that have been rolled back from, and not restored."""
         versions: set[str] = set()
         for each in self.history:
             versions.discard(each.version)  # a roll-back to it takes its withdrawal back
@@ -302,8 +303,7 @@ def is_versions_folder(folder: Path) -> bool:
 def _known(state: _State, folder: Path, version: str) -> dict[str, Any]:
     """The entry of a version; `ValueError` if there is none."""
     if version not in state.versions:
-        known: Sequence[str] = list(state.versions)
-        raise ValueError(f"version {version!r}: not in {printable(folder)}, must be one of {', '.join(known)}")
+        raise ValueError(f"version {version!r}: not in {printable(folder)}, must be one of {', '.join(state.versions)}")
     return state.versions[version]
 
 
