@@ -14,8 +14,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import agents
+from agents.off_policy import estimates
 from agents.rollouts.evaluation import evaluate
-from benchmarks.analysis.off_policy import estimates
 from benchmarks.analysis.statistics import Z_95, standard_error_interval
 from benchmarks.report.figures.style import CYCLE, panels, write_figure
 from benchmarks.running.policy_log import policy_log

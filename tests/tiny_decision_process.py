@@ -8,7 +8,7 @@ from itertools import product
 
 import numpy as np
 
-from benchmarks.analysis.off_policy import OffPolicyLog
+from agents.off_policy import OffPolicyLog
 
 LENGTH = 3
 REWARDS = np.array([[1.0, -2.0], [3.0, 0.5]])

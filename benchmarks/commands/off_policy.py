@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def off_policy(parsed: argparse.Namespace) -> int:
     from rich.table import Table
 
-    from benchmarks.analysis.off_policy import estimates
+    from agents.off_policy import estimates
     from benchmarks.rows import ResultsError
     from benchmarks.running.policy_log import policy_log
 

@@ -192,7 +192,7 @@ def _estimates(
     sessions: Sessions, policy: LinearSoftmax, logs: dict[int, list[slice]]
 ) -> Iterator[tuple[int, dict[str, list[Any]]]]:
     """For each size, the estimates of one policy by each estimator on each log."""
-    from benchmarks.analysis.off_policy import OffPolicyLog, estimates
+    from agents.off_policy import OffPolicyLog, estimates
     from benchmarks.running.policy_log import value_features, with_actions
 
     evaluation, features, policy_features = [], [], []

@@ -79,8 +79,8 @@ class Bandit:
 
     def log(self, num_rows: int, generator: np.random.Generator) -> Any:
         """An `OffPolicyLog` of as many rounds, with cross-fitted values, and the features of the fit."""
-        from benchmarks.analysis.off_policy import OffPolicyLog
-        from benchmarks.analysis.off_policy.fitted_q import fit
+        from agents.off_policy import OffPolicyLog
+        from agents.off_policy.fitted_q import fit
 
         pairs = (self.contexts[:, None] * self.behaviour).ravel()
         context, action = np.divmod(generator.choice(len(pairs), num_rows, p=pairs), NUM_ACTIONS)
@@ -104,7 +104,7 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
 
 def coverage(num_rows: int, num_repetitions: int, seed: int) -> list[dict[str, Any]]:
     """For each estimator: the share of logs whose interval covers the value, lies above it, and lies below it."""
-    from benchmarks.analysis.off_policy import MODEL_BASED, WEIGHTING, fitted_q_evaluation
+    from agents.off_policy import MODEL_BASED, WEIGHTING, fitted_q_evaluation
 
     generator = np.random.default_rng(seed)
     bandit = Bandit.draw(generator)

@@ -154,7 +154,7 @@ def _estimates(shown: ShownSlates, columns: dict[str, np.ndarray], size: int, nu
     """The estimates of one policy by each estimator on each log of that size."""
     from dataclasses import replace
 
-    from benchmarks.analysis.off_policy import (
+    from agents.off_policy import (
         SlateLog,
         cascade_doubly_robust,
         direct_method,
@@ -163,7 +163,7 @@ def _estimates(shown: ShownSlates, columns: dict[str, np.ndarray], size: int, nu
         reward_interaction,
         weighted_importance_sampling,
     )
-    from benchmarks.analysis.off_policy.fitted_q import fit
+    from agents.off_policy.fitted_q import fit
 
     found: dict[str, list[Any]] = {}
     for n in range(num_logs):

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from agents.agent import Agent
-from benchmarks.analysis.off_policy import OffPolicyLog
+from agents.off_policy import OffPolicyLog
 
 _TOLERANCE = 1e-3
 """By which the probabilities of all candidates may differ from 1 in sum."""

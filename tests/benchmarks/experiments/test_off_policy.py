@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import recsim_env  # noqa: F401  (registers the ids)
-from benchmarks.analysis.off_policy.estimate import OffPolicyEstimate
+from agents.off_policy.estimate import OffPolicyEstimate
 from benchmarks.experiments import off_policy
 from benchmarks.experiments.off_policy import POLICIES, mean_errors, summaries, table
 from benchmarks.experiments.softmax_sessions import LinearSoftmax, play, returns
@@ -113,7 +113,10 @@ def summary_of_normal_errors(num_logs: int, seed: int) -> dict:
     truth = np.array([1.0, 3.0])
     values = truth[:, None] + 2.0 * np.random.default_rng(seed).standard_normal((2, num_logs))
     found = [
-        [OffPolicyEstimate(value=value, low=0.0, high=2.0, effective_sample_size=9.0, warning="") for value in row]
+        [
+            OffPolicyEstimate(value=value, low=0.0, high=2.0, effective_sample_size=9.0, contributions=np.zeros(2))
+            for value in row
+        ]
         for row in values
     ]
     rows = [

@@ -11,8 +11,8 @@ import pytest
 
 import agents
 from agents.agent import Agent
-from benchmarks.analysis.off_policy import direct_method, ips, per_decision
-from benchmarks.analysis.off_policy.fitted_q import fit
+from agents.off_policy import direct_method, ips, per_decision
+from agents.off_policy.fitted_q import fit
 from benchmarks.running.policy_log import policy_log
 
 NUM_ENVS, LENGTH = 40, 3

@@ -9,7 +9,7 @@ from stand_in_model import DATABASE, begin, catalog_of, client_with, recommend, 
 
 from agents.large_model.__main__ import main
 from agents.large_model.serving.served_log import write_served_log
-from benchmarks.analysis.off_policy import OffPolicyLog, estimates
+from agents.off_policy import OffPolicyLog, estimates
 from recsim_env import read_events
 from recsim_env.logs.simulated.log_folder import read_manifest
 

@@ -5,10 +5,10 @@ from types import MappingProxyType
 
 import numpy as np
 
-from benchmarks.analysis.off_policy.doubly_robust import direct_method, doubly_robust, switch_doubly_robust
-from benchmarks.analysis.off_policy.estimate import OffPolicyEstimate
-from benchmarks.analysis.off_policy.fitted_q import fit, fitted_q_evaluation
-from benchmarks.analysis.off_policy.importance_sampling import (
+from agents.off_policy.doubly_robust import direct_method, doubly_robust, switch_doubly_robust
+from agents.off_policy.estimate import OffPolicyEstimate
+from agents.off_policy.fitted_q import fit, fitted_q_evaluation
+from agents.off_policy.importance_sampling import (
     clipped_ips,
     importance_sampling,
     ips,
@@ -17,7 +17,7 @@ from benchmarks.analysis.off_policy.importance_sampling import (
     weighted_importance_sampling,
     weighted_per_decision,
 )
-from benchmarks.analysis.off_policy.log import OffPolicyLog
+from agents.off_policy.log import OffPolicyLog
 
 Estimators = MappingProxyType[str, Callable[[OffPolicyLog], OffPolicyEstimate]]
 

@@ -14,15 +14,15 @@ from functools import cached_property
 
 import numpy as np
 
-from benchmarks.analysis.off_policy.doubly_robust import doubly_robust
-from benchmarks.analysis.off_policy.estimate import (
+from agents.off_policy.doubly_robust import doubly_robust
+from agents.off_policy.estimate import (
     OffPolicyEstimate,
     estimate,
     smallest_kish_size,
     support_warning,
 )
-from benchmarks.analysis.off_policy.importance_sampling import per_decision, weighted_per_decision
-from benchmarks.analysis.off_policy.log import OffPolicyLog, integers, log_probabilities, numbers
+from agents.off_policy.importance_sampling import per_decision, weighted_per_decision
+from agents.off_policy.log import OffPolicyLog, integers, log_probabilities, numbers
 from recsim_env.config import check_number
 
 

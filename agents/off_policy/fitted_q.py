@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.analysis.off_policy.estimate import OffPolicyEstimate, estimate
-from benchmarks.analysis.off_policy.log import OffPolicyLog, check_decisions, numbers
+from agents.off_policy.estimate import OffPolicyEstimate, estimate
+from agents.off_policy.log import OffPolicyLog, check_decisions, numbers
 from recsim_env.config import check_number
 
 

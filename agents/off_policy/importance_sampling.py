@@ -9,7 +9,7 @@ Shape legend: R rows, E sessions, T steps of the longest session.
 
 import numpy as np
 
-from benchmarks.analysis.off_policy.estimate import (
+from agents.off_policy.estimate import (
     OffPolicyEstimate,
     estimate,
     kish_size,
@@ -17,7 +17,7 @@ from benchmarks.analysis.off_policy.estimate import (
     sums_by_step,
     support_warning,
 )
-from benchmarks.analysis.off_policy.log import OffPolicyLog, check_decisions
+from agents.off_policy.log import OffPolicyLog, check_decisions
 from recsim_env.config import check_number
 
 

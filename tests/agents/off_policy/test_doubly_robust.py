@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tiny_decision_process as tiny
 
-from benchmarks.analysis.off_policy import (
+from agents.off_policy import (
     OffPolicyLog,
     direct_method,
     doubly_robust,

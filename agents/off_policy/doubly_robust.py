@@ -7,13 +7,13 @@ Shape legend: R rows, E sessions.
 
 import numpy as np
 
-from benchmarks.analysis.off_policy.estimate import (
+from agents.off_policy.estimate import (
     OffPolicyEstimate,
     estimate,
     smallest_kish_size,
     support_warning,
 )
-from benchmarks.analysis.off_policy.log import OffPolicyLog, check_decisions
+from agents.off_policy.log import OffPolicyLog, check_decisions
 from recsim_env.config import check_number
 
 

@@ -3,12 +3,14 @@
 Shape legend: R rows, E sessions, T steps of the longest session.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from benchmarks.analysis.off_policy.log import OffPolicyLog
-from benchmarks.analysis.statistics import Z_95
+from agents.off_policy.log import OffPolicyLog
+
+Z_95 = 1.96
+"""Half the width of a normal 95% interval, in standard errors."""
 
 MIN_EFFECTIVE_SIZE = 100.0
 """Effective sample size below which an estimate has a warning: some session then has more than 1% of the weight, and
@@ -33,32 +35,55 @@ class OffPolicyEstimate:
     effective_sample_size: float
     """(sum of weights)^2 / sum of squared weights over sessions (Kish, "Survey Sampling", 1965): the number of equally
     weighted sessions with the same variance of the mean. The minimum over steps, if weights differ between steps."""
-    warning: str
-    """Reasons to distrust the estimate; empty if there are none."""
+    contributions: np.ndarray = field(repr=False, compare=False)
+    """[E] float64: of each session; the standard error of their mean is that of the value."""
+    other_warning: str = ""
+    """Reasons to distrust the estimate, apart from a small effective sample."""
+
+    @property
+    def warning(self) -> str:
+        """Reasons to distrust the estimate; empty if there are none."""
+        parts = [self.other_warning] if self.other_warning else []
+        if self.effective_sample_size < MIN_EFFECTIVE_SIZE:
+            parts.insert(
+                0,
+                f"effective sample size {self.effective_sample_size:.1f} of {len(self.contributions)} sessions, below "
+                f"{MIN_EFFECTIVE_SIZE:.0f}: the interval is too short",
+            )
+        return "; ".join(parts)
 
 
 def estimate(value: float, contributions: np.ndarray, effective_sample_size: float, warning: str) -> OffPolicyEstimate:
-    """The result for a value and contributions [E], whose standard error is that of the value.
-
-    If the effective sample size is small, a warning is added to `warning`.
-    """
+    """The result for a value and contributions [E], whose standard error is that of the value."""
     num_sessions, half = len(contributions), float("nan")
     if num_sessions > 1 and np.isfinite(value):
         half = Z_95 * float(contributions.std(ddof=1)) / num_sessions**0.5
-    parts = [warning] if warning else []
-    if effective_sample_size < MIN_EFFECTIVE_SIZE:
-        parts.insert(
-            0,
-            f"effective sample size {effective_sample_size:.1f} of {num_sessions} sessions, below "
-            f"{MIN_EFFECTIVE_SIZE:.0f}: the interval is too short",
-        )
     return OffPolicyEstimate(
         value=float(value),
         low=float(value - half),
         high=float(value + half),
         effective_sample_size=float(effective_sample_size),
-        warning="; ".join(parts),
+        contributions=contributions,
+        other_warning=warning,
     )
+
+
+def difference(first: OffPolicyEstimate, second: OffPolicyEstimate) -> OffPolicyEstimate:
+    """The value of the first estimate less that of the second: two policies, estimated from the same sessions.
+
+    The interval is that of paired contributions: the more alike the policies are, the shorter it is. The effective
+    sample size is the smaller of the two.
+
+    Raises:
+        ValueError: different numbers of sessions.
+    """
+    sizes = len(first.contributions), len(second.contributions)
+    if sizes[0] != sizes[1]:
+        raise ValueError(f"contributions of {sizes[0]} and {sizes[1]} sessions: must be of the same sessions")
+    contributions = first.contributions - second.contributions
+    effective = min(first.effective_sample_size, second.effective_sample_size)
+    warnings = dict.fromkeys(each.other_warning for each in (first, second) if each.other_warning)
+    return estimate(first.value - second.value, contributions, effective, "; ".join(warnings))
 
 
 def kish_size(weights: np.ndarray) -> float:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tiny_decision_process as tiny
 
-from benchmarks.analysis.off_policy import MODEL_BASED, WEIGHTING, estimates
+from agents.off_policy import MODEL_BASED, WEIGHTING, estimates
 
 EXACT = ("IS", "WIS", "PDIS", "WPDIS", "DR", "FQE")
 

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from benchmarks.analysis.off_policy import OffPolicyLog, doubly_robust
+from agents.off_policy import OffPolicyLog, doubly_robust
 
 LOG = OffPolicyLog(
     sessions=np.array([0, 0, 2]),

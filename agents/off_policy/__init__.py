@@ -4,11 +4,11 @@
 `slates`; `every_estimator` runs all of those for single items.
 """
 
-from benchmarks.analysis.off_policy.doubly_robust import direct_method, doubly_robust, switch_doubly_robust
-from benchmarks.analysis.off_policy.estimate import OffPolicyEstimate
-from benchmarks.analysis.off_policy.every_estimator import MODEL_BASED, WEIGHTING, estimates
-from benchmarks.analysis.off_policy.fitted_q import fitted_q_evaluation
-from benchmarks.analysis.off_policy.importance_sampling import (
+from agents.off_policy.doubly_robust import direct_method, doubly_robust, switch_doubly_robust
+from agents.off_policy.estimate import OffPolicyEstimate, difference
+from agents.off_policy.every_estimator import MODEL_BASED, WEIGHTING, estimates
+from agents.off_policy.fitted_q import fitted_q_evaluation
+from agents.off_policy.importance_sampling import (
     clipped_ips,
     importance_sampling,
     ips,
@@ -17,8 +17,8 @@ from benchmarks.analysis.off_policy.importance_sampling import (
     weighted_importance_sampling,
     weighted_per_decision,
 )
-from benchmarks.analysis.off_policy.log import OffPolicyLog
-from benchmarks.analysis.off_policy.slates import (
+from agents.off_policy.log import OffPolicyLog
+from agents.off_policy.slates import (
     SlateLog,
     cascade_doubly_robust,
     item_position,
@@ -33,6 +33,7 @@ __all__ = [
     "SlateLog",
     "cascade_doubly_robust",
     "clipped_ips",
+    "difference",
     "direct_method",
     "doubly_robust",
     "estimates",

@@ -8,7 +8,7 @@ import tiny_decision_process as tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.analysis.off_policy import (
+from agents.off_policy import (
     WEIGHTING,
     OffPolicyLog,
     clipped_ips,

@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from benchmarks.analysis.off_policy import (
+from agents.off_policy import (
     MODEL_BASED,
     WEIGHTING,
     SlateLog,
@@ -17,7 +17,7 @@ from benchmarks.analysis.off_policy import (
     item_position,
     reward_interaction,
 )
-from benchmarks.analysis.off_policy.fitted_q import fit
+from agents.off_policy.fitted_q import fit
 
 BEHAVIOUR_TOP, EVALUATION_TOP = np.array([0.5, 0.5]), np.array([0.25, 0.75])
 BEHAVIOUR_NEXT = np.array([[0.75, 0.25], [0.5, 0.5]])

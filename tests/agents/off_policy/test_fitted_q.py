@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tiny_decision_process as tiny
 
-from benchmarks.analysis.off_policy import OffPolicyLog, direct_method, doubly_robust, fitted_q_evaluation
-from benchmarks.analysis.off_policy.fitted_q import fit
+from agents.off_policy import OffPolicyLog, direct_method, doubly_robust, fitted_q_evaluation
+from agents.off_policy.fitted_q import fit
 
 
 def tables(log: OffPolicyLog, states: np.ndarray, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
