@@ -63,7 +63,7 @@ def _rows(network: Any, parsed: argparse.Namespace, log: Callable[[str], None]) 
     import torch
 
     from agents.large_model.agent import LargeModel
-    from agents.large_model.online import OnlineConfig, OnlineLearner
+    from agents.large_model.online.learner import OnlineConfig, OnlineLearner
     from agents.large_model.rollout import play
     from agents.rollouts.evaluation import evaluate
     from benchmarks.running.run import means

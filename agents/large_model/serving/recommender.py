@@ -15,7 +15,7 @@ from agents.large_model.compact_observations import stack_observations
 from agents.large_model.serving.agents import BLIND, LARGE_MODEL, PLATFORM, SESSION_AGENTS, caveat_of, result_of
 from agents.large_model.serving.batching import Observe, Result, SharedModel
 from agents.large_model.serving.catalog import ServedCatalog
-from agents.large_model.serving.config import GREEDY, MAX_ITEMS, SOFTMAX, ServingConfig
+from agents.large_model.serving.config import GREEDY, SOFTMAX, ServingConfig
 from agents.large_model.serving.database import Database, TooManyError
 from agents.large_model.serving.metrics import Metrics
 from agents.large_model.serving.requests import (
@@ -215,10 +215,7 @@ class Recommender:
 
     async def _load(self, name: str) -> ServedSession:
         stored = await self.database.load(name)
-        config = self.catalog.simulator.config
-        num_rows = config.history_length + config.session_length * config.slate_size + MAX_ITEMS
-        num_rows = min(num_rows, self._max_tokens - 1)
-        history = History(config.history_length, config.session_length, num_rows, MAX_ITEMS)
+        history = History.of(self.catalog.simulator.config, self._max_tokens)
         session = ServedSession(stored, history, self.catalog.observations.user_features(stored.profile))
         self.sessions.put(name, session)
         return session

@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from agents.large_model.serving.config import MAX_ITEMS
 from agents.large_model.serving.database import Answers, StoredSession
 from agents.large_model.serving.observations import feedback_rows
+from recsim_env.config import SessionConfig
 
 _LAST_SLOT = 9.0  # lower slots are described as this one
 
@@ -42,6 +44,12 @@ class History:
         """Rows before the part, and after each of its steps."""
         self.first_step = 0
         """Steps of the session before the part."""
+
+    @classmethod
+    def of(cls, config: SessionConfig, max_tokens: int) -> "History":
+        """An empty history for sessions with the sizes of `config`, whose parts a model with `max_tokens` can read."""
+        num_rows = config.history_length + config.session_length * config.slate_size + MAX_ITEMS
+        return cls(config.history_length, config.session_length, min(num_rows, max_tokens - 1), MAX_ITEMS)
 
     @property
     def num_steps(self) -> int:

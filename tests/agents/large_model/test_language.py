@@ -23,7 +23,7 @@ from agents.large_model.distributed import ProcessGroup
 from agents.large_model.env import make_env
 from agents.large_model.language import LanguageBackbone
 from agents.large_model.model import LargeModelNetwork
-from agents.large_model.online import learn_online
+from agents.large_model.online.learner import learn_online
 from agents.large_model.training import Training
 from agents.networks.item_content import NUM_DESCRIBED_FEATURES, description
 from agents.networks.plackett_luce import slate_log_probabilities

@@ -9,7 +9,7 @@ from conftest import CHECKOUT  # noqa: F401  (sets what threads may do)
 
 from agents.large_model.config import TrainingConfig
 from agents.large_model.distributed import ProcessGroup
-from agents.large_model.online import OnlineConfig, OnlineLearner, Round, learn_online
+from agents.large_model.online.learner import OnlineConfig, OnlineLearner, Round, learn_online
 from agents.large_model.rollout import play
 from agents.large_model.training import Training
 from recsim_env.envs.vector import RecommenderVectorEnv
@@ -124,14 +124,22 @@ def test_the_anchor_keeps_it_nearer_to_the_deployed_policy(deployed):
     assert moved[1] < 0.5 * moved[0]
 
 
-def test_the_deployed_policy_is_constant_between_deployments(deployed):
-    model = copy.deepcopy(deployed)
-    env = env_of(ELSEWHERE, 16, "train")
-    content = model.content_of(env)
-    learner = OnlineLearner(model, content, OnlineConfig(deploy_every=2))
-    first = copy.deepcopy(learner.deployed.state_dict())
-    for number, is_same in ((0, True), (1, False)):
-        sessions = play(model, env, content, seed=100 * number, generator=torch.Generator().manual_seed(number))
-        learner.learn(sessions)
-        now = learner.deployed.state_dict()
-        assert all(torch.equal(weight, first[name]) for name, weight in now.items()) == is_same
+def test_divergence_is_measured_from_the_deployed_policy(deployed):
+    model, content, sessions = served(deployed, ELSEWHERE)
+    learner = OnlineLearner(model, content)
+    assert learner.learn(sessions).divergence > 0.0
+    assert is_unchanged(learner.deployed, deployed)
+    learner.deploy()
+    assert learner.divergence(sessions) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_steps_of_importance_0_do_not_count_for_the_policy(deployed):
+    config, learnt = OnlineConfig(feedback=0.0, value=0.0, entropy=0.0, anchor=0.0), []
+    for importance in (None, 0.0):
+        model, content, sessions = served(deployed, HOME)
+        weights = None if importance is None else torch.full_like(sessions.rewards, importance)
+        OnlineLearner(model, content, config).learn(sessions, importance=weights)
+        learnt.append(model)
+    assert not is_unchanged(learnt[0], deployed)
+    weights = learnt[1].state_dict()
+    assert all(torch.allclose(weights[name], old, atol=1e-4) for name, old in deployed.state_dict().items())

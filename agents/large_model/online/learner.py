@@ -1,14 +1,14 @@
 """Online learning from live feedback, in small steps near the deployed policy.
 
-Each round plays live sessions with the present policy and learns from them by reinforcement and supervision; recent
-sessions of earlier rounds are replayed for supervision only, as they are off-policy. A divergence penalty keeps the
-policy near the deployed one, and a round that moves it too far is reverted. After some rounds the present policy is
-deployed and becomes the new reference.
+Each round learns from live sessions by reinforcement and supervision; recent sessions of earlier rounds are replayed
+for supervision only, as they are off-policy. A divergence penalty keeps the policy near the deployed one, and a round
+that moves it too far is reverted. `learn_online` plays the sessions itself and deploys the present policy after some
+rounds; `online.service` has them from people, and deploys what passes its tests.
 """
 
 import copy
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,22 +72,35 @@ class Round:
 class OnlineLearner:
     """Learns from rounds of live sessions in one catalogue, whose `content` is given.
 
-    `network` is the deployed one; its weights change. `seed` draws the order of sessions.
+    The weights of `network` change. Its divergence is measured from `deployed`, by default a copy of it. `seed` draws
+    the order of sessions.
     """
 
     def __init__(
-        self, network: LargeModelNetwork, content: ItemContent, config: OnlineConfig = OnlineConfig(), seed: int = 0
+        self,
+        network: LargeModelNetwork,
+        content: ItemContent,
+        config: OnlineConfig = OnlineConfig(),
+        seed: int = 0,
+        deployed: LargeModelNetwork | None = None,
     ) -> None:
         self.network, self.content, self.config = network, content, config
-        self.deployed = copy.deepcopy(network).requires_grad_(False)
+        self.deployed = copy.deepcopy(deployed or network).requires_grad_(False)
         self._loss = SessionLoss(network, config.clip_range)
         self._optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, betas=(0.9, 0.95))
-        self._recent: deque[Sessions] = deque(maxlen=config.replayed_rounds)
         self._generator = torch.Generator().manual_seed(seed)
         self._num_rounds = 0
 
-    def learn(self, sessions: Sessions) -> Round:
-        """Learn from the sessions of one round, which the present network has played.
+    def learn(
+        self, sessions: Sessions, replayed: Sequence[Sessions] = (), importance: torch.Tensor | None = None
+    ) -> Round:
+        """Learn from the sessions of one round, and from older ones by supervision.
+
+        Args:
+            sessions: with log-probabilities and values of the present network.
+            replayed: sessions of each earlier round.
+            importance: [B, T] weights of the steps in the policy's loss, where the present policy did not choose the
+                slates itself; by default 1.
 
         Raises:
             ValueError: a reward is not finite; the network is unchanged then.
@@ -101,32 +114,34 @@ class OnlineLearner:
         advantages = returns - sessions.values
         taken = advantages[sessions.is_step]
         advantages = (advantages - taken.mean()) / taken.std(correction=0).clamp(min=1e-6)
+        if importance is not None:
+            advantages = advantages * importance
         live = LossWeights(
             policy=1.0, feedback=config.feedback, value=config.value, entropy=config.entropy, anchor=config.anchor
         )
-        replayed = LossWeights(feedback=config.feedback, anchor=config.anchor)
+        supervised = LossWeights(feedback=config.feedback, anchor=config.anchor)
         for _ in range(config.num_epochs):
             for index in self._batches(len(sessions)):
                 is_step = sessions.is_step[index]
                 self._step(sessions.select(index), live, advantages[index][is_step], returns[index][is_step])
-                if self._recent:
-                    old = self._recent[int(torch.randint(len(self._recent), (1,), generator=self._generator))]
+                if replayed:
+                    old = replayed[int(torch.randint(len(replayed), (1,), generator=self._generator))]
                     order = torch.randperm(len(old), generator=self._generator)[: len(index)].to(index.device)
                     part = old.select(order)
                     zeros = torch.zeros_like(part.steps.rewards)
-                    self._step(part, replayed, zeros, zeros)
+                    self._step(part, supervised, zeros, zeros)
         moved = self.divergence(sessions)
         is_reverted = not moved <= config.max_divergence  # NaN included
         if is_reverted:
             self.network.load_state_dict(before[0])
             self._optimizer.load_state_dict(before[1])
-        else:
-            self._recent.append(sessions)
         number, mean_return = self._num_rounds, float(sessions.returns.mean())
         self._num_rounds += 1
-        if self._num_rounds % config.deploy_every == 0:
-            self.deployed.load_state_dict(self.network.state_dict())
         return Round(number=number, mean_return=mean_return, divergence=moved, is_reverted=is_reverted)
+
+    def deploy(self) -> None:
+        """Measure divergence from the present network from now on."""
+        self.deployed.load_state_dict(self.network.state_dict())
 
     @torch.no_grad()
     def divergence(self, sessions: Sessions) -> float:
@@ -165,11 +180,16 @@ def learn_online(
     """
     content = network.content_of(env)
     learner, num_taken, number = OnlineLearner(network, content, config, seed), 0, 0
+    recent: deque[Sessions] = deque(maxlen=config.replayed_rounds)
     while num_taken < num_steps:
         generator = torch.Generator(network.device).manual_seed(seed * 2**32 + number)
         sessions = play(network, env, content, seed=(seed * 2**20 + number) * env.num_envs, generator=generator)
-        result = learner.learn(sessions)
+        result = learner.learn(sessions, recent)
+        if not result.is_reverted:
+            recent.append(sessions)
         num_taken += sessions.num_steps
         number += 1
+        if number % config.deploy_every == 0:
+            learner.deploy()
         if callback:
             callback(result)
