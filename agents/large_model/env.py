@@ -1,5 +1,6 @@
 """Envs that the large model can act in. Works without torch."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,18 @@ def make_env(env_id: str, num_envs: int, **arguments: Any) -> Any:
         raise ValueError(f"env {env_id!r}: takes points in content space, and the large model shows candidates")
     check_history(env.simulator)
     return env
+
+
+def served_env(env_id: str, arguments: Mapping[str, Any]) -> Any:
+    """The env of a server's items: `make_env` of one env, or `items_env` for the scenario of tables.
+
+    Raises:
+        ValueError: as there.
+        FileNotFoundError: as there.
+    """
+    if env_id == ITEMS.name:
+        return items_env(Path(arguments["world"]), arguments["slate_size"])
+    return make_env(env_id, 1, **arguments)
 
 
 def items_env(path: Path, slate_size: int = 1) -> RecommenderVectorEnv:

@@ -168,7 +168,7 @@ def play(
     observation = read(observations)
     state = SessionState.of(network, config, content, num_sessions, int(observation.num_rows.max()))
     state.start(observation)
-    recorder = _Recorder(num_sessions, config.session_length, device)
+    recorder = Recorder(num_sessions, config.session_length, device)
     lanes = torch.arange(num_sessions)  # of the sessions in the cache
     is_running = np.ones(num_sessions, np.bool_)
     while is_running.any():
@@ -210,7 +210,7 @@ def play(
     return recorder.sessions()
 
 
-class _Recorder:
+class Recorder:
     """Collects the steps of sessions, some of which are dropped from the cache on the way."""
 
     def __init__(self, num_sessions: int, max_steps: int, device: torch.device) -> None:

@@ -190,27 +190,7 @@ class Database:
             NotFoundError: there is none.
         """
 
-        def read(db: sqlite3.Connection) -> StoredSession:
-            number, person, name, profile, last = self._session(db, session)
-            query = (
-                "SELECT slate, answers, time FROM feedback JOIN recommendations AS r ON recommendation = r.key "
-                "JOIN sessions AS s ON r.session = s.number WHERE {} ORDER BY feedback.number"
-            )
-            earlier = query.format("s.person = ? AND s.number != ? AND feedback.number <= ?")
-            own = query.format("s.number = ?")
-            (total,) = db.execute("SELECT count(*) FROM recommendations WHERE session = ?", (number,)).fetchone()
-            (agent,) = db.execute("SELECT agent FROM sessions WHERE number = ?", (number,)).fetchone()
-            return StoredSession(
-                number=number,
-                person=name,
-                profile=json.loads(profile),
-                agent=agent,
-                num_recommendations=total,
-                earlier=[_answers(*row) for row in db.execute(earlier, (person, number, last))],
-                own=[_answers(*row) for row in db.execute(own, (number,))],
-            )
-
-        return await self._thread.run(read)
+        return await self._thread.run(lambda db: read_session(db, self._session(db, session)[0]))
 
     async def scored(self, number: int, first: int, end: int) -> list[Scored]:
         """The last recommendations of a session after each number of feedbacks in [first, end), in order."""
@@ -447,6 +427,30 @@ def check_version(connection: sqlite3.Connection, path: Path) -> None:
         raise ValueError(f"{printable(path)}: not a database of this server")
     if version != SCHEMA_VERSION:
         raise ValueError(f"{printable(path)}: has schema version {version}; this version reads {SCHEMA_VERSION}")
+
+
+def read_session(db: sqlite3.Connection, number: int) -> StoredSession:
+    """What is needed to continue the session with that key."""
+    person, name, profile, agent, last = db.execute(
+        "SELECT p.number, p.person, profile, agent, last_feedback FROM sessions AS s "
+        "JOIN people AS p ON s.person = p.number WHERE s.number = ?",
+        (number,),
+    ).fetchone()
+    query = (
+        "SELECT slate, answers, time FROM feedback JOIN recommendations AS r ON recommendation = r.key "
+        "JOIN sessions AS s ON r.session = s.number WHERE {} ORDER BY feedback.number"
+    )
+    earlier = query.format("s.person = ? AND s.number != ? AND feedback.number <= ?")
+    (total,) = db.execute("SELECT count(*) FROM recommendations WHERE session = ?", (number,)).fetchone()
+    return StoredSession(
+        number=number,
+        person=name,
+        profile=json.loads(profile),
+        agent=agent,
+        num_recommendations=total,
+        earlier=[_answers(*row) for row in db.execute(earlier, (person, number, last))],
+        own=[_answers(*row) for row in db.execute(query.format("s.number = ?"), (number,))],
+    )
 
 
 def _check_not_compared(db: sqlite3.Connection, session: int) -> None:

@@ -130,7 +130,7 @@ def _frame(
         candidates[n, : row["num_candidates"]] = unpacked(row["candidates"])
         feedback[n, : len(slate), 1:] = json.loads(row["answers"])
     values = dict(zip(list(PER_SLOT)[1:], np.moveaxis(feedback, 2, 0)[1:], strict=True))
-    terms = _reward_terms(values, (items != NO_ITEM).sum(1))
+    terms = slate_reward_terms(values, (items != NO_ITEM).sum(1))
     known = {
         **columns,
         **values,
@@ -139,7 +139,7 @@ def _frame(
         "candidates": candidates,
         "action": actions,
         "item": items,
-        "reward": _reward(terms, about),
+        "reward": slate_rewards(terms, about),
         **{f"reward_{name}": term for name, term in terms.items()},
         "visit": np.zeros(number, np.int32),
         "terminated": np.zeros(number, np.bool_),
@@ -154,15 +154,15 @@ def _frame(
     )
 
 
-def _reward_terms(values: Mapping[str, np.ndarray], num_items: np.ndarray) -> dict[str, np.ndarray]:
+def slate_reward_terms(values: Mapping[str, np.ndarray], num_items: np.ndarray) -> dict[str, np.ndarray]:
     """[R] of each term that feedback [R, S] tells, and `rated`: the share of slots with a rating."""
     terms = {name: values[name].sum(1) / num_items for name in ("rating", "consumption")}
     terms |= {name: (values[name] > 0.0).sum(1) / num_items for name in ("click", "purchase")}
     return {**terms, "rated": (values["rating"] > 0.0).sum(1) / num_items}
 
 
-def _reward(terms: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> np.ndarray:
-    """[R]: as `session.end_step`, with 0 for the terms that are unknown."""
+def slate_rewards(terms: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> np.ndarray:
+    """[R]: the reward of each slate from its terms, as `session.end_step`, with 0 for the terms that are unknown."""
     weights = about["reward"]
     total = sum(weights[name] * terms[name] for name in REWARD_TERMS if name not in _UNKNOWN)
     return about["reward_scale"] * (total - weights["rating"] * weights["neutral_rating"] * terms["rated"])

@@ -1,0 +1,254 @@
+"""Whether a new version of the model is at least as good as the published one, from what people have answered.
+
+Off-policy evaluation estimates the difference of the versions' rewards from sessions that neither has learnt from. The
+shadow test lets the new version answer requests that people have sent to the published one.
+
+Shape legend: K steps, S slots, M candidates.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from agents.large_model.losses import feedback_loss
+from agents.large_model.model import LargeModelNetwork
+from agents.large_model.online.served_sessions import ServedPart, ServedSessions
+from agents.large_model.rollout import Steps
+from agents.networks.item_content import ItemContent
+from agents.networks.plackett_luce import best_slates, slate_log_probabilities
+from agents.off_policy import OffPolicyLog, difference, weighted_per_decision
+from recsim_env.config import Checked, choice, count, number
+
+_NUM_PARTS = 64  # parts of sessions that are read together
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServedPolicy(Checked):
+    """How a server shows what a model recommends (`ServingConfig`)."""
+
+    selection: str = choice("greedy", "greedy", "softmax")
+    """The best slate, or a slate drawn from the model's policy."""
+    exploration: float = number(0.05, 0.0, 1.0)
+    """Probability of a random slate instead."""
+
+    def log_probabilities(self, logits: torch.Tensor, steps: Steps) -> torch.Tensor:
+        """[K] float64: of the slates of some steps, for a model with these logits [K, M]."""
+        is_candidate = steps.candidates >= 0
+        is_shown = steps.candidates.gather(1, steps.slates) >= 0  # [K, S]
+        num_left = is_candidate.sum(1, keepdim=True) - torch.arange(is_shown.shape[1], device=logits.device)
+        uniform = -num_left.clamp(min=1).double().log().where(is_shown, 0.0).sum(1)
+        if self.selection == "greedy":
+            best = best_slates(logits, is_shown.shape[1])
+            is_best = ((best == steps.slates) | ~is_shown).all(1)
+            chosen = torch.where(is_best, 0.0, -torch.inf).double()
+        else:
+            chosen = slate_log_probabilities(logits.double(), steps.slates).where(is_shown, 0.0).sum(1)
+        parts = [np.log(max(share, 1e-300)) for share in (1.0 - self.exploration, self.exploration)]
+        return torch.logaddexp(chosen + parts[0], uniform + parts[1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublicationConfig(Checked):
+    """What a new version must show before it is published."""
+
+    held_out: float = number(0.25, 0.01, 0.99)
+    """Share of the people whose sessions are for evaluation alone."""
+    days: float = number(7.0, 0.0, 100_000.0)
+    """Age of the oldest of their sessions that are evaluated."""
+    max_sessions: int = count(2_000, 2, 1_000_000)
+    """Sessions that are evaluated: the newest."""
+    margin: float = number(0.02, 0.0, 1.0)
+    """By which share of the published version's reward the new one may be worse: the 95% interval of the difference
+    must be above that (a test of non-inferiority)."""
+    min_effective_size: float = number(100.0, 2.0, 1e9)
+    """Effective sample size of the evaluation, in sessions."""
+    shadow_requests: int = count(200, 1, 100_000)
+    """Newest requests of the shadow test."""
+    max_slowdown: float = number(1.5, 1.0, 100.0)
+    """Ratio of the median times of an answer, new to published."""
+    min_coverage: float = number(0.5, 0.0, 1.0)
+    """Ratio of the numbers of different items that come first, new to published."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """The results of a comparison of two versions."""
+
+    num_sessions: int
+    """Of the off-policy evaluation."""
+    effective_sample_size: float
+    published_reward: float
+    """Estimated sum of rewards of a session with the published version."""
+    difference: tuple[float, float, float]
+    """Of the sums of rewards, new less published: value, and 95% interval."""
+    prediction: tuple[float, float, float]
+    """Mean difference of the log-likelihood of an answer, in nats, new less published, with its 95% interval over
+    sessions."""
+    num_requests: int
+    """Of the shadow test."""
+    agreement: float
+    """Share of the requests to which both versions have the same best item."""
+    slowdown: float
+    """See `PublicationConfig.max_slowdown`."""
+    coverage: float
+    """See `PublicationConfig.min_coverage`."""
+    missing: tuple[str, ...]
+    """What is not known well enough."""
+    objections: tuple[str, ...]
+    """What is worse."""
+
+    @property
+    def decision(self) -> str:
+        """`publish`, `wait` for more sessions, or `refuse`."""
+        return "refuse" if self.objections else "wait" if self.missing else "publish"
+
+
+@torch.no_grad()
+def compare(
+    new: LargeModelNetwork,
+    published: LargeModelNetwork,
+    parts: Sequence[ServedPart],
+    shadow: "ShadowResult",
+    *,
+    served: ServedSessions,
+    content_of: Any,
+    policy: ServedPolicy,
+    config: PublicationConfig,
+) -> Evidence:
+    """The evidence from the parts of sessions of people whom neither version has learnt from.
+
+    `content_of` makes the `ItemContent` that a network reads.
+    """
+    networks = {"new": new, "published": published}
+    contents = {name: content_of(network) for name, network in networks.items()}
+    columns: dict[str, list[np.ndarray]] = {}
+    for sessions, propensities in _batches(parts, served, published, contents["published"]):
+        steps = sessions.steps
+        found = {
+            "lengths": sessions.lengths,
+            "rewards": steps.rewards,
+            "behaviour": propensities[sessions.is_step],
+        }
+        for name, network in networks.items():
+            scores = network(sessions, contents[name])
+            found[name] = policy.log_probabilities(scores.logits, steps)
+            clicks, rewards = (part.gather(1, steps.slates) for part in (scores.clicks, scores.rewards))
+            found[f"{name} loss"] = feedback_loss(clicks, rewards, steps)
+        for name, values in found.items():
+            columns.setdefault(name, []).append(values.cpu().numpy().astype(np.float64))
+    rows = {name: np.concatenate(values) for name, values in columns.items()}
+    lengths = rows.pop("lengths").astype(np.int64)
+    firsts = np.cumsum(lengths) - lengths
+    logs = {
+        name: OffPolicyLog(
+            sessions=np.repeat(np.arange(len(lengths)), lengths),
+            steps=np.arange(lengths.sum()) - np.repeat(firsts, lengths),
+            rewards=rows["rewards"],
+            behaviour_log_probabilities=rows["behaviour"],
+            evaluation_log_probabilities=rows[name],
+        )
+        for name in networks
+    }
+    estimates = {name: weighted_per_decision(log) for name, log in logs.items()}
+    found_difference = difference(estimates["new"], estimates["published"])
+    gains = np.add.reduceat(rows["published loss"] - rows["new loss"], firsts) / lengths
+    half = 1.96 * gains.std(ddof=1) / len(gains) ** 0.5
+    prediction = (float(gains.mean()), float(gains.mean() - half), float(gains.mean() + half))
+    margin = config.margin * abs(estimates["published"].value)
+    missing, objections = [], list(shadow.objections(config))
+    if found_difference.effective_sample_size < config.min_effective_size:
+        missing.append(
+            f"effective sample size {found_difference.effective_sample_size:.0f} of {len(lengths)} sessions, must be "
+            f"at least {config.min_effective_size:.0f}"
+        )
+    elif found_difference.high < -margin:
+        objections.append(
+            f"reward of a session {found_difference.value:+.3f} ({found_difference.low:+.3f} to "
+            f"{found_difference.high:+.3f}), worse by more than the margin {margin:.3f}"
+        )
+    elif not found_difference.low >= -margin:
+        missing.append(
+            f"reward of a session {found_difference.value:+.3f}, but perhaps as low as {found_difference.low:+.3f}, "
+            f"below the margin -{margin:.3f}"
+        )
+    if prediction[2] < 0.0:
+        objections.append(f"log-likelihood of the answers {prediction[0]:+.4f} nats, worse beyond its interval")
+    return Evidence(
+        num_sessions=len(lengths),
+        effective_sample_size=found_difference.effective_sample_size,
+        published_reward=estimates["published"].value,
+        difference=(found_difference.value, found_difference.low, found_difference.high),
+        prediction=prediction,
+        num_requests=shadow.num_requests,
+        agreement=shadow.agreement,
+        slowdown=shadow.slowdown,
+        coverage=shadow.coverage,
+        missing=tuple(missing),
+        objections=tuple(objections),
+    )
+
+
+def _batches(
+    parts: Sequence[ServedPart], served: ServedSessions, network: LargeModelNetwork, content: ItemContent
+) -> Iterator[tuple[Any, torch.Tensor]]:
+    for first in range(0, len(parts), _NUM_PARTS):
+        yield served.sessions(parts[first : first + _NUM_PARTS], network, content)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShadowResult:
+    """How a new version answers requests, beside the published one."""
+
+    num_requests: int
+    num_failures: int
+    """Answers with scores that are not finite."""
+    agreement: float
+    slowdown: float
+    coverage: float
+
+    def objections(self, config: PublicationConfig) -> list[str]:
+        """What is worse than allowed."""
+        found = []
+        if self.num_failures:
+            found.append(f"{self.num_failures} of {self.num_requests} answers have scores that are not finite")
+        if self.slowdown > config.max_slowdown:
+            found.append(f"answers take {self.slowdown:.2f} times as long, must be at most {config.max_slowdown:g}")
+        if self.coverage < config.min_coverage:
+            found.append(f"{self.coverage:.0%} as many different items come first, must be {config.min_coverage:.0%}")
+        return found
+
+
+def shadow_test(
+    new: Any, published: Any, simulator: Any, parts: Sequence[ServedPart], served: ServedSessions, num_requests: int
+) -> ShadowResult:
+    """Let two exports (`ExportedModel`) answer the newest requests of some parts of sessions, one after the other."""
+    observations = [each for part in reversed(parts) for each in served.observations(part)[:-1]][:num_requests]
+    models = (new, published)
+    tables = [model.catalog(simulator) for model in models]
+    for model, table in zip(models, tables, strict=True):
+        model.start(table, observations[0])  # the first call of each is slower
+    seconds, best = np.empty((2, len(observations))), np.empty((2, len(observations)), np.int64)
+    is_finite = np.ones(len(observations), np.bool_)
+    for n, observation in enumerate(observations):
+        for which in (0, 1) if n % 2 else (1, 0):  # neither is always the first to read an observation
+            start = time.perf_counter()
+            scores = models[which].start(tables[which], observation)[0].scores[0]
+            seconds[which, n] = time.perf_counter() - start
+            best[which, n] = observation["candidate_items"][0, scores.argmax()]
+            if which == 0:
+                is_finite[n] = np.isfinite(scores[observation["candidate_items"][0] >= 0]).all()
+    slowdown, coverage = (
+        float(np.median(seconds[0]) / np.median(seconds[1])),
+        len(np.unique(best[0])) / len(np.unique(best[1])),
+    )
+    return ShadowResult(
+        num_requests=len(observations),
+        num_failures=int((~is_finite).sum()),
+        agreement=float((best[0] == best[1]).mean()),
+        slowdown=slowdown,
+        coverage=coverage,
+    )

@@ -1,0 +1,239 @@
+"""Online learning beside a server: from its database to the folder of versions that it serves.
+
+A round takes the sessions completed since the last one, learns from those of most people, and adds the result as a
+new version, which is published unless the evidence speaks against it. Nothing of a session is kept but what the
+weights have learnt: each round reads the database anew, so that deleted people are in no later round.
+"""
+
+import functools
+import hashlib
+import itertools
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+
+import torch
+from filelock import FileLock, Timeout
+
+from agents.large_model.checkpoint import Checkpoint, load_latest, rebuild, save_checkpoint
+from agents.large_model.env import served_env
+from agents.large_model.model import LargeModelNetwork
+from agents.large_model.online.evidence import Evidence, PublicationConfig, ServedPolicy, compare, shadow_test
+from agents.large_model.online.learner import OnlineConfig, OnlineLearner
+from agents.large_model.online.served_sessions import ServedPart, ServedSessions, read_about, read_parts
+from agents.large_model.rollout import Sessions
+from agents.large_model.serving.catalog import ServedCatalog
+from agents.large_model.serving.exported_model import ExportedModel
+from agents.large_model.serving.model_versions import ModelVersions
+from agents.terminal import warn
+from recsim_env.atomic_file import printable
+from recsim_env.config import Checked, count, number
+
+STATE, ROUNDS = "learning", "rounds.jsonl"
+"""In a folder of versions: checkpoints of what is being learnt, and a line for each round."""
+
+_NUM_VERSIONS = 10  # that are kept
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceConfig(Checked):
+    """When a round takes place."""
+
+    min_sessions: int = count(96, 2, 1_000_000)
+    """Completed sessions of the people learnt from, below which a round waits for more."""
+    max_sessions: int = count(512, 2, 1_000_000)
+    """Newest sessions of a round: they are in memory together."""
+    idle_minutes: float = number(30.0, 0.0, 100_000.0)
+    """Minutes without feedback after which a session is complete."""
+    seed: int = count(0, 0, 2**31 - 1)
+    """Seeds the order of sessions, and who is held out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceRound:
+    """The result of a round."""
+
+    number: int
+    """From 1."""
+    time: float
+    """Up to which sessions were completed, in seconds since 1970."""
+    num_sessions: int
+    """Learnt from."""
+    num_steps: int
+    mean_return: float
+    """Mean sum of rewards of a session."""
+    divergence: float
+    """Mean KL(published, present) in nats, after learning."""
+    is_reverted: bool
+    """Whether the policy moved too far, and the round was undone."""
+    decision: str = "none"
+    """On a new version: `publish`, `wait`, `refuse`, or `none` if there was none."""
+    version: str | None = None
+    """The new version, if it was published or refused."""
+    evidence: Evidence | None = None
+
+
+@dataclass(kw_only=True)
+class _State:
+    """What a round goes on from, besides the weights."""
+
+    anchor: str = ""
+    """The published version from which they have been learnt."""
+    round: int = 0
+    num_steps: int = 0
+    until: float = 0.0
+    """Up to which sessions have been learnt from."""
+    starts: list[float] = field(default_factory=list)
+    """The same before each round that is replayed, oldest first."""
+
+
+class OnlineService:
+    """Learns from a server's database, and publishes versions of the model.
+
+    One process at a time may use a folder of versions so.
+
+    Args:
+        database: of a server, which may be running.
+        folder: of the versions that it serves; what is learnt but not published is in its folder `learning`.
+        clock: seconds since 1970.
+
+    Raises:
+        ValueError: the database or the folder cannot be used, or another process does; one line.
+    """
+
+    def __init__(
+        self,
+        database: Path,
+        folder: Path,
+        *,
+        learning: OnlineConfig,
+        publication: PublicationConfig,
+        policy: ServedPolicy,
+        config: ServiceConfig,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.versions, self._database, self._clock = ModelVersions(folder), database, clock
+        self.learning, self.publication, self.policy, self.config = learning, publication, policy, config
+        self._lock = FileLock(folder / ".learning.lock")
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise ValueError(f"{printable(folder)}: another process learns for these versions") from None
+        try:
+            fingerprint, about = read_about(database)
+            self._env = served_env(about["env_id"], about["env_arguments"])
+            present = ServedCatalog(self._env.simulator, None, about["env_id"], about["env_arguments"]).fingerprint
+            if present != fingerprint:
+                raise ValueError(f"{printable(database)}: is of the catalogue {fingerprint}, and this is {present}")
+            self._served = ServedSessions(self._env.simulator, about)
+            self._state = _State()
+            self._start_from(self.versions.published)
+            load_latest(folder / STATE, warn, self._restore)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let other processes learn for these versions."""
+        self._lock.release()
+
+    def round(self) -> ServiceRound | None:
+        """Take a round; None if too few sessions have been completed."""
+        now, config, state = self._clock(), self.config, self._state
+        if state.anchor != self.versions.published:  # by a roll-back, or by somebody else
+            self._start_from(self.versions.published)
+        parts = self._parts(state.until, now, held_out=False, max_sessions=config.max_sessions)
+        if len(parts) < config.min_sessions:
+            return None
+        published, content = self.versions.network_of(state.anchor), self._network.content_of(self._env)
+        sessions, propensities = self._served.sessions(parts, self._network, content)
+        earlier = [
+            self._parts(*times, held_out=False, max_sessions=config.max_sessions)
+            for times in itertools.pairwise([*state.starts, state.until])
+        ]
+        replayed = [self._served.sessions(each, self._network, content)[0] for each in earlier if each]
+        learner = OnlineLearner(self._network, content, self.learning, config.seed + state.round, published)
+        found = learner.learn(sessions, replayed, self._importance(sessions, propensities))
+        state.starts = [*state.starts, state.until][len(state.starts) + 1 - self.learning.replayed_rounds :]
+        state.round, state.num_steps, state.until = state.round + 1, state.num_steps + sessions.num_steps, now
+        result = ServiceRound(
+            number=state.round,
+            time=now,
+            num_sessions=len(sessions),
+            num_steps=sessions.num_steps,
+            mean_return=found.mean_return,
+            divergence=found.divergence,
+            is_reverted=found.is_reverted,
+        )
+        if state.round % self.learning.deploy_every == 0 and not found.is_reverted:
+            result = self._decide(result, published)
+        save_checkpoint(self.versions.folder / STATE, self._checkpoint())
+        with (self.versions.folder / ROUNDS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(result)) + "\n")
+        return result
+
+    def _parts(self, since: float, until: float, *, held_out: bool, max_sessions: int) -> list[ServedPart]:
+        """The newest parts completed in (since, until], of the people held out or of the others."""
+        history = functools.partial(self._served.new_history, self._network.config.max_tokens)
+        idle = 60.0 * self.config.idle_minutes
+        parts = read_parts(self._database, history, since=since, until=until, idle=idle)
+        return [part for part in parts if self._is_held_out(part.person) == held_out][-max_sessions:]
+
+    def _is_held_out(self, person: str) -> bool:
+        """The same in all rounds, so that nobody is learnt from in one and evaluated in another."""
+        digest = hashlib.sha256(f"{self.config.seed}/{person}".encode()).digest()
+        return int.from_bytes(digest[:8], "big") < self.publication.held_out * 2.0**64
+
+    def _importance(self, sessions: Sessions, propensities: torch.Tensor) -> torch.Tensor:
+        """[B, T]: min(1, policy / propensity) of each slate (the truncated weights of Espeholt et al., "IMPALA", ICML
+        2018)."""
+        is_shown = sessions.candidates.gather(2, sessions.slates) >= 0  # [B, T, S]
+        own = sessions.log_probabilities.where(is_shown, 0.0).sum(2)
+        return (own - propensities).clamp(max=0.0).exp()
+
+    def _decide(self, result: ServiceRound, published: LargeModelNetwork) -> ServiceRound:
+        """The result with the decision on the present network as a new version, which is carried out."""
+        config, state = self.publication, self._state
+        since = result.time - 86_400.0 * config.days
+        parts = self._parts(since, result.time, held_out=True, max_sessions=config.max_sessions)
+        if len(parts) < 2:
+            return replace(result, decision="wait")
+        version = self.versions.add(self._network)
+        if version == state.anchor:  # nothing has been learnt
+            return result
+        new, old = (ExportedModel(self.versions.export_of(each)) for each in (version, state.anchor))
+        shadow = shadow_test(new, old, self._env.simulator, parts, self._served, config.shadow_requests)
+        evidence = compare(
+            self._network,
+            published,
+            parts,
+            shadow,
+            served=self._served,
+            content_of=lambda network: network.content_of(self._env),
+            policy=self.policy,
+            config=config,
+        )
+        result = replace(result, decision=evidence.decision, version=version, evidence=evidence)
+        if result.decision == "publish" and self.versions.published == state.anchor:
+            number = f"round {result.number} of online learning"
+            self.versions.publish(version, number, json.loads(json.dumps(asdict(evidence))))
+            state.anchor = version
+        elif result.decision == "refuse":
+            self._start_from(state.anchor)
+        self.versions.prune(_NUM_VERSIONS)
+        return result
+
+    def _start_from(self, version: str) -> None:
+        """Go on from a version, and forget what was learnt after it."""
+        self._state.anchor, self._network = version, self.versions.network_of(version)
+
+    def _checkpoint(self) -> Checkpoint:
+        state = {"network": self._network.settings(), **asdict(self._state)}
+        return Checkpoint(model=self._network.trained_weights(), optimizer={}, state=state)
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        values = {each.name: checkpoint.state[each.name] for each in fields(_State)}
+        self._state = _State(**values)
+        self._network = rebuild(checkpoint.state["network"], checkpoint.model).eval()
