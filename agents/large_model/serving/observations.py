@@ -16,7 +16,10 @@ from recsim_env.simulation.relevance import relevance_after
 UNITS = np.array([{"slot": 10.0, "rating": 5.0}.get(name, 1.0) for name in HISTORY_FEEDBACK], np.float32)
 """Observations have feedback divided by these, `HISTORY_FEEDBACK` by column."""
 
-_RATING = FEEDBACK.index("rating")
+LAST_SLOT = 9
+"""Lower slots are described as this one."""
+
+_SLOT, _CLICK, _RATING = (FEEDBACK.index(name) for name in ("slot", "click", "rating"))
 
 
 class ObservationBuilder:
@@ -68,8 +71,9 @@ class ObservationBuilder:
     ) -> np.ndarray:
         """[M, 3] float32: `observation.RELEVANCE_COLUMNS` of candidates [M] after a history with items [R] and feedback
         [R, 7], shown at times [R], the oldest first."""
-        ratings = feedback[:, _RATING] * 5.0
-        return relevance_after(self._records, self._answer_variance, items, ratings, times, candidates, now)
+        rows, ratings = is_answer(feedback), feedback[:, _RATING] * 5.0
+        shown = items[rows], ratings[rows], times[rows]
+        return relevance_after(self._records, self._answer_variance, *shown, candidates, now)
 
     def observation(
         self,
@@ -105,6 +109,18 @@ class ObservationBuilder:
             "candidate_relevance": relevance.reshape(1, -1),
             "time": np.array([[now]], np.int64),
         }
+
+
+def is_answer(feedback: np.ndarray) -> np.ndarray:
+    """[R] bool: whether rows [R, 7] of slates, top slot first, count as answers: those below the lowest click of their
+    slate may not have been examined."""
+    slots, clicked = feedback[:, _SLOT], feedback[:, _CLICK] > 0.0
+    before = np.concatenate([[np.inf], slots[:-1]])
+    slates = np.cumsum((slots < before) | ((slots == before) & (slots < (LAST_SLOT - 0.5) / 10.0)))
+    lowest = np.full(len(slots) + 1, -1)
+    lowest[slates[clicked]] = np.flatnonzero(clicked)  # of equal slates, the last row is kept
+    lowest = lowest[slates]
+    return (lowest < 0) | (np.arange(len(slots)) <= lowest)
 
 
 def feedback_rows(values: np.ndarray) -> np.ndarray:

@@ -15,10 +15,8 @@ import numpy as np
 
 from agents.large_model.serving.config import MAX_ITEMS
 from agents.large_model.serving.database import Answers, StoredSession
-from agents.large_model.serving.observations import feedback_rows
+from agents.large_model.serving.observations import LAST_SLOT, feedback_rows
 from recsim_env.config import SessionConfig
-
-_LAST_SLOT = 9.0  # lower slots are described as this one
 
 
 class History:
@@ -71,7 +69,7 @@ class History:
         self._cut()
 
     def _append(self, answers: Answers) -> None:
-        slots = np.minimum(np.arange(len(answers.items)), _LAST_SLOT)
+        slots = np.minimum(np.arange(len(answers.items)), LAST_SLOT)
         rows = feedback_rows(np.column_stack([slots, answers.values]))
         self.items = np.concatenate([self.items, answers.items])
         self.feedback = np.concatenate([self.feedback, rows])
