@@ -6,6 +6,7 @@ from agents.large_model.commands import (
     evaluate,
     export,
     latency,
+    learn_online,
     pretrain,
     profile,
     recommend,
@@ -21,7 +22,7 @@ _ABOUT = "A Transformer over the items shown and their feedback, trained by supe
 
 
 def main(arguments: list[str]) -> int:
-    serving = (recommend, export, serve, versions, rollback, served_log)
+    serving = (recommend, export, serve, learn_online, versions, rollback, served_log)
     commands = (train, pretrain, evaluate, *serving, profile, latency)
     return run_command("agents.large_model", _ABOUT, commands, arguments)
 

@@ -31,7 +31,7 @@ async def visit(recommender: Recommender, env: Any, seed: int, name: str) -> np.
     """
     config, ids = env.simulator.config, recommender.catalog.ids
     observations, _ = env.reset(seed=seed)
-    profile = {column: each for column, each in enumerate(user_names(env.simulator))}
+    profile = dict(enumerate(user_names(env.simulator)))
     known = set(recommender.catalog.observations.profile_names)
     profiles = [
         {profile[column]: float(value) for column, value in enumerate(row) if profile[column] in known}

@@ -16,62 +16,31 @@ import torch
 
 from agents.large_model.losses import feedback_loss
 from agents.large_model.model import LargeModelNetwork
+from agents.large_model.online.config import PublicationConfig, ServedPolicy
 from agents.large_model.online.served_sessions import ServedPart, ServedSessions
 from agents.large_model.rollout import Steps
+from agents.large_model.serving.config import GREEDY
 from agents.networks.item_content import ItemContent
 from agents.networks.plackett_luce import best_slates, slate_log_probabilities
 from agents.off_policy import OffPolicyLog, difference, weighted_per_decision
-from recsim_env.config import Checked, choice, count, number
 
 _NUM_PARTS = 64  # parts of sessions that are read together
 
 
-@dataclass(frozen=True, kw_only=True)
-class ServedPolicy(Checked):
-    """How a server shows what a model recommends (`ServingConfig`)."""
-
-    selection: str = choice("greedy", "greedy", "softmax")
-    """The best slate, or a slate drawn from the model's policy."""
-    exploration: float = number(0.05, 0.0, 1.0)
-    """Probability of a random slate instead."""
-
-    def log_probabilities(self, logits: torch.Tensor, steps: Steps) -> torch.Tensor:
-        """[K] float64: of the slates of some steps, for a model with these logits [K, M]."""
-        is_candidate = steps.candidates >= 0
-        is_shown = steps.candidates.gather(1, steps.slates) >= 0  # [K, S]
-        num_left = is_candidate.sum(1, keepdim=True) - torch.arange(is_shown.shape[1], device=logits.device)
-        uniform = -num_left.clamp(min=1).double().log().where(is_shown, 0.0).sum(1)
-        if self.selection == "greedy":
-            best = best_slates(logits, is_shown.shape[1])
-            is_best = ((best == steps.slates) | ~is_shown).all(1)
-            chosen = torch.where(is_best, 0.0, -torch.inf).double()
-        else:
-            chosen = slate_log_probabilities(logits.double(), steps.slates).where(is_shown, 0.0).sum(1)
-        parts = [np.log(max(share, 1e-300)) for share in (1.0 - self.exploration, self.exploration)]
-        return torch.logaddexp(chosen + parts[0], uniform + parts[1])
-
-
-@dataclass(frozen=True, kw_only=True)
-class PublicationConfig(Checked):
-    """What a new version must show before it is published."""
-
-    held_out: float = number(0.25, 0.01, 0.99)
-    """Share of the people whose sessions are for evaluation alone."""
-    days: float = number(7.0, 0.0, 100_000.0)
-    """Age of the oldest of their sessions that are evaluated."""
-    max_sessions: int = count(2_000, 2, 1_000_000)
-    """Sessions that are evaluated: the newest."""
-    margin: float = number(0.02, 0.0, 1.0)
-    """By which share of the published version's reward the new one may be worse: the 95% interval of the difference
-    must be above that (a test of non-inferiority)."""
-    min_effective_size: float = number(100.0, 2.0, 1e9)
-    """Effective sample size of the evaluation, in sessions."""
-    shadow_requests: int = count(200, 1, 100_000)
-    """Newest requests of the shadow test."""
-    max_slowdown: float = number(1.5, 1.0, 100.0)
-    """Ratio of the median times of an answer, new to published."""
-    min_coverage: float = number(0.5, 0.0, 1.0)
-    """Ratio of the numbers of different items that come first, new to published."""
+def served_log_probabilities(policy: ServedPolicy, logits: torch.Tensor, steps: Steps) -> torch.Tensor:
+    """[K] float64: of the slates of some steps, for a model with these logits [K, M]."""
+    is_candidate = steps.candidates >= 0
+    is_shown = steps.candidates.gather(1, steps.slates) >= 0  # [K, S]
+    num_left = is_candidate.sum(1, keepdim=True) - torch.arange(is_shown.shape[1], device=logits.device)
+    uniform = -num_left.clamp(min=1).double().log().where(is_shown, 0.0).sum(1)
+    if policy.selection == GREEDY:
+        best = best_slates(logits, is_shown.shape[1])
+        is_best = ((best == steps.slates) | ~is_shown).all(1)
+        chosen = torch.where(is_best, 0.0, -torch.inf).double()
+    else:
+        chosen = slate_log_probabilities(logits.double(), steps.slates).where(is_shown, 0.0).sum(1)
+    parts = [np.log(max(share, 1e-300)) for share in (1.0 - policy.exploration, policy.exploration)]
+    return torch.logaddexp(chosen + parts[0], uniform + parts[1])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +104,7 @@ def compare(
         }
         for name, network in networks.items():
             scores = network(sessions, contents[name])
-            found[name] = policy.log_probabilities(scores.logits, steps)
+            found[name] = served_log_probabilities(policy, scores.logits, steps)
             clicks, rewards = (part.gather(1, steps.slates) for part in (scores.clicks, scores.rewards))
             found[f"{name} loss"] = feedback_loss(clicks, rewards, steps)
         for name, values in found.items():

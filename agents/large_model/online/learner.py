@@ -18,41 +18,11 @@ from torch import nn
 from agents.large_model.config import LossWeights
 from agents.large_model.losses import SessionLoss, divergence, session_returns
 from agents.large_model.model import LargeModelNetwork
+from agents.large_model.online.config import OnlineConfig
 from agents.large_model.rollout import Sessions, play
 from agents.networks.item_content import ItemContent
-from recsim_env.config import Checked, count, number
 
-
-@dataclass(frozen=True, kw_only=True)
-class OnlineConfig(Checked):
-    """Speed and limits of online learning."""
-
-    learning_rate: float = number(3e-4, 0.0, 1.0)
-    """Of AdamW."""
-    num_epochs: int = count(2, 1, 100)
-    """Passes over a round's sessions."""
-    batch_sessions: int = count(32, 1, 1_000_000)
-    """Sessions of a gradient step."""
-    replayed_rounds: int = count(4, 0, 1_000)
-    """Earlier rounds whose feedback is replayed, with as many sessions as the present round has."""
-    anchor: float = number(0.3, 0.0, 1e3)
-    """Weight of the divergence from the deployed policy, in nats."""
-    max_divergence: float = number(0.3, 0.0, 100.0)
-    """Mean divergence from the deployed policy, in nats, above which a round is reverted."""
-    deploy_every: int = count(4, 1, 1_000_000)
-    """Rounds between deployments."""
-    feedback: float = number(0.5, 0.0, 1e3)
-    """Weight of the supervised loss."""
-    value: float = number(0.1, 0.0, 1e3)
-    """Weight of the value loss."""
-    entropy: float = number(0.01, 0.0, 1e3)
-    """Weight of the entropy bonus."""
-    clip_range: float = number(0.1, 0.01, 10.0)
-    """PPO's limit on the ratio of a slot's new and old probability."""
-    gamma: float = number(0.99, 0.0, 1.0)
-    """Discount of a step."""
-    gae_lambda: float = number(0.95, 0.0, 1.0)
-    """Lambda of the lambda-returns and advantages."""
+_DEFAULT = OnlineConfig()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +50,7 @@ class OnlineLearner:
         self,
         network: LargeModelNetwork,
         content: ItemContent,
-        config: OnlineConfig = OnlineConfig(),
+        config: OnlineConfig = _DEFAULT,
         seed: int = 0,
         deployed: LargeModelNetwork | None = None,
     ) -> None:
@@ -170,7 +140,7 @@ def learn_online(
     num_steps: int,
     *,
     seed: int,
-    config: OnlineConfig = OnlineConfig(),
+    config: OnlineConfig = _DEFAULT,
     callback: Callable[[Round], None] | None = None,
 ) -> None:
     """Act in a vector env with compact observations and learn from its feedback, for `num_steps` user-steps.

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
@@ -20,8 +21,9 @@ from filelock import FileLock, Timeout
 from agents.large_model.checkpoint import Checkpoint, load_latest, rebuild, save_checkpoint
 from agents.large_model.env import served_env
 from agents.large_model.model import LargeModelNetwork
-from agents.large_model.online.evidence import Evidence, PublicationConfig, ServedPolicy, compare, shadow_test
-from agents.large_model.online.learner import OnlineConfig, OnlineLearner
+from agents.large_model.online.config import OnlineConfig, PublicationConfig, ServedPolicy, ServiceConfig
+from agents.large_model.online.evidence import Evidence, compare, shadow_test
+from agents.large_model.online.learner import OnlineLearner
 from agents.large_model.online.served_sessions import ServedPart, ServedSessions, read_about, read_parts
 from agents.large_model.rollout import Sessions
 from agents.large_model.serving.catalog import ServedCatalog
@@ -29,26 +31,11 @@ from agents.large_model.serving.exported_model import ExportedModel
 from agents.large_model.serving.model_versions import ModelVersions
 from agents.terminal import warn
 from recsim_env.atomic_file import printable
-from recsim_env.config import Checked, count, number
 
 STATE, ROUNDS = "learning", "rounds.jsonl"
 """In a folder of versions: checkpoints of what is being learnt, and a line for each round."""
 
 _NUM_VERSIONS = 10  # that are kept
-
-
-@dataclass(frozen=True, kw_only=True)
-class ServiceConfig(Checked):
-    """When a round takes place."""
-
-    min_sessions: int = count(96, 2, 1_000_000)
-    """Completed sessions of the people learnt from, below which a round waits for more."""
-    max_sessions: int = count(512, 2, 1_000_000)
-    """Newest sessions of a round: they are in memory together."""
-    idle_minutes: float = number(30.0, 0.0, 100_000.0)
-    """Minutes without feedback after which a session is complete."""
-    seed: int = count(0, 0, 2**31 - 1)
-    """Seeds the order of sessions, and who is held out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +85,7 @@ class OnlineService:
         database: of a server, which may be running.
         folder: of the versions that it serves; what is learnt but not published is in its folder `learning`.
         clock: seconds since 1970.
+        env: whose items the server recommends; by default made as the database describes it.
 
     Raises:
         ValueError: the database or the folder cannot be used, or another process does; one line.
@@ -113,6 +101,7 @@ class OnlineService:
         policy: ServedPolicy,
         config: ServiceConfig,
         clock: Callable[[], float] = time.time,
+        env: Any = None,
     ) -> None:
         self.versions, self._database, self._clock = ModelVersions(folder), database, clock
         self.learning, self.publication, self.policy, self.config = learning, publication, policy, config
@@ -123,12 +112,13 @@ class OnlineService:
             raise ValueError(f"{printable(folder)}: another process learns for these versions") from None
         try:
             fingerprint, about = read_about(database)
-            self._env = served_env(about["env_id"], about["env_arguments"])
-            present = ServedCatalog(self._env.simulator, None, about["env_id"], about["env_arguments"]).fingerprint
+            self._env = env or served_env(about["env_id"], about["env_arguments"])
+            present = ServedCatalog(self._env.simulator, about["env_id"], about["env_arguments"]).fingerprint
             if present != fingerprint:
                 raise ValueError(f"{printable(database)}: is of the catalogue {fingerprint}, and this is {present}")
             self._served = ServedSessions(self._env.simulator, about)
             self._state = _State()
+            self.network: LargeModelNetwork
             self._start_from(self.versions.published)
             load_latest(folder / STATE, warn, self._restore)
         except BaseException:
@@ -147,14 +137,14 @@ class OnlineService:
         parts = self._parts(state.until, now, held_out=False, max_sessions=config.max_sessions)
         if len(parts) < config.min_sessions:
             return None
-        published, content = self.versions.network_of(state.anchor), self._network.content_of(self._env)
-        sessions, propensities = self._served.sessions(parts, self._network, content)
+        published, content = self.versions.network_of(state.anchor), self.network.content_of(self._env)
+        sessions, propensities = self._served.sessions(parts, self.network, content)
         earlier = [
             self._parts(*times, held_out=False, max_sessions=config.max_sessions)
             for times in itertools.pairwise([*state.starts, state.until])
         ]
-        replayed = [self._served.sessions(each, self._network, content)[0] for each in earlier if each]
-        learner = OnlineLearner(self._network, content, self.learning, config.seed + state.round, published)
+        replayed = [self._served.sessions(each, self.network, content)[0] for each in earlier if each]
+        learner = OnlineLearner(self.network, content, self.learning, config.seed + state.round, published)
         found = learner.learn(sessions, replayed, self._importance(sessions, propensities))
         state.starts = [*state.starts, state.until][len(state.starts) + 1 - self.learning.replayed_rounds :]
         state.round, state.num_steps, state.until = state.round + 1, state.num_steps + sessions.num_steps, now
@@ -176,7 +166,7 @@ class OnlineService:
 
     def _parts(self, since: float, until: float, *, held_out: bool, max_sessions: int) -> list[ServedPart]:
         """The newest parts completed in (since, until], of the people held out or of the others."""
-        history = functools.partial(self._served.new_history, self._network.config.max_tokens)
+        history = functools.partial(self._served.new_history, self.network.config.max_tokens)
         idle = 60.0 * self.config.idle_minutes
         parts = read_parts(self._database, history, since=since, until=until, idle=idle)
         return [part for part in parts if self._is_held_out(part.person) == held_out][-max_sessions:]
@@ -197,16 +187,16 @@ class OnlineService:
         """The result with the decision on the present network as a new version, which is carried out."""
         config, state = self.publication, self._state
         since = result.time - 86_400.0 * config.days
-        parts = self._parts(since, result.time, held_out=True, max_sessions=config.max_sessions)
+        parts = self._parts(since, result.time, held_out=True, max_sessions=config.evaluated_sessions)
         if len(parts) < 2:
             return replace(result, decision="wait")
-        version = self.versions.add(self._network)
+        version = self.versions.add(self.network)
         if version == state.anchor:  # nothing has been learnt
             return result
         new, old = (ExportedModel(self.versions.export_of(each)) for each in (version, state.anchor))
         shadow = shadow_test(new, old, self._env.simulator, parts, self._served, config.shadow_requests)
         evidence = compare(
-            self._network,
+            self.network,
             published,
             parts,
             shadow,
@@ -227,13 +217,13 @@ class OnlineService:
 
     def _start_from(self, version: str) -> None:
         """Go on from a version, and forget what was learnt after it."""
-        self._state.anchor, self._network = version, self.versions.network_of(version)
+        self._state.anchor, self.network = version, self.versions.network_of(version)
 
     def _checkpoint(self) -> Checkpoint:
-        state = {"network": self._network.settings(), **asdict(self._state)}
-        return Checkpoint(model=self._network.trained_weights(), optimizer={}, state=state)
+        state = {"network": self.network.settings(), **asdict(self._state)}
+        return Checkpoint(model=self.network.trained_weights(), optimizer={}, state=state)
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         values = {each.name: checkpoint.state[each.name] for each in fields(_State)}
         self._state = _State(**values)
-        self._network = rebuild(checkpoint.state["network"], checkpoint.model).eval()
+        self.network = rebuild(checkpoint.state["network"], checkpoint.model).eval()

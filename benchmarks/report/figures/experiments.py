@@ -51,20 +51,28 @@ def step_rewards(rows: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
     return mean, np.sqrt(np.maximum(squares / np.maximum(number, 1) - mean**2, 0.0) / np.maximum(number, 1))
 
 
-def population_shift(rows: list[dict[str, Any]], shift_at: int) -> Figure:
-    """Mean return of evaluation sessions with its 95% interval, for each policy, and the change after `shift_at` live
-    steps. Rows have `policy`, `population`, `live_steps`, `return_mean` and `return_sem`."""
-    figure, (axes,) = panels(1, 1, (6.5, 3.4))
-    for policy, colour in (("learning", "C0"), ("frozen", "C1")):
+def population_shift(rows: list[dict[str, Any]], rounds: list[dict[str, Any]]) -> Figure:
+    """Mean return of evaluation sessions with its 95% interval, for each policy and population, and the publications.
+
+    Rows have `policy`, `population`, `live_steps`, `return_mean` and `return_sem`; rounds have `live_steps` and
+    `decision`.
+    """
+    figure, (axes,) = panels(1, 1, (6.5, 3.6))
+    populations = list(dict.fromkeys(row["population"] for row in rows))
+    for policy, colour in (("published", "C0"), ("learning", "C2"), ("frozen", "C1")):
         label: str | None = policy
-        for population in dict.fromkeys(row["population"] for row in rows):
+        for population in populations:
             own = [row for row in rows if (row["policy"], row["population"]) == (policy, population)]
             own.sort(key=lambda row: row["live_steps"])
             x, y, error = (np.array([row[key] for row in own]) for key in ("live_steps", "return_mean", "return_sem"))
             band(axes, x / 1e3, y, Z_95 * error, color=colour, marker="o", ms=3.0, label=label)
             label = None
-    axes.axvline(shift_at / 1e3, color=OTHERS, ls="--", label="population changes")
-    axes.set_title("Change of population")
+    for population in populations[1:]:
+        start = min(row["live_steps"] for row in rows if row["population"] == population)
+        axes.axvline(start / 1e3, color=OTHERS, ls="--", label="population changes")
+    published = [each["live_steps"] / 1e3 for each in rounds if each["decision"] == "publish"]
+    axes.plot(published, [axes.get_ylim()[0]] * len(published), "^", color="C0", clip_on=False, label="publication")
+    axes.set_title("Online learning beside a server, while the population changes")
     axes.set_xlabel("live user-steps (thousands)")
     axes.set_ylabel("return (rating points)")
     axes.margins(x=0.01)

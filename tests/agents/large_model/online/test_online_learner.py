@@ -9,7 +9,8 @@ from conftest import CHECKOUT  # noqa: F401  (sets what threads may do)
 
 from agents.large_model.config import TrainingConfig
 from agents.large_model.distributed import ProcessGroup
-from agents.large_model.online.learner import OnlineConfig, OnlineLearner, Round, learn_online
+from agents.large_model.online.config import OnlineConfig
+from agents.large_model.online.learner import OnlineLearner, Round, learn_online
 from agents.large_model.rollout import play
 from agents.large_model.training import Training
 from recsim_env.envs.vector import RecommenderVectorEnv

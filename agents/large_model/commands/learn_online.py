@@ -1,0 +1,79 @@
+"""Learn from the feedback that a server stores, and publish what is learnt to the versions that it serves.
+
+Waits for sessions to be completed; a round learns from the new ones, in small steps near the published version. After
+some rounds the result is compared with the published version: by off-policy evaluation, in sessions of people who are
+held out, and by a shadow test, in which it answers requests that people have sent. It is published if neither says
+worse. `versions` lists what was published and why, `rollback` takes it back. The command may be stopped and started
+again at any time. DIR/rounds.jsonl has a line for each round.
+"""
+
+import argparse
+import time
+from typing import Any
+
+from agents.large_model.online.config import OnlineConfig, PublicationConfig, ServedPolicy, ServiceConfig
+from agents.terminal import add_config_arguments, config_from, console, number_in, path, positive, warn
+
+_GROUPS = {
+    "rounds": ServiceConfig,
+    "learning": OnlineConfig,
+    "publication": PublicationConfig,
+    "the server (as it was started)": ServedPolicy,
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--database", type=path, required=True, metavar="FILE", help="of the server")
+    parser.add_argument("--models", type=path, required=True, metavar="DIR", help="folder of versions that it serves")
+    parser.add_argument("--rounds", type=positive, metavar="N", help="stop after so many rounds (default: never)")
+    parser.add_argument(
+        "--poll-seconds",
+        type=number_in(float, 0.01, 86_400.0),
+        default=10.0,
+        metavar="X",
+        help="seconds between two looks at the database while there is too little to learn from",
+    )
+    for title, config in _GROUPS.items():
+        add_config_arguments(parser.add_argument_group(title), config)
+
+
+def learn_online(parsed: argparse.Namespace) -> int:
+    from agents.large_model.online.service import OnlineService
+
+    service = OnlineService(
+        parsed.database,
+        parsed.models,
+        learning=config_from(parsed, OnlineConfig),
+        publication=config_from(parsed, PublicationConfig),
+        policy=config_from(parsed, ServedPolicy),
+        config=config_from(parsed, ServiceConfig),
+    )
+    screen, number = console(), 0
+    try:
+        while parsed.rounds is None or number < parsed.rounds:
+            result = service.round()
+            if result is None:
+                time.sleep(parsed.poll_seconds)
+                continue
+            number += 1
+            screen.print(described(result))
+    except KeyboardInterrupt:
+        warn("stopped")
+    finally:
+        service.close()
+    return 0
+
+
+def described(result: Any) -> str:
+    """A line on the result of a round (`service.ServiceRound`)."""
+    words = (
+        f"round {result.number}: {result.num_sessions:,} sessions, {result.num_steps:,} steps, mean reward "
+        f"{result.mean_return:.2f}, divergence {result.divergence:.4f} nats"
+    )
+    if result.is_reverted:
+        return f"{words}: reverted, the policy had moved too far"
+    if result.decision == "none":
+        return words
+    reasons = "" if result.evidence is None else "; ".join((*result.evidence.objections, *result.evidence.missing))
+    verdict = {"publish": "published", "wait": "not published yet", "refuse": "refused"}[result.decision]
+    return f"{words}; version {result.version} {verdict}" + (f": {reasons}" if reasons else "")
