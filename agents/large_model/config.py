@@ -376,5 +376,7 @@ class RunConfig(Checked):
     """User-steps between evaluations with held-out users and catalogues; 0 for one at the end only."""
     evaluation_sessions: int = count(200, 1, 1_000_000)
     """Sessions of an evaluation in each scenario."""
+    comparison: bool = flag(True)
+    """At the end, compare the model with rules and the Bayes filter."""
     tensorboard: bool = flag(False)
     """Write TensorBoard event files, too (needs the extra tensorboard)."""

@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--preset", action="append", choices=PRESETS, help=f"repeat for several (default: {' '.join(SIZES)})"
     )
-    parser.add_argument("--steps", type=positive, default=600_000, metavar="N", help="user-steps of each training")
+    parser.add_argument("--steps", type=positive, default=300_000, metavar="N", help="user-steps of each training")
     parser.add_argument(
         "--sessions", type=number_in(int, 2, 100_000), default=200, metavar="N", help="sessions of each evaluation"
     )
@@ -58,7 +58,8 @@ def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
             "--threads": 1,
             "--out": parsed.out / preset,
         }
-        status = large_model(["pretrain", *(str(part) for option in options.items() for part in option)])
+        arguments = [str(part) for option in options.items() for part in option]
+        status = large_model(["pretrain", "--no-comparison", *arguments])
         if status != 0:
             raise ValueError(f"{parsed.out / preset}: the training failed")
         operations, num_parameters = _size(config)

@@ -107,7 +107,7 @@ def train_in_folder(config: TrainingConfig, parsed: argparse.Namespace) -> int:
                 log(f"stopped after {training.num_steps:,} steps; the same command goes on")
             elif not results:
                 log("nothing to train; a larger --steps continues this training")
-            elif group.size == 1:
+            elif group.size == 1 and run_config.comparison:
                 log("comparing with rules and the Bayes filter")
                 held_out = training.worlds.held_out(run_config.evaluation_sessions)
                 bar.console.print(comparison(training.network, held_out, "validation"))
