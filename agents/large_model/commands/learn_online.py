@@ -74,6 +74,9 @@ def described(result: Any) -> str:
         return f"{words}: reverted, the policy had moved too far"
     if result.decision == "none":
         return words
-    reasons = "" if result.evidence is None else "; ".join((*result.evidence.objections, *result.evidence.missing))
-    verdict = {"publish": "published", "wait": "not published yet", "refuse": "refused"}[result.decision]
-    return f"{words}; version {result.version} {verdict}" + (f": {reasons}" if reasons else "")
+    verdict = {
+        "publish": f"version {result.version} is published",
+        "wait": "not published yet",
+        "refuse": "refused, starting from the published version again",
+    }
+    return f"{words}; {verdict[result.decision]}" + (f": {'; '.join(result.reasons)}" if result.reasons else "")

@@ -7,7 +7,8 @@ Shape legend: K steps, S slots, M candidates.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,7 @@ from agents.large_model.serving.config import GREEDY
 from agents.networks.item_content import ItemContent
 from agents.networks.plackett_luce import best_slates, slate_log_probabilities
 from agents.off_policy import OffPolicyLog, difference, weighted_per_decision
+from agents.off_policy.estimate import Z_95
 
 _NUM_PARTS = 64  # parts of sessions that are read together
 
@@ -44,58 +46,73 @@ def served_log_probabilities(policy: ServedPolicy, logits: torch.Tensor, steps: 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evidence:
-    """The results of a comparison of two versions."""
+class OffPolicyResult:
+    """A new version beside the published one, in sessions that neither has learnt from."""
 
     num_sessions: int
-    """Of the off-policy evaluation."""
     effective_sample_size: float
+    """In sessions."""
     published_reward: float
     """Estimated sum of rewards of a session with the published version."""
     difference: tuple[float, float, float]
-    """Of the sums of rewards, new less published: value, and 95% interval."""
+    """Of these sums, new less published: value, and 95% interval."""
     prediction: tuple[float, float, float]
-    """Mean difference of the log-likelihood of an answer, in nats, new less published, with its 95% interval over
-    sessions."""
-    num_requests: int
-    """Of the shadow test."""
-    agreement: float
-    """Share of the requests to which both versions have the same best item."""
-    slowdown: float
-    """See `PublicationConfig.max_slowdown`."""
-    coverage: float
-    """See `PublicationConfig.min_coverage`."""
-    missing: tuple[str, ...]
-    """What is not known well enough."""
-    objections: tuple[str, ...]
-    """What is worse."""
+    """Mean difference of the log-likelihood of an answer, in nats, new less published, with its 95% interval."""
 
-    @property
-    def decision(self) -> str:
-        """`publish`, `wait` for more sessions, or `refuse`."""
-        return "refuse" if self.objections else "wait" if self.missing else "publish"
+    def missing(self, config: PublicationConfig) -> list[str]:
+        """What is not known well enough."""
+        value, low, _ = self.difference
+        if self.effective_sample_size < config.min_effective_size:
+            return [
+                f"effective sample size {self.effective_sample_size:.0f} of {self.num_sessions} sessions, must be at "
+                f"least {config.min_effective_size:.0f}"
+            ]
+        if not low >= -self._margin(config):
+            return [
+                f"reward of a session {value:+.3f}, perhaps {low:+.3f}, which is below the margin "
+                f"-{self._margin(config):.3f}"
+            ]
+        return []
+
+    def objections(self, config: PublicationConfig) -> list[str]:
+        """What is worse."""
+        found, (value, low, high) = [], self.difference
+        if self.effective_sample_size >= config.min_effective_size and high < -self._margin(config):
+            found.append(
+                f"reward of a session {value:+.3f} ({low:+.3f} to {high:+.3f}), below the margin "
+                f"-{self._margin(config):.3f}"
+            )
+        if self.prediction[2] < 0.0:
+            found.append(
+                f"log-likelihood of an answer {self.prediction[0]:+.4f} nats ({self.prediction[1]:+.4f} to "
+                f"{self.prediction[2]:+.4f})"
+            )
+        return found
+
+    def _margin(self, config: PublicationConfig) -> float:
+        return config.margin * abs(self.published_reward)
 
 
 @torch.no_grad()
-def compare(
+def off_policy_test(
     new: LargeModelNetwork,
     published: LargeModelNetwork,
     parts: Sequence[ServedPart],
-    shadow: "ShadowResult",
-    *,
     served: ServedSessions,
-    content_of: Any,
+    content_of: Callable[[LargeModelNetwork], ItemContent],
     policy: ServedPolicy,
-    config: PublicationConfig,
-) -> Evidence:
-    """The evidence from the parts of sessions of people whom neither version has learnt from.
+) -> OffPolicyResult:
+    """Compare two versions in at least two parts of sessions; `content_of` makes the content that a network reads.
 
-    `content_of` makes the `ItemContent` that a network reads.
+    The sums of rewards are estimated by weighted per-decision importance sampling, and their difference in the same
+    sessions.
     """
     networks = {"new": new, "published": published}
     contents = {name: content_of(network) for name, network in networks.items()}
-    columns: dict[str, list[np.ndarray]] = {}
-    for sessions, propensities in _batches(parts, served, published, contents["published"]):
+    columns = defaultdict(list)
+    for first in range(0, len(parts), _NUM_PARTS):
+        batch = parts[first : first + _NUM_PARTS]
+        sessions, propensities = served.sessions(batch, published, contents["published"])
         steps = sessions.steps
         found = {
             "lengths": sessions.lengths,
@@ -108,64 +125,32 @@ def compare(
             clicks, rewards = (part.gather(1, steps.slates) for part in (scores.clicks, scores.rewards))
             found[f"{name} loss"] = feedback_loss(clicks, rewards, steps)
         for name, values in found.items():
-            columns.setdefault(name, []).append(values.cpu().numpy().astype(np.float64))
+            columns[name].append(values.cpu().numpy().astype(np.float64))
     rows = {name: np.concatenate(values) for name, values in columns.items()}
-    lengths = rows.pop("lengths").astype(np.int64)
+    lengths = rows["lengths"].astype(np.int64)
     firsts = np.cumsum(lengths) - lengths
-    logs = {
-        name: OffPolicyLog(
-            sessions=np.repeat(np.arange(len(lengths)), lengths),
-            steps=np.arange(lengths.sum()) - np.repeat(firsts, lengths),
-            rewards=rows["rewards"],
-            behaviour_log_probabilities=rows["behaviour"],
-            evaluation_log_probabilities=rows[name],
+    estimates = {
+        name: weighted_per_decision(
+            OffPolicyLog(
+                sessions=np.repeat(np.arange(len(lengths)), lengths),
+                steps=np.arange(lengths.sum()) - np.repeat(firsts, lengths),
+                rewards=rows["rewards"],
+                behaviour_log_probabilities=rows["behaviour"],
+                evaluation_log_probabilities=rows[name],
+            )
         )
         for name in networks
     }
-    estimates = {name: weighted_per_decision(log) for name, log in logs.items()}
-    found_difference = difference(estimates["new"], estimates["published"])
-    gains = np.add.reduceat(rows["published loss"] - rows["new loss"], firsts) / lengths
-    half = 1.96 * gains.std(ddof=1) / len(gains) ** 0.5
-    prediction = (float(gains.mean()), float(gains.mean() - half), float(gains.mean() + half))
-    margin = config.margin * abs(estimates["published"].value)
-    missing, objections = [], list(shadow.objections(config))
-    if found_difference.effective_sample_size < config.min_effective_size:
-        missing.append(
-            f"effective sample size {found_difference.effective_sample_size:.0f} of {len(lengths)} sessions, must be "
-            f"at least {config.min_effective_size:.0f}"
-        )
-    elif found_difference.high < -margin:
-        objections.append(
-            f"reward of a session {found_difference.value:+.3f} ({found_difference.low:+.3f} to "
-            f"{found_difference.high:+.3f}), worse by more than the margin {margin:.3f}"
-        )
-    elif not found_difference.low >= -margin:
-        missing.append(
-            f"reward of a session {found_difference.value:+.3f}, but perhaps as low as {found_difference.low:+.3f}, "
-            f"below the margin -{margin:.3f}"
-        )
-    if prediction[2] < 0.0:
-        objections.append(f"log-likelihood of the answers {prediction[0]:+.4f} nats, worse beyond its interval")
-    return Evidence(
+    gained = difference(estimates["new"], estimates["published"])
+    likelihood = np.add.reduceat(rows["published loss"] - rows["new loss"], firsts) / lengths
+    mean, half = float(likelihood.mean()), Z_95 * float(likelihood.std(ddof=1)) / len(lengths) ** 0.5
+    return OffPolicyResult(
         num_sessions=len(lengths),
-        effective_sample_size=found_difference.effective_sample_size,
+        effective_sample_size=gained.effective_sample_size,
         published_reward=estimates["published"].value,
-        difference=(found_difference.value, found_difference.low, found_difference.high),
-        prediction=prediction,
-        num_requests=shadow.num_requests,
-        agreement=shadow.agreement,
-        slowdown=shadow.slowdown,
-        coverage=shadow.coverage,
-        missing=tuple(missing),
-        objections=tuple(objections),
+        difference=(gained.value, gained.low, gained.high),
+        prediction=(mean, mean - half, mean + half),
     )
-
-
-def _batches(
-    parts: Sequence[ServedPart], served: ServedSessions, network: LargeModelNetwork, content: ItemContent
-) -> Iterator[tuple[Any, torch.Tensor]]:
-    for first in range(0, len(parts), _NUM_PARTS):
-        yield served.sessions(parts[first : first + _NUM_PARTS], network, content)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,8 +161,11 @@ class ShadowResult:
     num_failures: int
     """Answers with scores that are not finite."""
     agreement: float
+    """Share of the requests to which both versions have the same best item."""
     slowdown: float
+    """See `PublicationConfig.max_slowdown`."""
     coverage: float
+    """See `PublicationConfig.min_coverage`."""
 
     def objections(self, config: PublicationConfig) -> list[str]:
         """What is worse than allowed."""
@@ -210,14 +198,11 @@ def shadow_test(
             best[which, n] = observation["candidate_items"][0, scores.argmax()]
             if which == 0:
                 is_finite[n] = np.isfinite(scores[observation["candidate_items"][0] >= 0]).all()
-    slowdown, coverage = (
-        float(np.median(seconds[0]) / np.median(seconds[1])),
-        len(np.unique(best[0])) / len(np.unique(best[1])),
-    )
+    medians, distinct = np.median(seconds, 1), [len(np.unique(each)) for each in best]
     return ShadowResult(
         num_requests=len(observations),
         num_failures=int((~is_finite).sum()),
         agreement=float((best[0] == best[1]).mean()),
-        slowdown=slowdown,
-        coverage=coverage,
+        slowdown=float(medians[0] / medians[1]),
+        coverage=distinct[0] / distinct[1],
     )

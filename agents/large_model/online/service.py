@@ -22,13 +22,14 @@ from agents.large_model.checkpoint import Checkpoint, load_latest, rebuild, save
 from agents.large_model.env import served_env
 from agents.large_model.model import LargeModelNetwork
 from agents.large_model.online.config import OnlineConfig, PublicationConfig, ServedPolicy, ServiceConfig
-from agents.large_model.online.evidence import Evidence, compare, shadow_test
+from agents.large_model.online.evidence import OffPolicyResult, ShadowResult, off_policy_test, shadow_test
 from agents.large_model.online.learner import OnlineLearner
 from agents.large_model.online.served_sessions import ServedPart, ServedSessions, read_about, read_parts
 from agents.large_model.rollout import Sessions
 from agents.large_model.serving.catalog import ServedCatalog
 from agents.large_model.serving.exported_model import ExportedModel
 from agents.large_model.serving.model_versions import ModelVersions
+from agents.networks.item_content import ItemContent
 from agents.terminal import warn
 from recsim_env.atomic_file import printable
 
@@ -56,10 +57,13 @@ class ServiceRound:
     is_reverted: bool
     """Whether the policy moved too far, and the round was undone."""
     decision: str = "none"
-    """On a new version: `publish`, `wait`, `refuse`, or `none` if there was none."""
+    """On a new version: `publish`, `wait` for more sessions, `refuse`, or `none` if it was not up for decision."""
     version: str | None = None
-    """The new version, if it was published or refused."""
-    evidence: Evidence | None = None
+    """The version that was published."""
+    reasons: tuple[str, ...] = ()
+    """What is missing, or what is worse."""
+    off_policy: OffPolicyResult | None = None
+    shadow: ShadowResult | None = None
 
 
 @dataclass(kw_only=True)
@@ -137,7 +141,7 @@ class OnlineService:
         parts = self._parts(state.until, now, held_out=False, max_sessions=config.max_sessions)
         if len(parts) < config.min_sessions:
             return None
-        published, content = self.versions.network_of(state.anchor), self.network.content_of(self._env)
+        published, content = self.versions.network_of(state.anchor), self._content_of(self.network)
         sessions, propensities = self._served.sessions(parts, self.network, content)
         earlier = [
             self._parts(*times, held_out=False, max_sessions=config.max_sessions)
@@ -189,31 +193,34 @@ class OnlineService:
         since = result.time - 86_400.0 * config.days
         parts = self._parts(since, result.time, held_out=True, max_sessions=config.evaluated_sessions)
         if len(parts) < 2:
-            return replace(result, decision="wait")
-        version = self.versions.add(self.network)
-        if version == state.anchor:  # nothing has been learnt
-            return result
+            return replace(result, decision="wait", reasons=("there are no sessions of people who are held out",))
+        network, served = self.network, self._served
+        found = off_policy_test(network, published, parts, served, self._content_of, self.policy)
+        result = replace(result, off_policy=found)
+        if found.objections(config):
+            return self._refuse(result, found.objections(config))
+        if found.missing(config):
+            return replace(result, decision="wait", reasons=tuple(found.missing(config)))
+        version = self.versions.add(network)
         new, old = (ExportedModel(self.versions.export_of(each)) for each in (version, state.anchor))
-        shadow = shadow_test(new, old, self._env.simulator, parts, self._served, config.shadow_requests)
-        evidence = compare(
-            self.network,
-            published,
-            parts,
-            shadow,
-            served=self._served,
-            content_of=lambda network: network.content_of(self._env),
-            policy=self.policy,
-            config=config,
-        )
-        result = replace(result, decision=evidence.decision, version=version, evidence=evidence)
-        if result.decision == "publish" and self.versions.published == state.anchor:
-            number = f"round {result.number} of online learning"
-            self.versions.publish(version, number, json.loads(json.dumps(asdict(evidence))))
-            state.anchor = version
-        elif result.decision == "refuse":
-            self._start_from(state.anchor)
+        shadow = shadow_test(new, old, self._env.simulator, parts, served, config.shadow_requests)
+        result = replace(result, shadow=shadow)
+        if shadow.objections(config):
+            return self._refuse(result, shadow.objections(config))
+        if self.versions.published != state.anchor or self.versions.is_withdrawn(version):
+            return replace(result, decision="wait", reasons=("another version was published meanwhile",))
+        evidence = {"round": result.number, "off_policy": asdict(found), "shadow": asdict(shadow)}
+        self.versions.publish(version, f"round {result.number} of online learning", evidence)
         self.versions.prune(_NUM_VERSIONS)
-        return result
+        state.anchor = version
+        return replace(result, decision="publish", version=version)
+
+    def _refuse(self, result: ServiceRound, reasons: list[str]) -> ServiceRound:
+        self._start_from(self._state.anchor)
+        return replace(result, decision="refuse", reasons=tuple(reasons))
+
+    def _content_of(self, network: LargeModelNetwork) -> ItemContent:
+        return network.content_of(self._env)
 
     def _start_from(self, version: str) -> None:
         """Go on from a version, and forget what was learnt after it."""
