@@ -1,0 +1,208 @@
+"""A loop beside a server learns from its database, and publishes what the evidence does not speak against."""
+
+import asyncio
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import CHECKOUT  # noqa: F401  (sets what threads may do)
+
+from agents.large_model.__main__ import main
+from agents.large_model.env import make_env
+from agents.large_model.online import service as service_module
+from agents.large_model.online.config import OnlineConfig, PublicationConfig, ServedPolicy, ServiceConfig
+from agents.large_model.online.evidence import OffPolicyResult, ShadowResult
+from agents.large_model.online.service import ROUNDS, OnlineService
+from agents.large_model.serving.model_versions import ModelVersions
+from benchmarks.experiments.served_people import WITHOUT_ARRIVALS, visit
+from tests.small_large_models import network_for
+from tests.stand_in_model import DATABASE, SMALL, catalog_of, recommender_with
+
+ENV = "recsim_env/Video-v0"
+ARGUMENTS = {
+    "catalog_seed": 5,
+    "session_length": 6,
+    "overrides": {
+        "population": WITHOUT_ARRIVALS["population"],
+        "catalog": {**SMALL["catalog"], **WITHOUT_ARRIVALS["catalog"]},
+    },
+}
+LENIENT = PublicationConfig(min_effective_size=2.0, margin=1.0, max_slowdown=100.0, min_coverage=0.0)
+CONFIG = ServiceConfig(min_sessions=2, idle_minutes=0.0)
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory) -> Path:
+    """A folder with one version, and a database with the visits of 40 people."""
+    folder = tmp_path_factory.mktemp("online")
+    ModelVersions.create(folder / "versions", network_for(make_env(ENV, 1, **ARGUMENTS)))
+    recommender = recommender_with(folder, catalog_of(ENV, **ARGUMENTS), exploration=0.5)
+
+    async def run() -> None:
+        await visit(recommender, make_env(ENV, 40, **ARGUMENTS), 1, "first")
+        await recommender.close()
+
+    asyncio.run(run())
+    return folder
+
+
+@pytest.fixture
+def folder(first, tmp_path) -> Path:
+    shutil.copytree(first, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+@pytest.fixture
+def judged(monkeypatch):
+    """Results of the two tests, without the tests."""
+    results = {
+        "off_policy_test": OffPolicyResult(
+            num_sessions=500,
+            effective_sample_size=400.0,
+            published_reward=10.0,
+            difference=(0.1, -0.1, 0.3),
+            prediction=(0.0, -0.1, 0.1),
+        ),
+        "shadow_test": ShadowResult(num_requests=9, num_failures=0, agreement=0.9, slowdown=1.0, coverage=1.0),
+    }
+    for name in results:
+        monkeypatch.setattr(service_module, name, lambda *_, name=name: results[name])
+    monkeypatch.setattr(service_module, "ExportedModel", lambda folder: folder)
+    return results
+
+
+def service_of(folder: Path, **changes) -> OnlineService:
+    settings = {
+        "learning": OnlineConfig(deploy_every=1, learning_rate=1e-3),
+        "publication": LENIENT,
+        "policy": ServedPolicy(exploration=0.5),
+        "config": CONFIG,
+        **changes,
+    }
+    return OnlineService(folder / DATABASE, folder / "versions", **settings)
+
+
+def weights_of(network) -> np.ndarray:
+    return torch.cat([each.detach().flatten() for each in network.state_dict().values()]).numpy()
+
+
+def test_a_round_learns_and_publishes_a_better_version(folder, judged):
+    service = service_of(folder)
+    before, old = service.versions.published, weights_of(service.network)
+    result = service.round()
+    assert result.decision == "publish"
+    assert service.versions.published == result.version != before
+    published = weights_of(service.versions.network_of(result.version))
+    assert np.array_equal(published, weights_of(service.network))
+    assert not np.array_equal(published, old)
+    (_, publication) = service.versions.history
+    assert publication.evidence["off_policy"]["difference"] == [0.1, -0.1, 0.3]
+    line = json.loads((service.versions.folder / ROUNDS).read_text())
+    assert (line["number"], line["decision"]) == (1, "publish")
+    service.close()
+
+
+def test_it_learns_from_nobody_who_is_held_out(folder, judged):
+    service = service_of(folder, publication=replace(LENIENT, held_out=0.5))
+    learnt, held_out = (
+        {part.person for part in service._parts(0.0, 1e12, held_out=which, max_sessions=99)} for which in (False, True)
+    )
+    assert len(learnt) + len(held_out) == 40
+    assert min(len(learnt), len(held_out)) > 8
+    assert service.round().num_sessions == len(learnt)
+    service.close()
+
+
+def test_sessions_are_learnt_from_once(folder, judged):
+    service = service_of(folder)
+    assert service.round() is not None
+    assert service.round() is None
+    service.close()
+
+
+@pytest.mark.parametrize(
+    ("test", "worse", "decision", "reason"),
+    [
+        ("off_policy_test", {"difference": (-20.0, -25.0, -15.0)}, "refuse", "reward of a session -20.000"),
+        ("off_policy_test", {"difference": (-8.0, -25.0, 5.0)}, "wait", "perhaps -25.000"),
+        ("off_policy_test", {"difference": (float("nan"),) * 3}, "wait", "perhaps +nan"),
+        ("off_policy_test", {"effective_sample_size": 1.5}, "wait", "effective sample size 2 of 500"),
+        ("off_policy_test", {"prediction": (-0.2, -0.3, -0.1)}, "refuse", "log-likelihood of an answer -0.2000"),
+        ("shadow_test", {"num_failures": 1}, "refuse", "1 of 9 answers have scores that are not finite"),
+        ("shadow_test", {"slowdown": 200.0}, "refuse", "answers take 200.00 times as long"),
+    ],
+)
+def test_a_version_is_published_only_if_no_test_says_worse(folder, judged, test, worse, decision, reason):
+    judged[test] = replace(judged[test], **worse)
+    service = service_of(folder)
+    published = service.versions.published
+    result = service.round()
+    assert (result.decision, service.versions.published) == (decision, published)
+    assert reason in result.reasons[0]
+    starts_again = np.array_equal(weights_of(service.network), weights_of(service.versions.network_of(published)))
+    assert starts_again == (decision == "refuse")
+    service.close()
+
+
+def test_it_goes_on_from_where_it_was_stopped(folder, judged):
+    judged["off_policy_test"] = replace(judged["off_policy_test"], effective_sample_size=1.0)
+    service = service_of(folder)
+    service.round()
+    learnt = weights_of(service.network)
+    service.close()
+    again = service_of(folder)
+    assert np.array_equal(weights_of(again.network), learnt)
+    assert again.round() is None
+    again.close()
+
+
+def test_it_follows_a_roll_back(folder, judged):
+    service = service_of(folder)
+    first = service.versions.published
+    service.round()
+    service.versions.roll_back()
+    assert service.round() is None  # nothing to learn from, but
+    assert np.array_equal(weights_of(service.network), weights_of(service.versions.network_of(first)))
+    service.close()
+
+
+def test_one_process_at_a_time_learns_for_a_folder(folder):
+    service = service_of(folder)
+    with pytest.raises(ValueError, match="another process learns for these versions"):
+        service_of(folder)
+    service.close()
+    service_of(folder).close()
+
+
+def test_the_command_takes_rounds_and_says_what_was_decided(folder, capsys):
+    paths = ["--database", str(folder / DATABASE), "--models", str(folder / "versions")]
+    options = [
+        "--rounds",
+        "1",
+        "--min-sessions",
+        "2",
+        "--idle-minutes",
+        "0",
+        "--deploy-every",
+        "1",
+        "--exploration",
+        "0.5",
+    ]
+    assert main(["learn-online", *paths, *options]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "round 1:" in text
+    assert "not published yet: effective sample size" in text
+
+
+@pytest.mark.parametrize("option", ["--database", "--models"])
+def test_missing_files_are_an_error_in_one_line(folder, capsys, option):
+    paths = {"--database": folder / DATABASE, "--models": folder / "versions"} | {option: folder / "none"}
+    arguments = [str(part) for each in paths.items() for part in each]
+    assert main(["learn-online", *arguments, "--rounds", "1"]) == 2
+    error = capsys.readouterr().err
+    assert str(folder / "none") in error
+    assert len(error.splitlines()) == 1
