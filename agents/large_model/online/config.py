@@ -72,7 +72,7 @@ class PublicationConfig(Checked):
     """Age of the oldest of their sessions that are evaluated."""
     evaluated_sessions: int = count(2_000, 2, 1_000_000)
     """Sessions that are evaluated: the newest."""
-    margin: float = number(0.02, 0.0, 1.0)
+    margin: float = number(0.05, 0.0, 1.0)
     """By which share of the published version's reward the new one may be worse: the 95% interval of the difference
     must be above that (a test of non-inferiority)."""
     min_effective_size: float = number(100.0, 2.0, 1e9)

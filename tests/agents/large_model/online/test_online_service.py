@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import CHECKOUT  # noqa: F401  (sets what threads may do)
+from stand_in_exports import stand_in_exports, write_stand_in  # noqa: F401 (a fixture)
 
 from agents.large_model.__main__ import main
 from agents.large_model.env import make_env
@@ -21,6 +22,8 @@ from agents.large_model.serving.model_versions import ModelVersions
 from benchmarks.experiments.served_people import WITHOUT_ARRIVALS, visit
 from tests.small_large_models import network_for
 from tests.stand_in_model import DATABASE, SMALL, catalog_of, recommender_with
+
+pytestmark = pytest.mark.usefixtures("stand_in_exports")
 
 ENV = "recsim_env/Video-v0"
 ARGUMENTS = {
@@ -39,7 +42,9 @@ CONFIG = ServiceConfig(min_sessions=2, idle_minutes=0.0)
 def first(tmp_path_factory) -> Path:
     """A folder with one version, and a database with the visits of 40 people."""
     folder = tmp_path_factory.mktemp("online")
-    ModelVersions.create(folder / "versions", network_for(make_env(ENV, 1, **ARGUMENTS)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("agents.large_model.export.export_network", write_stand_in)
+        ModelVersions.create(folder / "versions", network_for(make_env(ENV, 1, **ARGUMENTS)))
     recommender = recommender_with(folder, catalog_of(ENV, **ARGUMENTS), exploration=0.5)
 
     async def run() -> None:
