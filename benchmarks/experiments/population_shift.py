@@ -60,7 +60,6 @@ def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
     from benchmarks.report.figures.style import write_figure
     from benchmarks.rows import write_rows
 
-    parsed.out.mkdir(parents=True, exist_ok=True)
     if (parsed.out / "versions").exists():
         raise ValueError(f"{parsed.out}: has the versions of another run; choose another folder")
     rows, rounds = _Run(parsed, console().print).rows_and_rounds()

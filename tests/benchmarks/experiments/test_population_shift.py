@@ -13,7 +13,7 @@ from agents.saved_tensors import save_tensors
 from benchmarks.experiments import population_shift
 from benchmarks.report.figures.experiments import population_shift as population_shift_figure
 
-SMALL = ["--rounds", "2", "--sessions", "4", "--evaluate-every", "1", "--evaluation-sessions", "6"]
+SMALL = ["--rounds", "1", "--visits", "6", "--deploy-every", "1", "--evaluation-sessions", "6"]
 
 
 @pytest.fixture
@@ -24,43 +24,39 @@ def kept(tmp_path):
     return tmp_path / "kept.safetensors"
 
 
-def test_both_policies_play_the_same_sessions_before_and_after_the_change(kept, tmp_path):
+def test_all_policies_play_the_same_sessions_before_and_after_the_change(kept, tmp_path):
     out = tmp_path / "out"
     assert population_shift.main(["--model", str(kept), "--out", str(out), *SMALL]) == 0
     rows = [json.loads(line) for line in (out / "population_shift.jsonl").read_text().splitlines()]
     found = {(row["policy"], row["population"]): [] for row in rows}
     for row in rows:
         found[row["policy"], row["population"]].append(row)
+    policies = ("published", "learning", "frozen")
     assert {key: len(own) for key, own in found.items()} == {
-        (policy, people): 3 for policy in ("learning", "frozen") for people in ("home", "other")
+        (policy, people): 2 for policy in policies for people in ("home", "other")
     }
     for people in ("home", "other"):
-        learning, frozen = found["learning", people], found["frozen", people]
-        assert [row["live_steps"] for row in learning] == [row["live_steps"] for row in frozen]
-        assert len({row["return_mean"] for row in frozen}) == 1  # the same policy in the same sessions
-    first = [found[policy, "home"][0]["return_mean"] for policy in ("learning", "frozen")]
-    assert first[0] == first[1]
+        steps = [[row["live_steps"] for row in found[policy, people]] for policy in policies]
+        assert steps[0] == steps[1] == steps[2]
+        assert len({row["return_mean"] for row in found["frozen", people]}) == 1  # the same policy in the same sessions
+    assert len({found[policy, "home"][0]["return_mean"] for policy in policies}) == 1
+    rounds = [json.loads(line) for line in (out / "rounds.jsonl").read_text().splitlines()]
+    assert [each["population"] for each in rounds] == ["home", "other"]
+    assert all(each["num_sessions"] > 0 and each["decision"] == "wait" for each in rounds)
     assert (out / "population_shift.svg").exists()
     assert {"command", "commit", "machine", "date"} <= set(rows[0])
+    assert population_shift.main(["--model", str(kept), "--out", str(out), *SMALL]) == 2  # it has versions
 
 
-def test_a_second_run_replaces_the_rows_by_the_same_rows(kept, tmp_path):
-    texts = []
-    for _ in range(2):
-        assert population_shift.main(["--model", str(kept), "--out", str(tmp_path), *SMALL]) == 0
-        rows = [json.loads(line) for line in (tmp_path / "population_shift.jsonl").read_text().splitlines()]
-        texts.append([{name: row[name] for name in ("policy", "live_steps", "return_mean")} for row in rows])
-    assert texts[0] == texts[1]
-
-
-def test_the_picture_names_both_policies_and_the_change():
+def test_the_picture_names_the_policies_the_change_and_publications():
     rows = [
         {"policy": policy, "population": people, "live_steps": steps, "return_mean": 50.0, "return_sem": 2.0}
-        for policy in ("learning", "frozen")
+        for policy in ("published", "learning", "frozen")
         for people, steps in (("home", 0), ("home", 1_000), ("other", 1_000), ("other", 2_000))
     ]
-    axes = population_shift_figure(rows, 1_000).axes[0]
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["learning", "frozen", "population changes"]
+    axes = population_shift_figure(rows, [{"live_steps": 1_000, "decision": "publish"}]).axes[0]
+    words = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert words == ["published", "learning", "frozen", "population changes", "publication"]
 
 
 def test_a_file_of_another_agent_is_refused_in_one_line(tmp_path, capsys):
