@@ -71,7 +71,8 @@ def population_shift(rows: list[dict[str, Any]], rounds: list[dict[str, Any]]) -
         start = min(row["live_steps"] for row in rows if row["population"] == population)
         axes.axvline(start / 1e3, color=OTHERS, ls="--", label="population changes")
     published = [each["live_steps"] / 1e3 for each in rounds if each["decision"] == "publish"]
-    axes.plot(published, [axes.get_ylim()[0]] * len(published), "^", color="C0", clip_on=False, label="publication")
+    if published:
+        axes.plot(published, [axes.get_ylim()[0]] * len(published), "^", color="C0", clip_on=False, label="publication")
     axes.set_title("Online learning beside a server, while the population changes")
     axes.set_xlabel("live user-steps (thousands)")
     axes.set_ylabel("return (rating points)")
