@@ -17,10 +17,10 @@ _LEAST_SCALE = 1e-3
 
 
 class TeacherLabels(NamedTuple):
-    """What a privileged teacher says about the present candidates of an env's sessions."""
+    """What a teacher says about the present candidates of an env's sessions."""
 
     scores: np.ndarray
-    """[N, M]: in units of reward."""
+    """[N, M]: in units of reward; of a network, the logits of its policy."""
     clicks: np.ndarray
     """[N, M]: probability of a click, if shown alone."""
     rewards: np.ndarray

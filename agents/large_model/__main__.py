@@ -3,6 +3,7 @@
 import sys
 
 from agents.large_model.commands import (
+    distil,
     evaluate,
     export,
     latency,
@@ -23,7 +24,7 @@ _ABOUT = "A Transformer over the items shown and their feedback, trained by supe
 
 def main(arguments: list[str]) -> int:
     serving = (recommend, export, serve, learn_online, versions, rollback, served_log)
-    commands = (train, pretrain, evaluate, *serving, profile, latency)
+    commands = (train, pretrain, distil, evaluate, *serving, profile, latency)
     return run_command("agents.large_model", _ABOUT, commands, arguments)
 
 

@@ -3,6 +3,8 @@
 A checkpoint is a file as `LargeModel.save` writes it, with the optimizer's moments and the training's counters besides.
 """
 
+import hashlib
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -185,6 +187,15 @@ def rebuild(
     check_weights(network, weights)
     network.load_state_dict(dict(weights), strict=False)
     return network
+
+
+def digest_of(network: LargeModelNetwork) -> str:
+    """Hexadecimal sha256 of a network's settings and weights."""
+    digest = hashlib.sha256(json.dumps(network.settings(), sort_keys=True).encode())
+    for name, weight in sorted(network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(weight.detach().cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def check_inputs(settings: Mapping[str, Any]) -> None:

@@ -118,6 +118,8 @@ class LossWeights(Checked):
     """Entropy bonus, relative to log(M)."""
     teacher: float = number(0.0, 0.0, 1e3)
     """Squared error of a teacher's scores of all candidates, up to a constant."""
+    imitation: float = number(0.0, 0.0, 1e3)
+    """Divergence KL(teacher, policy) from the policy of a teacher that is a network, in nats."""
     anchor: float = number(0.0, 0.0, 1e3)
     """Divergence KL(anchor, policy) from a reference policy, in nats."""
 
@@ -135,8 +137,10 @@ class Stage(Checked):
     selection: str = choice("sample", "sample", "greedy", "supervised")
     """How the other slates are selected: sampled from the policy, its most probable slate, or the items with the
     highest expected reward by the supervised heads."""
-    has_teacher: bool = False
-    """Whether an oracle scores all candidates."""
+    teacher: str = choice("none", "none", "oracle", "network")
+    """Who scores all candidates: nobody, the lookahead oracle, or the network `TrainingConfig.teacher_model`."""
+    demonstrated_share: float = number(0.0, 0.0, 1.0)
+    """Share of the stage, its first part, in which a teacher that is a network plays the sessions."""
     num_epochs: int = count(2, 1, 100)
     """Passes over the sessions of an iteration."""
     learning_rate: float = number(1e-3, 0.0, 1.0)
@@ -145,7 +149,8 @@ class Stage(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         used = {name for name, weight in vars(self.weights).items() if weight > 0.0}
-        if not used - {"anchor"} - (set() if self.has_teacher else {"teacher"}):
+        unused = {"anchor", "teacher", "imitation"} - {{"oracle": "teacher", "network": "imitation"}.get(self.teacher)}
+        if not used - unused:
             raise ValueError(f"Stage.weights of {self.name}: no term that this stage can train has a weight above 0")
 
     def exploration(self, progress: float) -> float:
@@ -167,7 +172,16 @@ STAGES = {
         first_exploration=0.2,
         last_exploration=0.05,
         selection="greedy",
-        has_teacher=True,
+        teacher="oracle",
+    ),
+    "imitation": Stage(
+        name="imitation",
+        weights=LossWeights(imitation=1.0, feedback=0.5, value=0.1),
+        first_exploration=0.2,
+        last_exploration=0.05,
+        selection="greedy",
+        teacher="network",
+        demonstrated_share=0.2,
     ),
     "reinforcement": Stage(
         name="reinforcement",
@@ -175,8 +189,9 @@ STAGES = {
         learning_rate=3e-4,
     ),
 }
-"""Supervised pre-training on feedback; distillation from an oracle in training worlds; proximal policy optimisation
-(Schulman et al. 2017). Each can be left out."""
+"""Supervised pre-training on feedback; distillation from an oracle in training worlds; imitation of a larger network
+(policy distillation: Rusu et al., ICLR 2016) in states that the smaller one visits (DAgger: Ross, Gordon and Bagnell,
+AISTATS 2011); proximal policy optimisation (Schulman et al. 2017). Each can be left out."""
 
 
 def stage_named(name: str, overrides: Mapping[str, Any] | None = None) -> Stage:
@@ -216,6 +231,11 @@ class TrainingConfig(Checked):
     distillation_share: float = number(0.0, 0.0, 1.0)
     """Share of the steps for distillation from the lookahead oracle, which reads the latent state of training
     worlds."""
+    imitation_share: float = number(0.0, 0.0, 1.0)
+    """Share of the steps for imitation of `teacher_model`."""
+    teacher_model: str = ""
+    """Network to imitate, which reads the same inputs: a training's folder, a checkpoint, a saved agent, or
+    "pretrained"."""
     num_envs: int = count(256, 1, 1_000_000)
     """Sessions played in parallel, in all processes and scenarios together."""
     num_scenarios: int = count(0, 0, 2**31 - 1)
@@ -260,6 +280,13 @@ class TrainingConfig(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_number("TrainingConfig.distillation_share", self.distillation_share, 0.0, 1.0 - self.supervised_share)
+        rest = 1.0 - self.supervised_share - self.distillation_share
+        check_number("TrainingConfig.imitation_share", self.imitation_share, 0.0, max(rest, 0.0))
+        if bool(self.teacher_model) != (self.imitation_share > 0.0):
+            raise ValueError(
+                f"TrainingConfig.teacher_model={self.teacher_model!r}: must be given if and only if imitation_share="
+                f"{self.imitation_share} is above 0"
+            )
         for name, overrides in self.stage_overrides.items():
             stage_named(name, overrides)
         if not self.env_ids:
@@ -289,10 +316,9 @@ class TrainingConfig(Checked):
 
     def stages(self) -> list[tuple[Stage, int]]:
         """The stages in order, each with its number of user-steps; without those that have none."""
-        supervised, distillation = (
-            round(self.num_steps * share) for share in (self.supervised_share, self.distillation_share)
-        )
-        steps = (supervised, distillation, self.num_steps - supervised - distillation)
+        shares = (self.supervised_share, self.distillation_share, self.imitation_share)
+        steps = [round(self.num_steps * share) for share in shares]
+        steps.append(self.num_steps - sum(steps))  # reinforcement
         stages = (stage_named(name, self.stage_overrides.get(name)) for name in STAGES)
         return [(stage, number) for stage, number in zip(stages, steps, strict=True) if number > 0]
 
@@ -335,6 +361,15 @@ PRETRAINING: dict[str, Any] = {
     },
 }
 """Settings of `TrainingConfig` that the pretrained generalist was trained with."""
+
+IMITATING: dict[str, Any] = {
+    **PRETRAINING,
+    "num_replayed_worlds": PRETRAINING["num_sampled_worlds"],  # those of the iteration, so that nothing is lost in stops
+    "distillation_share": 0.0,
+    "imitation_share": 1.0,
+    "stage_overrides": {"imitation": {"num_epochs": 3, "learning_rate": 2e-3}},
+}
+"""Settings of `TrainingConfig` for a smaller generalist that imitates a larger one."""
 
 FINE_TUNING: dict[str, Any] = {
     "supervised_share": 0.0,

@@ -17,6 +17,7 @@ import onnxruntime
 import torch
 
 import recsim_env
+from agents.large_model.checkpoint import digest_of
 from agents.large_model.export_check import LARGEST_DIFFERENCE, LEAST_SAME_BEST, Agreement, agreements
 from agents.large_model.graphs import GRAPHS, Graph
 from agents.large_model.model import LargeModelNetwork
@@ -62,7 +63,7 @@ def export_network(
         for name, kind in GRAPHS.items():
             log(f"graph {name}")
             onnx.save(onnx_of(kind(network).eval()), new / graph_file(name))
-        weights = _digest(network)
+        weights = digest_of(network)
         description = {
             "format": FORMAT_VERSION,
             "version": version_of(network),
@@ -192,16 +193,7 @@ def _write_description(folder: Path, description: Mapping[str, Any]) -> None:
 
 def version_of(network: LargeModelNetwork) -> str:
     """The `version` of an export of the network: a short digest of its weights and of the format."""
-    return hashlib.sha256(f"{FORMAT_VERSION} {_digest(network)}".encode()).hexdigest()[:12]
-
-
-def _digest(network: LargeModelNetwork) -> str:
-    """Hexadecimal sha256 of the settings and the weights."""
-    digest = hashlib.sha256(json.dumps(network.settings(), sort_keys=True).encode())
-    for name, weight in sorted(network.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(weight.detach().cpu().numpy().tobytes())
-    return digest.hexdigest()
+    return hashlib.sha256(f"{FORMAT_VERSION} {digest_of(network)}".encode()).hexdigest()[:12]
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The loss of sessions: feedback, values, a teacher's scores, and the policy by PPO.
+"""The loss of sessions: feedback, values, a teacher's scores or policy, and the policy by PPO.
 
 Shape legend: B sessions, T steps, K steps of some sessions, S slots, M candidates.
 """
@@ -14,6 +14,7 @@ from agents.large_model.rollout import Sessions, Steps
 from agents.networks.item_content import ItemContent
 from agents.networks.lambda_returns import lambda_returns
 from agents.networks.plackett_luce import entropy, slate_log_probabilities
+from recsim_env.sb3.candidate_scorer import MISSING
 
 
 class SessionLoss(nn.Module):
@@ -61,6 +62,8 @@ class SessionLoss(nn.Module):
         if weights.teacher > 0.0 and steps.teacher is not None:
             own, labels = scores.logits * scores.temperature, steps.teacher[:, :, 0]
             terms["teacher"] = teacher_loss(own, labels, mask) / teacher_scale**2
+        if weights.imitation > 0.0 and steps.teacher is not None:
+            terms["imitation"] = divergence(steps.teacher[:, :, 0].masked_fill(~mask, MISSING), scores.logits)
         if weights.anchor > 0.0 and anchor_logits is not None:
             terms["anchor"] = divergence(anchor_logits, scores.logits)
         if weights.policy > 0.0:

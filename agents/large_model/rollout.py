@@ -4,6 +4,7 @@ Shape legend: N sessions, n active ones or those of a call, B sessions of a batc
 all sessions, H rows of an observed history, R rows of a session, S slots, M candidates, U user features, E width.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
@@ -48,7 +49,9 @@ class StepFields:
     clicked: torch.Tensor
     """[..., S] bool: the slot that was clicked, if any."""
     teacher: torch.Tensor | None = None
-    """[..., M, 3] float32: a privileged teacher's `TeacherLabels` of the candidates."""
+    """[..., M, 3] float32: a teacher's `TeacherLabels` of the candidates."""
+    teacher_values: torch.Tensor | None = None
+    """[...] float32: remaining return as estimated by a teacher that is a network."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -115,6 +118,16 @@ class Sessions(StepFields):
             return value[index, : num_rows if name.startswith("row_") else num_steps]
 
         return Sessions(**{each.name: cut(each.name) for each in fields(self)})
+
+
+def scores_of_sessions(
+    network: LargeModelNetwork, sessions: Sessions, content: ItemContent, num_at_once: int
+) -> Iterator[tuple[tuple[torch.Tensor, torch.Tensor], Steps, Scores]]:
+    """Scores of all steps of recorded sessions, `num_at_once` sessions in each pass: the places of the pass's steps in
+    [B, T], the steps, and their scores."""
+    for index in torch.arange(len(sessions), device=sessions.lengths.device).split(num_at_once):
+        part = sessions.select(index)
+        yield (index[part.steps.sessions], part.is_step.nonzero(as_tuple=True)[1]), part.steps, network(part, content)
 
 
 def select_slates(

@@ -28,14 +28,15 @@ from torch.distributed.checkpoint.state_dict import (
 from torch.distributed.tensor import DTensor
 
 from agents.imitation.teacher import spread
-from agents.large_model.checkpoint import Checkpoint, check_inputs, check_weights, make_network
+from agents.large_model.checkpoint import Checkpoint, check_inputs, check_weights, digest_of, make_network
 from agents.large_model.config import REFERENCE_WIDTH, Stage, TrainingConfig
 from agents.large_model.distributed import ProcessGroup, Timer, distributed, forward_flops, gathered, peak_flops
 from agents.large_model.env import make_env
 from agents.large_model.joined_worlds import Part, PlayedWorld
 from agents.large_model.losses import SessionLoss, session_returns
 from agents.large_model.model import LargeModelNetwork
-from agents.large_model.rollout import Sessions, play
+from agents.large_model.network_teacher import labelled, load_teacher
+from agents.large_model.rollout import Sessions, play, scores_of_sessions
 from agents.large_model.training_worlds import SampledWorlds, TrainingWorld, TrainingWorlds
 from agents.networks.item_content import ItemContent
 from agents.networks.item_reader import trained_item_reader
@@ -86,6 +87,8 @@ class Training:
                 torch.manual_seed(config.seed)
                 network = make_network(config.model(), schema, config.language())
         self.network = network.to(device)
+        self.teacher = load_teacher(config, self.network) if config.teacher_model else None
+        self._teacher_digest = digest_of(self.teacher) if self.teacher else ""
         self.loss = distributed(SessionLoss(self.network, config.clip_range), group, is_sharded)
         if is_compiled:
             log("compiling the network: the first iterations take longer")
@@ -102,8 +105,11 @@ class Training:
         return self.num_steps >= self.config.num_steps
 
     def train_reader(self) -> None:
-        """Train the generalist's `ItemReader`; before the first step, and before any catalogue is read."""
-        if self.network.reader is not None and isinstance(self.worlds, SampledWorlds):
+        """Train the generalist's `ItemReader`, or adopt a teacher's; before the first step, and before any catalogue is
+        read."""
+        if self.network.reader is not None and self.teacher is not None and self.teacher.reader is not None:
+            self.network.reader.load_state_dict(self.teacher.reader.state_dict())
+        elif self.network.reader is not None and isinstance(self.worlds, SampledWorlds):
             self._log("training the item reader")
             reader = trained_item_reader(self.config.num_reader_catalogs, self.config.seed)
             self.network.reader.load_state_dict(reader.state_dict())
@@ -173,11 +179,19 @@ class Training:
         with gathered(self.network), self.autocast():
             yield
 
-    def mean_return(self, env: Any, content: ItemContent, seed: int, selection: str = "greedy") -> float:
-        """Of one session in each lane of an env for evaluation, the first one seeded `seed`."""
-        generator = torch.Generator(self.group.device).manual_seed(0)
+    def mean_return(
+        self,
+        env: Any,
+        content: ItemContent,
+        seed: int,
+        selection: str = "greedy",
+        network: LargeModelNetwork | None = None,
+    ) -> float:
+        """Of one session in each lane of an env for evaluation, the first one seeded `seed`, with a network, by default
+        the one that is trained."""
+        network, generator = network or self.network, torch.Generator(self.group.device).manual_seed(0)
         with self.acting():
-            sessions = play(self.network, env, content, seed=seed, generator=generator, selection=selection)
+            sessions = play(network, env, content, seed=seed, generator=generator, selection=selection)
         return float(sessions.returns.mean())
 
     def _play(
@@ -186,17 +200,19 @@ class Training:
         """Sessions of the world at `index` of this iteration."""
         turn = self.iteration * self.group.size + self.group.rank
         number = index + turn * self.worlds.num_worlds
-        return play(
-            self.network,
+        teacher = self.teacher if stage.teacher == "network" else None
+        sessions = play(
+            teacher if teacher and progress < stage.demonstrated_share else self.network,
             world.env,
             content,
             seed=(self.config.seed * 2**20 + number) * self.num_envs,
             generator=torch.Generator(self.group.device).manual_seed(self.config.seed * 2**32 + number),
             selection=stage.selection,
             exploration=stage.exploration(progress),
-            teacher=self.worlds.teacher(world) if stage.has_teacher else None,
+            teacher=self.worlds.teacher(world) if stage.teacher == "oracle" else None,
             timer=self.timer,
         )
+        return labelled(sessions, content, teacher, self.batch_sessions) if teacher else sessions
 
     def _update(self, stage: Stage, batches: list[Sessions], contents: list[ItemContent]) -> dict[str, float]:
         """Learn from the sessions of each world; returns mean losses and other metrics."""
@@ -237,10 +253,10 @@ class Training:
         return self.group.mean({**means, "explained_variance": sum(explained) / len(explained)})
 
     def _played(self, sessions: Sessions, content: ItemContent) -> PlayedWorld:
-        """Sessions with their targets; the teacher's scores are in the unit of the network's."""
+        """Sessions with their targets; an oracle's scores are in the unit of the network's."""
         advantages, returns = self._targets(sessions)
         scale = _teacher_scale(sessions)
-        if not self.network.config.builds_on_feedback:
+        if sessions.teacher_values is None and not self.network.config.builds_on_feedback:
             sessions, scale = _scaled_teacher(sessions, scale), 1.0
         return PlayedWorld(sessions, content, advantages, returns, scale)
 
@@ -274,9 +290,11 @@ class Training:
             yield [Part.joined(parts)]
 
     def _targets(self, sessions: Sessions) -> tuple[torch.Tensor, torch.Tensor]:
-        """[B, T] normalised advantages, and [B, T] returns."""
+        """[B, T] normalised advantages, and [B, T] returns, as estimated by a teacher that is a network."""
         numbers = {"gamma": self.config.gamma, "gae_lambda": self.config.gae_lambda}
-        returns = session_returns(sessions.rewards, sessions.values, sessions.is_step, **numbers)
+        returns = sessions.teacher_values
+        if returns is None:
+            returns = session_returns(sessions.rewards, sessions.values, sessions.is_step, **numbers)
         return self._normalised(returns - sessions.values, sessions.is_step), returns
 
     def _share_of_steps(self, part: Sessions) -> float:
@@ -291,14 +309,10 @@ class Training:
         """The same sessions with log-probabilities and values of the training pass: in low precision, results depend on
         the order of operations, but PPO's ratios must be 1 at first."""
         log_probabilities, values = sessions.log_probabilities.clone(), sessions.values.clone()
-        for index in torch.arange(len(sessions), device=sessions.lengths.device).split(self.batch_sessions):
-            part = sessions.select(index)
-            with self.autocast():
-                scores = self.network(part, content)
-            steps = part.is_step.nonzero(as_tuple=True)
-            places = index[steps[0]], steps[1]
-            log_probabilities[places] = slate_log_probabilities(scores.logits, part.steps.slates)
-            values[places] = self.network.value_head.mean(scores.values)
+        with self.autocast():
+            for places, steps, scores in scores_of_sessions(self.network, sessions, content, self.batch_sessions):
+                log_probabilities[places] = slate_log_probabilities(scores.logits, steps.slates)
+                values[places] = self.network.value_head.mean(scores.values)
         return replace(sessions, log_probabilities=log_probabilities, values=values)
 
     def _normalised(self, advantages: torch.Tensor, is_step: torch.Tensor) -> torch.Tensor:
@@ -329,6 +343,7 @@ class Training:
         state = {
             "network": self.network.settings(),
             "config": asdict(self.config),
+            "teacher": self._teacher_digest,
             "optimizer": optimizer.get("param_groups"),
             **{name: getattr(self, name) for name in _COUNTERS},
         }
@@ -337,7 +352,8 @@ class Training:
     def restore(self, checkpoint: Checkpoint) -> None:
         """Resume from a checkpoint of the same config, written by any number of processes.
 
-        `num_steps` may differ, so that a finished training can be continued, and a language model may have been moved.
+        `num_steps` may differ, so that a finished training can be continued, and a language model or a teacher may have
+        been moved. Settings that the checkpoint does not have had their defaults.
 
         Raises:
             ValueError: it is of another training, whose difference is named; or its weights belong to another network,
@@ -345,8 +361,9 @@ class Training:
         """
         state = checkpoint.state
         check_inputs(state["network"])
-        own = json.loads(json.dumps(_identity(asdict(self.config), self.network.settings())))
-        other = _identity(state["config"], state["network"])
+        own = json.loads(json.dumps(_identity(asdict(self.config), self.network.settings(), self._teacher_digest)))
+        config = {**asdict(TrainingConfig()), **state["config"]}
+        other = _identity(config, state["network"], state.get("teacher", ""))
         for name, value in own.items():
             if other.get(name) != value:
                 raise ValueError(
@@ -378,11 +395,14 @@ class Training:
         return moments
 
 
-def _identity(config: dict[str, Any], network: dict[str, Any]) -> dict[str, Any]:
-    """The settings that make a training the same; a language model is known by its weights, wherever it is."""
+def _identity(config: dict[str, Any], network: dict[str, Any], teacher: str) -> dict[str, Any]:
+    """The settings that make a training the same; language models and teachers are known by their weights, wherever
+    they are."""
     language = network.get("language_model", {"fingerprint": ""})
-    others = {name: value for name, value in config.items() if name not in ("num_steps", "language_model")}
-    return {**others, **network["model"], "language_model (sha256)": language["fingerprint"]}
+    left_out = ("num_steps", "language_model", "teacher_model")
+    others = {name: value for name, value in config.items() if name not in left_out}
+    digests = {"language_model (sha256)": language["fingerprint"], "teacher_model (sha256)": teacher}
+    return {**others, **network["model"], **digests}
 
 
 def _optimizer(network: nn.Module, weight_decay: float) -> torch.optim.AdamW:

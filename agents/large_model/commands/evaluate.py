@@ -66,8 +66,9 @@ def evaluate(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def comparison(network: Any, envs: Mapping[str, Any], split: str) -> Table:
-    """Mean returns of a network, of rules and of the Bayes filter in the same sessions of each env, one in each lane.
+def comparison(network: Any, envs: Mapping[str, Any], split: str, teacher: Any = None) -> Table:
+    """Mean returns of a network, its teacher, if that is a network, rules and the Bayes filter in the same sessions of
+    each env, one in each lane.
 
     The value weights of the Bayes filter are tuned on the split `train`. It is left out of envs with slates, and where
     real people answer.
@@ -81,6 +82,7 @@ def comparison(network: Any, envs: Mapping[str, Any], split: str) -> Table:
 
     agents: dict[str, Any] = {
         "large model": LargeModel.from_network(network),
+        **({} if teacher is None else {"its teacher": LargeModel.from_network(teacher)}),
         "supervised heads alone": LargeModel.from_network(network, ranking="supervised"),
         "large model without history": LargeModel.from_network(network, reads_history=False),
         "platform ranking": PlatformRanking(),

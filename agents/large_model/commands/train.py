@@ -94,10 +94,13 @@ def train_in_folder(config: TrainingConfig, parsed: argparse.Namespace) -> int:
             def show(metrics: dict[str, Any]) -> None:
                 bar.update(task, completed=metrics["num_steps"], description=metrics["stage"], speed=speed(metrics))
                 if "evaluation" in metrics:
+                    others = {"supervised heads alone": metrics["evaluation_supervised"]}
+                    if training.teacher is not None:
+                        others["teacher"] = metrics["evaluation_teacher"]
                     log(
                         f"{metrics['num_steps']:>13,} steps  {metrics['stage']:<13}  training return "
-                        f"{metrics['return']:6.1f}  held-out return {metrics['evaluation']:6.1f} (supervised heads "
-                        f"alone {metrics['evaluation_supervised']:6.1f})"
+                        f"{metrics['return']:6.1f}  held-out return {metrics['evaluation']:6.1f} "
+                        f"({', '.join(f'{name} {number:6.1f}' for name, number in others.items())})"
                     )
 
             training = Training(config, group, is_compiled=parsed.compile, log=log)
@@ -110,7 +113,13 @@ def train_in_folder(config: TrainingConfig, parsed: argparse.Namespace) -> int:
             elif group.size == 1 and run_config.comparison:
                 log("comparing with rules and the Bayes filter")
                 held_out = training.worlds.held_out(run_config.evaluation_sessions)
-                bar.console.print(comparison(training.network, held_out, "validation"))
+                bar.console.print(comparison(training.network, held_out, "validation", training.teacher))
+                if training.teacher is not None:
+                    log(
+                        f"held-out return of the student, {training.network.num_parameters:,} parameters: "
+                        f"{results['evaluation']:.2f}; of the teacher, {training.teacher.num_parameters:,}: "
+                        f"{results['evaluation_teacher']:.2f}"
+                    )
         print(f"next: python -m agents.large_model evaluate --model {parsed.out}")
     return 0
 

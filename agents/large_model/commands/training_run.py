@@ -18,8 +18,6 @@ from recsim_env.atomic_file import write_atomically
 EVALUATION_SEED = 700_000_001
 """Seed of the first session of evaluations during training; not used by the benchmark."""
 
-_EVALUATIONS = {"evaluation": "greedy", "evaluation_supervised": "supervised"}
-
 
 def run_training(
     training: Training,
@@ -76,13 +74,19 @@ def _is_due(before: int, after: int, interval: int) -> bool:
 
 
 def _evaluate(training: Training, worlds: dict[str, tuple[Any, ItemContent]]) -> dict[str, float]:
-    """Mean returns of the policy and of the supervised heads alone in the same sessions: `evaluation` and
-    `evaluation_supervised`, means over scenarios; and of each scenario if there are several."""
+    """Mean returns of the policy, of the supervised heads alone and of a teacher that is a network, in the same
+    sessions: `evaluation`, `evaluation_supervised` and `evaluation_teacher`, means over scenarios; and of each scenario
+    if there are several."""
     results: dict[str, float] = {}
-    for name, selection in _EVALUATIONS.items():
+    players = {
+        "evaluation": (training.network, "greedy"),
+        "evaluation_supervised": (training.network, "supervised"),
+        **({} if training.teacher is None else {"evaluation_teacher": (training.teacher, "greedy")}),
+    }
+    for name, (network, selection) in players.items():
         means = {}
         for scenario, (env, content) in worlds.items():
-            means[scenario] = training.mean_return(env, content, EVALUATION_SEED, selection)
+            means[scenario] = training.mean_return(env, content, EVALUATION_SEED, selection, network)
         results[name] = float(np.mean(list(means.values())))
         if len(means) > 1:
             results |= {f"{name}/{scenario}": mean for scenario, mean in means.items()}
