@@ -364,7 +364,8 @@ PRETRAINING: dict[str, Any] = {
 
 IMITATING: dict[str, Any] = {
     **PRETRAINING,
-    "num_replayed_worlds": PRETRAINING["num_sampled_worlds"],  # those of the iteration, so that nothing is lost in stops
+    "num_replayed_worlds": PRETRAINING["num_sampled_worlds"],  # of the iteration alone: a restart loses none
+    "batch_sessions": 16,
     "distillation_share": 0.0,
     "imitation_share": 1.0,
     "stage_overrides": {"imitation": {"num_epochs": 3, "learning_rate": 2e-3}},

@@ -361,7 +361,7 @@ class Training:
         """
         state = checkpoint.state
         check_inputs(state["network"])
-        own = json.loads(json.dumps(_identity(asdict(self.config), self.network.settings(), self._teacher_digest)))
+        own = _identity(asdict(self.config), self.network.settings(), self._teacher_digest)
         config = {**asdict(TrainingConfig()), **state["config"]}
         other = _identity(config, state["network"], state.get("teacher", ""))
         for name, value in own.items():
@@ -402,7 +402,7 @@ def _identity(config: dict[str, Any], network: dict[str, Any], teacher: str) -> 
     left_out = ("num_steps", "language_model", "teacher_model")
     others = {name: value for name, value in config.items() if name not in left_out}
     digests = {"language_model (sha256)": language["fingerprint"], "teacher_model (sha256)": teacher}
-    return {**others, **network["model"], **digests}
+    return json.loads(json.dumps({**others, **network["model"], **digests}))  # lists in place of tuples
 
 
 def _optimizer(network: nn.Module, weight_decay: float) -> torch.optim.AdamW:

@@ -239,11 +239,19 @@ def test_the_anchor_draws_the_policy_back():
     assert model.scores.grad[0, 1] > 0.0
 
 
-NAMES = ("feedback", "value", "policy", "entropy", "teacher", "anchor")
+def test_imitation_is_the_divergence_from_the_policy_of_a_teacher():
+    model = fixed_network()
+    labels = SESSIONS.steps.teacher[:, :, 0].masked_fill(~model.mask, MISSING)
+    total, _ = loss_of(model, imitation=2.0)
+    torch.testing.assert_close(total, 2.0 * divergence(labels, model.logits).mean())
+    assert loss_of(model, sessions=replace(SESSIONS, teacher=None), imitation=1.0)[0] == 0.0
+
+
+NAMES = ("feedback", "value", "policy", "entropy", "teacher", "imitation", "anchor")
 TEACHES = {
     "feedback": {"clicks", "rewards"},
     "value": {"values"},
-    **{name: {"scores", "temperature"} for name in ("policy", "entropy", "anchor")},
+    **{name: {"scores", "temperature"} for name in ("policy", "entropy", "imitation", "anchor")},
     "teacher": {"scores"},
 }
 

@@ -40,6 +40,7 @@ def numbered_sessions(lengths: list[int], num_steps: int | None = None, has_teac
         clicked=coded(NUM_SLOTS) % 2 == 0,
         lengths=torch.tensor(lengths),
         teacher=coded(NUM_CANDIDATES, 3) if has_teacher else None,
+        teacher_values=coded() if has_teacher else None,
     )
 
 
@@ -117,12 +118,12 @@ def test_steps_are_those_that_took_place_session_by_session(lengths, has_teacher
     assert steps.sessions.tolist() == [session for session, _ in expected]
     assert steps.num_rows.tolist() == [NUM_BEFORE + NUM_SLOTS * step for _, step in expected]
     names = {"users", "candidates", "dynamics", "slates", "log_probabilities", "values", "rewards"}
-    for name in names | ({"teacher"} if has_teacher else set()):
+    for name in names | ({"teacher", "teacher_values"} if has_teacher else set()):
         found = getattr(steps, name)
         torch.testing.assert_close(found.flatten(1) if found.ndim > 1 else found[:, None], _spread(codes, found))
     assert (steps.clicked == (codes % 2 == 0)[:, None]).all()
     assert (steps.teacher is None) != has_teacher
-    assert names | {"sessions", "num_rows", "clicked", "teacher"} == {each.name for each in fields(Steps)}
+    assert names | {"sessions", "num_rows", "clicked", "teacher", "teacher_values"} == {each.name for each in fields(Steps)}
 
 
 def _spread(codes: torch.Tensor, like: torch.Tensor) -> torch.Tensor:

@@ -44,17 +44,23 @@ def test_stages_without_steps_are_left_out_and_fields_can_be_overridden():
 
 
 @pytest.mark.parametrize(
-    ("weights", "has_teacher"),
-    [(LossWeights(), True), (LossWeights(anchor=1.0), False), (LossWeights(teacher=1.0), False)],
+    ("weights", "teacher"),
+    [
+        (LossWeights(), "oracle"),
+        (LossWeights(anchor=1.0), "none"),
+        (LossWeights(teacher=1.0), "none"),
+        (LossWeights(teacher=1.0), "network"),
+        (LossWeights(imitation=1.0), "oracle"),
+    ],
 )
-def test_a_stage_that_learns_nothing_is_refused_in_one_line(weights, has_teacher):
+def test_a_stage_that_learns_nothing_is_refused_in_one_line(weights, teacher):
     with pytest.raises(ValueError, match=r"^Stage.weights of mine: no term") as raised:
-        Stage(name="mine", weights=weights, has_teacher=has_teacher)
+        Stage(name="mine", weights=weights, teacher=teacher)
     assert "\n" not in str(raised.value)
 
 
 def test_unknown_names_and_trainings_without_steps_are_refused():
-    with pytest.raises(ValueError, match="must be one of supervised, distillation, reinforcement"):
+    with pytest.raises(ValueError, match="must be one of supervised, distillation, imitation, reinforcement"):
         stage_named("sleep")
     with pytest.raises(ValueError, match="num_steps=0: must be a whole number in"):
         TrainingConfig(num_steps=0)
