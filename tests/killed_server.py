@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,14 @@ from conftest import CHECKOUT
 
 _NUM_CLIENTS = 4
 _SERVER = """
+import json
 import sys
 from pathlib import Path
 from stand_in_model import catalog_of, recommender_with
 from agents.large_model.serving.app import create_app, listen, run
 
-folder, env_id, token = Path(sys.argv[1]), sys.argv[2], sys.argv[3] or None
-recommender = recommender_with(folder, catalog_of(env_id))
+folder, env_id, token, settings = Path(sys.argv[1]), sys.argv[2], sys.argv[3] or None, json.loads(sys.argv[4])
+recommender = recommender_with(folder, catalog_of(env_id), **settings)
 listener = listen("127.0.0.1", 0)
 print(listener.getsockname()[1], flush=True)
 run(create_app(recommender, token=token), listener)
@@ -50,11 +52,17 @@ class Client:
         return json.loads(content)
 
 
-def start(folder: Path, env_id: str = "recsim_env/Video-v0", token: str = "") -> tuple[subprocess.Popen, int]:
-    """A server, and its port."""
+def start(
+    folder: Path,
+    env_id: str = "recsim_env/Video-v0",
+    token: str = "",
+    settings: Mapping[str, int] | None = None,
+    stderr: Any = None,
+) -> tuple[subprocess.Popen, int]:
+    """A server with these fields of its `ServingConfig`, and its port."""
     environment = {**os.environ, "PYTHONPATH": f"{CHECKOUT}{os.pathsep}{CHECKOUT / 'tests'}"}
-    command = [sys.executable, "-c", _SERVER, str(folder), env_id, token]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    command = [sys.executable, "-c", _SERVER, str(folder), env_id, token, json.dumps(settings or {})]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment)
     assert server.stdout is not None
     return server, int(server.stdout.readline())
 

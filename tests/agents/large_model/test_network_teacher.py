@@ -37,9 +37,7 @@ def imitating(teacher: str, num_sessions: int = 1_280, **stage: Any) -> Training
     config = config_of(PROBE, seed=3, reinforcement=num_sessions)
     sizes = {**SIZES, **BACKBONE, "width": 8, "hidden_width": 16}
     overrides = {"imitation": {**FAST, **stage}}
-    return replace(
-        config, model_overrides=sizes, stage_overrides=overrides, imitation_share=1.0, teacher_model=teacher
-    )
+    return replace(config, model_overrides=sizes, stage_overrides=overrides, imitation_share=1.0, teacher_model=teacher)
 
 
 def test_the_student_comes_near_to_the_policy_the_predictions_and_the_values_of_its_teacher(teacher):
@@ -56,7 +54,9 @@ def test_the_student_comes_near_to_the_policy_the_predictions_and_the_values_of_
     with torch.no_grad():
         scores = training.network(sessions, world.content)
     torch.testing.assert_close(scores.clicks.sigmoid(), steps.teacher[:, :, 1], atol=0.15, rtol=0.0)
-    torch.testing.assert_close(training.network.value_head.mean(scores.values), steps.teacher_values, atol=0.3, rtol=0.0)
+    torch.testing.assert_close(
+        training.network.value_head.mean(scores.values), steps.teacher_values, atol=0.3, rtol=0.0
+    )
 
 
 def played_by(training: Training, progress: float = 1.0) -> Sessions:
@@ -147,7 +147,9 @@ def test_what_cannot_be_a_teacher_is_refused_in_one_line(teacher, tmp_path, caps
 
 def test_a_share_without_a_teacher_and_a_teacher_without_a_share_are_refused():
     for settings in ({"imitation_share": 0.5}, {"teacher_model": "pretrained"}):
-        with pytest.raises(ValueError, match=r"^TrainingConfig.teacher_model=.*: must be given if and only if") as raised:
+        with pytest.raises(
+            ValueError, match=r"^TrainingConfig.teacher_model=.*: must be given if and only if"
+        ) as raised:
             TrainingConfig(**settings)
         assert "\n" not in str(raised.value)
 

@@ -123,7 +123,9 @@ def test_steps_are_those_that_took_place_session_by_session(lengths, has_teacher
         torch.testing.assert_close(found.flatten(1) if found.ndim > 1 else found[:, None], _spread(codes, found))
     assert (steps.clicked == (codes % 2 == 0)[:, None]).all()
     assert (steps.teacher is None) != has_teacher
-    assert names | {"sessions", "num_rows", "clicked", "teacher", "teacher_values"} == {each.name for each in fields(Steps)}
+    assert names | {"sessions", "num_rows", "clicked", "teacher", "teacher_values"} == {
+        each.name for each in fields(Steps)
+    }
 
 
 def _spread(codes: torch.Tensor, like: torch.Tensor) -> torch.Tensor:

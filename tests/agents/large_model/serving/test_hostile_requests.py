@@ -3,67 +3,12 @@
 import json
 
 import pytest
+from hostile_requests import BODIES, PATHS, attack
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stand_in_model import begin, catalog_of, client_with, recommend
 
 JSON = {"content-type": "application/json"}
-PATHS = [
-    "/sessions",
-    "/sessions/{session}/recommendations",
-    "/sessions/{session}/feedback",
-    "/sessions/unknown/recommendations",
-    "/sessions/unknown/feedback",
-]
-BODIES = [
-    b"",
-    b"{",
-    b"null",
-    b"[]",
-    b'"text"',
-    b"NaN",
-    b"\xff\xfe\x00",
-    b'{"person": "\xed\xa0\x80"}',
-    b'{"person": "\\ud800"}',
-    b'{"person": "a\\u0000b"}',
-    b'{"person": "a\\nb"}',
-    b'{"person": ""}',
-    b'{"person": "' + b"a" * 129 + b'"}',
-    b'{"person": 7}',
-    b'{"unknown": 1}',
-    b'{"profile": {"profile 1": NaN}}',
-    b'{"profile": {"profile 1": 1e999}}',
-    b'{"profile": {"profile 1": 2}}',
-    b'{"profile": {"elapsed": 0.5}}',
-    b'{"profile": {"__class__": 0.5}}',
-    b'{"candidates": []}',
-    b'{"candidates": [1, 1]}',
-    b'{"candidates": [-1]}',
-    b'{"candidates": [1e3]}',
-    b'{"candidates": [true]}',
-    b'{"candidates": [99999999999999999999999]}',
-    b'{"candidates": [' + b"9" * 5_000 + b"]}",
-    b'{"candidates": ["' + b"a" * 5_000 + b'"]}',
-    b'{"candidates": [[1]]}',
-    b'{"num_items": 0}',
-    b'{"num_items": 21}',
-    b'{"num_items": 2.5}',
-    b'{"explain": 1}',
-    b'{"recommendation": -1, "items": []}',
-    b'{"recommendation": 99999999999999999999, "items": []}',
-    b'{"recommendation": 9223372036854775807, "items": []}',
-    b'{"recommendation": "0", "items": []}',
-    b'{"recommendation": 0}',
-    b'{"recommendation": 0, "items": [{"item": 1, "rating": 6}]}',
-    b'{"recommendation": 0, "items": [{"item": 1, "rating": NaN}]}',
-    b'{"recommendation": 0, "items": [{"item": 1, "click": 2}]}',
-    b'{"recommendation": 0, "items": [{"item": 1, "follow": 0.5}]}',
-    b'{"recommendation": 0, "items": [{"item": 399}]}',
-    b'{"recommendation": 0, "items": [{}]}',
-    b"[" * 100_000,
-    b'{"a":' * 50_000,
-    b'{"profile": ' + b'{"a": ' * 500 + b"1" + b"}" * 501,
-]
 
 
 @pytest.fixture(scope="module")
@@ -154,3 +99,18 @@ def test_no_json_makes_the_server_fail(client, path, body):
 def test_no_bytes_make_the_server_fail(client, body, content_type):
     answer = client.post("/sessions", content=body, headers={"content-type": content_type})
     assert answer.status_code < 500
+
+
+def test_a_server_withstands_clients_that_attack_side_by_side(tmp_path):
+    outcome = attack(tmp_path, 600, num_warm_up=200)
+    assert outcome.problems == []
+    assert outcome.num_own > 10  # what is searched for can be found
+    assert {kind for kind, _ in outcome.counts} == {
+        "valid",
+        "malformed",
+        "mistyped",
+        "huge",
+        "unknown",
+        "replayed",
+        "raw",
+    }
