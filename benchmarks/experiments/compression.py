@@ -1,30 +1,48 @@
 """The pretrained model in PyTorch, in ONNX, and in ONNX with 8 bits: file size, latency, agreement and score.
 
-`python -m benchmarks.experiments.compression --out DIR`. Exports the model in all precisions into DIR/model, unless it
-is there; times a step of a session whose history is in the cache, all variants in turn in each round; and plays the
-same sessions with users and items of the split `test`. A score is the share of the lookahead oracle's gain over random
-play in the same sessions. Writes variants.jsonl, a row for each variant; scores.jsonl, a row for each scenario, seed
-and agent as soon as it is finished (the same command resumes); the table compression.md and the picture
-compression.png.
+`python -m benchmarks.experiments.compression --student MODEL --out DIR`. A student, a smaller model that `python -m
+agents.large_model distil` has made of it, is compared, too. Exports the models into DIR, unless they are there; times a
+step of a session whose history is in the cache, all variants in turn in each round; and plays the same sessions with
+users and items of the split `test`. A score is the share of the lookahead oracle's gain over random play in the same
+sessions. Writes variants.jsonl, a row for each variant; scores.jsonl, a row for each scenario, seed and agent as soon
+as it is finished (the same command resumes); the table compression.md and the picture compression.png.
 """
 
 import argparse
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from agents.large_model.config import PRETRAINED
 from agents.large_model.serving.export_folder import PRECISIONS, STEP, graph_files, is_export
-from agents.terminal import console, not_negative, number_in, positive
+from agents.terminal import console, not_negative, number_in, path, positive
 from benchmarks.experiments.script import finished_rows, make_parser, run_script
 from benchmarks.suites import HELD_OUT, PRESETS
 
-VARIANTS = {"PyTorch fp32": "", **{f"ONNX {precision}": precision for precision in PRECISIONS}}
-"""Precision of the export, by the name of the variant; none for PyTorch."""
+STUDENT = "student"
+
+
+class Variant(NamedTuple):
+    """A model as it is used."""
+
+    model: str
+    """`PRETRAINED` or `STUDENT`."""
+    precision: str
+    """Of the export; empty for PyTorch."""
+
+
+PYTORCH = "PyTorch fp32"
+VARIANTS = {
+    PYTORCH: Variant(PRETRAINED, ""),
+    **{f"ONNX {precision}": Variant(PRETRAINED, precision) for precision in PRECISIONS},
+    **{f"student, ONNX {precision}": Variant(STUDENT, precision) for precision in ("fp32", "int8-dynamic")},
+}
+"""By name; those of a student only if there is one."""
 
 NUM_CANDIDATES = (100, 10_000)
 HISTORY = 50
@@ -35,6 +53,7 @@ _LEAST_GAIN = 1e-6
 
 def main(arguments: list[str] | None = None) -> int:
     parser = make_parser("compression", __doc__)
+    parser.add_argument("--student", type=path, metavar="MODEL", help="folder of a training, or file of a saved agent")
     parser.add_argument(
         "--scenario", choices=PRESETS, action="append", help=f"repeat for several (default: {' '.join(PRESETS)})"
     )
@@ -47,64 +66,106 @@ def main(arguments: list[str] | None = None) -> int:
     return run_script(parser, _run, arguments)
 
 
+class CompressedModel(NamedTuple):
+    """A network with its exports."""
+
+    network: Any
+    version: str
+    """Of its exports."""
+    folder: Path
+    """Of its exports, and of its file `agent.safetensors`."""
+
+    @property
+    def export(self) -> Path:
+        """The folder of its exports."""
+        return self.folder / "export"
+
+    @property
+    def agent(self) -> Path:
+        """The file of its weights."""
+        return self.folder / "agent.safetensors"
+
+
 def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
     import torch
 
     import recsim_env
+    from agents.large_model.checkpoint import load_network
+    from agents.large_model.export import version_of
     from benchmarks.report.figures.style import write_figure
     from benchmarks.rows import append_rows, write_rows
     from recsim_env.atomic_file import write_atomically
 
     torch.set_num_threads(1)
-    screen, folder, version = console(), parsed.out / "model", recsim_env.__version__
+    screen, version = console(), recsim_env.__version__
     parsed.out.mkdir(parents=True, exist_ok=True)
-    variants = finished_rows(parsed.out / "variants.jsonl", {"num_rounds": parsed.rounds, "num_checked": parsed.check})
-    if not (variants and is_export(folder)):
-        common = {"num_rounds": parsed.rounds, "num_checked": parsed.check, "version": version, **origin}
-        variants = [{**row, **common} for row in _variants(folder, parsed.rounds, parsed.check, screen.print)]
+    models = {}
+    for name, path_of_model in ((PRETRAINED, PRETRAINED), (STUDENT, parsed.student)):
+        if path_of_model:
+            network = load_network(path_of_model)
+            models[name] = CompressedModel(network, version_of(network), parsed.out / version_of(network))
+    versions = {name: models[each.model].version for name, each in VARIANTS.items() if each.model in models}
+    sizes = {"num_rounds": parsed.rounds, "num_checked": parsed.check}
+    variants = finished_rows(parsed.out / "variants.jsonl", sizes)
+    is_exported = all(is_export(model.export) for model in models.values())
+    if not is_exported or {row["variant"]: row.get("model") for row in variants} != versions:
+        common = {**sizes, "version": version, **origin}
+        found = _variants(models, parsed.rounds, parsed.check, screen.print)
+        variants = [{**row, "model": versions[row["variant"]], **common} for row in found]
         write_rows(parsed.out / "variants.jsonl", variants)
     scores_file, sizes = parsed.out / "scores.jsonl", {"num_sessions": parsed.sessions}
-    rows = finished_rows(scores_file, sizes)
+    versions |= {_ZERO: "", _ONE: ""}
+    rows = [row for row in finished_rows(scores_file, sizes) if versions.get(row["agent"]) == row.get("model", "")]
     scenarios = parsed.scenario or PRESETS
     for scenario in scenarios:
         for seed in range(parsed.seeds):
             done = {row["agent"] for row in rows if (row["scenario"], row["seed"]) == (scenario, seed)}
-            for agent, result in _returns(folder, scenario, seed, parsed.sessions, done):
-                row = {"scenario": scenario, "seed": seed, "agent": agent, "return_mean": result, **sizes}
-                rows.append({**row, "version": version, **origin})
+            for agent, result in _returns(models, scenario, seed, parsed.sessions, done):
+                row = {"scenario": scenario, "seed": seed, "agent": agent, "model": versions[agent]}
+                rows.append({**row, "return_mean": result, **sizes, "version": version, **origin})
                 append_rows(scores_file, rows[-1:])
             screen.print(f"{scenario}, seed {seed}: finished", highlight=False)
     kept = [row for row in rows if row["scenario"] in scenarios and row["seed"] < parsed.seeds]
-    scores = {name: _scores(kept, name) for name in VARIANTS}
+    scores = {row["variant"]: _scores(kept, row["variant"]) for row in variants}
     text = table(variants, scores)
     write_atomically(parsed.out / "compression.md", text.encode())
     write_figure(parsed.out / "compression", lambda: picture(variants, scores))
     screen.print(text, highlight=False, markup=False)
 
 
-def _variants(folder: Path, num_rounds: int, num_checked: int, log: Callable[[str], None]) -> list[dict[str, Any]]:
-    """Size, latencies and agreement of each variant, after an export into `folder`."""
-    from agents.large_model.checkpoint import load_network
-    from agents.large_model.config import PRETRAINED, located
+def _variants(
+    models: Mapping[str, CompressedModel], num_rounds: int, num_checked: int, log: Callable[[str], None]
+) -> list[dict[str, Any]]:
+    """Size, latencies and agreement of each variant, after the exports."""
+    from agents.large_model.agent import LargeModel
     from agents.large_model.export import export_network
 
-    network = load_network(PRETRAINED)
-    description = export_network(network, folder, precisions=PRECISIONS, num_checked=num_checked, log=log)
+    descriptions = {}
+    for name, model in models.items():
+        model.folder.mkdir(exist_ok=True)
+        LargeModel.from_network(model.network).save(model.agent)
+        log(f"{name}: {model.network.num_parameters:,} parameters")
+        settings: dict[str, Any] = {"precisions": PRECISIONS, "num_checked": num_checked, "log": log}
+        descriptions[name] = export_network(model.network, model.export, **settings)
     log("timing steps")
-    times = latencies(network, folder, num_rounds)
+    times = latencies(models, num_rounds)
     rows = []
-    for name, precision in VARIANTS.items():
-        sizes = [located(PRETRAINED).stat().st_size]
+    for name, (model_name, precision) in VARIANTS.items():
+        if model_name not in models:
+            continue
+        model, description = models[model_name], descriptions[model_name]
+        sizes = [model.agent.stat().st_size]
         if precision:
             sizes = [description["files"][file] for file in graph_files(precision)]
         found = description.get("check", {}).get(precision, {}).get(STEP, {})
         row = {
             "variant": name,
+            "num_parameters": model.network.num_parameters,
             "num_bytes": sum(sizes),
             "same_best": found.get("same_best", None if precision else 1.0),
         }
         for number, seconds in times.items():
-            ratios = seconds[name] / seconds["PyTorch fp32"]
+            ratios = seconds[name] / seconds[PYTORCH]
             p50, p95 = np.percentile(1e3 * seconds[name], (50, 95))
             measured = {"p50_ms": p50, "p95_ms": p95, "time_ratio": np.median(ratios)}
             row |= {f"{key}_{number}": round(float(value), 4) for key, value in measured.items()}
@@ -112,7 +173,7 @@ def _variants(folder: Path, num_rounds: int, num_checked: int, log: Callable[[st
     return rows
 
 
-def latencies(network: Any, folder: Path, num_rounds: int) -> dict[int, dict[str, np.ndarray]]:
+def latencies(models: Mapping[str, CompressedModel], num_rounds: int) -> dict[int, dict[str, np.ndarray]]:
     """[rounds] seconds by number of candidates and variant: an observation is read and its candidates are scored, with
     the history in the cache."""
     from agents.large_model.commands.latency import observation
@@ -121,13 +182,17 @@ def latencies(network: Any, folder: Path, num_rounds: int) -> dict[int, dict[str
 
     arguments = {"session_length": 2, "overrides": {"catalog": {"num_items": _NUM_ITEMS}}}
     env = make_env("recsim_env/Video-v0", 1, **arguments)
-    models = {name: ExportedModel(folder, precision=precision) for name, precision in VARIANTS.items() if precision}
-    content, tables = network.content_of(env), next(iter(models.values())).catalog(env)  # the same for all of them
-    found = {}
+    exported = {}
+    for name, (model, precision) in VARIANTS.items():
+        if precision and model in models:
+            each = ExportedModel(models[model].export, precision=precision)
+            exported[name] = each, each.catalog(env)
+    network = models[PRETRAINED].network
+    content, found = network.content_of(env), {}
     for number in NUM_CANDIDATES:
         pair = [observation(env.simulator, HISTORY + n, number) for n in (0, 1)]
-        steps = {name: _exported_step(model, tables, *pair) for name, model in models.items()}
-        steps = {"PyTorch fp32": _step(network, env, content, *pair), **steps}
+        steps = {PYTORCH: _step(network, env, content, *pair)}
+        steps |= {name: _exported_step(*each, *pair) for name, each in exported.items()}
         found[number] = {name: np.zeros(num_rounds) for name in steps}
         for place in range(-_WARM_UP, num_rounds):
             for name, step in steps.items():
@@ -173,10 +238,11 @@ def _exported_step(model: Any, tables: Any, before: Any, after: Any) -> Callable
     return step
 
 
-def _returns(folder: Path, scenario: str, seed: int, num_sessions: int, done: set[str]) -> Any:
+def _returns(
+    models: Mapping[str, CompressedModel], scenario: str, seed: int, num_sessions: int, done: set[str]
+) -> Iterator[tuple[str, float]]:
     """(agent, mean return) of random play, the oracle and all variants in the same sessions, without those `done`."""
     from agents.large_model.agent import LargeModel
-    from agents.large_model.config import PRETRAINED
     from agents.large_model.env import make_env
     from agents.large_model.serving.exported_agent import ExportedAgent
     from agents.references.lookahead import LookaheadOracle
@@ -189,9 +255,10 @@ def _returns(folder: Path, scenario: str, seed: int, num_sessions: int, done: se
         _ZERO: RandomAgent,
         _ONE: lambda: LookaheadOracle(env.remake(split="train", catalog_seed=seed)).learn(0),
     }
-    for name, precision in VARIANTS.items():
-        exported = partial(ExportedAgent, folder, precision=precision)
-        agents[name] = exported if precision else partial(LargeModel.load, PRETRAINED)
+    for name, (model, precision) in VARIANTS.items():
+        if model in models:
+            exported = partial(ExportedAgent, models[model].export, precision=precision)
+            agents[name] = exported if precision else partial(LargeModel.load, models[model].agent)
     for name, make in agents.items():
         if name not in done:
             agent = make()
@@ -201,10 +268,10 @@ def _returns(folder: Path, scenario: str, seed: int, num_sessions: int, done: se
 
 
 def _scores(rows: list[dict[str, Any]], agent: str) -> np.ndarray:
-    """Scores of an agent, by scenario and seed."""
+    """Scores of an agent, in the order of scenarios and seeds."""
     returns = {(row["scenario"], row["seed"], row["agent"]): row["return_mean"] for row in rows}
     found = []
-    for scenario, seed, name in returns:
+    for scenario, seed, name in sorted(returns):
         if name == agent:
             zero, one = (returns[scenario, seed, reference] for reference in (_ZERO, _ONE))
             found.append((returns[scenario, seed, agent] - zero) / max(one - zero, _LEAST_GAIN))
@@ -212,11 +279,12 @@ def _scores(rows: list[dict[str, Any]], agent: str) -> np.ndarray:
 
 
 def table(variants: list[dict[str, Any]], scores: dict[str, np.ndarray]) -> str:
-    """A row for each variant, in Markdown; times are relative to PyTorch's in the same rounds."""
+    """A row for each variant, in Markdown; times are relative to PyTorch's in the same rounds, differences of scores
+    are from PyTorch's in the same sessions."""
     headings = [f"step, {number:,} candidates: p50, p95; of PyTorch" for number in NUM_CANDIDATES]
     lines = [
-        f"| variant | size | {' | '.join(headings)} | same best | score (95% interval) |",
-        f"| --- | ---: |{' ---: |' * len(headings)} ---: | ---: |",
+        f"| variant | size | {' | '.join(headings)} | same best | score (95% interval) | difference |",
+        f"| --- | ---: |{' ---: |' * len(headings)} ---: | ---: | ---: |",
     ]
     for row in variants:
         times = (
@@ -224,9 +292,11 @@ def table(variants: list[dict[str, Any]], scores: dict[str, np.ndarray]) -> str:
             for number in NUM_CANDIDATES
         )
         same = "" if row["same_best"] is None else f"{row['same_best']:.2%}"
-        mean, half = _interval(scores[row["variant"]])
+        own = scores[row["variant"]]
+        (mean, half), (gap, half_of_gap) = _interval(own), _interval(own - scores[PYTORCH])
         size = f"{row['num_bytes'] / 1e6:.2f} MB"
-        lines.append(f"| {row['variant']} | {size} | {' | '.join(times)} | {same} | {mean:.3f} ± {half:.3f} |")
+        found = f"{mean:.3f} ± {half:.3f} | {gap:+.3f} ± {half_of_gap:.3f}"
+        lines.append(f"| {row['variant']} | {size} | {' | '.join(times)} | {same} | {found} |")
     return "\n".join(lines) + "\n"
 
 

@@ -1,10 +1,12 @@
 """Variants of the pretrained model are compared by size, latency, agreement and score."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 
+from agents.large_model.config import PRETRAINED, located
 from benchmarks.experiments import compression
 
 PYTORCH, STATIC = "PyTorch fp32", "ONNX int8-static"
@@ -28,16 +30,23 @@ def test_a_score_is_the_share_of_the_gain_of_the_oracle_in_the_same_sessions():
 
 def test_the_table_has_a_row_for_each_variant():
     variants = [variant(PYTORCH, 2_500_000, 3.0), variant(STATIC, 1_200_000, 1.5)]
-    scores = {PYTORCH: np.array([0.5, 0.7]), STATIC: np.array([0.4])}
+    scores = {PYTORCH: np.array([0.5, 0.7]), STATIC: np.array([0.4, 0.6])}
     lines = compression.table(variants, scores).splitlines()
     assert len({line.count("|") for line in lines}) == 1
     assert lines[2].startswith(f"| {PYTORCH} | 2.50 MB | 3.00 ms, 6.00 ms; 0.50 |")
-    assert lines[3].endswith("| 97.50% | 0.400 ± 0.000 |")
+    assert lines[3].endswith("| 97.50% | 0.500 ± 0.196 | -0.100 ± 0.000 |")
 
 
 def test_the_same_command_draws_the_same_scores_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(compression, "VARIANTS", {PYTORCH: ""})
-    monkeypatch.setattr(compression, "_variants", lambda *arguments: [variant(PYTORCH, 1_000_000, 3.0)])
+    monkeypatch.setattr(compression, "VARIANTS", {PYTORCH: compression.VARIANTS[PYTORCH]})
+
+    def variants(models: dict, *arguments: object) -> list[dict]:
+        (model,) = models.values()
+        model.folder.mkdir(exist_ok=True)
+        shutil.copyfile(located(PRETRAINED), model.agent)
+        return [variant(PYTORCH, 1_000_000, 3.0)]
+
+    monkeypatch.setattr(compression, "_variants", variants)
     arguments = ["--scenario", "Video", "--seeds", "1", "--sessions", "4", "--out", str(tmp_path)]
     found = []
     for _ in range(2):
