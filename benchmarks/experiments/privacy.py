@@ -27,13 +27,17 @@ import numpy as np
 from agents.terminal import console, not_negative, number_in, positive
 from benchmarks.analysis.statistics import standard_error_interval
 from benchmarks.experiments.script import finished_rows, make_parser, run_script
-from benchmarks.suites import HELD_OUT
+from benchmarks.suites import HELD_OUT, TUNING
 
 EPSILONS = (1.0, 3.0, 8.0, math.inf)
 SHARDS = (1, 4, 16)
 
+WORLDS = {worlds.split: worlds for worlds in (HELD_OUT, TUNING)}
+"""By the split of users and items in evaluations."""
+
+_REFERENCES = ("random", "lookahead-oracle", "platform-ranking")
 _ENV_ID, _SESSION_LENGTH = "recsim_env/Video-v0", 10
-_MODEL = {"clip_norm": 3.0, "people_per_step": 48, "learning_rate": 1e-2}
+_MODEL = {"clip_norm": 3.0, "people_per_step": 48}
 _SHARDED = {"people_per_step": 32}
 
 
@@ -49,6 +53,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--models", type=number_in(int, 4, 1_000), default=4, metavar="R", help="models of each epsilon, an even number"
     )
+    parser.add_argument(
+        "--split",
+        choices=WORLDS,
+        default=HELD_OUT.split,
+        help="of users and items in evaluations: validation, with another log, to choose settings",
+    )
+    for option, default in (("--learning-rate", 1e-2), ("--platform-weight", 2.5)):
+        parser.add_argument(
+            option, type=number_in(float, 0.0, 1_000.0), default=default, metavar="X", help="of private models"
+        )
     parser.add_argument("--updates", type=positive, default=250, metavar="N", help="gradient steps of a private model")
     parser.add_argument(
         "--sharded-updates", type=positive, default=640, metavar="N", help="gradient steps of all shards"
@@ -68,7 +82,8 @@ def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
 
     if parsed.models % 2:
         raise ValueError(f"--models {parsed.models}: must be an even number; each person is in half of the models")
-    names = ("sessions", "models", "updates", "sharded_updates", "evaluation_sessions", "seed")
+    names = ("sessions", "models", "split", "learning_rate", "platform_weight", "updates", "sharded_updates")
+    names = (*names, "evaluation_sessions", "seed")
     settings = {name: getattr(parsed, name) for name in names}
     parsed.out.mkdir(parents=True, exist_ok=True)
     screen, file = console(), parsed.out / "privacy.jsonl"
@@ -94,7 +109,17 @@ class Study:
     """A log, and held-out sessions with their references."""
 
     def __init__(
-        self, *, sessions: int, models: int, updates: int, sharded_updates: int, evaluation_sessions: int, seed: int
+        self,
+        *,
+        sessions: int,
+        models: int,
+        split: str,
+        learning_rate: float,
+        platform_weight: float,
+        updates: int,
+        sharded_updates: int,
+        evaluation_sessions: int,
+        seed: int,
     ) -> None:
         import tempfile
 
@@ -104,17 +129,19 @@ class Study:
         from agents.private.private_reward_model import PrivateRewardModel
         from recsim_env import LogWriter
 
-        self._updates, self._sharded_updates, self._seed = updates, sharded_updates, seed
+        self._worlds, self._sharded_updates, self._seed = WORLDS[split], sharded_updates, seed
+        chosen = {"learning_rate": learning_rate, "platform_weight": platform_weight, "num_updates": updates}
+        self._settings = {**_MODEL, **chosen}
         options: dict[str, Any] = {"vectorization_mode": "vector_entry_point", "observation": "full"}
         self._env: Any = gymnasium.make_vec(
             _ENV_ID,
             sessions,
             split="train",
-            catalog_seed=HELD_OUT.training_catalog_seed,
+            catalog_seed=self._worlds.training_catalog_seed,
             max_episode_steps=_SESSION_LENGTH,
             **options,
         )
-        held_out: dict[str, Any] = {"split": HELD_OUT.split, "catalog_seed": HELD_OUT.catalog_seed}
+        held_out: dict[str, Any] = {"split": split, "catalog_seed": self._worlds.catalog_seed}
         self._test: Any = gymnasium.make_vec(_ENV_ID, evaluation_sessions, **held_out, **options)
         with tempfile.TemporaryDirectory() as folder:
             LogWriter(self._env, "random", folder, num_steps=sessions * _SESSION_LENGTH, seed=seed).write()
@@ -123,7 +150,7 @@ class Study:
         generator, num_people = np.random.default_rng(seed), len(self._people)
         first = [np.isin(np.arange(num_people), generator.permutation(num_people)[::2]) for _ in range(models // 2)]
         self._is_member = np.array([half for each in first for half in (each, ~each)])  # [R, P]
-        self._references = {name: float(self._reference(name).mean()) for name in ("random", "lookahead-oracle")}
+        self._references = {name: float(self._reference(name).mean()) for name in _REFERENCES}
 
     def _reference(self, name: str) -> np.ndarray:
         from agents.registry import entry_named
@@ -137,7 +164,7 @@ class Study:
     def _returns(self, agent: Any, test: Any = None) -> np.ndarray:
         from agents.rollouts.evaluation import evaluate
 
-        return evaluate(agent, self._test if test is None else test, HELD_OUT.sessions_seed, self._seed).returns
+        return evaluate(agent, self._test if test is None else test, self._worlds.sessions_seed, self._seed).returns
 
     def _score(self, returns: Any) -> Any:
         zero, one = self._references["random"], self._references["lookahead-oracle"]
@@ -154,8 +181,7 @@ class Study:
         noise = 0.0
         for number, is_member in enumerate(self._is_member):
             settings: dict[str, Any] = {
-                **_MODEL,
-                "num_updates": self._updates,
+                **self._settings,
                 "epsilon": epsilon,
                 "seed": self._seed + number,
             }

@@ -12,6 +12,7 @@ from agents.private.accountant import noise_multiplier_for
 from agents.private.people import People
 from agents.private.private_reward_model import PrivateRewardModel
 from agents.private.reward_model import squared_errors
+from agents.rules.platform_ranking import PlatformRanking
 from agents.saved_tensors import load_tensors
 
 SMALL = {"width": 8, "num_updates": 3}
@@ -175,3 +176,26 @@ def test_invalid_budgets_and_logs_without_people_are_refused_in_one_line(log_and
     with pytest.raises(NotFittedError):
         _ = PrivateRewardModel(people_env(2)).spent
     assert len(People.of(without(log, people.ids.tolist()))) == 0
+
+
+def agreement_with_the_platform(model) -> float:
+    """Share of first observations in which it shows what the platform shows."""
+    env = people_env(64)
+    observations, _ = env.reset(seed=3)
+    model.set_env(env)
+    return float((model.predict(observations)[0] == PlatformRanking(env).predict(observations)[0]).mean())
+
+
+def test_an_untrained_model_shows_what_the_platform_shows():
+    assert agreement_with_the_platform(untrained(num_updates=0)) == 1.0
+
+
+def test_with_almost_no_budget_the_platforms_ranking_is_left(log_and_people):
+    log, _ = log_and_people
+    found = {}
+    for epsilon in (0.01, 1.0):
+        model = untrained(epsilon=epsilon, num_updates=40, people_per_step=10, learning_rate=1e-2)
+        model.fit(log, generator=np.random.default_rng(0))
+        found[epsilon] = agreement_with_the_platform(model)
+    assert found[0.01] > 0.9
+    assert found[0.01] > found[1.0]
