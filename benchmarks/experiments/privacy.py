@@ -82,8 +82,8 @@ def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
 
     if parsed.models % 2:
         raise ValueError(f"--models {parsed.models}: must be an even number; each person is in half of the models")
-    names = ("sessions", "models", "split", "learning_rate", "platform_weight", "updates", "sharded_updates")
-    names = (*names, "evaluation_sessions", "seed")
+    names = ["sessions", "models", "split", "learning_rate", "platform_weight", "updates", "sharded_updates"]
+    names += ["evaluation_sessions", "seed"]
     settings = {name: getattr(parsed, name) for name in names}
     parsed.out.mkdir(parents=True, exist_ok=True)
     screen, file = console(), parsed.out / "privacy.jsonl"
