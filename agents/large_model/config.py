@@ -149,8 +149,8 @@ class Stage(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         used = {name for name, weight in vars(self.weights).items() if weight > 0.0}
-        unused = {"anchor", "teacher", "imitation"} - {{"oracle": "teacher", "network": "imitation"}.get(self.teacher)}
-        if not used - unused:
+        of_teacher = {"none": "", "oracle": "teacher", "network": "imitation"}[self.teacher]
+        if not used - ({"anchor", "teacher", "imitation"} - {of_teacher}):
             raise ValueError(f"Stage.weights of {self.name}: no term that this stage can train has a weight above 0")
 
     def exploration(self, progress: float) -> float:

@@ -1,7 +1,10 @@
 """A network as the teacher of a smaller one: its policy, predictions and values in the states of recorded sessions.
 
-"Policy distillation" (Rusu et al., ICLR 2016), with the softmax at the teacher's own temperature (Hinton, Vinyals and
-Dean, "Distilling the knowledge in a neural network", 2015). It reads what the student reads, nothing privileged.
+Rusu et al., "Policy distillation", ICLR 2016, with the softmax at the teacher's own temperature (Hinton, Vinyals and
+Dean, "Distilling the knowledge in a neural network", 2015). The teacher reads what the student reads, nothing
+privileged.
+
+Shape legend: B sessions, T steps, M candidates.
 """
 
 from dataclasses import replace
@@ -13,6 +16,9 @@ from agents.large_model.config import TrainingConfig
 from agents.large_model.model import LargeModelNetwork
 from agents.large_model.rollout import Sessions, scores_of_sessions
 from agents.networks.item_content import ItemContent
+
+_NUM_AT_ONCE = 16
+"""Sessions that the teacher reads in one pass."""
 
 
 def load_teacher(config: TrainingConfig, student: LargeModelNetwork) -> LargeModelNetwork:
@@ -38,11 +44,11 @@ def load_teacher(config: TrainingConfig, student: LargeModelNetwork) -> LargeMod
 
 
 @torch.no_grad()
-def labelled(sessions: Sessions, content: ItemContent, teacher: LargeModelNetwork, num_at_once: int) -> Sessions:
-    """The same sessions with what the teacher says in each state; `num_at_once` sessions are read in each pass."""
+def labelled(sessions: Sessions, content: ItemContent, teacher: LargeModelNetwork) -> Sessions:
+    """The same sessions with what the teacher says in each state."""
     labels = torch.zeros(*sessions.candidates.shape, 3, device=sessions.rewards.device)
     values = torch.zeros_like(sessions.rewards)
-    for places, _, scores in scores_of_sessions(teacher, sessions, content, num_at_once):
+    for places, _, scores in scores_of_sessions(teacher, sessions, content, _NUM_AT_ONCE):
         labels[places] = torch.stack([scores.logits, scores.clicks.sigmoid(), scores.rewards], 2)
         values[places] = teacher.value_head.mean(scores.values)
     return replace(sessions, teacher=labels, teacher_values=values)

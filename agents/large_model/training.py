@@ -212,7 +212,7 @@ class Training:
             teacher=self.worlds.teacher(world) if stage.teacher == "oracle" else None,
             timer=self.timer,
         )
-        return labelled(sessions, content, teacher, self.batch_sessions) if teacher else sessions
+        return labelled(sessions, content, teacher) if teacher else sessions
 
     def _update(self, stage: Stage, batches: list[Sessions], contents: list[ItemContent]) -> dict[str, float]:
         """Learn from the sessions of each world; returns mean losses and other metrics."""
