@@ -324,7 +324,7 @@ def picture(variants: list[dict[str, Any]], scores: dict[str, np.ndarray]) -> An
         panel.set_ylabel("95th percentile in ms")
         panel.set_xlim(0.0, 1.15 * max(row["num_bytes"] for row in variants) / 1e6)
         panel.set_ylim(0.0, 1.15 * max(row[f"p95_ms_{number}"] for row in variants))
-    axes[0].legend(loc="lower left")
+    axes[-1].legend(loc="lower left")
     return figure
 
 
