@@ -4,9 +4,10 @@
 10 steps.
 
 *Privacy.* For each epsilon, R `PrivateRewardModel`s are trained, each on a random half of the people. Returns are those
-of held-out users with a held-out catalogue, as scores: 0 is random, 1 the lookahead oracle. Each model is attacked: can
-its half be told from the other half? LiRA takes those of the other models as shadow models that have not seen the
-person. Intervals of scores are over models, those of the AUC over people.
+of held-out users with a held-out catalogue, as scores: 0 is random, 1 the lookahead oracle. Settings are chosen with
+`--split validation`, which has other users and items, and another log. Each model is attacked: can its half be told
+from the other half? LiRA takes those of the other models as shadow models that have not seen the person. Intervals of
+scores are over models, those of the AUC over people.
 
 *Deletion.* For each number of shards K, a `ShardedRewardModel` is trained on all people; then one of them, and
 afterwards 1% of the people, are forgotten. Costs are shares of the gradient steps and of the CPU time of training from
@@ -295,6 +296,10 @@ def picture(rows: list[dict[str, Any]]) -> Any:
         axes.errorbar(places + shift, mean, yerr=(mean - low, high - mean), **style)
 
     draw(left, [row["score"] for row in own], 0.0, CYCLE[0], "score")
+    for row in own[:1]:
+        zero, platform, one = (row["references"][name] for name in ("random", "platform-ranking", "lookahead-oracle"))
+        left.axhline((platform - zero) / (one - zero), color="grey", lw=0.8, label="platform's ranking")
+    left.legend(fontsize="small")
     left.set_ylim(0.0, 1.0)
     left.set_title("score of the policy")
     for number, attack in enumerate(("threshold", "LiRA")):
