@@ -114,12 +114,12 @@ def train_in_folder(config: TrainingConfig, parsed: argparse.Namespace) -> int:
                 log("comparing with rules and the Bayes filter")
                 held_out = training.worlds.held_out(run_config.evaluation_sessions)
                 bar.console.print(comparison(training.network, held_out, "validation", training.teacher))
-                if training.teacher is not None:
-                    log(
-                        f"held-out return of the student, {training.network.num_parameters:,} parameters: "
-                        f"{results['evaluation']:.2f}; of the teacher, {training.teacher.num_parameters:,}: "
-                        f"{results['evaluation_teacher']:.2f}"
-                    )
+            if training.is_over and results and training.teacher is not None:
+                log(
+                    f"held-out return of the student, {training.network.num_parameters:,} parameters: "
+                    f"{results['evaluation']:.2f}; of the teacher, {training.teacher.num_parameters:,}: "
+                    f"{results['evaluation_teacher']:.2f}"
+                )
         print(f"next: python -m agents.large_model evaluate --model {parsed.out}")
     return 0
 

@@ -123,7 +123,7 @@ def test_the_recipe_keeps_no_sessions_that_a_restart_would_lose():
 
 @pytest.mark.usefixtures("few_worlds")
 def test_a_generalist_is_distilled_by_one_command(tmp_path, capsys):
-    few = ["--steps", "50", "--sessions", "4", "--evaluation-sessions", "2", "--threads", "1"]
+    few = ["--steps", "50", "--sessions", "4", "--evaluation-sessions", "2", "--threads", "1", "--no-comparison"]
     assert main(["distil", *few, "--out", str(tmp_path)]) == 0
     line = read_metrics(tmp_path / "metrics.jsonl")[-1]
     assert line["stage"] == "imitation"
