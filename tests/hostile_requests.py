@@ -401,7 +401,7 @@ def attack(folder: Path, num_requests: int, num_warm_up: int = NUM_WARM_UP, seed
             memory.append(_memory_of(server))
         problems = [problem for each in hostile for problem in each.problems]
         client = Client(port)
-        if client.ask("GET", "/healthz") != {"status": "ok"}:
+        if client.ask("GET", "/healthz")["status"] != "ok":
             problems.append("the server is not healthy")
         if client.ask("GET", f"/sessions/{session}") != before:
             problems.append("what is stored on the bystander has changed")
