@@ -6,6 +6,7 @@ shadow test lets the new version answer requests that people have sent to the pu
 Shape legend: K steps, S slots, M candidates.
 """
 
+import itertools
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -61,33 +62,30 @@ class OffPolicyResult:
 
     def missing(self, config: PublicationConfig) -> list[str]:
         """What is not known well enough."""
-        value, low, _ = self.difference
         if self.effective_sample_size < config.min_effective_size:
             return [
                 f"effective sample size {self.effective_sample_size:.0f} of {self.num_sessions} sessions, must be at "
                 f"least {config.min_effective_size:.0f}"
             ]
-        if not low >= -self._margin(config):
-            return [
-                f"reward of a session {value:+.3f}, perhaps {low:+.3f}, which is below the margin "
-                f"-{self._margin(config):.3f}"
-            ]
+        if not self.difference[1] >= -self._margin(config):
+            return [f"{self.summary}, whose interval is not above the margin of -{self._margin(config):.3f}"]
         return []
 
     def objections(self, config: PublicationConfig) -> list[str]:
         """What is worse."""
-        found, (value, low, high) = [], self.difference
-        if self.effective_sample_size >= config.min_effective_size and high < -self._margin(config):
-            found.append(
-                f"reward of a session {value:+.3f} ({low:+.3f} to {high:+.3f}), below the margin "
-                f"-{self._margin(config):.3f}"
-            )
-        if self.prediction[2] < 0.0:
-            found.append(
-                f"log-likelihood of an answer {self.prediction[0]:+.4f} nats ({self.prediction[1]:+.4f} to "
-                f"{self.prediction[2]:+.4f})"
-            )
+        found = []
+        if self.effective_sample_size >= config.min_effective_size and self.difference[2] < -self._margin(config):
+            found.append(f"{self.summary}, below the margin of -{self._margin(config):.3f}")
+        value, low, high = self.prediction
+        if not high >= 0.0:  # NaN included
+            found.append(f"log-likelihood of an answer {value:+.4f} nats ({low:+.4f} to {high:+.4f})")
         return found
+
+    @property
+    def summary(self) -> str:
+        """The difference of rewards in words."""
+        value, low, high = self.difference
+        return f"reward of a session {value:+.3f} ({low:+.3f} to {high:+.3f})"
 
     def _margin(self, config: PublicationConfig) -> float:
         return config.margin * abs(self.published_reward)
@@ -183,7 +181,8 @@ def shadow_test(
     new: Any, published: Any, simulator: Any, parts: Sequence[ServedPart], served: ServedSessions, num_requests: int
 ) -> ShadowResult:
     """Let two exports (`ExportedModel`) answer the newest requests of some parts of sessions, one after the other."""
-    observations = [each for part in reversed(parts) for each in served.observations(part)[:-1]][:num_requests]
+    newest = (each for part in reversed(parts) for each in served.observations(part)[:-1])
+    observations = list(itertools.islice(newest, num_requests))
     models = (new, published)
     tables = [model.catalog(simulator) for model in models]
     for model, table in zip(models, tables, strict=True):

@@ -21,6 +21,7 @@ import torch
 from agents.large_model.compact_observations import stack_observations, stacked
 from agents.large_model.model import LargeModelNetwork
 from agents.large_model.rollout import Recorder, Sessions
+from agents.large_model.serving.agents import LARGE_MODEL
 from agents.large_model.serving.database import Answers, StoredSession, check_version, read_session, unpacked
 from agents.large_model.serving.database_thread import connect
 from agents.large_model.serving.observations import ObservationBuilder
@@ -34,17 +35,23 @@ from recsim_env.logs.simulated.event_schema import PER_SLOT
 from recsim_env.simulation.observation import RELEVANCE_COLUMNS
 
 _ANY = 1 << 62  # steps or rows, without a limit
+_COMMIT_SECONDS = 10.0  # after which feedback has been committed: it is dated before that
 
 
 class ServedStep(NamedTuple):
     """A recommendation, and the feedback to it."""
 
-    candidates: np.ndarray
-    """[M] int64: items."""
+    packed_candidates: bytes
+    """As in the database: there may be thousands in each of many steps."""
     places: np.ndarray
     """[S] int64: places of the slate among the candidates, top slot first."""
     log_propensity: float
     answers: Answers
+
+    @property
+    def candidates(self) -> np.ndarray:
+        """[M] int64: items."""
+        return unpacked(self.packed_candidates)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +78,18 @@ def read_about(database: Path) -> tuple[str, dict[str, Any]]:
         return values["fingerprint"], json.loads(values["catalog"])
 
 
+def read_selection(database: Path) -> str | None:
+    """The `ServingConfig.selection` of the large model's newest recommendation; None if there is none.
+
+    Raises:
+        ValueError: as for `read_about`.
+    """
+    query = "SELECT selection FROM recommendations WHERE agent = ? ORDER BY key DESC LIMIT 1"
+    with _reading(database) as db:
+        found = db.execute(query, (LARGE_MODEL,)).fetchone()
+        return None if found is None else found[0]
+
+
 _STEPS = """
 SELECT r.num_feedbacks, r.candidates, r.places, r.log_propensity, received
 FROM feedback JOIN recommendations AS r ON recommendation = r.key WHERE r.session = ? ORDER BY feedback.number
@@ -86,15 +105,16 @@ def read_parts(
 ) -> list[ServedPart]:
     """The parts of sessions that were completed at a time in (since, until], in the order of completion.
 
-    A part is completed when it has as many steps as it can, or else when no feedback has come for `idle` seconds. A
-    server may be using the database. `new_history` makes an empty `History`.
+    A part is complete when no feedback has come for `idle` seconds; or soon after the last one, if it has as many steps
+    as it can. A part that continues later is completed again, with all of its steps. A server may be using the
+    database. `new_history` makes an empty `History`.
     """
     found: list[ServedPart] = []
     with _reading(database) as db:
         for (number,) in db.execute(_SESSIONS, (since - idle, until)).fetchall():
             stored, rows = read_session(db, number), db.execute(_STEPS, (number,)).fetchall()
             for part, is_full in _parts(stored, rows, new_history()):
-                completed = part.ended + (0.0 if is_full else idle)
+                completed = part.ended + (min(idle, _COMMIT_SECONDS) if is_full else idle)
                 if since < completed <= until:
                     found.append(part)
     return sorted(found, key=lambda part: part.ended)
@@ -115,7 +135,7 @@ def _parts(stored: StoredSession, rows: Sequence[tuple], history: History) -> It
         if num_feedbacks != number:
             break
         place = np.frombuffer(places, "<i4").astype(np.int64)
-        steps.append(ServedStep(unpacked(candidates), place, log_propensity, answers))
+        steps.append(ServedStep(candidates, place, log_propensity, answers))
         ended, first_step = received, history.first_step
         history.add(answers)
         if history.first_step != first_step:
@@ -203,7 +223,7 @@ class ServedSessions:
             num_slots=num_slots,
             max_steps=self._simulator.config.session_length,
             num_sessions=len(parts),
-            num_rows=max(each[-1]["history_items"].shape[1] for each in observations),
+            num_rows=max(each[-2]["history_items"].shape[1] for each in observations) + num_slots,  # padded slates
             num_candidates=num_candidates,
         )
         read = ObservationReader(self._simulator, network.schema, network.device)

@@ -9,10 +9,13 @@ import torch
 from conftest import CHECKOUT  # noqa: F401  (sets what threads may do)
 
 from agents.large_model.env import make_env
+from agents.large_model.online.config import OnlineConfig
+from agents.large_model.online.learner import OnlineLearner
 from agents.large_model.online.served_sessions import ServedSessions, read_about, read_parts
+from agents.large_model.serving.requests import Feedback, ItemFeedback, NewSession, RecommendationRequest
 from agents.large_model.session_state import PolicyRunner
 from benchmarks.experiments.served_people import WITHOUT_ARRIVALS, visit
-from tests.small_large_models import network_for
+from tests.small_large_models import network_for, perturbed
 from tests.stand_in_model import DATABASE, SMALL, catalog_of, recommender_with
 
 NUM_PEOPLE, SEED = 5, 11
@@ -79,6 +82,42 @@ def test_logits_are_those_of_the_network_in_the_env(scene):
                 actions[lane] = part.steps[t].places
                 assert propensities[lane, t] == pytest.approx(part.steps[t].log_propensity)
         observations, *_ = env.step(actions[:, 0] if actions.shape[1] == 1 else actions)
+
+
+def test_slates_of_different_lengths_are_read_together_as_alone(tmp_path):
+    arguments = arguments_of()
+    catalog = catalog_of("recsim_env/VideoSlate-v0", **arguments)
+    recommender = recommender_with(tmp_path, catalog, exploration=1.0)
+
+    async def run() -> None:
+        for num_items, num_steps in ((1, 3), (5, 2), (2, 7)):
+            session = (await recommender.create_session(NewSession(person=f"{num_items}"))).session
+            for _ in range(num_steps):
+                request = RecommendationRequest(candidates=list(range(20 * num_items)), num_items=num_items)
+                slate = await recommender.recommend(session, request)
+                items = [ItemFeedback(item=slate.items[-1].item, click=True, rating=4.0)]
+                await recommender.add_feedback(session, Feedback(recommendation=slate.recommendation, items=items))
+        await recommender.close()
+
+    asyncio.run(run())
+    env = make_env("recsim_env/VideoSlate-v0", 1, **arguments)
+    served = ServedSessions(env.simulator, read_about(tmp_path / DATABASE)[1])
+    network = perturbed(network_for(env))
+    content = network.content_of(env)
+    parts = parts_of(tmp_path / DATABASE, served)
+    assert sorted(len(part.steps) for part in parts) == [2, 3, 7]
+    together, _ = served.sessions(parts, network, content)
+    logits = network(together, content).logits.split(together.lengths.tolist())
+    for n, part in enumerate(parts):
+        alone, _ = served.sessions([part], network, content)
+        expected = network(alone, content).logits
+        is_candidate = alone.steps.candidates >= 0
+        found = logits[n][:, : expected.shape[1]]
+        torch.testing.assert_close(found[is_candidate], expected[is_candidate], atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(together.returns[n], alone.returns[0])
+    learner = OnlineLearner(network, content, OnlineConfig(max_divergence=100.0))
+    assert np.isfinite(learner.learn(together).divergence)
+    assert all(weight.isfinite().all() for weight in network.state_dict().values())
 
 
 def test_parts_are_completed_when_nothing_comes_any_more(scene):
