@@ -12,7 +12,7 @@ import time
 from typing import Any
 
 from agents.large_model.online.config import OnlineConfig, PublicationConfig, ServedPolicy, ServiceConfig
-from agents.terminal import add_config_arguments, config_from, console, number_in, path, positive, warn
+from agents.terminal import add_config_arguments, config_from, number_in, path, positive, warn
 
 _GROUPS = {
     "rounds": ServiceConfig,
@@ -48,15 +48,20 @@ def learn_online(parsed: argparse.Namespace) -> int:
         policy=config_from(parsed, ServedPolicy),
         config=config_from(parsed, ServiceConfig),
     )
-    screen, number = console(), 0
+    number, is_waiting = 0, False
+    print(service.status, flush=True)
     try:
         while parsed.rounds is None or number < parsed.rounds:
             result = service.round()
             if result is None:
+                if not is_waiting:
+                    needed = service.config.min_sessions
+                    print(f"waiting for sessions: {service.num_completed:,} of {needed:,} are complete", flush=True)
+                is_waiting = True
                 time.sleep(parsed.poll_seconds)
                 continue
-            number += 1
-            screen.print(described(result))
+            number, is_waiting = number + 1, False
+            print(described(result), flush=True)
     except KeyboardInterrupt:
         warn("stopped")
     finally:
@@ -79,4 +84,5 @@ def described(result: Any) -> str:
         "wait": "not published yet",
         "refuse": "refused, starting from the published version again",
     }
-    return f"{words}; {verdict[result.decision]}" + (f": {'; '.join(result.reasons)}" if result.reasons else "")
+    reasons = result.reasons or (result.off_policy.summary,)  # of a publication
+    return f"{words}; {verdict[result.decision]}: {'; '.join(reasons)}"

@@ -40,6 +40,7 @@ def _created(parsed: argparse.Namespace) -> Any:
     from agents.large_model.serving.model_versions import ModelVersions
 
     network = load_network(parsed.create, warn=warn)
+    warn(f"exporting {parsed.create} into {parsed.models}, which takes minutes")
     try:
         return ModelVersions.create(parsed.models, network)
     except ModuleNotFoundError as error:

@@ -47,9 +47,15 @@ class ServiceConfig(Checked):
     max_sessions: int = count(512, 2, 1_000_000)
     """Newest sessions of a round: they are in memory together."""
     idle_minutes: float = number(30.0, 0.0, 100_000.0)
-    """Minutes without feedback after which a session is complete."""
+    """Minutes without feedback after which a session is complete. If it continues later, it is learnt from again as a
+    whole."""
     seed: int = count(0, 0, 2**31 - 1)
     """Seeds the order of sessions, and who is held out."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.min_sessions > self.max_sessions:
+            raise ValueError(f"min_sessions={self.min_sessions}: must be at most max_sessions={self.max_sessions}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,13 @@ from agents.large_model.model import LargeModelNetwork
 from agents.large_model.online.config import OnlineConfig, PublicationConfig, ServedPolicy, ServiceConfig
 from agents.large_model.online.evidence import OffPolicyResult, ShadowResult, off_policy_test, shadow_test
 from agents.large_model.online.learner import OnlineLearner
-from agents.large_model.online.served_sessions import ServedPart, ServedSessions, read_about, read_parts
+from agents.large_model.online.served_sessions import (
+    ServedPart,
+    ServedSessions,
+    read_about,
+    read_parts,
+    read_selection,
+)
 from agents.large_model.rollout import Sessions
 from agents.large_model.serving.catalog import ServedCatalog
 from agents.large_model.serving.exported_model import ExportedModel
@@ -78,6 +84,9 @@ class _State:
     """Up to which sessions have been learnt from."""
     starts: list[float] = field(default_factory=list)
     """The same before each round that is replayed, oldest first."""
+    seed: int = 0
+    held_out: float = 0.0
+    """Settings of the last round, which decide who was held out."""
 
 
 class OnlineService:
@@ -109,6 +118,8 @@ class OnlineService:
     ) -> None:
         self.versions, self._database, self._clock = ModelVersions(folder), database, clock
         self.learning, self.publication, self.policy, self.config = learning, publication, policy, config
+        self.num_completed = 0
+        """Sessions that were completed at the last look, and not learnt from before it."""
         self._lock = FileLock(folder / ".learning.lock")
         try:
             self._lock.acquire(timeout=0)
@@ -119,26 +130,38 @@ class OnlineService:
             self._env = env or served_env(about["env_id"], about["env_arguments"])
             present = ServedCatalog(self._env.simulator, about["env_id"], about["env_arguments"]).fingerprint
             if present != fingerprint:
-                raise ValueError(f"{printable(database)}: is of the catalogue {fingerprint}, and this is {present}")
+                raise ValueError(
+                    f"{printable(database)}: is of the catalogue {fingerprint}, but {about['env_id']} now has {present}"
+                )
             self._served = ServedSessions(self._env.simulator, about)
             self._state = _State()
             self.network: LargeModelNetwork
             self._start_from(self.versions.published)
-            load_latest(folder / STATE, warn, self._restore)
+            self._continue()
+            self._check_settings()
         except BaseException:
             self.close()
             raise
+
+    @property
+    def status(self) -> str:
+        """Where the next round starts from, in words."""
+        state = self._state
+        return f"learning from version {state.anchor}, " + (f"after round {state.round}" if state.round else "round 1")
 
     def close(self) -> None:
         """Let other processes learn for these versions."""
         self._lock.release()
 
     def round(self) -> ServiceRound | None:
-        """Take a round; None if too few sessions have been completed."""
+        """Take a round; None if too few sessions have been completed, `num_completed`."""
         now, config, state = self._clock(), self.config, self._state
-        if state.anchor != self.versions.published:  # by a roll-back, or by somebody else
-            self._start_from(self.versions.published)
+        if now < state.until:
+            warn(f"the clock is {state.until - now:,.0f} s behind the last round: feedback counts from now on")
+            state.until = now
+        self._follow()
         parts = self._parts(state.until, now, held_out=False, max_sessions=config.max_sessions)
+        self.num_completed = len(parts)
         if len(parts) < config.min_sessions:
             return None
         published, content = self.versions.network_of(state.anchor), self._content_of(self.network)
@@ -150,7 +173,9 @@ class OnlineService:
         replayed = [self._served.sessions(each, self.network, content)[0] for each in earlier if each]
         learner = OnlineLearner(self.network, content, self.learning, config.seed + state.round, published)
         found = learner.learn(sessions, replayed, self._importance(sessions, propensities))
-        state.starts = [*state.starts, state.until][len(state.starts) + 1 - self.learning.replayed_rounds :]
+        starts = [*state.starts, state.until]
+        state.starts = starts[max(len(starts) - self.learning.replayed_rounds, 0) :]
+        state.seed, state.held_out = config.seed, self.publication.held_out
         state.round, state.num_steps, state.until = state.round + 1, state.num_steps + sessions.num_steps, now
         result = ServiceRound(
             number=state.round,
@@ -161,9 +186,11 @@ class OnlineService:
             divergence=found.divergence,
             is_reverted=found.is_reverted,
         )
-        if state.round % self.learning.deploy_every == 0 and not found.is_reverted:
-            result = self._decide(result, published)
         save_checkpoint(self.versions.folder / STATE, self._checkpoint())
+        if state.round % self.learning.deploy_every == 0 and not found.is_reverted:
+            # If the process is killed here, the next decision is on this round, too, and no round is repeated.
+            result = self._decide(result, published)
+            save_checkpoint(self.versions.folder / STATE, self._checkpoint())
         with (self.versions.folder / ROUNDS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(result)) + "\n")
         return result
@@ -193,7 +220,8 @@ class OnlineService:
         since = result.time - 86_400.0 * config.days
         parts = self._parts(since, result.time, held_out=True, max_sessions=config.evaluated_sessions)
         if len(parts) < 2:
-            return replace(result, decision="wait", reasons=("there are no sessions of people who are held out",))
+            reason = f"{len(parts)} completed sessions of held-out people, must be at least 2"
+            return replace(result, decision="wait", reasons=(reason,))
         network, served = self.network, self._served
         found = off_policy_test(network, published, parts, served, self._content_of, self.policy)
         result = replace(result, off_policy=found)
@@ -225,6 +253,38 @@ class OnlineService:
     def _start_from(self, version: str) -> None:
         """Go on from a version, and forget what was learnt after it."""
         self._state.anchor, self.network = version, self.versions.network_of(version)
+
+    def _continue(self) -> None:
+        """Go on from the latest checkpoint, if there is one."""
+        folder = self.versions.folder / STATE
+        try:
+            load_latest(folder, warn, self._restore)
+        except ValueError as error:
+            raise ValueError(
+                f"{error}; delete {printable(folder)} to learn from all feedback again, from the published version on"
+            ) from None
+        self._follow()
+
+    def _follow(self) -> None:
+        """Start from the published version if it is another than before: by a roll-back, or by somebody else."""
+        published = self.versions.published
+        if self._state.anchor != published:
+            self._start_from(published)
+
+    def _check_settings(self) -> None:
+        """Warn of settings by which the off-policy test would be wrong."""
+        state, selection = self._state, read_selection(self._database)
+        held_out = self.publication.held_out
+        if selection not in (None, self.policy.selection):
+            warn(
+                f"--selection {self.policy.selection}: the server's newest slate was selected by {selection}; "
+                "must be as the server was started"
+            )
+        if state.round and (self.config.seed != state.seed or held_out > state.held_out):
+            warn(
+                f"--seed {self.config.seed} --held-out {held_out:g}: were {state.seed} and {state.held_out:g} before; "
+                "the model has learnt from some of the people who are held out now"
+            )
 
     def _checkpoint(self) -> Checkpoint:
         state = {"network": self.network.settings(), **asdict(self._state)}

@@ -1,8 +1,10 @@
 """A loop beside a server learns from its database, and publishes what the evidence does not speak against."""
 
 import asyncio
+import contextlib
 import json
 import shutil
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
@@ -133,10 +135,11 @@ def test_sessions_are_learnt_from_once(folder, judged):
     ("test", "worse", "decision", "reason"),
     [
         ("off_policy_test", {"difference": (-20.0, -25.0, -15.0)}, "refuse", "reward of a session -20.000"),
-        ("off_policy_test", {"difference": (-8.0, -25.0, 5.0)}, "wait", "perhaps -25.000"),
-        ("off_policy_test", {"difference": (float("nan"),) * 3}, "wait", "perhaps +nan"),
+        ("off_policy_test", {"difference": (-8.0, -25.0, 5.0)}, "wait", "is not above the margin of -10.000"),
+        ("off_policy_test", {"difference": (float("nan"),) * 3}, "wait", "+nan (+nan to +nan)"),
         ("off_policy_test", {"effective_sample_size": 1.5}, "wait", "effective sample size 2 of 500"),
         ("off_policy_test", {"prediction": (-0.2, -0.3, -0.1)}, "refuse", "log-likelihood of an answer -0.2000"),
+        ("off_policy_test", {"prediction": (float("nan"),) * 3}, "refuse", "log-likelihood of an answer +nan"),
         ("shadow_test", {"num_failures": 1}, "refuse", "1 of 9 answers have scores that are not finite"),
         ("shadow_test", {"slowdown": 200.0}, "refuse", "answers take 200.00 times as long"),
     ],
@@ -163,6 +166,128 @@ def test_it_goes_on_from_where_it_was_stopped(folder, judged):
     assert np.array_equal(weights_of(again.network), learnt)
     assert again.round() is None
     again.close()
+
+
+class Clock:
+    """Seconds since 1970, as a test says."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def spread(folder: Path) -> None:
+    """Let the sessions of ten people be received in each thousand seconds."""
+    with contextlib.closing(sqlite3.connect(folder / DATABASE)) as db:
+        keys = "SELECT session FROM recommendations AS r WHERE r.key = recommendation"
+        db.execute(f"UPDATE feedback SET received = 100.0 * (({keys}) - (SELECT min(number) FROM sessions)) + 50.0")
+        db.commit()
+
+
+@pytest.fixture
+def replays(monkeypatch):
+    """The numbers of sessions of the rounds that are replayed in each round."""
+    found = []
+
+    class Learner(service_module.OnlineLearner):
+        def learn(self, sessions, replayed, importance):
+            found.append([len(each) for each in replayed])
+            return super().learn(sessions, replayed, importance)
+
+    monkeypatch.setattr(service_module, "OnlineLearner", Learner)
+    return found
+
+
+@pytest.mark.parametrize("replayed_rounds", [0, 2, 4])
+def test_as_many_earlier_rounds_are_replayed_as_configured(folder, replays, replayed_rounds):
+    spread(folder)
+    clock, learning = Clock(), OnlineConfig(replayed_rounds=replayed_rounds)
+    service = service_of(folder, learning=learning, clock=clock)
+    learnt = []
+    for number in range(1, 5):
+        clock.now = 1_000.0 * number
+        learnt.append(service.round().num_sessions)
+    assert replays == [learnt[max(n - replayed_rounds, 0) : n] for n in range(4)]
+    service.close()
+
+
+def test_deleted_people_are_in_no_later_round(folder, replays):
+    spread(folder)
+    clock = Clock()
+    service = service_of(folder, learning=OnlineConfig(), clock=clock)
+    first = service.round().num_sessions
+    deleted = service._parts(0.0, 1_000.0, held_out=False, max_sessions=99)[0].person
+    with contextlib.closing(sqlite3.connect(folder / DATABASE)) as db:
+        db.execute("PRAGMA foreign_keys = ON")
+        db.execute("DELETE FROM people WHERE person = ?", (deleted,))
+        db.commit()
+    clock.now = 2_000.0
+    service.round()
+    assert replays == [[], [first - 1]]
+    service.close()
+
+
+def test_a_loop_that_is_killed_when_it_has_published_repeats_no_round(folder, judged, monkeypatch):
+    service = service_of(folder)
+
+    def killed(keep):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(service.versions, "prune", killed)  # what comes after the publication
+    with pytest.raises(KeyboardInterrupt):
+        service.round()
+    service.close()
+    again = service_of(folder)
+    assert again.round() is None
+    assert again.num_completed == 0
+    assert again.status == f"learning from version {again.versions.published}, after round 1"
+    assert len(again.versions.history) == 2
+    assert np.array_equal(weights_of(again.network), weights_of(again.versions.network_of(again.versions.published)))
+    again.close()
+
+
+def test_a_clock_that_is_set_back_does_not_stop_it(folder, capsys):
+    spread(folder)
+    clock = Clock()
+    service = service_of(folder, learning=OnlineConfig(), clock=clock)
+    clock.now = 1e9
+    assert service.round() is not None
+    clock.now = 1_500.0
+    assert service.round() is None
+    assert "the clock is 999,998,500 s behind the last round" in capsys.readouterr().err
+    clock.now = 3_000.0
+    assert service.round() is not None
+    assert capsys.readouterr().err == ""
+    service.close()
+
+
+def test_settings_that_falsify_the_off_policy_test_are_reported(folder, judged, capsys):
+    service = service_of(folder)
+    service.round()
+    service.close()
+    assert capsys.readouterr().err == ""
+    changed = {"policy": ServedPolicy(selection="softmax"), "publication": replace(LENIENT, held_out=0.5)}
+    service_of(folder, **changed).close()
+    selection, held_out = capsys.readouterr().err.splitlines()
+    assert selection.startswith("--selection softmax: the server's newest slate was selected by greedy")
+    assert held_out.startswith("--seed 0 --held-out 0.5: were 0 and 0.25 before")
+
+
+def test_damaged_checkpoints_are_an_error_that_says_how_to_go_on(folder, judged):
+    service = service_of(folder)
+    service.round()
+    service.close()
+    for path in (folder / "versions" / "learning").iterdir():
+        path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match=r"delete .*learning to learn from all feedback again"):
+        service_of(folder)
+
+
+def test_a_round_of_fewer_sessions_than_it_needs_is_refused():
+    with pytest.raises(ValueError, match="min_sessions=9: must be at most max_sessions=8"):
+        ServiceConfig(min_sessions=9, max_sessions=8)
 
 
 def test_it_follows_a_roll_back(folder, judged):
@@ -198,9 +323,27 @@ def test_the_command_takes_rounds_and_says_what_was_decided(folder, capsys):
         "0.5",
     ]
     assert main(["learn-online", *paths, *options]) == 0
-    text = " ".join(capsys.readouterr().out.split())
+    text = capsys.readouterr().out
     assert "round 1:" in text
     assert "not published yet: effective sample size" in text
+
+
+def test_the_command_says_that_it_waits(folder, capsys, monkeypatch):
+    looks = []
+
+    def sleep(seconds):
+        looks.append(seconds)
+        if len(looks) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("agents.large_model.commands.learn_online.time.sleep", sleep)
+    paths = ["--database", str(folder / DATABASE), "--models", str(folder / "versions")]
+    assert main(["learn-online", *paths, "--idle-minutes", "0"]) == 0
+    captured = capsys.readouterr()
+    start, waiting = captured.out.splitlines()
+    assert start == f"learning from version {ModelVersions(folder / 'versions').published}, round 1"
+    assert waiting.endswith("of 96 are complete")
+    assert captured.err == "stopped\n"
 
 
 @pytest.mark.parametrize("option", ["--database", "--models"])
