@@ -38,7 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def learn_online(parsed: argparse.Namespace) -> int:
-    from agents.large_model.online.service import OnlineService
+    try:
+        from agents.large_model.online.service import OnlineService
+    except ModuleNotFoundError as error:
+        raise ValueError(f"needs the package {error.name}: pip install 'recsim-env[export]'") from None
 
     service = OnlineService(
         parsed.database,

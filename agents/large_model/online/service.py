@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 
 from agents.large_model.checkpoint import Checkpoint, load_latest, rebuild, save_checkpoint
 from agents.large_model.env import served_env
+from agents.large_model.export import version_of
 from agents.large_model.model import LargeModelNetwork
 from agents.large_model.online.config import OnlineConfig, PublicationConfig, ServedPolicy, ServiceConfig
 from agents.large_model.online.evidence import OffPolicyResult, ShadowResult, off_policy_test, shadow_test
@@ -87,6 +88,8 @@ class _State:
     seed: int = 0
     held_out: float = 0.0
     """Settings of the last round, which decide who was held out."""
+    unfinished: dict[str, Any] | None = None
+    """The last round, if it is not known to be in the list of rounds: a new version may have to be decided on."""
 
 
 class OnlineService:
@@ -160,6 +163,8 @@ class OnlineService:
             warn(f"the clock is {state.until - now:,.0f} s behind the last round: feedback counts from now on")
             state.until = now
         self._follow()
+        if state.unfinished is not None:  # by a process that was killed
+            return self._finish(ServiceRound(**state.unfinished))
         parts = self._parts(state.until, now, held_out=False, max_sessions=config.max_sessions)
         self.num_completed = len(parts)
         if len(parts) < config.min_sessions:
@@ -186,13 +191,18 @@ class OnlineService:
             divergence=found.divergence,
             is_reverted=found.is_reverted,
         )
-        save_checkpoint(self.versions.folder / STATE, self._checkpoint())
-        if state.round % self.learning.deploy_every == 0 and not found.is_reverted:
-            # If the process is killed here, the next decision is on this round, too, and no round is repeated.
-            result = self._decide(result, published)
-            save_checkpoint(self.versions.folder / STATE, self._checkpoint())
+        state.unfinished = asdict(result)
+        self._save()  # from now on, no session of the round is learnt from again
+        return self._finish(result)
+
+    def _finish(self, result: ServiceRound) -> ServiceRound:
+        """Decide on the present network as a new version, if it is time to, and add the round to the list."""
+        if result.number % self.learning.deploy_every == 0 and not result.is_reverted:
+            result = self._decide(result)
         with (self.versions.folder / ROUNDS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(result)) + "\n")
+        self._state.unfinished = None
+        self._save()
         return result
 
     def _parts(self, since: float, until: float, *, held_out: bool, max_sessions: int) -> list[ServedPart]:
@@ -214,9 +224,12 @@ class OnlineService:
         own = sessions.log_probabilities.where(is_shown, 0.0).sum(2)
         return (own - propensities).clamp(max=0.0).exp()
 
-    def _decide(self, result: ServiceRound, published: LargeModelNetwork) -> ServiceRound:
+    def _decide(self, result: ServiceRound) -> ServiceRound:
         """The result with the decision on the present network as a new version, which is carried out."""
         config, state = self.publication, self._state
+        published = self.versions.network_of(state.anchor)
+        if version_of(self.network) == version_of(published):  # the process was killed when it had published it
+            return result
         since = result.time - 86_400.0 * config.days
         parts = self._parts(since, result.time, held_out=True, max_sessions=config.evaluated_sessions)
         if len(parts) < 2:
@@ -286,9 +299,11 @@ class OnlineService:
                 "the model has learnt from some of the people who are held out now"
             )
 
-    def _checkpoint(self) -> Checkpoint:
+    def _save(self) -> None:
+        """Write a checkpoint."""
         state = {"network": self.network.settings(), **asdict(self._state)}
-        return Checkpoint(model=self.network.trained_weights(), optimizer={}, state=state)
+        checkpoint = Checkpoint(model=self.network.trained_weights(), optimizer={}, state=state)
+        save_checkpoint(self.versions.folder / STATE, checkpoint)
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         values = {each.name: checkpoint.state[each.name] for each in fields(_State)}

@@ -229,20 +229,24 @@ def test_deleted_people_are_in_no_later_round(folder, replays):
     service.close()
 
 
-def test_a_loop_that_is_killed_when_it_has_published_repeats_no_round(folder, judged, monkeypatch):
+@pytest.mark.parametrize(("step", "decision"), [("add", "publish"), ("publish", "publish"), ("prune", "none")])
+def test_a_loop_that_is_killed_in_a_decision_finishes_the_round(folder, judged, monkeypatch, step, decision):
     service = service_of(folder)
 
-    def killed(keep):
+    def killed(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(service.versions, "prune", killed)  # what comes after the publication
+    monkeypatch.setattr(service.versions, step, killed)  # after a publication, versions are pruned
     with pytest.raises(KeyboardInterrupt):
         service.round()
     service.close()
     again = service_of(folder)
+    result = again.round()
+    assert (result.number, result.decision) == (1, decision)
     assert again.round() is None
     assert again.num_completed == 0
     assert again.status == f"learning from version {again.versions.published}, after round 1"
+    assert len((again.versions.folder / ROUNDS).read_text().splitlines()) == 1
     assert len(again.versions.history) == 2
     assert np.array_equal(weights_of(again.network), weights_of(again.versions.network_of(again.versions.published)))
     again.close()
