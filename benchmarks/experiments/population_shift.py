@@ -120,7 +120,9 @@ class _Run:
                 place = (parsed.live_seed * 2 + half) * 2**12 + number
                 asyncio.run(visit(recommender, live, _LIVE_SEED + place * parsed.visits, f"{half}-{number}"))
                 result = service.round()
-                assert result is not None  # as all sessions are completed
+                if result is None:
+                    self._log(f"{population}: {service.num_completed} sessions, too few for a round")
+                    continue
                 self._steps += result.num_steps
                 self._log(f"{population}: {described(result)}")
                 about = {"population": population, "live_steps": self._steps, "live_seed": parsed.live_seed}

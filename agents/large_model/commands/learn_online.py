@@ -1,10 +1,10 @@
-"""Learn from the feedback that a server stores, and publish what is learnt to the versions that it serves.
+"""Learn from the feedback that a server stores, and publish new versions of the model to the server.
 
-Waits for sessions to be completed; a round learns from the new ones, in small steps near the published version. After
-some rounds the result is compared with the published version: by off-policy evaluation, in sessions of people who are
-held out, and by a shadow test, in which it answers requests that people have sent. It is published if neither says
-worse. `versions` lists what was published and why, `rollback` takes it back. The command may be stopped and started
-again at any time. DIR/rounds.jsonl has a line for each round.
+Each round waits for completed sessions and learns from them in small steps near the published version. After some
+rounds, the result is compared with the published version: by off-policy evaluation, in sessions of held-out people, and
+by a shadow test, in which it answers requests that people have sent. It is published if it passes both. `versions`
+lists what was published and why; `rollback` takes it back. The command may be stopped and started again at any time.
+DIR/rounds.jsonl has a line for each round.
 """
 
 import argparse
@@ -23,15 +23,15 @@ _GROUPS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--database", type=path, required=True, metavar="FILE", help="of the server")
+    parser.add_argument("--database", type=path, required=True, metavar="FILE", help="database of the server")
     parser.add_argument("--models", type=path, required=True, metavar="DIR", help="folder of versions that it serves")
-    parser.add_argument("--rounds", type=positive, metavar="N", help="stop after so many rounds (default: never)")
+    parser.add_argument("--rounds", type=positive, metavar="N", help="stop after this many rounds (default: never)")
     parser.add_argument(
         "--poll-seconds",
         type=number_in(float, 0.01, 86_400.0),
         default=10.0,
         metavar="X",
-        help="seconds between two looks at the database while there is too little to learn from",
+        help="seconds between two looks at the database while too few sessions are complete",
     )
     for title, config in _GROUPS.items():
         add_config_arguments(parser.add_argument_group(title), config)

@@ -1,8 +1,8 @@
 """List the versions of a model in a folder, and which of them is published.
 
 --create makes the folder, with an export of a model as the first version, which is published. `serve --model DIR`
-serves the published version; `rollback` publishes an earlier one again. --json has the evidence, too: results that
-versions were added and published with.
+serves the published version; `rollback` publishes an earlier one again. --json also has the evidence: results with
+which versions were added and published.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from agents.terminal import console, path, warn
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--models", type=path, required=True, metavar="DIR", help="folder of versions")
     parser.add_argument(
-        "--create", type=path, metavar="MODEL", help="make the folder; written by train --out or save, or pretrained"
+        "--create", type=path, metavar="MODEL", help="make the folder: of a model by train --out or save, or pretrained"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
 

@@ -43,9 +43,9 @@ class ServiceConfig(Checked):
     """When a round takes place."""
 
     min_sessions: int = count(96, 2, 1_000_000)
-    """Completed sessions of the people learnt from, below which a round waits for more."""
+    """Completed sessions that a round waits for, without those of people who are held out."""
     max_sessions: int = count(512, 2, 1_000_000)
-    """Newest sessions of a round: they are in memory together."""
+    """Sessions of a round, the newest; they are in memory together with those that are replayed."""
     idle_minutes: float = number(30.0, 0.0, 100_000.0)
     """Minutes without feedback after which a session is complete. If it continues later, it is learnt from again as a
     whole."""
@@ -75,17 +75,17 @@ class PublicationConfig(Checked):
     held_out: float = number(0.25, 0.01, 0.99)
     """Share of the people whose sessions are for evaluation alone."""
     days: float = number(7.0, 0.0, 100_000.0)
-    """Age of the oldest of their sessions that are evaluated."""
+    """Maximum age of their sessions that are evaluated."""
     evaluated_sessions: int = count(2_000, 2, 1_000_000)
-    """Sessions that are evaluated: the newest."""
+    """Maximum number of their sessions that are evaluated, the newest."""
     margin: float = number(0.05, 0.0, 1.0)
-    """By which share of the published version's reward the new one may be worse: the 95% interval of the difference
-    must be above that (a test of non-inferiority)."""
+    """Share of the published version's reward by which the new one may be worse: the 95% interval of the difference
+    must be above minus that share of it (a test of non-inferiority)."""
     min_effective_size: float = number(100.0, 2.0, 1e9)
-    """Effective sample size of the evaluation, in sessions."""
+    """Smallest effective sample size for a decision, in sessions."""
     shadow_requests: int = count(200, 1, 100_000)
-    """Newest requests of the shadow test."""
+    """Requests of the shadow test, the newest."""
     max_slowdown: float = number(1.5, 1.0, 100.0)
-    """Ratio of the median times of an answer, new to published."""
+    """Largest allowed ratio of the median times of an answer, new to published."""
     min_coverage: float = number(0.5, 0.0, 1.0)
-    """Ratio of the numbers of different items that come first, new to published."""
+    """Smallest allowed ratio of the numbers of different items that come first, new to published."""

@@ -1,7 +1,7 @@
-"""Whether a new version of the model is at least as good as the published one, from what people have answered.
+"""Evidence on whether a new version of the model is at least as good as the published one.
 
-Off-policy evaluation estimates the difference of the versions' rewards from sessions that neither has learnt from. The
-shadow test lets the new version answer requests that people have sent to the published one.
+Off-policy evaluation estimates the difference of the versions' rewards from sessions that neither has learnt from. In
+the shadow test, the new version answers requests that people have sent.
 
 Shape legend: K steps, S slots, M candidates.
 """
@@ -31,7 +31,7 @@ _NUM_PARTS = 64  # parts of sessions that are read together
 
 
 def served_log_probabilities(policy: ServedPolicy, logits: torch.Tensor, steps: Steps) -> torch.Tensor:
-    """[K] float64: of the slates of some steps, for a model with these logits [K, M]."""
+    """[K] float64: log-probabilities of the slates of some steps, for a model with these logits [K, M]."""
     is_candidate = steps.candidates >= 0
     is_shown = steps.candidates.gather(1, steps.slates) >= 0  # [K, S]
     num_left = is_candidate.sum(1, keepdim=True) - torch.arange(is_shown.shape[1], device=logits.device)
@@ -159,11 +159,11 @@ class ShadowResult:
     num_failures: int
     """Answers with scores that are not finite."""
     agreement: float
-    """Share of the requests to which both versions have the same best item."""
+    """Share of the requests for which both versions have the same best item."""
     slowdown: float
-    """See `PublicationConfig.max_slowdown`."""
+    """Ratio of the median times of an answer, new to published."""
     coverage: float
-    """See `PublicationConfig.min_coverage`."""
+    """Ratio of the numbers of different items that come first, new to published."""
 
     def objections(self, config: PublicationConfig) -> list[str]:
         """What is worse than allowed."""
@@ -173,7 +173,9 @@ class ShadowResult:
         if self.slowdown > config.max_slowdown:
             found.append(f"answers take {self.slowdown:.2f} times as long, must be at most {config.max_slowdown:g}")
         if self.coverage < config.min_coverage:
-            found.append(f"{self.coverage:.0%} as many different items come first, must be {config.min_coverage:.0%}")
+            found.append(
+                f"{self.coverage:.0%} as many different items come first, must be at least {config.min_coverage:.0%}"
+            )
         return found
 
 

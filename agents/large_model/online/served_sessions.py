@@ -1,6 +1,6 @@
 """Sessions of people at a server, as the large model learns from them.
 
-A part of a session is what the model reads without starting anew (`serving.sessions.History`). Each feedback is a step
+A part of a session is what the model reads without a restart (`serving.sessions.History`). Each feedback is a step
 of its part, in the order in which it was received. A part ends early, and the rest of its session is left out, where a
 person answered a recommendation after others that were made later: what the model knew then differs.
 

@@ -1,8 +1,8 @@
 """Online learning beside a server: from its database to the folder of versions that it serves.
 
-A round takes the sessions completed since the last one, learns from those of most people, and adds the result as a
-new version, which is published unless the evidence speaks against it. Nothing of a session is kept but what the
-weights have learnt: each round reads the database anew, so that deleted people are in no later round.
+A round learns from the sessions completed since the last one, without those of people who are held out. After some
+rounds, the result is added as a new version, which is published if it passes the tests of `evidence`. Only the weights
+keep anything of a session: each round reads the database again, so that deleted people are in no later round.
 """
 
 import functools
@@ -75,7 +75,7 @@ class ServiceRound:
 
 @dataclass(kw_only=True)
 class _State:
-    """What a round goes on from, besides the weights."""
+    """What a round continues from, besides the weights."""
 
     anchor: str = ""
     """The published version from which they have been learnt."""
@@ -95,7 +95,7 @@ class _State:
 class OnlineService:
     """Learns from a server's database, and publishes versions of the model.
 
-    One process at a time may use a folder of versions so.
+    Only one process at a time can do so for a folder of versions.
 
     Args:
         database: of a server, which may be running.
@@ -104,7 +104,7 @@ class OnlineService:
         env: whose items the server recommends; by default made as the database describes it.
 
     Raises:
-        ValueError: the database or the folder cannot be used, or another process does; one line.
+        ValueError: the database or the folder cannot be used, or another process learns for the folder; one line.
     """
 
     def __init__(
@@ -279,7 +279,7 @@ class OnlineService:
         self._follow()
 
     def _follow(self) -> None:
-        """Start from the published version if it is another than before: by a roll-back, or by somebody else."""
+        """Start from the published version if it has changed: by a roll-back, or by another process."""
         published = self.versions.published
         if self._state.anchor != published:
             self._start_from(published)

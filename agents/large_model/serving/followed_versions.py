@@ -17,14 +17,14 @@ class FollowedVersions:
     Args:
         versions: of the folder.
         load: makes an `ExportedModel`, or an object like it, of the folder of an export.
-        log: called with a line when the version changes, and when it cannot.
+        log: called with one line when the version changes, or cannot be used.
     """
 
     def __init__(self, versions: ModelVersions, load: Callable[[Path], Any], log: Callable[[str], None]) -> None:
         self._versions, self._load, self._log = versions, load, log
         self._refused: Publication | None = None
         self._problem = ""
-        """The last one that was logged; empty when there is none."""
+        """The one logged last; empty if there is none."""
 
     def published_model(self) -> Any:
         """The model that is published now.

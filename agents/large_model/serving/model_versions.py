@@ -41,19 +41,19 @@ class Publication:
     """A change of the published version."""
 
     version: str
-    """The one that was published by it."""
+    """The version published by it."""
     time: float
     """Seconds since 1970."""
     reason: str
     evidence: Mapping[str, Any] = field(default_factory=dict)
-    """What it rests on, such as results of an evaluation."""
+    """What the decision rests on, such as results of an evaluation."""
     withdrawn: str | None = None
     """The version that was rolled back from; None unless this is a roll-back."""
 
 
 @dataclass(kw_only=True)
 class _State:
-    """What `versions.json` has."""
+    """The content of `versions.json`."""
 
     versions: dict[str, dict[str, Any]]
     """The versions that can be published, oldest first; of each the time when it was added, and evidence."""
@@ -73,7 +73,7 @@ class _State:
     def before(self) -> str | None:
         """The version that a roll-back leads to; None if there is none.
 
-        A roll-back to a version has undone everything that was published after it.
+        A roll-back to a version undoes everything that was published after it.
         """
         line: list[str] = []
         for each in self.history:
@@ -128,9 +128,9 @@ class ModelVersions:
         return cls(folder)
 
     def add(self, network: "LargeModelNetwork", evidence: Mapping[str, Any] | None = None) -> str:
-        """Add a network, which is not published by that; its version (`export.version_of`).
+        """Add a network without publishing it; returns its version (`export.version_of`).
 
-        Takes as long as an export. A version that is there already stays as it is, with its evidence.
+        Takes as long as an export. A version that exists already stays as it is, with its evidence.
 
         Args:
             network: its weights are not changed.
@@ -165,7 +165,7 @@ class ModelVersions:
 
     @property
     def versions(self) -> list[str]:
-        """The versions that there are, in the order in which they were added."""
+        """All versions, in the order in which they were added."""
         return list(self._read().versions)
 
     def evidence_of(self, version: str) -> dict[str, Any]:
@@ -185,7 +185,7 @@ class ModelVersions:
             evidence: what the decision rests on, for JSON.
 
         Raises:
-            ValueError: there is no such version, or it is withdrawn, which only a roll-back to it takes back.
+            ValueError: there is no such version, or it is withdrawn: only a roll-back to it publishes it again.
         """
 
         def change(state: _State) -> None:
@@ -200,11 +200,10 @@ class ModelVersions:
         self._change(change)
 
     def roll_back(self, to: str | None = None) -> str:
-        """Publish an earlier version again, and withdraw the present one; the version that is published then.
+        """Publish an earlier version again, and withdraw the present one; returns the earlier version.
 
         Args:
-            to: any other version; by default the one published before, where versions that were rolled back from do
-                not count.
+            to: any other version; by default the one published before, skipping withdrawn ones.
 
         Raises:
             ValueError: there is no such version, or none before; or it is the published one.
@@ -226,7 +225,10 @@ class ModelVersions:
         return self._change(change)
 
     def prune(self, keep: int) -> list[str]:
-        """Delete all versions except the `keep` newest, the published one, and the one before it; those deleted."""
+        """Delete all versions except the `keep` newest, the published one, and the one before it.
+
+        Returns those deleted.
+        """
 
         def change(state: _State) -> list[str]:
             newest = list(state.versions)[max(len(state.versions) - keep, 0) :]

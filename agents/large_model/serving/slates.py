@@ -18,7 +18,7 @@ class Slate(NamedTuple):
     places: np.ndarray
     """[S] int64: places among the candidates, top slot first."""
     log_propensity: float
-    """Logarithm of the probability of showing this slate, by whichever agent."""
+    """Logarithm of the probability of showing this slate, whichever agent is drawn."""
     agent: int = 0
     """The agent that was drawn."""
 
@@ -36,7 +36,7 @@ class SlatePolicy(Protocol):
         ...
 
     def probability(self, places: np.ndarray) -> float:
-        """Of drawing this slate."""
+        """The probability of drawing this slate."""
         ...
 
 
@@ -87,8 +87,7 @@ class PlackettLuce:
 def draw_slate(
     policies: Sequence[SlatePolicy], num_slots: int, exploration: float, seed: int, session: str, step: int
 ) -> Slate:
-    """The slate of one of the policies, each with the same probability; or with probability `exploration` one of all
-    slates, each with the same probability.
+    """The slate of one of the policies, drawn uniformly; or with probability `exploration` any slate, drawn uniformly.
 
     All slots are filled if there are enough candidates. The draws are a function of the seed, the session and the step.
     """
