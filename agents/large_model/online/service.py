@@ -150,7 +150,8 @@ class OnlineService:
     def status(self) -> str:
         """Where the next round starts from, in words."""
         state = self._state
-        return f"learning from version {state.anchor}, " + (f"after round {state.round}" if state.round else "round 1")
+        number = state.round if state.unfinished else state.round + 1
+        return f"learning from version {state.anchor}, from round {number} on"
 
     def close(self) -> None:
         """Let other processes learn for these versions."""

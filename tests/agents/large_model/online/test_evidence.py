@@ -88,3 +88,12 @@ def test_the_shadow_test_counts_agreement_coverage_and_failures():
     same = shadow_test(lowest, lowest, None, parts, served, 12)
     assert (same.num_requests, same.agreement, same.coverage) == (12, 1.0, 1.0)
     assert shadow_test(failing, last, None, parts, served, 30).num_failures == 10
+
+
+def test_the_shadow_test_makes_no_more_requests_than_it_needs():
+    _, served = requests(6)
+    made = []
+    several = SimpleNamespace(observations=lambda part: made.append(part) or served.observations(part))
+    scorer = Scorer(lambda items: items)
+    assert shadow_test(scorer, scorer, None, [1, 2, 3], several, 8).num_requests == 8
+    assert made == [3, 2]

@@ -241,11 +241,12 @@ def test_a_loop_that_is_killed_in_a_decision_finishes_the_round(folder, judged, 
         service.round()
     service.close()
     again = service_of(folder)
+    assert again.status == f"learning from version {again.versions.published}, from round 1 on"
     result = again.round()
     assert (result.number, result.decision) == (1, decision)
     assert again.round() is None
     assert again.num_completed == 0
-    assert again.status == f"learning from version {again.versions.published}, after round 1"
+    assert again.status == f"learning from version {again.versions.published}, from round 2 on"
     assert len((again.versions.folder / ROUNDS).read_text().splitlines()) == 1
     assert len(again.versions.history) == 2
     assert np.array_equal(weights_of(again.network), weights_of(again.versions.network_of(again.versions.published)))
@@ -345,7 +346,7 @@ def test_the_command_says_that_it_waits(folder, capsys, monkeypatch):
     assert main(["learn-online", *paths, "--idle-minutes", "0"]) == 0
     captured = capsys.readouterr()
     start, waiting = captured.out.splitlines()
-    assert start == f"learning from version {ModelVersions(folder / 'versions').published}, round 1"
+    assert start == f"learning from version {ModelVersions(folder / 'versions').published}, from round 1 on"
     assert waiting.endswith("of 96 are complete")
     assert captured.err == "stopped\n"
 
