@@ -203,7 +203,7 @@ def replays(monkeypatch):
 @pytest.mark.parametrize("replayed_rounds", [0, 2, 4])
 def test_as_many_earlier_rounds_are_replayed_as_configured(folder, replays, replayed_rounds):
     spread(folder)
-    clock, learning = Clock(), OnlineConfig(replayed_rounds=replayed_rounds)
+    clock, learning = Clock(), OnlineConfig(replayed_rounds=replayed_rounds, deploy_every=100)
     service = service_of(folder, learning=learning, clock=clock)
     learnt = []
     for number in range(1, 5):
