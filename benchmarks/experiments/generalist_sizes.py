@@ -130,25 +130,36 @@ def _size(config: TrainingConfig) -> tuple[float, int]:
 
 
 def picture(rows: list[dict[str, Any]]) -> Any:
-    """A line for each size: the mean score over scenarios, with an interval over scenarios."""
+    """A line for each size: the mean score over scenarios. Intervals are of differences between the points: the mean of
+    each scenario over all points is subtracted first (Cousineau, "Confidence intervals in within-subject designs",
+    Tutorials in Quantitative Methods for Psychology 1(1), 2005)."""
     from benchmarks.analysis.statistics import Z_95
     from benchmarks.report.figures.style import panels
 
-    figure, (axes,) = panels(1, 1, (6.5, 3.4))
+    figure, (axes,) = panels(1, 1, (6.5, 3.8))
     axes.set_xscale("log")
+    usual = np.mean([list(row["scores"].values()) for row in rows], 0)  # of each scenario
     for preset in dict.fromkeys(row["preset"] for row in rows):
         own = [row for row in rows if row["preset"] == preset]
         scores = np.array([list(row["scores"].values()) for row in own])
-        half = Z_95 * scores.std(1, ddof=1) / np.sqrt(scores.shape[1])
+        half = Z_95 * (scores - usual).std(1, ddof=1) / np.sqrt(scores.shape[1])
         label = f"{preset}: {own[0]['num_parameters']:,} parameters"
         axes.errorbar(
             [row["operations"] for row in own], scores.mean(1), half, marker="o", ms=3.0, elinewidth=0.8, label=label
         )
-    axes.set_title(f"Generalists in {scores.shape[1]} scenarios that they never saw")
+    for which in ("major", "minor"):
+        getattr(axes.xaxis, f"set_{which}_formatter")(_power)
+    axes.set_title(f"Generalists in {len(usual)} scenarios that they never saw")
     axes.set_xlabel("floating-point operations of pretraining")
     axes.set_ylabel("score (random 0, lookahead 1)")
-    axes.legend()
+    axes.legend(loc="lower right")
     return figure
+
+
+def _power(value: float, _: object = None) -> str:
+    """`2e12` for numbers with the first digit 1, 2 or 5, and nothing for others, which would overlap."""
+    text = f"{value:.0e}".replace("e+", "e")
+    return text if text[0] in "125" else ""
 
 
 if __name__ == "__main__":
