@@ -43,7 +43,7 @@ class FollowedVersions:
             await asyncio.sleep(recommender.config.versions_poll_seconds)
             try:
                 latest = await asyncio.to_thread(lambda: self._versions.history[-1])
-            except Exception as error:  # whatever it is, the server goes on
+            except Exception as error:  # any error: the server continues
                 self._report(recommender, f"versions: {one_line(error)}")
                 continue
             if latest == self._refused:

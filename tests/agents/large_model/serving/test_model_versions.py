@@ -1,4 +1,4 @@
-"""A folder of versions is whole at any time, whoever is killed, and knows what was published, withdrawn and why."""
+"""A folder of versions is whole even if a process is killed, and records publications, withdrawals and reasons."""
 
 import itertools
 import json
