@@ -7,10 +7,7 @@ person answered a recommendation after others that were made later: what the mod
 Shape legend: B parts, T steps of the longest, S slots of the longest slate, M candidates, R rows, A steps of one part.
 """
 
-import json
-import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,15 +19,13 @@ from agents.large_model.compact_observations import stack_observations, stacked
 from agents.large_model.model import LargeModelNetwork
 from agents.large_model.rollout import Recorder, Sessions
 from agents.large_model.serving.agents import LARGE_MODEL
-from agents.large_model.serving.database import Answers, StoredSession, check_version, read_session, unpacked
-from agents.large_model.serving.database_thread import connect
+from agents.large_model.serving.database_file import Answers, StoredSession, read_session, reading, unpacked
 from agents.large_model.serving.observations import ObservationBuilder
 from agents.large_model.serving.served_log import slate_reward_terms, slate_rewards
 from agents.large_model.serving.sessions import History
 from agents.large_model.session_state import ObservationReader, SessionState
 from agents.networks.item_content import ItemContent
 from agents.networks.plackett_luce import slate_log_probabilities
-from recsim_env.atomic_file import printable
 from recsim_env.logs.simulated.event_schema import PER_SLOT
 from recsim_env.simulation.observation import RELEVANCE_COLUMNS
 
@@ -67,25 +62,14 @@ class ServedPart:
     """When the last feedback was received, in seconds since 1970."""
 
 
-def read_about(database: Path) -> tuple[str, dict[str, Any]]:
-    """The fingerprint of a database's catalogue, and its description (`ServedCatalog.about`).
-
-    Raises:
-        ValueError: it is not a database of this version; one line.
-    """
-    with _reading(database) as db:
-        values = dict(db.execute("SELECT name, value FROM about"))
-        return values["fingerprint"], json.loads(values["catalog"])
-
-
 def read_selection(database: Path) -> str | None:
     """The `ServingConfig.selection` of the large model's newest recommendation; None if there is none.
 
     Raises:
-        ValueError: as for `read_about`.
+        ValueError: it is not a database of this version; one line.
     """
     query = "SELECT selection FROM recommendations WHERE agent = ? ORDER BY key DESC LIMIT 1"
-    with _reading(database) as db:
+    with reading(database) as db:
         found = db.execute(query, (LARGE_MODEL,)).fetchone()
         return None if found is None else found[0]
 
@@ -110,7 +94,7 @@ def read_parts(
     database. `new_history` makes an empty `History`.
     """
     found: list[ServedPart] = []
-    with _reading(database) as db:
+    with reading(database) as db:
         for (number,) in db.execute(_SESSIONS, (since - idle, until)).fetchall():
             stored, rows = read_session(db, number), db.execute(_STEPS, (number,)).fetchall()
             for part, is_full in _parts(stored, rows, new_history()):
@@ -144,23 +128,6 @@ def _parts(stored: StoredSession, rows: Sequence[tuple], history: History) -> It
             steps = []
     if steps:
         yield part(), False
-
-
-@contextmanager
-def _reading(database: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that reads a database; closed soon, since it keeps a server from overwriting what it deletes."""
-    if not database.is_file():
-        raise FileNotFoundError(f"{printable(database)}: there is no such file")
-    try:
-        connection = connect(database, is_read_only=True)
-        try:
-            check_version(connection, database)
-            connection.execute("BEGIN")  # all of it as of one time
-            yield connection
-        finally:
-            connection.close()
-    except sqlite3.Error as error:
-        raise ValueError(f"{printable(database)}: cannot be read ({error})") from None
 
 
 class ServedSessions:

@@ -28,12 +28,12 @@ from agents.large_model.online.learner import OnlineLearner
 from agents.large_model.online.served_sessions import (
     ServedPart,
     ServedSessions,
-    read_about,
     read_parts,
     read_selection,
 )
 from agents.large_model.rollout import Sessions
 from agents.large_model.serving.catalog import ServedCatalog
+from agents.large_model.serving.database_file import read_about, reading
 from agents.large_model.serving.exported_model import ExportedModel
 from agents.large_model.serving.model_versions import ModelVersions
 from agents.networks.item_content import ItemContent
@@ -129,7 +129,8 @@ class OnlineService:
         except Timeout:
             raise ValueError(f"{printable(folder)}: another process learns for these versions") from None
         try:
-            fingerprint, about = read_about(database)
+            with reading(database) as db:
+                fingerprint, about = read_about(db)
             self._env = env or served_env(about["env_id"], about["env_arguments"])
             present = ServedCatalog(self._env.simulator, about["env_id"], about["env_arguments"]).fingerprint
             if present != fingerprint:

@@ -8,8 +8,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,52 +16,21 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from agents.large_model.serving.agents import BLIND
+from agents.large_model.serving.database_file import (
+    APPLICATION_ID,
+    SCHEMA,
+    SCHEMA_VERSION,
+    Answers,
+    StoredSession,
+    answers_of,
+    check_version,
+    items_of,
+    packed,
+    read_session,
+    unpacked,
+)
 from agents.large_model.serving.database_thread import DatabaseThread, connect
 from recsim_env.atomic_file import printable
-
-SCHEMA_VERSION = 3
-"""Increased when a table changes."""
-
-_APPLICATION_ID = 0x52656353  # marks the files of this module
-
-_SCHEMA = """
-CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-CREATE TABLE people (number INTEGER PRIMARY KEY AUTOINCREMENT, person TEXT NOT NULL UNIQUE) STRICT;
-CREATE TABLE sessions (
-    number INTEGER PRIMARY KEY AUTOINCREMENT,
-    session TEXT NOT NULL UNIQUE,
-    person INTEGER NOT NULL REFERENCES people ON DELETE CASCADE,
-    profile TEXT NOT NULL,
-    agent TEXT NOT NULL,
-    last_feedback INTEGER NOT NULL,
-    created REAL NOT NULL,
-    compared REAL
-) STRICT;
-CREATE INDEX sessions_of_people ON sessions (person);
-CREATE TABLE recommendations (
-    key INTEGER PRIMARY KEY,
-    session INTEGER NOT NULL REFERENCES sessions ON DELETE CASCADE,
-    number INTEGER NOT NULL,
-    num_feedbacks INTEGER NOT NULL,
-    candidates BLOB NOT NULL,
-    num_candidates INTEGER NOT NULL,
-    slate BLOB NOT NULL,
-    places BLOB NOT NULL,
-    log_propensity REAL NOT NULL,
-    time INTEGER NOT NULL,
-    agent TEXT NOT NULL,
-    model TEXT NOT NULL,
-    selection TEXT NOT NULL,
-    created REAL NOT NULL,
-    UNIQUE (session, number)
-) STRICT;
-CREATE TABLE feedback (
-    number INTEGER PRIMARY KEY AUTOINCREMENT,
-    recommendation INTEGER NOT NULL UNIQUE REFERENCES recommendations ON DELETE CASCADE,
-    answers TEXT NOT NULL,
-    received REAL NOT NULL
-) STRICT;
-"""
 
 
 class NotFoundError(ValueError):
@@ -75,34 +43,6 @@ class ConflictError(ValueError):
 
 class TooManyError(ValueError):
     """A limit on what is stored has been reached."""
-
-
-class Answers(NamedTuple):
-    """The acknowledged feedback to a slate."""
-
-    items: np.ndarray
-    """[S] int64: the slate, top slot first."""
-    values: np.ndarray
-    """[S, 5] float64: click, consumption, rating, purchase, follow of each."""
-    time: int
-    """The platform's, at which they were shown."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class StoredSession:
-    """What continues a session: its person, and all feedback that it has read."""
-
-    number: int
-    """The key of its rows."""
-    person: str
-    profile: Mapping[str, float]
-    agent: str
-    """See `agents.SESSION_AGENTS`."""
-    num_recommendations: int
-    earlier: Sequence[Answers]
-    """Feedback in earlier sessions of the same person."""
-    own: Sequence[Answers]
-    """Feedback in this session, the oldest first."""
 
 
 class Scored(NamedTuple):
@@ -277,7 +217,7 @@ class Database:
             if found is None:
                 raise NotFoundError(f"recommendation: the session has no recommendation {recommendation}")
             key, slate, shown_at = found
-            text = json.dumps(canonical(_items(slate)).tolist())
+            text = json.dumps(canonical(items_of(slate)).tolist())
             stored = db.execute("SELECT answers FROM feedback WHERE recommendation = ?", (key,)).fetchone()
             if stored is not None:
                 if stored[0] != text:
@@ -287,7 +227,7 @@ class Database:
             db.execute(
                 "INSERT INTO feedback (recommendation, answers, received) VALUES (?, ?, ?)", (key, text, time.time())
             )
-            return _answers(slate, text, shown_at)
+            return answers_of(slate, text, shown_at)
 
         return await self._thread.run(add, is_durable=True)
 
@@ -310,7 +250,7 @@ class Database:
                 "WHERE session = ? ORDER BY r.number",
                 (number,),
             )
-            return [(name, _answers(*row)) for name, *row in rows]
+            return [(name, answers_of(*row)) for name, *row in rows]
 
         return await self._thread.run(read, is_durable=True)
 
@@ -336,7 +276,7 @@ class Database:
                 {
                     "recommendation": each,
                     "candidates": unpacked(candidates).tolist(),
-                    "items": _items(slate).tolist(),
+                    "items": items_of(slate).tolist(),
                     "log_propensity": None if is_blind else log_propensity,  # tells which agent could have shown it
                     "time": shown_at,
                     "agent": None if is_blind else by,
@@ -409,7 +349,7 @@ class Database:
         if db.execute("SELECT count(*) FROM sqlite_schema").fetchone() == (0,):
             db.execute("PRAGMA journal_mode = WAL")
             db.executescript(
-                f"BEGIN; {_SCHEMA} PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
+                f"BEGIN; {SCHEMA} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
             )
             values = {"fingerprint": catalog, "catalog": json.dumps(about)}
             db.executemany("INSERT INTO about VALUES (?, ?)", values.items())
@@ -420,62 +360,7 @@ class Database:
             raise ValueError(f"{printable(path)}: is of the catalogue {present}, and this is {catalog}")
 
 
-def check_version(connection: sqlite3.Connection, path: Path) -> None:
-    """`ValueError` unless it is a server's database of this version."""
-    (kind,), (version,) = (connection.execute(f"PRAGMA {it}").fetchone() for it in ("application_id", "user_version"))
-    if kind != _APPLICATION_ID:
-        raise ValueError(f"{printable(path)}: not a database of this server")
-    if version != SCHEMA_VERSION:
-        raise ValueError(f"{printable(path)}: has schema version {version}; this version reads {SCHEMA_VERSION}")
-
-
-def read_session(db: sqlite3.Connection, number: int) -> StoredSession:
-    """What is needed to continue the session with that key."""
-    person, name, profile, agent, last = db.execute(
-        "SELECT p.number, p.person, profile, agent, last_feedback FROM sessions AS s "
-        "JOIN people AS p ON s.person = p.number WHERE s.number = ?",
-        (number,),
-    ).fetchone()
-    query = (
-        "SELECT slate, answers, time FROM feedback JOIN recommendations AS r ON recommendation = r.key "
-        "JOIN sessions AS s ON r.session = s.number WHERE {} ORDER BY feedback.number"
-    )
-    earlier = query.format("s.person = ? AND s.number != ? AND feedback.number <= ?")
-    (total,) = db.execute("SELECT count(*) FROM recommendations WHERE session = ?", (number,)).fetchone()
-    return StoredSession(
-        number=number,
-        person=name,
-        profile=json.loads(profile),
-        agent=agent,
-        num_recommendations=total,
-        earlier=[_answers(*row) for row in db.execute(earlier, (person, number, last))],
-        own=[_answers(*row) for row in db.execute(query.format("s.number = ?"), (number,))],
-    )
-
-
 def _check_not_compared(db: sqlite3.Connection, session: int) -> None:
     """`ConflictError` if the session with that key has ended with a comparison."""
     if db.execute("SELECT 1 FROM sessions WHERE number = ? AND compared IS NOT NULL", (session,)).fetchone():
         raise ConflictError("session: has ended, as its agents have been compared")
-
-
-def _answers(slate: bytes, answers: str, shown_at: int) -> Answers:
-    return Answers(_items(slate), np.array(json.loads(answers), np.float64), shown_at)
-
-
-def packed(items: np.ndarray) -> bytes:
-    """Items [n]: the first item and the length of each run of successive ones, of which available items have few."""
-    first = np.flatnonzero(np.diff(items, prepend=items[0] - 2) != 1)
-    return np.column_stack([items[first], np.diff(first, append=len(items))]).astype("<i4").tobytes()
-
-
-def unpacked(content: bytes) -> np.ndarray:
-    """[n] int64: the items of `packed`."""
-    first, lengths = _items(content).reshape(-1, 2).T
-    before = lengths.cumsum() - lengths  # items before each run
-    return np.repeat(first - before, lengths) + np.arange(lengths.sum())
-
-
-def _items(content: bytes) -> np.ndarray:
-    """[n] int64."""
-    return np.frombuffer(content, "<i4").astype(np.int64)

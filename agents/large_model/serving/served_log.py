@@ -20,8 +20,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from agents.large_model.serving.database import check_version, unpacked
-from agents.large_model.serving.database_thread import connect
+from agents.large_model.serving.database_file import read_about, reading, unpacked
 from recsim_env.atomic_file import printable, write_atomically
 from recsim_env.logs.simulated.event_schema import PER_SLOT
 from recsim_env.logs.simulated.log_folder import MANIFEST, LogManifest, present_versions, write_shard
@@ -89,19 +88,10 @@ def _names(rows: Sequence[sqlite3.Row], column: str) -> str:
 
 def _read(database: Path) -> tuple[dict[str, Any], list[sqlite3.Row]]:
     """The description of the catalogue, and all rows."""
-    if not database.is_file():
-        raise FileNotFoundError(f"{printable(database)}: there is no such file")
-    try:
-        connection = connect(database, is_read_only=True)
-        try:
-            check_version(connection, database)
-            connection.row_factory = sqlite3.Row
-            about = json.loads(connection.execute("SELECT value FROM about WHERE name = 'catalog'").fetchone()[0])
-            return about, connection.execute(_QUERY).fetchall()
-        finally:
-            connection.close()
-    except sqlite3.Error as error:
-        raise ValueError(f"{printable(database)}: cannot be read ({error})") from None
+    with reading(database) as db:
+        _, about = read_about(db)
+        db.row_factory = sqlite3.Row
+        return about, db.execute(_QUERY).fetchall()
 
 
 def _frames(rows: Sequence[sqlite3.Row], manifest: LogManifest, about: Mapping[str, Any]) -> Iterator[pl.DataFrame]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from agents.large_model.serving.config import MAX_ITEMS
-from agents.large_model.serving.database import Answers, StoredSession
+from agents.large_model.serving.database_file import Answers, StoredSession
 from agents.large_model.serving.observations import LAST_SLOT, feedback_rows
 from recsim_env.config import SessionConfig
 

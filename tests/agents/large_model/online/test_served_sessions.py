@@ -11,7 +11,8 @@ from conftest import CHECKOUT  # noqa: F401  (sets what threads may do)
 from agents.large_model.env import make_env
 from agents.large_model.online.config import OnlineConfig
 from agents.large_model.online.learner import OnlineLearner
-from agents.large_model.online.served_sessions import ServedSessions, read_about, read_parts
+from agents.large_model.online.served_sessions import ServedSessions, read_parts
+from agents.large_model.serving.database_file import read_about, reading
 from agents.large_model.serving.requests import Feedback, ItemFeedback, NewSession, RecommendationRequest
 from agents.large_model.session_state import PolicyRunner
 from benchmarks.experiments.served_people import WITHOUT_ARRIVALS, visit
@@ -46,6 +47,11 @@ def scene(request, tmp_path_factory):
     return folder / DATABASE, env, asyncio.run(run())
 
 
+def about_of(database) -> dict:
+    with reading(database) as db:
+        return read_about(db)[1]
+
+
 def parts_of(database, served, **times):
     times = {"since": 0.0, "until": 1e12, "idle": 0.0, **times}
     return read_parts(database, functools.partial(served.new_history, 128), **times)
@@ -53,7 +59,7 @@ def parts_of(database, served, **times):
 
 def test_logits_are_those_of_the_network_in_the_env(scene):
     database, env, returns = scene
-    served = ServedSessions(env.simulator, read_about(database)[1])
+    served = ServedSessions(env.simulator, about_of(database))
     parts = sorted(parts_of(database, served), key=lambda part: part.person)
     assert [part.person for part in parts] == [f"person-{lane}" for lane in range(NUM_PEOPLE)]
     network = network_for(env)
@@ -101,7 +107,7 @@ def test_slates_of_different_lengths_are_read_together_as_alone(tmp_path):
 
     asyncio.run(run())
     env = make_env("recsim_env/VideoSlate-v0", 1, **arguments)
-    served = ServedSessions(env.simulator, read_about(tmp_path / DATABASE)[1])
+    served = ServedSessions(env.simulator, about_of(tmp_path / DATABASE))
     network = perturbed(network_for(env))
     content = network.content_of(env)
     parts = parts_of(tmp_path / DATABASE, served)
@@ -122,7 +128,7 @@ def test_slates_of_different_lengths_are_read_together_as_alone(tmp_path):
 
 def test_parts_are_completed_when_nothing_comes_any_more(scene):
     database, env, _ = scene
-    served = ServedSessions(env.simulator, read_about(database)[1])
+    served = ServedSessions(env.simulator, about_of(database))
     ended = sorted(part.ended for part in parts_of(database, served))
     late = parts_of(database, served, until=ended[-1] + 59.0, idle=60.0)
     assert all(len(part.steps) == 7 or part.ended < ended[-1] for part in late)

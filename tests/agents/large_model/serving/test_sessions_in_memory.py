@@ -7,7 +7,7 @@ import pytest
 from stand_in_model import begin, catalog_of, client_with, recommend, recommender_with, respond
 
 from agents.large_model.serving.config import MAX_ITEMS
-from agents.large_model.serving.database import Answers
+from agents.large_model.serving.database_file import Answers
 from agents.large_model.serving.requests import Feedback, NewSession, RecommendationRequest
 from agents.large_model.serving.sessions import History
 
