@@ -197,25 +197,24 @@ class ServedSessions:
         recorder = Recorder(len(parts), int(lengths.max()), network.device)
         recorder.lengths = lengths
         propensities = torch.zeros(len(parts), int(lengths.max()))
+        observation = read(_batch([each[0] for each in observations], num_candidates))
+        state.start(observation)
         for t in range(int(lengths.max())):
             num_active = int((lengths > t).sum())
             lanes = torch.arange(num_active)
             steps = [parts[n].steps[t] for n in order[:num_active]]
-            observation = read(_batch([each[t] for each in observations[:num_active]], num_candidates))
-            if t == 0:
-                state.start(observation)
             scores = state.scores(observation, dynamics := state.dynamics(observation))
             places = stacked([step.places for step in steps], num_candidates - 1, [num_slots])
             slates = torch.as_tensor(places, device=network.device)
             num_shown = torch.tensor([len(step.places) for step in steps], device=network.device)
-            users, candidates, num_rows = observation.users, observation.candidates, state.num_rows.clone()
+            num_rows = state.num_rows.clone()
             after = read(_batch([each[t + 1] for each in observations[:num_active]], num_candidates))
             clicked = state.update(after, num_shown)
             recorder.add(
                 lanes,
-                users=users,
+                users=observation.users,
                 num_rows=num_rows,
-                candidates=candidates,
+                candidates=observation.candidates,
                 dynamics=dynamics,
                 slates=slates,
                 log_probabilities=slate_log_probabilities(scores.logits, slates),
@@ -226,7 +225,10 @@ class ServedSessions:
             propensities[lanes, t] = torch.tensor([step.log_propensity for step in steps])
             if num_active > (num_left := int((lengths > t + 1).sum())):
                 recorder.add_rows(lanes, state)
-                state.select(torch.arange(num_left, device=network.device))
+                left = torch.arange(num_left, device=network.device)
+                state.select(left)
+                after = after.select(left)
+            observation = after
         back = torch.argsort(torch.tensor(order)).to(network.device)
         return recorder.sessions().select(back), propensities.to(network.device)[back]
 
