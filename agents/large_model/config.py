@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from agents.tracking.copies import check_copies
 from recsim_env.config import Checked, check_number, choice, count, flag, number, replace_fields
 
 INPUT_VERSION = 4
@@ -414,5 +415,9 @@ class RunConfig(Checked):
     """Sessions of an evaluation in each scenario."""
     comparison: bool = flag(True)
     """At the end, compare the model with rules and the Bayes filter."""
-    tensorboard: bool = flag(False)
-    """Write TensorBoard event files, too (needs the extra tensorboard)."""
+    track: tuple[str, ...] = ()
+    """Copy the metrics to a tracker, tensorboard, wandb or mlflow, too (needs the extra of that name)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_copies(self.track)

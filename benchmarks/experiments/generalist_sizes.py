@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
     import recsim_env
     from agents.large_model.__main__ import main as large_model
-    from agents.large_model.commands.training_run import read_metrics
+    from agents.tracking.metrics_log import read_metrics
     from benchmarks.report.figures.style import write_figure
     from benchmarks.rows import write_rows
 

@@ -1,14 +1,12 @@
 """Result rows: one schema, checked when read, with one line for each kind of fault."""
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
 from small_suite import SUITE, row
 
-from benchmarks import rows as rows_module
-from benchmarks.rows import ResultsError, append_rows, of_newest_version, provenance, read_rows, write_rows
+from benchmarks.rows import ResultsError, append_rows, of_newest_version, read_rows, write_rows
 from benchmarks.running.result_folder import RESULTS
 from benchmarks.running.run import Run
 from benchmarks.running.suite_runs import suite_runs
@@ -160,22 +158,3 @@ def test_rows_survive_writing_and_reading(tmp_path: Path, runs):
     rows = [row(runs[0], returns=[1.5, 2.25], error="ü\nx")]
     write_rows(tmp_path / RESULTS, rows)
     assert read_rows(tmp_path / RESULTS) == rows
-
-
-def test_a_changed_source_makes_a_commit_dirty_and_a_changed_result_does_not(tmp_path: Path, monkeypatch):
-    source, result = (
-        tmp_path / "benchmarks" / "rows.py",
-        tmp_path / "benchmarks" / "results" / "quick" / RESULTS,
-    )
-    result.parent.mkdir(parents=True)
-    for path in (source, result):
-        path.write_text("1\n")
-    for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "first"]):
-        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *command], cwd=tmp_path, check=True)
-    monkeypatch.setattr(rows_module, "__file__", str(source))
-    commit = provenance([])["commit"]
-    assert len(commit) == 12
-    result.write_text("2\n")
-    assert provenance([])["commit"] == commit
-    source.write_text("2\n")
-    assert provenance([])["commit"] == f"{commit}-dirty"

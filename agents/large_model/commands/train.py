@@ -105,7 +105,7 @@ def train_in_folder(config: TrainingConfig, parsed: argparse.Namespace) -> int:
 
             training = Training(config, group, is_compiled=parsed.compile, log=log)
             log(f"{training.network.num_parameters:,} parameters, {config.num_steps:,} user-steps")
-            results = run_training(training, parsed.out, run_config, log, show)
+            results = run_training(training, parsed.out, run_config, log, show, parsed.arguments)
             if not training.is_over:
                 log(f"stopped after {training.num_steps:,} steps; the same command goes on")
             elif not results:

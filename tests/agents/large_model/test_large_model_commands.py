@@ -18,7 +18,7 @@ from safetensors.numpy import load_file
 from agents.large_model.__main__ import main
 from agents.large_model.agent import LargeModel
 from agents.large_model.checkpoint import checkpoints_in
-from agents.large_model.commands.training_run import read_metrics
+from agents.tracking.metrics_log import read_metrics
 from recsim_env.locked_folder import locked
 from recsim_env.logs import fit_ratings, read_log
 

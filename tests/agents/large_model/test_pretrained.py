@@ -13,7 +13,6 @@ from agents.imitation.teacher import lookahead_teacher
 from agents.large_model.__main__ import main
 from agents.large_model.agent import FrozenLargeModel, LargeModel
 from agents.large_model.checkpoint import load_network, make_network
-from agents.large_model.commands.training_run import read_metrics
 from agents.large_model.config import PRESETS, PRETRAINED, TrainingConfig, located
 from agents.large_model.env import make_env
 from agents.large_model.model import LargeModelNetwork
@@ -23,6 +22,7 @@ from agents.networks.item_content import ItemContent
 from agents.networks.schema import MEANINGS, READINGS, Schema
 from agents.references.value_weights import ValueWeights
 from agents.rollouts.evaluation import evaluate
+from agents.tracking.metrics_log import read_metrics
 from recsim_env.scenario_sampling import sample_scenario
 from recsim_env.simulation.observation import FEEDBACK
 

@@ -1,7 +1,6 @@
 """Training the large model: it solves the probe environments and resumes to the same result."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,11 @@ from agents.callbacks import EveryNSteps
 from agents.imitation.teacher import TeacherLabels
 from agents.large_model.agent import LargeModel
 from agents.large_model.checkpoint import FOLDER, checkpoints_in, load_latest
-from agents.large_model.commands.training_run import MetricsLog, read_metrics, run_training
+from agents.large_model.commands.training_run import run_training
 from agents.large_model.config import RunConfig, TrainingConfig
 from agents.large_model.training import Training
 from agents.networks.plackett_luce import best_slates
+from agents.tracking.metrics_log import read_metrics
 from recsim_env import atomic_file
 
 torch.set_num_threads(1)
@@ -143,7 +143,7 @@ def test_a_seed_determines_the_weights_to_the_bit():
 
 def lines_of(folder: Path) -> list[dict[str, Any]]:
     """Metrics without what the clock says."""
-    clock = {"steps_per_s", "tokens_per_s", "mfu", "share_env", "share_rollout", "share_update"}
+    clock = {"time", "steps_per_s", "tokens_per_s", "mfu", "share_env", "share_rollout", "share_update"}
     lines = read_metrics(folder / "metrics.jsonl")
     return [{name: value for name, value in line.items() if name not in clock} for line in lines]
 
@@ -209,16 +209,6 @@ def test_a_diverging_training_stops_in_one_line(tmp_path):
         training.network.profile.weight.fill_(torch.nan)
     with pytest.raises(ValueError, match=r"^training diverged after 0 steps"):
         training.iterate()
-
-
-def test_metrics_after_the_checkpoint_and_incomplete_lines_are_dropped(tmp_path):
-    lines = [{"num_steps": steps, "x": steps / 3.0} for steps in (10, 20, 30)]
-    stray = b'7\n{"a": 1}\n\xff\xfe\n'  # of an editor, or a disk that was full
-    written = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
-    (tmp_path / "metrics.jsonl").write_bytes(stray + written + b'{"num_steps": 40, "x"')
-    log = MetricsLog(tmp_path, 20)
-    log.add({"num_steps": 31, "x": None})
-    assert read_metrics(tmp_path / "metrics.jsonl") == [*lines[:2], {"num_steps": 31, "x": None}]
 
 
 def test_a_checkpoint_of_another_training_is_refused(tmp_path):

@@ -1,0 +1,54 @@
+"""Where results come from: command, commit, versions, machine and date."""
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+_PACKAGES = ("gymnasium", "stable-baselines3", "sb3-contrib", "torch", "numpy", "numba")
+
+
+def provenance(arguments: Sequence[str], module: str) -> dict[str, Any]:
+    """`command` (of `python -m module`), `commit`, `versions`, `machine` and `date`."""
+    return {
+        "command": " ".join(["python", "-m", module, *arguments]),
+        "commit": _commit(),
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
+        "machine": f"{platform.machine()}, {_processor()}, {os.cpu_count()} cores",
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _commit() -> str:
+    """The commit of the checkout, "-dirty" if a file other than a result differs from it; "unknown" without Git."""
+    here = Path(__file__).resolve().parents[1]
+
+    def git(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True)
+
+    try:
+        commit = git("describe", "--always", "--abbrev=12").stdout.strip()
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!benchmarks/results").stdout.strip()
+    except OSError:
+        return "unknown"
+    return f"{commit}-dirty" if commit and changed else commit or "unknown"
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"
+
+
+def _processor() -> str:
+    if sys.platform == "linux":
+        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or "unknown processor"

@@ -1,0 +1,54 @@
+"""Metrics as a run of Weights & Biases, by default off line."""
+
+import os
+import shutil
+import time as clock
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from agents.tracking.run_description import RunDescription
+from agents.tracking.tracker import Metrics, Record, numbers_in
+
+FOLDER = "wandb"
+"""Holds the runs that `wandb sync` uploads, in the folder of a run."""
+
+
+class WandbRun:
+    """A tracker that writes an offline run; see `copies.open_copy`.
+
+    Nothing is sent unless the environment variable `WANDB_MODE` is set to another mode than `offline`. Metrics of the
+    system are left out: they would be lost when the run is written anew.
+    """
+
+    def __init__(self, folder: Path, run: RunDescription, records: Sequence[Record] = ()) -> None:
+        import wandb
+
+        for old in (folder / FOLDER).glob(f"offline-run-*-{run.id}"):
+            shutil.rmtree(old)
+        mode: Any = os.environ.get("WANDB_MODE", "offline")
+        self._run = wandb.init(
+            mode=mode,
+            dir=folder,
+            project=os.environ.get("WANDB_PROJECT", "recsim_env"),
+            id=run.id,
+            name=run.name,
+            config={**run.config, "provenance": dict(run.provenance)},
+            resume=None if mode == "offline" else "allow",
+            reinit="create_new",
+            settings=wandb.Settings(
+                console="off", silent=True, x_disable_stats=True, disable_git=True, disable_code=True
+            ),
+        )
+        for step, metrics, time in records:
+            self.log(step, metrics, time)
+
+    def log(self, step: int, metrics: Metrics, time: float | None = None) -> None:
+        """See `Tracker.log`. A server that this run resumes on has the steps below its own already."""
+        if step >= self._run.step:
+            own = {"_timestamp": clock.time() if time is None else time}
+            self._run.log({**numbers_in(metrics), **own}, step=step, commit=True)
+
+    def close(self) -> None:
+        """See `Tracker.close`."""
+        self._run.finish()

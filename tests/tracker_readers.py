@@ -1,0 +1,63 @@
+"""What trackers hold, read with their own libraries: metrics by name, as pairs of step and value."""
+
+import json
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+Curves = dict[str, list[tuple[int, float]]]
+
+
+def read_tensorboard(folder: Path) -> Curves:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
+    events.Reload()
+    return {name: [(each.step, each.value) for each in events.Scalars(name)] for name in events.Tags()["scalars"]}
+
+
+def read_wandb(folder: Path) -> Curves:
+    """Of the only offline run in the folder: the history that `wandb sync` uploads."""
+    (path,) = (folder / "wandb").glob("offline-run-*/run-*.wandb")
+    curves: Curves = {}
+    for record in wandb_records(path):
+        if record.WhichOneof("record_type") == "history":
+            items = {item.key or item.nested_key[0]: json.loads(item.value_json) for item in record.history.item}
+            step = items.get("_step", record.history.step.num)
+            for name, value in items.items():
+                if not name.startswith("_"):
+                    curves.setdefault(name, []).append((step, value))
+    return curves
+
+
+def wandb_records(path: Path) -> Iterator:
+    """The records of a `.wandb` file, which is a log of LevelDB with another header."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    content, position, parts = path.read_bytes(), 7, b""
+    assert content[:4] == b":W&B"
+    while position + 7 <= len(content):
+        left = 32_768 - position % 32_768
+        if left < 7:  # the end of a block
+            position += left
+            continue
+        length, kind = struct.unpack("<HB", content[position + 4 : position + 7])
+        parts += content[position + 7 : position + 7 + length]
+        position += 7 + length
+        if kind in (1, 4):  # whole, or the last part
+            yield Record.FromString(parts)
+            parts = b""
+
+
+def read_mlflow(folder: Path) -> Curves:
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{folder / 'mlflow.db'}")
+    (run,) = client.search_runs([each.experiment_id for each in client.search_experiments()])
+    return {
+        name: sorted((each.step, each.value) for each in client.get_metric_history(run.info.run_id, name))
+        for name in run.data.metrics
+    }
+
+
+READERS = {"tensorboard": read_tensorboard, "wandb": read_wandb, "mlflow": read_mlflow}
