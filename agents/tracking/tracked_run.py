@@ -1,5 +1,6 @@
 """A run in a folder: its description, its metrics, and copies of them in other trackers."""
 
+import functools
 import time as clock
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -77,7 +78,7 @@ class _TrackedRun:
         metrics, time = checked_metrics(metrics), clock.time() if time is None else time
         self._metrics_log.log(step, metrics, time)
         for name, copy in list(self._copies.items()):
-            self._attempt(name, lambda copy=copy: copy.log(step, metrics, time))
+            self._attempt(name, functools.partial(copy.log, step, metrics, time))
 
     def close(self) -> None:
         self._metrics_log.close()

@@ -24,8 +24,9 @@ class WandbRun:
     def __init__(self, folder: Path, run: RunDescription, records: Sequence[Record] = ()) -> None:
         import wandb
 
-        for old in (folder / FOLDER).glob(f"offline-run-*-{run.id}"):
-            shutil.rmtree(old)
+        for old in (folder / FOLDER).glob("offline-run-*"):
+            if old.name.endswith(f"-{run.id}"):
+                shutil.rmtree(old)
         mode: Any = os.environ.get("WANDB_MODE", "offline")
         self._run = wandb.init(
             mode=mode,

@@ -12,26 +12,39 @@ from agents.terminal import console, path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("directory", type=path, metavar="DIR", help="folder that holds results.jsonl")
-    parser.add_argument("--tensorboard", type=path, metavar="DIR", help="also write TensorBoard event files there")
+    add_track_arguments(parser)
+    parser.add_argument("--track-to", type=path, metavar="DIR", help="files of these trackers (default: the same DIR)")
+
+
+def add_track_arguments(parser: argparse.ArgumentParser) -> None:
+    """Trackers of learning curves."""
+    parser.add_argument(
+        "--track",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="write learning curves to tensorboard, wandb (off line) or mlflow, too; repeat for several",
+    )
 
 
 def report(parsed: argparse.Namespace) -> int:
+    from agents.tracking.copies import check_copies
+    from benchmarks.report.tracked_rows import track_rows
     from benchmarks.rows import of_newest_version, read_rows
     from benchmarks.running.execution import log_to
     from benchmarks.suites import SUITES
 
     screen = console()
     log = log_to(screen)
+    check_copies(parsed.track)
     rows = of_newest_version(read_rows(parsed.directory / "results.jsonl", log), log)
-    if parsed.tensorboard:
-        from benchmarks.report.tensorboard_export import write_events
-
-        write_events(parsed.tensorboard, rows)
     suite, expected = SUITES.get(rows[0]["suite"]), None
     if suite:
         seeds = range(suite.num_seeds)
         expected = [(agent, task, seed) for agent in suite.agents for task in suite.tasks() for seed in seeds]
     write_and_show(parsed.directory, rows, screen, expected)
+    if parsed.track:
+        track_rows(parsed.track_to or parsed.directory, rows, parsed.track, log)
     return 0
 
 

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 from agents.terminal import console, path, positive
+from benchmarks.commands.report import add_track_arguments
 
 COMMITTED = Path(__file__).parents[1] / "results"
 
@@ -60,10 +61,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="evaluate agents saved by --save-models instead of training them",
     )
     parser.add_argument("--no-report", action="store_true", help="do not write the report")
+    add_track_arguments(parser)
 
 
 def run(parsed: argparse.Namespace) -> int:
+    from agents.tracking.copies import check_copies
     from benchmarks.commands.report import write_and_show
+    from benchmarks.report.tracked_rows import track_rows
     from benchmarks.rows import ResultsError, of_newest_version, provenance
     from benchmarks.running.execution import execute, log_finished, log_to
     from benchmarks.running.result_folder import open_results, reusable_rows
@@ -77,6 +81,7 @@ def run(parsed: argparse.Namespace) -> int:
 
     screen = console()
     log = log_to(screen)
+    check_copies(parsed.track)
     models = model_entries(parsed.model, parsed.agent)
     suite = selected(
         suite_named(parsed.suite),
@@ -107,6 +112,8 @@ def run(parsed: argparse.Namespace) -> int:
         rows = of_newest_version(results.sort(), log)
     if not parsed.no_report:
         write_and_show(parsed.out, rows, screen, [run.key for run in runs])
+    if parsed.track:
+        track_rows(parsed.out, rows, parsed.track, log)
     digests = {run.digest for run in runs}
     num_failed = sum(row["status"] == "failed" and row["run"] in digests for row in rows)
     if num_failed:

@@ -2,8 +2,6 @@
 
 import json
 import re
-import sys
-import types
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,11 +10,8 @@ import pytest
 from made_rows import TEN, failed, final_row, made_rows, with_references
 
 from benchmarks.analysis.leaderboard import Leaderboard
-from benchmarks.analysis.scores import scored
 from benchmarks.report.report import html, markdown, markdown_text, write_report
 from benchmarks.report.tables import missing_runs
-from benchmarks.report.tensorboard_export import write_events
-from benchmarks.rows import ResultsError
 
 ROWS = made_rows(TEN, ("Video", "News"), 3, num_sessions=40)
 VOID = {"meta", "link", "br", "img", "source"}
@@ -235,39 +230,3 @@ def test_a_report_of_failures_alone_is_written(tmp_path: Path):
 def test_the_leaderboard_says_what_was_privileged_in_training(agent, family, privileges):
     report = markdown(Leaderboard(with_references(final_row(agent, 50.0, family=family))))
     assert f" | {agent} | {family} | {privileges} | " in report
-
-
-def test_without_tensorboard_the_error_says_what_to_install(tmp_path: Path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(ResultsError, match="pip install tensorboard"):
-        write_events(tmp_path, ROWS)
-    assert not list(tmp_path.iterdir())
-
-
-def test_events_are_written_for_each_run_against_user_steps(tmp_path: Path, monkeypatch):
-    events: dict[str, list[tuple[str, float, int]]] = {}
-
-    class Writer:
-        def __init__(self, folder: str) -> None:
-            self.scalars = events.setdefault(Path(folder).relative_to(tmp_path).as_posix(), [])
-
-        def __enter__(self) -> "Writer":
-            return self
-
-        def __exit__(self, *error: object) -> None: ...
-
-        def add_scalar(self, tag: str, value: float, step: int) -> None:
-            self.scalars.append((tag, value, step))
-
-    stub = types.ModuleType("torch.utils.tensorboard")
-    stub.SummaryWriter = Writer
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", stub)
-    write_events(tmp_path, [*ROWS, failed(final_row("ppo", 0.0))])
-    assert len(events) == 10 * 2 * 3
-    run = events["Video/ppo-gru/seed-1"]
-    assert [step for tag, _, step in run if tag == "score"] == [0, 10_000, 20_000, 30_000, 40_000, 50_000]
-    last = next(row for row in scored(ROWS) if row["run"] == "ppo-gru-Video-1" and row["is_final"])
-    assert ("return", last["return_mean"], 50_000) in run
-    assert ("score", last["score"], 50_000) in run
-    assert ("metrics/novelty", last["metrics"]["novelty"], 50_000) in run
-    assert not any(tag == "metrics/regret" for tag, _, _ in run), "missing metrics are left out"

@@ -1,0 +1,99 @@
+"""Rows as runs in TensorBoard, Weights & Biases or MLflow: one for each scenario, agent and seed."""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+
+from agents.tracking.copies import check_copies, open_copy
+from agents.tracking.run_description import RunDescription
+from agents.tracking.tracker import Record
+from benchmarks.analysis.scores import scored
+from benchmarks.rows import Row, RunKey, key_of
+from recsim_env.atomic_file import write_atomically
+
+TRACKED = "tracked.json"
+"""Lists, for each tracker, the digests of the runs that it holds already."""
+
+_CURVES = {
+    "return": "return_mean",
+    "return_sem": "return_sem",
+    "score": "score",
+    "session_length": "session_length_mean",
+    "churn": "churn",
+    "seconds_of_learning": "wall_s",
+}
+"""Name of each curve against user-steps, with its key in rows."""
+
+_PROVENANCE = ("command", "commit", "versions", "machine", "date")
+
+
+def track_rows(directory: Path, rows: Iterable[Row], track: Sequence[str], log: Callable[[str], None]) -> None:
+    """Write the learning curves to trackers whose files are in `directory`; runs that a tracker holds are left alone.
+
+    Scores need both references, and change when these do; missing values are left out, and so are failed runs.
+
+    Args:
+        directory: of the trackers' files; made if it is missing.
+        rows: of any number of runs.
+        track: names of trackers, see `agents.tracking.copies.COPIES`.
+        log: called with a line for each tracker.
+
+    Raises:
+        ValueError: an unknown tracker, or a package is missing.
+    """
+    check_copies(track)
+    by_run: dict[RunKey, list[Row]] = {}
+    for row in scored(rows):
+        if row["status"] == "ok":
+            by_run.setdefault(key_of(row), []).append(row)
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / TRACKED
+    held: dict[str, dict[str, str]] = json.loads(path.read_bytes()) if path.exists() else {}
+    for name in dict.fromkeys(track):
+        own, num_written = held.setdefault(name, {}), 0
+        for of_run in by_run.values():
+            run, records = _described(of_run[-1]), _records(of_run)
+            digest = hashlib.blake2b(json.dumps([asdict(run), records]).encode(), digest_size=8).hexdigest()
+            if own.get(run.subfolder) != digest:
+                open_copy(name, directory, run, records).close()
+                own[run.subfolder], num_written = digest, num_written + 1
+                write_atomically(path, json.dumps(held, indent=1).encode())
+        log(f"{name}: {num_written} of {len(by_run)} runs are written to {directory}, the others are there already")
+
+
+def metrics_of(row: Row) -> dict[str, float]:
+    """Values of a row by name; metrics of a final row under `metrics/`."""
+    curves = {name: row[key] for name, key in _CURVES.items() if key in row}  # type: ignore[literal-required]
+    metrics = row.get("metrics") or {}
+    return curves | {f"metrics/{name}": value for name, value in metrics.items() if value is not None}
+
+
+def _described(row: Row) -> RunDescription:
+    """The run of a final row."""
+    parts = (row["scenario"], row["agent"], f"seed-{row['seed']}")
+    config = {key: row[key] for key in ("suite", "scenario", "agent", "family", "seed", "version")}  # type: ignore[literal-required]
+    return RunDescription(
+        id=row["run"],
+        name="/".join(parts),
+        subfolder="/".join(re.sub(r"[^\w.:=,()+ -]|\.\.+", "_", part) for part in parts),  # rows may be a stranger's
+        config={**config, "settings": row.get("settings", {})},
+        provenance={key: row[key] for key in _PROVENANCE if key in row},  # type: ignore[literal-required]
+    )
+
+
+def _records(rows: Iterable[Row]) -> list[Record]:
+    """In the order of steps; of several rows of a step, the last one counts."""
+    found = {row["env_steps"]: Record(row["env_steps"], metrics_of(row), _time(row)) for row in rows}
+    return [found[step] for step in sorted(found)]
+
+
+def _time(row: Row) -> float:
+    """Seconds since 1970 when the command was started that made the row; 0 if it is unknown."""
+    try:
+        return datetime.fromisoformat(row.get("date", "")).timestamp()
+    except ValueError:
+        return 0.0
