@@ -97,6 +97,8 @@ class Agent(AgentSettings, ABC):
         super().__post_init__()
         self.num_timesteps = 0
         """User-steps that the agent has learned from so far."""
+        self.training_metrics: dict[str, float] = {}
+        """Latest metrics of the training, such as losses, by name, for callbacks; empty if the agent has none."""
         self._env: Any = None
         self._layout: ObservationLayout | None = None
         self.slate_size = 1

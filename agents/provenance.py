@@ -13,10 +13,11 @@ from typing import Any
 _PACKAGES = ("gymnasium", "stable-baselines3", "sb3-contrib", "torch", "numpy", "numba")
 
 
-def provenance(arguments: Sequence[str], module: str) -> dict[str, Any]:
-    """`command` (of `python -m module`), `commit`, `versions`, `machine` and `date`."""
+def provenance(arguments: Sequence[str] | None = None, module: str | None = None) -> dict[str, Any]:
+    """`command` (of `python -m module`, by default that of this process), `commit`, `versions`, `machine` and `date`."""
+    program = [sys.argv[0]] if module is None else ["-m", module]
     return {
-        "command": " ".join(["python", "-m", module, *arguments]),
+        "command": " ".join(["python", *program, *(sys.argv[1:] if arguments is None else arguments)]),
         "commit": _commit(),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
         "machine": f"{platform.machine()}, {_processor()}, {os.cpu_count()} cores",

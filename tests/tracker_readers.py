@@ -5,6 +5,10 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
+from agents.tracking.metrics_log import read_metrics
+
 Curves = dict[str, list[tuple[int, float]]]
 
 
@@ -61,3 +65,24 @@ def read_mlflow(folder: Path) -> Curves:
 
 
 READERS = {"tensorboard": read_tensorboard, "wandb": read_wandb, "mlflow": read_mlflow}
+
+
+def curves_in(folder: Path) -> Curves:
+    """Of the numbers in `metrics.jsonl`."""
+    curves: Curves = {}
+    for line in read_metrics(folder / "metrics.jsonl"):
+        for name, value in line.items():
+            if name not in ("num_steps", "time") and isinstance(value, int | float):
+                curves.setdefault(name, []).append((line["num_steps"], value))
+    return curves
+
+
+def in_single_precision(curves: Curves) -> Curves:
+    return {name: [(step, float(np.float32(value))) for step, value in curve] for name, curve in curves.items()}
+
+
+def check_copy(folder: Path, name: str) -> None:
+    """The tracker holds the numbers of `metrics.jsonl`, and no others."""
+    expected = curves_in(folder)
+    found = READERS[name](folder / "tensorboard" if name == "tensorboard" else folder)
+    assert found == (in_single_precision(expected) if name == "tensorboard" else expected)

@@ -20,6 +20,7 @@ from agents.large_model.validation import Validation
 from agents.networks.device import device_named
 from agents.networks.item_content import ItemContent
 from agents.networks.plackett_luce import best_slates, draw_slates, slate_log_probabilities
+from agents.tracking.tracker import numbers_in
 from recsim_env.config import check_number, replace_fields
 
 RANKINGS = ("policy", "supervised")
@@ -136,7 +137,7 @@ class LargeModel(Learner):
             validation.keep_best(training)
         goes_on, num_done = update(0), 0
         while goes_on and not training.is_over:
-            training.iterate()
+            self.training_metrics = numbers_in(training.iterate())
             self._iteration = training.iteration
             due = (training.num_steps - before) * self.num_validations // total_timesteps
             if validation and (due > num_done or training.is_over):

@@ -20,7 +20,7 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback, ConvertCallback
-from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
@@ -29,6 +29,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from agents.agent import Agent, Env, Learner, NotFittedError, Observations, Starts, State, check_arguments
 from agents.reinforcement.content_policies import CONTENT_POLICIES, check_shows_points
 from agents.rollouts.evaluation import evaluate
+from agents.tracking.tracker import numbers_in
 from recsim_env.config import check_number
 from recsim_env.envs.vector import RecommenderVectorEnv
 from recsim_env.sb3 import RecommenderSB3VecEnv
@@ -215,7 +216,8 @@ class SB3Learner(_SB3Agent, Learner):
         self._model = self.algorithm_class()(self.policy_class(), env, seed=seed, device=self.device, **settings)
         if restored is not None:
             self._model.policy.load_state_dict(restored.policy.state_dict())
-        self._model.set_logger(Logger(folder=None, output_formats=[]))  # the default makes a folder for each training
+        # The default logger makes a folder for each training.
+        self._model.set_logger(Logger(folder=None, output_formats=[_LatestMetrics(self.training_metrics)]))
         if not update(0):
             return
         callbacks: list[BaseCallback] = [ConvertCallback(lambda *_: update(self._model.num_timesteps))]
@@ -318,6 +320,19 @@ def algorithm_named(name: str) -> type[BaseAlgorithm]:
     if not hasattr(contrib, name):
         raise ValueError(f"algorithm {name!r}: neither Stable-Baselines3 nor sb3-contrib has it")
     return getattr(contrib, name)
+
+
+class _LatestMetrics(KVWriter):
+    """Keeps what the library logs: `train/loss`, `rollout/ep_rew_mean`, ..."""
+
+    def __init__(self, metrics: dict[str, float]) -> None:
+        self._metrics = metrics
+
+    def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
+        self._metrics.update(numbers_in(key_values))
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 class _KeepBestPolicy(BaseCallback):

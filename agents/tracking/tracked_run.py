@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from agents.provenance import provenance
 from agents.terminal import one_line, warn
 from agents.tracking.copies import check_copies, open_copy
 from agents.tracking.metrics_log import METRICS, MetricsLog
@@ -21,7 +22,7 @@ def tracked_run(
     *,
     name: str | None = None,
     config: Mapping[str, Any] | None = None,
-    provenance: Mapping[str, Any] | None = None,
+    origin: Mapping[str, Any] | None = None,
     last_step: int | None = None,
     log: Callable[[str], None] = warn,
 ) -> Iterator[Tracker]:
@@ -35,7 +36,7 @@ def tracked_run(
         track: names of further trackers: "tensorboard", "wandb", "mlflow".
         name: of the run; by default that of the folder.
         config: settings, which may be nested.
-        provenance: see `agents.provenance.provenance`.
+        origin: command, commit, versions, machine and date; by default those of this process.
         last_step: that of the checkpoint from which the run goes on; None keeps all records.
         log: called with lines for the user.
 
@@ -46,7 +47,7 @@ def tracked_run(
     check_copies(track)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    run = described_in(folder, name or folder.resolve().name, config or {}, provenance or {})
+    run = described_in(folder, name or folder.resolve().name, config or {}, origin or provenance())
     tracker = _TrackedRun(MetricsLog(folder / METRICS, last_step, log), folder, run, track, log)
     try:
         yield tracker

@@ -66,5 +66,5 @@ def numbers_in(metrics: Mapping[str, Any]) -> dict[str, float]:
     return {
         name: float(value)
         for name, value in metrics.items()
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
     }

@@ -80,7 +80,7 @@ def _tracker(
         return nullcontext()
     settings = {**asdict(training.config), "num_parameters": training.network.num_parameters}
     origin = provenance(command, "agents.large_model")
-    return tracked_run(folder, config.track, config=settings, provenance=origin, last_step=training.num_steps, log=log)
+    return tracked_run(folder, config.track, config=settings, origin=origin, last_step=training.num_steps, log=log)
 
 
 def _is_due(before: int, after: int, interval: int) -> bool:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,12 @@ import pytest
 import torch
 from conftest import CHECKOUT
 from safetensors.numpy import load_file
+from tracker_readers import check_copy
 
 from agents.large_model.__main__ import main
 from agents.large_model.agent import LargeModel
 from agents.large_model.checkpoint import checkpoints_in
+from agents.tracking.copies import COPIES
 from agents.tracking.metrics_log import read_metrics
 from recsim_env.locked_folder import locked
 from recsim_env.logs import fit_ratings, read_log
@@ -91,7 +94,9 @@ def test_a_folder_of_another_training_is_refused_in_one_line(trained, capsys):
 
 
 def test_a_killed_training_resumes_to_the_same_result(tmp_path):
-    arguments = ["train", *SMALL, "--steps", "8000", "--checkpoint-minutes", "0", "--out"]
+    trackers = [name for name in COPIES if find_spec(name)]
+    options = ["--checkpoint-minutes", "0", *(word for name in trackers for word in ("--track", name))]
+    arguments = ["train", *SMALL, "--steps", "8000", *options, "--out"]
     command = [sys.executable, "-m", "agents.large_model", *arguments]
     ends = {}
     for name, is_killed in (("whole", False), ("killed", True)):
@@ -110,7 +115,26 @@ def test_a_killed_training_resumes_to_the_same_result(tmp_path):
         learned = {name: tensor.tobytes() for name, tensor in tensors.items()}
         timeless = [(line["num_steps"], line["return"], line["gradient_norm"]) for line in lines]
         ends[name] = len(lines), timeless, learned
+        for tracker in trackers:
+            check_copy(out, tracker)
+    run = json.loads((tmp_path / "killed" / "run.json").read_text())
+    assert run["config"]["gamma"] == 0.99
+    assert run["provenance"]["command"] == f"python -m agents.large_model {' '.join([*arguments, str(out)])}"
     assert ends["killed"] == ends["whole"]
+
+
+def test_a_finished_training_is_copied_to_a_tracker_that_is_new(trained, tmp_path):
+    out = shutil.copytree(trained, tmp_path / "finished")
+    assert train(out, "--track", "tensorboard") == 0
+    check_copy(out, "tensorboard")
+
+
+def test_an_unknown_tracker_is_refused_in_one_line(tmp_path, capsys):
+    assert train(tmp_path / "out", "--track", "mlfow") == 2
+    error = capsys.readouterr().err
+    assert "track='mlfow': unknown; did you mean 'mlflow'" in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_evaluation_compares_with_random_and_popularity(trained, capsys):

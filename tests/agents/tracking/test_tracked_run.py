@@ -8,10 +8,9 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
 import pytest
 from conftest import CHECKOUT
-from tracker_readers import READERS, Curves
+from tracker_readers import check_copy, curves_in
 
 from agents.tracking import tracked_run
 from agents.tracking.copies import COPIES
@@ -49,26 +48,6 @@ def train(folder: Path, track: str, start: int, end: int, killed_at: int = 0, cl
     assert program.returncode == (-signal.SIGKILL if killed_at else 0), program.stderr
 
 
-def curves_in(folder: Path) -> Curves:
-    """Of the numbers in `metrics.jsonl`."""
-    curves: Curves = {}
-    for line in read_metrics(folder / "metrics.jsonl"):
-        for name, value in line.items():
-            if name not in ("num_steps", "time") and isinstance(value, int | float):
-                curves.setdefault(name, []).append((line["num_steps"], value))
-    return curves
-
-
-def in_single_precision(curves: Curves) -> Curves:
-    return {name: [(step, float(np.float32(value))) for step, value in curve] for name, curve in curves.items()}
-
-
-def check_copy(folder: Path, name: str) -> None:
-    expected = curves_in(folder)
-    found = READERS[name](folder / "tensorboard" if name == "tensorboard" else folder)
-    assert found == (in_single_precision(expected) if name == "tensorboard" else expected)
-
-
 @pytest.mark.parametrize("name", INSTALLED)
 def test_a_killed_and_resumed_run_is_like_an_uninterrupted_one(tmp_path, name):
     killed = tmp_path / "killed"
@@ -100,6 +79,8 @@ def test_the_name_and_the_settings_of_a_run_are_recorded(tmp_path, name):
     run = json.loads((tmp_path / "my-run" / "run.json").read_text())
     assert run["name"] == "my-run"
     assert run["config"] == {"gamma": 0.9, "nested": {"lr": 1e-3}}
+    assert run["provenance"]["command"].startswith("python -c ")
+    assert {"commit", "versions", "machine", "date"} < set(run["provenance"])
     words = b"".join(path.read_bytes() for path in (tmp_path / "my-run").rglob("*") if path.is_file())
     assert b"my-run" in words
     assert b"nested" in words

@@ -1,0 +1,58 @@
+"""Training of any agent in trackers: a callback."""
+
+from typing import TYPE_CHECKING, Any
+
+from agents.agent import NotFittedError
+from agents.callbacks import EveryNSteps
+from agents.rollouts.evaluation import Evaluation, evaluate
+from agents.tracking.tracker import Metrics, Tracker
+
+if TYPE_CHECKING:
+    from agents.agent import Agent
+
+
+class TrackedTraining(EveryNSteps):
+    """Records the progress of a training: after each `num_steps`, and at the end.
+
+    Metrics are those of the training (`Agent.training_metrics`), under `training/`, and, if there is an `env`, those of
+    an evaluation there: `return`, its standard error `return_sem`, `session_length` in steps, and `churn`, the share of
+    sessions that the user has left. An untrained agent is evaluated, too, if it is able to act.
+
+    Args:
+        tracker: such as that of `agents.tracking.tracked_run`.
+        num_steps: user-steps between records; 0 for the start and the end only.
+        env: a vector env for evaluations, one session in each lane; the same sessions every time. None for none.
+        seed: of the first session.
+    """
+
+    def __init__(self, tracker: Tracker, num_steps: int, env: Any = None, seed: int = 0) -> None:
+        super().__init__(num_steps, self._record)
+        self._tracker, self._env, self._seed, self._resumed_at = tracker, env, seed, 0
+
+    def on_training_start(self, agent: "Agent", total_timesteps: int) -> None:
+        self._resumed_at = agent.num_timesteps  # which an earlier training has recorded
+        super().on_training_start(agent, total_timesteps)
+
+    def _record(self, agent: "Agent") -> None:
+        if 0 < agent.num_timesteps == self._resumed_at:
+            return
+        metrics: dict[str, Any] = {f"training/{name}": value for name, value in agent.training_metrics.items()}
+        if self._env is not None:
+            try:
+                metrics |= evaluation_metrics(evaluate(agent, self._env, seed=self._seed))
+            except NotFittedError:
+                if agent.num_timesteps:
+                    raise
+        if metrics:
+            self._tracker.log(agent.num_timesteps, metrics)
+
+
+def evaluation_metrics(evaluation: Evaluation) -> Metrics:
+    """The summary of an evaluation, as `TrackedTraining` describes it."""
+    returns = evaluation.returns
+    return {
+        "return": returns.mean(),
+        "return_sem": returns.std(ddof=1) / len(returns) ** 0.5 if len(returns) > 1 else None,
+        "session_length": evaluation.lengths.mean(),
+        "churn": evaluation.has_left.mean(),
+    }
