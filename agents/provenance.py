@@ -14,7 +14,10 @@ _PACKAGES = ("gymnasium", "stable-baselines3", "sb3-contrib", "torch", "numpy", 
 
 
 def provenance(arguments: Sequence[str] | None = None, module: str | None = None) -> dict[str, Any]:
-    """`command` (of `python -m module`, by default that of this process), `commit`, `versions`, `machine` and `date`."""
+    """`command` (by default that of this process), `commit`, `versions`, `machine` and `date`.
+
+    `arguments` are those of `python -m module`, or of the present script.
+    """
     program = [sys.argv[0]] if module is None else ["-m", module]
     return {
         "command": " ".join(["python", *program, *(sys.argv[1:] if arguments is None else arguments)]),

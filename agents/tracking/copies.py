@@ -1,13 +1,16 @@
 """Copies of a run's metrics in other trackers than `metrics.jsonl`."""
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+from agents.terminal import one_line
 from agents.tracking.mlflow_run import MLflowRun
 from agents.tracking.run_description import RunDescription
 from agents.tracking.tensorboard_events import TensorBoardEvents
-from agents.tracking.tracker import Record, Tracker
+from agents.tracking.tracker import Metrics, Record, Tracker
 from agents.tracking.wandb_run import WandbRun
 from recsim_env.config import unknown_name
 
@@ -18,6 +21,17 @@ _COPIES: dict[str, Callable[[Path, RunDescription, Sequence[Record]], Tracker]] 
 }
 COPIES = tuple(_COPIES)
 """Names of trackers, which are also those of their packages and extras."""
+
+
+def add_track_argument(parser: Any, subject: str) -> None:
+    """Add `--track NAME` to an argument parser, for commands without a config that has the field."""
+    parser.add_argument(
+        "--track",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help=f"copy {subject} to tensorboard, wandb or mlflow, too (needs the extra of that name); repeat for several",
+    )
 
 
 def check_copies(names: Iterable[str]) -> None:
@@ -44,3 +58,51 @@ def open_copy(name: str, folder: Path, run: RunDescription, records: Sequence[Re
     """
     check_copies([name])
     return _COPIES[name](folder, run, records)
+
+
+class Copies:
+    """A tracker that passes everything on to others. One that fails is dropped with a warning: the run itself goes on.
+
+    Args:
+        names: of trackers, see `open_copy`.
+        folder: see `open_copy`.
+        run: see `open_copy`.
+        records: see `open_copy`.
+        log: called with a line for the user.
+
+    Raises:
+        ValueError: a tracker cannot be opened.
+    """
+
+    def __init__(
+        self,
+        names: Iterable[str],
+        folder: Path,
+        run: RunDescription,
+        records: Sequence[Record],
+        log: Callable[[str], None],
+    ) -> None:
+        self._log, self._trackers = log, dict[str, Tracker]()
+        for name in dict.fromkeys(names):
+            try:
+                self._trackers[name] = open_copy(name, folder, run, records)
+            except Exception as error:  # a library's own errors, such as that of a server that does not answer
+                self.close()
+                raise ValueError(f"track={name!r}: {one_line(error)}") from error
+
+    def log(self, step: int, metrics: Metrics, time: float | None = None) -> None:
+        """See `Tracker.log`."""
+        for name, tracker in list(self._trackers.items()):
+            self._attempt(name, functools.partial(tracker.log, step, metrics, time))
+
+    def close(self) -> None:
+        """See `Tracker.close`."""
+        for name, tracker in list(self._trackers.items()):
+            self._attempt(name, tracker.close)
+
+    def _attempt(self, name: str, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except Exception as error:
+            del self._trackers[name]
+            self._log(f"{name}: stopped ({one_line(error)}); it gets what it lacks when the run is opened again")

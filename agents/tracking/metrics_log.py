@@ -63,10 +63,10 @@ class MetricsLog:
         """Nothing is buffered."""
 
 
-def read_metrics(path: Path) -> list[dict[str, Any]]:
+def read_metrics(path: Path | str) -> list[dict[str, Any]]:
     """The records in a file, `num_steps` and `time` among the metrics; without incomplete lines, empty if there is no
     file."""
-    return [_as_dict(record) for record in _complete_lines(path)[0]]
+    return [_as_dict(record) for record in _complete_lines(Path(path))[0]]
 
 
 def _complete_lines(path: Path) -> tuple[list[Record], int]:

@@ -1,6 +1,5 @@
 """A run in a folder: its description, its metrics, and copies of them in other trackers."""
 
-import functools
 import time as clock
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -8,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from agents.provenance import provenance
-from agents.terminal import one_line, warn
-from agents.tracking.copies import check_copies, open_copy
+from agents.terminal import warn
+from agents.tracking.copies import Copies, check_copies
 from agents.tracking.metrics_log import METRICS, MetricsLog
-from agents.tracking.run_description import RunDescription, described_in
+from agents.tracking.run_description import described_in
 from agents.tracking.tracker import Metrics, Tracker, checked_metrics
 
 
@@ -48,7 +47,8 @@ def tracked_run(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     run = described_in(folder, name or folder.resolve().name, config or {}, origin or provenance())
-    tracker = _TrackedRun(MetricsLog(folder / METRICS, last_step, log), folder, run, track, log)
+    metrics_log = MetricsLog(folder / METRICS, last_step, log)
+    tracker = _TrackedRun(metrics_log, Copies(track, folder, run, metrics_log.records, log))
     try:
         yield tracker
     finally:
@@ -56,39 +56,16 @@ def tracked_run(
 
 
 class _TrackedRun:
-    """`metrics.jsonl` and its copies. A copy that fails is dropped with a warning: the run itself goes on."""
+    """`metrics.jsonl` and its copies."""
 
-    def __init__(
-        self,
-        metrics_log: MetricsLog,
-        folder: Path,
-        run: RunDescription,
-        track: Sequence[str],
-        log: Callable[[str], None],
-    ) -> None:
-        self._metrics_log, self._log = metrics_log, log
-        self._copies: dict[str, Tracker] = {}
-        for name in dict.fromkeys(track):
-            try:
-                self._copies[name] = open_copy(name, folder, run, metrics_log.records)
-            except Exception as error:  # a library's own errors, such as that of a server that does not answer
-                self.close()
-                raise ValueError(f"track={name!r}: {one_line(error)}") from error
+    def __init__(self, metrics_log: MetricsLog, copies: Copies) -> None:
+        self._metrics_log, self._copies = metrics_log, copies
 
     def log(self, step: int, metrics: Metrics, time: float | None = None) -> None:
         metrics, time = checked_metrics(metrics), clock.time() if time is None else time
         self._metrics_log.log(step, metrics, time)
-        for name, copy in list(self._copies.items()):
-            self._attempt(name, functools.partial(copy.log, step, metrics, time))
+        self._copies.log(step, metrics, time)
 
     def close(self) -> None:
         self._metrics_log.close()
-        for name, copy in list(self._copies.items()):
-            self._attempt(name, copy.close)
-
-    def _attempt(self, name: str, call: Callable[[], None]) -> None:
-        try:
-            call()
-        except Exception as error:
-            del self._copies[name]
-            self._log(f"{name}: stopped ({one_line(error)}); it gets what it lacks when the run is opened again")
+        self._copies.close()

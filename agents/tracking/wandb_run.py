@@ -14,6 +14,10 @@ FOLDER = "wandb"
 """Holds the runs that `wandb sync` uploads, in the folder of a run."""
 
 
+_SERVICE = "WANDB_SERVICE"
+"""Would let a subprocess share this process's writer, which keeps a run open when the subprocess is killed."""
+
+
 class WandbRun:
     """A tracker that writes an offline run; see `copies.open_copy`.
 
@@ -27,6 +31,8 @@ class WandbRun:
         for old in (folder / FOLDER).glob("offline-run-*"):
             if old.name.endswith(f"-{run.id}"):
                 shutil.rmtree(old)
+        os.environ.setdefault("WANDB_DISABLE_WEAVE", "true")  # else it advertises another package
+        os.environ.pop(_SERVICE, None)
         mode: Any = os.environ.get("WANDB_MODE", "offline")
         self._run = wandb.init(
             mode=mode,
@@ -41,6 +47,7 @@ class WandbRun:
                 console="off", silent=True, x_disable_stats=True, disable_git=True, disable_code=True
             ),
         )
+        os.environ.pop(_SERVICE, None)
         for step, metrics, time in records:
             self.log(step, metrics, time)
 

@@ -8,27 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from agents.terminal import console, path
+from agents.tracking.copies import add_track_argument, check_copies
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("directory", type=path, metavar="DIR", help="folder that holds results.jsonl")
-    add_track_arguments(parser)
+    add_track_argument(parser, "learning curves")
     parser.add_argument("--track-to", type=path, metavar="DIR", help="files of these trackers (default: the same DIR)")
 
 
-def add_track_arguments(parser: argparse.ArgumentParser) -> None:
-    """Trackers of learning curves."""
-    parser.add_argument(
-        "--track",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="write learning curves to tensorboard, wandb (off line) or mlflow, too; repeat for several",
-    )
-
-
 def report(parsed: argparse.Namespace) -> int:
-    from agents.tracking.copies import check_copies
     from benchmarks.report.tracked_rows import track_rows
     from benchmarks.rows import of_newest_version, read_rows
     from benchmarks.running.execution import log_to

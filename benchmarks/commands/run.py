@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from agents.terminal import console, path, positive
-from benchmarks.commands.report import add_track_arguments
+from agents.tracking.copies import add_track_argument, check_copies
 
 COMMITTED = Path(__file__).parents[1] / "results"
 
@@ -61,11 +61,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="evaluate agents saved by --save-models instead of training them",
     )
     parser.add_argument("--no-report", action="store_true", help="do not write the report")
-    add_track_arguments(parser)
+    add_track_argument(parser, "learning curves")
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from agents.tracking.copies import check_copies
     from benchmarks.commands.report import write_and_show
     from benchmarks.report.tracked_rows import track_rows
     from benchmarks.rows import ResultsError, of_newest_version, provenance

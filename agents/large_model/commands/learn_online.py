@@ -13,6 +13,7 @@ from typing import Any
 
 from agents.large_model.online.config import OnlineConfig, PublicationConfig, ServedPolicy, ServiceConfig
 from agents.terminal import add_config_arguments, config_from, number_in, path, positive, warn
+from agents.tracking.copies import add_track_argument, check_copies
 
 _GROUPS = {
     "rounds": ServiceConfig,
@@ -33,13 +34,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help="seconds between two looks at the database while too few sessions are complete",
     )
+    add_track_argument(parser, "the rounds")
     for title, config in _GROUPS.items():
         add_config_arguments(parser.add_argument_group(title), config)
 
 
 def learn_online(parsed: argparse.Namespace) -> int:
+    check_copies(parsed.track)
     try:
         from agents.large_model.online.service import OnlineService
+        from agents.large_model.online.tracked_rounds import record_of, tracked_rounds
     except ModuleNotFoundError as error:
         raise ValueError(f"needs the package {error.name}: pip install 'recsim-env[export]'") from None
 
@@ -54,17 +58,19 @@ def learn_online(parsed: argparse.Namespace) -> int:
     number, is_waiting = 0, False
     print(service.status, flush=True)
     try:
-        while parsed.rounds is None or number < parsed.rounds:
-            result = service.round()
-            if result is None:
-                if not is_waiting:
-                    needed = service.config.min_sessions
-                    print(f"waiting for sessions: {service.num_completed:,} of {needed:,} are complete", flush=True)
-                is_waiting = True
-                time.sleep(parsed.poll_seconds)
-                continue
-            number, is_waiting = number + 1, False
-            print(described(result), flush=True)
+        with tracked_rounds(service, parsed.track, parsed.arguments) as tracker:
+            while parsed.rounds is None or number < parsed.rounds:
+                result = service.round()
+                if result is None:
+                    if not is_waiting:
+                        needed = service.config.min_sessions
+                        print(f"waiting for sessions: {service.num_completed:,} of {needed:,} are complete", flush=True)
+                    is_waiting = True
+                    time.sleep(parsed.poll_seconds)
+                    continue
+                number, is_waiting = number + 1, False
+                tracker.log(*record_of(result))
+                print(described(result), flush=True)
     except KeyboardInterrupt:
         warn("stopped")
     finally:

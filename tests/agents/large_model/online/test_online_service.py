@@ -13,6 +13,7 @@ import pytest
 import torch
 from conftest import CHECKOUT  # noqa: F401  (sets what threads may do)
 from stand_in_exports import stand_in_exports, write_stand_in  # noqa: F401 (a fixture)
+from tracker_readers import read_tensorboard
 
 from agents.large_model.__main__ import main
 from agents.large_model.env import make_env
@@ -20,6 +21,7 @@ from agents.large_model.online import service as service_module
 from agents.large_model.online.config import OnlineConfig, PublicationConfig, ServedPolicy, ServiceConfig
 from agents.large_model.online.evidence import OffPolicyResult, ShadowResult
 from agents.large_model.online.service import ROUNDS, OnlineService
+from agents.large_model.online.tracked_rounds import tracked_rounds
 from agents.large_model.serving.model_versions import ModelVersions
 from benchmarks.experiments.served_people import WITHOUT_ARRIVALS, visit
 from tests.small_large_models import network_for
@@ -331,6 +333,24 @@ def test_the_command_takes_rounds_and_says_what_was_decided(folder, capsys):
     text = capsys.readouterr().out
     assert "round 1:" in text
     assert "not published yet: effective sample size" in text
+
+
+def test_trackers_hold_every_round_once(folder, capsys):
+    pytest.importorskip("tensorboard")
+    paths = ["--database", str(folder / DATABASE), "--models", str(folder / "versions")]
+    options = ["--rounds", "1", "--min-sessions", "2", "--idle-minutes", "0", "--exploration", "0.5"]
+    assert main(["learn-online", *paths, *options, "--track", "tensorboard"]) == 0
+    rounds = folder / "versions" / "rounds.jsonl"
+    (line,) = map(json.loads, rounds.read_text().splitlines())
+    with rounds.open("a") as file:  # a process that was killed repeats a round that it had finished
+        file.write(json.dumps(line) + "\n" + json.dumps({**line, "number": 2}) + "\n" + '{"number": 3')
+    learning = folder / "versions" / "learning"
+    service = service_of(folder)
+    with tracked_rounds(service, ["tensorboard"], []) as tracker:
+        tracker.log(3, {"mean_return": 0.5})
+    service.close()
+    steps = [(step, value) for step, value in read_tensorboard(learning / "tensorboard")["mean_return"]]
+    assert steps == [(1, np.float32(line["mean_return"])), (2, np.float32(line["mean_return"])), (3, 0.5)]
 
 
 def test_the_command_says_that_it_waits(folder, capsys, monkeypatch):

@@ -1,0 +1,65 @@
+"""Rounds of online learning in trackers, which hold what `rounds.jsonl` holds."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+from agents.large_model.online.service import ROUNDS, STATE, OnlineService, ServiceRound
+from agents.provenance import provenance
+from agents.terminal import warn
+from agents.tracking.copies import Copies
+from agents.tracking.run_description import described_in
+from agents.tracking.tracker import Record, Tracker
+
+_METRICS = ("num_sessions", "num_steps", "mean_return", "divergence", "is_reverted")
+
+
+@contextmanager
+def tracked_rounds(service: OnlineService, track: Sequence[str], command: Sequence[str]) -> Iterator[Tracker]:
+    """A tracker of the service's rounds, to be called with `record_of` each; all rounds before are added to it.
+
+    Args:
+        service: whose folder of versions, in `learning`, has the files of the trackers.
+        track: names of trackers, see `agents.tracking.copies.COPIES`.
+        command: arguments of `python -m agents.large_model`.
+
+    Raises:
+        ValueError: a tracker cannot be opened.
+    """
+    versions, path = service.versions.folder, service.versions.folder / ROUNDS
+    (versions / STATE).mkdir(exist_ok=True)
+    configs = (service.learning, service.publication, service.policy, service.config)
+    settings = {type(each).__name__: asdict(each) for each in configs}
+    run = described_in(
+        versions / STATE, f"{versions.resolve().name}-online", settings, provenance(command, "agents.large_model")
+    )
+    records = _records(path.read_bytes().splitlines() if path.exists() else [])
+    copies = Copies(track, versions / STATE, run, records, warn)
+    try:
+        yield copies
+    finally:
+        copies.close()
+
+
+def record_of(result: ServiceRound) -> Record:
+    """A round as a record: its number is the step."""
+    return _record(asdict(result))
+
+
+def _records(lines: Iterable[bytes]) -> list[Record]:
+    """Those of complete lines, in the order of rounds; of several of a round, the last one counts."""
+    rounds: dict[int, Record] = {}
+    for line in lines:
+        try:
+            record = _record(json.loads(line))
+        except (ValueError, KeyError, TypeError):  # of a process that was killed
+            continue
+        rounds[record.step] = record
+    return [rounds[number] for number in sorted(rounds)]
+
+
+def _record(result: dict[str, Any]) -> Record:
+    metrics = {name: float(result[name]) for name in _METRICS}
+    return Record(result["number"], {**metrics, "is_published": float(result["decision"] == "publish")}, result["time"])
