@@ -1,4 +1,4 @@
-"""What trackers hold, read with their own libraries: metrics by name, as pairs of step and value."""
+"""What trackers hold, read with their own libraries: metrics by name, as steps, values and times."""
 
 import json
 import struct
@@ -9,7 +9,13 @@ import numpy as np
 
 from agents.tracking.metrics_log import read_metrics
 
-Curves = dict[str, list[tuple[int, float]]]
+Curves = dict[str, list[tuple[int, float, float]]]
+"""By name: step, value and seconds since 1970, to the millisecond."""
+
+
+def pairs(curve: list[tuple[int, float, float]]) -> list[tuple[int, float]]:
+    """Steps and values."""
+    return [(step, value) for step, value, _ in curve]
 
 
 def read_tensorboard(folder: Path) -> Curves:
@@ -17,7 +23,10 @@ def read_tensorboard(folder: Path) -> Curves:
 
     events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
     events.Reload()
-    return {name: [(each.step, each.value) for each in events.Scalars(name)] for name in events.Tags()["scalars"]}
+    return {
+        name: [(each.step, each.value, round(each.wall_time, 3)) for each in events.Scalars(name)]
+        for name in events.Tags()["scalars"]
+    }
 
 
 def read_wandb(folder: Path) -> Curves:
@@ -30,7 +39,7 @@ def read_wandb(folder: Path) -> Curves:
             step = items.get("_step", record.history.step.num)
             for name, value in items.items():
                 if not name.startswith("_"):
-                    curves.setdefault(name, []).append((step, value))
+                    curves.setdefault(name, []).append((step, value, round(items["_timestamp"], 3)))
     return curves
 
 
@@ -59,7 +68,9 @@ def read_mlflow(folder: Path) -> Curves:
     client = MlflowClient(tracking_uri=f"sqlite:///{folder / 'mlflow.db'}")
     (run,) = client.search_runs([each.experiment_id for each in client.search_experiments()])
     return {
-        name: sorted((each.step, each.value) for each in client.get_metric_history(run.info.run_id, name))
+        name: sorted(
+            (each.step, each.value, each.timestamp / 1_000) for each in client.get_metric_history(run.info.run_id, name)
+        )
         for name in run.data.metrics
     }
 
@@ -73,12 +84,14 @@ def curves_in(folder: Path) -> Curves:
     for line in read_metrics(folder / "metrics.jsonl"):
         for name, value in line.items():
             if name not in ("num_steps", "time") and isinstance(value, int | float):
-                curves.setdefault(name, []).append((line["num_steps"], value))
+                curves.setdefault(name, []).append((line["num_steps"], value, round(line["time"], 3)))
     return curves
 
 
 def in_single_precision(curves: Curves) -> Curves:
-    return {name: [(step, float(np.float32(value))) for step, value in curve] for name, curve in curves.items()}
+    return {
+        name: [(step, float(np.float32(value)), time) for step, value, time in curve] for name, curve in curves.items()
+    }
 
 
 def check_copy(folder: Path, name: str) -> None:

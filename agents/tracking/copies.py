@@ -39,7 +39,8 @@ def check_copies(names: Iterable[str]) -> None:
     for name in names:
         if name not in _COPIES:
             raise ValueError(f"track={name!r}: {unknown_name(name, _COPIES)}")
-        if find_spec(name) is None:
+        package = find_spec(name)
+        if package is None or package.origin is None:  # a folder of that name, such as W&B's own, is no package
             raise ValueError(f"track={name!r}: needs the package {name}: pip install 'recsim-env[{name}]'")
 
 

@@ -100,7 +100,7 @@ def _database(folder: Path) -> str:
 
 def _entries(record: Record) -> list[tuple[str, int, float, int]]:
     """Name, step, value and milliseconds since 1970 of each number in a record."""
-    milliseconds = int(1_000 * record.time)
+    milliseconds = round(1_000 * record.time)
     return [(_valid(name), record.step, x, milliseconds) for name, x in numbers_in(record.metrics).items()]
 
 

@@ -95,7 +95,12 @@ def test_a_folder_of_another_training_is_refused_in_one_line(trained, capsys):
 
 def test_a_killed_training_resumes_to_the_same_result(tmp_path):
     trackers = [name for name in COPIES if find_spec(name)]
-    options = ["--no-comparison", "--checkpoint-minutes", "0", *(word for name in trackers for word in ("--track", name))]
+    options = [
+        "--no-comparison",
+        "--checkpoint-minutes",
+        "0",
+        *(word for name in trackers for word in ("--track", name)),
+    ]
     arguments = ["train", *SMALL, "--steps", "8000", *options, "--out"]
     command = [sys.executable, "-m", "agents.large_model", *arguments]
     ends = {}

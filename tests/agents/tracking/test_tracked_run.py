@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import CHECKOUT
-from tracker_readers import check_copy, curves_in
+from tracker_readers import check_copy, curves_in, pairs
 
 from agents.tracking import tracked_run
 from agents.tracking.copies import COPIES
@@ -60,7 +60,7 @@ def test_a_killed_and_resumed_run_is_like_an_uninterrupted_one(tmp_path, name):
         "return/Video": [(step, -step / 7.0) for step in range(10, 110, 10)],
         "clock": [(step, 1.5 if step <= 50 else 2.5 if step <= 90 else 1.0) for step in range(10, 110, 10)],
     }
-    assert curves_in(killed) == expected
+    assert {name: pairs(curve) for name, curve in curves_in(killed).items()} == expected
     check_copy(killed, name)
     assert (killed / "run.json").read_bytes() == identity
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from conftest import CHECKOUT  # noqa: F401  (sets what threads may do)
 from stand_in_exports import stand_in_exports, write_stand_in  # noqa: F401 (a fixture)
-from tracker_readers import read_tensorboard
+from tracker_readers import pairs, read_tensorboard
 
 from agents.large_model.__main__ import main
 from agents.large_model.env import make_env
@@ -349,8 +349,11 @@ def test_trackers_hold_every_round_once(folder, capsys):
     with tracked_rounds(service, ["tensorboard"], []) as tracker:
         tracker.log(3, {"mean_return": 0.5})
     service.close()
-    steps = [(step, value) for step, value in read_tensorboard(learning / "tensorboard")["mean_return"]]
-    assert steps == [(1, np.float32(line["mean_return"])), (2, np.float32(line["mean_return"])), (3, 0.5)]
+    assert pairs(read_tensorboard(learning / "tensorboard")["mean_return"]) == [
+        (1, np.float32(line["mean_return"])),
+        (2, np.float32(line["mean_return"])),
+        (3, 0.5),
+    ]
 
 
 def test_the_command_says_that_it_waits(folder, capsys, monkeypatch):
