@@ -6,9 +6,26 @@ See `python -m benchmarks COMMAND --help`.
 import sys
 
 from agents.terminal import run_command
-from benchmarks.commands import agents, off_policy, report, retention, run, throughput, tune, validity, watch
+from benchmarks.commands import (
+    agents,
+    leaderboard,
+    off_policy,
+    report,
+    retention,
+    run,
+    submit,
+    throughput,
+    tune,
+    validity,
+    verify,
+    verify_results,
+    watch,
+)
 
-_COMMANDS = (run, report, tune, agents, watch, throughput, off_policy, retention, validity)
+_COMMANDS = (
+    *(run, report, tune, agents, watch, throughput, off_policy, retention, validity),
+    *(submit, verify, leaderboard, verify_results),
+)
 
 
 def main(arguments: list[str]) -> int:
