@@ -1,4 +1,4 @@
-"""An agent of one file for the leaderboard: Thompson sampling on the platform's predictions, with a taste for new items.
+"""An agent of one file for the leaderboard: Thompson sampling on the platform's predictions, in favour of new items.
 
 python -m benchmarks submit examples/fresh_thompson.py:FreshThompson --name fresh-thompson --author "Example Lab" \
     --licence MIT --out runs/fresh-thompson.zip
@@ -25,7 +25,7 @@ class FreshThompson(Agent):
     Thompson, "On the likelihood that one unknown probability exceeds another", Biometrika 25, 1933.
     """
 
-    deviation: float = number(0.1, 0.0, 1.0)
+    deviation: float = number(0.05, 0.0, 1.0)
     """Standard deviation of a draw of which nothing is known."""
     freshness: float = number(0.1, 0.0, 1.0)
     """Weight of the age, which is log2(1 + steps) / 16."""

@@ -63,8 +63,9 @@ class AgentFile:
         """
         folder = str(self.folder.resolve())
         sys.path[:] = [folder, *(each for each in sys.path if each != folder)]  # worker processes inherit it
-        sys.modules.pop(self.module, None)  # another submission's module of that name
-        importlib.invalidate_caches()
+        if getattr(sys.modules.get(self.module), "__file__", None) != str(self.source.resolve()):
+            sys.modules.pop(self.module, None)  # another file's module of that name
+            importlib.invalidate_caches()
         entry = Entry(path=f"{self.module}:{self.class_name}", family="own")
         agent_class = entry.agent_class()
         if self.weights:
