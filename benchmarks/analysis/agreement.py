@@ -1,6 +1,6 @@
-"""Whether an agent scores in other worlds as in the public ones.
+"""Whether an agent gains in other worlds as much as in the public ones.
 
-Shape legend: R public runs of a scenario, Q runs in other worlds; each run has a catalogue of its own.
+Shape legend: R runs of a scenario, each in a catalogue of its own.
 """
 
 from collections.abc import Iterable, Mapping
@@ -9,31 +9,31 @@ import numpy as np
 from scipy import stats
 
 from benchmarks.analysis.bootstrap import Estimate
-from benchmarks.analysis.scores import final_by_scenario
+from benchmarks.analysis.scores import final_by_scenario, scales
 from benchmarks.rows import ResultsError, Row
 from benchmarks.suites import ONE, ZERO
 
 
-def scores_by_scenario(rows: Iterable[Row], agent: str) -> dict[str, np.ndarray]:
-    """[R] scores of an agent's final runs by scenario, each on the scale of the references in its own catalogue.
+def gains_by_scenario(rows: Iterable[Row], agent: str, public: Iterable[Row]) -> dict[str, np.ndarray]:
+    """[R] by scenario, an agent's mean return above random in the same catalogue, in units of the planning oracle's in
+    the public worlds: there, its mean is the score. Other worlds need no runs of the oracle, which take a minute each.
 
     Raises:
-        ResultsError: the planning oracle is not above random in some catalogue, so there is no scale.
+        ResultsError: the planning oracle is not above random in the public worlds.
     """
-    found: dict[str, np.ndarray] = {}
+    scale, found = scales(public), {}
     for scenario, by_agent in final_by_scenario(rows).items():
-        scores = []
-        for seed, row in sorted(by_agent[agent].items()):
-            zero, one = (by_agent[name][seed]["return_mean"] for name in (ZERO, ONE))
-            if one <= zero:
-                raise ResultsError(f"{scenario}, seed {seed}: {ONE} returns {one:.2f}, {ZERO} {zero:.2f}: no scale")
-            scores.append((row["return_mean"] - zero) / (one - zero))
-        found[scenario] = np.array(scores)
+        if scenario not in scale:
+            raise ResultsError(f"{scenario}: {ONE} does not return more than {ZERO}, so there are no scores")
+        zero, one = scale[scenario]
+        own, random = by_agent[agent], by_agent[ZERO]
+        gains = [own[seed]["return_mean"] - random[seed]["return_mean"] for seed in sorted(own)]
+        found[scenario] = np.array(gains) / (one - zero)
     return found
 
 
 def difference(public: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray], confidence: float = 0.95) -> Estimate:
-    """Mean score over scenarios in other worlds minus that in the public ones, with a t interval.
+    """Mean gain over scenarios in other worlds minus that in the public ones, with a t interval.
 
     The means of scenarios have equal weights, their variances are those of independent runs, and the degrees of freedom
     are Satterthwaite's (Biometrics Bulletin 2, 1946), as in Welch's test. At least two runs of each scenario.
@@ -56,7 +56,7 @@ def difference(public: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]
 
 
 def scenarios_below(public: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> list[str]:
-    """Scenarios in which the agent scores significantly less in other worlds, at 5% for all of them (Bonferroni)."""
+    """Scenarios in which the agent gains significantly less in other worlds, at 5% for all of them (Bonferroni)."""
     confidence = 1.0 - 0.05 / len(public)
     parts = {name: difference({name: public[name]}, {name: other[name]}, confidence) for name in public}
     return [name for name, part in parts.items() if part.high < 0.0]

@@ -19,7 +19,7 @@ from benchmarks.submission.agent_file import check_source
 from benchmarks.submission.archive import Submission
 from benchmarks.submission.submitted_run import submission_runs
 from benchmarks.submission.verification_record import Verification, hidden_worlds, rows_by_run, verdict_of
-from benchmarks.suites import Suite
+from benchmarks.suites import ZERO, Suite
 from recsim_env.atomic_file import write_atomically
 
 RECORD, _SEED = "verification.json", "seed"
@@ -75,9 +75,10 @@ def verified(
         suite, worlds=hidden_worlds(seed), num_seeds=suite.num_seeds if num_hidden_seeds is None else num_hidden_seeds
     )
     origin = provenance(arguments)
-    hidden = _hidden_rows(
-        *submission_runs(others, manifest.name, agent), others, out / "hidden", origin, screen, num_workers
-    )
+    own_elsewhere, elsewhere = submission_runs(others, manifest.name, agent)
+    runs = [*own_elsewhere, *(run for run in elsewhere if run.agent == ZERO)]
+    runs.sort(key=lambda run: run.seed)
+    hidden = _hidden_rows(runs, others, out / "hidden", origin, screen, num_workers)
     again = _compared_with_committed(references, rows, committed, log)
     pool = [*own, *(run for run in references if _label(run) not in again)]
     for run, fields, _ in repeated(((run, rows[run.digest]) for run in sampled(pool, share, seed)), num_workers):
@@ -105,16 +106,15 @@ def _kept_seed(file: Path, seed: int | None) -> int:
 
 
 def _hidden_rows(
-    own: list[Run],
-    references: list[Run],
+    runs: list[Run],
     suite: Suite,
     folder: Path,
     origin: dict[str, Any],
     screen: Console,
     num_workers: int,
 ) -> list[Row]:
-    """Rows of the agent and the references in the hidden worlds, in a folder that survives being killed."""
-    log, runs = log_to(screen), sorted([*own, *references], key=lambda run: run.seed)
+    """Rows of runs in the hidden worlds, in a folder that survives being killed."""
+    log = log_to(screen)
     with open_results(folder, suite, log) as results:
         finished = results.finished(runs)
         log_finished(runs, finished, log)

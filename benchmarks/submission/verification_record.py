@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agents.registry import UnknownAgentError
-from benchmarks.analysis.agreement import difference, scenarios_below, scores_by_scenario
+from benchmarks.analysis.agreement import difference, gains_by_scenario, scenarios_below
 from benchmarks.analysis.bootstrap import Estimate
 from benchmarks.rows import ResultsError, Row, key_of
 from benchmarks.running.run import Run
@@ -84,8 +84,9 @@ class Verification(BaseModel):
     public_scores: dict[str, Number]
     """Mean score by scenario."""
     hidden_scores: dict[str, Number]
+    """Mean return above random, in units of the planning oracle's in the public worlds."""
     difference: Interval
-    """Mean score in the hidden worlds minus that in the public ones, with its t interval."""
+    """Mean of the hidden scores minus that of the public ones, with its t interval."""
     scenarios_below: list[str]
     """In which the score is significantly lower (5% for all scenarios together)."""
     version: str
@@ -104,7 +105,7 @@ def verdict_of(
     name: str, public: Sequence[Row], hidden: Sequence[Row], repeated: Mapping[str, list[str]]
 ) -> dict[str, Any]:
     """The fields of a `Verification` that follow from rows: the verdict, scores, and their difference."""
-    scores, other = scores_by_scenario(public, name), scores_by_scenario(hidden, name)
+    scores, other = (gains_by_scenario(rows, name, public) for rows in (public, hidden))
     change, below = difference(scores, other), scenarios_below(scores, other)
     verdict = "verified"
     if any(repeated.values()):
