@@ -76,6 +76,8 @@ def test_results_are_verified_only_if_digits_and_commits_agree(tmp_path, monkeyp
     of_commit = {"commit": head()[:12]}
     right, wrong = ([{**last, **of_commit} for last in run.execute()] for run in suite_runs(SUITE)[:3:2])
     command = ["verify-results", "--results", str(tmp_path), "--commit", "HEAD", "--sample", "1", "--workers", "1"]
+    for name in ("small", "experiment"):
+        (tmp_path / name).mkdir()
     write_rows(tmp_path / "small" / "results.jsonl", right)
     write_rows(tmp_path / "experiment" / "rows.jsonl", [of_commit])
     assert main(command) == 0
