@@ -9,6 +9,7 @@ from agents.terminal import run_command
 from benchmarks.commands import (
     agents,
     leaderboard,
+    log_sets,
     off_policy,
     report,
     retention,
@@ -24,7 +25,7 @@ from benchmarks.commands import (
 
 _COMMANDS = (
     *(run, report, tune, agents, watch, throughput, off_policy, retention, validity),
-    *(submit, verify, leaderboard, verify_results),
+    *(submit, verify, leaderboard, verify_results, log_sets),
 )
 
 

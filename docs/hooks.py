@@ -12,7 +12,9 @@ RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 
 def on_files(files: Files, config: Any) -> Files:
     """Add the pictures, the Markdown tables and the submissions to the site, in the folder `results`."""
-    submissions = (path for path in RESULTS.glob("submissions/*/*") if path.name.endswith((".zip", ".verification.json")))
+    submissions = (
+        path for path in RESULTS.glob("submissions/*/*") if path.name.endswith((".zip", ".verification.json"))
+    )
     for file in sorted((*RESULTS.glob("*/*.png"), *RESULTS.glob("*/*.md"), *submissions)):
         path = f"results/{file.relative_to(RESULTS).as_posix()}"
         files.append(File.generated(config, path, abs_src_path=str(file)))

@@ -1,5 +1,6 @@
 """Where committed rows come from: how many are of one commit, of a checkout with changes, or of another version."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ class Provenance:
     num_without: int
     """That state no commit."""
     num_stale: int
-    """Of another version of the envs; rows of some experiments state none."""
+    """Of another version of the envs; rows of some experiments state none, or that of a model."""
 
     @property
     def is_whole(self) -> bool:
@@ -43,8 +44,12 @@ def provenance_of(rows: Iterable[Mapping[str, Any]], commit: str, tag: str | Non
         num_of_commit=sum(_is_of(each, commit, tag) for each in commits),
         num_dirty=sum(each.endswith("-dirty") for each in commits),
         num_without=sum(each == "unknown" for each in commits),
-        num_stale=sum(row.get("version", version) != version for row in rows),
+        num_stale=sum(_is_version(row.get("version")) and row["version"] != version for row in rows),
     )
+
+
+def _is_version(stated: Any) -> bool:
+    return isinstance(stated, str) and re.fullmatch(r"\d+\.\d+\.\d+", stated) is not None
 
 
 def _is_of(stated: str, commit: str, tag: str | None) -> bool:

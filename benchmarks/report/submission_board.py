@@ -59,8 +59,8 @@ def _of_version(folder: Path) -> str:
 def _line(standing: Standing, leaderboard: Leaderboard, each: Published | None) -> str:
     scores = [number(standing.scores[name]) for name in leaderboard.scored_scenarios]
     if each is None:
-        is_reference = "yes" if not standing.is_deployable and standing.agent != "random" else ""
-        cells = [f"`{standing.agent}`", "recsim_env", is_reference, interval(standing.score), *scores, NONE, NONE]
+        privileged = "latent state in play" if not standing.is_deployable and standing.agent != "random" else ""
+        cells = [f"`{standing.agent}`", "recsim_env", privileged, interval(standing.score), *scores, NONE, NONE]
     else:
         manifest, record = each.submission.manifest, each.verification
         change = record.difference

@@ -33,8 +33,11 @@ def show_verification(screen: Console, record: Verification) -> None:
     for column in ("run", "digits that differ"):
         table.add_column(column)
     for run, fields in record.repeated.items():
-        table.add_row(escape(run), escape(", ".join(fields)) or "none")
+        if fields or run.startswith(f"{record.name} "):
+            table.add_row(escape(run), escape(", ".join(fields)) or "none")
     screen.print(table)
+    if num_others := len(record.repeated) - table.row_count:
+        screen.print(f"{num_others} runs of the references have the committed digits")
     table = Table(title=f"Scores in the public worlds and in others ({record.num_hidden_seeds} seeds)")
     for column in ("scenario", "public", "others", "difference"):
         table.add_column(column, justify="left" if column == "scenario" else "right")

@@ -213,6 +213,21 @@ def test_rows_say_where_an_agent_reads_the_latent_state(tmp_path, class_name, re
     assert own[0].execute()[-1]["latent_reads"] == reads
 
 
+def test_weights_are_loaded_instead_of_training(tmp_path):
+    (tmp_path / "spies.py").write_text(SPIES)
+    target, weights = f"{tmp_path / 'spies.py'}:InTraining", tmp_path / "trained.safetensors"
+    trained = copied(target, None, tmp_path / "first").entry().agent_class()("recsim_env/Video-v0").learn(1)
+    trained.save(weights)
+    agent = copied(target, weights, tmp_path / "second")
+    last = submission_runs(TINY, "spy", agent)[0][0].execute()[-1]
+    assert last["loaded_from"] == "weights.safetensors"
+    assert (last["env_steps"], last["latent_reads"]) == (0, [])
+    with pytest.raises(ResultsError, match="was written by 'spies:InTraining', must be by 'spies:Honest'"):
+        copied(target.replace("InTraining", "Honest"), weights, tmp_path / "third").entry()
+    with pytest.raises(ResultsError, match="is not a Learner"):
+        copied(target.replace("InTraining", "InPlay"), weights, tmp_path / "third").entry()
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [
