@@ -35,28 +35,34 @@ def gains_by_scenario(rows: Iterable[Row], agent: str, public: Iterable[Row]) ->
 def difference(public: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray], confidence: float = 0.95) -> Estimate:
     """Mean gain over scenarios in other worlds minus that in the public ones, with a t interval.
 
-    The means of scenarios have equal weights, their variances are those of independent runs, and the degrees of freedom
-    are Satterthwaite's (Biometrics Bulletin 2, 1946), as in Welch's test. At least two runs of each scenario.
+    Scenarios have equal weights. An agent that is not fitted to the public worlds finds both kinds alike, so the
+    variance of a scenario is pooled, as in Student's test: that of three runs alone is too uncertain. The degrees of
+    freedom of the mean are Satterthwaite's (Biometrics Bulletin 2, 1946). At least two runs of each scenario.
 
     Raises:
         ResultsError: a scenario has one run.
     """
-    groups = (*public.values(), *other.values())
-    if any(len(values) < 2 for values in groups):
-        raise ResultsError("one run of a scenario has no interval: at least 2 seeds")
-    terms = [(float(values.var(ddof=1)) / len(values), len(values) - 1) for values in groups]
-    means = [float(other[scenario].mean() - values.mean()) for scenario, values in public.items()]
-    variance = sum(term for term, _ in terms) / len(means) ** 2
-    value = float(np.mean(means))
+    changes, terms = [], []
+    for scenario, first in public.items():
+        second = other[scenario]
+        if min(len(first), len(second)) < 2:
+            raise ResultsError(f"{scenario}: one run has no interval: at least 2 seeds")
+        freedom = len(first) + len(second) - 2
+        pooled = (first.var() * len(first) + second.var() * len(second)) / freedom
+        terms.append((float(pooled) * (1 / len(first) + 1 / len(second)) / len(public) ** 2, freedom))
+        changes.append(float(second.mean() - first.mean()))
+    value, variance = float(np.mean(changes)), sum(term for term, _ in terms)
     if variance == 0.0:
         return Estimate(value=value, low=value, high=value)
-    squares = sum((term / len(means) ** 2) ** 2 / freedom for term, freedom in terms)
-    half = float(stats.t.ppf(0.5 + confidence / 2, variance**2 / squares)) * variance**0.5
+    freedom_of_mean = variance**2 / sum(term**2 / freedom for term, freedom in terms)
+    half = float(stats.t.ppf(0.5 + confidence / 2, freedom_of_mean)) * variance**0.5
     return Estimate(value=value, low=value - half, high=value + half)
 
 
-def scenarios_below(public: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> list[str]:
-    """Scenarios in which the agent gains significantly less in other worlds, at 5% for all of them (Bonferroni)."""
-    confidence = 1.0 - 0.05 / len(public)
-    parts = {name: difference({name: public[name]}, {name: other[name]}, confidence) for name in public}
+def scenarios_below(
+    public: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray], confidence: float = 0.95
+) -> list[str]:
+    """Scenarios whose interval is below 0, at this confidence for all of them together (Bonferroni)."""
+    of_each = 1.0 - (1.0 - confidence) / len(public)
+    parts = {name: difference({name: public[name]}, {name: other[name]}, of_each) for name in public}
     return [name for name, part in parts.items() if part.high < 0.0]

@@ -43,7 +43,7 @@ def show_verification(screen: Console, record: Verification) -> None:
         table.add_column(column, justify="left" if column == "scenario" else "right")
     for name, public in record.public_scores.items():
         hidden = record.hidden_scores[name]
-        mark = " (significant)" if name in record.scenarios_below else ""
+        mark = " (significant at 1%)" if name in record.scenarios_below else ""
         table.add_row(name, number(public), number(hidden), f"{hidden - public:+.2f}{mark}")
     screen.print(table)
     change = record.difference

@@ -15,6 +15,9 @@ from benchmarks.running.run import Run
 from benchmarks.suites import Worlds
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
+CONFIDENCE = 0.99
+"""Of the intervals that decide. Every submission is tested: about one honest agent in a hundred is called fitted."""
+
 _FIRST = 10**9
 """Below all seeds of hidden worlds, above those of the public worlds and of tuning."""
 
@@ -86,9 +89,9 @@ class Verification(BaseModel):
     hidden_scores: dict[str, Number]
     """Mean return above random, in units of the planning oracle's in the public worlds."""
     difference: Interval
-    """Mean of the hidden scores minus that of the public ones, with its t interval."""
+    """Mean of the hidden scores minus that of the public ones, with its 95% t interval."""
     scenarios_below: list[str]
-    """In which the score is significantly lower (5% for all scenarios together)."""
+    """In which the score is significantly lower, at `CONFIDENCE` for all scenarios together."""
     version: str
     command: str
     commit: str
@@ -106,18 +109,18 @@ def verdict_of(
 ) -> dict[str, Any]:
     """The fields of a `Verification` that follow from rows: the verdict, scores, and their difference."""
     scores, other = (gains_by_scenario(rows, name, public) for rows in (public, hidden))
-    change, below = difference(scores, other), scenarios_below(scores, other)
+    below = scenarios_below(scores, other, CONFIDENCE)
     verdict = "verified"
     if any(repeated.values()):
         verdict = "not reproduced"
-    elif change.high < 0.0 or below:
+    elif below or difference(scores, other, CONFIDENCE).high < 0.0:
         verdict = "fitted to the public worlds"
     return {
         "verdict": verdict,
         "repeated": dict(repeated),
         "public_scores": {name: round(float(values.mean()), 4) for name, values in scores.items()},
         "hidden_scores": {name: round(float(values.mean()), 4) for name, values in other.items()},
-        "difference": Interval.of(change),
+        "difference": Interval.of(difference(scores, other)),
         "scenarios_below": below,
     }
 

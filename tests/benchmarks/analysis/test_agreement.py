@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from benchmarks.analysis.agreement import difference, gains_by_scenario, scenarios_below
 from benchmarks.rows import ResultsError
@@ -63,21 +64,25 @@ def test_a_run_with_other_digits_is_not_reproduced():
     assert verdict(rows(0.5), rows(0.5, (ZERO,)), {"a run": [], "another": ["returns"]}) == "not reproduced"
 
 
-def test_the_interval_of_a_difference_is_that_of_welch():
-    public, other = {"Video": np.array([1.0, 2.0, 4.0])}, {"Video": np.array([2.0, 2.5, 3.0, 3.1])}
-    found = difference(public, other)
+def test_the_interval_of_one_scenario_is_that_of_students_test():
+    public, other = np.array([1.0, 2.0, 4.0]), np.array([2.0, 2.5, 3.0, 3.1])
+    found = difference({"Video": public}, {"Video": other})
+    expected = stats.ttest_ind(other, public).confidence_interval()
     assert found.value == pytest.approx(2.65 - 7 / 3)
-    # scipy.stats.ttest_ind(other, public, equal_var=False).confidence_interval()
-    assert (found.low, found.high) == pytest.approx((-3.1376, 3.7709), abs=1e-3)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
 
 
-def test_intervals_cover_the_truth_as_often_as_they_say():
-    generator, num_covering = np.random.default_rng(1), 0
-    for _ in range(400):
-        public, other = ({name: generator.normal(size=3) for name in "abcde"} for _ in range(2))
+@pytest.mark.parametrize("num_others", [3, 10])
+def test_about_one_honest_agent_in_a_hundred_is_called_fitted(num_others):
+    generator, num_called, num_covering = np.random.default_rng(1), 0, 0
+    for _ in range(1_000):
+        public = {name: generator.normal(size=3) for name in "abcde"}
+        other = {name: generator.normal(size=num_others) for name in "abcde"}
+        num_called += difference(public, other, 0.99).high < 0.0 or bool(scenarios_below(public, other, 0.99))
         found = difference(public, other)
         num_covering += found.low <= 0.0 <= found.high
-    assert 0.93 <= num_covering / 400 <= 0.99
+    assert num_called <= 20
+    assert 0.93 <= num_covering / 1_000 <= 0.97
 
 
 def test_one_run_of_a_scenario_has_no_interval():
