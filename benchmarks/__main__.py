@@ -6,9 +6,27 @@ See `python -m benchmarks COMMAND --help`.
 import sys
 
 from agents.terminal import run_command
-from benchmarks.commands import agents, off_policy, report, retention, run, throughput, tune, validity, watch
+from benchmarks.commands import (
+    agents,
+    leaderboard,
+    log_sets,
+    off_policy,
+    report,
+    retention,
+    run,
+    submit,
+    throughput,
+    tune,
+    validity,
+    verify,
+    verify_results,
+    watch,
+)
 
-_COMMANDS = (run, report, tune, agents, watch, throughput, off_policy, retention, validity)
+_COMMANDS = (
+    *(run, report, tune, agents, watch, throughput, off_policy, retention, validity),
+    *(submit, verify, leaderboard, verify_results, log_sets),
+)
 
 
 def main(arguments: list[str]) -> int:

@@ -92,6 +92,8 @@ class Row(TypedDict, total=False):
     peak_memory_mib: Number | None
     run_s: Number | None
     """Seconds of the run with its evaluations."""
+    latent_reads: list[Literal["training", "play"]]
+    """Where the agent read the latent state (submissions); other rows do not record it."""
     operations: float
     """Floating-point operations of the training (scaling experiment)."""
 
@@ -136,7 +138,12 @@ def checked(row: Mapping[str, Any]) -> Row:
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write JSON lines, whole or not at all."""
-    write_atomically(path, b"".join(map(_as_line, rows)))
+    write_atomically(path, as_lines(rows))
+
+
+def as_lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
+    """The content of a results file."""
+    return b"".join(map(_as_line, rows))
 
 
 def append_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -144,7 +151,7 @@ def append_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
     A machine that stops half-way leaves an incomplete last line, which `read_rows` skips.
     """
-    content = b"".join(map(_as_line, rows))
+    content = as_lines(rows)
     try:
         with path.open("ab", buffering=0) as file:
             while content:
@@ -161,11 +168,16 @@ def read_rows(path: Path, log: Callable[[str], None] | None = None) -> list[Row]
         ResultsError: the file is missing, empty, or a line does not fit the schema; the message names line and field.
     """
     try:
-        lines = path.read_bytes().rstrip(b"\n").split(b"\n")
+        content = path.read_bytes()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ResultsError(f"{path}: cannot be read ({reason})") from None
-    rows = []
+    return rows_in(content, path, log)
+
+
+def rows_in(content: bytes, path: Path, log: Callable[[str], None] | None = None) -> list[Row]:
+    """As `read_rows`, from the content of the file, whose path is in messages."""
+    lines, rows = content.rstrip(b"\n").split(b"\n"), []
     for number, line in enumerate(lines, 1):
         try:
             rows.append(_parsed(line))

@@ -305,6 +305,13 @@ _SUITES = (
         device="cuda",
     ),
     Suite(
+        name="submission",
+        about="the public worlds of the leaderboard: `submit` runs an agent of anybody's there, beside the references",
+        scenarios=PRESETS,
+        agents=("random", "popularity", "platform-ranking", "eb-linucb", "ppo", "planning-oracle"),
+        num_seeds=3,
+    ),
+    Suite(
         name="smoke",
         about="a check of the installation that takes a minute",
         scenarios=("Video",),

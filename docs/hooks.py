@@ -1,5 +1,5 @@
-"""MkDocs hooks: pages may show the pictures and link to the tables in `benchmarks/results`, outside `docs`; names in
-tables break at `_`."""
+"""MkDocs hooks: pages may show the pictures and link to the tables and submissions in `benchmarks/results`, outside
+`docs`; names in tables break at `_`."""
 
 import re
 from pathlib import Path
@@ -11,8 +11,11 @@ RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add the pictures and the Markdown tables to the site, in the folder `results`."""
-    for file in sorted((*RESULTS.glob("*/*.png"), *RESULTS.glob("*/*.md"))):
+    """Add the pictures, the Markdown tables and the submissions to the site, in the folder `results`."""
+    submissions = (
+        path for path in RESULTS.glob("submissions/*/*") if path.name.endswith((".zip", ".verification.json"))
+    )
+    for file in sorted((*RESULTS.glob("*/*.png"), *RESULTS.glob("*/*.md"), *submissions)):
         path = f"results/{file.relative_to(RESULTS).as_posix()}"
         files.append(File.generated(config, path, abs_src_path=str(file)))
     return files

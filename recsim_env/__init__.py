@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from recsim_env.envs.vector import RecommenderVectorEnv, last_observations
     from recsim_env.logs import FittedWorld, RatingsLog, fit_log, load_or_fit, read_log
     from recsim_env.logs.simulated.log_folder import LogManifest, read_events, read_manifest, scan_events
+    from recsim_env.logs.simulated.log_sets import load_log_set, log_set_names
     from recsim_env.logs.simulated.log_writer import LogWriter
     from recsim_env.logs.simulated.logged_ids import read_items, read_users
     from recsim_env.logs.simulated.minari_export import to_minari
@@ -66,7 +67,9 @@ __all__ = [
     "UserModel",
     "fit_log",
     "last_observations",
+    "load_log_set",
     "load_or_fit",
+    "log_set_names",
     "make_sb3_vec_env",
     "read_events",
     "read_items",
@@ -92,6 +95,7 @@ _MODULES = {
     "recsim_env.logs.simulated.minari_export": ("to_minari",),
     "recsim_env.logs.simulated.obp_export": ("to_obp",),
     "recsim_env.logs.simulated.replay": ("ReplayedStep", "replay"),
+    "recsim_env.logs.simulated.log_sets": ("load_log_set", "log_set_names"),
     "recsim_env.logs.simulated.log_writer": ("LogWriter",),
     "recsim_env.simulation.custom_user_model": ("UserModel",),
     "recsim_env.simulation.observation": ("CANDIDATE_COLUMNS", "FEEDBACK", "RELEVANCE_COLUMNS", "USER_FEEDBACK"),

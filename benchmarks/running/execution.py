@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable
+from operator import methodcaller
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ def execute(
     counter = TextColumn("{task.fields[num_done]}/{task.fields[num_all]}")  # the bar itself measures seconds
     with progress_bar(console, counter) as bar:
         task = bar.add_task(folder.suite.name, total=None, num_done=0, num_all=len(todo))
-        for run, result in run_in_processes(todo, Run.execute, num_workers, num_threads):
+        for run, result in run_in_processes(todo, methodcaller("execute"), num_workers, num_threads):
             rows = [run.failed(result.reason, result.traceback)] if isinstance(result, Failure) else result
             rows = [checked({**row, **origin}) for row in rows]
             folder.add(rows)

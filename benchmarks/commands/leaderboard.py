@@ -1,0 +1,30 @@
+"""Print or write the leaderboard of committed submissions.
+
+The page has a table for each version of the envs, from benchmarks/results/submissions/VERSION: the submissions there
+(NAME.zip, NAME.verification.json), beside the rows of the suite `submission`. `verify --publish` adds a submission.
+"""
+
+import argparse
+from pathlib import Path
+
+from agents.terminal import console, path
+
+RESULTS = Path(__file__).parents[1] / "results"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--write", type=path, metavar="FILE", help="write the page instead of printing it")
+
+
+def leaderboard(parsed: argparse.Namespace) -> int:
+    from benchmarks.report.submission_board import board
+    from benchmarks.running.execution import log_to
+    from recsim_env.atomic_file import write_atomically
+
+    page, log = board(RESULTS), log_to(console())
+    if parsed.write:
+        write_atomically(parsed.write, page.encode())
+        log(f"wrote {parsed.write}")
+    else:
+        print(page, end="")
+    return 0

@@ -1,0 +1,93 @@
+"""The leaderboard of submissions as a page of the documentation: a table for each version of the envs."""
+
+from pathlib import Path
+
+from benchmarks.analysis.leaderboard import Leaderboard, Standing
+from benchmarks.report.report import markdown_text
+from benchmarks.report.tables import NONE, interval, number
+from benchmarks.rows import ResultsError
+from benchmarks.submission.published import SUBMISSIONS, Published, published, rows_of_version
+
+_HEAD = """\
+<!-- Written by `python -m benchmarks leaderboard --write docs/leaderboard.md`; do not edit. -->
+
+# Leaderboard
+
+Agents of anybody, [submitted](submitting.md) as one file and verified: a sample of their runs was repeated, and they
+score in worlds drawn after the submission as in the public ones. Scores are interquartile means over five scenarios and
+three seeds, with 95% intervals: 0 is random, 1 the planning oracle ([protocol](benchmark.md#protocol)). Three seeds are
+few, so the results are exploratory. Versions of the envs are never compared with each other.
+"""
+
+
+def board(results: Path) -> str:
+    """The page, from the folder of committed results.
+
+    Raises:
+        ResultsError: a submission is damaged, or there is none.
+    """
+    folders = [folder for folder in (results / SUBMISSIONS).glob("*") if folder.is_dir()]
+    if not folders:
+        raise ResultsError(f"{results / SUBMISSIONS}: no folder of a version")
+    newest_first = sorted(folders, key=_version_key, reverse=True)
+    return "\n".join([_HEAD, *map(_of_version, newest_first)])
+
+
+def _version_key(folder: Path) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in folder.name.split("."))
+    except ValueError:
+        raise ResultsError(f"{folder}: must be named by a version, such as 0.3.0") from None
+
+
+def _of_version(folder: Path) -> str:
+    submissions = {each.submission.manifest.name: each for each in published(folder)}
+    leaderboard = Leaderboard(rows_of_version(folder, [*submissions.values()]))
+    columns = ["agent", "authors", "privileged", "score", *leaderboard.scored_scenarios, "other worlds", "verified"]
+    lines = [
+        f"## Version {folder.name}",
+        "",
+        f"| {' | '.join(columns)} |",
+        f"|{'---|' * 4}{'---:|' * len(leaderboard.scored_scenarios)}---|---|",
+    ]
+    for standing in leaderboard.ranked:
+        lines.append(_line(standing, leaderboard, submissions.get(standing.agent)))
+    lines += ["", *(_description(each) for each in submissions.values())]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _line(standing: Standing, leaderboard: Leaderboard, each: Published | None) -> str:
+    scores = [number(standing.scores[name]) for name in leaderboard.scored_scenarios]
+    if each is None:
+        privileged = "latent state in play" if not standing.is_deployable and standing.agent != "random" else ""
+        cells = [f"`{standing.agent}`", "recsim_env", privileged, interval(standing.score), *scores, NONE, NONE]
+    else:
+        manifest, record = each.submission.manifest, each.verification
+        change = record.difference
+        cells = [
+            f"[`{manifest.name}`](#{manifest.name})",
+            markdown_text(", ".join(manifest.authors)),
+            markdown_text(", ".join(manifest.privileges)),
+            interval(standing.score),
+            *scores,
+            f"{change.value:+.2f} ({change.low:+.2f} to {change.high:+.2f})",
+            record.date[:10],
+        ]
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def _description(each: Published) -> str:
+    manifest, record = each.submission.manifest, each.verification
+    place = f"../benchmarks/results/{SUBMISSIONS}/{manifest.version}"
+    link = f", [{markdown_text(manifest.url)}]({manifest.url})" if manifest.url else ""
+    training = "trained weights" if manifest.has_weights else "trained in each run, if it learns"
+    return f"""\
+### {manifest.name}
+
+{markdown_text(manifest.description)}
+
+`{manifest.agent}`, {markdown_text(manifest.licence)} licence{link}; {training}; \
+code of {", ".join(map(str, map(markdown_text, manifest.commits)))}. \
+[Submission]({place}/{each.file.name}), SHA-256 of its manifest `{manifest.digest}`; \
+[verification]({place}/{each.file.stem}.verification.json) with seed {record.seed}, at {markdown_text(record.commit)}.
+"""

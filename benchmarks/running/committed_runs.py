@@ -1,0 +1,93 @@
+"""The runs behind committed rows: which can be repeated with the present code, and are cheap."""
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import recsim_env
+from agents.registry import UnknownAgentError
+from benchmarks.rows import ResultsError, Row, key_of, read_rows
+from benchmarks.running.result_folder import RESULTS
+from benchmarks.running.run import Run
+from benchmarks.running.suite_runs import suite_runs
+from benchmarks.suites import SUITES
+
+RunWithRows = tuple[Run, list[Row]]
+
+
+def row_files(folder: Path) -> list[Path]:
+    """Files of rows in a folder of results: those of suites and of experiments."""
+    return sorted(folder.rglob("*.jsonl"))
+
+
+def objects_in(file: Path) -> list[dict[str, Any]]:
+    """The lines of a file of rows of any schema.
+
+    Raises:
+        ResultsError: a line is not a JSON object.
+    """
+    rows = []
+    for number, line in enumerate(file.read_bytes().splitlines(), 1):
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        if not isinstance(row, dict):
+            raise ResultsError(f"{file}:{number}: not a JSON object")
+        rows.append(row)
+    return rows
+
+
+def repeatable_runs(files: Iterable[Path], max_seconds: float) -> tuple[list[RunWithRows], Counter[str]]:
+    """Runs of suites with their rows, each once, that the present code would repeat in at most `max_seconds`; and the
+    number of other runs for each reason.
+    """
+    found: dict[str, RunWithRows] = {}
+    reasons: Counter[str] = Counter()
+    for file in files:
+        if file.name != RESULTS:
+            continue
+        by_run: dict[str, list[Row]] = {}
+        for row in read_rows(file):
+            by_run.setdefault(row["run"], []).append(row)
+        runs = _present_runs([rows[-1] for rows in by_run.values()])
+        for digest, rows in by_run.items():
+            reason = _reason(rows[-1], runs.get(digest), max_seconds)
+            if reason:
+                reasons[reason] += 1
+            else:
+                found.setdefault(digest, (runs[digest], rows))
+    return [found[digest] for digest in sorted(found)], reasons
+
+
+def _reason(last: Row, run: Run | None, max_seconds: float) -> str:
+    """Why a run is not repeated, or ""."""
+    if last["version"] != recsim_env.__version__:
+        return "of another version"
+    if last["status"] != "ok" or not last["is_final"]:
+        return "that failed or are incomplete"
+    if run is None:
+        return "of other settings, sizes, worlds or models than the present suites have"
+    seconds = last.get("run_s")
+    return "" if seconds is not None and seconds <= max_seconds else f"that took more than {max_seconds:g} s"
+
+
+def _present_runs(rows: Sequence[Row]) -> dict[str, Run]:
+    """By digest, the runs that the suites of these rows have at present, of the rows' agents and seeds."""
+    runs: dict[str, Run] = {}
+    wanted = {key_of(row) for row in rows if row["version"] == recsim_env.__version__}
+    for name in {row["suite"] for row in rows} & set(SUITES):
+        agents = tuple(agent for agent in SUITES[name].agents if agent in {key[0] for key in wanted})
+        if not agents:
+            continue
+        num_seeds = 1 + max(seed for _, _, seed in wanted)
+        for run in suite_runs(dataclasses.replace(SUITES[name], agents=agents, num_seeds=num_seeds)):
+            if run.key in wanted:
+                try:
+                    runs[run.digest] = run
+                except UnknownAgentError:  # a package that the agent needs is not installed
+                    continue
+    return runs

@@ -1,0 +1,258 @@
+"""A submission: a zip file with the agent's files, its rows beside those of the references, and a manifest.
+
+The bytes are a function of the content: members are stored uncompressed, in alphabetical order, without dates.
+"""
+
+import inspect
+import io
+import json
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from benchmarks.rows import ResultsError, Row, as_lines, key_of, rows_in
+from benchmarks.running.run import Run
+from benchmarks.submission.agent_file import WEIGHTS, AgentFile, check_name, sha256
+from benchmarks.suites import ONE, ZERO, Suite
+from recsim_env.atomic_file import write_atomically
+
+MANIFEST, ROWS = "manifest.json", "rows.jsonl"
+MAX_BYTES = 64 * 2**20
+"""Largest size of a submission."""
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Privilege = Literal["latent state in play", "latent state in training", "feedback on evaluation items"]
+
+
+class Manifest(BaseModel):
+    """Who submits what, made by which code, with the hash of each file."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    schema_version: Literal[1] = 1
+    name: Text
+    """Of the agent on the leaderboard."""
+    authors: Annotated[list[Text], Field(min_length=1, max_length=50)]
+    licence: Text
+    """Of the agent's file, as an SPDX identifier such as MIT."""
+    url: Text | None
+    """Of a paper or a repository."""
+    description: Annotated[str, StringConstraints(max_length=500)]
+    """The first paragraph of the class's docstring."""
+    agent: Text
+    """`FILE.py:CLASS`."""
+    has_weights: bool
+    """Whether the agent is loaded from its weights instead of being trained."""
+    privileges: list[Privilege]
+    """What the agent reads that no deployed recommender can: declared by its class, or measured."""
+    suite: Text
+    sizes: dict[str, int]
+    """`Suite.sizes`, and `num_seeds`."""
+    version: Text
+    """Of recsim_env."""
+    commits: list[Text]
+    """Of the checkouts that made the agent's rows; "-dirty" where files differed from the commit."""
+    command: str
+    """That made the last of them."""
+    versions: dict[str, str]
+    """Of Python and of the packages that the benchmark and the agent import."""
+    machine: str
+    date: str
+    files: dict[str, str]
+    """SHA-256 of each file, by name."""
+
+    @property
+    def is_privileged(self) -> bool:
+        """Whether it reads the latent state in play."""
+        return "latent state in play" in self.privileges
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the manifest, and thereby of all files."""
+        return sha256(self.as_json())
+
+    def as_json(self) -> bytes:
+        """A line for each field."""
+        return (json.dumps(self.model_dump(), indent=1, ensure_ascii=False) + "\n").encode()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """The content of a submission, checked."""
+
+    manifest: Manifest
+    files: Mapping[str, bytes]
+    rows: list[Row]
+    """Of the agent and the references."""
+
+    @property
+    def own_rows(self) -> list[Row]:
+        """Of the agent."""
+        return [row for row in self.rows if row["agent"] == self.manifest.name]
+
+    def unpacked(self, folder: Path) -> AgentFile:
+        """The agent's files, written into a folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in self.manifest.files:
+            if name != ROWS:
+                write_atomically(folder / name, self.files[name])
+        source, _, class_name = self.manifest.agent.partition(":")
+        return AgentFile(
+            folder=folder,
+            module=source.removesuffix(".py"),
+            class_name=class_name,
+            has_weights=self.manifest.has_weights,
+        )
+
+
+def checked_manifest(**stated: Any) -> dict[str, Any]:
+    """What the authors state (name, authors, licence, url); `ResultsError` if the schema has no place for it."""
+    empty = dict.fromkeys(("description", "command", "machine", "date"), "")
+    texts = dict.fromkeys(("agent", "suite", "version"), "-")
+    others: dict[str, Any] = {"has_weights": False, "privileges": [], "sizes": {}, "commits": [], "versions": {}}
+    try:
+        Manifest(**{**empty, **texts, **others, **stated, "files": {}})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        option = "author" if first["loc"][0] == "authors" else first["loc"][0]
+        raise ResultsError(f"--{option} {first['input']!r}: {first['msg']}") from None
+    return stated
+
+
+def manifest_of(
+    stated: Mapping[str, Any], suite: Suite, agent: AgentFile, runs: Sequence[Run], rows: Sequence[Row]
+) -> Manifest:
+    """The manifest, still without hashes, of an agent's finished runs; the same for the same rows.
+
+    Args:
+        stated: by the authors; see `checked_manifest`.
+        suite: of the runs.
+        agent: the files.
+        runs: of the agent.
+        rows: of the agent and the references.
+    """
+    agent_class = runs[0].agent_class
+    own = [row for row in rows if row["agent"] == stated["name"]]
+    newest = max(own, key=lambda row: row["date"])
+    reads = {place for row in own for place in row.get("latent_reads", ())}
+    privileges: list[Privilege] = []
+    if agent_class.is_privileged or "play" in reads:
+        privileges.append("latent state in play")
+    if "training" in reads:
+        privileges.append("latent state in training")
+    if getattr(agent_class, "reads_evaluation_catalog", False):
+        privileges.append("feedback on evaluation items")
+    documentation = inspect.cleandoc(agent_class.__dict__.get("__doc__") or "")
+    return Manifest(
+        **stated,
+        description=" ".join(documentation.split("\n\n")[0].split())[:500],
+        agent=f"{agent.source.name}:{agent.class_name}",
+        has_weights=agent.has_weights,
+        privileges=privileges,
+        suite=suite.name,
+        sizes={**suite.sizes(), "num_seeds": suite.num_seeds},
+        version=newest["version"],
+        commits=sorted({row["commit"] for row in own}),
+        command=newest["command"],
+        versions={**newest["versions"], **agent.imported_packages()},
+        machine=newest["machine"],
+        date=newest["date"],
+        files={},
+    )
+
+
+def write_submission(path: Path, manifest: Manifest, agent: AgentFile, rows: Iterable[Row]) -> Manifest:
+    """Write the zip, whole or not at all, and return its manifest with the hashes of the files.
+
+    Raises:
+        ResultsError: the files are larger than `MAX_BYTES`.
+        OSError: it cannot be written.
+    """
+    files = {**agent.files, ROWS: as_lines(rows)}
+    manifest = manifest.model_copy(update={"files": {name: sha256(files[name]) for name in sorted(files)}})
+    files[MANIFEST] = manifest.as_json()
+    if (size := sum(map(len, files.values()))) > MAX_BYTES:
+        raise ResultsError(f"{path}: {size / 2**20:.0f} MiB; a submission has at most {MAX_BYTES // 2**20} MiB")
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(files):
+            member = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+            member.create_system, member.external_attr = 3, 0o644 << 16  # the same on all systems
+            archive.writestr(member, files[name])
+    write_atomically(path, content.getvalue())
+    return manifest
+
+
+def read_submission(path: Path) -> Submission:
+    """The content of a submission, after its hashes, its schema and its completeness are checked; nothing is executed.
+
+    Raises:
+        ResultsError: it is missing, damaged or incomplete; one line that says where.
+    """
+    files = _members(path)
+    try:
+        manifest = Manifest.model_validate_json(files[MANIFEST])
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ResultsError(f"{path}: {MANIFEST}: {where}: {first['msg']}".replace("\n", " ")) from None
+    if manifest.as_json() != files[MANIFEST]:
+        raise ResultsError(f"{path}: {MANIFEST}: is not as `submit` writes it")
+    check_name(manifest.name)
+    source, _, class_name = manifest.agent.partition(":")
+    expected = {source, ROWS} | ({WEIGHTS} if manifest.has_weights else set())
+    if not (source.removesuffix(".py").isidentifier() and source.endswith(".py") and class_name.isidentifier()):
+        raise ResultsError(f"{path}: {MANIFEST}: agent={manifest.agent!r}: must be FILE.py:CLASS")
+    if set(manifest.files) != expected or set(files) != expected | {MANIFEST}:
+        held, wanted = ", ".join(sorted(files)), ", ".join(sorted(expected | {MANIFEST}))
+        raise ResultsError(f"{path}: holds {held}; must hold {wanted}")
+    for name, digest in manifest.files.items():
+        if sha256(files[name]) != digest:
+            raise ResultsError(f"{path}: {name}: was changed (its SHA-256 is not that of the manifest)")
+    submission = Submission(manifest=manifest, files=files, rows=rows_in(files[ROWS], path / ROWS))
+    _check_rows(path, submission)
+    return submission
+
+
+def _members(path: Path) -> dict[str, bytes]:
+    """Content of the members, by name; the bytes are those of `write_submission` or an error."""
+    try:
+        if path.stat().st_size > MAX_BYTES + 2**20:
+            raise ResultsError(f"{path}: larger than {MAX_BYTES // 2**20} MiB")
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            for member in members:
+                if member.compress_type != zipfile.ZIP_STORED or "/" in member.filename or "\\" in member.filename:
+                    raise ResultsError(f"{path}: {member.filename!r}: not a member that `submit` writes")
+            files = {member.filename: archive.read(member) for member in members}
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+        raise ResultsError(f"{path}: not a zip file, or damaged ({error})") from None
+    except OSError as error:
+        raise ResultsError(f"{path}: cannot be read ({error.strerror})") from None
+    if len(files) < len(members) or MANIFEST not in files:
+        raise ResultsError(f"{path}: not a submission ({MANIFEST} is missing, or a name is there twice)")
+    return files
+
+
+def _check_rows(path: Path, submission: Submission) -> None:
+    """`ResultsError` unless each agent has one final row, without failure, in each scenario with each seed."""
+    manifest, agents = submission.manifest, (submission.manifest.name, ZERO, ONE)
+    where = f"{path}: {ROWS}"
+    for row in submission.rows:
+        if (row["suite"], row["version"]) != (manifest.suite, manifest.version) or row["agent"] not in agents:
+            raise ResultsError(f"{where}: has a row of another agent, suite or version ({row['agent']})")
+        if row["status"] != "ok":
+            raise ResultsError(f"{where}: {row['agent']} failed in {row['scenario']} with seed {row['seed']}")
+    final = [key_of(row) for row in submission.rows if row["is_final"]]
+    scenarios = {scenario for _, scenario, _ in final}
+    seeds = range(manifest.sizes.get("num_seeds", 0))
+    whole = {(agent, scenario, seed) for agent in agents for scenario in scenarios for seed in seeds}
+    if set(final) != whole or len(final) != len(whole) or not whole:
+        raise ResultsError(f"{where}: must have one final row of {', '.join(agents)} in each scenario with each seed")
+    own = [row for row in submission.own_rows if row["is_final"]]
+    if any("latent_reads" not in row for row in own):
+        raise ResultsError(f"{where}: rows of {manifest.name} do not say whether it reads the latent state")

@@ -1,0 +1,140 @@
+"""The work of a verification: repeats runs, and runs the agent in worlds that follow from a secret seed."""
+
+import dataclasses
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+import recsim_env
+from benchmarks.rows import ResultsError, Row, provenance
+from benchmarks.running.execution import Log, execute, log_finished, log_to
+from benchmarks.running.reproduction import differences, repeated, sampled
+from benchmarks.running.result_folder import open_results, reusable_rows
+from benchmarks.running.run import Run
+from benchmarks.running.suite_runs import suite_named
+from benchmarks.submission.agent_file import check_source
+from benchmarks.submission.archive import Submission
+from benchmarks.submission.submitted_run import submission_runs
+from benchmarks.submission.verification_record import Verification, hidden_worlds, rows_by_run, verdict_of
+from benchmarks.suites import ZERO, Suite
+from recsim_env.atomic_file import write_atomically
+
+RECORD, _SEED = "verification.json", "seed"
+
+
+def verified(
+    submission: Submission,
+    path: Path,
+    out: Path,
+    *,
+    seed: int | None,
+    share: float,
+    num_hidden_seeds: int | None,
+    committed: Path,
+    arguments: list[str],
+    screen: Console,
+    num_workers: int,
+) -> Verification:
+    """Verify a submission, and write the record to `out / RECORD`. Its code is executed.
+
+    Args:
+        submission: its content.
+        path: its file, for messages.
+        out: folder of the runs; the same arguments resume them.
+        seed: of the sample and the hidden worlds; None draws one, and keeps it in `out`.
+        share: of the public runs to repeat, at least one.
+        num_hidden_seeds: at least 2; None for as many as the suite has.
+        committed: folder of results whose references are compared instead of being repeated.
+        arguments: of the command, for the record.
+        screen: for messages.
+        num_workers: processes.
+
+    Raises:
+        ResultsError: the submission is of another version or of unknown code, or runs in other worlds fail.
+    """
+    log, manifest = log_to(screen), submission.manifest
+    if manifest.version != recsim_env.__version__:
+        raise ResultsError(
+            f"{path}: made with version {manifest.version}, this is {recsim_env.__version__}: "
+            f"verify it in a checkout of {manifest.commits[-1]}"
+        )
+    suite = suite_named(manifest.suite)
+    if manifest.sizes != {**suite.sizes(), "num_seeds": suite.num_seeds}:
+        raise ResultsError(f"{path}: its sizes are not those of the suite {suite.name!r}")
+    out.mkdir(parents=True, exist_ok=True)
+    agent = submission.unpacked(out / "agent")
+    check_source(agent.source, agent.folder)
+    own, references = submission_runs(suite, manifest.name, agent)
+    rows = rows_by_run(submission.rows, [*own, *references], path)
+    seed = _kept_seed(out / _SEED, seed)
+    log(f"seed {seed}")
+    others = dataclasses.replace(
+        suite, worlds=hidden_worlds(seed), num_seeds=suite.num_seeds if num_hidden_seeds is None else num_hidden_seeds
+    )
+    origin = provenance(arguments)
+    own_elsewhere, elsewhere = submission_runs(others, manifest.name, agent)
+    runs = [*own_elsewhere, *(run for run in elsewhere if run.agent == ZERO)]
+    runs.sort(key=lambda run: run.seed)
+    hidden = _hidden_rows(runs, others, out / "hidden", origin, screen, num_workers)
+    again = _compared_with_committed(references, rows, committed, log)
+    pool = [*own, *(run for run in references if _label(run) not in again)]
+    for run, fields, _ in repeated(((run, rows[run.digest]) for run in sampled(pool, share, seed)), num_workers):
+        again[_label(run)] = fields
+    record = Verification(
+        name=manifest.name,
+        sha256=manifest.digest,
+        seed=seed,
+        num_hidden_seeds=others.num_seeds,
+        version=manifest.version,
+        **verdict_of(manifest.name, submission.rows, hidden, again),
+        **origin,
+    )
+    write_atomically(out / RECORD, record.as_json())
+    return record
+
+
+def _kept_seed(file: Path, seed: int | None) -> int:
+    """The seed given, that of the verification that is resumed, or a new one."""
+    if seed is None:
+        kept = file.read_text().strip() if file.is_file() else ""
+        seed = int(kept) if kept.isdigit() else secrets.randbits(63)
+    write_atomically(file, f"{seed}\n".encode())
+    return seed
+
+
+def _hidden_rows(
+    runs: list[Run],
+    suite: Suite,
+    folder: Path,
+    origin: dict[str, Any],
+    screen: Console,
+    num_workers: int,
+) -> list[Row]:
+    """Rows of runs in the hidden worlds, in a folder that survives being killed."""
+    log = log_to(screen)
+    with open_results(folder, suite, log) as results:
+        finished = results.finished(runs)
+        log_finished(runs, finished, log)
+        execute(results, runs, finished, origin, screen, num_workers)
+        digests = {run.digest for run in runs}
+        rows = [row for row in results.sort() if row["run"] in digests]
+    if failed := [row for row in rows if row["status"] == "failed"]:
+        raise ResultsError(f"{len(failed)} runs in other worlds failed: {failed[0].get('error')}")
+    return rows
+
+
+def _compared_with_committed(
+    references: Sequence[Run], rows: dict[str, list[Row]], committed: Path, log: Log
+) -> dict[str, list[str]]:
+    """Fields in which the references' rows differ from the committed ones, of the runs that are committed."""
+    kept: dict[str, list[Row]] = {}
+    for row in reusable_rows(references, [committed], log):
+        kept.setdefault(row["run"], []).append(row)
+    return {_label(run): differences(kept[run.digest], rows[run.digest]) for run in references if run.digest in kept}
+
+
+def _label(run: Run) -> str:
+    return f"{run.agent} in {run.task}, seed {run.seed}"

@@ -1,0 +1,292 @@
+"""Submissions: an agent of one file is run, packed, checked and verified, or refused in one line."""
+
+import dataclasses
+import zipfile
+from pathlib import Path
+
+import pytest
+from small_suite import row
+
+from agents.registry import UnknownAgentError
+from benchmarks.__main__ import main
+from benchmarks.commands import submit as submit_command
+from benchmarks.commands import verify as verify_command
+from benchmarks.report.submission_board import board
+from benchmarks.rows import ResultsError, read_rows, write_rows
+from benchmarks.running.suite_runs import suite_runs
+from benchmarks.submission.agent_file import check_name, copied
+from benchmarks.submission.archive import MANIFEST, ROWS, read_submission
+from benchmarks.submission.published import publish
+from benchmarks.submission.submitted_run import submission_runs
+from benchmarks.submission.verification_record import hidden_worlds, read_verification
+from benchmarks.suites import ONE, SUITES, ZERO, Suite
+
+TINY = Suite(
+    name="submission",
+    scenarios=("Video",),
+    agents=(ZERO, ONE),
+    num_seeds=2,
+    num_steps=10,
+    num_sessions=4,
+)
+FIRST_CANDIDATE = """
+from pathlib import Path
+
+import numpy as np
+
+from agents.agent import Agent
+
+Path(__file__).with_name("was-imported").touch()
+
+
+class FirstCandidate(Agent):
+    \"\"\"Shows the first candidate.\"\"\"
+
+    def act(self, observations, state, episode_start, deterministic):
+        return np.zeros(len(episode_start), np.int64)
+"""
+SPIES = """
+import numpy as np
+
+from agents.agent import Agent, Learner
+
+
+class InPlay(Agent):
+    def act(self, observations, state, episode_start, deterministic):
+        return self.env.simulator.latent_state()["expected_rewards"].argmax(1)
+
+
+class InTraining(Learner):
+    def train(self, total_timesteps, update):
+        self.env.reset(seed=0)
+        self.env.latent_state()
+        update(total_timesteps)
+
+    def act(self, observations, state, episode_start, deterministic):
+        return np.zeros(len(episode_start), np.int64)
+
+
+class Honest(InTraining):
+    def train(self, total_timesteps, update):
+        update(total_timesteps)
+"""
+SEED = 5
+
+
+def references(suite: Suite) -> list[dict]:
+    """Rows of random and of the planning oracle, whose search would take a minute."""
+    runs = suite_runs(dataclasses.replace(suite, agents=(ZERO, ONE)))
+    means = {ZERO: 0.0, ONE: 20.0}
+    return [row(run, return_mean=means[run.agent], returns=[means[run.agent]] * 4) for run in runs]
+
+
+def arguments(folder: Path, *others: str) -> list[str]:
+    agent = f"{folder / 'first_candidate.py'}:FirstCandidate"
+    stated = ["--name", "first-candidate", "--author", "A. Author", "--author", "B. Author", "--licence", "MIT"]
+    return ["submit", agent, *stated, "--workers", "1", "--out", str(folder / "first.zip"), *others]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with an agent's file, committed rows of the references in `results`, and the submission `first.zip`."""
+    folder = tmp_path_factory.mktemp("submission")
+    (folder / "first_candidate.py").write_text(FIRST_CANDIDATE)
+    (folder / "results").mkdir()
+    write_rows(folder / "results" / "results.jsonl", references(TINY))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SUITES, "submission", TINY)
+        patch.setattr(submit_command, "COMMITTED", folder / "results")
+        patch.setattr(verify_command, "RESULTS", folder / "results")
+        assert main(arguments(folder)) == 0
+        yield folder
+
+
+def changed(folder: Path, path: Path, name: str, old: str, new: str) -> Path:
+    """A copy of the submission in which one member differs."""
+    with zipfile.ZipFile(folder / "first.zip") as archive, zipfile.ZipFile(path, "w") as copy:
+        for member in archive.namelist():
+            content = archive.read(member).decode()
+            copy.writestr(member, content.replace(old, new) if member == name else content)
+    return path
+
+
+def test_a_submission_holds_the_file_its_rows_and_who_wrote_it(folder):
+    submission = read_submission(folder / "first.zip")
+    manifest = submission.manifest
+    assert (manifest.name, manifest.authors, manifest.licence) == ("first-candidate", ["A. Author", "B. Author"], "MIT")
+    assert manifest.agent == "first_candidate.py:FirstCandidate"
+    assert manifest.description == "Shows the first candidate."
+    assert manifest.privileges == []
+    assert set(manifest.files) == {"first_candidate.py", ROWS}
+    assert submission.files["first_candidate.py"].decode() == FIRST_CANDIDATE
+    assert {each["agent"] for each in submission.rows} == {"first-candidate", ZERO, ONE}
+    assert len(submission.own_rows) == 2
+
+
+def test_the_same_command_gives_the_same_bytes(folder):
+    before = (folder / "first.zip").read_bytes()
+    assert main(arguments(folder)) == 0
+    assert (folder / "first.zip").read_bytes() == before
+
+
+def test_code_is_executed_only_if_it_is_trusted(folder, capsys):
+    assert main(["verify", str(folder / "first.zip"), "--out", str(folder / "untrusted")]) == 2
+    assert "add --trust-code" in capsys.readouterr().err
+    assert not (folder / "untrusted").exists()
+
+
+def test_a_verified_submission_is_published_once_for_each_name(folder, capsys):
+    out = folder / "verified"
+    zip_file = folder / "first.zip"
+    command = ["verify", str(zip_file), "--trust-code", "--seed", str(SEED), "--workers", "1", "--out", str(out)]
+    assert main(command) == 0
+    assert "verdict: verified" in capsys.readouterr().out
+    record, submission = read_verification(out / "verification.json"), read_submission(zip_file)
+    assert record.sha256 == submission.manifest.digest
+    assert len(record.repeated) == 5  # one of the agent's two runs, and the four of the references
+    assert not any(record.repeated.values())
+    assert record.public_scores.keys() == record.hidden_scores.keys() == {"Video"}
+
+    results = folder / "published"
+    version = results / "submissions" / submission.manifest.version
+    publish(zip_file, submission, record, results)
+    publish(zip_file, submission, record, results)  # again: nothing changes
+    write_rows(version / "results.jsonl", references(TINY))
+    page = board(results)
+    assert "| [`first-candidate`](#first-candidate) | A. Author, B. Author |" in page
+    assert submission.manifest.digest in page
+    other = changed(folder, folder / "other.zip", "first_candidate.py", "Shows", "Displays")
+    with pytest.raises(ResultsError, match="another submission has that name"):
+        publish(other, submission, record, results)
+    (version / "first-candidate.zip").write_bytes(other.read_bytes())
+    with pytest.raises(ResultsError, match="was changed"):
+        board(results)
+    publish_path = version / "first-candidate.zip"
+    publish_path.write_bytes(zip_file.read_bytes())
+    write_rows(version / "results.jsonl", references(dataclasses.replace(TINY, worlds=hidden_worlds(SEED))))
+    with pytest.raises(ResultsError, match="its references are not those"):
+        board(results)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "message"),
+    [
+        (ROWS, '"return_mean": ', '"return_mean": 1', "rows.jsonl: was changed"),
+        ("first_candidate.py", "zeros", "ones", "first_candidate.py: was changed"),
+        (MANIFEST, '"licence"', '"license"', "licence: Field required"),
+        (MANIFEST, "MIT", "", "licence: String should have at least 1 character"),
+        (MANIFEST, "first_candidate.py:", "../first_candidate.py:", "must be FILE.py:CLASS"),
+        (MANIFEST, "first-candidate", "popularity", "an agent of the registry has that name"),
+    ],
+)
+def test_a_changed_submission_is_refused_in_one_line(folder, tmp_path, capsys, name, old, new, message):
+    path = changed(folder, tmp_path / "changed.zip", name, old, new)
+    assert main(["verify", str(path), "--trust-code"]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"no zip", None])
+def test_a_file_that_is_no_submission_is_refused_in_one_line(tmp_path, capsys, content):
+    path = tmp_path / "submission.zip"
+    if content is not None:
+        path.write_bytes(content)
+    assert main(["verify", str(path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_rows_depend_on_the_content_of_the_file(folder, tmp_path):
+    submission = read_submission(folder / "first.zip")
+    agent = submission.unpacked(tmp_path)
+    of_zip = {each["run"] for each in submission.own_rows}
+    assert {run.digest for run in submission_runs(TINY, "first-candidate", agent)[0]} == of_zip
+    agent.source.write_text(FIRST_CANDIDATE.replace("zeros", "ones"))
+    assert of_zip.isdisjoint(run.digest for run in submission_runs(TINY, "first-candidate", agent)[0])
+
+
+@pytest.mark.parametrize(("class_name", "reads"), [("InPlay", ["play"]), ("InTraining", ["training"]), ("Honest", [])])
+def test_rows_say_where_an_agent_reads_the_latent_state(tmp_path, class_name, reads):
+    (tmp_path / "spies.py").write_text(SPIES)
+    agent = copied(f"{tmp_path / 'spies.py'}:{class_name}", None, tmp_path / "agent")
+    own, _ = submission_runs(TINY, "spy", agent)
+    assert own[0].execute()[-1]["latent_reads"] == reads
+
+
+def test_weights_are_loaded_instead_of_training(tmp_path):
+    (tmp_path / "spies.py").write_text(SPIES)
+    target, weights = f"{tmp_path / 'spies.py'}:InTraining", tmp_path / "trained.safetensors"
+    trained = copied(target, None, tmp_path / "first").entry().agent_class()("recsim_env/Video-v0").learn(1)
+    trained.save(weights)
+    agent = copied(target, weights, tmp_path / "second")
+    last = submission_runs(TINY, "spy", agent)[0][0].execute()[-1]
+    assert last["loaded_from"] == "weights.safetensors"
+    assert (last["env_steps"], last["latent_reads"]) == (0, [])
+    with pytest.raises(ResultsError, match="was written by 'spies:InTraining', must be by 'spies:Honest'"):
+        copied(target.replace("InTraining", "Honest"), weights, tmp_path / "third").entry()
+    with pytest.raises(ResultsError, match="is not a Learner"):
+        copied(target.replace("InTraining", "InPlay"), weights, tmp_path / "third").entry()
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("import helper", "imports .*helper.py; a submission is one self-contained file"),
+        ("from . import helper", "relative import"),
+        ("import no_such_package", "imports no_such_package, which is not installed"),
+        ("class Broken(:", "is not Python"),
+    ],
+)
+def test_a_file_that_is_not_self_contained_is_refused(tmp_path, source, message):
+    (tmp_path / "helper.py").touch()
+    (tmp_path / "mine.py").write_text(source)
+    with pytest.raises(ResultsError, match=message):
+        copied(f"{tmp_path / 'mine.py'}:Mine", None, tmp_path / "agent")
+    assert not (tmp_path / "agent").exists()
+
+
+def test_a_class_that_is_no_agent_is_refused(tmp_path):
+    (tmp_path / "mine.py").write_text("class Mine: pass")
+    agent = copied(f"{tmp_path / 'mine.py'}:Mine", None, tmp_path / "agent")
+    with pytest.raises(UnknownAgentError, match="is not a class that extends"):
+        submission_runs(TINY, "mine", agent)
+
+
+def test_a_file_with_the_name_of_a_package_is_refused(tmp_path):
+    (tmp_path / "torch.py").write_text("")
+    with pytest.raises(ResultsError, match="a package is named 'torch'"):
+        copied(f"{tmp_path / 'torch.py'}:Mine", None, tmp_path / "agent")
+
+
+@pytest.mark.parametrize("name", ["popularity", "Mine", "-mine", "m", "a/b", "ä-b", "x" * 41, "my_agent"])
+def test_a_name_that_is_taken_or_not_plain_is_refused(name):
+    with pytest.raises(ResultsError, match="--name"):
+        check_name(name)
+
+
+@pytest.mark.parametrize(
+    ("others", "message"),
+    [
+        (["--suite", "standard"], "MovieLens needs a ratings log"),
+        (["--suite", "no-such"], "suite 'no-such'"),
+        (["--out", "first.txt"], "must end with .zip"),
+        (["--author", ""], "--author ''"),
+        (["--weights", "no-such-file"], "--weights no-such-file: no such file"),
+    ],
+)
+def test_a_request_that_cannot_be_fulfilled_ends_in_one_line(folder, tmp_path, capsys, monkeypatch, others, message):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments(folder, "--work", str(tmp_path / "work"), *others)) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_an_agent_that_fails_is_not_packed(folder, tmp_path, capsys):
+    source = FIRST_CANDIDATE.replace("np.zeros", "np.no_such_function")
+    (tmp_path / "first_candidate.py").write_text(source)
+    assert main(arguments(tmp_path)) == 1
+    assert "nothing is packed: 2 of 6 runs failed" in " ".join(capsys.readouterr().out.split())
+    assert not (tmp_path / "first.zip").exists()
+    rows = read_rows(tmp_path / "first" / "results.jsonl")
+    assert ["no_such_function" in each.get("error", "") for each in rows].count(True) == 2
