@@ -60,8 +60,8 @@ class Task:
     overrides: Overrides = field(default_factory=dict)
     """Of the scenario's settings."""
     structure_split: str | None = None
-    """Where it is given, each seed has a structure of its own (taste clusters, profiles, moods, creators): training takes
-    one of the split `train`, evaluation one of this split. Otherwise all seeds share one structure."""
+    """Where it is given, each seed has a structure of its own (taste clusters, profiles, moods, creators): training
+    takes one of the split `train`, evaluation one of this split. Otherwise all seeds share one structure."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,7 +255,7 @@ _SUITES = (
     ),
     Suite(
         name="long",
-        about="a million steps, or --steps 5000000: the large model, with and without pretraining and teacher, and rivals",
+        about="a million steps, or --steps 5000000: large models, with and without pretraining, and their rivals",
         scenarios=(*PRESETS, "VideoLifetime"),
         agents=(
             *("random", "popularity", "eb-linucb", "pqn", "ppo", "recurrent-ppo", "distilled-scorer"),
@@ -270,9 +270,12 @@ _SUITES = (
     ),
     Suite(
         name="slate",
-        about="slates of 1 to 10 of 50 candidates: position bias, several clicks, and rankings instead of single items",
+        about="slates of 1 to 10 of 50 candidates, by agents that rank; compares returns, as no oracle plans slates",
         scenarios=("Video", "Ecommerce"),
-        agents=(*_COMPARED, "slateq", "reinforce", "maskable-ppo", *_REFERENCES),
+        agents=(
+            *("random", "popularity", "platform-ranking", "linucb", "eb-linucb", "sequence-model", "slateq"),
+            *("reinforce", "ppo-multi-input", *_PRETRAINED, "large-model-supervised", "large-model", "myopic-oracle"),
+        ),
         num_seeds=3,
         grid={f"slates of {size}": {"session": {"slate_size": size, "num_candidates": 50}} for size in (1, 3, 5, 10)},
     ),

@@ -48,7 +48,7 @@ def creator_metrics(evaluation: Evaluation, facts: CatalogFacts) -> dict[str, fl
 def exposure_by_creator_popularity(evaluation: Evaluation, facts: CatalogFacts) -> dict[str, Any]:
     """Exposures and clicks of creators by the tercile of their popularity, the least popular third first.
 
-    Lists of length 3: `num_creators`, `num_exposures`, `num_clicks`, and `clicks_per_creator`, None for an empty tercile.
+    Lists of length 3: `num_creators`, `num_exposures`, `num_clicks`, and `clicks_per_creator`, None for an empty third.
     """
     exposures, clicks, terciles = _by_creator(evaluation, facts)
     num_creators, num_exposures, num_clicks = (

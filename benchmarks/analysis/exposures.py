@@ -1,7 +1,7 @@
 """Exposures of an evaluation, and the facts about a catalogue that metrics of exposure need.
 
-An *exposure* is one item in one slot at one step of a running session; its *age* is the platform's time minus the item's
-release.
+An *exposure* is one item in one slot at one step of a running session; its *age* is the platform's time minus the
+item's release.
 
 Shape legend: I items, F content features, A refreshes of the background statistics, K exposures, G topics.
 """

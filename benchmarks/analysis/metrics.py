@@ -1,4 +1,4 @@
-"""Metrics beyond reward: answers, retention, coverage, diversity, novelty, discovery, and reward by step, age and tenure.
+"""Metrics beyond reward: clicks, retention, coverage, diversity, novelty, discovery; reward by step, age and tenure.
 
 Every metric is a pure function of an `Evaluation` and of `CatalogFacts`; `summary` computes all of them, those of
 `calibration` and `creators` included. An undefined metric (no exposures, no arrivals) is None. Coverage, Gini and
