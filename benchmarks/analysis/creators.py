@@ -27,8 +27,10 @@ def creator_metrics(evaluation: Evaluation, facts: CatalogFacts) -> dict[str, fl
         `tail_creator_exposure`: share of the exposures that the least popular third of the creators gets; 0..1.
         `tail_creator_clicks`: the same of the clicks, which are a creator's return.
     """
-    names = ("creator_coverage", "creator_exposure_gini", "creator_click_gini")
-    names = (*names, "tail_creator_exposure", "tail_creator_clicks")
+    names = (
+        *("creator_coverage", "creator_exposure_gini", "creator_click_gini"),
+        *("tail_creator_exposure", "tail_creator_clicks"),
+    )
     if facts.num_creators == 1:
         return dict.fromkeys(names)
     exposures, clicks, terciles = _by_creator(evaluation, facts)

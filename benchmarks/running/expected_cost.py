@@ -39,13 +39,14 @@ def cost_of_search(suite: Suite, num_trials: int, measured: dict[str, float]) ->
     """The number of runs and user-steps of a search without pruning, and its time as far as it is known."""
     num_agents, num_tasks, num_seeds = len(suite.agents), len(suite.tasks()), suite.num_seeds
     num_runs = num_agents * num_trials * num_tasks * num_seeds
-    factors = f"{num_agents} agents × {num_trials} trials × {num_tasks} scenarios × {num_seeds} seeds"
+    factors = " × ".join(
+        f"{number} {noun}{'' if number == 1 else 's'}"
+        for number, noun in ((num_agents, "agent"), (num_trials, "trial"), (num_tasks, "scenario"), (num_seeds, "seed"))
+    )
     known = [agent for agent in suite.agents if agent in measured]
     hours = sum(measured[agent] for agent in known) * num_trials * num_tasks * num_seeds / 3600.0
     unknown = [agent for agent in suite.agents if agent not in measured]
     time = f"about {hours:.1f} CPU hours by the runs in benchmarks/results" if known else "of unknown time"
     without = f", without {', '.join(unknown)}, which have none there" if known and unknown else ""
-    return (
-        f"{factors} = {num_runs:,} runs of {suite.num_steps:,} user-steps ({num_runs * suite.num_steps:,} in all), {time}"
-        f"{without}; less where trials are pruned"
-    )
+    steps = f"{suite.num_steps:,} user-steps ({num_runs * suite.num_steps:,} in all)"
+    return f"{factors} = {num_runs:,} runs of {steps}, {time}{without}; less where trials are pruned"
