@@ -69,10 +69,10 @@ def tune(parsed: argparse.Namespace) -> int:
         origin = provenance(sys.argv[1:])
 
         def rows_of_runs(runs: list[Run]) -> list[Row]:
-            finished = folder.finished(runs, allow_stale=parsed.allow_stale)
-            log_finished(runs, finished, log)
-            execute(folder, runs, finished, origin, screen, parsed.workers)
-            keys = {run.key for run in runs}
+            finished, keys = folder.finished(runs, allow_stale=parsed.allow_stale), {run.key for run in runs}
+            if keys - {key_of(row) for row in finished}:
+                log_finished(runs, finished, log)
+                execute(folder, runs, finished, origin, screen, parsed.workers)
             rows = [row for row in read_rows(folder.path / RESULTS) if key_of(row) in keys]
             for row in rows:
                 rows_of.setdefault(row["agent"], []).append(row)

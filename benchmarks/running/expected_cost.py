@@ -46,7 +46,8 @@ def cost_of_search(suite: Suite, num_trials: int, measured: dict[str, float]) ->
     known = [agent for agent in suite.agents if agent in measured]
     hours = sum(measured[agent] for agent in known) * num_trials * num_tasks * num_seeds / 3600.0
     unknown = [agent for agent in suite.agents if agent not in measured]
-    time = f"about {hours:.1f} CPU hours by the runs in benchmarks/results" if known else "of unknown time"
+    about = f"about {hours:.1f}" if hours >= 0.1 else "less than 0.1"
+    time = f"{about} CPU hours by the runs in benchmarks/results" if known else "of unknown time"
     without = f", without {', '.join(unknown)}, which have none there" if known and unknown else ""
     steps = f"{suite.num_steps:,} user-steps ({num_runs * suite.num_steps:,} in all)"
     return f"{factors} = {num_runs:,} runs of {steps}, {time}{without}; less where trials are pruned"
