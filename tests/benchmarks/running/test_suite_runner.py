@@ -391,6 +391,17 @@ def test_wrong_arguments_end_with_a_message_and_status_2(arguments, capsys, tmp_
     assert not list(tmp_path.iterdir())
 
 
+def test_other_steps_than_those_of_the_suite_are_stated_in_the_folder(tmp_path: Path, capsys):
+    command = ["run", "--suite", "smoke", "--only", "random", "--no-reuse", "--no-report", "--workers", "1"]
+    command += ["--seeds", "1", "--out", str(tmp_path)]
+    assert main([*command, "--steps", "123"]) == 0
+    assert json.loads((tmp_path / "suite.json").read_text())["num_steps"] == 123
+    assert main([*command, "--steps", "123"]) == 0
+    assert "1 of 1 runs are finished already" in capsys.readouterr().out
+    assert main(command) == 2
+    assert "holds suite 'smoke' (num_steps 123" in " ".join(capsys.readouterr().err.split())
+
+
 def test_agents_and_suites_are_listed(capsys):
     assert main(["agents"]) == 0
     output = capsys.readouterr().out
