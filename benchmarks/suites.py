@@ -53,6 +53,18 @@ Overrides = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Task:
+    """A variant of a scenario, in which every agent of a suite is trained and evaluated."""
+
+    scenario: str
+    overrides: Overrides = field(default_factory=dict)
+    """Of the scenario's settings."""
+    structure_split: str | None = None
+    """Where it is given, each seed has a structure of its own (taste clusters, profiles, moods, creators): training
+    takes one of the split `train`, evaluation one of this split. Otherwise all seeds share one structure."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Suite:
     """One comparison: every agent in every scenario with every seed.
 
@@ -77,15 +89,19 @@ class Suite:
     """Agents of this suite that are another agent with other settings: by name, that agent's name and the settings."""
     grid: Mapping[str, Overrides] = field(default_factory=lambda: {"": {}})
     """Variants of each scenario: a suffix of its name, and overrides of its settings."""
+    structure_splits: Mapping[str, str] = field(default_factory=dict)
+    """`Task.structure_split` of variants in the grid."""
     worlds: Worlds = HELD_OUT
     device: str = "cpu"
     about: str = ""
     """The purpose of the suite, in a phrase."""
 
-    def tasks(self) -> dict[str, tuple[str, Overrides]]:
-        """Name of each scenario x variant, with the scenario and the overrides."""
+    def tasks(self) -> dict[str, Task]:
+        """By name, each scenario x variant."""
         return {
-            f"{scenario} {variant}".strip(): (scenario, overrides)
+            f"{scenario} {variant}".strip(): Task(
+                scenario=scenario, overrides=overrides, structure_split=self.structure_splits.get(variant)
+            )
             for scenario in self.scenarios
             for variant, overrides in self.grid.items()
         }
@@ -118,6 +134,7 @@ def tuned_settings(agent: str) -> dict[str, Any]:
 
 
 _COLD, _WARM = {"warm_share": 0.0}, {"warm_share": 1.0}
+_NEW_ITEMS, _KNOWN_ITEMS = {"new_item_share": 1.0}, {"new_item_share": 0.0}
 
 _BEST_KNOWN = (
     "random",
@@ -131,6 +148,21 @@ _BEST_KNOWN = (
 _LEARNERS = ("sequence-model", "pqn", "slateq", "reinforce", "ppo", "dqn", "wolpertinger-sac")
 _PRETRAINED = ("large-model-pretrained",)
 _LARGE_MODELS = ("large-model-supervised", "large-model", "large-model-distilled")
+
+_COMPARED = (
+    *("random", "popularity", "eb-linucb", "sequence-model", "pqn", "ppo", "recurrent-ppo"),
+    *("large-model-pretrained", "large-model-fine-tuned"),
+)
+"""One agent or two of each family."""
+_REFERENCES = ("bayes-filter-observed", "planning-oracle")
+
+_VAGUE_CONTENT = {"feature_noise": 1.0, "cue_noise": 2.0}
+_EXPLORATION: dict[str, tuple[str, Mapping[str, Any]]] = {
+    "linucb-greedy": ("linucb", {"alpha": 0.0}),
+    "eb-linucb-greedy": ("eb-linucb", {"alpha": 0.0}),
+    "neural-linear-greedy": ("neural-linear", {"scale": 0.0}),
+}
+"""Bandits with their exploration switched off, beside those with the tuned one."""
 
 _OFFLINE: dict[str, tuple[str, Mapping[str, Any]]] = {
     f"{agent}-{behavior}": (agent, {"behavior": behavior})
@@ -215,39 +247,83 @@ _SUITES = (
         agents=(*_BEST_KNOWN, *_LEARNERS, *_LARGE_MODELS),
         num_seeds=3,
         grid={
-            "cold users, known items": {"population": _COLD, "catalog": {"new_item_share": 0.0}},
-            "cold users, new items": {"population": _COLD, "catalog": {"new_item_share": 1.0}},
-            "warm users, known items": {"population": _WARM, "catalog": {"new_item_share": 0.0}},
-            "warm users, new items": {"population": _WARM, "catalog": {"new_item_share": 1.0}},
+            "cold users, known items": {"population": _COLD, "catalog": _KNOWN_ITEMS},
+            "cold users, new items": {"population": _COLD, "catalog": _NEW_ITEMS},
+            "warm users, known items": {"population": _WARM, "catalog": _KNOWN_ITEMS},
+            "warm users, new items": {"population": _WARM, "catalog": _NEW_ITEMS},
         },
     ),
     Suite(
-        name="headline",
-        about="5 million steps: the large model, with and without a teacher, and its rivals",
-        scenarios=("Video",),
-        agents=(
-            *("random", "popularity", "eb-linucb", "ppo", *_LARGE_MODELS),
-            *("history-blind", "bayes-filter-observed", "bayes-filter", "planning-oracle"),
-        ),
-        num_seeds=3,
-        num_steps=5_000_000,
-        num_evaluations=10,
-        num_sessions=200,
-        settings=LONG,
-    ),
-    Suite(
-        name="specialists",
-        about="a million steps in one scenario: the fine-tuned large model and its rivals",
+        name="long",
+        about="a million steps, or --steps 5000000: large models, with and without pretraining, and their rivals",
         scenarios=(*PRESETS, "VideoLifetime"),
         agents=(
-            *("random", "pqn", "ppo", "recurrent-ppo", "distilled-scorer", "large-model-pretrained"),
-            *("large-model-fine-tuned", "bayes-filter-observed", "planning-oracle"),
+            *("random", "popularity", "eb-linucb", "pqn", "ppo", "recurrent-ppo", "distilled-scorer"),
+            *("large-model-pretrained", "large-model-fine-tuned", *_LARGE_MODELS),
+            *("history-blind", "bayes-filter-observed", "bayes-filter", "planning-oracle"),
         ),
         num_seeds=3,
         num_steps=1_000_000,
         num_evaluations=10,
         num_sessions=200,
         settings=LONG,
+    ),
+    Suite(
+        name="slate",
+        about="slates of 1 to 10 of 50 candidates, by agents that rank; compares returns, as no oracle plans slates",
+        scenarios=("Video", "Ecommerce"),
+        agents=(
+            *("random", "popularity", "platform-ranking", "linucb", "eb-linucb", "sequence-model", "slateq"),
+            *("reinforce", "ppo-multi-input", *_PRETRAINED, "large-model-supervised", "large-model", "myopic-oracle"),
+        ),
+        num_seeds=3,
+        grid={f"slates of {size}": {"session": {"slate_size": size, "num_candidates": 50}} for size in (1, 3, 5, 10)},
+    ),
+    Suite(
+        name="catalog",
+        about="10,000 and 1,000,000 items, retrieved at random or by two heuristics, 100 candidates a step",
+        scenarios=("Video",),
+        agents=(*_COMPARED, *_REFERENCES),
+        num_seeds=3,
+        grid={
+            f"{num_items:,} items, {source} candidates": {
+                "catalog": {"num_items": num_items, "arrivals_per_step": num_items / 2_000},
+                "session": {"num_candidates": 100, "candidates": source},
+            }
+            for num_items in (10_000, 1_000_000)
+            for source in ("random", "mixed")
+        },
+    ),
+    Suite(
+        name="generalisation",
+        about="training structures and held-out ones: other taste clusters, profiles, moods and creators",
+        scenarios=PRESETS,
+        agents=(*_COMPARED, "lookahead-oracle", *_REFERENCES),
+        grid={"training structures": {}, "held-out structures": {}},
+        structure_splits={"training structures": "train", "held-out structures": "test"},
+    ),
+    Suite(
+        name="exploration",
+        about="cold-start users and items about which little is known: agents with and without exploration",
+        scenarios=("Video", "News"),
+        agents=(
+            *("random", "popularity", *_EXPLORATION, "linucb", "thompson", "eb-linucb", "eb-thompson", "neural-linear"),
+            *("pqn", "reinforce", "ppo", "large-model-pretrained", *_REFERENCES),
+        ),
+        variants=_EXPLORATION,
+        grid={
+            "known items": {"population": _COLD, "catalog": _KNOWN_ITEMS},
+            "new items": {"population": _COLD, "catalog": _NEW_ITEMS},
+            "new items, vague content": {"population": _COLD, "catalog": {**_NEW_ITEMS, **_VAGUE_CONTENT}},
+        },
+    ),
+    Suite(
+        name="creators",
+        about="the supply side: exposure and clicks of creators, few or many, in visits and in lifetimes",
+        scenarios=("Social", "SocialLifetime"),
+        agents=("platform-ranking", *_COMPARED, *_REFERENCES),
+        num_seeds=3,
+        grid={"24 creators": {}, "200 creators": {"catalog": {"num_creators": 200}}},
     ),
     Suite(
         name="defaults",
@@ -262,7 +338,7 @@ _SUITES = (
         num_sessions=200,
     ),
     Suite(
-        name="lifetimes",
+        name="lifetime",
         about="users who come back: the headroom ladder, and PPO of Stable-Baselines3 with its defaults",
         scenarios=tuple(f"{name}Lifetime" for name in (*PRESETS, "MovieLens", "Ratings")),
         agents=(*LADDER, "platform-ranking", "sb3:PPO"),

@@ -1,6 +1,6 @@
 """Evaluation: one session in each lane of a vector env, and everything that was shown and answered.
 
-Shape legend: N sessions, T steps of the longest session, S slots of a slate.
+Shape legend: N sessions, T steps of the longest session, S slots of a slate, H rows of the history.
 """
 
 from collections.abc import Iterator
@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+from gymnasium.vector import AutoresetMode
 
 from agents.agent import Agent, Env, unwrapped
 from recsim_env.envs.vector import RecommenderVectorEnv
-from recsim_env.simulation.records import NO_ITEM
+from recsim_env.simulation.records import HISTORY_FEEDBACK, NO_ITEM
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +31,19 @@ class Evaluation:
     """[T, N, S] int32: ids of the items shown, top slot first; NO_ITEM once the session is over."""
     rewards: np.ndarray
     """[T, N] float64; 0 once the session is over."""
-    clicks: np.ndarray
-    """[T, N] float64: share of the slate that was clicked; 0 once the session is over."""
+    is_clicked: np.ndarray
+    """[T, N, S] bool: whether the item in the slot was clicked."""
+    clicked_before: np.ndarray
+    """[N, H] int32: ids of the items that the user had clicked in the logged history, as far as the observation shows
+    it; NO_ITEM elsewhere."""
+    num_ratings: np.ndarray
+    """[N] int64: items that the user rated, whether or not the rating was submitted; in a shop, items bought."""
+    rating_sums: np.ndarray
+    """[N] float64: sum of these ratings."""
     num_visits: np.ndarray
     """[N] int64: visits of the user; 1 in ids in which a session is one visit."""
+    num_active_days: np.ndarray
+    """[N] int64: days with a visit, the first one included."""
     metric: np.ndarray
     """[N] float64: sum over the session of the term of the reward that the industry measures (`Scenario.metric`)."""
 
@@ -59,7 +69,7 @@ def evaluate(agent: Agent, env: Env, seed: int, agent_seed: int = 0, determinist
     env = unwrapped(env)
     if not isinstance(env, RecommenderVectorEnv):
         raise ValueError("env: must be a vector env: gymnasium.make_vec(...)")
-    with acting_in(agent, env, agent_seed):
+    with acting_in(agent, env, agent_seed), _resetting_in_the_next_step(env):
         return _play(agent, env, seed, deterministic)
 
 
@@ -76,26 +86,35 @@ def acting_in(agent: Agent, env: Env, seed: int) -> Iterator[None]:
         agent.__dict__.update({name: before[name] for name in changed | {"seed", "_num_generators"}})
 
 
-def _play(agent: Agent, env: Env, seed: int, deterministic: bool) -> Evaluation:
+@contextmanager
+def _resetting_in_the_next_step(env: RecommenderVectorEnv) -> Iterator[None]:
+    """Within the block, a lane whose session is over keeps its state for one step: the feedback on its last slate."""
+    mode, env.autoreset_mode = env.autoreset_mode, AutoresetMode.NEXT_STEP
+    try:
+        yield
+    finally:
+        env.autoreset_mode = mode
+
+
+def _play(agent: Agent, env: RecommenderVectorEnv, seed: int, deterministic: bool) -> Evaluation:
     observations, _ = env.reset(seed=seed)
-    num_sessions, sessions = env.num_envs, env.simulator.sessions
-    tenures = np.array(sessions["tenure"])
+    num_sessions, sessions, slate_size = env.num_envs, env.simulator.sessions, env.simulator.config.slate_size
+    tenures, clicked_before = np.array(sessions["tenure"]), _clicked_items(sessions)
     lengths = np.zeros(num_sessions, np.int64)
     is_running, has_left = np.ones(num_sessions, np.bool_), np.zeros(num_sessions, np.bool_)
     episode_start, state = np.ones(num_sessions, np.bool_), None
-    metric_key = f"reward_{env.simulator.world.scenario.metric}"
-    sums = {name: np.zeros(num_sessions) for name in (metric_key, "reward_visit")}
-    times, items, rewards, clicks = [], [], [], []
+    metric = env.simulator.world.scenario.metric
+    sums = {name: np.zeros(num_sessions) for name in {metric, "rating", "consumed", "visit", "active_day"}}
+    times, items, rewards, is_clicked = [], [], [], []
     while is_running.any():
         actions, state = agent.predict(observations, state, episode_start, deterministic)
         times.append(sessions["start_step"] + sessions["step"])
         items.append(np.where(is_running[:, None], env.shown_items(actions), NO_ITEM))
-        observations, reward, terminated, truncated, infos = env.step(actions)
-        terms = {name: infos[name] + infos.get("final_info", {}).get(name, 0.0) for name in ("reward_click", *sums)}
-        for name in sums:
-            sums[name] += terms[name] * is_running
+        observations, reward, terminated, truncated, _ = env.step(actions)
+        for name, values in sums.items():
+            values += env.simulator.outcomes[name] * is_running
         rewards.append(reward / env.simulator.config.reward_scale * is_running)
-        clicks.append(terms["reward_click"] * is_running)
+        is_clicked.append((sessions["clicked"][:, :slate_size] > 0) & is_running[:, None])
         lengths += is_running
         has_left |= terminated & is_running
         episode_start = terminated | truncated
@@ -107,7 +126,17 @@ def _play(agent: Agent, env: Env, seed: int, deterministic: bool) -> Evaluation:
         times=np.stack(times),
         items=np.stack(items),
         rewards=np.stack(rewards),
-        clicks=np.stack(clicks),
-        num_visits=1 + sums["reward_visit"].astype(np.int64),
-        metric=sums[metric_key],
+        is_clicked=np.stack(is_clicked),
+        clicked_before=clicked_before,
+        num_ratings=np.round(slate_size * sums["consumed"]).astype(np.int64),
+        rating_sums=slate_size * sums["rating"],
+        num_visits=1 + sums["visit"].astype(np.int64),
+        num_active_days=1 + sums["active_day"].astype(np.int64),
+        metric=sums[metric],
     )
+
+
+def _clicked_items(sessions: np.ndarray) -> np.ndarray:
+    """[N, H] int32: ids of the clicked items among those in the histories, NO_ITEM elsewhere."""
+    clicks = sessions["history_feedback"][:, :, HISTORY_FEEDBACK.index("click")]
+    return np.where(clicks > 0.0, sessions["history_items"], NO_ITEM)

@@ -18,6 +18,29 @@ class MetricName(NamedTuple):
 
 
 _NAMES = {
+    "click_rate": MetricName("click rate", "share of exposures", 2, "exposures that were clicked"),
+    "stars_per_click": MetricName(
+        "stars per click", "1 to 5", 2, "mean rating of the clicked items; in a shop, of the purchased ones"
+    ),
+    "return_visits": MetricName("return visits", "a user", 1, "visits after the first, in lifetimes"),
+    "active_days": MetricName("active days", "a user", 1, "days with a visit, in lifetimes"),
+    "miscalibration": MetricName(
+        "miscalibration",
+        "nats",
+        2,
+        "mean KL divergence of the topics that a user clicked from those shown to the user; 0: calibrated exposure",
+    ),
+    "creator_coverage": MetricName("creator coverage", "share of creators", 2, "creators with an exposure"),
+    "creator_exposure_gini": MetricName(
+        "creator exposure Gini", "0 to 1", 2, "inequality of exposure over creators; 0: equal"
+    ),
+    "creator_click_gini": MetricName("creator click Gini", "0 to 1", 2, "inequality of clicks over creators; 0: equal"),
+    "tail_creator_exposure": MetricName(
+        "exposure of tail creators", "share of exposures", 2, "exposures of the least popular third of the creators"
+    ),
+    "tail_creator_clicks": MetricName(
+        "clicks on tail creators", "share of clicks", 2, "clicks on the least popular third of the creators"
+    ),
     "catalog_coverage": MetricName("coverage", "share of items", 2, "available items that were shown at all"),
     "exposure_gini": MetricName("exposure Gini", "0 to 1", 2, "inequality of exposure over available items; 0: equal"),
     "intra_list_diversity": MetricName(

@@ -1,23 +1,22 @@
-"""Metrics beyond reward: retention, coverage, diversity, novelty, discovery, and reward by step, item age and tenure.
+"""Metrics beyond reward: clicks, retention, coverage, diversity, novelty, discovery; reward by step, age and tenure.
 
-Every metric is a pure function of an `Evaluation` and of `CatalogFacts`; `summary` computes all of them. An *exposure*
-is one item in one slot at one step of a running session; its *age* is the platform's time minus the item's release. An
-undefined metric (no exposures, no arrivals) is None. Coverage, Gini and discovery depend on the number of sessions:
-compare agents over the same sessions.
+Every metric is a pure function of an `Evaluation` and of `CatalogFacts`; `summary` computes all of them, those of
+`calibration` and `creators` included. An undefined metric (no exposures, no arrivals) is None. Coverage, Gini and
+discovery depend on the number of sessions: compare agents over the same sessions.
 
-Shape legend: N sessions, T steps of the longest, S slots of a slate, I items, F content features, A refreshes of the
-background statistics, K exposures, B bins.
+Shape legend: N sessions, T steps of the longest, I items, A refreshes of the background statistics, B bins.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from agents.rollouts.evaluation import Evaluation
-from recsim_env.envs.vector import RecommenderVectorEnv
+from benchmarks.analysis.calibration import miscalibration
+from benchmarks.analysis.creators import creator_metrics, exposure_by_creator_popularity
+from benchmarks.analysis.exposures import CatalogFacts, Exposures, is_available
 from recsim_env.logs.fitting.fidelity import gini
-from recsim_env.simulation.records import NO_ITEM, NUM_REFRESHES
+from recsim_env.simulation.records import NUM_REFRESHES
 from recsim_env.simulation.relevance import MAX_AGE, REFRESH_AT
 
 BIN_STARTS = np.concatenate([[0], 2 ** np.arange(NUM_REFRESHES - 1)])
@@ -25,65 +24,16 @@ BIN_STARTS = np.concatenate([[0], 2 ** np.arange(NUM_REFRESHES - 1)])
 refreshed at the same ages: B = A."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class CatalogFacts:
-    """Facts about a catalogue that metrics need."""
-
-    content: np.ndarray
-    """[I, F] float: content features."""
-    release_steps: np.ndarray
-    """[I] int64: platform time from which an item is available."""
-    retire_steps: np.ndarray
-    """[I] int64: platform time from which it is no longer available."""
-    clicks: np.ndarray
-    """[A, I] float64: clicks on the rest of the platform, by the bin of the item's age."""
-    new_item_age: int
-    """An item is new while its age is below this."""
-
-    @classmethod
-    def of(cls, env: RecommenderVectorEnv) -> "CatalogFacts":
-        """The facts of an env's catalogue. Exposures to the env's own users on a live platform are not counted."""
-        world = env.simulator.world
-        scaled_impressions, click_rates = (env.catalog_statistics[:, :, n].astype(np.float64) for n in (0, 1))
-        return cls(
-            content=world.items.features,
-            release_steps=np.array(world.item_records["release_step"]),
-            retire_steps=np.array(world.item_records["retire_step"]),
-            clicks=np.round((2.0 ** (32.0 * scaled_impressions) - 1.0) * click_rates),
-            new_item_age=world.scenario.catalog.new_item_age,
-        )
+def click_rate(evaluation: Evaluation, facts: CatalogFacts) -> float | None:
+    """Share of the exposures that were clicked: 0..1."""
+    is_clicked = Exposures.of(evaluation, facts).is_clicked
+    return float(is_clicked.mean()) if len(is_clicked) else None
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Exposures:
-    """All exposures of an evaluation, by step."""
-
-    items: np.ndarray  # [K] int64
-    sessions: np.ndarray  # [K] int64
-    times: np.ndarray  # [K] int64, platform time
-    ages: np.ndarray  # [K] int64
-    rewards: np.ndarray  # [K] float64, of the whole slate
-
-
-def _exposures(evaluation: Evaluation, facts: CatalogFacts) -> _Exposures:
-    is_shown = (evaluation.items != NO_ITEM) & evaluation.is_running[:, :, None]
-    steps, sessions, _ = np.nonzero(is_shown)
-    items = evaluation.items[is_shown].astype(np.int64)
-    times = evaluation.times[steps, sessions]
-    ages, rewards = times - facts.release_steps[items], evaluation.rewards[steps, sessions]
-    return _Exposures(items=items, sessions=sessions, times=times, ages=ages, rewards=rewards)
-
-
-def is_available(evaluation: Evaluation, facts: CatalogFacts) -> np.ndarray:
-    """[I] bool: whether an item was available between the first and the last step of any session (one that ended after
-    its release and began before its retirement).
-    """
-    starts, ends = evaluation.times[0], evaluation.times[evaluation.lengths - 1, np.arange(len(evaluation.lengths))] + 1
-    by_end = np.argsort(ends)
-    first_starts = np.minimum.accumulate(starts[by_end][::-1])[::-1]  # of sessions that end no earlier
-    later = np.searchsorted(ends[by_end], facts.release_steps, side="right")
-    first_starts = np.append(first_starts, np.iinfo(np.int64).max)
-    return first_starts[later] < facts.retire_steps
+def stars_per_click(evaluation: Evaluation) -> float | None:
+    """Mean rating of the clicked items (in a shop, of the purchased ones), submitted or not: above 0 and up to 5."""
+    num_ratings = int(evaluation.num_ratings.sum())
+    return float(evaluation.rating_sums.sum() / num_ratings) if num_ratings else None
 
 
 def catalog_coverage(evaluation: Evaluation, facts: CatalogFacts) -> float | None:
@@ -93,7 +43,7 @@ def catalog_coverage(evaluation: Evaluation, facts: CatalogFacts) -> float | Non
     serendipity", RecSys 2010.
     """
     num_available = int(is_available(evaluation, facts).sum())
-    return len(np.unique(_exposures(evaluation, facts).items)) / num_available if num_available else None
+    return len(np.unique(Exposures.of(evaluation, facts).items)) / num_available if num_available else None
 
 
 def exposure_gini(evaluation: Evaluation, facts: CatalogFacts) -> float | None:
@@ -102,7 +52,7 @@ def exposure_gini(evaluation: Evaluation, facts: CatalogFacts) -> float | None:
     G = sum_k (2k - n - 1) x_k / (n sum_k x_k) with x_1 <= ... <= x_n the exposures of the items, zeros included (Fleder
     and Hosanagar, "Blockbuster culture's next rise or fall", Management Science 55, 2009).
     """
-    exposures = np.bincount(_exposures(evaluation, facts).items, minlength=len(facts.release_steps))
+    exposures = np.bincount(Exposures.of(evaluation, facts).items, minlength=len(facts.release_steps))
     counts = exposures[is_available(evaluation, facts)]
     return gini(counts) if counts.sum() else None
 
@@ -115,7 +65,7 @@ def intra_list_diversity(evaluation: Evaluation, facts: CatalogFacts) -> float |
     Lausen, "Improving recommendation lists through topic diversification", WWW 2005.) With unit vectors u the
     cosines of all pairs add up to (|sum_k u_k|^2 - sum_k |u_k|^2) / 2; content of zeros has cosine 0 to all.
     """
-    shown = _exposures(evaluation, facts)
+    shown = Exposures.of(evaluation, facts)
     content = facts.content.astype(np.float64)
     lengths = np.linalg.norm(content, axis=1, keepdims=True)
     units = (content / np.where(lengths > 0.0, lengths, 1.0))[shown.items]
@@ -135,7 +85,7 @@ def novelty(evaluation: Evaluation, facts: CatalogFacts) -> float | None:
     j over the items available at t (Castells, Vargas and Wang, "Novelty and diversity metrics for recommender
     systems: choice, discovery and relevance", DDR 2011; add-one smoothing).
     """
-    shown = _exposures(evaluation, facts)
+    shown = Exposures.of(evaluation, facts)
     if len(shown.items) == 0:
         return None
     counts = facts.clicks[REFRESH_AT[np.minimum(shown.ages, MAX_AGE)], shown.items] + 1.0
@@ -157,7 +107,7 @@ def _available_totals(facts: CatalogFacts, times: np.ndarray) -> np.ndarray:
 
 def new_item_exposure(evaluation: Evaluation, facts: CatalogFacts) -> float | None:
     """Share of the exposures of new items, those with an age below `facts.new_item_age`: 0..1."""
-    ages = _exposures(evaluation, facts).ages
+    ages = Exposures.of(evaluation, facts).ages
     return float((ages < facts.new_item_age).mean()) if len(ages) else None
 
 
@@ -167,7 +117,7 @@ def discovery(evaluation: Evaluation, facts: CatalogFacts) -> tuple[float | None
     Arrivals are the available items released after the first session began. Steps are platform time from release to the
     first exposure in any session, over the discovered arrivals only: a small share biases the median downwards.
     """
-    shown = _exposures(evaluation, facts)
+    shown = Exposures.of(evaluation, facts)
     is_arrival = is_available(evaluation, facts) & (facts.release_steps > evaluation.times[0].min())
     first_ages = np.full(len(facts.release_steps), np.iinfo(np.int64).max)
     np.minimum.at(first_ages, shown.items, shown.ages)
@@ -195,7 +145,7 @@ def reward_by_item_age(evaluation: Evaluation, facts: CatalogFacts) -> dict[str,
 
     Lists of length B: `starts` (`BIN_STARTS`), `reward`, None for an empty bin, and `num_exposures`.
     """
-    shown = _exposures(evaluation, facts)
+    shown = Exposures.of(evaluation, facts)
     bins = _bins(shown.ages)
     num_exposures = np.bincount(bins, minlength=len(BIN_STARTS))
     return {
@@ -233,14 +183,21 @@ def summary(evaluation: Evaluation, facts: CatalogFacts) -> dict[str, Any]:
     """All metrics as JSON values: numbers, None where undefined, and the curves as dicts of lists.
 
     `session_length` is in steps, `churn` the share of the users who left, `industry_metric` the mean sum in a session
-    of the term that `Scenario.metric` names. `by_step_cold` is `by_step` over cold-start
-    users.
+    of the term that `Scenario.metric` names, `return_visits` the mean visits of a user after the first, and
+    `active_days` the mean days with a visit; both are None where a session is one visit. `by_step_cold` is `by_step`
+    over cold-start users; `by_creator_popularity` is there in scenarios with creators.
     """
     share_discovered, steps_to_discovery = discovery(evaluation, facts)
+    has_creators = facts.num_creators > 1
     return {
         "session_length": float(evaluation.lengths.mean()),
         "churn": float(evaluation.has_left.mean()),
         "industry_metric": float(evaluation.metric.mean()),
+        "click_rate": click_rate(evaluation, facts),
+        "stars_per_click": stars_per_click(evaluation),
+        "return_visits": float((evaluation.num_visits - 1).mean()) if facts.has_visits else None,
+        "active_days": float(evaluation.num_active_days.mean()) if facts.has_visits else None,
+        "miscalibration": miscalibration(evaluation, facts),
         "catalog_coverage": catalog_coverage(evaluation, facts),
         "exposure_gini": exposure_gini(evaluation, facts),
         "intra_list_diversity": intra_list_diversity(evaluation, facts),
@@ -248,8 +205,10 @@ def summary(evaluation: Evaluation, facts: CatalogFacts) -> dict[str, Any]:
         "new_item_exposure": new_item_exposure(evaluation, facts),
         "share_discovered": share_discovered,
         "steps_to_discovery": steps_to_discovery,
+        **creator_metrics(evaluation, facts),
         "by_step": reward_by_step(evaluation),
         "by_step_cold": reward_by_step(evaluation, evaluation.tenures == 0),
         "by_item_age": reward_by_item_age(evaluation, facts),
         "by_tenure": reward_by_tenure(evaluation),
+        **({"by_creator_popularity": exposure_by_creator_popularity(evaluation, facts)} if has_creators else {}),
     }

@@ -165,7 +165,7 @@ def _lives(
             {
                 "has_left": played.has_left.astype(int).tolist(),
                 "num_visits": played.num_visits.tolist(),
-                "active_days": (1 + played.metric.astype(int)).tolist(),  # the metric leaves out the first day
+                "active_days": played.num_active_days.tolist(),
             },
         )
 

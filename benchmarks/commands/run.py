@@ -44,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "execute code when it is loaded; repeat",
     )
     parser.add_argument("--seeds", type=positive, metavar="N", help="seeds 0 .. N - 1 (default: those of the suite)")
+    parser.add_argument("--steps", type=positive, metavar="N", help="user-steps of training (default: the suite's)")
     parser.add_argument("--world", metavar="PATH", help="fitted world (.npz), MovieLens-100K folder or ratings CSV")
     parser.add_argument("--workers", type=positive, default=os.cpu_count() or 1, help="worker processes")
     parser.add_argument("--threads", type=positive, default=1, help="threads of each worker")
@@ -88,6 +89,7 @@ def run(parsed: argparse.Namespace) -> int:
         only=parsed.only,
         own_agents=parsed.agent,
         num_seeds=parsed.seeds,
+        num_steps=parsed.steps,
     )
     suite, world = with_ratings_log(suite, parsed.world, log)
     for folder in (parsed.load_models, *(parsed.reuse or ())):
@@ -96,7 +98,7 @@ def run(parsed: argparse.Namespace) -> int:
     if parsed.save_models:
         parsed.save_models.mkdir(parents=True, exist_ok=True)
     runs = suite_runs(suite, world, parsed.save_models, parsed.load_models, models)
-    whole = suite_runs(suite_named(parsed.suite), world)
+    whole = suite_runs(selected(suite_named(parsed.suite), num_steps=parsed.steps), world)
     with open_results(parsed.out, suite, log) as results:
         rows = results.finished(runs, whole=whole, retry_failed=parsed.retry_failed, allow_stale=parsed.allow_stale)
         reused = []

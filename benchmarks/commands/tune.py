@@ -1,8 +1,10 @@
 """Search settings for agents, with equal trials for each.
 
-Random search over the values in benchmarks/running/search_spaces.py, with the same number of trials for each agent
-(fewer where the grid is smaller), on worlds that are never evaluation worlds. Trial 0 takes the registry's settings.
-OUT gets the rows of the trials and AGENT.json with the best settings; the same command resumes an interrupted search.
+Trial 0 takes the registry's settings, further ones are drawn by Optuna's tree-structured Parzen estimator from the
+ranges in benchmarks/running/search_spaces.toml. A trial is evaluated one scenario after the other, on worlds that are
+never evaluation worlds, and pruned when it is significantly worse than the best one so far. OUT gets the rows of the
+trials, and AGENT.json with the best settings and all trials. The same command resumes an interrupted search, with the
+same result; more --trials go on with it.
 """
 
 import argparse
@@ -15,10 +17,12 @@ from agents.terminal import console, path, positive
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--agent", action="append", metavar="AGENT", help="repeat for several (default: all)")
-    parser.add_argument("--trials", type=positive, default=8, help="trials of each agent")
-    parser.add_argument("--scenario", action="append", help="repeat for several (default: Video and News)")
-    parser.add_argument("--steps", type=positive, default=50_000, help="user-steps of a trial")
-    parser.add_argument("--seeds", type=positive, default=1, help="seeds of each trial")
+    parser.add_argument("--trials", type=positive, default=20, help="trials of each agent")
+    parser.add_argument("--scenario", action="append", help="repeat for several (default: the seven single-visit ones)")
+    parser.add_argument("--steps", type=positive, default=50_000, help="user-steps of a trial in a scenario")
+    parser.add_argument("--seeds", type=positive, default=1, help="seeds of each trial in each scenario")
+    parser.add_argument("--spaces", type=path, metavar="FILE", help="other search spaces, in TOML")
+    parser.add_argument("--world", metavar="PATH", help="fitted world (.npz), MovieLens-100K folder or ratings CSV")
     parser.add_argument("--out", type=path, default=Path("runs/tuning"), metavar="DIR", help="folder for the results")
     parser.add_argument(
         "--install", action="store_true", help="also write the best settings to benchmarks/tuned, which `run` reads"
@@ -31,33 +35,61 @@ def tune(parsed: argparse.Namespace) -> int:
     from rich.table import Column, Table
 
     from benchmarks import suites
-    from benchmarks.rows import key_of, provenance, read_rows
+    from benchmarks.commands.run import COMMITTED
+    from benchmarks.rows import Row, key_of, provenance, read_rows
     from benchmarks.running.execution import execute, log_finished, log_to
+    from benchmarks.running.expected_cost import cost_of_search, finished_rows, seconds_by_agent
     from benchmarks.running.result_folder import RESULTS, open_results
-    from benchmarks.running.search_spaces import SPACES
-    from benchmarks.running.suite_runs import checked_scenarios
-    from benchmarks.running.tuning import trial_runs, tuning_result, tuning_suite, write_tuned
+    from benchmarks.running.run import Run
+    from benchmarks.running.search_spaces import SPACES, read_spaces
+    from benchmarks.running.suite_runs import checked_scenarios, with_ratings_log
+    from benchmarks.running.tuning import (
+        best_of,
+        reference_runs,
+        search,
+        search_all,
+        space_of,
+        tuning_result,
+        tuning_suite,
+        write_tuned,
+    )
+    from recsim_env.scenarios import SCENARIOS
 
-    screen, agents = console(), tuple(parsed.agent or SPACES)
-    scenarios = checked_scenarios(parsed.scenario or ("Video", "News"))
+    screen = console()
+    log = log_to(screen)
+    spaces = read_spaces(parsed.spaces or SPACES)
+    agents = tuple(dict.fromkeys(parsed.agent or spaces))
+    scenarios = checked_scenarios(parsed.scenario or tuple(SCENARIOS))
     suite = tuning_suite(agents, scenarios, parsed.steps, parsed.seeds)
-    runs = trial_runs(suite, parsed.trials)
-    with open_results(parsed.out, suite, log_to(screen)) as folder:
-        finished = folder.finished(runs, allow_stale=parsed.allow_stale)
-        log_finished(runs, finished, log_to(screen))
-        execute(folder, runs, finished, provenance(sys.argv[1:]), screen, parsed.workers)
-        keys = {run.key for run in runs}
-        rows = [row for row in read_rows(folder.path / RESULTS) if key_of(row) in keys]
-    headings = ("agent", "settings", "score", "score of the registry's")
+    suite, world = with_ratings_log(suite, parsed.world, log)
+    searches = {agent: search(agent, space_of(agent, spaces), suite, parsed.trials, world) for agent in agents}
+    log(cost_of_search(suite, parsed.trials, seconds_by_agent(finished_rows(COMMITTED), parsed.steps)))
+    rows_of: dict[str, list[Row]] = {}
+    with open_results(parsed.out, suite, log) as folder:
+        origin = provenance(sys.argv[1:])
+
+        def rows_of_runs(runs: list[Run]) -> list[Row]:
+            finished, keys = folder.finished(runs, allow_stale=parsed.allow_stale), {run.key for run in runs}
+            if keys - {key_of(row) for row in finished}:
+                log_finished(runs, finished, log)
+                execute(folder, runs, finished, origin, screen, parsed.workers)
+            rows = [row for row in read_rows(folder.path / RESULTS) if key_of(row) in keys]
+            for row in rows:
+                rows_of.setdefault(row["agent"], []).append(row)
+            return rows
+
+        found = search_all(searches, reference_runs(suite, world), rows_of_runs)
+    headings = ("agent", "settings", "score", "score of the registry's", "pruned", "failed")
     table = Table(*(Column(each, overflow="fold") for each in headings), title="Best settings")
-    for agent in agents:
-        result = tuning_result(agent, rows, suite, parsed.trials)
+    for agent, trials in found.items():
+        best = best_of(agent, trials)
+        result = tuning_result(agent, trials, suite, rows_of[f"{agent}#{best.number}"][-1])
         for target in (parsed.out, suites.TUNED) if parsed.install else (parsed.out,):
             write_tuned(target, agent, result)
-        scores = [trial["score"] for trial in result["search"]["trials"]]
-        best = max(score for score in scores if score is not None)
-        table.add_row(agent, str(result["settings"]), f"{best:.3f}", str(scores[0]))
+        counts = [str(sum(trial.state == state for trial in trials)) for state in ("pruned", "failed")]
+        of_registry = f"{trials[0].score:.3f}" if trials[0].state == "complete" else trials[0].state
+        table.add_row(agent, str(best.settings or "the registry's"), f"{best.score:.3f}", of_registry, *counts)
     screen.print(table)
     if not parsed.install:
-        log_to(screen)(f"written to {parsed.out}; --install makes them the defaults of `run` (benchmarks/tuned)")
+        log(f"written to {parsed.out}; --install makes them the defaults of `run` (benchmarks/tuned)")
     return 0

@@ -24,7 +24,8 @@ from agents.callbacks import EveryNSteps
 from agents.large_model.config import located
 from agents.registry import Entry
 from agents.rollouts.evaluation import Evaluation, evaluate
-from benchmarks.analysis.metrics import CatalogFacts, summary
+from benchmarks.analysis.exposures import CatalogFacts
+from benchmarks.analysis.metrics import summary
 from benchmarks.rows import Row, checked
 from benchmarks.suites import Overrides, Suite
 from recsim_env.logs import MOVIELENS_100K, find_log, fingerprint
@@ -52,11 +53,15 @@ class Run:
 
     @property
     def scenario(self) -> str:
-        return self.suite.tasks()[self.task][0]
+        return self.suite.tasks()[self.task].scenario
 
     @property
     def overrides(self) -> Overrides:
-        return self.suite.tasks()[self.task][1]
+        return self.suite.tasks()[self.task].overrides
+
+    @property
+    def structure_split(self) -> str | None:
+        return self.suite.tasks()[self.task].structure_split
 
     @cached_property
     def agent_class(self) -> type[Agent]:
@@ -69,6 +74,7 @@ class Run:
         if not self.is_trained or not getattr(self.agent_class, "uses_budget", False):
             sizes = {"num_sessions": self.suite.num_sessions}
         worlds = [self.overrides, repr(self.suite.worlds), self.log]
+        worlds += [self.structure_split] if self.structure_split else []
         settings = [self.entry.settings, self.entry.num_envs, self.suite.device]
         weights = self.load_from or self.entry.settings.get("weights")
         loaded = file_digest(located(weights)) if weights else None
@@ -105,13 +111,17 @@ class Run:
             split = {"split": worlds.split, "user_split": "train", "catalog_seed": worlds.catalog_seed + self.seed}
         else:
             split = {"split": "train", "catalog_seed": worlds.training_catalog_seed + self.seed}
-        return self._env(self._env_requirements(), self.entry.num_envs or self.agent_class.num_envs, split)
+        structure = {"structure_split": "train"} if self.structure_split else {}
+        return self._env(
+            self._env_requirements(), self.entry.num_envs or self.agent_class.num_envs, {**split, **structure}
+        )
 
     def evaluation_env(self, agent: Agent | None = None) -> Any:
         requirements = (agent.observation, agent.env_variant) if agent else self._env_requirements()
         worlds = self.suite.worlds
         split = {"split": worlds.split, "catalog_seed": worlds.catalog_seed + self.seed}
-        return self._env(requirements, self.suite.num_sessions, split)
+        structure = {"structure_split": self.structure_split} if self.structure_split else {}
+        return self._env(requirements, self.suite.num_sessions, {**split, **structure})
 
     def _env_requirements(self) -> tuple[str, str]:
         return self.agent_class.env_requirements(**self.entry.settings)
@@ -121,6 +131,8 @@ class Run:
         options: dict[str, Any] = {"overrides": self.overrides} if self.overrides else {}
         if self.needs_log and self.world:
             options["world"] = self.world
+        if self.structure_split:
+            options["world_seed"] = self.seed
         return gymnasium.make_vec(
             f"recsim_env/{self.scenario}{variant}-v0",
             num_envs,

@@ -1,108 +1,145 @@
-"""Search spaces of `python -m benchmarks tune`: the tuned settings of each agent and their values."""
+"""Search spaces of `python -m benchmarks tune`: for each agent the settings to search and their ranges, from TOML."""
 
+import inspect
+import tomllib
+from pathlib import Path
 from typing import Any
 
-Space = dict[str, tuple[Any, ...]]
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 
-_PPO: Space = {
-    "learning_rate": (5e-4, 1e-3, 2e-3),
-    "gamma": (0.8, 0.9, 0.95),
-    "gae_lambda": (0.8, 0.95),
-    "ent_coef": (0.0005, 0.001, 0.002, 0.004),
-    "num_envs": (16, 32, 64),
-}
-_DQN: Space = {
-    "learning_rate": (3e-4, 1e-3, 2e-3),
-    "gamma": (0.8, 0.9, 0.95),
-    "gradient_steps": (4, 8),
-    "target_update_interval": (500, 1_000, 2_000),
-    "exploration_fraction": (0.1, 0.3),
-}
-_SAC: Space = {
-    "learning_rate": (5e-4, 1e-3, 2e-3),
-    "gamma": (0.8, 0.9, 0.95),
-    "ent_coef": (0.0003, 0.001, 0.003),
-    "gradient_steps": (2, 4),
-}
-_TD3: Space = {
-    "learning_rate": (5e-4, 1e-3, 2e-3),
-    "gamma": (0.8, 0.9, 0.95),
-    "action_noise": (0.1, 0.2, 0.3, 0.5),
-    "gradient_steps": (2, 4),
-}
-_OURS: Space = {
-    "learning_rate": (1e-3, 2e-3, 4e-3),
-    "gamma": (0.8, 0.9, 0.95),
-    "num_epochs": (1, 2, 4),
-}
-_OFFLINE: Space = {"learning_rate": (1e-3, 2e-3, 4e-3), "num_updates": (1_000, 2_000, 4_000)}
-_LARGE_MODEL: Space = {
-    "num_envs": (16, 32, 64),
-    "batch_sessions": (4, 8),
-    "gamma": (0.9, 0.95, 0.99),
-    "gae_lambda": (0.8, 0.9, 0.95),
-}
+from agents.large_model.config import FINE_TUNING, FROM_SCRATCH, STAGES, TrainingConfig
+from agents.registry import Entry, UnknownAgentError, entry_named
+from benchmarks.rows import ResultsError
 
-SPACES: dict[str, Space] = {
-    "popularity": {"prior_impressions": (0.1, 0.3, 1.0, 5.0, 20.0, 80.0, 300.0)},
-    "content-match": {"weights": ("ratings", "clicks"), "prior_impressions": (5.0, 20.0)},
-    "linucb": {"alpha": (0.25, 0.5, 1.0, 2.0, 4.0), "ridge": (0.1, 0.3, 1.0, 3.0)},
-    "thompson": {"scale": (0.1, 0.25, 0.5, 1.0, 2.0), "ridge": (0.03, 0.1, 0.3, 1.0, 3.0)},
-    "eb-linucb": {"alpha": (0.0, 0.1, 0.25, 0.5, 1.0), "prior_impressions": (5.0, 20.0, 60.0)},
-    "eb-thompson": {"scale": (0.0, 0.1, 0.25, 0.5, 1.0), "prior_impressions": (5.0, 20.0, 60.0)},
-    "neural-linear": {
-        "scale": (0.0, 0.1, 0.25, 0.5),
-        "random_share": (0.25, 0.5, 1.0),
-        "num_epochs": (4, 8, 16),
-        "last_width": (8, 16),
-    },
-    "item-knn": {"num_neighbors": (100, 300, 1_000), "shrinkage": (3.0, 10.0, 30.0, 100.0, 300.0)},
-    "matrix-factorization": {"num_factors": (8, 16, 32, 64), "factor_ridge": (5.0, 10.0, 15.0, 20.0, 30.0)},
-    "sequence-model": {
-        "learning_rate": (1e-3, 2e-3, 4e-3),
-        "num_epochs": (3, 5, 8),
-        "num_rounds": (1, 2, 4),
-        "num_layers": (1, 2),
-    },
-    "distilled-scorer": {
-        "learning_rate": (1e-3, 2e-3, 4e-3),
-        "num_epochs": (3, 6),
-        "batch_size": (64, 128, 256),
-    },
-    "pqn": {**_OURS, "lambda_": (0.3, 0.65, 0.9), "batch_size": (64, 128, 256)},
-    "slateq": {**_OURS, "lambda_": (0.3, 0.65, 0.9), "batch_size": (64, 128, 256)},
-    "reinforce": {**_OURS, "entropy_weight": (0.03, 0.06, 0.1), "exploration": (0.05, 0.1, 0.2)},
-    "behavior-cloning": _OFFLINE,
-    "cql": {**_OFFLINE, "conservatism": (0.1, 0.3, 1.0, 3.0), "gamma": (0.8, 0.9, 0.95)},
-    "iql": {**_OFFLINE, "expectile": (0.6, 0.7, 0.8, 0.9), "beta": (1.0, 3.0, 10.0), "gamma": (0.8, 0.9, 0.95)},
-    "decision-transformer": {**_OFFLINE, "target_quantile": (0.7, 0.9, 0.99), "context_length": (5, 20)},
-    "private-reward-model": {
-        "learning_rate": (2e-3, 5e-3, 1e-2),
-        "num_updates": (50, 100, 200),
-        "clip_norm": (0.3, 1.0, 3.0),
-    },
-    "sharded-reward-model": {"learning_rate": (2e-3, 5e-3, 1e-2), "num_updates": (1_000, 2_000, 4_000)},
-    "large-model": _LARGE_MODEL,
-    "large-model-distilled": {**_LARGE_MODEL, "distillation_share": (0.4, 0.6)},
-    "large-model-supervised": {name: _LARGE_MODEL[name] for name in ("num_envs", "batch_sessions")},
-    "ppo": _PPO,
-    "ppo-multi-input": _PPO,
-    "ppo-mlp": _PPO,
-    "a2c": {
-        "learning_rate": (5e-4, 1e-3, 2e-3),
-        "gamma": (0.8, 0.9, 0.95),
-        "ent_coef": (0.001, 0.003, 0.01),
-        "num_envs": (8, 16, 32),
-    },
-    "dqn": _DQN,
-    "sac": _SAC,
-    "td3": _TD3,
-    "ddpg": _TD3,
-    "wolpertinger-sac": {**_SAC, "num_neighbours": (5, 20)},
-    "wolpertinger-td3": {**_TD3, "num_neighbours": (5, 20)},
-    "trpo": {"learning_rate": (5e-4, 1e-3, 2e-3), "gamma": (0.8, 0.9, 0.95), "target_kl": (0.01, 0.02, 0.04)},
-    "recurrent-ppo": _PPO,
-    "maskable-ppo": _PPO,
-    "qr-dqn": _DQN,
-}
-"""By agent. Trial 0 takes the settings of the registry."""
+Space = dict[str, BaseDistribution]
+"""By setting; a dot leads into a setting that is a dict: `stage_overrides.distillation.learning_rate`."""
+
+SPACES = Path(__file__).with_suffix(".toml")
+"""The spaces of the agents in the registry."""
+
+_RANGE = {"low", "high", "log"}
+
+
+def read_spaces(path: Path = SPACES) -> dict[str, Space]:
+    """The search space of each agent in a TOML file, in its order; the file at `SPACES` describes the format.
+
+    Raises:
+        ResultsError: the file cannot be read, or a space is invalid; the message names the file, agent and setting.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ResultsError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+    entries = content.get("space")
+    if set(content) != {"space"} or not isinstance(entries, list):
+        raise ResultsError(f"{path}: must consist of [[space]] tables")
+    spaces: dict[str, Space] = {}
+    for number, entry in enumerate(entries, 1):
+        agents, settings = entry.get("agents"), entry.get("settings")
+        is_names = isinstance(agents, list) and agents and all(isinstance(each, str) for each in agents)
+        if set(entry) != {"agents", "settings"} or not is_names or not isinstance(settings, dict):
+            raise ResultsError(f"{path}: space {number}: must have agents (a list of names) and settings")
+        for agent in agents:
+            if agent in spaces:
+                raise ResultsError(f"{path}: agent {agent!r}: has two spaces")
+            try:
+                entry_named(agent)
+            except UnknownAgentError as error:
+                raise ResultsError(f"{path}: {error}") from None
+            spaces[agent] = _space(settings, f"{path}: space of {agent!r}: settings")
+    return spaces
+
+
+def _space(settings: dict[str, Any], label: str, prefix: str = "") -> Space:
+    space: Space = {}
+    for name, values in settings.items():
+        if isinstance(values, dict) and not set(values) <= _RANGE:
+            space |= _space(values, label, f"{prefix}{name}.")
+        else:
+            space[prefix + name] = _distribution(values, f"{label}.{prefix}{name}")
+    if not space:
+        raise ResultsError(f"{label}: must name at least one setting")
+    return space
+
+
+def _distribution(values: Any, label: str) -> BaseDistribution:
+    try:
+        if isinstance(values, list):
+            return CategoricalDistribution(values)
+        ends = {type(values["low"]), type(values["high"])}
+        kinds = {int: IntDistribution, float: FloatDistribution}
+        return kinds[ends.pop() if len(ends) == 1 else type(None)](**values)
+    except (KeyError, TypeError, ValueError) as error:
+        reason = error.args[0] if isinstance(error, ValueError) else "incomplete, or of two types"
+        raise ResultsError(
+            f"{label}={values!r}: must be a list of choices, or low and high, two integers or two floats, and "
+            f"optionally log = true ({reason})"
+        ) from None
+
+
+def registry_settings(entry: Entry, space: Space) -> dict[str, Any]:
+    """The point of the space that is the entry's own settings: trial 0.
+
+    Raises:
+        ResultsError: it is not in the space, or a setting of the space is none of the agent's.
+    """
+    known, point = _all_settings(entry), {}
+    for name, distribution in space.items():
+        value: Any = known
+        for part in name.split("."):
+            if not isinstance(value, dict) or part not in value:
+                raise ResultsError(f"agent {entry.path!r}: has no setting {name!r} to start from")
+            value = value[part]
+        if not _is_inside(distribution, value):
+            raise ResultsError(f"agent {entry.path!r}: {name}={value!r} must be in its search space, {distribution}")
+        point[name] = value
+    return point
+
+
+def _is_inside(distribution: Any, value: Any) -> bool:
+    if isinstance(distribution, CategoricalDistribution):
+        return value in distribution.choices
+    kinds = int if isinstance(distribution, IntDistribution) else int | float
+    return isinstance(value, kinds) and distribution.low <= value <= distribution.high
+
+
+def _all_settings(entry: Entry) -> dict[str, Any]:
+    """Every setting of an agent by its name: of the entry, of the recipe of a large model, defaults of the class."""
+    agent_class = entry.agent_class()
+    settings = {
+        name: parameter.default
+        for each in reversed(agent_class.__mro__[:-1])
+        for name, parameter in inspect.signature(each).parameters.items()
+    }
+    settings["num_envs"] = agent_class.num_envs
+    if entry.path.startswith("agents.large_model."):
+        recipe = FINE_TUNING if "weights" in entry.settings else FROM_SCRATCH
+        settings |= {**vars(TrainingConfig()), **recipe, **entry.settings}
+        stages = settings["stage_overrides"]
+        settings["stage_overrides"] = {name: {**vars(stage), **stages.get(name, {})} for name, stage in STAGES.items()}
+    else:
+        settings |= entry.settings
+    return settings | ({"num_envs": entry.num_envs} if entry.num_envs else {})
+
+
+def settings_at(entry: Entry, point: dict[str, Any]) -> dict[str, Any]:
+    """Keyword arguments for a point of the space: those inside a dict come with the dict's other values."""
+    recipe = FINE_TUNING if "weights" in entry.settings else {}
+    settings: dict[str, Any] = {}
+    for name, value in point.items():
+        *path, last = name.split(".")
+        within, known = settings, {**recipe, **entry.settings}
+        for part in path:
+            known = known.get(part, {})
+            within = within.setdefault(part, {each: _copied(known[each]) for each in known})
+        within[last] = value
+    return settings
+
+
+def _copied(value: Any) -> Any:
+    return {name: _copied(each) for name, each in value.items()} if isinstance(value, dict) else value

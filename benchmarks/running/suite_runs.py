@@ -46,8 +46,9 @@ def selected(
     only: Sequence[str] = (),
     own_agents: Sequence[str] = (),
     num_seeds: int | None = None,
+    num_steps: int | None = None,
 ) -> Suite:
-    """The suite with some of its scenarios, agents and seeds, and with agents of the user."""
+    """The suite with some of its scenarios, agents and seeds, with agents of the user, and other steps of training."""
     checked_scenarios(scenarios)
     for agent in (*only, *own_agents):
         suite.entry(agent).agent_class()  # raises if there is none
@@ -57,6 +58,7 @@ def selected(
         scenarios=tuple(scenarios) or suite.scenarios,
         agents=tuple(dict.fromkeys(agents)),
         num_seeds=num_seeds or suite.num_seeds,
+        num_steps=num_steps or suite.num_steps,
     )
 
 
@@ -78,12 +80,12 @@ def suite_runs(
     suite = dataclasses.replace(suite, agents=(*suite.agents, *models))
     entries = {agent: models[agent][0] if agent in models else suite.entry(agent) for agent in suite.agents}
     runs = []
-    for seed, (task, (scenario, _)) in itertools.product(range(suite.num_seeds), suite.tasks().items()):
+    for seed, (name_of_task, task) in itertools.product(range(suite.num_seeds), suite.tasks().items()):
         for agent, entry in entries.items():
-            name = f"{agent.replace(':', '.')}-{scenario}-seed{seed}.safetensors"
+            name = f"{agent.replace(':', '.')}-{task.scenario}-seed{seed}.safetensors"
             save_to = save_models / name if save_models else None
             load_from = models[agent][1] if agent in models else _saved_in(load_models, name, entry)
-            run = Run(suite=suite, agent=agent, entry=entry, task=task, seed=seed, world=world)
+            run = Run(suite=suite, agent=agent, entry=entry, task=name_of_task, seed=seed, world=world)
             runs.append(dataclasses.replace(run, save_to=save_to, load_from=load_from))
     return runs
 

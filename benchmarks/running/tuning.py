@@ -1,41 +1,77 @@
-"""Random search for settings: the same number of trials for each agent, on worlds that are never evaluation worlds.
+"""Search for settings: the same number of trials for each agent, on worlds that are never evaluation worlds.
 
-No settings are tried twice, so that many trials are a search of the whole grid (Optuna's `GridSampler`).
+Settings are drawn by the tree-structured Parzen estimator, after trial 0, which takes those of the registry. A trial is
+evaluated one scenario after the other, and pruned as soon as a Wilcoxon signed-rank test says that it is worse than the
+best trial in the same worlds: scores of one scenario are too noisy, and scenarios too different, for a comparison of
+means half-way.
 
-Bergstra and Bengio, "Random search for hyper-parameter optimization", JMLR 2012.
+A round of trials is drawn before the results of any of them are known, and judged when all of them are: a search
+depends on the results of its runs, never on their order in time or on the number of workers. It is repeated from its
+first round when it is resumed, with the runs that are finished.
+
+Bergstra, Bardenet, Bengio and Kégl, "Algorithms for hyper-parameter optimization", NeurIPS 2011; Akiba et al., "Optuna:
+a next-generation hyperparameter optimization framework", KDD 2019.
 """
 
-import inspect
 import json
-import math
+import warnings
 import zlib
+from collections.abc import Callable, Generator, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
 
-from agents.registry import REGISTRY
-from benchmarks.rows import ResultsError, Row
+from agents.registry import REGISTRY, Entry, entry_named
+from benchmarks.rows import ResultsError, Row, RunKey, key_of
 from benchmarks.running.run import Run
-from benchmarks.running.search_spaces import SPACES
+from benchmarks.running.search_spaces import Space, registry_settings, settings_at
 from benchmarks.suites import TUNING, Suite, with_settings
 from recsim_env.atomic_file import write_atomically
 from recsim_env.config import unknown_name
 
-COMPLETE, FAIL = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.FAIL
-
 ZERO, ONE = "random", "myopic-oracle"
 """The agents whose returns are the scores 0 and 1; the planning oracle would take longer than all trials."""
+
+ROUND = 4
+"""Trials that are drawn together."""
+
+NUM_RANDOM_TRIALS = 8
+"""Trials that are drawn at random, trial 0 among them, before the estimator has enough to go by."""
+
+PRUNING_P = 0.1
+"""A trial is pruned if it is worse than the best one with a p-value below this, at 4 worlds or more."""
 
 Params = dict[str, Any]
 
 
+@dataclass(kw_only=True)
+class Trial:
+    """Settings that are tried out, and how they have done so far."""
+
+    number: int
+    settings: Params
+    """Keyword arguments in place of the registry's; empty in trial 0."""
+    asked: optuna.trial.Trial = field(repr=False)
+    scores: dict[str, list[float]] = field(default_factory=dict)
+    """By scenario, the score of each seed."""
+    state: str = "running"
+    """`running`, then `complete`, `pruned` or `failed`."""
+
+    @property
+    def score(self) -> float:
+        """Mean over scenarios and seeds."""
+        return float(np.mean([score for scores in self.scores.values() for score in scores]))
+
+
+Search = Generator[list[Run], Mapping[RunKey, float | None], list[Trial]]
+"""Yields the runs that it needs next, takes their scores (None for a failed run), and returns its trials."""
+
+
 def tuning_suite(agents: tuple[str, ...], scenarios: tuple[str, ...], num_steps: int, num_seeds: int) -> Suite:
     """The suite whose runs are trials."""
-    for agent in agents:
-        if agent not in SPACES:
-            raise ResultsError(f"agent {agent!r}: has nothing to tune ({unknown_name(agent, SPACES)})")
     return Suite(
         name="tuning",
         scenarios=scenarios,
@@ -48,104 +84,191 @@ def tuning_suite(agents: tuple[str, ...], scenarios: tuple[str, ...], num_steps:
     )
 
 
-def _asked_trials(agent: str, num_trials: int) -> tuple[optuna.Study, list[optuna.trial.Trial]]:
-    """A study, and the trials after trial 0: points of the grid that differ from the registry's settings."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    space, defaults = SPACES[agent], _default_settings(agent)
-    sampler = optuna.samplers.GridSampler(space, seed=zlib.crc32(agent.encode()))
-    study, trials = optuna.create_study(direction="maximize", sampler=sampler), []
-    for _ in range(min(num_trials, math.prod(len(values) for values in space.values()))):
-        trial = study.ask()
-        params = {name: trial.suggest_categorical(name, values) for name, values in space.items()}
-        if any(defaults.get(name) != value for name, value in params.items()):
-            trials.append(trial)
-    return study, trials[: num_trials - 1]
+def space_of(agent: str, spaces: Mapping[str, Space]) -> Space:
+    """The agent's search space; `ResultsError` if it has none."""
+    if agent not in spaces:
+        raise ResultsError(f"agent {agent!r}: has nothing to tune ({unknown_name(agent, spaces)})")
+    return spaces[agent]
 
 
-def trial_params(agent: str, num_trials: int) -> list[Params]:
-    """The parameters of each trial: none in trial 0, which takes the registry's settings; then points of the grid."""
-    return [{}, *(trial.params for trial in _asked_trials(agent, num_trials)[1])]
-
-
-def _default_settings(agent: str) -> Params:
-    entry = REGISTRY[agent]
-    defaults = {
-        name: parameter.default
-        for each in reversed(entry.agent_class().__mro__[:-1])
-        for name, parameter in inspect.signature(each).parameters.items()
-    }
-    return {**defaults, **entry.settings, "num_envs": entry.num_envs or entry.agent_class().num_envs}
-
-
-def trial_runs(suite: Suite, num_trials: int) -> list[Run]:
-    """A run for each agent x trial x scenario x seed, and those of the two agents that set the scale."""
-    entries = {name: REGISTRY[name] for name in (ZERO, ONE)}
-    for agent in suite.agents:
-        for number, params in enumerate(trial_params(agent, num_trials)):
-            entries[f"{agent}#{number}"] = with_settings(REGISTRY[agent], params)
+def reference_runs(suite: Suite, world: str | None = None) -> list[Run]:
+    """The runs of the two agents that set the scale."""
     return [
-        Run(suite=suite, agent=name, entry=entry, task=task, seed=seed)
-        for name, entry in entries.items()
+        Run(suite=suite, agent=agent, entry=REGISTRY[agent], task=task, seed=seed, world=world)
+        for agent in (ZERO, ONE)
         for task in suite.tasks()
         for seed in range(suite.num_seeds)
     ]
 
 
-def trial_scores(rows: list[Row]) -> dict[str, float]:
-    """Mean over scenarios and seeds of (return - random) / (myopic oracle - random); -inf for a trial that failed."""
-    final = [row for row in rows if row["is_final"]]
-    scale: dict[tuple[str, str], list[float]] = {}
-    for row in final:
-        if row["agent"] in (ZERO, ONE) and row["status"] == "ok":
-            scale.setdefault((row["agent"], row["scenario"]), []).append(row["return_mean"])
-    scores: dict[str, list[float]] = {}
-    for row in final:
-        if "#" in row["agent"]:
-            try:
-                zero, one = (float(np.mean(scale[name, row["scenario"]])) for name in (ZERO, ONE))
-            except KeyError as missing:
-                raise ResultsError(
-                    f"no run of {missing.args[0][0]} in {missing.args[0][1]} is left to scale by"
-                ) from None
-            score = (row["return_mean"] - zero) / (one - zero) if row["status"] == "ok" else -np.inf
-            scores.setdefault(row["agent"], []).append(score)
-    return {trial: float(np.mean(values)) for trial, values in scores.items()}
+def search(agent: str, space: Space, suite: Suite, num_trials: int, world: str | None = None) -> Search:
+    """The search for one agent's settings."""
+    entry, study = entry_named(agent), _new_study(agent)
+    study.enqueue_trial(registry_settings(entry, space))
+    trials: list[Trial] = []
+    while len(trials) < num_trials:
+        drawn = [_drawn_trial(len(trials) + n, entry, space, study) for n in range(ROUND)]
+        drawn = drawn[: num_trials - len(trials)]
+        yield from _round(agent, entry, drawn, suite, world)
+        for trial in drawn:
+            value = trial.score if trial.state == "complete" else None
+            states = {"pruned": optuna.trial.TrialState.PRUNED, "failed": optuna.trial.TrialState.FAIL}
+            study.tell(trial.asked, value, state=states.get(trial.state))
+        trials += drawn
+    return trials
 
 
-def tuning_result(agent: str, rows: list[Row], suite: Suite, num_trials: int) -> dict[str, Any]:
-    """The best parameters of an agent and how they were found.
+def _new_study(agent: str) -> optuna.Study:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        sampler = optuna.samplers.TPESampler(
+            n_startup_trials=NUM_RANDOM_TRIALS,
+            multivariate=True,
+            constant_liar=True,  # so that the trials of a round differ
+            seed=zlib.crc32(agent.encode()),
+        )
+        pruner = optuna.pruners.WilcoxonPruner(p_threshold=PRUNING_P)
+    return optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
+
+
+def _drawn_trial(number: int, entry: Entry, space: Space, study: optuna.Study) -> Trial:
+    asked = study.ask(space)
+    params = {name: _rounded(asked.params[name]) for name in space}
+    return Trial(number=number, settings=settings_at(entry, params) if number else {}, asked=asked)
+
+
+def _rounded(value: Any) -> Any:
+    """Four significant digits of a number: enough, and readable in tables."""
+    return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
+def _round(
+    agent: str, entry: Entry, trials: list[Trial], suite: Suite, world: str | None
+) -> Generator[list[Run], Mapping[RunKey, float | None], None]:
+    """Evaluate trials in one scenario after the other, until they are complete, pruned or failed."""
+    *_, last = suite.tasks()
+    for task in suite.tasks():
+        running = {trial.number: trial for trial in trials if trial.state == "running"}
+        runs = {
+            number: [
+                Run(
+                    suite=suite,
+                    agent=f"{agent}#{number}",
+                    entry=with_settings(entry, trial.settings),
+                    task=task,
+                    seed=seed,
+                    world=world,
+                )
+                for seed in range(suite.num_seeds)
+            ]
+            for number, trial in running.items()
+        }
+        if not running:
+            return
+        found = yield [run for each in runs.values() for run in each]
+        for number, trial in running.items():
+            scores = [score for run in runs[number] if (score := found[run.key]) is not None]
+            if len(scores) < suite.num_seeds:
+                trial.state = "failed"
+                continue
+            for seed, score in enumerate(scores):
+                trial.asked.report(score, len(trial.scores) * suite.num_seeds + seed)
+            trial.scores[task] = scores
+            if task == last:
+                trial.state = "complete"
+            elif trial.asked.should_prune():
+                trial.state = "pruned"
+
+
+def search_all(
+    searches: Mapping[str, Search], references: list[Run], execute: Callable[[list[Run]], Iterable[Row]]
+) -> dict[str, list[Trial]]:
+    """The trials of each search; the next runs of all searches are executed together.
+
+    Args:
+        searches: by agent.
+        references: of `reference_runs`.
+        execute: takes runs and returns their rows.
 
     Raises:
-        ResultsError: all trials failed.
+        ResultsError: the references set no scale, because one has failed or the oracle is not above random.
     """
-    scores, (study, trials) = trial_scores(rows), _asked_trials(agent, num_trials)
-    values = [scores[f"{agent}#{number}"] for number in range(1 + len(trials))]
-    outcomes = [(value, COMPLETE) if np.isfinite(value) else (None, FAIL) for value in values]
-    study.add_trial(optuna.create_trial(value=outcomes[0][0], state=outcomes[0][1]))
-    for trial, (value, state) in zip(trials, outcomes[1:], strict=True):
-        study.tell(trial, value, state)
-    try:
-        best = study.best_trial
-    except ValueError:
-        raise ResultsError(f"agent {agent!r}: all trials failed; results.jsonl has the errors") from None
-    all_params = [{}, *(trial.params for trial in trials)]
-    origin = next(row for row in rows if row["agent"] == f"{agent}#{all_params.index(best.params)}")
+    scale = _scale(execute(references))
+    needed = {agent: next(each) for agent, each in searches.items()}
+    found: dict[str, list[Trial]] = {}
+    while needed:
+        rows = execute([run for runs in needed.values() for run in runs])
+        scores = {key_of(row): _score(row, scale) for row in rows if row["is_final"]}
+        for agent in list(needed):
+            try:
+                needed[agent] = searches[agent].send(scores)
+            except StopIteration as end:
+                found[agent] = end.value
+                del needed[agent]
+    return found
+
+
+def _scale(rows: Iterable[Row]) -> dict[str, tuple[float, float]]:
+    """By scenario, the mean returns of random and of the myopic oracle."""
+    returns: dict[str, dict[str, list[float]]] = {}
+    for row in rows:
+        if row["is_final"]:
+            if row["status"] == "failed":
+                raise ResultsError(f"{row['agent']} failed in {row['scenario']} ({row['error']}): there is no scale")
+            returns.setdefault(row["scenario"], {}).setdefault(row["agent"], []).append(row["return_mean"])
+    scale = {task: (float(np.mean(by[ZERO])), float(np.mean(by[ONE]))) for task, by in returns.items()}
+    for task, (zero, one) in scale.items():
+        if not zero < one:
+            raise ResultsError(f"{task}: {ONE} is not above {ZERO} ({one:.2f}, {zero:.2f}): there is no scale")
+    return scale
+
+
+def _score(row: Row, scale: Mapping[str, tuple[float, float]]) -> float | None:
+    """(return - random) / (myopic oracle - random), None if the run failed."""
+    if row["status"] == "failed":
+        return None
+    zero, one = scale[row["scenario"]]
+    return (row["return_mean"] - zero) / (one - zero)
+
+
+def best_of(agent: str, trials: Iterable[Trial]) -> Trial:
+    """The complete trial with the highest score, the first one of equals.
+
+    Raises:
+        ResultsError: no trial is complete.
+    """
+    complete = [trial for trial in trials if trial.state == "complete"]
+    if not complete:
+        raise ResultsError(f"agent {agent!r}: all trials failed; results.jsonl has the errors")
+    return max(complete, key=lambda trial: trial.score)
+
+
+def tuning_result(agent: str, trials: list[Trial], suite: Suite, origin: Mapping[str, Any]) -> dict[str, Any]:
+    """The best settings of an agent and how they were found; `origin` has the provenance of the best trial."""
     return {
-        "settings": best.params,
+        "settings": best_of(agent, trials).settings,
         "search": {
             "score": "mean over scenarios and seeds, 0 random, 1 myopic oracle, on tuning worlds",
-            "scenarios": list(suite.scenarios),
+            "sampler": f"TPE, multivariate, {NUM_RANDOM_TRIALS} trials at random, in rounds of {ROUND}",
+            "pruner": f"Wilcoxon signed-rank test against the best trial, p < {PRUNING_P}",
+            "scenarios": list(suite.tasks()),
             "num_seeds": suite.num_seeds,
             "num_steps": suite.num_steps,
             **{name: origin.get(name) for name in ("command", "commit", "version", "machine", "date")},
             "trials": [
-                {"settings": params, "score": round(value, 4) if np.isfinite(value) else None}
-                for params, value in zip(all_params, values, strict=True)
+                {
+                    "settings": trial.settings,
+                    "state": trial.state,
+                    "score": round(trial.score, 4) if trial.state == "complete" else None,
+                    "scores": {task: [round(each, 4) for each in scores] for task, scores in trial.scores.items()},
+                }
+                for trial in trials
             ],
         },
     }
 
 
-def write_tuned(folder: Path, agent: str, result: dict[str, Any]) -> None:
+def write_tuned(folder: Path, agent: str, result: Mapping[str, Any]) -> None:
     """Write `AGENT.json`, which `Suite.entry` reads from `benchmarks/tuned`."""
     write_atomically(folder / f"{agent}.json", (json.dumps(result, indent=1) + "\n").encode())

@@ -6,43 +6,60 @@ import json
 import gymnasium
 import numpy as np
 import pytest
+from gymnasium.vector import AutoresetMode
 
 import recsim_env  # noqa: F401
 from agents.rollouts.evaluation import Evaluation, evaluate
 from agents.rules.random_agent import RandomAgent
+from benchmarks.analysis.calibration import miscalibration
+from benchmarks.analysis.creators import creator_metrics, exposure_by_creator_popularity
+from benchmarks.analysis.exposures import CatalogFacts, is_available
 from benchmarks.analysis.metrics import (
     BIN_STARTS,
-    CatalogFacts,
     catalog_coverage,
+    click_rate,
     discovery,
     exposure_gini,
     intra_list_diversity,
-    is_available,
     new_item_exposure,
     novelty,
     reward_by_item_age,
     reward_by_step,
     reward_by_tenure,
+    stars_per_click,
     summary,
 )
+from recsim_env.envs.vector import RecommenderVectorEnv
 from recsim_env.simulation.records import NO_ITEM
 
 NUM_BINS = len(BIN_STARTS)
 NEVER = np.iinfo(np.int64).max
 
 
-def make_facts(release=(0, 0, 12, 14, 30), retire=(100, 5, 100, 100, 100)) -> CatalogFacts:
+def facts_of(content, release, retire, clicks, **others) -> CatalogFacts:
+    """Items of two topics, one of which each item is of, by one creator."""
+    num_items = len(content)
+    values = {
+        "content": content,
+        "topics": np.eye(2)[np.arange(num_items) % 2],
+        "creators": np.zeros(num_items, np.int64),
+        "num_creators": 1,
+        "release_steps": np.array(release, np.int64),
+        "retire_steps": np.array(retire, np.int64),
+        "clicks": clicks,
+        "new_item_age": 2,
+        "has_visits": False,
+    }
+    return CatalogFacts(**{**values, **others})
+
+
+def make_facts(release=(0, 0, 12, 14, 30), retire=(100, 5, 100, 100, 100), **others) -> CatalogFacts:
     """Items 0, 2 and 3 are there for the sessions of `make_evaluation`; 1 is gone by then, 4 is yet to come."""
     clicks = np.zeros((NUM_BINS, 5))
     clicks[1:, 0] = 7.0
     clicks[1, 2], clicks[2:, 2] = 1.0, 3.0
-    return CatalogFacts(
-        content=np.array([[1.0, 0.0], [9.0, 9.0], [3.0, 4.0], [0.0, 1.0], [9.0, 9.0]], np.float32),
-        release_steps=np.array(release, np.int64),
-        retire_steps=np.array(retire, np.int64),
-        clicks=clicks,
-        new_item_age=2,
-    )
+    content = np.array([[1.0, 0.0], [9.0, 9.0], [3.0, 4.0], [0.0, 1.0], [9.0, 9.0]], np.float32)
+    return facts_of(content, release, retire, clicks, **others)
 
 
 def make_evaluation(start_times=(10, 11), **overrides) -> Evaluation:
@@ -56,10 +73,16 @@ def make_evaluation(start_times=(10, 11), **overrides) -> Evaluation:
         times=np.arange(5)[:, None] + np.array(start_times),
         items=np.array([[0, 0, 0, gone, gone], [0, 0, 2, 2, 0]], np.int32).T[:, :, None],
         rewards=rewards,
-        clicks=np.zeros_like(rewards),
+        is_clicked=np.array([[1, 0, 1, 0, 0], [0, 0, 1, 0, 0]], bool).T[:, :, None],
+        clicked_before=np.full((2, 3), gone, np.int32),
+        num_ratings=np.array([2, 1]),
+        rating_sums=np.array([4.0, 5.0]),
         num_visits=np.array([1, 1]),
+        num_active_days=np.array([1, 1]),
         metric=np.array([2.0, 4.0]),
     )
+    if "items" in overrides:  # of other slates, in which nothing is clicked
+        overrides = {"is_clicked": np.zeros(overrides["items"].shape, bool), **overrides}
     return dataclasses.replace(whole, **overrides)
 
 
@@ -71,6 +94,68 @@ def make_empty() -> Evaluation:
 def test_session_length_and_churn_are_means_over_sessions():
     found = summary(make_evaluation(), make_facts())
     assert (found["session_length"], found["churn"]) == (4.0, 0.5)
+
+
+def test_click_rate_and_stars_are_of_exposures_and_of_clicked_items():
+    assert click_rate(make_evaluation(), make_facts()) == 3 / 8
+    assert stars_per_click(make_evaluation()) == 3.0  # ratings that add up to 9, of three items
+    assert click_rate(make_empty(), make_facts()) is None
+    assert stars_per_click(make_evaluation(num_ratings=np.zeros(2, int))) is None
+
+
+def test_return_visits_and_active_days_are_of_lifetimes_alone():
+    lives = make_evaluation(num_visits=np.array([4, 1]), num_active_days=np.array([3, 1]))
+    found = summary(lives, make_facts(has_visits=True))
+    assert (found["return_visits"], found["active_days"]) == (1.5, 2.0)
+    found = summary(lives, make_facts())
+    assert (found["return_visits"], found["active_days"]) == (None, None)
+
+
+def test_calibrated_exposure_has_the_topics_of_what_is_clicked():
+    topics = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.5, 0.5], [0.0, 0.0]])
+    # The first user is shown and clicks topic 0 alone. The second clicks topic 1 alone, and is shown it 2 times in 5.
+    off = np.log(1.0 / (0.99 * 0.4 + 0.01))
+    assert miscalibration(make_evaluation(), make_facts(topics=topics)) == pytest.approx((0.0 + off) / 2)
+    # A history with a click on topic 0 makes the second user's clicks half and half, in 3 of 5 and 2 of 5 exposures.
+    history = np.array([[NO_ITEM] * 3, [NO_ITEM, 0, NO_ITEM]], np.int32)
+    off = 0.5 * np.log(0.5 / (0.99 * 0.6 + 0.005)) + 0.5 * np.log(0.5 / (0.99 * 0.4 + 0.005))
+    known = make_evaluation(clicked_before=history)
+    assert miscalibration(known, make_facts(topics=topics)) == pytest.approx((0.0 + off) / 2)
+
+
+def test_users_without_clicks_have_no_calibration():
+    is_clicked = make_evaluation().is_clicked.copy()
+    is_clicked[:, 1] = False
+    assert miscalibration(make_evaluation(is_clicked=is_clicked), make_facts()) == 0.0  # of the first user alone
+    assert miscalibration(make_evaluation(is_clicked=is_clicked[:, ::-1] & False), make_facts()) is None
+    assert miscalibration(make_empty(), make_facts()) is None
+
+
+def test_creators_are_compared_by_exposures_and_clicks():
+    # Of items 0, 2 and 3, which are available, creators 1, 0 and 2 have one each; creator 3 has retired items alone.
+    facts = make_facts(creators=np.array([1, 3, 0, 2, 3]), num_creators=5)
+    found = creator_metrics(make_evaluation(), facts)
+    assert found["creator_coverage"] == pytest.approx(2 / 3)
+    assert found["creator_exposure_gini"] == pytest.approx((0 * -2 + 2 * 0 + 6 * 2) / (3 * 8))
+    assert found["creator_click_gini"] == pytest.approx((0 * -2 + 1 * 0 + 2 * 2) / (3 * 3))
+    # By clicks elsewhere the creators are 2 (none), 0 (three) and 1 (seven).
+    assert (found["tail_creator_exposure"], found["tail_creator_clicks"]) == (0.0, 0.0)
+    assert exposure_by_creator_popularity(make_evaluation(), facts) == {
+        "num_creators": [1, 1, 1],
+        "num_exposures": [0, 2, 6],
+        "num_clicks": [0, 1, 2],
+        "clicks_per_creator": [0.0, 1.0, 2.0],
+    }
+
+
+def test_without_creators_exposures_or_clicks_creators_have_no_metrics():
+    assert set(creator_metrics(make_evaluation(), make_facts()).values()) == {None}
+    assert "by_creator_popularity" not in summary(make_evaluation(), make_facts())
+    facts = make_facts(creators=np.array([1, 1, 0, 1, 0]), num_creators=2)
+    assert set(creator_metrics(make_empty(), facts).values()) == {None}
+    unclicked = creator_metrics(make_evaluation(is_clicked=np.zeros((5, 2, 1), bool)), facts)
+    assert unclicked["creator_click_gini"] is unclicked["tail_creator_clicks"] is None
+    assert unclicked["creator_coverage"] == 1.0
 
 
 def test_available_items_are_those_of_any_step_of_any_session():
@@ -136,13 +221,8 @@ def test_novelty_is_the_self_information_of_shown_items():
 def test_novelty_equals_the_sum_over_available_items_at_each_step():
     generator = np.random.default_rng(0)
     release = np.sort(generator.integers(0, 60, 40))
-    facts = CatalogFacts(
-        content=np.ones((40, 2)),
-        release_steps=release,
-        retire_steps=release + 9,
-        clicks=np.cumsum(generator.poisson(3.0, (NUM_BINS, 40)), 0).astype(np.float64),
-        new_item_age=2,
-    )
+    clicks = np.cumsum(generator.poisson(3.0, (NUM_BINS, 40)), 0).astype(np.float64)
+    facts = facts_of(np.ones((40, 2)), release, release + 9, clicks)
     starts, lengths = np.array([5, 30, 31]), np.array([20, 6, 20])
     items, bits = np.full((20, 3, 1), NO_ITEM, np.int32), []
     for n in range(3):
@@ -152,15 +232,14 @@ def test_novelty_equals_the_sum_over_available_items_at_each_step():
             counts = {i: facts.clicks[int(now - release[i]).bit_length(), i] + 1 for i in available.tolist()}
             items[step, n] = item = int(generator.choice(available))
             bits.append(-np.log2(counts[item] / sum(counts.values())))
+    of_users = ("tenures", "has_left", "num_ratings", "rating_sums", "num_visits", "num_active_days", "metric")
     frame = {
         "times": starts + np.arange(20)[:, None],
-        "tenures": np.zeros(3, int),
-        "has_left": np.zeros(3, bool),
-        "num_visits": np.ones(3, int),
-        "metric": np.zeros(3),
+        "clicked_before": items[0],
+        **dict.fromkeys(of_users, np.zeros(3)),
     }
-    rewards = np.ones((20, 3))
-    played = Evaluation(lengths=lengths, items=items, rewards=rewards, clicks=rewards, **frame)
+    rewards, is_clicked = np.ones((20, 3)), np.zeros(items.shape, bool)
+    played = Evaluation(lengths=lengths, items=items, rewards=rewards, is_clicked=is_clicked, **frame)
     assert novelty(played, facts) == pytest.approx(np.mean(bits))
 
 
@@ -214,17 +293,21 @@ def test_reward_by_tenure_keeps_cold_users_apart():
 def test_metrics_do_not_depend_on_ids_nor_on_the_order_of_sessions():
     small, evaluation = make_facts(), make_evaluation()
     gone, shift = np.zeros(5_995, np.int64), 5_995  # items that retired before all sessions
-    large = CatalogFacts(
+    large = facts_of(
         content=np.concatenate([np.ones((shift, 2), np.float32), small.content]),
-        release_steps=np.concatenate([gone, small.release_steps]),
-        retire_steps=np.concatenate([gone + 3, small.retire_steps]),
+        release=np.concatenate([gone, small.release_steps]),
+        retire=np.concatenate([gone + 3, small.retire_steps]),
         clicks=np.concatenate([np.full((NUM_BINS, shift), 50.0), small.clicks], 1),
-        new_item_age=2,
     )
     items = np.where(evaluation.items == NO_ITEM, NO_ITEM, evaluation.items + shift)
-    overrides = {name: getattr(evaluation, name)[::-1] for name in ("lengths", "has_left", "tenures")}
+    reversed_ones = ("lengths", "has_left", "tenures", "num_ratings", "rating_sums")
+    overrides = {name: getattr(evaluation, name)[::-1] for name in reversed_ones}
     other = make_evaluation(
-        items=items[:, ::-1], rewards=evaluation.rewards[:, ::-1], start_times=(11, 10), **overrides
+        items=items[:, ::-1],
+        rewards=evaluation.rewards[:, ::-1],
+        is_clicked=evaluation.is_clicked[:, ::-1],
+        start_times=(11, 10),
+        **overrides,
     )
     found, expected = summary(other, large), summary(evaluation, small)
     assert found.keys() == expected.keys()
@@ -250,9 +333,11 @@ def test_summaries_of_a_real_world_are_json_in_their_ranges(slate_size):
     shown = np.unique(evaluation.items[evaluation.items != NO_ITEM])
     assert is_available(evaluation, facts)[shown].all()
     found = json.loads(json.dumps(summary(evaluation, facts), allow_nan=False))
-    for name in ("churn", "catalog_coverage", "exposure_gini", "new_item_exposure", "share_discovered"):
+    for name in ("churn", "catalog_coverage", "exposure_gini", "new_item_exposure", "share_discovered", "click_rate"):
         assert 0.0 < found[name] < 1.0
     assert 0.0 < found["intra_list_diversity"] < 2.0
+    assert 1.0 <= found["stars_per_click"] <= 5.0
+    assert 0.0 < found["miscalibration"] < np.log(100.0)
     assert 0.0 <= found["steps_to_discovery"] < 25.0  # the life of an item in News
     assert 7.0 < found["novelty"] < 10.0  # log2 of the 200 items available is 7.6
     by_step, by_age, by_tenure = found["by_step"], found["by_item_age"], found["by_tenure"]
@@ -260,3 +345,28 @@ def test_summaries_of_a_real_world_are_json_in_their_ranges(slate_size):
     assert sum(by_age["num_exposures"]) == evaluation.lengths.sum() * slate_size
     assert sum(by_tenure["num_sessions"]) == 24
     assert by_tenure["return"][0] == pytest.approx(evaluation.returns.mean())
+
+
+def test_feedback_of_an_evaluation_is_that_of_the_simulator_in_every_autoreset_mode():
+    played = []
+    for mode in AutoresetMode:
+        env = RecommenderVectorEnv(
+            12, "Social", slate_size=3, session_length=8, observation="full", autoreset_mode=mode, split="test"
+        )
+        played.append(evaluate(RandomAgent(), env, seed=5))
+        assert env.autoreset_mode == mode
+    for other in played[1:]:
+        for field in dataclasses.fields(Evaluation):
+            np.testing.assert_array_equal(getattr(other, field.name), getattr(played[0], field.name))
+    first, warm = played[0], played[0].tenures > 0
+    assert first.metric.sum() == pytest.approx(first.is_clicked.sum() / 3)  # the metric of Social is clicks
+    assert (first.is_clicked <= (first.items != NO_ITEM)).all()
+    assert first.num_ratings.sum() == first.is_clicked.sum()  # without a shop, users rate what they click
+    assert (first.clicked_before[~warm] == NO_ITEM).all()
+    assert (first.clicked_before[warm] != NO_ITEM).any()
+    facts = CatalogFacts.of(env)
+    np.testing.assert_allclose(facts.topics.sum(1), 1.0)
+    found = summary(first, facts)
+    assert found["creator_coverage"] == 1.0
+    assert sum(found["by_creator_popularity"]["num_clicks"]) == first.is_clicked.sum()
+    assert sum(found["by_creator_popularity"]["num_creators"]) == facts.num_creators == 24

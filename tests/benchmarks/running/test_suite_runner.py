@@ -16,11 +16,12 @@ from conftest import CHECKOUT, SCENARIO_NAMES
 from agents.registry import FAMILIES, REGISTRY, make
 from benchmarks.__main__ import main
 from benchmarks.analysis.metrics import BIN_STARTS
-from benchmarks.rows import read_rows
+from benchmarks.rows import key_of, read_rows
 from benchmarks.running.result_folder import open_results
 from benchmarks.running.run import Run
 from benchmarks.running.suite_runs import suite_runs, with_ratings_log
 from benchmarks.suites import HELD_OUT, LADDER, ONE, SUITES, TUNING, ZERO, Suite
+from recsim_env.scenarios import scenario_named
 
 TINY = Suite(
     name="tiny",
@@ -89,11 +90,41 @@ def test_suites_name_agents_that_exist_and_set_the_scale():
     for suite in SUITES.values():
         assert all(suite.entry(agent) for agent in suite.agents)
         assert set(suite.variants) <= set(suite.agents)
-        assert {ZERO, ONE} <= set(suite.agents)
+        assert ZERO in suite.agents
+        assert ONE in suite.agents or suite.name == "slate"  # it shows one item a step
         assert suite.num_sessions < suite.worlds.sessions_apart
     assert set(LADDER) <= set(SUITES["standard"].agents)
     assert set(SUITES["standard"].agents) == set(REGISTRY)
     assert SUITES["standard"].num_seeds >= 5
+
+
+@pytest.mark.parametrize("name", [suite.name for suite in SUITES.values() if len(suite.grid) > 1])
+def test_the_first_cell_of_each_suite_with_variants_runs(name):
+    suite = SUITES[name]
+    small = {"scenarios": suite.scenarios[:1], "num_seeds": 1, "num_steps": 256, "num_evaluations": 1}
+    suite = dataclasses.replace(suite, **small, agents=("popularity",), num_sessions=4)
+    for run in suite_runs(suite):
+        scenario_named(run.scenario).override(run.overrides)  # refuses unknown fields
+    last = suite_runs(suite)[0].execute()[-1]
+    assert last["status"] == "ok"
+    assert last["scenario"] == f"{suite.scenarios[0]} {next(iter(suite.grid))}"
+
+
+def test_with_held_out_structures_each_seed_has_one_of_its_own():
+    suite = dataclasses.replace(SUITES["generalisation"], scenarios=("Video",), agents=("popularity",), num_sessions=2)
+    runs = {(run.task.removeprefix("Video "), run.seed): run for run in suite_runs(suite) if run.seed < 2}
+    worlds = {key: (run.training_env(), run.evaluation_env()) for key, run in runs.items()}
+    clusters = {
+        (key, part): env.simulator.world.users.interests.mean(0).tobytes()
+        for key, pair in worlds.items()
+        for part, env in zip(("training", "evaluation"), pair, strict=True)
+    }
+    arguments = [worlds["held-out structures", 1][part].arguments for part in (0, 1)]
+    assert [(each["structure_split"], each["world_seed"]) for each in arguments] == [("train", 1), ("test", 1)]
+    assert worlds["training structures", 1][1].arguments["structure_split"] == "train"
+    assert len(set(clusters.values())) >= 4
+    plain = dataclasses.replace(suite, structure_splits={})
+    assert runs["held-out structures", 0].digest not in {run.digest for run in suite_runs(plain)}
 
 
 def test_a_variant_is_an_agent_of_the_registry_with_other_settings():
@@ -126,6 +157,15 @@ def test_another_setting_size_or_world_is_another_run():
     ]
     assert len({run.digest, *(other.digest for other in others)}) == 6
     assert dataclasses.replace(run, suite=dataclasses.replace(run.suite, name="other")).digest == run.digest
+
+
+def test_committed_rows_are_of_the_present_runs():
+    for name in ("long", "lifetime"):
+        rows = read_rows(CHECKOUT / "benchmarks" / "results" / name / "results.jsonl")
+        digests = {run.key: run.digest for run in suite_runs(SUITES[name]) if "MovieLens" not in run.task}
+        shared = [row for row in rows if key_of(row) in digests]
+        assert len(shared) > 10
+        assert all(row["run"] == digests[key_of(row)] for row in shared)
 
 
 def test_training_steps_are_ignored_for_agents_that_do_not_learn():
@@ -349,6 +389,17 @@ def test_wrong_arguments_end_with_a_message_and_status_2(arguments, capsys, tmp_
     assert end.value.code == 2
     assert "error:" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_other_steps_than_those_of_the_suite_are_stated_in_the_folder(tmp_path: Path, capsys):
+    command = ["run", "--suite", "smoke", "--only", "random", "--no-reuse", "--no-report", "--workers", "1"]
+    command += ["--seeds", "1", "--out", str(tmp_path)]
+    assert main([*command, "--steps", "123"]) == 0
+    assert json.loads((tmp_path / "suite.json").read_text())["num_steps"] == 123
+    assert main([*command, "--steps", "123"]) == 0
+    assert "1 of 1 runs are finished already" in capsys.readouterr().out
+    assert main(command) == 2
+    assert "holds suite 'smoke' (num_steps 123" in " ".join(capsys.readouterr().err.split())
 
 
 def test_agents_and_suites_are_listed(capsys):

@@ -1,7 +1,8 @@
-"""Tuning: equal trials for each agent, on worlds of its own, and settings with their provenance."""
+"""Tuning: equal trials for each agent, on worlds of its own, a search that time does not change, and its results."""
 
 import json
-import math
+import random
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,112 +11,204 @@ import pytest
 from agents.registry import REGISTRY, Entry
 from benchmarks import suites
 from benchmarks.__main__ import main
-from benchmarks.rows import ResultsError
-from benchmarks.running.search_spaces import SPACES
+from benchmarks.rows import ResultsError, read_rows
+from benchmarks.running.expected_cost import cost_of_search, seconds_by_agent
+from benchmarks.running.run import Run
+from benchmarks.running.search_spaces import read_spaces
 from benchmarks.running.tuning import (
+    NUM_RANDOM_TRIALS,
     ONE,
     ZERO,
-    trial_params,
-    trial_runs,
-    trial_scores,
+    Trial,
+    best_of,
+    reference_runs,
+    search,
+    search_all,
+    space_of,
     tuning_result,
     tuning_suite,
     write_tuned,
 )
-from benchmarks.suites import SUITES, TUNING
+from benchmarks.suites import PRESETS, SUITES, TUNING
 
-SUITE = tuning_suite(("linucb", "ppo"), ("Video", "News"), 1_000, 2)
-
-
-def made_row(agent: str, scenario: str, return_mean: float, **others) -> dict:
-    origin = dict.fromkeys(("command", "commit", "version", "machine", "date"), "?")
-    values = {"agent": agent, "scenario": scenario, "return_mean": return_mean, "is_final": True, "status": "ok"}
-    return {**values, **origin, **others}
+SPACES = read_spaces()
+LEVELS = {"Video": (10.0, 20.0), "News": (100.0, 300.0)}
+Score = Callable[[Run], float | None]
 
 
-def scale() -> list[dict]:
-    levels = {"Video": (10.0, 20.0), "News": (100.0, 300.0)}
-    return [
-        made_row(name, of, level) for of, pair in levels.items() for name, level in zip((ZERO, ONE), pair, strict=True)
-    ]
+def searched(
+    agents: tuple[str, ...], num_trials: int, score: Score, *, scenarios=PRESETS, num_seeds=1, seed=0
+) -> tuple[dict[str, list[Trial]], list[Run]]:
+    """Trials whose runs have the given scores, None for failures, and finish in random order; and all runs."""
+    suite, executed, order = tuning_suite(agents, scenarios, 1_000, num_seeds), [], random.Random(seed)
+
+    def execute(runs: list[Run]) -> list[dict]:
+        executed.extend(runs)
+        rows = []
+        for run in runs:
+            zero, one = LEVELS.get(run.task, (0.0, 1.0))
+            value = {ZERO: 0.0, ONE: 1.0}[run.agent] if run.agent in (ZERO, ONE) else score(run)
+            row = {"agent": run.agent, "scenario": run.task, "seed": run.seed, "is_final": True, "error": "broken"}
+            outcome = (
+                {"status": "failed"} if value is None else {"status": "ok", "return_mean": zero + value * (one - zero)}
+            )
+            rows.append(row | outcome)
+        return order.sample(rows, len(rows))
+
+    searches = {agent: search(agent, space_of(agent, SPACES), suite, num_trials) for agent in agents}
+    return search_all(searches, reference_runs(suite), execute), executed
+
+
+def peak(run: Run) -> float:
+    """Best at a learning rate of 0.003, which no default has; the noise is of the world alone, so that it is paired."""
+    rate = run.entry.settings.get("learning_rate", 1.0)
+    return 1.0 - abs(np.log10(rate / 0.003)) + 0.1 * (PRESETS.index(run.task) + run.seed)
+
+
+def summary_of(trials: list[Trial]) -> list[tuple]:
+    return [(trial.number, trial.settings, trial.state, trial.scores) for trial in trials]
 
 
 def test_every_agent_has_the_same_number_of_trials_in_the_same_worlds():
-    runs = trial_runs(SUITE, 5)
-    for agent in SUITE.agents:
-        for number in range(5):
-            own = [run for run in runs if run.agent == f"{agent}#{number}"]
-            assert [(run.scenario, run.seed) for run in own] == [
-                (scenario, seed) for scenario in ("Video", "News") for seed in (0, 1)
-            ]
+    found, runs = searched(("linucb", "ppo"), 6, lambda run: 0.5, scenarios=("Video", "News"), num_seeds=2)
+    for agent, trials in found.items():
+        assert [trial.number for trial in trials] == list(range(6))
+        for number in range(6):
+            own = [(run.scenario, run.seed) for run in runs if run.agent == f"{agent}#{number}"]
+            assert own == [(scenario, seed) for scenario in ("Video", "News") for seed in (0, 1)]
     assert {run.suite.worlds for run in runs} == {TUNING}
     assert len({run.digest for run in runs}) == len(runs)
 
 
-def test_trials_are_points_of_the_grid_and_the_same_ones_again():
-    first, *drawn = trial_params("ppo", 40)
-    assert first == {}
-    assert [first, *drawn] == trial_params("ppo", 40)
-    assert [first, *drawn[:9]] == trial_params("ppo", 10)
-    for name, values in SPACES["ppo"].items():
-        assert {params[name] for params in drawn} == set(values)
-    lanes = {run.entry.num_envs for run in trial_runs(SUITE, 40) if run.agent.startswith("ppo#")}
-    assert lanes == set(SPACES["ppo"]["num_envs"])
+def test_trial_0_has_the_settings_of_the_registry_and_the_others_are_in_the_space():
+    found, runs = searched(("ppo",), 12, peak)
+    assert found["ppo"][0].settings == {}
+    assert next(run.entry for run in runs if run.agent == "ppo#0") == REGISTRY["ppo"]
+    for trial in found["ppo"][1:]:
+        assert trial.settings.keys() == SPACES["ppo"].keys()
+        for name, value in trial.settings.items():
+            space = SPACES["ppo"][name]
+            assert value in space.choices if hasattr(space, "choices") else space.low <= value <= space.high
+    lanes = {run.entry.num_envs for run in runs if run.agent.startswith("ppo#")}
+    assert lanes == {16, 32, 64}
+    assert all("num_envs" not in run.entry.settings for run in runs)
 
 
-def test_many_trials_are_the_whole_grid_each_point_once():
-    space = SPACES["content-match"]
-    drawn = trial_params("content-match", 1_000)[1:]
-    assert len(drawn) == math.prod(len(values) for values in space.values()) - 1  # without the registry's settings
-    assert len({tuple(sorted(params.items())) for params in drawn}) == len(drawn)
+def test_a_search_depends_on_results_not_on_their_order_nor_on_other_agents():
+    together, _ = searched(("ppo", "dqn"), 18, peak)
+    for seed, agent in enumerate(("ppo", "dqn"), 1):
+        alone, _ = searched((agent,), 18, peak, seed=seed)
+        assert summary_of(alone[agent]) == summary_of(together[agent])
 
 
-def test_score_of_a_trial_is_the_mean_of_normalised_scenario_scores():
-    rows = [*scale(), made_row("linucb#0", "Video", 15.0), made_row("linucb#0", "News", 150.0)]
-    assert trial_scores(rows) == {"linucb#0": pytest.approx((0.5 + 0.25) / 2)}
-    rows.append(made_row("linucb#1", "News", 0.0, status="failed"))
-    assert trial_scores(rows)["linucb#1"] == -np.inf
+def test_more_trials_go_on_with_the_same_search():
+    few, many = (searched(("ppo",), num_trials, peak)[0]["ppo"] for num_trials in (10, 18))
+    assert summary_of(many)[:10] == summary_of(few)
+
+
+def test_drawn_trials_come_near_the_best_settings():
+    trials = searched(("ppo",), 40, peak)[0]["ppo"]
+    rates = [abs(np.log10(trial.settings["learning_rate"] / 0.003)) for trial in trials[1:]]
+    assert np.mean(rates[-16:]) < np.mean(rates[: NUM_RANDOM_TRIALS - 1])
+    best = best_of("ppo", trials)
+    assert best.score > trials[0].score
+    assert best.settings["learning_rate"] == pytest.approx(0.003, rel=0.3)
+
+
+def test_a_trial_that_is_worse_in_four_worlds_is_pruned_and_a_mixed_one_is_not():
+    def score(run: Run) -> float:
+        number, place = int(run.agent.split("#")[1]), PRESETS.index(run.task)
+        worse = {4: 0.2, 5: 0.2 if place % 2 else -0.1}.get(number, 0.0)
+        return 0.8 - 0.01 * number - worse + 0.01 * place
+
+    trials, runs = searched(("ppo",), 6, score)
+    states = [trial.state for trial in trials["ppo"]]
+    assert states == ["complete"] * 4 + ["pruned", "complete"]  # a first round has nothing to be compared with
+    assert [run.task for run in runs if run.agent == "ppo#4"] == list(PRESETS[:4])
+    assert list(trials["ppo"][4].scores) == list(PRESETS[:4])
+    assert best_of("ppo", trials["ppo"]).number == 0
+
+
+def test_a_trial_with_a_failed_run_has_no_score_and_ends():
+    def score(run: Run) -> float | None:
+        return None if run.agent == "ppo#1" and run.task == PRESETS[1] else 0.5
+
+    trials, runs = searched(("ppo",), 3, score)
+    assert [trial.state for trial in trials["ppo"]] == ["complete", "failed", "complete"]
+    assert [run.task for run in runs if run.agent == "ppo#1"] == list(PRESETS[:2])
+    with pytest.raises(ResultsError, match="'ppo': all trials failed"):
+        best_of("ppo", searched(("ppo",), 3, lambda run: None)[0]["ppo"])
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"status": "failed", "error": "no memory"}, r"myopic-oracle failed in Video \(no memory\)"),
+        ({"status": "ok", "return_mean": 1.0}, r"Video: myopic-oracle is not above random \(1.00, 2.00\)"),
+    ],
+)
+def test_without_a_scale_there_is_no_search(row, message):
+    def execute(runs: list[Run]) -> list[dict]:
+        shared = {"scenario": "Video", "seed": 0, "is_final": True}
+        return [{**shared, "agent": ZERO, "status": "ok", "return_mean": 2.0}, {**shared, "agent": ONE, **row}]
+
+    with pytest.raises(ResultsError, match=message):
+        search_all({}, [], execute)
 
 
 def test_the_best_settings_are_written_with_all_trials_and_suites_take_them(tmp_path: Path, monkeypatch):
     suite = tuning_suite(("linucb",), ("Video", "News"), 1_000, 1)
-    returns = {0: (11.0, 110.0), 1: (18.0, 280.0), 2: (12.0, 290.0)}
-    rows = scale() + [
-        made_row(f"linucb#{number}", scenario, each)
-        for number, pair in returns.items()
-        for scenario, each in zip(("Video", "News"), pair, strict=True)
-    ]
-    write_tuned(tmp_path, "linucb", tuning_result("linucb", rows, suite, 3))
+    values = {"linucb#0": 0.1, "linucb#1": 0.9, "linucb#2": 0.5}
+    trials = searched(("linucb",), 3, lambda run: values[run.agent], scenarios=("Video", "News"))[0]["linucb"]
+    write_tuned(tmp_path, "linucb", tuning_result("linucb", trials, suite, {"commit": "abc"}))
     content = json.loads((tmp_path / "linucb.json").read_text())
-    assert content["settings"] == trial_params("linucb", 3)[1]
-    assert [trial["score"] for trial in content["search"]["trials"]] == pytest.approx([0.075, 0.85, 0.575])
-    assert content["search"]["scenarios"] == ["Video", "News"]
+    assert content["settings"] == trials[1].settings
+    assert [trial["score"] for trial in content["search"]["trials"]] == pytest.approx([0.1, 0.9, 0.5])
+    assert content["search"]["trials"][2]["scores"] == {"Video": [0.5], "News": [0.5]}
+    assert (content["search"]["scenarios"], content["search"]["commit"]) == (["Video", "News"], "abc")
     monkeypatch.setattr(suites, "TUNED", tmp_path)
     assert SUITES["quick"].entry("linucb").settings == content["settings"]
 
 
 def test_the_command_resumes_and_changes_the_defaults_only_on_request(tmp_path: Path, monkeypatch, capsys):
     monkeypatch.setattr(suites, "TUNED", tmp_path / "tuned")
+    monkeypatch.setattr("benchmarks.commands.run.COMMITTED", tmp_path)  # whose rows would take seconds to read
     (tmp_path / "tuned").mkdir()
     monkeypatch.setitem(REGISTRY, "popularity", Entry(path="agents.rules.popularity:PopularityAgent", family="rule"))
     command = ["tune", "--agent", "popularity", "--trials", "2", "--scenario", "Video", "--workers", "1"]
     command += ["--out", str(tmp_path / "trials")]
     assert main(command) == 0
-    assert "--install makes them the defaults" in " ".join(capsys.readouterr().out.split())
+    output = " ".join(capsys.readouterr().out.split())
+    assert "1 agent × 2 trials × 1 scenario × 1 seed = 2 runs of 50,000 user-steps" in output
+    assert "--install makes them the defaults" in output
     assert not list((tmp_path / "tuned").iterdir())
+    results = tmp_path / "trials" / "results.jsonl"
+    rows = read_rows(results)
+    assert [row["agent"] for row in rows] == [*sorted([ZERO, ONE], reverse=True), "popularity#0", "popularity#1"]
+    first = (tmp_path / "trials" / "popularity.json").read_text()
     assert main([*command, "--install"]) == 0
     for folder in ("trials", "tuned"):
-        content = json.loads((tmp_path / folder / "popularity.json").read_text())
-        assert len(content["search"]["trials"]) == 2
-    assert (tmp_path / "trials" / "results.jsonl").read_text().count("\n") == 4
+        assert (tmp_path / folder / "popularity.json").read_text() == first
+    assert read_rows(results) == rows
 
 
 def test_an_agent_with_nothing_to_tune_is_refused(tmp_path: Path, capsys):
     with pytest.raises(ResultsError, match="'random': has nothing to tune"):
-        tuning_suite(("random",), ("Video",), 1, 1)
+        space_of("random", SPACES)
     assert main(["tune", "--agent", "popularty", "--out", str(tmp_path / "x")]) == 2
     assert "did you mean 'popularity'" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
+
+
+def test_the_cost_is_known_before_the_search():
+    row = {"agent": "ppo", "env_steps": 1_000, "wall_s": 10.0, "run_s": 12.0}
+    measured = seconds_by_agent([row, {**row, "agent": "linucb", "env_steps": 0, "wall_s": 1.0, "run_s": 3.0}], 36_000)
+    assert measured == {"ppo": 362.0, "linucb": 2.0}
+    suite = tuning_suite(("ppo", "pqn"), ("Video", "News"), 36_000, 2)
+    assert cost_of_search(suite, 10, measured) == (
+        "2 agents × 10 trials × 2 scenarios × 2 seeds = 80 runs of 36,000 user-steps (2,880,000 in all), about 4.0 CPU "
+        "hours by the runs in benchmarks/results, without pqn, which have none there; less where trials are pruned"
+    )
 
 
 @pytest.mark.parametrize("name", sorted(file.stem for file in suites.TUNED.glob("*.json")))
