@@ -6,11 +6,11 @@ OUT gets the rows of the trials and AGENT.json with the best settings; the same 
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 from agents.terminal import console, path, positive
+from benchmarks.running.engines import add_engine_arguments, engine_from
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--install", action="store_true", help="also write the best settings to benchmarks/tuned, which `run` reads"
     )
-    parser.add_argument("--workers", type=positive, default=os.cpu_count() or 1, help="worker processes")
+    add_engine_arguments(parser)
     parser.add_argument("--allow-stale", action="store_true", help="do not repeat finished trials that are stale")
 
 
@@ -42,10 +42,11 @@ def tune(parsed: argparse.Namespace) -> int:
     scenarios = checked_scenarios(parsed.scenario or ("Video", "News"))
     suite = tuning_suite(agents, scenarios, parsed.steps, parsed.seeds)
     runs = trial_runs(suite, parsed.trials)
+    engine = engine_from(parsed)
     with open_results(parsed.out, suite, log_to(screen)) as folder:
         finished = folder.finished(runs, allow_stale=parsed.allow_stale)
         log_finished(runs, finished, log_to(screen))
-        execute(folder, runs, finished, provenance(sys.argv[1:]), screen, parsed.workers)
+        execute(folder, runs, finished, provenance(sys.argv[1:]), screen, engine)
         keys = {run.key for run in runs}
         rows = [row for row in read_rows(folder.path / RESULTS) if key_of(row) in keys]
     headings = ("agent", "settings", "score", "score of the registry's")
