@@ -33,6 +33,9 @@ class _Mismatch:
     node: str
     difference: str
 
+    def __str__(self) -> str:
+        return f"node {self.node} has {self.difference}; its rows would differ"
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Attempt:
@@ -43,8 +46,9 @@ class _Attempt:
 class RayCluster:
     """An `Engine` on a Ray cluster, to which this process is connected until its tasks are finished.
 
-    The packages of the project and `modules` are copied to the nodes; everything else must be installed there in the
-    versions of this process. Files have the same paths on all nodes.
+    Packages must be installed on the nodes in the versions of this process. The source of the project is taken from the
+    path that it has here, or copied to the nodes if one has none or another there. Other files have the same paths on
+    all nodes.
 
     Args:
         address: of the cluster; "auto" for RAY_ADDRESS or the cluster that this machine belongs to, "HOST:PORT", or
@@ -69,12 +73,20 @@ class RayCluster:
     ) -> None:
         self.num_workers, self.num_threads, self.needs_gpu = num_workers, num_threads, needs_gpu
         self._is_waiting = False
-        _connect(address, num_threads, modules)
-        try:
-            _check_nodes()
-        except BaseException:
+        _check_answers(address)
+        own = [folder_of(name) for name in PACKAGES]
+        for copied in (modules, [*map(str, own), *modules]):
+            _connect(address, num_threads, copied)
+            try:
+                self._check_fits(())
+                problem = _problem_of_nodes()
+            except BaseException:
+                ray.shutdown()
+                raise
+            if problem is None:
+                return
             ray.shutdown()
-            raise
+        raise ResultsError(f"--engine ray: {problem}")
 
     def __call__(self, tasks: Sequence[Any], work: Callable[[Any], Any]) -> Iterator[tuple[Any, Any]]:
         """`work(task)` for each task, in the order given; yields (task, result) as they finish.
@@ -111,7 +123,7 @@ class RayCluster:
                         continue
                     result = Failure(reason=f"{reason} in each of {NUM_ATTEMPTS} attempts")
                 if isinstance(result, _Mismatch):
-                    raise _refused(result)
+                    raise ResultsError(f"--engine ray: {result}")
                 yield attempt.task, result
 
     def _submit(self, work: Callable[[Any], Any], task: Any) -> Any:
@@ -142,16 +154,12 @@ class RayCluster:
             self._is_waiting = False
 
 
-def _connect(address: str, num_threads: int, modules: Sequence[ModuleType]) -> None:
-    _check_answers(os.environ.get("RAY_ADDRESS", address) if address == "auto" else address)
+def _connect(address: str, num_threads: int, copied: Sequence[ModuleType | str]) -> None:
+    """Join the cluster; modules and folders of packages in `copied` are copied to the nodes."""
     variables = {name: str(num_threads) for name in THREAD_LIMITS}
     if log := os.environ.get("RECSIM_DATA"):
         variables["RECSIM_DATA"] = os.path.abspath(log)
-    environment = {
-        "py_modules": [*(str(folder_of(name)) for name in PACKAGES), *modules],
-        "excludes": ["__pycache__", "/results"],
-        "env_vars": variables,
-    }
+    environment = {"env_vars": variables, "py_modules": list(copied), "excludes": ["__pycache__", "/results"]}
     try:
         ray.init(address=address, runtime_env=environment, log_to_driver=False, logging_level=logging.ERROR)
     except (Exception, SystemExit) as error:  # Ray has many, and no common class for them
@@ -160,10 +168,11 @@ def _connect(address: str, num_threads: int, modules: Sequence[ModuleType]) -> N
 
 def _check_answers(address: str) -> None:
     """Raise `ResultsError` if nothing listens at HOST:PORT: Ray would try for two minutes."""
+    address = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
+    if address == "auto":
+        return
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdecimal():
-        if address in ("auto", "local"):
-            return
         raise ResultsError(f"--ray-address {address}: must be auto, HOST:PORT or ray://HOST:PORT")
     try:
         socket.create_connection((host, int(port)), _CONNECT_SECONDS).close()
@@ -177,26 +186,20 @@ def _nodes_with(**resources: float) -> list[dict[str, Any]]:
     return [node for node in nodes if all(node["Resources"].get(name, 0.0) >= it for name, it in resources.items())]
 
 
-def _check_nodes() -> None:
-    """Raise `ResultsError` if the software of a node is not that of this process."""
+def _problem_of_nodes() -> str | None:
+    """Why a node cannot give the rows of this process; None if all can."""
     check = ray.remote(num_cpus=0, max_retries=0)(_mismatch)
     placed = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in _nodes_with()]
     references = [check.options(scheduling_strategy=each).remote(software()) for each in placed]
     ready, late = ray.wait(references, num_returns=len(references), timeout=_CHECK_SECONDS)
     if late:
-        raise ResultsError(f"--engine ray: {len(late)} nodes have not answered in {_CHECK_SECONDS:.0f} s")
-    for reference in ready:
-        try:
-            if mismatch := ray.get(reference):
-                raise _refused(mismatch)
-        except RayTaskError as error:
-            raise ResultsError(f"--engine ray: a node cannot run the benchmark ({one_line(error.cause)})") from None
-        except RayError as error:
-            raise ResultsError(f"--engine ray: a node cannot run the benchmark ({one_line(error)[:300]})") from None
-
-
-def _refused(mismatch: _Mismatch) -> ResultsError:
-    return ResultsError(f"--engine ray: node {mismatch.node} has {mismatch.difference}; its rows would differ")
+        return f"{len(late)} of {len(placed)} nodes have not answered in {_CHECK_SECONDS:.0f} s"
+    try:
+        return next((str(each) for each in map(ray.get, ready) if each), None)
+    except RayTaskError as error:
+        return f"a node cannot import the benchmark ({one_line(error.cause or error)[:300]})"
+    except RayError as error:
+        return f"a node cannot execute runs ({one_line(error)[:300]})"
 
 
 def _mismatch(expected: dict[str, str]) -> _Mismatch | None:
