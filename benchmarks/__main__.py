@@ -6,9 +6,9 @@ See `python -m benchmarks COMMAND --help`.
 import sys
 
 from agents.terminal import run_command
-from benchmarks.commands import agents, off_policy, report, retention, run, throughput, tune, validity, watch
+from benchmarks.commands import agents, cost, off_policy, report, retention, run, throughput, tune, validity, watch
 
-_COMMANDS = (run, report, tune, agents, watch, throughput, off_policy, retention, validity)
+_COMMANDS = (run, report, tune, agents, watch, throughput, off_policy, retention, validity, cost)
 
 
 def main(arguments: list[str]) -> int:

@@ -74,9 +74,9 @@ class RayCluster:
         self.num_workers, self.num_threads, self.needs_gpu = num_workers, num_threads, needs_gpu
         self._is_waiting = False
         _check_answers(address)
-        own = [folder_of(name) for name in PACKAGES]
-        for copied in (modules, [*map(str, own), *modules]):
-            _connect(address, num_threads, copied)
+        own = [str(folder_of(name)) for name in PACKAGES]
+        for folders in ([], own):
+            _connect(address, num_threads, [*folders, *modules])
             try:
                 self._check_fits(())
                 problem = _problem_of_nodes()
@@ -96,16 +96,19 @@ class RayCluster:
         """
         try:
             self._check_fits(tasks)
-            yield from self._results(deque(map(lambda task: _Attempt(task=task), tasks)), work)
+            yield from self._results(deque(_Attempt(task=task) for task in tasks), work)
         finally:
             ray.shutdown()  # ends the tasks that are running
 
     def _results(self, todo: deque[_Attempt], work: Callable[[Any], Any]) -> Iterator[tuple[Any, Any]]:
+        # Ray's own retries would repeat a task that exhausts the memory for ever.
+        remote = ray.remote(max_retries=0)(_attempt)
         running: dict[Any, _Attempt] = {}
         while todo or running:
             while todo and len(running) < self._num_at_once():
                 attempt = todo.popleft()
-                running[self._submit(work, attempt.task)] = attempt
+                resources = {"num_cpus": self.num_threads, "num_gpus": int(self.needs_gpu(attempt.task))}
+                running[remote.options(**resources).remote(work, attempt.task, software(), os.getcwd())] = attempt
             ready, _ = ray.wait(list(running), timeout=_POLL_SECONDS)
             if not ready:
                 self._warn_while_none_fits([attempt.task for attempt in running.values()])
@@ -125,11 +128,6 @@ class RayCluster:
                 if isinstance(result, _Mismatch):
                     raise ResultsError(f"--engine ray: {result}")
                 yield attempt.task, result
-
-    def _submit(self, work: Callable[[Any], Any], task: Any) -> Any:
-        # Ray's own retries would repeat a task that exhausts the memory for ever.
-        options = {"num_cpus": self.num_threads, "num_gpus": int(self.needs_gpu(task)), "max_retries": 0}
-        return ray.remote(**options)(_attempt).remote(work, task, software(), os.getcwd())
 
     def _num_at_once(self) -> int:
         """Most tasks at a time, with the nodes that there are now."""
@@ -154,12 +152,12 @@ class RayCluster:
             self._is_waiting = False
 
 
-def _connect(address: str, num_threads: int, copied: Sequence[ModuleType | str]) -> None:
+def _connect(address: str, num_threads: int, copied: list[str | ModuleType]) -> None:
     """Join the cluster; modules and folders of packages in `copied` are copied to the nodes."""
     variables = {name: str(num_threads) for name in THREAD_LIMITS}
     if log := os.environ.get("RECSIM_DATA"):
         variables["RECSIM_DATA"] = os.path.abspath(log)
-    environment = {"env_vars": variables, "py_modules": list(copied), "excludes": ["__pycache__", "/results"]}
+    environment = {"env_vars": variables, "py_modules": copied, "excludes": ["__pycache__", "/results"]}
     try:
         ray.init(address=address, runtime_env=environment, log_to_driver=False, logging_level=logging.ERROR)
     except (Exception, SystemExit) as error:  # Ray has many, and no common class for them

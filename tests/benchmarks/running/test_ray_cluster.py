@@ -17,10 +17,10 @@ from benchmarks.running.workers import Failure
 
 pytest.importorskip("ray")
 
-import ray  # noqa: E402
-from ray.cluster_utils import Cluster  # noqa: E402
+import ray
+from ray.cluster_utils import Cluster
 
-from benchmarks.running.ray_cluster import RayCluster  # noqa: E402
+from benchmarks.running.ray_cluster import RayCluster
 
 DIFFER = {"wall_s", "evaluation_s", "run_s", "steps_per_s", "peak_memory_mib", "command", "date"}
 """Fields that differ between two runs with the same seed."""
