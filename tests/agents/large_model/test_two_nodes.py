@@ -8,11 +8,17 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+import torch
 from conftest import CHECKOUT
 from safetensors.numpy import load_file
+from small_trainings import config_of
 
 from agents.large_model.checkpoint import checkpoints_in
-from agents.large_model.commands.training_run import read_metrics
+from agents.large_model.commands.training_run import read_metrics, run_training
+from agents.large_model.config import RunConfig
+from agents.large_model.distributed import ProcessGroup
+from agents.large_model.training import Training
 
 ARGUMENTS = (
     *("--preset", "micro", "--steps", "8000", "--sessions", "32", "--batch-sessions", "16", "--catalogs", "1"),
@@ -93,3 +99,17 @@ def test_a_training_whose_node_is_killed_resumes_to_the_weights_of_one_node(tmp_
     assert [node.returncode for node in again] == [0, 0], "\n".join(outputs)
     assert any("continuing after" in output for output in outputs)
     assert end_of(out) == end_of(undisturbed)
+
+
+class Apart(ProcessGroup):
+    """Two processes, the other of which has found a checkpoint."""
+
+    def of_each(self, number: int) -> list[int]:
+        return [number, 500]
+
+
+def test_nodes_that_do_not_share_the_folder_are_refused(tmp_path: Path):
+    training = Training(config_of("later", supervised=8), Apart(device=torch.device("cpu")))
+    with pytest.raises(ValueError, match=r"must be one folder that all nodes share; .* of \[0, 500\] steps$"):
+        run_training(training, tmp_path, RunConfig())
+    assert not list(tmp_path.iterdir())

@@ -28,7 +28,7 @@ DIFFER = {"wall_s", "evaluation_s", "run_s", "steps_per_s", "peak_memory_mib", "
 HERE = sys.modules[__name__]
 """A module that nodes do not have."""
 
-NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
+NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_log_monitor": False}
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,8 @@ def cluster(holds: Path) -> Iterator[Cluster]:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(CHECKOUT), str(CHECKOUT / "tests")]))
         patch.setenv("HOLDS", str(holds))
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        cluster = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
+        unused = {"include_dashboard": False, "no_monitor": True}
+        cluster = Cluster(initialize_head=True, head_node_args={**NODE, **unused})
         yield cluster
         cluster.shutdown()
 
