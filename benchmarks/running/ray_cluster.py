@@ -155,13 +155,18 @@ class RayCluster:
 def _connect(address: str, num_threads: int, copied: list[str | ModuleType]) -> None:
     """Join the cluster; modules and folders of packages in `copied` are copied to the nodes."""
     variables = {name: str(num_threads) for name in THREAD_LIMITS}
+    variables["PYTHONPATH"] = (
+        f"{folder_of('benchmarks').parent}:${{PYTHONPATH}}"  # where copied folders take precedence
+    )
     if log := os.environ.get("RECSIM_DATA"):
         variables["RECSIM_DATA"] = os.path.abspath(log)
-    environment = {"env_vars": variables, "py_modules": copied, "excludes": ["__pycache__", "/results"]}
+    environment: dict[str, Any] = {"env_vars": variables, "excludes": ["__pycache__", "/results"]}
+    if copied:  # Ray cannot parse an empty list
+        environment["py_modules"] = copied
     try:
         ray.init(address=address, runtime_env=environment, log_to_driver=False, logging_level=logging.ERROR)
     except (Exception, SystemExit) as error:  # Ray has many, and no common class for them
-        raise ResultsError(f"--ray-address {address}: {one_line(error)}") from None
+        raise ResultsError(f"--ray-address {address}: {one_line(error)[-300:]}") from None
 
 
 def _check_answers(address: str) -> None:
@@ -195,9 +200,9 @@ def _problem_of_nodes() -> str | None:
     try:
         return next((str(each) for each in map(ray.get, ready) if each), None)
     except RayTaskError as error:
-        return f"a node cannot import the benchmark ({one_line(error.cause or error)[:300]})"
+        return f"a node cannot import the benchmark ({one_line(error.cause or error)[-300:]})"
     except RayError as error:
-        return f"a node cannot execute runs ({one_line(error)[:300]})"
+        return f"a node cannot execute runs ({one_line(error)[-300:]})"
 
 
 def _mismatch(expected: dict[str, str]) -> _Mismatch | None:
