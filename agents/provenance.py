@@ -22,10 +22,20 @@ def provenance(arguments: Sequence[str] | None = None, module: str | None = None
     return {
         "command": " ".join(["python", *program, *(sys.argv[1:] if arguments is None else arguments)]),
         "commit": _commit(),
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
-        "machine": f"{platform.machine()}, {_processor()}, {os.cpu_count()} cores",
+        "versions": versions(),
+        "machine": machine(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that results depend on; "none" where one is not installed."""
+    return {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}}
+
+
+def machine() -> str:
+    """Architecture, processor and number of cores."""
+    return f"{platform.machine()}, {_processor()}, {os.cpu_count()} cores"
 
 
 def _commit() -> str:

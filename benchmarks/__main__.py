@@ -8,6 +8,7 @@ import sys
 from agents.terminal import run_command
 from benchmarks.commands import (
     agents,
+    cost,
     leaderboard,
     log_sets,
     off_policy,
@@ -25,7 +26,7 @@ from benchmarks.commands import (
 
 _COMMANDS = (
     *(run, report, tune, agents, watch, throughput, off_policy, retention, validity),
-    *(submit, verify, leaderboard, verify_results, log_sets),
+    *(submit, verify, leaderboard, verify_results, log_sets, cost),
 )
 
 

@@ -2,6 +2,7 @@
 
 import os
 import time
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -15,6 +16,19 @@ class Slow(Agent):
     def act(self, observations, state, episode_start, deterministic):
         time.sleep(0.02)
         return np.zeros(len(episode_start), np.int64)
+
+
+class Holds(Slow):
+    """Says in the folder HOLDS that a Ray node executes it, and which process; waits while there is a file that holds
+    that node."""
+
+    def act(self, observations, state, episode_start, deterministic):
+        if "RAY_RAYLET_PID" in os.environ:
+            folder, node = Path(os.environ["HOLDS"]), os.environ["RAY_RAYLET_PID"]
+            (folder / f"{node}.runs").write_text(str(os.getpid()))
+            while (folder / f"{node}.held").exists():
+                time.sleep(0.1)
+        return super().act(observations, state, episode_start, deterministic)
 
 
 class Counts(Learner):

@@ -65,6 +65,12 @@ class ProcessGroup:
         values = torch.tensor(list(numbers.values()), dtype=torch.float64, device=self.device)
         return dict(zip(numbers, (self.sum(values) / self.size).tolist(), strict=True))
 
+    def of_each(self, number: int) -> list[int]:
+        """The number of each process, in the order of ranks."""
+        own = torch.zeros(self.size, dtype=torch.int64, device=self.device)
+        own[self.rank] = number
+        return self.sum(own).tolist()
+
     def any(self, value: bool) -> bool:
         """Whether it is true in any process."""
         return bool(self.sum(torch.tensor([float(value)], device=self.device)).item() > 0.0)
@@ -80,6 +86,7 @@ def process_group(device: str) -> Iterator[ProcessGroup]:
 
     Raises:
         ValueError: there is no such device, or several processes would share one GPU.
+        ConnectionError: another process has ended or cannot be reached.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     own = device_named(device)
@@ -100,6 +107,13 @@ def process_group(device: str) -> Iterator[ProcessGroup]:
         # that exits in the meantime is aborted. While this one waits for the others, they can.
         dist.barrier()
         gc.collect()
+    except RuntimeError as error:
+        if isinstance(error, dist.DistError) or "gloo" in str(error):  # Gloo's errors have no class of their own
+            raise ConnectionError(
+                "another process of this training has ended or cannot be reached: repeat the command on all nodes to "
+                f"go on from the last checkpoint ({str(error).splitlines()[0][:200]})"
+            ) from None
+        raise
     finally:
         dist.destroy_process_group()
 

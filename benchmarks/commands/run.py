@@ -9,12 +9,12 @@ the scenario Ratings takes its place.
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 from agents.terminal import console, path, positive
 from agents.tracking.copies import add_track_argument, check_copies
+from benchmarks.running.engines import add_engine_arguments, engine_from
 
 COMMITTED = Path(__file__).parents[1] / "results"
 
@@ -46,8 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=positive, metavar="N", help="seeds 0 .. N - 1 (default: those of the suite)")
     parser.add_argument("--steps", type=positive, metavar="N", help="user-steps of training (default: the suite's)")
     parser.add_argument("--world", metavar="PATH", help="fitted world (.npz), MovieLens-100K folder or ratings CSV")
-    parser.add_argument("--workers", type=positive, default=os.cpu_count() or 1, help="worker processes")
-    parser.add_argument("--threads", type=positive, default=1, help="threads of each worker")
+    add_engine_arguments(parser)
     parser.add_argument("--retry-failed", action="store_true", help="repeat failed runs")
     parser.add_argument("--allow-stale", action="store_true", help="do not repeat finished runs that are stale")
     parser.add_argument(
@@ -99,6 +98,7 @@ def run(parsed: argparse.Namespace) -> int:
         parsed.save_models.mkdir(parents=True, exist_ok=True)
     runs = suite_runs(suite, world, parsed.save_models, parsed.load_models, models)
     whole = suite_runs(selected(suite_named(parsed.suite), num_steps=parsed.steps), world)
+    engine = engine_from(parsed, parsed.agent)
     with open_results(parsed.out, suite, log) as results:
         rows = results.finished(runs, whole=whole, retry_failed=parsed.retry_failed, allow_stale=parsed.allow_stale)
         reused = []
@@ -109,7 +109,7 @@ def run(parsed: argparse.Namespace) -> int:
             results.add(reused)
             rows += reused
         log_finished(runs, rows, log, len({row["run"] for row in reused}))
-        execute(results, runs, rows, provenance(sys.argv[1:]), screen, parsed.workers, parsed.threads)
+        execute(results, runs, rows, provenance(sys.argv[1:]), screen, engine)
         rows = of_newest_version(results.sort(), log)
     if not parsed.no_report:
         write_and_show(parsed.out, rows, screen, [run.key for run in runs])

@@ -10,6 +10,7 @@ in a folder beside the zip: the same command resumes them, and repeats only what
 import argparse
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ def submit(parsed: argparse.Namespace) -> int:
     from benchmarks.running.execution import execute, log_finished, log_to
     from benchmarks.running.result_folder import open_results, reusable_rows
     from benchmarks.running.suite_runs import suite_named
+    from benchmarks.running.workers import run_in_processes
     from benchmarks.submission.agent_file import check_name, copied
     from benchmarks.submission.archive import checked_manifest, manifest_of, write_submission
     from benchmarks.submission.submitted_run import submission_runs
@@ -74,7 +76,8 @@ def submit(parsed: argparse.Namespace) -> int:
             rows += reused
         log_finished(runs, rows, log, len({row["run"] for row in reused}))
         origin: dict[str, Any] = provenance(sys.argv[1:])
-        execute(results, runs, rows, origin, screen, parsed.workers, parsed.threads)
+        engine = partial(run_in_processes, num_workers=parsed.workers, num_threads=parsed.threads)
+        execute(results, runs, rows, origin, screen, engine)
         digests = {run.digest for run in runs}
         rows = [row for row in results.sort() if row["run"] in digests]
         if failed := [row for row in rows if row["status"] == "failed"]:

@@ -8,11 +8,11 @@ same result; more --trials go on with it.
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 from agents.terminal import console, path, positive
+from benchmarks.running.engines import add_engine_arguments, engine_from
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--install", action="store_true", help="also write the best settings to benchmarks/tuned, which `run` reads"
     )
-    parser.add_argument("--workers", type=positive, default=os.cpu_count() or 1, help="worker processes")
+    add_engine_arguments(parser)
     parser.add_argument("--allow-stale", action="store_true", help="do not repeat finished trials that are stale")
 
 
@@ -64,7 +64,7 @@ def tune(parsed: argparse.Namespace) -> int:
     suite, world = with_ratings_log(suite, parsed.world, log)
     searches = {agent: search(agent, space_of(agent, spaces), suite, parsed.trials, world) for agent in agents}
     log(cost_of_search(suite, parsed.trials, seconds_by_agent(finished_rows(COMMITTED), parsed.steps)))
-    rows_of: dict[str, list[Row]] = {}
+    engine, rows_of = engine_from(parsed), dict[str, list[Row]]()
     with open_results(parsed.out, suite, log) as folder:
         origin = provenance(sys.argv[1:])
 
@@ -72,7 +72,7 @@ def tune(parsed: argparse.Namespace) -> int:
             finished, keys = folder.finished(runs, allow_stale=parsed.allow_stale), {run.key for run in runs}
             if keys - {key_of(row) for row in finished}:
                 log_finished(runs, finished, log)
-                execute(folder, runs, finished, origin, screen, parsed.workers)
+                execute(folder, runs, finished, origin, screen, engine)
             rows = [row for row in read_rows(folder.path / RESULTS) if key_of(row) in keys]
             for row in rows:
                 rows_of.setdefault(row["agent"], []).append(row)

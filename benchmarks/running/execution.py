@@ -1,19 +1,19 @@
-"""Executes runs in worker processes, with a progress bar that shows the time left, and prints a line for each."""
+"""Executes runs, with a progress bar that shows the time left, and prints a line for each."""
 
 from collections import defaultdict
 from collections.abc import Callable
-from operator import methodcaller
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.progress import TextColumn
 
+from agents.provenance import machine
 from agents.terminal import progress_bar
 from benchmarks.rows import Row, checked, key_of
 from benchmarks.running.result_folder import ResultFolder
 from benchmarks.running.run import Run
-from benchmarks.running.workers import Failure, run_in_processes
+from benchmarks.running.workers import Engine, Failure
 
 Log = Callable[[str], None]
 _LIKELY_SECONDS = {"rule": 2.0, "bandit": 5.0, "supervised": 20.0, "reference": 30.0}
@@ -39,8 +39,7 @@ def execute(
     finished: list[Row],
     origin: dict[str, Any],
     console: Console,
-    num_workers: int,
-    num_threads: int = 1,
+    engine: Engine,
 ) -> None:
     """Execute the runs that are not among the finished rows, the longest of each seed first, and add their rows to the
     folder.
@@ -62,15 +61,20 @@ def execute(
     counter = TextColumn("{task.fields[num_done]}/{task.fields[num_all]}")  # the bar itself measures seconds
     with progress_bar(console, counter) as bar:
         task = bar.add_task(folder.suite.name, total=None, num_done=0, num_all=len(todo))
-        for run, result in run_in_processes(todo, methodcaller("execute"), num_workers, num_threads):
+        for run, result in engine(todo, _rows_of):
             rows = [run.failed(result.reason, result.traceback)] if isinstance(result, Failure) else result
-            rows = [checked({**row, **origin}) for row in rows]
+            rows = [checked({**origin, **row}) for row in rows]
             folder.add(rows)
             log_to(bar.console)(in_one_line(rows[-1]))
             left.remove(run)
             measure(rows[-1])
             total, remaining = (sum(map(expected_seconds, each)) for each in (todo, left))
             bar.update(task, completed=total - remaining, total=total, num_done=len(todo) - len(left))
+
+
+def _rows_of(run: Run) -> list[dict[str, Any]]:
+    """The rows of a run, with the machine that it was executed on."""
+    return [{**row, "machine": machine()} for row in run.execute()]
 
 
 def in_one_line(row: Row) -> str:

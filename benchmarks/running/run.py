@@ -3,10 +3,12 @@
 Shape legend: N evaluation sessions.
 """
 
+import dataclasses
 import gc
 import hashlib
 import inspect
 import json
+import platform
 import resource
 import sys
 import time
@@ -26,7 +28,7 @@ from agents.registry import Entry
 from agents.rollouts.evaluation import Evaluation, evaluate
 from benchmarks.analysis.exposures import CatalogFacts
 from benchmarks.analysis.metrics import summary
-from benchmarks.rows import Row, checked
+from benchmarks.rows import ResultsError, Row, checked
 from benchmarks.suites import Overrides, Suite
 from recsim_env.logs import MOVIELENS_100K, find_log, fingerprint
 from recsim_env.scenarios import scenario_named
@@ -63,6 +65,10 @@ class Run:
     def structure_split(self) -> str | None:
         return self.suite.tasks()[self.task].structure_split
 
+    def __getstate__(self) -> dict[str, Any]:
+        """With the digest, so that `execute` in another process can tell whether it has the same world and weights."""
+        return {**vars(self), "digest": self.digest}
+
     @cached_property
     def agent_class(self) -> type[Agent]:
         return self.entry.agent_class()
@@ -85,6 +91,11 @@ class Run:
     def is_trained(self) -> bool:
         """Whether the agent learns in this run."""
         return self.load_from is None and issubclass(self.agent_class, Learner)
+
+    @property
+    def uses_gpu(self) -> bool:
+        """Whether the agent computes on a GPU."""
+        return self.suite.device.startswith("cuda") and takes_device(self.agent_class)
 
     @cached_property
     def log(self) -> str | None:
@@ -167,9 +178,15 @@ class Run:
         return {**self.identity(), "env_steps": 0, "wall_s": 0.0, **failure}
 
     def execute(self) -> list[Row]:
-        """Train the agent if it learns, and evaluate it: a row for each evaluation, the last one with all metrics."""
+        """Train the agent if it learns, and evaluate it: a row for each evaluation, the last one with all metrics.
+
+        Raises:
+            ResultsError: the run comes from a process with another world, or other weights, at the same path.
+        """
         import torch  # takes a second to import, and only workers need it
 
+        if dataclasses.replace(self).digest != self.digest:
+            raise ResultsError(f"the ratings log or the weights on {platform.node()} are not those of the driver")
         torch.set_num_threads(1)
         _reset_peak_memory()
         rows: list[RowValues] = []

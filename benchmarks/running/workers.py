@@ -10,8 +10,12 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
+Engine = Callable[[Sequence[Any], Callable[[Any], Any]], Iterator[tuple[Any, Any]]]
+"""Applies a function to tasks and yields (task, result) as they finish; a task without a result has a `Failure`."""
+
 _CONTEXT = multiprocessing.get_context("spawn")
-_THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+"""Environment variables that limit the threads of a process."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +58,7 @@ def run_in_processes(
     The result of a task that raises, or whose process dies, is a `Failure`; the others go on. Each process uses
     `num_threads` threads. The workers end with this process, even if it is killed.
     """
-    for name in _THREAD_LIMITS:
+    for name in THREAD_LIMITS:
         os.environ[name] = str(num_threads)  # read by the libraries when a worker imports them
     todo = list(reversed(tasks))
     workers: list[_Worker] = []
@@ -78,6 +82,17 @@ def run_in_processes(
             worker.process.kill()
 
 
+def outcome(work: Callable[[Any], Any], task: Any) -> Any:
+    """`work(task)`, or a `Failure` if that raises anything but KeyboardInterrupt."""
+    try:
+        return work(task)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # an agent of the user's can raise anything
+        reason = f"{type(error).__name__}: {' '.join(_message(error).split())}"[:500]
+        return Failure(reason=reason, traceback=traceback.format_exc()[-4_000:])
+
+
 def _serve(connection: Connection, work: Callable[[Any], Any]) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:
@@ -86,13 +101,9 @@ def _serve(connection: Connection, work: Callable[[Any], Any]) -> None:
         except (EOFError, OSError, KeyboardInterrupt):
             return
         try:
-            result = work(task)
+            connection.send(outcome(work, task))
         except KeyboardInterrupt:
             return
-        except BaseException as error:  # an agent of the user's can raise anything
-            reason = f"{type(error).__name__}: {' '.join(_message(error).split())}"[:500]
-            result = Failure(reason=reason, traceback=traceback.format_exc()[-4_000:])
-        connection.send(result)
 
 
 def _message(error: BaseException) -> str:

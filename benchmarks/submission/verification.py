@@ -3,6 +3,7 @@
 import dataclasses
 import secrets
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from benchmarks.running.reproduction import differences, repeated, sampled
 from benchmarks.running.result_folder import open_results, reusable_rows
 from benchmarks.running.run import Run
 from benchmarks.running.suite_runs import suite_named
+from benchmarks.running.workers import run_in_processes
 from benchmarks.submission.agent_file import check_source
 from benchmarks.submission.archive import Submission
 from benchmarks.submission.submitted_run import submission_runs
@@ -118,7 +120,7 @@ def _hidden_rows(
     with open_results(folder, suite, log) as results:
         finished = results.finished(runs)
         log_finished(runs, finished, log)
-        execute(results, runs, finished, origin, screen, num_workers)
+        execute(results, runs, finished, origin, screen, partial(run_in_processes, num_workers=num_workers))
         digests = {run.digest for run in runs}
         rows = [row for row in results.sort() if row["run"] in digests]
     if failed := [row for row in rows if row["status"] == "failed"]:

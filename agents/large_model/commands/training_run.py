@@ -34,10 +34,14 @@ def run_training(
     `python -m agents.large_model`, which the trackers record.
 
     Raises:
-        ValueError: the folder has checkpoints of another training, or none that can be used.
+        ValueError: the folder has checkpoints of another training, or none that can be used; or processes do not share
+            it.
     """
     checkpoints, is_first = folder / FOLDER, training.group.is_first
     load_latest(checkpoints, log, training.restore)
+    steps = training.group.of_each(training.num_steps)
+    if len(set(steps)) > 1:
+        raise ValueError(f"{folder}: must be one folder that all nodes share; their checkpoints are of {steps} steps")
     if training.num_steps > 0:
         log(f"{'finished' if training.is_over else 'continuing'} after {training.num_steps:,} steps")
     if training.is_over:

@@ -1,0 +1,92 @@
+"""What a suite would cost on a cluster, computed from the seconds of finished runs.
+
+Nothing is executed. Every run occupies one core for its measured seconds (the median of runs of the same agent in the
+same scenario, with the same number of user-steps); cores take the next run as soon as they are free. Transfers, the
+start of processes, and differences between machines are left out.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from statistics import median
+
+from agents.terminal import console, number_in, path, positive
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--suite", default="standard", help="`python -m benchmarks agents` lists the suites")
+    parser.add_argument("--seeds", type=positive, metavar="N", help="seeds (default: those of the suite)")
+    parser.add_argument(
+        "--nodes", type=positive, action="append", metavar="N", help="repeat for several (default: 1, 10 and 100)"
+    )
+    parser.add_argument("--cores", type=positive, default=2, metavar="N", help="cores of a node")
+    parser.add_argument(
+        "--price", type=number_in(float, 0.0), metavar="X", help="of an hour of one core, in any currency"
+    )
+    parser.add_argument(
+        "--results",
+        type=path,
+        action="append",
+        metavar="DIR",
+        help="folders with the rows of finished runs; repeat for several (default: benchmarks/results)",
+    )
+
+
+def cost(parsed: argparse.Namespace) -> int:
+    from rich.table import Table
+
+    from benchmarks.analysis.cluster_cost import expected_seconds, lower_bound, makespan, measured_seconds
+    from benchmarks.commands.run import COMMITTED
+    from benchmarks.rows import ResultsError, read_rows
+    from benchmarks.running.execution import log_to
+    from benchmarks.running.result_folder import RESULTS
+    from benchmarks.running.suite_runs import selected, suite_named
+
+    screen = console()
+    log = log_to(screen)
+    suite = selected(suite_named(parsed.suite), num_seeds=parsed.seeds)
+    tasks = suite.tasks()
+    runs = [(agent, task, seed) for seed in range(suite.num_seeds) for task in tasks for agent in suite.agents]
+    rows = []
+    for folder in parsed.results or [COMMITTED]:
+        if not folder.is_dir():
+            raise ResultsError(f"--results {folder}: no such folder")
+        for file in sorted(folder.rglob(RESULTS)):
+            if _num_steps(file.parent) == suite.num_steps:
+                rows += read_rows(file, log)
+    used = [row for row in rows if row["agent"] in suite.agents and row["scenario"] in tasks]
+    measured = measured_seconds(used)
+    if not measured:
+        raise ResultsError(f"suite {suite.name}: no runs of {suite.num_steps:,} user-steps have been measured")
+    seconds, unknown = expected_seconds(runs, measured)
+    log(
+        f"{len(runs):,} runs, {sum(seconds) / 3_600:.1f} core-hours; the longest takes {max(seconds) / 60:.1f} minutes,"
+        f" half of them less than {median(seconds):.1f} s"
+    )
+    versions = ", ".join(sorted({row["version"] for row in used}))
+    machines = "; ".join(sorted({row["machine"] for row in used if "machine" in row}))
+    log(f"measured: {len(measured):,} pairs of agent and scenario, with version {versions} on {machines}")
+    if unknown:
+        log(f"never measured, and taken to be as long as the longest run: {', '.join(unknown)}")
+    # The order of `execute`: seed by seed, the longest runs of each first.
+    in_order = [each for _, each in sorted(zip(runs, seconds, strict=True), key=lambda it: (it[0][2], -it[1]))]
+    headings = ["nodes", "cores", "seed by seed, min", "longest first, min", "bound, min", "cores busy"]
+    table = Table(*headings, *(["price"] if parsed.price is not None else []))
+    for num_nodes in parsed.nodes or (1, 10, 100):
+        slots = num_nodes * parsed.cores
+        ends = [makespan(order, slots) for order in (in_order, sorted(seconds, reverse=True))]
+        minutes = [f"{each / 60:,.1f}" for each in (*ends, lower_bound(seconds, slots))]
+        cells = [f"{num_nodes:,}", f"{slots:,}", *minutes, f"{sum(seconds) / (slots * ends[0]):.0%}"]
+        if parsed.price is not None:
+            cells.append(f"{parsed.price * slots * ends[0] / 3_600:,.2f}")
+        table.add_row(*cells)
+    screen.print(table)
+    return 0
+
+
+def _num_steps(folder: Path) -> int | None:
+    """User-steps of the trainings of a results folder; None if it does not say."""
+    try:
+        return json.loads((folder / "suite.json").read_text())["num_steps"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

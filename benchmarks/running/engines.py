@@ -1,0 +1,64 @@
+"""Where runs are executed: in processes of this machine, or on the nodes of a Ray cluster."""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable
+from functools import partial
+from importlib.util import find_spec
+from operator import attrgetter
+from types import ModuleType
+
+from agents.terminal import positive
+from benchmarks.running.workers import Engine, run_in_processes
+
+
+def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
+    """`--engine`, and the size of it."""
+    parser.add_argument(
+        "--engine", choices=("local", "ray"), default="local", help="processes of this machine, or a Ray cluster"
+    )
+    parser.add_argument(
+        "--ray-address",
+        metavar="ADDRESS",
+        help="of the cluster: HOST:PORT, ray://HOST:PORT, or auto for RAY_ADDRESS or the cluster that this machine "
+        "belongs to (default: auto)",
+    )
+    parser.add_argument(
+        "--workers", type=positive, metavar="N", help="runs at a time (default: cores of this machine or CPUs of Ray's)"
+    )
+    parser.add_argument("--threads", type=positive, default=1, help="threads of each run")
+
+
+def engine_from(parsed: argparse.Namespace, own_agents: Iterable[str] = ()) -> Engine:
+    """The engine that arguments of `add_engine_arguments` describe.
+
+    `own_agents` are the MODULE:CLASS of agents that the engine has to find.
+
+    Raises:
+        ResultsError: Ray is not installed, no cluster answers, or a node of it has other versions.
+    """
+    from benchmarks.rows import ResultsError  # takes a second to import, and --help needs it not
+
+    if parsed.engine == "local":
+        if parsed.ray_address:
+            raise ResultsError(f"--ray-address {parsed.ray_address}: needs --engine ray")
+        return partial(run_in_processes, num_workers=parsed.workers or os.cpu_count() or 1, num_threads=parsed.threads)
+    if find_spec("ray") is None:
+        raise ResultsError("--engine ray: needs the package ray (pip install 'recsim-env[ray]')")
+    from benchmarks.running.ray_cluster import RayCluster
+
+    return RayCluster(
+        parsed.ray_address or "auto",
+        num_workers=parsed.workers,
+        num_threads=parsed.threads,
+        needs_gpu=attrgetter("uses_gpu"),
+        modules=_modules_of(own_agents),
+    )
+
+
+def _modules_of(own_agents: Iterable[str]) -> list[ModuleType]:
+    """The modules and packages that agents of the user are in, unless they are installed."""
+    names = {agent.partition(":")[0].partition(".")[0] for agent in own_agents if ":" in agent}
+    modules = [sys.modules[name] for name in sorted(names - {"sb3", "agents"}) if name in sys.modules]
+    return [module for module in modules if "site-packages" not in str(module.__file__ or module.__path__)]

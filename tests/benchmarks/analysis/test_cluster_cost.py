@@ -1,0 +1,58 @@
+"""The time of runs on a cluster: schedules, bounds, and runs that have not been measured."""
+
+import pytest
+
+from benchmarks.__main__ import main
+from benchmarks.analysis.cluster_cost import expected_seconds, lower_bound, makespan, measured_seconds
+
+
+def final(agent: str, scenario: str, run_s: float | None, **others) -> dict:
+    return {"agent": agent, "scenario": scenario, "run_s": run_s, "is_final": True, "status": "ok", **others}
+
+
+def test_each_slot_takes_the_next_run_when_it_is_free():
+    assert makespan([2.0, 3.0, 4.0], 1) == 9.0
+    assert makespan([2.0, 3.0, 4.0], 2) == 6.0
+    assert makespan([4.0, 3.0, 2.0], 2) == 5.0
+    assert makespan([2.0, 3.0, 4.0], 100) == 4.0
+
+
+def test_no_schedule_is_shorter_than_the_bound():
+    assert lower_bound([2.0, 3.0, 4.0], 2) == 4.5
+    assert lower_bound([2.0, 3.0, 4.0], 100) == 4.0
+
+
+def test_seconds_are_medians_of_finished_runs():
+    rows = [final("a", "Video", seconds) for seconds in (1.0, 9.0, 2.0)]
+    rows += [final("a", "Video", 50.0, status="failed"), final("a", "News", None), final("b", "News", 3.0)]
+    rows.append({**final("b", "News", 70.0), "is_final": False})
+    assert measured_seconds(rows) == {("a", "Video"): 2.0, ("b", "News"): 3.0}
+
+
+def test_a_run_without_a_measurement_takes_the_median_of_its_agent_or_the_longest_of_all():
+    measured = {("a", "Video"): 2.0, ("a", "News"): 4.0, ("b", "Video"): 9.0}
+    runs = [("a", "Video", 0), ("a", "Music", 0), ("c", "Video", 0), ("c", "News", 0)]
+    assert expected_seconds(runs, measured) == ([2.0, 3.0, 9.0, 9.0], ["c"])
+
+
+def test_the_command_shows_a_line_for_each_number_of_nodes(capsys):
+    arguments = ["cost", "--suite", "standard", "--seeds", "1", "--nodes", "1", "--nodes", "7", "--price", "0.5"]
+    assert main(arguments) == 0
+    output = capsys.readouterr().out
+    assert "core-hours; the longest takes" in output
+    assert [line.split("│")[1].strip() for line in output.splitlines() if line.startswith("│")] == ["1", "7"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--suite", "standrad"], "suite 'standrad': unknown; did you mean 'standard'?"),
+        (["--results", "nowhere"], "--results nowhere: no such folder"),
+        (["--suite", "smoke"], "suite smoke: no runs of 8,192 user-steps have been measured"),
+    ],
+)
+def test_a_cost_that_cannot_be_computed_is_one_line(arguments, message, capsys):
+    assert main(["cost", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"benchmarks: {message}")
+    assert error.count("\n") == 1
