@@ -32,7 +32,7 @@ NUM_DRAWS = 1_000
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A value with its 95% interval; NaN where it has none."""
+    """A value with its 95% interval."""
 
     value: float
     low: float
@@ -40,8 +40,6 @@ class Estimate:
 
     def text(self, digits: int = 2) -> str:
         """`0.62 (0.58 to 0.66)`."""
-        if np.isnan(self.low):
-            return f"{decimals(self.value, digits)} (one seed: no interval)"
         value, low, high = (decimals(each, digits) for each in (self.value, self.low, self.high))
         return f"{value} ({low} to {high})"
 

@@ -112,8 +112,8 @@ def _score_interval(value: float, variance: Callable[[float], float]) -> tuple[f
         return abs(value - p) - Z_95 * variance(p) ** 0.5
 
     # At 0 and 1, where the variance is 0, the value itself is a root, too: it is left out.
-    low = brentq(excess, 0.0, value - 1e-9) if value > 0.0 else 0.0
-    high = brentq(excess, value + 1e-9, 1.0) if value < 1.0 else 1.0
+    low = brentq(excess, 0.0, value * (1.0 - 1e-9)) if value > 0.0 else 0.0
+    high = brentq(excess, value + 1e-9 * (1.0 - value), 1.0) if value < 1.0 else 1.0
     return low, high
 
 

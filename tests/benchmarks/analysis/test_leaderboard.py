@@ -175,3 +175,20 @@ def test_intervals_cover_the_true_score_with_few_seeds(num_scenarios, num_seeds)
         score = Leaderboard(rows, seed=n).by_agent["ppo"].score
         num_covered += score.low <= 0.5 <= score.high
     assert num_covered / 150 >= 0.9
+
+
+def test_a_tier_has_the_agents_that_cannot_be_told_from_its_best():
+    generator, rows = np.random.default_rng(0), references(10)
+    for agent, mean in (("a", 50.0), ("b", 49.9), ("c", 40.0), ("d", 39.9), ("e", 25.0)):
+        rows += [final_row(agent, value, seed=seed) for seed, value in enumerate(generator.normal(mean, 1.0, 10))]
+    leaderboard = Leaderboard(rows)
+    assert leaderboard.tiers == {"a": 1, "b": 1, "c": 2, "d": 2, "e": 3}
+    assert sorted(leaderboard.first_tier) == ["a", "b"]
+
+
+def test_a_leading_agent_of_one_seed_has_wide_intervals_of_improvement():
+    rows = with_references(final_row("ppo", 50.0), final_row("pqn", 30.0))
+    leaderboard = Leaderboard(rows)
+    for is_paired in (True, False):
+        found = leaderboard.improvement("ppo", "pqn", is_paired=is_paired)
+        assert (found.value, found.low, found.high) == pytest.approx((1.0, 0.2065, 1.0), abs=1e-3)

@@ -12,9 +12,12 @@ from scipy import stats
 from benchmarks.analysis.statistics import (
     Scores,
     degrees_of_freedom,
+    holm,
+    improvement_interval,
     interquartile_mean,
     optimality_gap,
     paired_improvement,
+    paired_improvement_interval,
     performance_profile,
     probability_of_improvement,
     t_interval,
@@ -97,3 +100,31 @@ def test_a_t_interval_by_hand():
     mean, low, high = t_interval(np.array([1.0, 2.0, 4.0, 5.0]))
     assert (mean, low, high) == pytest.approx((3.0, 3.0 - half, 3.0 + half))
     assert t_interval(np.array([7.0])) == (7.0, 7.0, 7.0)
+
+
+def test_holm_by_hand():
+    # Sorted: 0.01 x 4, 0.02 x 3, 0.03 x 2 (not below the one before), 0.9 x 1.
+    assert holm(np.array([0.9, 0.02, 0.01, 0.03])) == pytest.approx([0.9, 0.06, 0.04, 0.06])
+    assert holm(np.array([])).shape == (0,)
+
+
+def test_the_interval_of_paired_improvement_is_wilsons():
+    value, number, z = 0.8, 70, 1.96
+    centre = (value + z**2 / (2 * number)) / (1 + z**2 / number)
+    half = z / (1 + z**2 / number) * np.sqrt(value * (1 - value) / number + z**2 / (4 * number**2))
+    assert paired_improvement_interval(value, [10] * 7) == pytest.approx((centre - half, centre + half))
+    assert paired_improvement_interval(1.0, [3]) == pytest.approx((3 / (3 + z**2), 1.0))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.one_of(st.sampled_from([0.0, 1.0]), st.floats(1e-6, 1.0 - 1e-6)),
+    st.lists(st.integers(1, 20), min_size=1, max_size=8),
+)
+def test_intervals_of_improvement_contain_their_value_and_stay_in_range(value, numbers):
+    for interval in (paired_improvement_interval, improvement_interval):
+        low, high = interval(value, numbers)
+        assert 0.0 <= low <= value + 1e-6
+        assert value - 1e-6 <= high <= 1.0
+        assert high - low > 0.02
+        assert interval(1.0 - value, numbers) == pytest.approx((1.0 - high, 1.0 - low), abs=1e-6)

@@ -53,7 +53,9 @@ def test_the_summary_names_the_best_agents_and_the_references():
     assert summary["best agent"] == "ppo: score 0.75 (0.75 to 0.75)"
     assert summary["second best"] == "pqn: score 0.50 (0.50 to 0.50)"
     assert summary["difference of the two"] == "0.25 (0.25 to 0.25)"
-    assert summary["probability of improvement"] == "1.00 (1.00 to 1.00)"
+    assert summary["probability of improvement, same seed"] == "1.00 (0.34 to 1.00)"
+    assert summary["probability of improvement, any seeds"] == "1.00 (0.39 to 1.00)"
+    assert summary["not significantly below the best"] == "none"
     assert summary["best rule or bandit"] == "popularity: score 0.25 (0.25 to 0.25)"
     assert summary["bayes-filter"] == "score 0.88 (0.88 to 0.88)"
 
@@ -78,18 +80,26 @@ def test_an_agent_without_all_scenarios_has_no_rank_but_its_scores_are_shown():
     rows = with_references(final_row("ppo", 50.0), final_row("pqn", 30.0), final_row("pqn", 30.0, "News"))
     rows += [final_row("random", 20.0, "News"), final_row("planning-oracle", 60.0, "News")]
     columns, *table = table_of(rows, "Leaderboard")
-    cells = {row[1]: dict(zip(columns, row, strict=True)) for row in table}
+    cells = {row[2]: dict(zip(columns, row, strict=True)) for row in table}
     assert (cells["ppo"]["rank"], cells["ppo"]["score (95% interval)"], cells["ppo"]["Video"]) == ("", "–", "0.75")
     assert (cells["pqn"]["rank"], cells["pqn"]["seeds"]) == ("1", "1")
     assert summary_of(rows)["agents"] == "4, 2 of them deployable, 1 of these with runs in every scored scenario"
 
 
-def test_the_probability_of_improvement_has_no_interval_with_one_seed():
-    summary = summary_of(with_references(final_row("ppo", 50.0), final_row("pqn", 30.0)))
-    assert summary["probability of improvement"] == "1.00 (one seed: no interval)"
+def test_the_table_has_the_tier_of_each_deployable_agent():
+    noise = np.random.default_rng(0).normal(0.0, 1.0, (3, 10))
+    rows = [
+        final_row(agent, v, seed=n) for n in range(10) for agent, v in (("random", 20.0), ("planning-oracle", 60.0))
+    ]
+    for agent, mean, of_agent in zip(("ppo", "pqn", "popularity"), (50.0, 49.8, 30.0), noise, strict=True):
+        rows += [final_row(agent, mean + each, seed=n) for n, each in enumerate(of_agent)]
+    columns, *table = table_of(rows, "Leaderboard")
+    tiers = {row[columns.index("agent")]: row[columns.index("tier")] for row in table}
+    assert tiers == {"planning-oracle": "", "ppo": "1", "pqn": "1", "popularity": "2", "random": ""}
+    assert summary_of(rows)["not significantly below the best"] in ("pqn", "ppo")
 
 
-@pytest.mark.parametrize(("num_seeds", "text"), [(1, "with one seed"), (5, "fewer than 10 seeds"), (10, "")])
+@pytest.mark.parametrize(("num_seeds", "text"), [(1, "with one seed"), (4, "fewer than 5 seeds"), (5, "")])
 def test_results_of_few_seeds_are_called_exploratory(num_seeds, text):
     ends = (("random", 20.0), ("planning-oracle", 60.0))
     report = markdown(Leaderboard([final_row(agent, v, seed=n) for n in range(num_seeds) for agent, v in ends]))
