@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.analysis.leaderboard import REFERENCES, Leaderboard
 from benchmarks.analysis.statistics import half_width
-from benchmarks.report.figures.style import legend, line_styles, panels, set_title
+from benchmarks.report.figures.style import legend, limit_to_lines, line_styles, panels, set_title
 from benchmarks.rows import Row
 
 _NUM_HIGHLIGHTS = 5
@@ -52,6 +52,7 @@ def cold_start(leaderboard: Leaderboard) -> Figure | None:
         bins = _bins(runs, kind)
         for agent, rows in runs.items():
             _draw(axis, curve_values(rows, kind)[bins[bins < _length(rows, kind)]], styles[agent], agent in best)
+        limit_to_lines(axis)
         starts = next(iter(runs.values()))[0]["curves"][kind].get("starts")
         labels = [1 + n if starts is None else starts[n] for n in bins]
         every = -(-len(bins) // 6)

@@ -9,7 +9,7 @@ from matplotlib.ticker import EngFormatter, StrMethodFormatter
 
 from benchmarks.analysis.leaderboard import POPULARITY, REFERENCES, Leaderboard
 from benchmarks.analysis.statistics import Z_95, half_width
-from benchmarks.report.figures.style import OTHERS, band, legend, line_styles, panels, set_title, short
+from benchmarks.report.figures.style import OTHERS, band, legend, limit_to_lines, line_styles, panels, set_title, short
 from benchmarks.rows import Row
 
 STEPS, SECONDS = "env_steps", "wall_s"
@@ -64,6 +64,7 @@ def learning_curves(leaderboard: Leaderboard, along: str = STEPS) -> Figure | No
         for agent in [name for name in styles if name not in agents]:
             if (level := leaderboard.by_agent[agent].returns.get(scenario)) is not None:
                 axis.axhline(level.value, **styles[agent], zorder=1.8)
+        limit_to_lines(axis)
         set_title(axis, scenario)
         if along == STEPS:
             axis.xaxis.set_major_formatter(EngFormatter(sep=""))
@@ -92,6 +93,7 @@ def learners_one_by_one(leaderboard: Leaderboard) -> Figure | None:
     for axis, (agent, line) in zip(axes, curves.items(), strict=True):
         axis.plot(*pale, color=OTHERS, lw=0.5, alpha=0.6)
         band(axis, *line, **styles[agent])
+        limit_to_lines(axis)
         axis.set_title(short(agent), size=8)
         axis.locator_params(nbins=4)
         axis.xaxis.set_major_formatter(EngFormatter(sep=""))

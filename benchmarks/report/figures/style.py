@@ -85,6 +85,14 @@ def panels(num_panels: int, num_columns: int, size: tuple[float, float], **optio
     return figure, list(grid[:num_panels])
 
 
+def limit_to_lines(axes: Axes) -> None:
+    """Set the limits of y to those of the lines, with a margin: bands of two or three seeds are many times as wide."""
+    values = np.concatenate([np.asarray(line.get_ydata(), np.float64) for line in axes.lines])
+    low, high = np.nanmin(values), np.nanmax(values)
+    if high > low:
+        axes.set_ylim(low - 0.25 * (high - low), high + 0.25 * (high - low))
+
+
 def band(axes: Axes, x: np.ndarray, mean: np.ndarray, half: np.ndarray, **style: Any) -> None:
     """A line, and the band within `half` of it."""
     (line,) = axes.plot(x, mean, **style)
