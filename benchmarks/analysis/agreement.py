@@ -10,6 +10,7 @@ from scipy import stats
 
 from benchmarks.analysis.bootstrap import Estimate
 from benchmarks.analysis.scores import final_by_scenario, scales
+from benchmarks.analysis.statistics import degrees_of_freedom
 from benchmarks.rows import ResultsError, Row
 from benchmarks.suites import ONE, ZERO
 
@@ -37,25 +38,23 @@ def difference(public: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]
 
     Scenarios have equal weights. An agent that is not fitted to the public worlds finds both kinds alike, so the
     variance of a scenario is pooled, as in Student's test: that of three runs alone is too uncertain. The degrees of
-    freedom of the mean are Satterthwaite's (Biometrics Bulletin 2, 1946). At least two runs of each scenario.
+    freedom of the mean are Satterthwaite's. At least two runs of each scenario.
 
     Raises:
         ResultsError: a scenario has one run.
     """
-    changes, terms = [], []
+    changes, variances, numbers = [], [], []
     for scenario, first in public.items():
         second = other[scenario]
         if min(len(first), len(second)) < 2:
             raise ResultsError(f"{scenario}: one run has no interval: at least 2 seeds")
         freedom = len(first) + len(second) - 2
         pooled = (first.var() * len(first) + second.var() * len(second)) / freedom
-        terms.append((float(pooled) * (1 / len(first) + 1 / len(second)) / len(public) ** 2, freedom))
+        variances.append(float(pooled) * (1 / len(first) + 1 / len(second)) / len(public) ** 2)
+        numbers.append(freedom)
         changes.append(float(second.mean() - first.mean()))
-    value, variance = float(np.mean(changes)), sum(term for term, _ in terms)
-    if variance == 0.0:
-        return Estimate(value=value, low=value, high=value)
-    freedom_of_mean = variance**2 / sum(term**2 / freedom for term, freedom in terms)
-    half = float(stats.t.ppf(0.5 + confidence / 2, freedom_of_mean)) * variance**0.5
+    value, df = float(np.mean(changes)), degrees_of_freedom(variances, numbers)
+    half = float(stats.t.ppf(0.5 + confidence / 2, df)) * sum(variances) ** 0.5
     return Estimate(value=value, low=value - half, high=value + half)
 
 

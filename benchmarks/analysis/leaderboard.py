@@ -15,7 +15,7 @@ from benchmarks.analysis.bootstrap import AgentRuns, Estimate, Runs, bootstrap_r
 from benchmarks.analysis.scores import compared_seeds, final_rows, scored, without_variant
 from benchmarks.analysis.statistics import (
     Scores,
-    degrees_of_freedom,
+    degrees_of_freedom_of_means,
     holm,
     improvement_interval,
     interquartile_mean,
@@ -248,7 +248,7 @@ def _order(standing: Standing) -> tuple[bool, float]:
 
 
 def _mean(runs: Runs) -> Estimate:
-    return estimate(runs.values.mean(), runs.resampled.mean(1), degrees_of_freedom([runs.values]))
+    return estimate(runs.values.mean(), runs.resampled.mean(1), degrees_of_freedom_of_means([runs.values]))
 
 
 def _values(by_scenario: Mapping[str, Runs]) -> Scores:
@@ -267,7 +267,7 @@ def _degrees_of_freedom(scores: Scores) -> float:
     for scenario, runs in scores.items():
         key = without_variant(scenario), len(runs)
         strata[key] = strata.get(key, 0.0) + runs
-    return degrees_of_freedom(strata.values())
+    return degrees_of_freedom_of_means(strata.values())
 
 
 def _shared(x: Mapping[str, Runs], y: Mapping[str, Runs]) -> tuple[dict[str, Runs], dict[str, Runs]]:

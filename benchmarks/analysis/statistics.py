@@ -131,17 +131,21 @@ def holm(p_values: np.ndarray) -> np.ndarray:
     return np.minimum(adjusted, 1.0)[np.argsort(order)]
 
 
-def degrees_of_freedom(strata: Iterable[np.ndarray]) -> float:
-    """Degrees of freedom of the variance of a sum of means, each of R runs: (Σ v)² / Σ v² / (R − 1), with v = s² / R.
+def degrees_of_freedom(variances: Sequence[float], numbers: Sequence[float]) -> float:
+    """Degrees of freedom of a sum of estimated variances v that have n each: (Σ v)² / Σ v² / n; infinite if all are 0.
 
     Satterthwaite, "An approximate distribution of estimates of variance components", Biometrics Bulletin 2(6), 1946.
-    A stratum of one run has no estimate of its variance and is left out; infinite if no other has any spread.
     """
-    variances, numbers = [], []
-    for runs in strata:
-        if len(runs) > 1:
-            variances.append(float(np.var(runs, ddof=1)) / len(runs))
-            numbers.append(len(runs) - 1)
-    parts = np.array(variances)
-    weights = float((parts**2 / np.array(numbers)).sum()) if len(parts) else 0.0
-    return float(parts.sum()) ** 2 / weights if weights > 0.0 else np.inf
+    weights = sum(variance**2 / number for variance, number in zip(variances, numbers, strict=True))
+    return sum(variances) ** 2 / weights if weights > 0.0 else np.inf
+
+
+def degrees_of_freedom_of_means(strata: Iterable[np.ndarray]) -> float:
+    """`degrees_of_freedom` of a sum of means, each of R runs: the variance of one is s² / R, with R − 1.
+
+    A stratum of one run has no estimate of its variance and is left out.
+    """
+    known = [runs for runs in strata if len(runs) > 1]
+    return degrees_of_freedom(
+        [float(np.var(runs, ddof=1)) / len(runs) for runs in known], [len(runs) - 1 for runs in known]
+    )

@@ -13,7 +13,7 @@ from scipy import stats
 
 from benchmarks.analysis.statistics import (
     Scores,
-    degrees_of_freedom,
+    degrees_of_freedom_of_means,
     holm,
     improvement_interval,
     interquartile_mean,
@@ -77,11 +77,12 @@ def test_paired_improvement_compares_runs_of_the_same_seed():
 
 
 def test_degrees_of_freedom_by_hand():
-    assert degrees_of_freedom([np.array([1.0, 3.0, 5.0])]) == pytest.approx(2.0)
+    assert degrees_of_freedom_of_means([np.array([1.0, 3.0, 5.0])]) == pytest.approx(2.0)
     # Variances of the means: 2 / 2 = 1 with 1 degree of freedom, 4 / 3 with 2.
-    found = degrees_of_freedom([np.array([1.0, 3.0]), np.array([1.0, 3.0, 5.0]), np.array([7.0])])
+    found = degrees_of_freedom_of_means([np.array([1.0, 3.0]), np.array([1.0, 3.0, 5.0]), np.array([7.0])])
     assert found == pytest.approx((1.0 + 4 / 3) ** 2 / (1.0 + (4 / 3) ** 2 / 2))
-    assert degrees_of_freedom([np.array([7.0])]) == degrees_of_freedom([np.array([2.0, 2.0])]) == np.inf
+    for runs in (np.array([7.0]), np.array([2.0, 2.0])):
+        assert degrees_of_freedom_of_means([runs]) == np.inf
 
 
 @settings(max_examples=60, deadline=None)
