@@ -384,7 +384,10 @@ _SUITES = (
         name="submission",
         about="the public worlds of the leaderboard: `submit` runs an agent of anybody's there, beside the references",
         scenarios=PRESETS,
-        agents=("random", "popularity", "platform-ranking", "eb-linucb", "ppo", "planning-oracle"),
+        agents=(
+            *("random", "popularity", "platform-ranking", "eb-linucb", "ppo"),
+            *(*_PRETRAINED, "large-model-fine-tuned", "planning-oracle"),
+        ),
         num_seeds=3,
     ),
     Suite(

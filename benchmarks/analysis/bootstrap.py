@@ -50,9 +50,12 @@ def decimals(value: float, digits: int = 2) -> str:
 
 
 def estimate(value: float | np.ndarray, draws: np.ndarray, df: float = np.inf) -> Estimate:
-    """The measured value with the percentile interval of [D] draws, stretched for `df` degrees of freedom."""
+    """The measured value with the percentile interval of [D] draws, stretched for `df` degrees of freedom.
+
+    The interval contains the value: draws of fewer runs may all lie on one side of it.
+    """
     low, high = stretched(np.asarray(value, np.float64), np.quantile(draws, (0.025, 0.975)), df)
-    return Estimate(value=float(value), low=float(low), high=float(high))
+    return Estimate(value=float(value), low=float(min(low, value)), high=float(max(high, value)))
 
 
 def p_value(value: float | np.ndarray, draws: np.ndarray, df: float) -> float:

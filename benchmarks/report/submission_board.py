@@ -4,9 +4,10 @@ from pathlib import Path
 
 from benchmarks.analysis.leaderboard import Leaderboard, Standing
 from benchmarks.report.report import markdown_text
-from benchmarks.report.tables import NONE, interval, number
+from benchmarks.report.tables import NONE, interval, number, privileges
 from benchmarks.rows import ResultsError
 from benchmarks.submission.published import SUBMISSIONS, Published, published, rows_of_version
+from benchmarks.suites import ZERO
 
 _HEAD = """\
 <!-- Written by `python -m benchmarks leaderboard --write docs/leaderboard.md`; do not edit. -->
@@ -59,8 +60,17 @@ def _of_version(folder: Path) -> str:
 def _line(standing: Standing, leaderboard: Leaderboard, each: Published | None) -> str:
     scores = [number(standing.scores[name]) for name in leaderboard.scored_scenarios]
     if each is None:
-        privileged = "latent state in play" if not standing.is_deployable and standing.agent != "random" else ""
-        cells = [f"`{standing.agent}`", "recsim_env", privileged, interval(standing.score), *scores, NONE, NONE]
+        in_play = ["latent state in play"] if not standing.is_deployable and standing.agent != ZERO else []
+        privileged = [*in_play, *(f"{each} in training" for each in privileges(standing.agent))]
+        cells = [
+            f"`{standing.agent}`",
+            "recsim_env",
+            ", ".join(privileged),
+            interval(standing.score),
+            *scores,
+            NONE,
+            NONE,
+        ]
     else:
         manifest, record = each.submission.manifest, each.verification
         change = record.difference
