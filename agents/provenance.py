@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ def provenance(arguments: Sequence[str] | None = None, module: str | None = None
     """
     program = [sys.argv[0]] if module is None else ["-m", module]
     return {
-        "command": " ".join(["python", *program, *(sys.argv[1:] if arguments is None else arguments)]),
+        "command": shlex.join(["python", *program, *(sys.argv[1:] if arguments is None else arguments)]),
         "commit": _commit(),
         "versions": versions(),
         "machine": machine(),
