@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 import agents
 from agents.off_policy import estimates
 from agents.rollouts.evaluation import evaluate
-from benchmarks.analysis.statistics import Z_95, standard_error_interval
+from benchmarks.analysis.statistics import Z_95, t_interval
 from benchmarks.report.figures.style import CYCLE, panels, write_figure
 from benchmarks.running.policy_log import policy_log
 from recsim_env import FittedWorld, read_log, read_manifest, replay
@@ -87,8 +87,8 @@ def off_policy_row(folder: Path, num_sessions: int) -> dict[str, Any]:
     return {
         "log": folder.name,
         "num_sessions": len(logged),
-        "behaviour policy": standard_error_interval(logged),
-        "truth": standard_error_interval(true),
+        "behaviour policy": t_interval(logged),
+        "truth": t_interval(true),
         **{
             name: [each / scale for each in (values[name].value, values[name].low, values[name].high)]
             for name in _ESTIMATORS

@@ -1,8 +1,15 @@
 """Bootstrap of scores over seeds, or over evaluation sessions where a scenario has one seed.
 
+Of R seeds, a draw takes R - 1 with replacement, which gives means the variance s^2 / R (with R draws it would be
+(R - 1) / R of that: half of it for two seeds); and the distances of the draws from the measured value are stretched by
+the ratio of the quantiles of Student's t and the normal distribution, with Satterthwaite's degrees of freedom (Rao and
+Wu, "Resampling inference with complex survey data", Journal of the American Statistical Association 83, 1988). The
+experiment `interval_coverage` measures how often such intervals contain the true value.
+
 The spread of runs over seeds includes the noise of their evaluation sessions, so resampling sessions as well would
-count it twice. Runs of one seed share their catalogue and their sessions. Every agent, and the references that set the
-scale of the scores, is resampled alike: differences between agents stay paired.
+count it twice. Runs of one seed share their catalogue and their sessions, and the variants of a scenario share the
+trained models. Every agent, every variant, and the references that set the scale of the scores, are resampled alike:
+differences between agents stay paired.
 
 Shape legend: R runs of an agent in a scenario, S seeds of the scenario, N evaluation sessions of a run, D bootstrap
 draws.
@@ -10,10 +17,13 @@ draws.
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
+from scipy.stats import norm
+from scipy.stats import t as student_t
 
-from benchmarks.analysis.scores import Seeds, final_by_scenario, reference_seeds, scales
+from benchmarks.analysis.scores import Seeds, final_by_scenario, reference_seeds, scales, without_variant
 from benchmarks.rows import Row
 from benchmarks.suites import ONE, ZERO
 
@@ -41,10 +51,23 @@ def decimals(value: float, digits: int = 2) -> str:
     return f"{round(value, digits) + 0.0:,.{digits}f}"
 
 
-def estimate(value: float | np.ndarray, draws: np.ndarray) -> Estimate:
-    """The measured value with the percentile interval of [D] draws."""
-    low, high = np.quantile(draws, (0.025, 0.975))
+def estimate(value: float | np.ndarray, draws: np.ndarray, df: float = np.inf) -> Estimate:
+    """The measured value with the percentile interval of [D] draws, stretched for `df` degrees of freedom."""
+    low, high = stretched(np.asarray(value, np.float64), np.quantile(draws, (0.025, 0.975)), df)
     return Estimate(value=float(value), low=float(low), high=float(high))
+
+
+def p_value(value: float | np.ndarray, draws: np.ndarray, df: float) -> float:
+    """Of the two-sided t test that the true value is 0, with the standard deviation of [D] draws as standard error."""
+    error = float(np.std(draws))
+    if error == 0.0:
+        return float(value == 0.0)
+    return float(2.0 * student_t.sf(abs(float(value)) / error, df))
+
+
+def stretched(values: np.ndarray, ends: np.ndarray, df: float) -> np.ndarray:
+    """The ends of 95% intervals for a normal distribution as those for Student's t, whose values are `values`."""
+    return values + (ends - values) * (student_t.ppf(0.975, df) / norm.ppf(0.975))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,16 +85,18 @@ class Runs:
     all_seeds: list[int]
     """[S] of all agents in the scenario, ascending."""
     picks: np.ndarray
-    """[D, S] in [0, S): position of the seed that a draw takes; the same numbers for every agent of the scenario."""
+    """[D, S] in [0, S): position of the seed that a draw takes; the same numbers for every agent and every variant of
+    the scenario."""
 
+    @cached_property
     def resampled(self) -> np.ndarray:
-        """[D, R] resampled by seed, or by session where there is one seed."""
+        """[D, R - 1] resampled by seed, or [D, 1] by session where there is one seed."""
         num_runs = len(self.seeds)
         if num_runs == 1:
             return self.resampled_sessions
         position = {seed: n for n, seed in enumerate(self.seeds)}
         own = np.array([position.get(seed, -1) for seed in self.all_seeds])
-        picks = self.picks[:, :num_runs]
+        picks = self.picks[:, : num_runs - 1]
         chosen = own[picks.astype(np.int64)]
         # Where the agent has no run of the picked seed, the fraction of the pick chooses uniformly among its runs.
         substitute = (picks % 1.0 * num_runs).astype(np.int64)
@@ -79,6 +104,8 @@ class Runs:
 
     def of_seeds(self, seeds: Collection[int]) -> "Runs":
         """The runs of some of the seeds."""
+        if set(self.seeds) <= set(seeds):
+            return self
         kept = [n for n, seed in enumerate(self.seeds) if seed in seeds]
         return replace(
             self,
@@ -119,23 +146,30 @@ def bootstrap_runs(
     scale = scales(rows, seeds)
     generator = np.random.default_rng(seed)
     runs_of: dict[str, AgentRuns] = {}
+    picks_of: dict[tuple[str, tuple[int, ...]], np.ndarray] = {}
     for scenario, by_agent in final_by_scenario(rows).items():
-        returns = _runs(by_agent, generator, num_draws)
+        seeds_of_all = sorted({seed for runs in by_agent.values() for seed in runs})
+        picks = picks_of.setdefault(
+            (without_variant(scenario), tuple(seeds_of_all)),
+            generator.random((num_draws, len(seeds_of_all))) * len(seeds_of_all),
+        )
+        returns = _runs(by_agent, seeds_of_all, picks, generator)
         for agent, runs in returns.items():
             runs_of.setdefault(agent, AgentRuns()).returns[scenario] = runs
         if scenario in scale:
             compared = {agent: runs.of_seeds(seeds[scenario]) for agent, runs in returns.items()}
-            ends = [compared[agent].resampled().mean(1, keepdims=True) for agent in (ZERO, ONE)]
+            ends = [compared[agent].resampled.mean(1, keepdims=True) for agent in (ZERO, ONE)]
             for agent, runs in compared.items():
                 if runs.seeds:
                     runs_of[agent].scores[scenario] = runs.scaled(*scale[scenario], *ends)
     return runs_of
 
 
-def _runs(by_agent: Mapping[str, Mapping[int, Row]], generator: np.random.Generator, num_draws: int) -> dict[str, Runs]:
+def _runs(
+    by_agent: Mapping[str, Mapping[int, Row]], seeds: list[int], picks: np.ndarray, generator: np.random.Generator
+) -> dict[str, Runs]:
     """The runs of each agent in one scenario, from its final rows by seed."""
-    seeds = sorted({seed for rows in by_agent.values() for seed in rows})
-    picks = generator.random((num_draws, len(seeds))) * len(seeds)
+    num_draws = len(picks)
     sessions: dict[str, list[np.ndarray]] = {agent: [] for agent in by_agent}
     for seed in seeds:
         agents = [agent for agent, rows in by_agent.items() if seed in rows]

@@ -4,17 +4,24 @@ Shape legend: R runs (seeds) of an agent, D bootstrap draws, H thresholds.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.analysis.bootstrap import AgentRuns, Estimate, Runs, bootstrap_runs, estimate
-from benchmarks.analysis.scores import compared_seeds, final_rows, scored
+from benchmarks.analysis.bootstrap import AgentRuns, Estimate, Runs, bootstrap_runs, estimate, p_value, stretched
+from benchmarks.analysis.scores import compared_seeds, final_rows, scored, without_variant
 from benchmarks.analysis.statistics import (
     Scores,
+    degrees_of_freedom,
+    holm,
+    improvement_interval,
     interquartile_mean,
     optimality_gap,
+    paired_improvement,
+    paired_improvement_interval,
     performance_profile,
     probability_of_improvement,
 )
@@ -24,6 +31,7 @@ from benchmarks.suites import ONE, ZERO
 LEARNING_FAMILIES = ("supervised", "reinforcement", "offline", "library", "own")
 BASELINE_FAMILIES = ("rule", "bandit")
 POPULARITY = "popularity"
+SIGNIFICANCE = 0.05
 REFERENCES = (ZERO, "bayes-filter-observed", "bayes-filter", ONE)
 """Reference levels of all figures."""
 
@@ -129,20 +137,55 @@ class Leaderboard:
         best = [name for name in names if name not in wanted][: num_agents - len(wanted)]
         return [name for name in names if name in best or name in wanted]
 
-    def improvement(self, x: str, y: str) -> Estimate | None:
-        """Probability that a run of `x` scores above the run of `y` with the same seed, mean over scenarios.
+    @cached_property
+    def tiers(self) -> dict[str, int]:
+        """Tier of each deployable agent, from 1 for the best.
 
-        None, as for `lead` and `lead_in`, where the two share no seed; without an interval where they share one.
+        A tier holds the best agent that is in none above, and those whose score is not significantly different from
+        its. The tests of all pairs are adjusted together (`holm`), as the data that choose the best agent also test it.
         """
-        first, second = self.agent_runs[x].scores, self.agent_runs[y].scores
-        found = _compared(first, second, probability_of_improvement)
-        has_one_seed = all(len({*first[name].seeds} & {*second[name].seeds}) < 2 for name in first if name in second)
-        return replace(found, low=np.nan, high=np.nan) if found and has_one_seed else found
+        agents = [standing.agent for standing in self.deployable]
+        pairs = list(combinations(agents, 2))
+        compared = [_compared(self.agent_runs[x].scores, self.agent_runs[y].scores, _difference) for x, y in pairs]
+        p_values = holm(np.array([p_value(*each) if each else 1.0 for each in compared]))
+        is_different = {pair: value < SIGNIFICANCE for pair, value in zip(pairs, p_values, strict=True)}
+        found: dict[str, int] = {}
+        for first in agents:
+            if first not in found:
+                tier = max(found.values(), default=0) + 1
+                equal = [agent for agent in agents if agent not in found and not is_different.get((first, agent))]
+                found |= dict.fromkeys(equal, tier)
+        return found
+
+    @property
+    def first_tier(self) -> list[str]:
+        """The best deployable agent and those that are not significantly below it, best first."""
+        return [agent for agent, tier in self.tiers.items() if tier == 1]
+
+    def improvement(self, x: str, y: str, *, is_paired: bool = True) -> Estimate | None:
+        """Probability that a run of `x` scores above the run of `y` with the same seed, mean over scenarios; or, not
+        paired, above any run of `y` in the scenario, as Agarwal et al. define it.
+
+        None, as for `lead` and `lead_in`, where the two share no seed.
+        """
+        of_x, of_y = _shared(self.agent_runs[x].scores, self.agent_runs[y].scores)
+        if not of_x:
+            return None
+        # Variants of a scenario are evaluated with the same trained agents: they are no further runs.
+        numbers = list({without_variant(name): len(runs.seeds) for name, runs in of_x.items()}.values())
+        statistic, interval = (
+            (paired_improvement, paired_improvement_interval)
+            if is_paired
+            else (probability_of_improvement, improvement_interval)
+        )
+        value = float(statistic(_values(of_x), _values(of_y)))
+        low, high = interval(value, numbers)
+        return Estimate(value=value, low=low, high=high)
 
     def lead(self, x: str, y: str) -> Estimate | None:
         """Interquartile mean of `x` minus that of `y`, over the scenarios and seeds that both have."""
-        first, second = self.agent_runs[x].scores, self.agent_runs[y].scores
-        return _compared(first, second, lambda x, y: interquartile_mean(x) - interquartile_mean(y))
+        compared = _compared(self.agent_runs[x].scores, self.agent_runs[y].scores, _difference)
+        return estimate(*compared) if compared else None
 
     def lead_in(self, scenario: str, x: str, y: str) -> Estimate | None:
         """Mean return of `x` minus that of `y` in one scenario, over the seeds and sessions that both have."""
@@ -150,7 +193,8 @@ class Leaderboard:
         if scenario not in first or scenario not in second:
             return None
         in_scenario = {scenario: first[scenario]}, {scenario: second[scenario]}
-        return _compared(*in_scenario, lambda x, y: x[scenario].mean(-1) - y[scenario].mean(-1))
+        compared = _compared(*in_scenario, lambda x, y: x[scenario].mean(-1) - y[scenario].mean(-1))
+        return estimate(*compared) if compared else None
 
     def profile(self, agent: str, thresholds: np.ndarray) -> np.ndarray:
         """[H] share of runs above each threshold, mean over scenarios."""
@@ -158,8 +202,10 @@ class Leaderboard:
 
     def profile_band(self, agent: str, thresholds: np.ndarray) -> np.ndarray:
         """[2, H] low and high end of the 95% interval of each point of the profile."""
-        draws = performance_profile(_samples(self.agent_runs[agent].scores)[1], thresholds)
-        return np.quantile(draws, (0.025, 0.975), axis=0)
+        scores = self.agent_runs[agent].scores
+        shares, draws = (performance_profile(sample, thresholds) for sample in _samples(scores))
+        ends = np.quantile(draws, (0.025, 0.975), axis=0)
+        return np.clip(stretched(shares, ends, _degrees_of_freedom(_values(scores))), 0.0, 1.0)
 
     def runs(self, agent: str, scenario: str | None = None) -> list[Row]:
         """Final rows of an agent, in one scenario or in all."""
@@ -179,8 +225,9 @@ class Leaderboard:
         measured, resampled = _samples(runs.scores)
         score = gap = None
         if self.scored_scenarios and set(measured) == set(self.scored_scenarios):
-            score = estimate(interquartile_mean(measured), interquartile_mean(resampled))
-            gap = estimate(optimality_gap(measured), optimality_gap(resampled))
+            df = _degrees_of_freedom(measured)
+            score = estimate(interquartile_mean(measured), interquartile_mean(resampled), df)
+            gap = estimate(optimality_gap(measured), optimality_gap(resampled), df)
         return Standing(
             agent=agent,
             family=self.family_of[agent],
@@ -201,21 +248,57 @@ def _order(standing: Standing) -> tuple[bool, float]:
 
 
 def _mean(runs: Runs) -> Estimate:
-    return estimate(runs.values.mean(), runs.resampled().mean(1))
+    return estimate(runs.values.mean(), runs.resampled.mean(1), degrees_of_freedom([runs.values]))
+
+
+def _values(by_scenario: Mapping[str, Runs]) -> Scores:
+    """By scenario, measured runs [R]."""
+    return {name: runs.values for name, runs in by_scenario.items()}
 
 
 def _samples(by_scenario: Mapping[str, Runs]) -> tuple[Scores, Scores]:
-    """By scenario, measured runs [R] and resampled ones [D, R]."""
-    measured = {name: runs.values for name, runs in by_scenario.items()}
-    return measured, {name: runs.resampled() for name, runs in by_scenario.items()}
+    """By scenario, measured runs [R] and resampled ones [D, R - 1]."""
+    return _values(by_scenario), {name: runs.resampled for name, runs in by_scenario.items()}
+
+
+def _degrees_of_freedom(scores: Scores) -> float:
+    """Of a mean over scenarios; variants with as many runs are one stratum, since they are drawn jointly."""
+    strata: dict[tuple[str, int], np.ndarray] = {}
+    for scenario, runs in scores.items():
+        key = without_variant(scenario), len(runs)
+        strata[key] = strata.get(key, 0.0) + runs
+    return degrees_of_freedom(strata.values())
+
+
+def _shared(x: Mapping[str, Runs], y: Mapping[str, Runs]) -> tuple[dict[str, Runs], dict[str, Runs]]:
+    """The runs of two agents in the scenarios and with the seeds that both have."""
+    seeds = {name: set(x[name].seeds) & set(y[name].seeds) for name in x if name in y}
+    of_x, of_y = ({name: of[name].of_seeds(both) for name, both in seeds.items() if both} for of in (x, y))
+    return of_x, of_y
+
+
+class _Compared(NamedTuple):
+    """A statistic of two agents."""
+
+    value: np.ndarray
+    """[] measured."""
+    draws: np.ndarray
+    """[D] of the bootstrap."""
+    df: float
+    """Degrees of freedom of its standard error."""
 
 
 def _compared(
     x: Mapping[str, Runs], y: Mapping[str, Runs], statistic: Callable[[Scores, Scores], np.ndarray]
-) -> Estimate | None:
+) -> _Compared | None:
     """A statistic of the runs of two agents, in the scenarios and with the seeds that both have; None without any."""
-    seeds = {name: set(x[name].seeds) & set(y[name].seeds) for name in x if name in y}
-    (of_x, draws_of_x), (of_y, draws_of_y) = (
-        _samples({name: of[name].of_seeds(shared) for name, shared in seeds.items() if shared}) for of in (x, y)
-    )
-    return estimate(statistic(of_x, of_y), statistic(draws_of_x, draws_of_y)) if of_x else None
+    (of_x, draws_of_x), (of_y, draws_of_y) = map(_samples, _shared(x, y))
+    if not of_x:
+        return None
+    df = _degrees_of_freedom({name: runs - of_y[name] for name, runs in of_x.items()})
+    return _Compared(statistic(of_x, of_y), statistic(draws_of_x, draws_of_y), df)
+
+
+def _difference(x: Scores, y: Scores) -> np.ndarray:
+    """[*] interquartile mean of one agent minus that of another."""
+    return interquartile_mean(x) - interquartile_mean(y)

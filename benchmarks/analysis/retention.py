@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.analysis.statistics import standard_error_interval
+from benchmarks.analysis.statistics import t_interval
 
 MEASURES = {"has_left": "left", "num_visits": "visits", "active_days": "active days"}
 """Headings by the name in a row: whether the user left for good, visits, and days with a visit, of each life."""
@@ -22,7 +22,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 def mean(row: Mapping[str, Any], measure: str) -> tuple[float, float, float]:
     """(mean, low, high) over the lives of a row."""
-    return standard_error_interval(np.asarray(row[measure], np.float64))
+    return t_interval(np.asarray(row[measure], np.float64))
 
 
 def difference(row: Mapping[str, Any], other: Mapping[str, Any], measure: str) -> tuple[float, float, float]:
@@ -33,7 +33,7 @@ def difference(row: Mapping[str, Any], other: Mapping[str, Any], measure: str) -
     """
     if len(row[measure]) != len(other[measure]):
         raise ValueError(f"rows of {len(row[measure])} and {len(other[measure])} lives cannot be paired")
-    return standard_error_interval(np.asarray(row[measure], np.float64) - np.asarray(other[measure], np.float64))
+    return t_interval(np.asarray(row[measure], np.float64) - np.asarray(other[measure], np.float64))
 
 
 def by_assumption(rows: Rows) -> dict[str, list[Mapping[str, Any]]]:

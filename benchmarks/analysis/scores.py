@@ -24,6 +24,11 @@ def final_by_scenario(rows: Iterable[Row]) -> dict[str, dict[str, dict[int, Row]
     return found
 
 
+def without_variant(scenario: str) -> str:
+    """The scenario of a row's `scenario`, whose variants (`Suite.tasks`) are evaluated with the same trained models."""
+    return scenario.split(" ", 1)[0]
+
+
 def reference_seeds(rows: Iterable[Row]) -> dict[str, list[int]]:
     """For each scenario, in the order of the rows, the seeds, ascending, with final runs of both references."""
     return {

@@ -7,9 +7,11 @@ bootstrap are computed at once.
 Shape legend: R runs of a task (each task has its own number of them), H thresholds.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
+from scipy.optimize import brentq
+from scipy.stats import t as student_t
 
 Scores = Mapping[str, np.ndarray]
 """Scores of the runs of each task, by name: [*, R] float64, finite; at least one task and one run."""
@@ -18,10 +20,19 @@ Z_95 = 1.96
 """Half the width of a normal 95% interval, in standard errors."""
 
 
-def standard_error_interval(values: np.ndarray) -> tuple[float, float, float]:
-    """(mean, low, high): normal 95% interval of the mean, 1.96 s / sqrt(n) to either side; low = high for n = 1."""
+def half_width(sd: float | np.ndarray, number: int | np.ndarray) -> np.ndarray:
+    """[*] half the width of the 95% t interval of a mean: t(number - 1) sd / sqrt(number), 0 for a single value.
+
+    `sd` [*] are standard deviations with the divisor number - 1, of `number` [*] values.
+    """
+    df = np.maximum(np.asarray(number) - 1, 1)
+    return np.where(np.asarray(number) > 1, student_t.ppf(0.975, df) * sd / np.sqrt(df + 1.0), 0.0)
+
+
+def t_interval(values: np.ndarray) -> tuple[float, float, float]:
+    """(mean, low, high): 95% t interval of the mean; low = high for a single value."""
     mean = float(np.mean(values))
-    half = Z_95 * float(np.std(values, ddof=1)) / len(values) ** 0.5 if len(values) > 1 else 0.0
+    half = float(half_width(np.std(values, ddof=1), len(values))) if len(values) > 1 else 0.0
     return mean, mean - half, mean + half
 
 
@@ -48,8 +59,89 @@ def performance_profile(scores: Scores, thresholds: Sequence[float] | np.ndarray
 
 
 def probability_of_improvement(x: Scores, y: Scores) -> np.ndarray:
-    """[*] mean over tasks of P(X > Y) + P(X = Y) / 2, X and Y being runs of the same seed.
+    """[*] mean over tasks of P(X > Y) + P(X = Y) / 2, X and Y being any runs of the task.
 
-    Both have the same tasks and, in each, as many runs.
+    As in Agarwal et al.; both have the same tasks, each with any numbers of runs.
     """
-    return np.mean([0.5 + 0.5 * np.sign(runs - y[task]).mean(-1) for task, runs in x.items()], 0)
+    return np.mean([_above(runs[..., :, None], y[task][..., None, :]).mean((-2, -1)) for task, runs in x.items()], 0)
+
+
+def paired_improvement(x: Scores, y: Scores) -> np.ndarray:
+    """[*] `probability_of_improvement` with X and Y being runs of the same seed.
+
+    Both have the same tasks and, in each, as many runs. Runs of one seed share their catalogue and their sessions, so
+    that the noise of these does not count.
+    """
+    return np.mean([_above(runs, y[task]).mean(-1) for task, runs in x.items()], 0)
+
+
+def paired_improvement_interval(value: float, numbers: Sequence[int]) -> tuple[float, float]:
+    """95% interval of `paired_improvement`, `numbers` being the seeds of each task.
+
+    The interval of a proportion of all seeds (Wilson, "Probable inference, the law of succession, and statistical
+    inference", Journal of the American Statistical Association 22, 1927): the probabilities from which the value
+    differs by at most 1.96 of the standard errors that they imply. A bootstrap has no spread where one agent wins
+    every time.
+    """
+    return _score_interval(value, lambda p: p * (1.0 - p) * _mean_variance(numbers, lambda n: 1.0 / n))
+
+
+def improvement_interval(value: float, numbers: Sequence[int]) -> tuple[float, float]:
+    """95% interval of `probability_of_improvement`, `numbers` being the seeds of either agent in each task.
+
+    Newcombe, "Confidence intervals for an effect size measure based on the Mann-Whitney statistic", part 2, method 5,
+    Statistics in Medicine 25(4), 2006.
+    """
+
+    def variance(p: float) -> float:
+        shape = (1.0 - p) / (2.0 - p) + p / (1.0 + p)
+        return p * (1.0 - p) * _mean_variance(numbers, lambda n: (1.0 + (n - 1) * shape) / n**2)
+
+    return _score_interval(value, variance)
+
+
+def _mean_variance(numbers: Sequence[int], variance: Callable[[int], float]) -> float:
+    """Variance of the mean over tasks with these numbers of runs."""
+    return sum(map(variance, numbers)) / len(numbers) ** 2
+
+
+def _score_interval(value: float, variance: Callable[[float], float]) -> tuple[float, float]:
+    """The least and the largest probability p with |value - p| <= 1.96 sqrt(variance(p))."""
+
+    def excess(p: float) -> float:
+        return abs(value - p) - Z_95 * variance(p) ** 0.5
+
+    # At 0 and 1, where the variance is 0, the value itself is a root, too: it is left out.
+    low = brentq(excess, 0.0, value - 1e-9) if value > 0.0 else 0.0
+    high = brentq(excess, value + 1e-9, 1.0) if value < 1.0 else 1.0
+    return low, high
+
+
+def _above(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return 0.5 + 0.5 * np.sign(x - y)
+
+
+def holm(p_values: np.ndarray) -> np.ndarray:
+    """[M] p-values adjusted for M tests: with probability 0.95, none that is below 0.05 belongs to a true hypothesis.
+
+    Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6(2), 1979.
+    """
+    order = np.argsort(p_values)
+    adjusted = np.maximum.accumulate(p_values[order] * np.arange(len(p_values), 0, -1))
+    return np.minimum(adjusted, 1.0)[np.argsort(order)]
+
+
+def degrees_of_freedom(strata: Iterable[np.ndarray]) -> float:
+    """Degrees of freedom of the variance of a sum of means, each of R runs: (Σ v)² / Σ v² / (R − 1), with v = s² / R.
+
+    Satterthwaite, "An approximate distribution of estimates of variance components", Biometrics Bulletin 2(6), 1946.
+    A stratum of one run has no estimate of its variance and is left out; infinite if no other has any spread.
+    """
+    variances, numbers = [], []
+    for runs in strata:
+        if len(runs) > 1:
+            variances.append(float(np.var(runs, ddof=1)) / len(runs))
+            numbers.append(len(runs) - 1)
+    parts = np.array(variances)
+    weights = float((parts**2 / np.array(numbers)).sum()) if len(parts) else 0.0
+    return float(parts.sum()) ** 2 / weights if weights > 0.0 else np.inf

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from agents.terminal import console, number_in, positive
-from benchmarks.analysis.statistics import standard_error_interval
+from benchmarks.analysis.statistics import t_interval
 from benchmarks.experiments.script import finished_rows, make_parser, run_script
 from benchmarks.suites import HELD_OUT, PRESETS, TUNING, Worlds
 
@@ -106,7 +106,7 @@ def gains(
         "similarity": similarity,
         "returns": {name: round(float(without.mean()), 4) for name, (without, _) in returns.items()},
         "gains": {
-            name: [round(number, 4) for number in standard_error_interval(informed - without)]
+            name: [round(number, 4) for number in t_interval(informed - without)]
             for name, (without, informed) in returns.items()
         },
     }

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from agents.terminal import console, number_in, path, warn
-from benchmarks.analysis.statistics import standard_error_interval
+from benchmarks.analysis.statistics import t_interval
 from benchmarks.experiments.script import make_parser, run_script
 
 _ENV_ID = "recsim_env/Video-v0"
@@ -90,8 +90,7 @@ def claims(rows: list[dict[str, Any]]) -> dict[str, Any]:
         by_policy.setdefault(row["policy"], []).append(row)
     returns = {policy: np.concatenate([row["returns"] for row in own]) for policy, own in by_policy.items()}
     differences = {
-        rival: [round(each, 4) for each in standard_error_interval(returns["without history"] - returns[rival])]
-        for rival in RIVALS
+        rival: [round(each, 4) for each in t_interval(returns["without history"] - returns[rival])] for rival in RIVALS
     }
     cold, warm = (step_rewards(by_policy[policy])[0] for policy in ("cold-start users", "warm users"))
     length = min(len(cold), len(warm))

@@ -302,10 +302,10 @@ def table(variants: list[dict[str, Any]], scores: dict[str, np.ndarray]) -> str:
 
 def _interval(scores: np.ndarray) -> tuple[float, float]:
     """The mean, and half of its 95% interval over scenarios and seeds."""
-    from benchmarks.analysis.statistics import Z_95
+    from benchmarks.analysis.statistics import t_interval
 
-    half = Z_95 * scores.std(ddof=1) / np.sqrt(len(scores)) if len(scores) > 1 else 0.0
-    return float(scores.mean()), float(half)
+    mean, _, high = t_interval(scores)
+    return mean, high - mean
 
 
 def picture(variants: list[dict[str, Any]], scores: dict[str, np.ndarray]) -> Any:

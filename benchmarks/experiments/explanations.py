@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from agents.terminal import console, number_in, positive
-from benchmarks.analysis.statistics import standard_error_interval
+from benchmarks.analysis.statistics import t_interval
 from benchmarks.experiments.script import finished_rows, make_parser, run_script
 from benchmarks.experiments.trained_agent import trained_agent
 from benchmarks.suites import HELD_OUT, PRESETS
@@ -125,7 +125,7 @@ def explained_sessions(name: str, scenario: str, num_steps: int, num_sessions: i
 
 def _summary(areas: dict[str, np.ndarray], correlations: dict[str, list[float]]) -> dict[str, Any]:
     def interval(values: Any) -> list[float]:
-        return [round(number, 4) for number in standard_error_interval(np.asarray(values))]
+        return [round(number, 4) for number in t_interval(np.asarray(values))]
 
     curves = {}
     for column, (curve, sign) in enumerate((("deletion", 1.0), ("insertion", -1.0))):  # a low deletion curve is good

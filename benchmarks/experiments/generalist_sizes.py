@@ -133,8 +133,7 @@ def picture(rows: list[dict[str, Any]]) -> Any:
     """A line for each size: the mean score over scenarios. Intervals are of differences between the points: the mean of
     each scenario over all points is subtracted first (Cousineau, "Confidence intervals in within-subject designs",
     Tutorials in Quantitative Methods for Psychology 1(1), 2005)."""
-    from scipy.stats import t
-
+    from benchmarks.analysis.statistics import half_width
     from benchmarks.report.figures.style import panels
 
     figure, (axes,) = panels(1, 1, (6.5, 3.8))
@@ -143,7 +142,7 @@ def picture(rows: list[dict[str, Any]]) -> Any:
     for preset in dict.fromkeys(row["preset"] for row in rows):
         own = [row for row in rows if row["preset"] == preset]
         scores = np.array([list(row["scores"].values()) for row in own])
-        half = t.ppf(0.975, len(usual) - 1) * (scores - usual).std(1, ddof=1) / np.sqrt(len(usual))
+        half = half_width((scores - usual).std(1, ddof=1), len(usual))
         label = f"{preset}: {own[0]['num_parameters']:,} parameters"
         axes.errorbar(
             [row["operations"] for row in own], scores.mean(1), half, marker="o", ms=3.0, elinewidth=0.8, label=label

@@ -127,12 +127,10 @@ def _score(found: dict[Any, dict[str, float]], scenario: str, agent: str, seed: 
 
 def _interval(values: np.ndarray) -> str:
     """Mean with its 95% t interval; of one value without."""
-    from scipy.stats import t
+    from benchmarks.analysis.statistics import t_interval
 
-    if len(values) == 1:
-        return f"{values[0]:.2f}"
-    half = t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
-    return f"{values.mean():.2f} ({values.mean() - half:.2f} to {values.mean() + half:.2f})"
+    mean, low, high = t_interval(values)
+    return f"{mean:.2f} ({low:.2f} to {high:.2f})" if len(values) > 1 else f"{mean:.2f}"
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from agents.terminal import console, number_in, positive
-from benchmarks.analysis.statistics import standard_error_interval
+from benchmarks.analysis.statistics import t_interval
 from benchmarks.experiments.script import finished_rows, make_parser, run_script
 from benchmarks.experiments.trained_agent import trained_agent
 from benchmarks.suites import HELD_OUT, PRESETS
@@ -75,7 +75,7 @@ def _result(scenario: str, num_steps: int, num_sessions: int) -> dict[str, Any]:
         longest = env.simulator.config.session_length
         so_far[name] = np.pad(rewards, ((0, longest - len(rewards)), (0, 0))).cumsum(0)  # [T, N]
     differences = {
-        name: [[round(x, 4) for x in standard_error_interval(step)] for step in values - so_far[RIVAL]]
+        name: [[round(x, 4) for x in t_interval(step)] for step in values - so_far[RIVAL]]
         for name, values in so_far.items()
         if name != RIVAL
     }

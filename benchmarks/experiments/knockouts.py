@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from agents.terminal import console, number_in
-from benchmarks.analysis.statistics import standard_error_interval
+from benchmarks.analysis.statistics import t_interval
 from benchmarks.experiments.script import finished_rows, make_parser, run_script
 from benchmarks.suites import HELD_OUT, PRESETS
 
@@ -86,7 +86,7 @@ def _result(scenario: str, age: str, num_sessions: int) -> dict[str, Any]:
 
     complete = returns(whole)
     differences = {
-        name: [round(x, 4) for x in standard_error_interval(returns(without(network, whole, hidden)) - complete)]
+        name: [round(x, 4) for x in t_interval(returns(without(network, whole, hidden)) - complete)]
         for name, hidden in HIDDEN.items()
     }
     return {"return_mean": round(float(complete.mean()), 4), "differences": differences}

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from agents.terminal import console, not_negative, number_in, positive
-from benchmarks.analysis.statistics import standard_error_interval
+from benchmarks.analysis.statistics import t_interval
 from benchmarks.experiments.script import finished_rows, make_parser, run_script
 from benchmarks.suites import HELD_OUT, TUNING
 
@@ -203,7 +203,7 @@ class Study:
             "num_people": int(self._is_member[0].sum()),
             "noise_multiplier": round(noise, 3),
             "returns": [round(each, 3) for each in returns],
-            "score": _rounded(standard_error_interval(self._score(returns))),
+            "score": _rounded(t_interval(self._score(returns))),
             "loss_of_members": round(float(of_members), 4),
             "loss_of_others": round(float(of_others), 4),
             "auc": {name: _rounded(auc_interval(own, self._is_member)) for name, own in scores.items()},
@@ -237,7 +237,7 @@ class Study:
                 "num_shards": len(stale),
                 "step_share": round(len(stale) / num_shards, 4),
                 "time_share": round(spent / seconds, 4),
-                "change": _rounded([each / before.mean() for each in standard_error_interval(change)]),
+                "change": _rounded([each / before.mean() for each in t_interval(change)]),
             }
             deletions.append(result)
         return {

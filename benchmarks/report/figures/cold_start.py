@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.analysis.leaderboard import REFERENCES, Leaderboard
-from benchmarks.analysis.statistics import Z_95
+from benchmarks.analysis.statistics import half_width
 from benchmarks.report.figures.style import legend, line_styles, panels, set_title
 from benchmarks.rows import Row
 
@@ -88,8 +88,8 @@ def _draw(axes: Axes, values: np.ndarray, style: dict[str, object], has_band: bo
     known = np.isfinite(values)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # steps without a value of this agent
-        mean, spread = np.nanmean(values, 1), np.nanstd(values, 1)
-    half = Z_95 * spread / np.sqrt(np.maximum(known.sum(1) - 1, 1))
+        mean, spread = np.nanmean(values, 1), np.nanstd(values, 1, ddof=1)
+    half = half_width(np.nan_to_num(spread), known.sum(1))
     axes.plot(mean, **style)  # type: ignore[arg-type]
     if has_band:
         axes.fill_between(np.arange(len(mean)), mean - half, mean + half, color=str(style["color"]), alpha=0.13, lw=0)

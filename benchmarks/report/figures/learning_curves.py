@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, StrMethodFormatter
 
 from benchmarks.analysis.leaderboard import POPULARITY, REFERENCES, Leaderboard
-from benchmarks.analysis.statistics import Z_95
+from benchmarks.analysis.statistics import Z_95, half_width
 from benchmarks.report.figures.style import OTHERS, band, legend, line_styles, panels, set_title, short
 from benchmarks.rows import Row
 
@@ -19,9 +19,9 @@ _NUM_HIGHLIGHTS = 6
 def curve(rows: list[Row], along: str, value: str = "return_mean", error: str = "return_sem") -> np.ndarray:
     """[3, E]: the curve of one agent in one scenario; the n-th evaluations of all seeds make a point.
 
-    Rows: steps or seconds, mean over seeds; the values, mean over seeds; half their 95% interval, 1.96 s / sqrt(R),
-    with s the standard deviation of the R seeds, or the standard error over the sessions of one seed if that is larger,
-    as few seeds may underestimate it.
+    Rows: steps or seconds, mean over seeds; the values, mean over seeds; half their 95% interval: the t
+    interval over the R seeds, or 1.96 s / sqrt(R) with the standard error s over the sessions of one seed, if that is
+    larger, as few seeds may underestimate it.
     """
     by_seed: dict[int, list[Row]] = {}
     for row in sorted(rows, key=lambda row: row["env_steps"]):
@@ -31,10 +31,10 @@ def curve(rows: list[Row], along: str, value: str = "return_mean", error: str = 
     for n in range(max((len(runs) for runs in by_seed.values()), default=0)):
         group = [runs[n] for runs in by_seed.values() if len(runs) > n]
         values = np.array([row[value] for row in group])  # type: ignore[literal-required]
-        over_seeds = values.std(ddof=1) if len(values) > 1 else 0.0
-        spread = max(float(over_seeds), float(np.mean([row[error] for row in group])))  # type: ignore[literal-required]
+        over_seeds = half_width(values.std(ddof=1), len(values)) if len(values) > 1 else 0.0
+        of_sessions = Z_95 * np.mean([row[error] for row in group]) / np.sqrt(len(values))  # type: ignore[literal-required]
         position = np.mean([row[along] for row in group])  # type: ignore[literal-required]
-        points.append((position, values.mean(), Z_95 * spread / np.sqrt(len(values))))
+        points.append((position, values.mean(), max(float(over_seeds), float(of_sessions))))
     return np.array(points, np.float64).reshape(-1, 3).T
 
 

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.analysis.leaderboard import REFERENCES, Leaderboard
 from benchmarks.analysis.metric_names import name_of_metric
-from benchmarks.analysis.statistics import standard_error_interval
+from benchmarks.analysis.statistics import t_interval
 from benchmarks.report.figures.style import OTHERS, legend, line_styles, panels
 
 _METRICS = ("intra_list_diversity", "catalog_coverage", "new_item_exposure")
@@ -43,7 +43,7 @@ def pareto(leaderboard: Leaderboard) -> Figure | None:
         for agent, of_agent in by_agent.items():
             score = leaderboard.by_agent[agent].score
             assert score is not None, "only ranked agents are drawn"
-            x, low, high = standard_error_interval(of_agent)
+            x, low, high = t_interval(of_agent)
             points[agent] = (x, score.value)
             style = styles.get(agent, {"color": OTHERS, "marker": "o", "ms": 3.0})
             axis.plot([low, high], [score.value] * 2, color=style["color"], lw=0.8, alpha=0.5)

@@ -17,6 +17,10 @@ def dots(axes: Axes, agents: Sequence[str], estimates: Mapping[str, Estimate], f
             colour = FAMILY_COLOURS.get(family_of[agent], OTHERS)
             axes.plot([each.low, each.high], [n, n], color=colour, lw=2.0, alpha=0.5)
             axes.plot(each.value, n, color=colour, marker="o", ms=4.0)
+    values = [each.value for each in estimates.values()]
+    margin = 0.3 * (max(values) - min(values)) or 0.3
+    # Intervals of two seeds are several times as wide as all scores together: they leave the panel.
+    axes.set_xlim(min(values) - margin, max(values) + margin)
     axes.set_yticks(range(len(agents)), [short(agent) for agent in agents])
     axes.set_ylim(len(agents) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0.0)

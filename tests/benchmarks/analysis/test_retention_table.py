@@ -12,11 +12,11 @@ def row(agent: str, days: list[int], assumption: str = "preset", left: tuple[int
 
 def test_differences_are_paired_life_by_life():
     first, second = row("first", [1, 5, 9, 13]), row("second", [2, 6, 10, 16])
-    # Differences 1, 1, 1, 3: mean 1.5, standard deviation 1, standard error 0.5.
-    assert difference(second, first, "active_days") == pytest.approx((1.5, 1.5 - 0.98, 1.5 + 0.98))
+    # Differences 1, 1, 1, 3: mean 1.5, standard deviation 1, standard error 0.5; t with 3 degrees of freedom: 3.18245.
+    assert difference(second, first, "active_days") == pytest.approx((1.5, 1.5 - 1.59122, 1.5 + 1.59122))
     value, low, high = mean(first, "active_days")
     assert value == 7.0
-    assert high - low > 5 * 0.98  # users differ more than agents
+    assert high - low > 5 * 1.59  # users differ more than agents
 
 
 def test_rows_of_other_lives_are_not_paired():
@@ -40,6 +40,6 @@ def test_the_table_has_each_assumption_and_differences_to_the_first_agent():
     lines = table(rows).splitlines()
     assert lines[0].endswith("| left, less first | visits, less first | active days, less first |")
     assert "| preset | second | 0.00 ± 0.00 |" in lines[3]
-    assert lines[3].endswith("| -0.50 ± 0.57 | +3.00 ± 1.96 | +1.50 ± 0.98 |")
-    assert lines[4].startswith("| return_rate = 1 | first | 0.50 ± 0.57 | 2.00 ± 0.00 | 1.00 ± 0.00 |")
+    assert lines[3].endswith("| -0.50 ± 0.92 | +3.00 ± 3.18 | +1.50 ± 1.59 |")
+    assert lines[4].startswith("| return_rate = 1 | first | 0.50 ± 0.92 | 2.00 ± 0.00 | 1.00 ± 0.00 |")
     assert lines[5].endswith("| +0.00 ± 0.00 | +2.00 ± 0.00 | +1.00 ± 0.00 |")

@@ -11,11 +11,13 @@ from scipy import stats
 
 from benchmarks.analysis.statistics import (
     Scores,
+    degrees_of_freedom,
     interquartile_mean,
     optimality_gap,
+    paired_improvement,
     performance_profile,
     probability_of_improvement,
-    standard_error_interval,
+    t_interval,
 )
 
 
@@ -63,6 +65,20 @@ def test_probability_of_improvement_counts_wins_and_half_of_the_ties():
     assert probability_of_improvement(x, y) + probability_of_improvement(y, x) == pytest.approx(1.0)
 
 
+def test_paired_improvement_compares_runs_of_the_same_seed():
+    x, y = {"A": np.array([1.0, 2.0, 3.0])}, {"A": np.array([0.5, 1.5, 2.5])}
+    assert paired_improvement(x, y) == 1.0
+    assert probability_of_improvement(x, y) == pytest.approx(6 / 9)
+
+
+def test_degrees_of_freedom_by_hand():
+    assert degrees_of_freedom([np.array([1.0, 3.0, 5.0])]) == pytest.approx(2.0)
+    # Variances of the means: 2 / 2 = 1 with 1 degree of freedom, 4 / 3 with 2.
+    found = degrees_of_freedom([np.array([1.0, 3.0]), np.array([1.0, 3.0, 5.0]), np.array([7.0])])
+    assert found == pytest.approx((1.0 + 4 / 3) ** 2 / (1.0 + (4 / 3) ** 2 / 2))
+    assert degrees_of_freedom([np.array([7.0])]) == degrees_of_freedom([np.array([2.0, 2.0])]) == np.inf
+
+
 @settings(max_examples=60, deadline=None)
 @given(some_scores, st.integers(0, 100))
 def test_statistics_do_not_depend_on_the_order_of_runs_and_stay_in_range(scores, seed):
@@ -76,8 +92,8 @@ def test_statistics_do_not_depend_on_the_order_of_runs_and_stay_in_range(scores,
     assert (np.diff(performance_profile(scores, [-1.0, 0.0, 1.0])) <= 0.0).all()
 
 
-def test_standard_error_interval_is_the_mean_plus_minus_1_96_standard_errors():
-    half = 1.96 * np.sqrt(10.0 / 3.0 / 4.0)
-    mean, low, high = standard_error_interval(np.array([1.0, 2.0, 4.0, 5.0]))
+def test_a_t_interval_by_hand():
+    half = 3.1824463 * np.sqrt(10.0 / 3.0 / 4.0)  # the 97.5% quantile of t with 3 degrees of freedom
+    mean, low, high = t_interval(np.array([1.0, 2.0, 4.0, 5.0]))
     assert (mean, low, high) == pytest.approx((3.0, 3.0 - half, 3.0 + half))
-    assert standard_error_interval(np.array([7.0])) == (7.0, 7.0, 7.0)
+    assert t_interval(np.array([7.0])) == (7.0, 7.0, 7.0)
