@@ -1,7 +1,7 @@
-"""Print or write the leaderboard of committed submissions.
+"""Print or write the leaderboard of published submissions.
 
-The page has a table for each version of the envs, from benchmarks/results/submissions/VERSION: the submissions there
-(NAME.zip, NAME.verification.json), beside the rows of the suite `submission`. `verify --publish` adds a submission.
+The page has a table for each version of the envs, with the submissions in benchmarks/results/submissions/VERSION
+(NAME.zip, NAME.verification.json) and the rows of the suite `submission`. `verify --publish` adds a submission.
 """
 
 import argparse

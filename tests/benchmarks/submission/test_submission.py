@@ -234,7 +234,7 @@ def test_weights_are_loaded_instead_of_training(tmp_path):
         ("import helper", "imports .*helper.py; a submission is one self-contained file"),
         ("from . import helper", "relative import"),
         ("import no_such_package", "imports no_such_package, which is not installed"),
-        ("class Broken(:", "is not Python"),
+        ("class Broken(:", "is not valid Python"),
     ],
 )
 def test_a_file_that_is_not_self_contained_is_refused(tmp_path, source, message):
