@@ -82,7 +82,7 @@ def test_unknown_names_and_missing_logs_end_in_one_line(folder, committed, tmp_p
     [
         (["--scenario", "Vido"], "scenario 'Vido'"),
         (["--scenario", "MovieLens"], "--scenario MovieLens: must be one of Video"),
-        (["--install", "--steps", "10"], "--install: needs all scenarios"),
+        (["--install", "--steps", "10"], "--install: requires all scenarios"),
     ],
 )
 def test_a_request_that_cannot_be_fulfilled_ends_in_one_line(tmp_path, capsys, arguments, message):
