@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="number of nodes; repeat for several (default: 1, 10 and 100)",
     )
-    parser.add_argument("--cores", type=positive, default=2, metavar="N", help="cores per node (default: 2)")
+    parser.add_argument("--cores", type=positive, default=2, metavar="N", help="cores per node")
     parser.add_argument(
         "--price", type=number_in(float, 0.0), metavar="X", help="price of one core-hour, in any currency"
     )

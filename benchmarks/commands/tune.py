@@ -16,11 +16,15 @@ from benchmarks.running.engines import add_engine_arguments, engine_from
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--agent", action="append", metavar="AGENT", help="repeat for several (default: all)")
-    parser.add_argument("--trials", type=positive, default=20, help="trials of each agent (default: 20)")
-    parser.add_argument("--scenario", action="append", help="repeat for several (default: the seven single-visit ones)")
-    parser.add_argument("--steps", type=positive, default=50_000, help="user-steps of each run (default: 50,000)")
-    parser.add_argument("--seeds", type=positive, default=1, help="seeds of each trial in each scenario (default: 1)")
+    parser.add_argument(
+        "--agent", action="append", metavar="AGENT", help="agent to tune; repeat for several (default: all)"
+    )
+    parser.add_argument("--trials", type=positive, default=20, help="trials of each agent")
+    parser.add_argument(
+        "--scenario", action="append", help="repeat for several (default: the seven with single visits)"
+    )
+    parser.add_argument("--steps", type=positive, default=50_000, help="user-steps of each run")
+    parser.add_argument("--seeds", type=positive, default=1, help="seeds of each trial in each scenario")
     parser.add_argument(
         "--spaces", type=path, metavar="FILE", help="TOML file of search spaces (default: search_spaces.toml)"
     )
