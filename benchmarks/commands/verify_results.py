@@ -61,10 +61,9 @@ def verify_results(parsed: argparse.Namespace) -> int:
         numbers = (each.num_rows, each.num_of_commit, each.num_dirty, each.num_without_commit, each.num_stale)
         table.add_row(str(file.relative_to(parsed.results)), *map(str, numbers))
     screen.print(table)
-    num_rows, num_of_commit = (
-        sum(getattr(each, name) for each in counts.values()) for name in ("num_rows", "num_of_commit")
-    )
-    log(f"{num_of_commit} of {num_rows} rows ({num_of_commit / num_rows:.1%}) are from the commit")
+    num_rows = sum(each.num_rows for each in counts.values())
+    num_of_commit = sum(each.num_of_commit for each in counts.values())
+    log(f"{num_of_commit} of {num_rows} rows ({num_of_commit / max(num_rows, 1):.1%}) are from the commit")
 
     short, reasons = repeatable_runs(files, parsed.max_seconds)
     for reason, number in reasons.items():

@@ -1,4 +1,4 @@
-"""Log sets: logs of three behaviour policies, the same for everyone, and read only if they are."""
+"""Log sets: reproducible logs of three behaviour policies, which are read only if their hash matches."""
 
 import dataclasses
 import json
@@ -26,7 +26,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def committed(folder, monkeypatch):
-    """As if the hashes of the small logs came with the package."""
+    """Stand-in hashes, of the small logs, for those in the package."""
     manifest = json.loads((folder / "log_sets.json").read_text())
     monkeypatch.setattr(log_sets, "_hashes", lambda: manifest)
     return manifest["logs"]

@@ -1,4 +1,4 @@
-"""Runs on a Ray cluster of two nodes on this machine: nodes and processes that die, and what is refused."""
+"""Runs on a Ray cluster of two nodes on this machine: dying nodes and processes, and invalid requests."""
 
 import os
 import subprocess
@@ -177,7 +177,7 @@ def test_runs_on_a_gpu_are_refused_without_one(cluster):
         (["--ray-address", "auto"], "--ray-address auto: requires --engine ray"),
     ],
 )
-def test_a_cluster_that_cannot_be_reached_is_one_line(arguments, message, tmp_path: Path, capsys, monkeypatch):
+def test_an_unreachable_cluster_ends_in_one_line(arguments, message, tmp_path: Path, capsys, monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     assert main(["run", "--suite", "smoke", "--out", str(tmp_path / "out"), *arguments]) == 2
     error = capsys.readouterr().err.strip()

@@ -1,4 +1,4 @@
-"""Tuning: equal trials for each agent, on worlds of its own, a search that time does not change, and its results."""
+"""Tuning: equal numbers of trials, separate worlds, a search that does not depend on timing, and its results."""
 
 import json
 import random
