@@ -193,6 +193,12 @@ def rows_in(content: bytes, path: Path, log: Callable[[str], None] | None = None
     return rows
 
 
+def first_problem(error: ValidationError) -> str:
+    """The field and the message of the first problem, in one line."""
+    first = error.errors(include_url=False)[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}".replace("\n", " ")
+
+
 class _NotJSONError(ResultsError):
     pass
 

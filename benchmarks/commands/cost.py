@@ -40,7 +40,7 @@ def cost(parsed: argparse.Namespace) -> int:
     from rich.table import Table
 
     from benchmarks.analysis.cluster_cost import expected_seconds, lower_bound, makespan, measured_seconds
-    from benchmarks.commands.run import COMMITTED
+    from benchmarks.committed_results import COMMITTED
     from benchmarks.rows import ResultsError, read_rows
     from benchmarks.running.execution import log_to
     from benchmarks.running.result_folder import RESULTS

@@ -11,12 +11,10 @@ import argparse
 import os
 import sys
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from agents.terminal import console, path, positive
-
-COMMITTED = Path(__file__).parents[1] / "results"
+from benchmarks.committed_results import COMMITTED
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -41,10 +41,10 @@ def tune(parsed: argparse.Namespace) -> int:
     from rich.table import Column, Table
 
     from benchmarks import suites
-    from benchmarks.commands.run import COMMITTED
+    from benchmarks.committed_results import COMMITTED
     from benchmarks.rows import Row, key_of, provenance, read_rows
     from benchmarks.running.execution import execute, log_finished, log_to
-    from benchmarks.running.expected_cost import cost_of_search, finished_rows, seconds_by_agent
+    from benchmarks.running.expected_cost import cost_of_search, final_rows_in, seconds_by_agent
     from benchmarks.running.result_folder import RESULTS, open_results
     from benchmarks.running.run import Run
     from benchmarks.running.search_spaces import SPACES, read_spaces
@@ -69,7 +69,7 @@ def tune(parsed: argparse.Namespace) -> int:
     suite = tuning_suite(agents, scenarios, parsed.steps, parsed.seeds)
     suite, world = with_ratings_log(suite, parsed.world, log)
     searches = {agent: search(agent, space_of(agent, spaces), suite, parsed.trials, world) for agent in agents}
-    log(cost_of_search(suite, parsed.trials, seconds_by_agent(finished_rows(COMMITTED), parsed.steps)))
+    log(cost_of_search(suite, parsed.trials, seconds_by_agent(final_rows_in(COMMITTED), parsed.steps)))
     engine, rows_of = engine_from(parsed), dict[str, list[Row]]()
     with open_results(parsed.out, suite, log) as folder:
         origin = provenance(sys.argv[1:])

@@ -10,11 +10,9 @@ submission is verified, 1 if it is not, and 2 if it is damaged, from another ver
 import argparse
 import os
 import sys
-from pathlib import Path
 
 from agents.terminal import console, not_negative, number_in, path, positive
-
-RESULTS = Path(__file__).parents[1] / "results"
+from benchmarks.committed_results import COMMITTED
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,7 +66,7 @@ def verify(parsed: argparse.Namespace) -> int:
         seed=parsed.seed,
         share=parsed.sample,
         num_hidden_seeds=parsed.hidden_seeds,
-        committed=RESULTS,
+        committed=COMMITTED,
         arguments=sys.argv[1:],
         screen=screen,
         num_workers=parsed.workers,
@@ -77,6 +75,6 @@ def verify(parsed: argparse.Namespace) -> int:
     if record.verdict != "verified":
         return 1
     if parsed.publish:
-        log(f"published: {publish(parsed.submission, submission, record, RESULTS)}")
+        log(f"published: {publish(parsed.submission, submission, record, COMMITTED)}")
         log("next: python -m benchmarks leaderboard --write docs/leaderboard.md")
     return 0

@@ -10,18 +10,16 @@ rows come from the commit and all repeated runs are equal.
 import argparse
 import os
 import subprocess
-from pathlib import Path
 
 from agents.terminal import console, not_negative, number_in, path, positive
-
-RESULTS = Path(__file__).parents[1] / "results"
+from benchmarks.committed_results import COMMITTED
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     expected = parser.add_mutually_exclusive_group()
     expected.add_argument("--tag", help="tag of the commit that all rows must come from (default: the newest tag)")
     expected.add_argument("--commit", help="commit that all rows must come from, instead of a tag")
-    parser.add_argument("--results", type=path, default=RESULTS, metavar="DIR", help="folder of the results")
+    parser.add_argument("--results", type=path, default=COMMITTED, metavar="DIR", help="folder of the results")
     parser.add_argument(
         "--sample", type=number_in(float, 0.0, 1.0), default=0.02, metavar="X", help="share of the short runs to repeat"
     )
@@ -84,7 +82,7 @@ def _expected(commit: str | None, tag: str | None) -> tuple[str, str | None]:
     from benchmarks.rows import ResultsError
 
     def git(*arguments: str) -> str:
-        run = subprocess.run(["git", *arguments], cwd=RESULTS, capture_output=True, text=True)
+        run = subprocess.run(["git", *arguments], cwd=COMMITTED, capture_output=True, text=True)
         return run.stdout.strip() if run.returncode == 0 else ""
 
     if commit is None and tag is None:

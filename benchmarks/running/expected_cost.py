@@ -11,7 +11,7 @@ from benchmarks.running.result_folder import RESULTS
 from benchmarks.suites import Suite
 
 
-def finished_rows(folder: Path) -> list[Row]:
+def final_rows_in(folder: Path) -> list[Row]:
     """The final rows of all results of suites in a folder; other files are skipped."""
     rows: list[Row] = []
     for path in sorted(folder.rglob(RESULTS)):

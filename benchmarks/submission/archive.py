@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from benchmarks.rows import ResultsError, Row, as_lines, key_of, rows_in
+from benchmarks.rows import ResultsError, Row, as_lines, first_problem, key_of, rows_in
 from benchmarks.running.run import Run
 from benchmarks.submission.agent_file import WEIGHTS, AgentFile, check_name, sha256
 from benchmarks.suites import ONE, ZERO, Suite
@@ -197,9 +197,7 @@ def read_submission(path: Path) -> Submission:
     try:
         manifest = Manifest.model_validate_json(files[MANIFEST])
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ResultsError(f"{path}: {MANIFEST}: {where}: {first['msg']}".replace("\n", " ")) from None
+        raise ResultsError(f"{path}: {MANIFEST}: {first_problem(error)}") from None
     if manifest.as_json() != files[MANIFEST]:
         raise ResultsError(f"{path}: {MANIFEST}: was not written by `submit`")
     check_name(manifest.name)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from agents.registry import UnknownAgentError
 from benchmarks.analysis.agreement import difference, gains_by_scenario, scenarios_below
 from benchmarks.analysis.bootstrap import Estimate
-from benchmarks.rows import ResultsError, Row, key_of
+from benchmarks.rows import ResultsError, Row, first_problem, key_of
 from benchmarks.running.run import Run
 from benchmarks.suites import Worlds
 
@@ -132,5 +132,4 @@ def read_verification(path: Path) -> Verification:
     except OSError as error:
         raise ResultsError(f"{path}: cannot be read ({error.strerror})") from None
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise ResultsError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}".replace("\n", " ")) from None
+        raise ResultsError(f"{path}: {first_problem(error)}") from None

@@ -172,7 +172,7 @@ def test_the_best_settings_are_written_with_all_trials_and_suites_take_them(tmp_
 
 def test_the_command_resumes_and_changes_the_defaults_only_on_request(tmp_path: Path, monkeypatch, capsys):
     monkeypatch.setattr(suites, "TUNED", tmp_path / "tuned")
-    monkeypatch.setattr("benchmarks.commands.run.COMMITTED", tmp_path)  # whose rows would take seconds to read
+    monkeypatch.setattr("benchmarks.committed_results.COMMITTED", tmp_path)  # whose rows would take seconds to read
     (tmp_path / "tuned").mkdir()
     monkeypatch.setitem(REGISTRY, "popularity", Entry(path="agents.rules.popularity:PopularityAgent", family="rule"))
     command = ["tune", "--agent", "popularity", "--trials", "2", "--scenario", "Video", "--workers", "1"]

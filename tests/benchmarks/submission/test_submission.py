@@ -96,7 +96,7 @@ def folder(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(SUITES, "submission", TINY)
         patch.setattr(submit_command, "COMMITTED", folder / "results")
-        patch.setattr(verify_command, "RESULTS", folder / "results")
+        patch.setattr(verify_command, "COMMITTED", folder / "results")
         assert main(arguments(folder)) == 0
         yield folder
 
