@@ -62,7 +62,7 @@ def _line(standing: Standing, leaderboard: Leaderboard, each: Published | None) 
     scores = [number(standing.scores[name]) for name in leaderboard.scored_scenarios]
     if each is None:
         in_play = ["latent state in play"] if not standing.is_deployable and standing.agent != ZERO else []
-        privileged = [*in_play, *(f"{each} in training" for each in privileges(standing.agent))]
+        privileged = [*in_play, *(f"{privilege} in training" for privilege in privileges(standing.agent))]
         cells = [
             f"`{standing.agent}`",
             "recsim_env",
