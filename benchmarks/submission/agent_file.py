@@ -158,11 +158,14 @@ def _check_weights(weights: Path, entry: Entry, agent_class: type[Agent]) -> Non
         raise ResultsError(f"--weights {weights}: was written by {written_by!r}, must be by {entry.path!r}")
 
 
-def check_name(name: str) -> str:
-    """The name of a submission; `ResultsError` if it is invalid or that of an agent in the registry."""
+def check_name(name: str, label: str = "--name") -> str:
+    """The name of a submission; `ResultsError` if it is invalid or that of an agent in the registry.
+
+    `label` names the source of the name in messages.
+    """
     is_plain = name.isascii() and name.replace("-", "").isalnum() and name == name.lower().strip("-")
     if not (is_plain and 2 <= len(name) <= 40):
-        raise ResultsError(f"--name {name!r}: must be 2 to 40 lower-case letters, digits and hyphens")
+        raise ResultsError(f"{label} {name!r}: must be 2 to 40 lower-case letters, digits and hyphens")
     if name in REGISTRY:
-        raise ResultsError(f"--name {name!r}: an agent of the registry has that name; choose another")
+        raise ResultsError(f"{label} {name!r}: an agent of the registry has that name; choose another")
     return name

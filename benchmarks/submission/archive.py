@@ -200,7 +200,7 @@ def read_submission(path: Path) -> Submission:
         raise ResultsError(f"{path}: {MANIFEST}: {first_problem(error)}") from None
     if manifest.as_json() != files[MANIFEST]:
         raise ResultsError(f"{path}: {MANIFEST}: was not written by `submit`")
-    check_name(manifest.name)
+    check_name(manifest.name, f"{path}: {MANIFEST}: name")
     source, _, class_name = manifest.agent.partition(":")
     expected = {source, ROWS} | ({WEIGHTS} if manifest.has_weights else set())
     if not (source.removesuffix(".py").isidentifier() and source.endswith(".py") and class_name.isidentifier()):
