@@ -98,7 +98,7 @@ class Agent(AgentSettings, ABC):
         self.num_timesteps = 0
         """User-steps that the agent has learned from so far."""
         self.training_metrics: dict[str, float] = {}
-        """Latest metrics of the training, such as losses, by name, for callbacks; empty if the agent has none."""
+        """The latest training metrics by name, such as losses, for callbacks; empty if the agent reports none."""
         self._env: Any = None
         self._layout: ObservationLayout | None = None
         self.slate_size = 1

@@ -1,4 +1,4 @@
-"""Where results come from: command, commit, versions, machine and date."""
+"""Provenance of results: command, commit, versions, machine and date."""
 
 import os
 import platform
@@ -15,9 +15,11 @@ _PACKAGES = ("gymnasium", "stable-baselines3", "sb3-contrib", "torch", "numpy", 
 
 
 def provenance(arguments: Sequence[str] | None = None, module: str | None = None) -> dict[str, Any]:
-    """`command` (by default that of this process), `commit`, `versions`, `machine` and `date`.
+    """`command`, `commit`, `versions`, `machine` and `date`.
 
-    `arguments` are those of `python -m module`, or of the present script.
+    Args:
+        arguments: of the command; None for those of this process.
+        module: the module of `python -m module`; None for the script of this process.
     """
     program = [sys.argv[0]] if module is None else ["-m", module]
     return {
@@ -30,7 +32,7 @@ def provenance(arguments: Sequence[str] | None = None, module: str | None = None
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that results depend on; "none" where one is not installed."""
+    """Versions of Python and of the packages that results depend on; "none" for a package that is not installed."""
     return {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}}
 
 
@@ -40,7 +42,7 @@ def machine() -> str:
 
 
 def _commit() -> str:
-    """The commit of the checkout, "-dirty" if a file other than a result differs from it; "unknown" without Git."""
+    """The commit of the checkout, with "-dirty" if tracked files other than results differ; "unknown" without Git."""
     here = Path(__file__).resolve().parents[1]
 
     def git(*arguments: str) -> subprocess.CompletedProcess[str]:

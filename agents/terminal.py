@@ -27,8 +27,8 @@ def run_command(name: str, description: str, modules: Sequence[Any], arguments: 
     """Run one of the commands of `python -m name` and return its exit status.
 
     Each module is a command: its name, with hyphens for underscores, its docstring as the help, its arguments by
-    `add_arguments(parser)`, and a function of its name, which is called with the parsed arguments; `arguments` of these
-    are the unparsed ones. Expected errors end in one line and status 2.
+    `add_arguments(parser)`, and a function of its name, which is called with the parsed arguments, whose attribute
+    `arguments` has the unparsed ones. Expected errors end in one line and status 2.
     """
     for stream in (sys.stdout, sys.stderr):  # a lone surrogate in a name or message must not end the command
         if reconfigure := getattr(stream, "reconfigure", None):

@@ -93,7 +93,7 @@ class Row(TypedDict, total=False):
     run_s: Number | None
     """Seconds of the run with its evaluations."""
     latent_reads: list[Literal["training", "play"]]
-    """Where the agent read the latent state (submissions); other rows do not record it."""
+    """Where the agent read the latent state; recorded for submissions only."""
     operations: float
     """Floating-point operations of the training (scaling experiment)."""
 
@@ -176,7 +176,7 @@ def read_rows(path: Path, log: Callable[[str], None] | None = None) -> list[Row]
 
 
 def rows_in(content: bytes, path: Path, log: Callable[[str], None] | None = None) -> list[Row]:
-    """As `read_rows`, from the content of the file, whose path is in messages."""
+    """As `read_rows`, from the content of a file; `path` is for messages only."""
     lines, rows = content.rstrip(b"\n").split(b"\n"), []
     for number, line in enumerate(lines, 1):
         try:
@@ -191,6 +191,12 @@ def rows_in(content: bytes, path: Path, log: Callable[[str], None] | None = None
     if not rows:
         raise ResultsError(f"{path}: holds no rows")
     return rows
+
+
+def first_problem(error: ValidationError) -> str:
+    """The field and the message of the first problem, in one line."""
+    first = error.errors(include_url=False)[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}".replace("\n", " ")
 
 
 class _NotJSONError(ResultsError):

@@ -60,8 +60,8 @@ class Task:
     overrides: Overrides = field(default_factory=dict)
     """Of the scenario's settings."""
     structure_split: str | None = None
-    """Where it is given, each seed has a structure of its own (taste clusters, profiles, moods, creators): training
-    takes one of the split `train`, evaluation one of this split. Otherwise all seeds share one structure."""
+    """If given, each seed has a different structure (taste clusters, profiles, moods, creators): training uses one of
+    the split `train`, evaluation one of this split. If None, all seeds share one structure."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +162,7 @@ _EXPLORATION: dict[str, tuple[str, Mapping[str, Any]]] = {
     "eb-linucb-greedy": ("eb-linucb", {"alpha": 0.0}),
     "neural-linear-greedy": ("neural-linear", {"scale": 0.0}),
 }
-"""Bandits with their exploration switched off, beside those with the tuned one."""
+"""Bandits without exploration, for comparison with the tuned ones."""
 
 _OFFLINE: dict[str, tuple[str, Mapping[str, Any]]] = {
     f"{agent}-{behavior}": (agent, {"behavior": behavior})
@@ -255,7 +255,7 @@ _SUITES = (
     ),
     Suite(
         name="long",
-        about="a million steps, or --steps 5000000: large models, with and without pretraining, and their rivals",
+        about="a million steps, or --steps 5000000: large models, with and without pretraining, and their competitors",
         scenarios=(*PRESETS, "VideoLifetime"),
         agents=(
             *("random", "popularity", "eb-linucb", "pqn", "ppo", "recurrent-ppo", "distilled-scorer"),
@@ -270,7 +270,7 @@ _SUITES = (
     ),
     Suite(
         name="slate",
-        about="slates of 1 to 10 of 50 candidates, by agents that rank; compares returns, as no oracle plans slates",
+        about="slates of 1 to 10 of 50 candidates, for agents that rank; compares returns, as no oracle plans slates",
         scenarios=("Video", "Ecommerce"),
         agents=(
             *("random", "popularity", "platform-ranking", "linucb", "eb-linucb", "sequence-model", "slateq"),
@@ -281,7 +281,7 @@ _SUITES = (
     ),
     Suite(
         name="catalog",
-        about="10,000 and 1,000,000 items, retrieved at random or by two heuristics, 100 candidates a step",
+        about="10,000 and 1,000,000 items, retrieved at random or by two heuristics, 100 candidates per step",
         scenarios=("Video",),
         agents=(*_COMPARED, *_REFERENCES),
         num_seeds=3,
@@ -296,7 +296,7 @@ _SUITES = (
     ),
     Suite(
         name="generalisation",
-        about="training structures and held-out ones: other taste clusters, profiles, moods and creators",
+        about="training structures and held-out ones, with other taste clusters, profiles, moods and creators",
         scenarios=PRESETS,
         agents=(*_COMPARED, "lookahead-oracle", *_REFERENCES),
         grid={"training structures": {}, "held-out structures": {}},
@@ -304,7 +304,7 @@ _SUITES = (
     ),
     Suite(
         name="exploration",
-        about="cold-start users and items about which little is known: agents with and without exploration",
+        about="cold-start users and items with little evidence: agents with and without exploration",
         scenarios=("Video", "News"),
         agents=(
             *("random", "popularity", *_EXPLORATION, "linucb", "thompson", "eb-linucb", "eb-thompson", "neural-linear"),
@@ -319,7 +319,7 @@ _SUITES = (
     ),
     Suite(
         name="creators",
-        about="the supply side: exposure and clicks of creators, few or many, in visits and in lifetimes",
+        about="the supply side: exposure and clicks of few or many creators, in single visits and in lifetimes",
         scenarios=("Social", "SocialLifetime"),
         agents=("platform-ranking", *_COMPARED, *_REFERENCES),
         num_seeds=3,
@@ -339,7 +339,7 @@ _SUITES = (
     ),
     Suite(
         name="lifetime",
-        about="users who come back: the headroom ladder, and PPO of Stable-Baselines3 with its defaults",
+        about="returning users: the headroom ladder, and PPO of Stable-Baselines3 with its defaults",
         scenarios=tuple(f"{name}Lifetime" for name in (*PRESETS, "MovieLens", "Ratings")),
         agents=(*LADDER, "platform-ranking", "sb3:PPO"),
         num_steps=500_000,
@@ -382,7 +382,7 @@ _SUITES = (
     ),
     Suite(
         name="submission",
-        about="the public worlds of the leaderboard: `submit` runs an agent of anybody's there, beside the references",
+        about="the public worlds of the leaderboard, in which `submit` runs an agent beside the references",
         scenarios=PRESETS,
         agents=(
             *("random", "popularity", "platform-ranking", "eb-linucb", "ppo"),

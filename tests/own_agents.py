@@ -19,8 +19,7 @@ class Slow(Agent):
 
 
 class Holds(Slow):
-    """Says in the folder HOLDS that a Ray node executes it, and which process; waits while there is a file that holds
-    that node."""
+    """Records its process and Ray node in the folder HOLDS, and waits while a file there holds the node."""
 
     def act(self, observations, state, episode_start, deterministic):
         if "RAY_RAYLET_PID" in os.environ:

@@ -1,4 +1,4 @@
-"""What trackers hold, read with their own libraries: metrics by name, as steps, values and times."""
+"""Contents of trackers, read with their own libraries: metrics by name, as steps, values and times."""
 
 import json
 import struct
@@ -10,7 +10,7 @@ import numpy as np
 from agents.tracking.metrics_log import read_metrics
 
 Curves = dict[str, list[tuple[int, float, float]]]
-"""By name: step, value and seconds since 1970, to the millisecond."""
+"""Points by name: step, value and seconds since 1970, to the millisecond."""
 
 
 def pairs(curve: list[tuple[int, float, float]]) -> list[tuple[int, float]]:
@@ -30,7 +30,7 @@ def read_tensorboard(folder: Path) -> Curves:
 
 
 def read_wandb(folder: Path) -> Curves:
-    """Of the only offline run in the folder: the history that `wandb sync` uploads."""
+    """The history, as uploaded by `wandb sync`, of the only offline run in the folder."""
     (path,) = (folder / "wandb").glob("offline-run-*/run-*.wandb")
     curves: Curves = {}
     for record in wandb_records(path):
@@ -44,7 +44,7 @@ def read_wandb(folder: Path) -> Curves:
 
 
 def wandb_records(path: Path) -> Iterator:
-    """The records of a `.wandb` file, which is a log of LevelDB with another header."""
+    """The records of a `.wandb` file, which is a LevelDB log with a different header."""
     from wandb.proto.wandb_internal_pb2 import Record
 
     content, position, parts = path.read_bytes(), 7, b""
@@ -79,7 +79,7 @@ READERS = {"tensorboard": read_tensorboard, "wandb": read_wandb, "mlflow": read_
 
 
 def curves_in(folder: Path) -> Curves:
-    """Of the numbers in `metrics.jsonl`."""
+    """The curves of the numbers in `metrics.jsonl`."""
     curves: Curves = {}
     for line in read_metrics(folder / "metrics.jsonl"):
         for name, value in line.items():
@@ -95,7 +95,7 @@ def in_single_precision(curves: Curves) -> Curves:
 
 
 def check_copy(folder: Path, name: str) -> None:
-    """The tracker holds the numbers of `metrics.jsonl`, and no others."""
+    """Check that the tracker holds the numbers in `metrics.jsonl` and no others."""
     expected = curves_in(folder)
     found = READERS[name](folder / "tensorboard" if name == "tensorboard" else folder)
     assert found == (in_single_precision(expected) if name == "tensorboard" else expected)

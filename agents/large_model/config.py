@@ -416,7 +416,7 @@ class RunConfig(Checked):
     comparison: bool = flag(True)
     """At the end, compare the model with rules and the Bayes filter."""
     track: tuple[str, ...] = ()
-    """Copy the metrics to a tracker, tensorboard, wandb or mlflow, too (needs the extra of that name)."""
+    """Also copy the metrics to a tracker: tensorboard, wandb or mlflow (needs the extra of that name)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

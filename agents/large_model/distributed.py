@@ -66,7 +66,7 @@ class ProcessGroup:
         return dict(zip(numbers, (self.sum(values) / self.size).tolist(), strict=True))
 
     def of_each(self, number: int) -> list[int]:
-        """The number of each process, in the order of ranks."""
+        """The numbers of all processes, in the order of ranks."""
         own = torch.zeros(self.size, dtype=torch.int64, device=self.device)
         own[self.rank] = number
         return self.sum(own).tolist()
@@ -86,7 +86,7 @@ def process_group(device: str) -> Iterator[ProcessGroup]:
 
     Raises:
         ValueError: there is no such device, or several processes would share one GPU.
-        ConnectionError: another process has ended or cannot be reached.
+        ConnectionError: another process has exited or cannot be reached.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     own = device_named(device)
@@ -110,8 +110,8 @@ def process_group(device: str) -> Iterator[ProcessGroup]:
     except RuntimeError as error:
         if isinstance(error, dist.DistError) or "gloo" in str(error):  # Gloo's errors have no class of their own
             raise ConnectionError(
-                "another process of this training has ended or cannot be reached: repeat the command on all nodes to "
-                f"go on from the last checkpoint ({str(error).splitlines()[0][:200]})"
+                "another process of this training has exited or cannot be reached: repeat the command on all nodes to "
+                f"continue from the last checkpoint ({str(error).splitlines()[0][:200]})"
             ) from None
         raise
     finally:

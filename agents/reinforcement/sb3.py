@@ -323,7 +323,7 @@ def algorithm_named(name: str) -> type[BaseAlgorithm]:
 
 
 class _LatestMetrics(KVWriter):
-    """Keeps what the library logs: `train/loss`, `rollout/ep_rew_mean`, ..."""
+    """Keeps the latest values of the library's logger: `train/loss`, `rollout/ep_rew_mean`, ..."""
 
     def __init__(self, metrics: dict[str, float]) -> None:
         self._metrics = metrics

@@ -34,16 +34,16 @@ class Evaluation:
     is_clicked: np.ndarray
     """[T, N, S] bool: whether the item in the slot was clicked."""
     clicked_before: np.ndarray
-    """[N, H] int32: ids of the items that the user had clicked in the logged history, as far as the observation shows
-    it; NO_ITEM elsewhere."""
+    """[N, H] int32: ids of the items clicked in the part of the logged history that the observation shows; NO_ITEM
+    elsewhere."""
     num_ratings: np.ndarray
-    """[N] int64: items that the user rated, whether or not the rating was submitted; in a shop, items bought."""
+    """[N] int64: number of items that the user rated, submitted or not; in a shop, of purchases."""
     rating_sums: np.ndarray
     """[N] float64: sum of these ratings."""
     num_visits: np.ndarray
     """[N] int64: visits of the user; 1 in ids in which a session is one visit."""
     num_active_days: np.ndarray
-    """[N] int64: days with a visit, the first one included."""
+    """[N] int64: number of days with a visit, including the first."""
     metric: np.ndarray
     """[N] float64: sum over the session of the term of the reward that the industry measures (`Scenario.metric`)."""
 

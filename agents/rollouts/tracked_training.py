@@ -1,4 +1,4 @@
-"""Training of any agent in trackers: a callback."""
+"""A callback that records the training of any agent in trackers."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -12,17 +12,18 @@ if TYPE_CHECKING:
 
 
 class TrackedTraining(EveryNSteps):
-    """Records the progress of a training: after each `num_steps`, and at the end.
+    """Records the progress of training every `num_steps` user-steps and at the end.
 
-    Metrics are those of the training (`Agent.training_metrics`), under `training/`, and, if there is an `env`, those of
-    an evaluation there: `return`, its standard error `return_sem`, `session_length` in steps, and `churn`, the share of
-    sessions that the user has left. An untrained agent is evaluated, too, if it is able to act.
+    The metrics are those of the training (`Agent.training_metrics`), with the prefix `training/`, and, with an `env`,
+    those of an evaluation: `return`, its standard error `return_sem`, `session_length` in steps, and `churn`, the share
+    of sessions that the user left. The agent is also evaluated before training if it can act untrained.
 
     Args:
-        tracker: such as that of `agents.tracking.tracked_run`.
+        tracker: a tracker, such as that of `agents.tracking.tracked_run`.
         num_steps: user-steps between records; 0 for the start and the end only.
-        env: a vector env for evaluations, one session in each lane; the same sessions every time. None for none.
-        seed: of the first session.
+        env: a vector env for evaluations, with one session per lane, the same in each evaluation. None to skip
+            evaluations.
+        seed: seed of the first session.
     """
 
     def __init__(self, tracker: Tracker, num_steps: int, env: Any = None, seed: int = 0) -> None:
@@ -30,7 +31,7 @@ class TrackedTraining(EveryNSteps):
         self._tracker, self._env, self._seed, self._resumed_at = tracker, env, seed, 0
 
     def on_training_start(self, agent: "Agent", total_timesteps: int) -> None:
-        self._resumed_at = agent.num_timesteps  # which an earlier training has recorded
+        self._resumed_at = agent.num_timesteps  # already recorded by the earlier training
         super().on_training_start(agent, total_timesteps)
 
     def _record(self, agent: "Agent") -> None:

@@ -1,4 +1,4 @@
-"""Metrics of runs: a file of JSON lines, and copies of it in TensorBoard, Weights & Biases and MLflow."""
+"""Metrics of runs in a file of JSON lines, with optional copies in TensorBoard, Weights & Biases and MLflow."""
 
 from agents.tracking.tracked_run import tracked_run
 from agents.tracking.tracker import Tracker

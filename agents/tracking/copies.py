@@ -1,4 +1,4 @@
-"""Copies of a run's metrics in other trackers than `metrics.jsonl`."""
+"""Copies of a run's `metrics.jsonl` in other trackers."""
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
@@ -20,39 +20,38 @@ _COPIES: dict[str, Callable[[Path, RunDescription, Sequence[Record]], Tracker]] 
     "mlflow": MLflowRun,
 }
 COPIES = tuple(_COPIES)
-"""Names of trackers, which are also those of their packages and extras."""
+"""Names of the trackers, of their packages, and of the extras that install them."""
 
 
 def add_track_argument(parser: Any, subject: str) -> None:
-    """Add `--track NAME` to an argument parser, for commands without a config that has the field."""
+    """Add `--track NAME` to an argument parser, for commands whose options do not come from a config."""
     parser.add_argument(
         "--track",
         action="append",
         default=[],
         metavar="NAME",
-        help=f"copy {subject} to tensorboard, wandb or mlflow, too (needs the extra of that name); repeat for several",
+        help=f"also copy {subject} to tensorboard, wandb or mlflow (needs the extra of that name); repeat for several",
     )
 
 
 def check_copies(names: Iterable[str]) -> None:
-    """Raise `ValueError`, in one line, unless all are names of trackers whose packages are installed."""
+    """Raise a one-line `ValueError` unless all names are those of trackers whose packages are installed."""
     for name in names:
         if name not in _COPIES:
             raise ValueError(f"track={name!r}: {unknown_name(name, _COPIES)}")
         package = find_spec(name)
-        if package is None or package.origin is None:  # a folder of that name, such as W&B's own, is no package
+        if package is None or package.origin is None:  # a namespace package: a folder of that name, such as W&B's own
             raise ValueError(f"track={name!r}: needs the package {name}: pip install 'recsim-env[{name}]'")
 
 
 def open_copy(name: str, folder: Path, run: RunDescription, records: Sequence[Record] = ()) -> Tracker:
-    """The tracker of a run, which holds exactly these records: what it held before and what they do not have is
-    removed, and what it lacks is added.
+    """Open the tracker of a run, so that it holds exactly these records: others are removed, missing ones are added.
 
     Args:
         name: one of `COPIES`.
-        folder: where it stores runs, each in a place of its own.
-        run: the run, known by its id.
-        records: in the order of steps.
+        folder: folder of the tracker's files, which may hold several runs.
+        run: the run, identified by its id.
+        records: sorted by step.
 
     Raises:
         ValueError: see `check_copies`.
@@ -62,14 +61,14 @@ def open_copy(name: str, folder: Path, run: RunDescription, records: Sequence[Re
 
 
 class Copies:
-    """A tracker that passes everything on to others. One that fails is dropped with a warning: the run itself goes on.
+    """A tracker that forwards records to several others. One that fails is dropped with a warning; the run continues.
 
     Args:
-        names: of trackers, see `open_copy`.
+        names: names of trackers, see `open_copy`.
         folder: see `open_copy`.
         run: see `open_copy`.
         records: see `open_copy`.
-        log: called with a line for the user.
+        log: called with each warning.
 
     Raises:
         ValueError: a tracker cannot be opened.
@@ -87,7 +86,7 @@ class Copies:
         for name in dict.fromkeys(names):
             try:
                 self._trackers[name] = open_copy(name, folder, run, records)
-            except Exception as error:  # a library's own errors, such as that of a server that does not answer
+            except Exception as error:  # of the library, for example if a server does not respond
                 self.close()
                 raise ValueError(f"track={name!r}: {one_line(error)}") from error
 
@@ -106,4 +105,4 @@ class Copies:
             call()
         except Exception as error:
             del self._trackers[name]
-            self._log(f"{name}: stopped ({one_line(error)}); it gets what it lacks when the run is opened again")
+            self._log(f"{name}: stopped ({one_line(error)}); missing records are added when the run is resumed")

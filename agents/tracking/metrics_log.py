@@ -1,4 +1,4 @@
-"""`metrics.jsonl`, the record of a run that all other trackers are copies of."""
+"""`metrics.jsonl`, the record of a run, of which all other trackers hold copies."""
 
 import json
 import os
@@ -18,13 +18,13 @@ METRICS = "metrics.jsonl"
 class MetricsLog:
     """A tracker that appends a line of JSON for each record: `num_steps` (the step), `time`, and the metrics.
 
-    A process that is killed leaves an incomplete last line at most, which is removed when the file is opened again.
+    A killed process leaves at most an incomplete last line, which is removed when the file is opened again.
 
     Args:
-        path: of the file; made if it is missing.
-        last_step: of the records to keep, such as that of a checkpoint from which the run goes on; the run records
-            later ones again. None keeps all.
-        log: called with a line for the user if lines other than an incomplete last one are damaged, and removed.
+        path: path of the file, which is created if it does not exist.
+        last_step: the last step to keep, such as that of the checkpoint from which the run continues; later records are
+            removed, since the run writes them again. None keeps all records.
+        log: called with a warning if damaged lines, other than an incomplete last one, are removed.
 
     Raises:
         OSError: the file cannot be written.
@@ -36,7 +36,7 @@ class MetricsLog:
         if num_damaged:
             log(f"{path}: {num_damaged} damaged lines are removed")
         self.records = [record for record in lines if last_step is None or record.step <= last_step]
-        """Those in the file when it was opened, in the order of steps."""
+        """The records in the file when it was opened, sorted by step."""
         write_atomically(path, b"".join(map(_as_line, self.records)))
         self._last_step = self.records[-1].step if self.records else None
 
@@ -44,17 +44,19 @@ class MetricsLog:
         """See `Tracker.log`.
 
         Raises:
-            ValueError: the step is not above the last one.
+            ValueError: the step is not greater than the last one.
             OSError: the file cannot be written.
         """
         if self._last_step is not None and step <= self._last_step:
-            raise ValueError(f"{self.path}: ends at step {self._last_step:,}; the next must be above it, not {step:,}")
+            raise ValueError(
+                f"{self.path}: the last step is {self._last_step:,}; the next one must be greater, not {step:,}"
+            )
         record = Record(step, checked_metrics(metrics), clock.time() if time is None else time)
         try:
             with self.path.open("ab") as file:
                 file.write(_as_line(record))
                 file.flush()
-                os.fsync(file.fileno())  # before a checkpoint that counts on it
+                os.fsync(file.fileno())  # before the checkpoint of this step is written
         except OSError as error:
             raise OSError(f"{self.path}: cannot be written ({error.strerror})") from None
         self._last_step = step
@@ -64,15 +66,17 @@ class MetricsLog:
 
 
 def read_metrics(path: Path | str) -> list[dict[str, Any]]:
-    """The records in a file, `num_steps` and `time` among the metrics; without incomplete lines, empty if there is no
-    file."""
+    """The records in a file, each a dict of `num_steps`, `time` and the metrics; damaged lines are skipped.
+
+    Empty if the file does not exist.
+    """
     return [_as_dict(record) for record in _complete_lines(Path(path))[0]]
 
 
 def _complete_lines(path: Path) -> tuple[list[Record], int]:
-    """The records in the order of steps, and the number of damaged lines, without an incomplete last one.
+    """The records, sorted by step, and the number of damaged lines, not counting an incomplete last one.
 
-    Of records of the same step, the last one counts.
+    Of several records of one step, the last one is kept.
     """
     records, num_damaged = {}, 0
     lines = path.read_bytes().split(b"\n") if path.exists() else [b""]

@@ -1,4 +1,4 @@
-"""Metrics as a run of MLflow, by default in an SQLite file."""
+"""Metrics as an MLflow run, by default in an SQLite file."""
 
 import itertools
 import logging
@@ -13,21 +13,21 @@ from agents.tracking.run_description import RunDescription
 from agents.tracking.tracker import Metrics, Record, numbers_in
 
 DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"
-"""In the folder of a run."""
+"""Names in the folder of a run."""
 
 _TAG = "recsim_env.run"
-_MAX_METRICS, _MAX_PARAMS, _MAX_LENGTH = 1_000, 100, 6_000  # of a request, and of a parameter
+_MAX_METRICS, _MAX_PARAMS, _MAX_LENGTH = 1_000, 100, 6_000  # limits of a request, and of the text of a parameter
 
 
 class MLflowRun:
     """A tracker that writes a run of the experiment `recsim_env`; see `copies.open_copy`.
 
-    The environment variables `MLFLOW_TRACKING_URI` and `MLFLOW_EXPERIMENT_NAME` name another store and experiment.
-    MLflow replaces nothing: a run that holds other records than these is deleted, and another one takes its place.
+    The environment variables `MLFLOW_TRACKING_URI` and `MLFLOW_EXPERIMENT_NAME` select another store and experiment.
+    MLflow cannot delete single records: a run with surplus records is deleted and replaced by a new one.
     """
 
     def __init__(self, folder: Path, run: RunDescription, records: Sequence[Record] = ()) -> None:
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when it is imported
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # MLflow reads it on import
         from mlflow.tracking import MlflowClient
 
         for name in ("mlflow", "alembic"):
@@ -77,7 +77,7 @@ class MLflowRun:
         return own
 
     def _pairs(self, run: Any) -> set[tuple[str, int, float]]:
-        """Name, step and value of everything that a run holds."""
+        """Name, step and value of all metrics in a run."""
         histories = (self._client.get_metric_history(run.info.run_id, name) for name in run.data.metrics)
         return {(each.key, each.step, each.value) for history in histories for each in history}
 
@@ -105,7 +105,7 @@ def _entries(record: Record) -> list[tuple[str, int, float, int]]:
 
 
 def _valid(name: str) -> str:
-    """The name with underscores for characters that MLflow refuses."""
+    """The name, with underscores in place of characters that MLflow rejects."""
     return re.sub(r"[^\w.\-:/ ]", "_", name)
 
 

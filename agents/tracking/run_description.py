@@ -1,4 +1,4 @@
-"""What a run is: its identity, its settings, and where its results come from."""
+"""The description of a run: identity, settings and provenance."""
 
 import json
 import uuid
@@ -15,18 +15,18 @@ RUN = "run.json"
 
 @dataclass(frozen=True, kw_only=True)
 class RunDescription:
-    """What trackers record once for each run."""
+    """The facts that trackers record once per run."""
 
     id: str
-    """The same whenever the run goes on, and different from those of all other runs."""
+    """Unique to the run, and unchanged when it is resumed."""
     name: str
-    """For people; may have slashes."""
+    """The displayed name; may contain slashes."""
     config: Mapping[str, Any] = field(default_factory=dict)
-    """Settings by name; may be nested."""
+    """Settings by name; values may be nested mappings."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """See `agents.provenance`: command, commit, versions, machine, date."""
     subfolder: str = ""
-    """Of this run in a folder of several runs; empty in a folder of its own."""
+    """Subfolder of this run in a folder of several runs; empty if the run has the folder to itself."""
 
     def flat(self) -> dict[str, str]:
         """Config and provenance as text by name; names of nested settings are joined by dots."""
@@ -34,10 +34,10 @@ class RunDescription:
 
 
 def described_in(folder: Path, name: str, config: Mapping[str, Any], provenance: Mapping[str, Any]) -> RunDescription:
-    """The description in the folder's `run.json`, written when the run first starts.
+    """The description in the folder's `run.json`, which is written when the run first starts.
 
-    When it goes on, id, name and provenance remain those of the first start; the config is the present one, as a
-    training may go on with more steps.
+    When a run is resumed, id, name and provenance remain those of the first start. The config is updated, as a training
+    run may be resumed with more steps.
 
     Raises:
         ValueError: the file is damaged.

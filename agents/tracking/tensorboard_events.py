@@ -9,19 +9,19 @@ from agents.tracking.run_description import RunDescription
 from agents.tracking.tracker import Metrics, Record, numbers_in
 
 FOLDER = "tensorboard"
-"""Holds the event files, in the folder of a run."""
+"""Name of the folder of event files in the folder of a run."""
 
 
 class TensorBoardEvents:
-    """A tracker that writes event files, which hold numbers in single precision; see `copies.open_copy`."""
+    """A tracker that writes event files, in single precision; see `copies.open_copy`."""
 
     def __init__(self, folder: Path, run: RunDescription, records: Sequence[Record] = ()) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         own = folder / FOLDER / run.subfolder
-        for path in own.glob("events.out.tfevents.*"):  # not of runs in subfolders
+        for path in own.glob("events.out.tfevents.*"):  # runs in subfolders keep theirs
             path.unlink()
-        self._writer = SummaryWriter(str(own), purge_step=0)  # a TensorBoard that has read the old files forgets them
+        self._writer = SummaryWriter(str(own), purge_step=0)  # a running TensorBoard discards the old events
         text = json.dumps({"name": run.name, **run.provenance, "config": run.config}, indent=1)
         self._writer.add_text("run", "\n".join(f"    {line}" for line in text.splitlines()), 0)
         for step, metrics, time in records:

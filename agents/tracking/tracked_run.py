@@ -25,22 +25,23 @@ def tracked_run(
     last_step: int | None = None,
     log: Callable[[str], None] = warn,
 ) -> Iterator[Tracker]:
-    """A tracker that writes `metrics.jsonl` and `run.json` in `folder`, and copies in further trackers.
+    """A tracker that writes `metrics.jsonl` and `run.json` in `folder`, with copies in further trackers.
 
-    A run goes on when it is opened again: records after `last_step` are removed, from the copies, too. Every copy then
-    holds what `metrics.jsonl` holds, however the process before ended, and whether it had this copy or not.
+    Opening a folder again resumes its run: records after `last_step` are removed from `metrics.jsonl` and from the
+    copies. All copies, including new ones, then hold the records of `metrics.jsonl`, even if the previous process was
+    killed.
 
     Args:
-        folder: of this run alone; made if it is missing.
+        folder: folder of this run only; created if it does not exist.
         track: names of further trackers: "tensorboard", "wandb", "mlflow".
-        name: of the run; by default that of the folder.
-        config: settings, which may be nested.
+        name: name of the run; by default that of the folder.
+        config: settings; values may be nested mappings.
         origin: command, commit, versions, machine and date; by default those of this process.
-        last_step: that of the checkpoint from which the run goes on; None keeps all records.
-        log: called with lines for the user.
+        last_step: step of the checkpoint from which the run continues; None keeps all records.
+        log: called with each warning.
 
     Raises:
-        ValueError: an unknown tracker or a missing package; or `run.json` is damaged.
+        ValueError: an unknown tracker, a missing package, or a damaged `run.json`.
         OSError: the folder cannot be written.
     """
     check_copies(track)

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
 Metrics = Mapping[str, float | int | str | None]
-"""By name; text and None are for the file of JSON lines alone."""
-
+"""Metrics by name. Text and None are recorded in the file of JSON lines only."""
 
 RESERVED = ("num_steps", "time")
-"""Names in the file of JSON lines that no metric may have: the step, and the time of the record."""
+"""Names that metrics must not have: the step and the time of a record in the file of JSON lines."""
 
 
 class Tracker(Protocol):
@@ -20,17 +19,17 @@ class Tracker(Protocol):
         """Record metrics at a step.
 
         Args:
-            step: user-steps so far; above that of the previous call.
-            metrics: by name. Names with a slash, such as `return/Video`, are grouped where a tracker has groups.
-            time: seconds since 1970; None for now.
+            step: user-steps so far; greater than in the previous call.
+            metrics: by name. Names with a slash, such as `return/Video`, are grouped by trackers that support groups.
+            time: seconds since 1970; None for the current time.
         """
 
     def close(self) -> None:
-        """Write what is still buffered; nothing may be recorded afterwards."""
+        """Write buffered records. No records may follow."""
 
 
 class Record(NamedTuple):
-    """What one call of `log` recorded."""
+    """The record of one call of `Tracker.log`."""
 
     step: int
     metrics: dict[str, Any]
@@ -38,18 +37,18 @@ class Record(NamedTuple):
 
 
 def checked_metrics(metrics: Metrics) -> dict[str, float | int | str | None]:
-    """The metrics as Python's own types; numbers that are not finite, which JSON cannot hold, become None.
+    """The metrics as built-in types; non-finite numbers, which JSON cannot represent, become None.
 
     Raises:
-        TypeError: a value is neither a number, nor text, nor None; the message names it.
+        TypeError: a value is not a number, text or None; the message names the metric.
         ValueError: a name is one of `RESERVED`.
     """
     for name in RESERVED:
         if name in metrics:
-            raise ValueError(f"metric {name!r}: has the name of a record's own field; choose another")
+            raise ValueError(f"metric {name!r}: the name is reserved for a field of the record; choose another")
     checked: dict[str, float | int | str | None] = {}
     for name, value in metrics.items():
-        if isinstance(value, numbers.Integral):  # bool and NumPy's integers, too
+        if isinstance(value, numbers.Integral):  # includes bool and NumPy's integers
             checked[name] = int(value)
         elif isinstance(value, numbers.Real):
             number = float(value)
@@ -62,7 +61,7 @@ def checked_metrics(metrics: Metrics) -> dict[str, float | int | str | None]:
 
 
 def numbers_in(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """The metrics that are finite numbers: those that all trackers receive."""
+    """The metrics that are finite numbers, which all trackers can record."""
     return {
         name: float(value)
         for name, value in metrics.items()

@@ -1,4 +1,4 @@
-"""Metrics as a run of Weights & Biases, by default off line."""
+"""Metrics as a run of Weights & Biases, by default offline."""
 
 import os
 import shutil
@@ -11,18 +11,17 @@ from agents.tracking.run_description import RunDescription
 from agents.tracking.tracker import Metrics, Record, numbers_in
 
 FOLDER = "wandb"
-"""Holds the runs that `wandb sync` uploads, in the folder of a run."""
-
+"""Name of the folder of offline runs, for `wandb sync`, in the folder of a run."""
 
 _SERVICE = "WANDB_SERVICE"
-"""Would let a subprocess share this process's writer, which keeps a run open when the subprocess is killed."""
+"""Makes a subprocess share this process's writer, which would keep its run open after the subprocess is killed."""
 
 
 class WandbRun:
     """A tracker that writes an offline run; see `copies.open_copy`.
 
-    Nothing is sent unless the environment variable `WANDB_MODE` is set to another mode than `offline`. Metrics of the
-    system are left out: they would be lost when the run is written anew.
+    Nothing is sent unless the environment variable `WANDB_MODE` sets a mode other than `offline`. System metrics are
+    disabled: they would be lost when the run is rewritten.
     """
 
     def __init__(self, folder: Path, run: RunDescription, records: Sequence[Record] = ()) -> None:
@@ -31,7 +30,7 @@ class WandbRun:
         for old in (folder / FOLDER).glob("offline-run-*"):
             if old.name.endswith(f"-{run.id}"):
                 shutil.rmtree(old)
-        os.environ.setdefault("WANDB_DISABLE_WEAVE", "true")  # else it advertises another package
+        os.environ.setdefault("WANDB_DISABLE_WEAVE", "true")  # avoids an advertisement for another package
         os.environ.pop(_SERVICE, None)
         mode: Any = os.environ.get("WANDB_MODE", "offline")
         self._run = wandb.init(
@@ -52,7 +51,7 @@ class WandbRun:
             self.log(step, metrics, time)
 
     def log(self, step: int, metrics: Metrics, time: float | None = None) -> None:
-        """See `Tracker.log`. A server that this run resumes on has the steps below its own already."""
+        """See `Tracker.log`. In online modes, steps that the server already has are skipped."""
         if step >= self._run.step:
             own = {"_timestamp": clock.time() if time is None else time}
             self._run.log({**numbers_in(metrics), **own}, step=step, commit=True)

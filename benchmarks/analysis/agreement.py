@@ -1,6 +1,6 @@
-"""Whether an agent gains in other worlds as much as in the public ones.
+"""Comparison of an agent's gains in hidden worlds with those in the public ones.
 
-Shape legend: R runs of a scenario, each in a catalogue of its own.
+Shape legend: R runs of a scenario, each in a separate catalogue.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,11 +16,13 @@ from benchmarks.suites import ONE, ZERO
 
 
 def gains_by_scenario(rows: Iterable[Row], agent: str, public: Iterable[Row]) -> dict[str, np.ndarray]:
-    """[R] by scenario, an agent's mean return above random in the same catalogue, in units of the planning oracle's in
-    the public worlds: there, its mean is the score. Other worlds need no runs of the oracle, which take a minute each.
+    """[R] by scenario: an agent's gain over random in the same catalogue, in units of the oracle's mean public gain.
+
+    In the public worlds, the mean gain is the score. Hidden worlds need no runs of the planning oracle, which take a
+    minute each.
 
     Raises:
-        ResultsError: the planning oracle is not above random in the public worlds.
+        ResultsError: the planning oracle's return does not exceed random's in the public worlds.
     """
     scale, found = scales(public), {}
     for scenario, by_agent in final_by_scenario(rows).items():
@@ -34,20 +36,20 @@ def gains_by_scenario(rows: Iterable[Row], agent: str, public: Iterable[Row]) ->
 
 
 def difference(public: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray], confidence: float = 0.95) -> Estimate:
-    """Mean gain over scenarios in other worlds minus that in the public ones, with a t interval.
+    """Mean gain over scenarios in `other` worlds minus that in the public ones, with a t interval.
 
-    Scenarios have equal weights. An agent that is not fitted to the public worlds finds both kinds alike, so the
-    variance of a scenario is pooled, as in Student's test: that of three runs alone is too uncertain. The degrees of
-    freedom of the mean are Satterthwaite's. At least two runs of each scenario.
+    Scenarios have equal weights. For an agent that is not overfitted, both kinds of worlds are alike, so the variances
+    of a scenario are pooled, as in Student's t test: the variance of three runs alone is too uncertain. The degrees of
+    freedom of the mean are Satterthwaite's.
 
     Raises:
-        ResultsError: a scenario has one run.
+        ResultsError: a scenario has fewer than two runs.
     """
     changes, variances, numbers = [], [], []
     for scenario, first in public.items():
         second = other[scenario]
         if min(len(first), len(second)) < 2:
-            raise ResultsError(f"{scenario}: one run has no interval: at least 2 seeds")
+            raise ResultsError(f"{scenario}: an interval needs at least 2 seeds")
         freedom = len(first) + len(second) - 2
         pooled = (first.var() * len(first) + second.var() * len(second)) / freedom
         variances.append(float(pooled) * (1 / len(first) + 1 / len(second)) / len(public) ** 2)
@@ -61,7 +63,7 @@ def difference(public: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]
 def scenarios_below(
     public: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray], confidence: float = 0.95
 ) -> list[str]:
-    """Scenarios whose interval is below 0, at this confidence for all of them together (Bonferroni)."""
+    """Scenarios whose interval is below 0, at this joint confidence for all scenarios (Bonferroni)."""
     of_each = 1.0 - (1.0 - confidence) / len(public)
     parts = {name: difference({name: public[name]}, {name: other[name]}, of_each) for name in public}
     return [name for name, part in parts.items() if part.high < 0.0]

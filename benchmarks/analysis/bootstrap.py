@@ -1,10 +1,10 @@
 """Bootstrap of scores over seeds, or over evaluation sessions where a scenario has one seed.
 
-Of R seeds, a draw takes R - 1 with replacement, which gives means the variance s^2 / R (with R draws it would be
-(R - 1) / R of that: half of it for two seeds); and the distances of the draws from the measured value are stretched by
-the ratio of the quantiles of Student's t and the normal distribution, with Satterthwaite's degrees of freedom (Rao and
-Wu, "Resampling inference with complex survey data", Journal of the American Statistical Association 83, 1988). The
-experiment `interval_coverage` measures how often such intervals contain the true value.
+Each draw resamples R - 1 of the R seeds with replacement, so that the mean over seeds has the variance s^2 / R; with R
+resampled seeds, it would be (R - 1) / R of that, or half of it for two seeds (Rao and Wu, "Resampling inference with
+complex survey data", Journal of the American Statistical Association 83, 1988). Deviations of the draws from the
+measured value are scaled by the ratio of the quantiles of Student's t and the normal distribution, with Satterthwaite's
+degrees of freedom. The experiment `interval_coverage` measures the coverage of these intervals.
 
 The spread of runs over seeds includes the noise of their evaluation sessions, so resampling sessions as well would
 count it twice. Runs of one seed share their catalogue and their sessions, and the variants of a scenario share the
@@ -50,16 +50,16 @@ def decimals(value: float, digits: int = 2) -> str:
 
 
 def estimate(value: float | np.ndarray, draws: np.ndarray, df: float = np.inf) -> Estimate:
-    """The measured value with the percentile interval of [D] draws, stretched for `df` degrees of freedom.
+    """The measured value with the percentile interval of [D] draws, scaled for `df` degrees of freedom.
 
-    The interval contains the value: draws of fewer runs may all lie on one side of it.
+    The interval is extended to contain the value, as draws of fewer runs may all lie on one side of it.
     """
     low, high = stretched(np.asarray(value, np.float64), np.quantile(draws, (0.025, 0.975)), df)
     return Estimate(value=float(value), low=float(min(low, value)), high=float(max(high, value)))
 
 
 def p_value(value: float | np.ndarray, draws: np.ndarray, df: float) -> float:
-    """Of the two-sided t test that the true value is 0, with the standard deviation of [D] draws as standard error."""
+    """p-value of the two-sided t test that the true value is 0; the standard error is the deviation of [D] draws."""
     error = float(np.std(draws))
     if error == 0.0:
         return float(value == 0.0)
@@ -67,7 +67,7 @@ def p_value(value: float | np.ndarray, draws: np.ndarray, df: float) -> float:
 
 
 def stretched(values: np.ndarray, ends: np.ndarray, df: float) -> np.ndarray:
-    """The ends of 95% intervals for a normal distribution as those for Student's t, whose values are `values`."""
+    """Ends of 95% intervals, scaled around `values` from the normal distribution to Student's t."""
     return values + (ends - values) * (student_t.ppf(0.975, df) / norm.ppf(0.975))
 
 
@@ -86,8 +86,7 @@ class Runs:
     all_seeds: list[int]
     """[S] of all agents in the scenario, ascending."""
     picks: np.ndarray
-    """[D, S] in [0, S): position of the seed that a draw takes; the same numbers for every agent and every variant of
-    the scenario."""
+    """[D, S] in [0, S): positions of the resampled seeds, shared by all agents and variants of the scenario."""
 
     @cached_property
     def resampled(self) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Calibrated exposure: whether users are shown topics in the proportions in which they click on them.
+"""Miscalibration: the divergence between the topics that users are shown and the topics that they click.
 
 Shape legend: N sessions, H rows of the history, G topics.
 """
@@ -10,20 +10,20 @@ from benchmarks.analysis.exposures import CatalogFacts, Exposures
 from recsim_env.simulation.records import NO_ITEM
 
 SMOOTHING = 0.01
-"""Alpha of Steck (2018): the weight of the clicks in the distribution that they are compared with, so that the
-divergence is finite."""
+"""Alpha of Steck (2018): the weight of the clicks in the smoothed distribution of exposures, which keeps the divergence
+finite."""
 
 
 def miscalibration(evaluation: Evaluation, facts: CatalogFacts) -> float | None:
-    """Mean over users of KL(p, q'), in nats: 0 if topics are shown as they are clicked, log(1 / 0.01) at most.
+    """Mean over users of KL(p, q'), in nats: from 0, if shown and clicked topics have equal shares, to log(1 / 0.01).
 
-    p is the distribution of topics in the items that a user clicked, in the session and in the logged history before
-    it; q that of the items shown in the session; q' = (1 - alpha) q + alpha p with alpha = 0.01, and
+    p is the distribution of topics over the items that a user clicked, in the session and in the logged history before
+    it; q the distribution over the items shown in the session; q' = (1 - alpha) q + alpha p with alpha = 0.01, and
     KL(p, q') = sum_g p_g log(p_g / q'_g) (Steck, "Calibrated recommendations", RecSys 2018). Topics are the observed
-    ones. Users without a click are left out.
+    ones. Users without clicks are excluded; None if there are no others.
 
-    Clicks depend on what is shown: the clicks of a user who is shown one topic alone are calibrated, so read it beside
-    diversity. Few clicks raise it: compare agents over sessions of similar length.
+    Clicks depend on exposure: a user who is shown a single topic can only click on that topic, so read miscalibration
+    together with diversity. It is larger with few clicks: compare agents over sessions of similar length.
     """
     shown, num_users = Exposures.of(evaluation, facts), len(evaluation.lengths)
     exposed = _topic_sums(shown.sessions, shown.items, num_users, facts)
@@ -40,6 +40,6 @@ def miscalibration(evaluation: Evaluation, facts: CatalogFacts) -> float | None:
 
 
 def _topic_sums(users: np.ndarray, items: np.ndarray, num_users: int, facts: CatalogFacts) -> np.ndarray:
-    """[N, G] float64: the topics of all items of each user added up."""
+    """[N, G] float64: sum of the topics of each user's items."""
     topics = facts.topics[items]
     return np.stack([np.bincount(users, column, num_users) for column in topics.T], 1)

@@ -1,4 +1,4 @@
-"""The cost of a suite on a cluster, computed from the seconds of measured runs."""
+"""The cost of a suite on a cluster, estimated from the durations of finished runs."""
 
 import heapq
 from collections import defaultdict
@@ -21,10 +21,10 @@ def measured_seconds(rows: Iterable[Row]) -> dict[tuple[str, str], float]:
 
 
 def expected_seconds(runs: Iterable[RunKey], measured: Seconds) -> tuple[list[float], list[str]]:
-    """Seconds of each run, and the agents that were measured in none of the scenarios.
+    """Seconds of each run, and the agents without any measurement.
 
-    A run without a measurement takes the agent's median over scenarios; that of an agent without any, as long as the
-    longest run that was measured.
+    A run without a measurement takes the agent's median over scenarios; a run of an agent without any measurement takes
+    as long as the longest measured run.
     """
     by_agent: dict[str, list[float]] = defaultdict(list)
     for (agent, _), of_pair in measured.items():
@@ -37,9 +37,9 @@ def expected_seconds(runs: Iterable[RunKey], measured: Seconds) -> tuple[list[fl
 
 
 def makespan(seconds: Sequence[float], num_slots: int) -> float:
-    """Time to the end of the last run, if each slot takes the next one of the list as soon as it is free.
+    """Time at which the last run ends, if each slot takes the next run of the list as soon as it is free.
 
-    With the longest runs first (LPT), that is at most 4/3 of the shortest possible time (Graham 1969).
+    With the longest runs first (LPT), this is at most 4/3 of the shortest possible time (Graham 1969).
     """
     free = [0.0] * min(num_slots, max(len(seconds), 1))
     for each in seconds:
@@ -48,5 +48,5 @@ def makespan(seconds: Sequence[float], num_slots: int) -> float:
 
 
 def lower_bound(seconds: Sequence[float], num_slots: int) -> float:
-    """No schedule ends earlier: neither before the longest run, nor before the work of each slot if all are equal."""
+    """Lower bound of the makespan of any schedule: the longest run, or the total work divided by the slots."""
     return max(max(seconds), sum(seconds) / num_slots)

@@ -1,10 +1,10 @@
-"""The supply side: exposure and clicks of creators, and how much of both goes to those who are popular already.
+"""The supply side: exposure and clicks of creators, overall and by popularity.
 
-A creator takes part if at least one item is available during the sessions. A creator's popularity is the number of
-clicks on these items on the rest of the platform. The simulator's creators neither leave nor change their output, so
-that there is no survival to measure.
+A creator is active if at least one of their items is available during the sessions. A creator's popularity is the
+number of clicks on these items on the rest of the platform. Creators in the simulator neither leave nor change their
+output, so their retention is not measured.
 
-Shape legend: I items, K exposures, C creators that take part.
+Shape legend: I items, K exposures, C active creators.
 """
 
 from typing import Any
@@ -19,13 +19,13 @@ NUM_TERCILES = 3
 
 
 def creator_metrics(evaluation: Evaluation, facts: CatalogFacts) -> dict[str, float | None]:
-    """Exposure and return of the supply side; None in scenarios without creators, and without exposures or clicks.
+    """Exposure and clicks of creators; values are None in scenarios without creators, and without exposures or clicks.
 
     Returns:
-        `creator_coverage`: share of the creators with an exposure; 0..1.
-        `creator_exposure_gini`, `creator_click_gini`: inequality of exposures and of clicks; 0 if all have as many.
-        `tail_creator_exposure`: share of the exposures that the least popular third of the creators gets; 0..1.
-        `tail_creator_clicks`: the same of the clicks, which are a creator's return.
+        `creator_coverage`: share of active creators with at least one exposure; 0..1.
+        `creator_exposure_gini`, `creator_click_gini`: inequality of exposures and clicks over creators; 0 if equal.
+        `tail_creator_exposure`: share of exposures that go to the least popular third of creators; 0..1.
+        `tail_creator_clicks`: share of clicks that go to the least popular third of creators; 0..1.
     """
     names = (
         *("creator_coverage", "creator_exposure_gini", "creator_click_gini"),
@@ -48,9 +48,11 @@ def creator_metrics(evaluation: Evaluation, facts: CatalogFacts) -> dict[str, fl
 
 
 def exposure_by_creator_popularity(evaluation: Evaluation, facts: CatalogFacts) -> dict[str, Any]:
-    """Exposures and clicks of creators by the tercile of their popularity, the least popular third first.
+    """Exposures and clicks of creators by tercile of popularity, from the least popular third.
 
-    Lists of length 3: `num_creators`, `num_exposures`, `num_clicks`, and `clicks_per_creator`, None for an empty third.
+    Returns:
+        Lists of length 3: `num_creators`, `num_exposures`, `num_clicks`, and `clicks_per_creator`, which is None for an
+        empty tercile.
     """
     exposures, clicks, terciles = _by_creator(evaluation, facts)
     num_creators, num_exposures, num_clicks = (
@@ -66,14 +68,14 @@ def exposure_by_creator_popularity(evaluation: Evaluation, facts: CatalogFacts) 
 
 
 def _by_creator(evaluation: Evaluation, facts: CatalogFacts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Exposures, clicks [C] float64 and the tercile of popularity [C] int64 of each creator that takes part."""
+    """Exposures [C] float64, clicks [C] float64 and terciles of popularity [C] int64 of active creators."""
     shown, size = Exposures.of(evaluation, facts), facts.num_creators
     is_open = is_available(evaluation, facts)
-    takes_part = np.bincount(facts.creators[is_open], minlength=size) > 0
-    popularity = np.bincount(facts.creators, facts.clicks[-1] * is_open, size)[takes_part]
+    is_active = np.bincount(facts.creators[is_open], minlength=size) > 0
+    popularity = np.bincount(facts.creators, facts.clicks[-1] * is_open, size)[is_active]
     creators = facts.creators[shown.items]
     exposures, clicks = (
-        np.bincount(creators, weights, size)[takes_part] for weights in (np.ones(len(creators)), shown.is_clicked)
+        np.bincount(creators, weights, size)[is_active] for weights in (np.ones(len(creators)), shown.is_clicked)
     )
     ranks = np.empty(len(popularity), np.int64)
     ranks[np.argsort(popularity, kind="stable")] = np.arange(len(popularity))

@@ -1,7 +1,7 @@
-"""Exposures of an evaluation, and the facts about a catalogue that metrics of exposure need.
+"""Exposures in an evaluation, and the facts about a catalogue that exposure metrics need.
 
 An *exposure* is one item in one slot at one step of a running session; its *age* is the platform's time minus the
-item's release.
+item's release time.
 
 Shape legend: I items, F content features, A refreshes of the background statistics, K exposures, G topics.
 """
@@ -17,7 +17,7 @@ from recsim_env.simulation.records import NO_ITEM
 
 @dataclass(frozen=True, kw_only=True)
 class CatalogFacts:
-    """Facts about a catalogue, and about its scenario, that metrics need."""
+    """Facts about a catalogue and its scenario that metrics need."""
 
     content: np.ndarray
     """[I, F] float: content features."""
@@ -60,7 +60,7 @@ class CatalogFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Exposures:
-    """All exposures of an evaluation, by step."""
+    """All exposures in an evaluation, ordered by step."""
 
     items: np.ndarray
     """[K] int64"""
@@ -92,8 +92,8 @@ class Exposures:
 
 
 def is_available(evaluation: Evaluation, facts: CatalogFacts) -> np.ndarray:
-    """[I] bool: whether an item was available between the first and the last step of any session (one that ended after
-    its release and began before its retirement).
+    """[I] bool: whether an item was available during any session, that is, whether a session ended after the item's
+    release and began before its retirement.
     """
     starts, ends = evaluation.times[0], evaluation.times[evaluation.lengths - 1, np.arange(len(evaluation.lengths))] + 1
     by_end = np.argsort(ends)

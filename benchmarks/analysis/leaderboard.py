@@ -141,8 +141,9 @@ class Leaderboard:
     def tiers(self) -> dict[str, int]:
         """Tier of each deployable agent, from 1 for the best.
 
-        A tier holds the best agent that is in none above, and those whose score is not significantly different from
-        its. The tests of all pairs are adjusted together (`holm`), as the data that choose the best agent also test it.
+        A tier holds the best agent that is in no higher tier, and the agents whose scores do not differ significantly
+        from its score. The tests of all pairs are corrected together (`holm`), because the best agent is selected on
+        the same data.
         """
         agents = [standing.agent for standing in self.deployable]
         pairs = list(combinations(agents, 2))
@@ -163,15 +164,15 @@ class Leaderboard:
         return [agent for agent, tier in self.tiers.items() if tier == 1]
 
     def improvement(self, x: str, y: str, *, is_paired: bool = True) -> Estimate | None:
-        """Probability that a run of `x` scores above the run of `y` with the same seed, mean over scenarios; or, not
-        paired, above any run of `y` in the scenario, as Agarwal et al. define it.
+        """Probability that a run of `x` scores higher than the run of `y` with the same seed, averaged over scenarios.
 
-        None, as for `lead` and `lead_in`, where the two share no seed.
+        If not `is_paired`, a run of `x` is compared with all runs of `y` in the scenario, as in Agarwal et al. (2021).
+        None, as for `lead` and `lead_in`, if the agents share no seed.
         """
         of_x, of_y = _shared(self.agent_runs[x].scores, self.agent_runs[y].scores)
         if not of_x:
             return None
-        # Variants of a scenario are evaluated with the same trained agents: they are no further runs.
+        # Variants of a scenario are evaluated with the same trained agents, so they do not count as further runs.
         numbers = list({without_variant(name): len(runs.seeds) for name, runs in of_x.items()}.values())
         statistic, interval = (
             (paired_improvement, paired_improvement_interval)
@@ -252,7 +253,7 @@ def _mean(runs: Runs) -> Estimate:
 
 
 def _values(by_scenario: Mapping[str, Runs]) -> Scores:
-    """By scenario, measured runs [R]."""
+    """By scenario, the values of measured runs [R]."""
     return {name: runs.values for name, runs in by_scenario.items()}
 
 
@@ -262,7 +263,8 @@ def _samples(by_scenario: Mapping[str, Runs]) -> tuple[Scores, Scores]:
 
 
 def _degrees_of_freedom(scores: Scores) -> float:
-    """Of a mean over scenarios; variants with as many runs are one stratum, since they are drawn jointly."""
+    """Degrees of freedom of a mean over scenarios; variants with equal numbers of runs are one stratum, as they are
+    resampled jointly."""
     strata: dict[tuple[str, int], np.ndarray] = {}
     for scenario, runs in scores.items():
         key = without_variant(scenario), len(runs)
@@ -281,11 +283,11 @@ class _Compared(NamedTuple):
     """A statistic of two agents."""
 
     value: np.ndarray
-    """[] measured."""
+    """[] the measured value."""
     draws: np.ndarray
-    """[D] of the bootstrap."""
+    """[D] bootstrap draws."""
     df: float
-    """Degrees of freedom of its standard error."""
+    """Degrees of freedom of the standard error."""
 
 
 def _compared(

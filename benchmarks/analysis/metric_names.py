@@ -28,18 +28,18 @@ _NAMES = {
         "miscalibration",
         "nats",
         2,
-        "mean KL divergence of the topics that a user clicked from those shown to the user; 0: calibrated exposure",
+        "mean KL divergence between the topics that a user clicks and the topics shown; 0: perfectly calibrated",
     ),
-    "creator_coverage": MetricName("creator coverage", "share of creators", 2, "creators with an exposure"),
+    "creator_coverage": MetricName("creator coverage", "share of creators", 2, "creators with at least one exposure"),
     "creator_exposure_gini": MetricName(
         "creator exposure Gini", "0 to 1", 2, "inequality of exposure over creators; 0: equal"
     ),
     "creator_click_gini": MetricName("creator click Gini", "0 to 1", 2, "inequality of clicks over creators; 0: equal"),
     "tail_creator_exposure": MetricName(
-        "exposure of tail creators", "share of exposures", 2, "exposures of the least popular third of the creators"
+        "exposure of tail creators", "share of exposures", 2, "exposures that go to the least popular third of creators"
     ),
     "tail_creator_clicks": MetricName(
-        "clicks on tail creators", "share of clicks", 2, "clicks on the least popular third of the creators"
+        "clicks on tail creators", "share of clicks", 2, "clicks that go to the least popular third of creators"
     ),
     "catalog_coverage": MetricName("coverage", "share of items", 2, "available items that were shown at all"),
     "exposure_gini": MetricName("exposure Gini", "0 to 1", 2, "inequality of exposure over available items; 0: equal"),

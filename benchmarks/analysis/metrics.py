@@ -25,13 +25,13 @@ refreshed at the same ages: B = A."""
 
 
 def click_rate(evaluation: Evaluation, facts: CatalogFacts) -> float | None:
-    """Share of the exposures that were clicked: 0..1."""
+    """Share of exposures that were clicked: 0..1."""
     is_clicked = Exposures.of(evaluation, facts).is_clicked
     return float(is_clicked.mean()) if len(is_clicked) else None
 
 
 def stars_per_click(evaluation: Evaluation) -> float | None:
-    """Mean rating of the clicked items (in a shop, of the purchased ones), submitted or not: above 0 and up to 5."""
+    """Mean rating of clicked items (in a shop, of purchased ones), whether submitted or not: in (0, 5]."""
     num_ratings = int(evaluation.num_ratings.sum())
     return float(evaluation.rating_sums.sum() / num_ratings) if num_ratings else None
 

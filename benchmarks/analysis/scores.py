@@ -25,7 +25,7 @@ def final_by_scenario(rows: Iterable[Row]) -> dict[str, dict[str, dict[int, Row]
 
 
 def without_variant(scenario: str) -> str:
-    """The scenario of a row's `scenario`, whose variants (`Suite.tasks`) are evaluated with the same trained models."""
+    """The scenario in a row's `scenario`, without its variant (see `Suite.tasks`)."""
     return scenario.split(" ", 1)[0]
 
 

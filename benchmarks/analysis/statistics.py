@@ -59,35 +59,34 @@ def performance_profile(scores: Scores, thresholds: Sequence[float] | np.ndarray
 
 
 def probability_of_improvement(x: Scores, y: Scores) -> np.ndarray:
-    """[*] mean over tasks of P(X > Y) + P(X = Y) / 2, X and Y being any runs of the task.
+    """[*] mean over tasks of P(X > Y) + P(X = Y) / 2, over all pairs of runs X and Y of the task (Agarwal et al.).
 
-    As in Agarwal et al.; both have the same tasks, each with any numbers of runs.
+    Both must have the same tasks; numbers of runs may differ.
     """
     return np.mean([_above(runs[..., :, None], y[task][..., None, :]).mean((-2, -1)) for task, runs in x.items()], 0)
 
 
 def paired_improvement(x: Scores, y: Scores) -> np.ndarray:
-    """[*] `probability_of_improvement` with X and Y being runs of the same seed.
+    """[*] `probability_of_improvement` over pairs of runs with the same seed.
 
-    Both have the same tasks and, in each, as many runs. Runs of one seed share their catalogue and their sessions, so
-    that the noise of these does not count.
+    Both must have the same tasks, and the same number of runs in each. Runs with the same seed share their catalogue
+    and their sessions, whose noise therefore cancels.
     """
     return np.mean([_above(runs, y[task]).mean(-1) for task, runs in x.items()], 0)
 
 
 def paired_improvement_interval(value: float, numbers: Sequence[int]) -> tuple[float, float]:
-    """95% interval of `paired_improvement`, `numbers` being the seeds of each task.
+    """95% interval of `paired_improvement`; `numbers` are the numbers of seeds of the tasks.
 
-    The interval of a proportion of all seeds (Wilson, "Probable inference, the law of succession, and statistical
-    inference", Journal of the American Statistical Association 22, 1927): the probabilities from which the value
-    differs by at most 1.96 of the standard errors that they imply. A bootstrap has no spread where one agent wins
-    every time.
+    The score interval of a proportion (Wilson, "Probable inference, the law of succession, and statistical inference",
+    Journal of the American Statistical Association 22, 1927): all probabilities that differ from the value by at most
+    1.96 of their standard errors. A bootstrap interval would have no width if one agent always wins.
     """
     return _score_interval(value, lambda p: p * (1.0 - p) * _mean_variance(numbers, lambda n: 1.0 / n))
 
 
 def improvement_interval(value: float, numbers: Sequence[int]) -> tuple[float, float]:
-    """95% interval of `probability_of_improvement`, `numbers` being the seeds of either agent in each task.
+    """95% interval of `probability_of_improvement`; `numbers` are the numbers of seeds of each agent in the tasks.
 
     Newcombe, "Confidence intervals for an effect size measure based on the Mann-Whitney statistic", part 2, method 5,
     Statistics in Medicine 25(4), 2006.
@@ -106,12 +105,12 @@ def _mean_variance(numbers: Sequence[int], variance: Callable[[int], float]) -> 
 
 
 def _score_interval(value: float, variance: Callable[[float], float]) -> tuple[float, float]:
-    """The least and the largest probability p with |value - p| <= 1.96 sqrt(variance(p))."""
+    """The smallest and the largest probability p with |value - p| <= 1.96 sqrt(variance(p))."""
 
     def excess(p: float) -> float:
         return abs(value - p) - Z_95 * variance(p) ** 0.5
 
-    # At 0 and 1, where the variance is 0, the value itself is a root, too: it is left out.
+    # At 0 and 1, where the variance is 0, the value itself is also a root, which is excluded.
     low = brentq(excess, 0.0, value * (1.0 - 1e-9)) if value > 0.0 else 0.0
     high = brentq(excess, value + 1e-9 * (1.0 - value), 1.0) if value < 1.0 else 1.0
     return low, high
@@ -122,7 +121,7 @@ def _above(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:
-    """[M] p-values adjusted for M tests: with probability 0.95, none that is below 0.05 belongs to a true hypothesis.
+    """[M] p-values adjusted for M tests, so that the family-wise error rate at level 0.05 is at most 0.05.
 
     Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6(2), 1979.
     """
@@ -132,7 +131,8 @@ def holm(p_values: np.ndarray) -> np.ndarray:
 
 
 def degrees_of_freedom(variances: Sequence[float], numbers: Sequence[float]) -> float:
-    """Degrees of freedom of a sum of estimated variances v that have n each: (Σ v)² / Σ v² / n; infinite if all are 0.
+    """Degrees of freedom of a sum of estimated variances v with n degrees each: (Σ v)² / Σ (v² / n); infinite if all
+    variances are 0.
 
     Satterthwaite, "An approximate distribution of estimates of variance components", Biometrics Bulletin 2(6), 1946.
     """

@@ -1,8 +1,8 @@
-"""What a suite would cost on a cluster, computed from the seconds of finished runs.
+"""Estimate the time and cost of a suite on a cluster from the durations of finished runs.
 
-Nothing is executed. Every run occupies one core for its measured seconds (the median of runs of the same agent in the
-same scenario, with the same number of user-steps); cores take the next run as soon as they are free. Transfers, the
-start of processes, and differences between machines are left out.
+Nothing is executed. Each run is assumed to occupy one core for the median duration of finished runs of the same agent
+in the same scenario with the same number of user-steps; a core takes the next run as soon as it is free. Transfers, the
+start of processes, and differences between machines are ignored.
 """
 
 import argparse
@@ -15,20 +15,24 @@ from agents.terminal import console, number_in, path, positive
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--suite", default="standard", help="`python -m benchmarks agents` lists the suites")
-    parser.add_argument("--seeds", type=positive, metavar="N", help="seeds (default: those of the suite)")
+    parser.add_argument("--seeds", type=positive, metavar="N", help="number of seeds (default: the suite's)")
     parser.add_argument(
-        "--nodes", type=positive, action="append", metavar="N", help="repeat for several (default: 1, 10 and 100)"
+        "--nodes",
+        type=positive,
+        action="append",
+        metavar="N",
+        help="number of nodes; repeat for several (default: 1, 10 and 100)",
     )
-    parser.add_argument("--cores", type=positive, default=2, metavar="N", help="cores of a node")
+    parser.add_argument("--cores", type=positive, default=2, metavar="N", help="cores per node")
     parser.add_argument(
-        "--price", type=number_in(float, 0.0), metavar="X", help="of an hour of one core, in any currency"
+        "--price", type=number_in(float, 0.0), metavar="X", help="price of one core-hour, in any currency"
     )
     parser.add_argument(
         "--results",
         type=path,
         action="append",
         metavar="DIR",
-        help="folders with the rows of finished runs; repeat for several (default: benchmarks/results)",
+        help="folder with rows of finished runs; repeat for several (default: benchmarks/results)",
     )
 
 
@@ -36,7 +40,7 @@ def cost(parsed: argparse.Namespace) -> int:
     from rich.table import Table
 
     from benchmarks.analysis.cluster_cost import expected_seconds, lower_bound, makespan, measured_seconds
-    from benchmarks.commands.run import COMMITTED
+    from benchmarks.committed_results import COMMITTED
     from benchmarks.rows import ResultsError, read_rows
     from benchmarks.running.execution import log_to
     from benchmarks.running.result_folder import RESULTS
@@ -61,16 +65,16 @@ def cost(parsed: argparse.Namespace) -> int:
     seconds, unknown = expected_seconds(runs, measured)
     log(
         f"{len(runs):,} runs, {sum(seconds) / 3_600:.1f} core-hours; the longest takes {max(seconds) / 60:.1f} minutes,"
-        f" half of them less than {median(seconds):.1f} s"
+        f" the median {median(seconds):.1f} s"
     )
     versions = ", ".join(sorted({row["version"] for row in used}))
     machines = "; ".join(sorted({row["machine"] for row in used if "machine" in row}))
-    log(f"measured: {len(measured):,} pairs of agent and scenario, with version {versions} on {machines}")
+    log(f"measured: {len(measured):,} pairs of agent and scenario (versions: {versions}; machines: {machines})")
     if unknown:
-        log(f"never measured, and taken to be as long as the longest run: {', '.join(unknown)}")
+        log(f"not measured, and assumed to take as long as the longest run: {', '.join(unknown)}")
     # The order of `execute`: seed by seed, the longest runs of each first.
     in_order = [each for _, each in sorted(zip(runs, seconds, strict=True), key=lambda it: (it[0][2], -it[1]))]
-    headings = ["nodes", "cores", "seed by seed, min", "longest first, min", "bound, min", "cores busy"]
+    headings = ["nodes", "cores", "seed by seed, min", "longest first, min", "lower bound, min", "utilisation"]
     table = Table(*headings, *(["price"] if parsed.price is not None else []))
     for num_nodes in parsed.nodes or (1, 10, 100):
         slots = num_nodes * parsed.cores
@@ -85,7 +89,7 @@ def cost(parsed: argparse.Namespace) -> int:
 
 
 def _num_steps(folder: Path) -> int | None:
-    """User-steps of the trainings of a results folder; None if it does not say."""
+    """User-steps of training of the runs in a results folder; None if the folder does not state it."""
     try:
         return json.loads((folder / "suite.json").read_text())["num_steps"]
     except (OSError, ValueError, KeyError, TypeError):

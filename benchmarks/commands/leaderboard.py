@@ -1,15 +1,13 @@
-"""Print or write the leaderboard of committed submissions.
+"""Print or write the leaderboard of published submissions.
 
-The page has a table for each version of the envs, from benchmarks/results/submissions/VERSION: the submissions there
-(NAME.zip, NAME.verification.json), beside the rows of the suite `submission`. `verify --publish` adds a submission.
+The page has a table for each version of the envs, with the submissions in benchmarks/results/submissions/VERSION
+(NAME.zip, NAME.verification.json) and the rows of the suite `submission`. `verify --publish` adds a submission.
 """
 
 import argparse
-from pathlib import Path
 
 from agents.terminal import console, path
-
-RESULTS = Path(__file__).parents[1] / "results"
+from benchmarks.committed_results import COMMITTED
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +19,7 @@ def leaderboard(parsed: argparse.Namespace) -> int:
     from benchmarks.running.execution import log_to
     from recsim_env.atomic_file import write_atomically
 
-    page, log = board(RESULTS), log_to(console())
+    page, log = board(COMMITTED), log_to(console())
     if parsed.write:
         write_atomically(parsed.write, page.encode())
         log(f"wrote {parsed.write}")

@@ -1,8 +1,8 @@
 """Write the log sets: simulated logs of three behaviour policies in each scenario, and check their hashes.
 
-OUT/SCENARIO/POLICY gets the Parquet files of the policies `random`, `mixed` (random, popularity and EB-LinUCB) and
-`expert` (EB-LinUCB with 10% random slates), OUT/log_sets.json the SHA-256 of each file and of the content of each log.
-The content is compared with the hashes that come with the package: the same version writes the same logs. The same
+Writes Parquet files to OUT/SCENARIO/POLICY, for the policies `random`, `mixed` (random, popularity and EB-LinUCB) and
+`expert` (EB-LinUCB with 10% random slates), and the SHA-256 of each file and of the content of each log to
+OUT/log_sets.json. The content is compared with the hashes in the package, as equal versions write equal logs. The same
 command resumes an interrupted one. `recsim_env.load_log_set` reads a log. The exit status is 1 if a hash differs.
 """
 
@@ -17,10 +17,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--scenario", action="append", default=[], help="repeat for several (default: the five synthetic ones)"
     )
     parser.add_argument(
-        "--steps", type=positive, metavar="N", help="of each log (default: 50,000; other logs have no committed hashes)"
+        "--steps",
+        type=positive,
+        metavar="N",
+        help="steps of each log (default: 50,000, the only length with hashes in the package)",
     )
     parser.add_argument(
-        "--install", action="store_true", help="make the hashes of all logs those of the package, for a new version"
+        "--install", action="store_true", help="update the hashes in the package, for a new version of the envs"
     )
 
 
@@ -39,14 +42,16 @@ def log_sets(parsed: argparse.Namespace) -> int:
     scenarios = tuple(dict.fromkeys(parsed.scenario)) or PRESETS
     is_default = steps == NUM_STEPS
     if parsed.install and not (is_default and scenarios == PRESETS):
-        raise ResultsError("--install: needs all scenarios and the default --steps")
+        raise ResultsError("--install: requires all scenarios and the default --steps")
     known = {} if parsed.install or not is_default else committed_logs()
     entries, num_different = {}, 0
     for name, entry in write_log_sets(scenarios, parsed.out, steps):
         entries[name] = entry
         is_equal = name not in known or known[name]["sha256"] == entry["sha256"]
         num_different += not is_equal
-        state = "no committed hash" if name not in known else "as committed" if is_equal else "not as committed"
+        state = "as in the package" if is_equal else "differs from the package"
+        if name not in known:
+            state = "no hash in the package"
         size = f"{entry['num_steps']:,} steps, {entry['num_bytes'] / 2**20:.1f} MiB"
         log(f"{name}: {size}, SHA-256 {entry['sha256'][:12]}...: {state}")
     if parsed.install:

@@ -14,7 +14,9 @@ from agents.tracking.copies import add_track_argument, check_copies
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("directory", type=path, metavar="DIR", help="folder that holds results.jsonl")
     add_track_argument(parser, "learning curves")
-    parser.add_argument("--track-to", type=path, metavar="DIR", help="files of these trackers (default: the same DIR)")
+    parser.add_argument(
+        "--track-to", type=path, metavar="DIR", help="folder for the trackers' files (default: the same DIR)"
+    )
 
 
 def report(parsed: argparse.Namespace) -> int:

@@ -10,13 +10,11 @@ the scenario Ratings takes its place.
 
 import argparse
 import sys
-from pathlib import Path
 
 from agents.terminal import console, path, positive
 from agents.tracking.copies import add_track_argument, check_copies
+from benchmarks.committed_results import COMMITTED
 from benchmarks.running.engines import add_engine_arguments, engine_from
-
-COMMITTED = Path(__file__).parents[1] / "results"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,40 +1,38 @@
-"""Run an agent of your own in the public worlds, and pack a submission.
+"""Run an agent of your own in the public worlds and pack a submission.
 
-The agent is one Python file with a class that extends agents.agent.Agent. It is trained and evaluated in each scenario
-of the suite with each seed, beside random and the planning oracle, whose equal committed rows are reused. The zip holds
-the file, the rows, and a manifest with authors, licence, versions, commit and the SHA-256 of each file. Runs are kept
-in a folder beside the zip: the same command resumes them, and repeats only what a change of the file has made stale.
-`python -m benchmarks verify` checks the zip.
+The agent is a class that extends agents.agent.Agent, in a single Python file. It is trained and evaluated in each
+scenario of the suite with each seed, beside random and the planning oracle, whose committed rows are reused. The zip
+contains the file, the rows, and a manifest with authors, licence, versions, commit and the SHA-256 of each file. Runs
+are kept in a folder beside the zip: the same command resumes them, and repeats only runs that are stale after a change
+to the file. `python -m benchmarks verify` verifies the zip.
 """
 
 import argparse
 import os
 import sys
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from agents.terminal import console, path, positive
-
-COMMITTED = Path(__file__).parents[1] / "results"
+from benchmarks.committed_results import COMMITTED
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("agent", metavar="FILE.py:CLASS", help="one self-contained file, and the class in it")
-    parser.add_argument("--out", type=path, required=True, metavar="ZIP", help="file of the submission")
-    parser.add_argument("--name", required=True, help="of the agent on the leaderboard, such as newest-first")
-    parser.add_argument("--author", action="append", required=True, metavar="NAME", help="repeat for several")
+    parser.add_argument("--out", type=path, required=True, metavar="ZIP", help="file for the submission")
+    parser.add_argument("--name", required=True, help="name on the leaderboard, such as newest-first")
+    parser.add_argument("--author", action="append", required=True, metavar="NAME", help="author; repeat for several")
     parser.add_argument("--licence", required=True, metavar="SPDX", help="licence of the file, such as MIT")
-    parser.add_argument("--url", help="of a paper or a repository")
+    parser.add_argument("--url", help="address of a paper or a repository")
     parser.add_argument(
         "--weights",
         type=path,
         metavar="FILE",
-        help="a file that Agent.save wrote: the agent is loaded from it instead of being trained in each run",
+        help="file written by Agent.save, from which the agent is loaded instead of being trained in each run",
     )
-    parser.add_argument("--suite", default="submission", help="the leaderboard takes `submission` alone")
+    parser.add_argument("--suite", default="submission", help="the leaderboard requires `submission`")
     parser.add_argument("--work", type=path, metavar="DIR", help="folder for the runs (default: ZIP without .zip)")
-    parser.add_argument("--no-reuse", action="store_true", help="execute the references' runs, too")
+    parser.add_argument("--no-reuse", action="store_true", help="also execute the references' runs")
     parser.add_argument("--retry-failed", action="store_true", help="repeat failed runs")
     parser.add_argument("--workers", type=positive, default=os.cpu_count() or 1, help="worker processes")
     parser.add_argument("--threads", type=positive, default=1, help="threads of each worker")
@@ -82,13 +80,13 @@ def submit(parsed: argparse.Namespace) -> int:
         rows = [row for row in results.sort() if row["run"] in digests]
         if failed := [row for row in rows if row["status"] == "failed"]:
             log(f"nothing is packed: {len(failed)} of {len(runs)} runs failed (traceback in {work / 'results.jsonl'})")
-            log("next: correct the file, or repeat them with --retry-failed")
+            log("next: correct the file, or repeat the failed runs with --retry-failed")
             return 1
         manifest = manifest_of(stated, suite, agent, own, rows)
         manifest = write_submission(parsed.out, manifest, agent, rows)
     show_scores(screen, manifest, rows)
     if any(commit.endswith("-dirty") for commit in manifest.commits):
-        log("note: files of the checkout differ from its commit; the manifest says so (dirty)")
+        log("note: the checkout has uncommitted changes, which the manifest states (-dirty)")
     log(f"{parsed.out}: SHA-256 of the manifest {manifest.digest}")
     log(f"next: python -m benchmarks verify {parsed.out} --trust-code --out {work}-verified")
     return 0

@@ -1,10 +1,10 @@
-"""Search settings for agents, with equal trials for each.
+"""Tune the settings of agents, with the same number of trials for each.
 
-Trial 0 takes the registry's settings, further ones are drawn by Optuna's tree-structured Parzen estimator from the
-ranges in benchmarks/running/search_spaces.toml. A trial is evaluated one scenario after the other, on worlds that are
-never evaluation worlds, and pruned when it is significantly worse than the best one so far. OUT gets the rows of the
-trials, and AGENT.json with the best settings and all trials. The same command resumes an interrupted search, with the
-same result; more --trials go on with it.
+Trial 0 uses the registry's settings; the others are sampled by Optuna's tree-structured Parzen estimator from the
+ranges in benchmarks/running/search_spaces.toml. A trial is evaluated in one scenario after the other, in worlds that
+evaluation never uses, and pruned when it is significantly worse than the best trial so far. OUT receives the rows of
+the trials, and AGENT.json with the best settings and all trials. The same command resumes an interrupted search with
+the same result; a larger --trials continues it.
 """
 
 import argparse
@@ -16,12 +16,18 @@ from benchmarks.running.engines import add_engine_arguments, engine_from
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--agent", action="append", metavar="AGENT", help="repeat for several (default: all)")
+    parser.add_argument(
+        "--agent", action="append", metavar="AGENT", help="agent to tune; repeat for several (default: all)"
+    )
     parser.add_argument("--trials", type=positive, default=20, help="trials of each agent")
-    parser.add_argument("--scenario", action="append", help="repeat for several (default: the seven single-visit ones)")
-    parser.add_argument("--steps", type=positive, default=50_000, help="user-steps of a trial in a scenario")
+    parser.add_argument(
+        "--scenario", action="append", help="repeat for several (default: the seven with single visits)"
+    )
+    parser.add_argument("--steps", type=positive, default=50_000, help="user-steps of each run")
     parser.add_argument("--seeds", type=positive, default=1, help="seeds of each trial in each scenario")
-    parser.add_argument("--spaces", type=path, metavar="FILE", help="other search spaces, in TOML")
+    parser.add_argument(
+        "--spaces", type=path, metavar="FILE", help="TOML file of search spaces (default: search_spaces.toml)"
+    )
     parser.add_argument("--world", metavar="PATH", help="fitted world (.npz), MovieLens-100K folder or ratings CSV")
     parser.add_argument("--out", type=path, default=Path("runs/tuning"), metavar="DIR", help="folder for the results")
     parser.add_argument(
@@ -35,10 +41,10 @@ def tune(parsed: argparse.Namespace) -> int:
     from rich.table import Column, Table
 
     from benchmarks import suites
-    from benchmarks.commands.run import COMMITTED
+    from benchmarks.committed_results import COMMITTED
     from benchmarks.rows import Row, key_of, provenance, read_rows
     from benchmarks.running.execution import execute, log_finished, log_to
-    from benchmarks.running.expected_cost import cost_of_search, finished_rows, seconds_by_agent
+    from benchmarks.running.expected_cost import cost_of_search, final_rows_in, seconds_by_agent
     from benchmarks.running.result_folder import RESULTS, open_results
     from benchmarks.running.run import Run
     from benchmarks.running.search_spaces import SPACES, read_spaces
@@ -63,7 +69,7 @@ def tune(parsed: argparse.Namespace) -> int:
     suite = tuning_suite(agents, scenarios, parsed.steps, parsed.seeds)
     suite, world = with_ratings_log(suite, parsed.world, log)
     searches = {agent: search(agent, space_of(agent, spaces), suite, parsed.trials, world) for agent in agents}
-    log(cost_of_search(suite, parsed.trials, seconds_by_agent(finished_rows(COMMITTED), parsed.steps)))
+    log(cost_of_search(suite, parsed.trials, seconds_by_agent(final_rows_in(COMMITTED), parsed.steps)))
     engine, rows_of = engine_from(parsed), dict[str, list[Row]]()
     with open_results(parsed.out, suite, log) as folder:
         origin = provenance(sys.argv[1:])
@@ -79,7 +85,7 @@ def tune(parsed: argparse.Namespace) -> int:
             return rows
 
         found = search_all(searches, reference_runs(suite, world), rows_of_runs)
-    headings = ("agent", "settings", "score", "score of the registry's", "pruned", "failed")
+    headings = ("agent", "settings", "score", "score of trial 0", "pruned", "failed")
     table = Table(*(Column(each, overflow="fold") for each in headings), title="Best settings")
     for agent, trials in found.items():
         best = best_of(agent, trials)

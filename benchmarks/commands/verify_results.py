@@ -1,38 +1,36 @@
-"""Check the committed results: which commit their rows come from, and whether a sample gives the same digits again.
+"""Verify the committed results: the provenance of their rows, and whether a sample of runs gives the same digits again.
 
-Counts for each file of rows under benchmarks/results those of the tagged commit, those of a checkout with changes
-(dirty), those that state no commit, and those of another version of the envs. Then repeats a random sample of the cheap
-runs in results.jsonl files, those of the present version that took at most --max-seconds, and compares all digits
-except times. Experiments have rows of their own kinds, which are counted but not repeated. The exit status is 1 unless
-all rows are of the commit and all repeated runs are equal.
+For each file of rows under benchmarks/results, counts the rows from the tagged commit, from a checkout with uncommitted
+changes (dirty), without a commit, and from another version of the envs. Then repeats a random sample of the short runs
+in results.jsonl files, those of the current version that took at most --max-seconds, and compares all digits except
+timings. Rows of experiments, which have other schemas, are counted but not repeated. The exit status is 1 unless all
+rows come from the commit and all repeated runs are equal.
 """
 
 import argparse
 import os
 import subprocess
-from pathlib import Path
 
 from agents.terminal import console, not_negative, number_in, path, positive
-
-RESULTS = Path(__file__).parents[1] / "results"
+from benchmarks.committed_results import COMMITTED
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     expected = parser.add_mutually_exclusive_group()
-    expected.add_argument("--tag", help="of the commit that all rows must come from (default: the newest tag)")
-    expected.add_argument("--commit", help="the same, by commit")
-    parser.add_argument("--results", type=path, default=RESULTS, metavar="DIR", help="folder of the results")
+    expected.add_argument("--tag", help="tag of the commit that all rows must come from (default: the newest tag)")
+    expected.add_argument("--commit", help="commit that all rows must come from, instead of a tag")
+    parser.add_argument("--results", type=path, default=COMMITTED, metavar="DIR", help="folder of the results")
     parser.add_argument(
-        "--sample", type=number_in(float, 0.0, 1.0), default=0.02, metavar="X", help="share of the cheap runs to repeat"
+        "--sample", type=number_in(float, 0.0, 1.0), default=0.02, metavar="X", help="share of the short runs to repeat"
     )
     parser.add_argument(
         "--max-seconds",
         type=number_in(float, 0.0),
         default=30.0,
         metavar="X",
-        help="runs that took longer are not cheap",
+        help="longest duration of a short run",
     )
-    parser.add_argument("--seed", type=not_negative, default=0, metavar="N", help="of the sample")
+    parser.add_argument("--seed", type=not_negative, default=0, metavar="N", help="seed of the sample")
     parser.add_argument("--workers", type=positive, default=os.cpu_count() or 1, help="worker processes")
 
 
@@ -40,7 +38,7 @@ def verify_results(parsed: argparse.Namespace) -> int:
     from rich.table import Table
 
     import recsim_env
-    from benchmarks.analysis.provenance import provenance_of
+    from benchmarks.analysis.commit_counts import commit_counts
     from benchmarks.rows import ResultsError
     from benchmarks.running.committed_runs import objects_in, repeatable_runs, row_files
     from benchmarks.running.execution import log_to
@@ -54,45 +52,43 @@ def verify_results(parsed: argparse.Namespace) -> int:
         raise ResultsError(f"{parsed.results}: no files of rows (*.jsonl)")
     log(f"expected: commit {commit[:12]}{f' ({tag})' if tag else ''}, version {recsim_env.__version__}")
     table = Table(title="Provenance of the committed rows")
-    for column in ("file", "rows", "of the commit", "dirty", "no commit", "other versions"):
+    for column in ("file", "rows", "from the commit", "dirty", "no commit", "other versions"):
         table.add_column(column, justify="left" if column == "file" else "right")
-    found = {file: provenance_of(objects_in(file), commit, tag, recsim_env.__version__) for file in files}
-    for file, each in found.items():
-        numbers = (each.num_rows, each.num_of_commit, each.num_dirty, each.num_without, each.num_stale)
+    counts = {file: commit_counts(objects_in(file), commit, tag, recsim_env.__version__) for file in files}
+    for file, each in counts.items():
+        numbers = (each.num_rows, each.num_of_commit, each.num_dirty, each.num_without_commit, each.num_stale)
         table.add_row(str(file.relative_to(parsed.results)), *map(str, numbers))
     screen.print(table)
-    num_rows, num_of_commit = (sum(getattr(each, name) for each in found.values()) for name in _SUMMED)
-    log(f"{num_of_commit} of {num_rows} rows ({num_of_commit / num_rows:.1%}) are of the commit")
+    num_rows = sum(each.num_rows for each in counts.values())
+    num_of_commit = sum(each.num_of_commit for each in counts.values())
+    log(f"{num_of_commit} of {num_rows} rows ({num_of_commit / max(num_rows, 1):.1%}) are from the commit")
 
-    cheap, reasons = repeatable_runs(files, parsed.max_seconds)
+    short, reasons = repeatable_runs(files, parsed.max_seconds)
     for reason, number in reasons.items():
         log(f"not repeated: {number} runs {reason}")
-    chosen = sampled(cheap, parsed.sample, parsed.seed)
-    log(f"repeating {len(chosen)} of {len(cheap)} cheap runs (seed {parsed.seed})")
+    chosen = sampled(short, parsed.sample, parsed.seed)
+    log(f"repeating {len(chosen)} of {len(short)} short runs (seed {parsed.seed})")
     num_equal = 0
     for run, fields, seconds in repeated(chosen, parsed.workers):
         num_equal += not fields
         text = ", ".join(fields) or f"equal ({seconds:.1f} s)"
         log(f"{run.suite.name}: {run.agent} in {run.task}, seed {run.seed}: {text}")
     log(f"{num_equal} of {len(chosen)} repeated runs have the same digits")
-    return 0 if all(each.is_whole for each in found.values()) and num_equal == len(chosen) else 1
-
-
-_SUMMED = ("num_rows", "num_of_commit")
+    return 0 if all(each.is_complete for each in counts.values()) and num_equal == len(chosen) else 1
 
 
 def _expected(commit: str | None, tag: str | None) -> tuple[str, str | None]:
-    """All digits of the expected commit, and its tag if it was chosen by one."""
+    """The full hash of the expected commit, and its tag if it was selected by tag."""
     from benchmarks.rows import ResultsError
 
     def git(*arguments: str) -> str:
-        run = subprocess.run(["git", *arguments], cwd=RESULTS, capture_output=True, text=True)
+        run = subprocess.run(["git", *arguments], cwd=COMMITTED, capture_output=True, text=True)
         return run.stdout.strip() if run.returncode == 0 else ""
 
     if commit is None and tag is None:
         tag = git("describe", "--tags", "--abbrev=0") or None
         if tag is None:
-            raise ResultsError("no tag in this checkout: give --tag TAG or --commit COMMIT")
+            raise ResultsError("this checkout has no tag: specify --commit COMMIT")
     wanted = commit if tag is None else f"refs/tags/{tag}"
     found = git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{wanted}^{{commit}}")
     if not found:

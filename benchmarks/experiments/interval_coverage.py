@@ -1,11 +1,11 @@
 """Coverage of the report's intervals, and errors of its tiers, in simulated results with known scores.
 
-`python -m benchmarks.experiments.interval_coverage --out DIR`. Runs are drawn: each scenario has a mean, each seed
-moves all agents and the references alike, as its catalogue and its sessions do, and the rest differs from run to run.
-The report's leaderboard is made of these rows, and its 95% intervals should contain the true value in 95% of the
-results; beside them, the percentile bootstrap over all seeds, as in rliable. Agents of equal score should be in one
-tier in 95% of the results. Writes interval_coverage.jsonl, a row for each design and distribution, and the table
-interval_coverage.md. An interrupted experiment resumes.
+`python -m benchmarks.experiments.interval_coverage --out DIR`. Scores are simulated: each scenario has a mean, each
+seed has an effect that all agents share, as they share its catalogue and sessions, and the rest varies between runs.
+The report's leaderboard is computed from these rows. Its 95% intervals should contain the true value in 95% of the
+results; the percentile bootstrap over all seeds, as in rliable, is shown for comparison. Agents with equal scores
+should be in one tier in 95% of the results. Writes interval_coverage.jsonl, with a row for each design and
+distribution, and the table interval_coverage.md. The same command resumes an interrupted experiment.
 """
 
 import argparse
@@ -35,13 +35,13 @@ DESIGNS = {
 DISTRIBUTIONS = ("normal", "skewed", "heavy-tailed")
 
 NUM_EQUAL = 8
-"""Agents of equal score, all in one tier if no test errs."""
+"""Number of agents with equal scores, which are in one tier unless a test errs."""
 SPREAD = 0.06
-"""Standard deviation of a trained agent's score around the mean of its agent, besides the part that its seed shares."""
+"""Standard deviation of the scores of an agent's runs, besides the effect of the seed."""
 SPREAD_OF_SEEDS = 0.04
-"""Standard deviation of the part that all agents of a seed share."""
+"""Standard deviation of the effect of the seed, which all agents share."""
 SPREAD_OF_VARIANTS = 0.04
-"""Standard deviation of a trained agent's score in one variant."""
+"""Standard deviation of the effect of a variant on a trained agent's score."""
 SPREAD_OF_REFERENCES = 0.01
 LEAD = 0.04
 """Score of agent `better` minus that of agent `worse`."""
@@ -50,9 +50,13 @@ LEAD = 0.04
 def main(arguments: list[str] | None = None) -> int:
     parser = make_parser("interval_coverage", __doc__)
     parser.add_argument(
-        "--repetitions", type=number_in(int, 2, 10**6), default=1_000, metavar="N", help="results of each design"
+        "--repetitions",
+        type=number_in(int, 2, 10**6),
+        default=1_000,
+        metavar="N",
+        help="results per design and distribution",
     )
-    parser.add_argument("--design", action="append", choices=DESIGNS, help="only this one; repeat for several")
+    parser.add_argument("--design", action="append", choices=DESIGNS, help="only this design; repeat for several")
     parser.add_argument("--seed", type=not_negative, default=0, metavar="S", help="seed of the results")
     return run_script(parser, _run, arguments)
 
@@ -67,8 +71,8 @@ def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
     settings = {"num_repetitions": parsed.repetitions, "seed": parsed.seed, "version": recsim_env.__version__}
     rows = finished_rows(file, settings)
     finished = {(row["design"], row["distribution"]) for row in rows}
-    cells = [(design, name) for design in parsed.design or DESIGNS for name in DISTRIBUTIONS]
-    for design, name in track([cell for cell in cells if cell not in finished], description="designs"):
+    pairs = [(design, name) for design in parsed.design or DESIGNS for name in DISTRIBUTIONS]
+    for design, name in track([pair for pair in pairs if pair not in finished], description="designs"):
         rows.append({**coverage(design, name, parsed.repetitions, parsed.seed), **settings, **origin})
         write_rows(file, rows)
     text = table(rows)
@@ -77,13 +81,13 @@ def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
 
 
 def coverage(design: str, distribution: str, num_repetitions: int, seed: int) -> dict[str, Any]:
-    """The share of results whose intervals contain the true value, and whose tiers tell equal agents apart."""
+    """The share of results whose intervals contain the true value, and of those whose tiers separate equal agents."""
     from benchmarks.analysis.leaderboard import Leaderboard
     from benchmarks.analysis.statistics import interquartile_mean, paired_improvement, probability_of_improvement
 
     generator = np.random.default_rng([seed, *design.encode(), *distribution.encode()])
     size, means = DESIGNS[design], {"worse": 0.5, "better": 0.5 + LEAD}
-    # As many seeds as make the errors of the true values small beside any interval.
+    # Enough seeds for the errors of the true values to be negligible.
     many = drawn_scores((size[0], 20_000, size[2]), distribution, means, generator)
     better, worse = ({str(n): runs for n, runs in enumerate(many[agent])} for agent in ("better", "worse"))
     any_seeds = (
@@ -125,7 +129,7 @@ def coverage(design: str, distribution: str, num_repetitions: int, seed: int) ->
 def drawn_scores(
     size: tuple[int, int, int], distribution: str, means: dict[str, float], generator: np.random.Generator
 ) -> dict[str, np.ndarray]:
-    """For each agent of `means` the scores [T, R] of its R runs in T tasks, the variants of all scenarios."""
+    """For each agent in `means`, the scores [T, R] of its R runs in T tasks, the variants of all scenarios."""
     num_scenarios, num_seeds, num_variants = size
     levels = np.linspace(-0.1, 0.1, num_scenarios) if num_scenarios > 1 else np.zeros(1)
     of_scenario = num_scenarios, num_seeds
@@ -141,7 +145,7 @@ def drawn_scores(
 
 
 def _noise(distribution: str, size: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
-    """Numbers of mean 0 and standard deviation 1: normal; gamma with a skewness of 1.4; or Student's t with 5 degrees
+    """Noise with mean 0 and standard deviation 1: normal, gamma with a skewness of 1.4, or Student's t with 5 degrees
     of freedom."""
     if distribution == "skewed":
         return (generator.gamma(2.0, size=size) - 2.0) / 2.0**0.5
@@ -151,7 +155,7 @@ def _noise(distribution: str, size: tuple[int, ...], generator: np.random.Genera
 
 
 def _rows(scores: dict[str, np.ndarray], size: tuple[int, int, int], generator: np.random.Generator) -> list[Any]:
-    """Final rows with these scores as returns, and those of the references, which set the scale with some error."""
+    """Final rows with these scores as returns, and those of the references, which define the scale with some error."""
     from benchmarks.suites import ONE, ZERO
 
     num_scenarios, num_seeds, num_variants = size
@@ -182,7 +186,7 @@ def _rows(scores: dict[str, np.ndarray], size: tuple[int, int, int], generator: 
 
 
 def _percentile_interval(runs: np.ndarray, generator: np.random.Generator) -> tuple[float, float]:
-    """Of the interquartile mean of runs [T, R]: quantiles of draws that take R of R seeds in each task."""
+    """Percentile interval of the interquartile mean of runs [T, R]; each draw resamples R of R seeds in each task."""
     from benchmarks.analysis.statistics import interquartile_mean
 
     num_seeds = runs.shape[1]
@@ -192,7 +196,7 @@ def _percentile_interval(runs: np.ndarray, generator: np.random.Generator) -> tu
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Coverage of each interval, the least over the distributions, and errors of the tiers, the most, in Markdown."""
+    """A Markdown table of the coverage of each interval and the errors of tiers: ranges over the distributions."""
     names = list(rows[0]["coverage"]) if rows else []
     lines = [
         f"| scenarios x seeds | {' | '.join(names)} | equal agents in two tiers |",

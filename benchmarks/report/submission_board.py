@@ -1,4 +1,4 @@
-"""The leaderboard of submissions as a page of the documentation: a table for each version of the envs."""
+"""The leaderboard of submissions as a documentation page, with a table for each version of the envs."""
 
 from pathlib import Path
 
@@ -14,22 +14,23 @@ _HEAD = """\
 
 # Leaderboard
 
-Agents of anybody, [submitted](submitting.md) as one file and verified: a sample of their runs was repeated, and they
-score in worlds drawn after the submission as in the public ones. Scores are interquartile means over five scenarios and
-three seeds, with 95% intervals: 0 is random, 1 the planning oracle ([protocol](benchmark.md#protocol)). Three seeds are
-few, so the results are exploratory. Versions of the envs are never compared with each other.
+Verified [submissions](submitting.md) beside the benchmark's own agents. For each submission, a sample of the runs was
+repeated, and the agent was evaluated in hidden worlds, drawn after the submission; *hidden − public* is the difference
+between its mean gains in hidden and public worlds. Scores are interquartile means over five scenarios and three seeds,
+with 95% intervals: 0 is random, 1 the planning oracle ([protocol](benchmark.md#protocol)). With three seeds, results
+are exploratory. Results from different versions of the envs are never compared.
 """
 
 
 def board(results: Path) -> str:
-    """The page, from the folder of committed results.
+    """The page in Markdown, from the folder of committed results.
 
     Raises:
-        ResultsError: a submission is damaged, or there is none.
+        ResultsError: a submission is damaged, or no version has a folder.
     """
     folders = [folder for folder in (results / SUBMISSIONS).glob("*") if folder.is_dir()]
     if not folders:
-        raise ResultsError(f"{results / SUBMISSIONS}: no folder of a version")
+        raise ResultsError(f"{results / SUBMISSIONS}: has no folder for a version")
     newest_first = sorted(folders, key=_version_key, reverse=True)
     return "\n".join([_HEAD, *map(_of_version, newest_first)])
 
@@ -44,7 +45,7 @@ def _version_key(folder: Path) -> tuple[int, ...]:
 def _of_version(folder: Path) -> str:
     submissions = {each.submission.manifest.name: each for each in published(folder)}
     leaderboard = Leaderboard(rows_of_version(folder, [*submissions.values()]))
-    columns = ["agent", "authors", "privileged", "score", *leaderboard.scored_scenarios, "other worlds", "verified"]
+    columns = ["agent", "authors", "privileged", "score", *leaderboard.scored_scenarios, "hidden − public", "verified"]
     lines = [
         f"## Version {folder.name}",
         "",
@@ -61,7 +62,7 @@ def _line(standing: Standing, leaderboard: Leaderboard, each: Published | None) 
     scores = [number(standing.scores[name]) for name in leaderboard.scored_scenarios]
     if each is None:
         in_play = ["latent state in play"] if not standing.is_deployable and standing.agent != ZERO else []
-        privileged = [*in_play, *(f"{each} in training" for each in privileges(standing.agent))]
+        privileged = [*in_play, *(f"{privilege} in training" for privilege in privileges(standing.agent))]
         cells = [
             f"`{standing.agent}`",
             "recsim_env",
@@ -90,14 +91,15 @@ def _description(each: Published) -> str:
     manifest, record = each.submission.manifest, each.verification
     place = f"../benchmarks/results/{SUBMISSIONS}/{manifest.version}"
     link = f", [{markdown_text(manifest.url)}]({manifest.url})" if manifest.url else ""
-    training = "trained weights" if manifest.has_weights else "trained in each run, if it learns"
+    training = "loaded from trained weights" if manifest.has_weights else "trained in each run if it learns"
     return f"""\
 ### {manifest.name}
 
 {markdown_text(manifest.description)}
 
 `{manifest.agent}`, {markdown_text(manifest.licence)} licence{link}; {training}; \
-code of {", ".join(map(str, map(markdown_text, manifest.commits)))}. \
+commit {", ".join(map(str, map(markdown_text, manifest.commits)))}. \
 [Submission]({place}/{each.file.name}), SHA-256 of its manifest `{manifest.digest}`; \
-[verification]({place}/{each.file.stem}.verification.json) with seed {record.seed}, at {markdown_text(record.commit)}.
+[verification]({place}/{each.file.stem}.verification.json) with seed {record.seed}, \
+commit {markdown_text(record.commit)}.
 """

@@ -1,4 +1,4 @@
-"""Tables of one submission in the terminal: its scores, and those in the worlds of its verification."""
+"""Tables of one submission for the terminal: its scores, and the results of its verification."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ from benchmarks.submission.verification_record import Verification
 
 
 def show_scores(screen: Console, manifest: Manifest, rows: Sequence[Row]) -> None:
-    """The score of a submission, and its returns beside those of the references."""
+    """Print the score of a submission, and its returns beside those of the references."""
     leaderboard = Leaderboard(rows)
     screen.print(f"{escape(manifest.name)}: score {interval(leaderboard.by_agent[manifest.name].score)}")
     table = Table(title="Mean returns in the public worlds")
@@ -28,18 +28,18 @@ def show_scores(screen: Console, manifest: Manifest, rows: Sequence[Row]) -> Non
 
 
 def show_verification(screen: Console, record: Verification) -> None:
-    """The repeated runs, the scores in both kinds of worlds, and the verdict."""
+    """Print the repeated runs, the scores in public and hidden worlds, and the verdict."""
     table = Table(title="Repeated runs")
-    for column in ("run", "digits that differ"):
+    for column in ("run", "fields that differ"):
         table.add_column(column)
     for run, fields in record.repeated.items():
         if fields or run.startswith(f"{record.name} "):
             table.add_row(escape(run), escape(", ".join(fields)) or "none")
     screen.print(table)
     if num_others := len(record.repeated) - table.row_count:
-        screen.print(f"{num_others} runs of the references have the committed digits")
-    table = Table(title=f"Scores in the public worlds and in others ({record.num_hidden_seeds} seeds)")
-    for column in ("scenario", "public", "others", "difference"):
+        screen.print(f"{num_others} runs of the references equal the committed ones")
+    table = Table(title=f"Scores in the public and the hidden worlds ({record.num_hidden_seeds} hidden seeds)")
+    for column in ("scenario", "public", "hidden", "difference"):
         table.add_column(column, justify="left" if column == "scenario" else "right")
     for name, public in record.public_scores.items():
         hidden = record.hidden_scores[name]

@@ -1,4 +1,4 @@
-"""Rows as runs in TensorBoard, Weights & Biases or MLflow: one for each scenario, agent and seed."""
+"""Rows as runs in TensorBoard, Weights & Biases or MLflow, one run for each scenario, agent and seed."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from benchmarks.rows import Row, RunKey, key_of
 from recsim_env.atomic_file import write_atomically
 
 TRACKED = "tracked.json"
-"""Lists, for each tracker, the digests of the runs that it holds already."""
+"""Name of the file that lists, for each tracker, the digests of the runs that it already holds."""
 
 _CURVES = {
     "return": "return_mean",
@@ -26,24 +26,24 @@ _CURVES = {
     "churn": "churn",
     "seconds_of_learning": "wall_s",
 }
-"""Name of each curve against user-steps, with its key in rows."""
+"""Names of the curves over user-steps, with their keys in rows."""
 
 _PROVENANCE = ("command", "commit", "versions", "machine", "date")
 
 
 def track_rows(directory: Path, rows: Iterable[Row], track: Sequence[str], log: Callable[[str], None]) -> None:
-    """Write the learning curves to trackers whose files are in `directory`; runs that a tracker holds are left alone.
+    """Write learning curves to trackers; runs that a tracker already holds are skipped unless they have changed.
 
-    Scores need both references, and change when these do; missing values are left out, and so are failed runs.
+    Scores need rows of both references, and change with them. Missing values and failed runs are skipped.
 
     Args:
-        directory: of the trackers' files; made if it is missing.
-        rows: of any number of runs.
+        directory: folder of the trackers' files; created if it does not exist.
+        rows: rows of any number of runs.
         track: names of trackers, see `agents.tracking.copies.COPIES`.
-        log: called with a line for each tracker.
+        log: called with a summary for each tracker.
 
     Raises:
-        ValueError: an unknown tracker, or a package is missing.
+        ValueError: a tracker is unknown, or its package is missing.
     """
     check_copies(track)
     by_run: dict[RunKey, list[Row]] = {}
@@ -62,37 +62,37 @@ def track_rows(directory: Path, rows: Iterable[Row], track: Sequence[str], log: 
                 open_copy(name, directory, run, records).close()
                 own[run.subfolder], num_written = digest, num_written + 1
                 write_atomically(path, json.dumps(held, indent=1).encode())
-        log(f"{name}: {num_written} of {len(by_run)} runs are written to {directory}, the others are there already")
+        log(f"{name}: {num_written} of {len(by_run)} runs written to {directory}; the others are unchanged")
 
 
 def metrics_of(row: Row) -> dict[str, float]:
-    """Values of a row by name; metrics of a final row under `metrics/`."""
+    """Values of a row by name; the metrics of a final row have the prefix `metrics/`."""
     curves = {name: row[key] for name, key in _CURVES.items() if key in row}  # type: ignore[literal-required]
     metrics = row.get("metrics") or {}
     return curves | {f"metrics/{name}": value for name, value in metrics.items() if value is not None}
 
 
 def _described(row: Row) -> RunDescription:
-    """The run of a final row."""
+    """The description of a run, from its final row."""
     parts = (row["scenario"], row["agent"], f"seed-{row['seed']}")
     config = {key: row[key] for key in ("suite", "scenario", "agent", "family", "seed", "version")}  # type: ignore[literal-required]
     return RunDescription(
         id=row["run"],
         name="/".join(parts),
-        subfolder="/".join(re.sub(r"[^\w.:=,()+ -]|\.\.+", "_", part) for part in parts),  # rows may be a stranger's
+        subfolder="/".join(re.sub(r"[^\w.:=,()+ -]|\.\.+", "_", part) for part in parts),  # rows may come from others
         config={**config, "settings": row.get("settings", {})},
         provenance={key: row[key] for key in _PROVENANCE if key in row},  # type: ignore[literal-required]
     )
 
 
 def _records(rows: Iterable[Row]) -> list[Record]:
-    """In the order of steps; of several rows of a step, the last one counts."""
+    """The records of a run, sorted by step; of several rows of one step, the last one is kept."""
     found = {row["env_steps"]: Record(row["env_steps"], metrics_of(row), _time(row)) for row in rows}
     return [found[step] for step in sorted(found)]
 
 
 def _time(row: Row) -> float:
-    """Seconds since 1970 when the command was started that made the row; 0 if it is unknown."""
+    """Start time of the command that produced the row, in seconds since 1970; 0 if unknown."""
     try:
         return datetime.fromisoformat(row.get("date", "")).timestamp()
     except ValueError:

@@ -1,4 +1,4 @@
-"""The runs behind committed rows: which can be repeated with the present code, and are cheap."""
+"""The runs behind committed rows that the current code can repeat in a short time."""
 
 import dataclasses
 import json
@@ -19,12 +19,12 @@ RunWithRows = tuple[Run, list[Row]]
 
 
 def row_files(folder: Path) -> list[Path]:
-    """Files of rows in a folder of results: those of suites and of experiments."""
+    """The files of rows in a folder of results, from suites and experiments."""
     return sorted(folder.rglob("*.jsonl"))
 
 
 def objects_in(file: Path) -> list[dict[str, Any]]:
-    """The lines of a file of rows of any schema.
+    """The rows in a file, of any schema.
 
     Raises:
         ResultsError: a line is not a JSON object.
@@ -42,8 +42,8 @@ def objects_in(file: Path) -> list[dict[str, Any]]:
 
 
 def repeatable_runs(files: Iterable[Path], max_seconds: float) -> tuple[list[RunWithRows], Counter[str]]:
-    """Runs of suites with their rows, each once, that the present code would repeat in at most `max_seconds`; and the
-    number of other runs for each reason.
+    """The runs of suites that the current code can repeat in at most `max_seconds`, with their rows; and the number of
+    other runs by reason. Runs that occur in several files are returned once.
     """
     found: dict[str, RunWithRows] = {}
     reasons: Counter[str] = Counter()
@@ -66,17 +66,17 @@ def repeatable_runs(files: Iterable[Path], max_seconds: float) -> tuple[list[Run
 def _reason(last: Row, run: Run | None, max_seconds: float) -> str:
     """Why a run is not repeated, or ""."""
     if last["version"] != recsim_env.__version__:
-        return "of another version"
+        return "from another version"
     if last["status"] != "ok" or not last["is_final"]:
-        return "that failed or are incomplete"
+        return "that failed or are unfinished"
     if run is None:
-        return "of other settings, sizes, worlds or models than the present suites have"
+        return "with other settings, sizes, worlds or models than in the current suites"
     seconds = last.get("run_s")
     return "" if seconds is not None and seconds <= max_seconds else f"that took more than {max_seconds:g} s"
 
 
 def _present_runs(rows: Sequence[Row]) -> dict[str, Run]:
-    """By digest, the runs that the suites of these rows have at present, of the rows' agents and seeds."""
+    """By digest, the runs of the current suites with the agents and seeds of these rows."""
     runs: dict[str, Run] = {}
     wanted = {key_of(row) for row in rows if row["version"] == recsim_env.__version__}
     for name in {row["suite"] for row in rows} & set(SUITES):
@@ -88,6 +88,6 @@ def _present_runs(rows: Sequence[Row]) -> dict[str, Run]:
             if run.key in wanted:
                 try:
                     runs[run.digest] = run
-                except UnknownAgentError:  # a package that the agent needs is not installed
+                except UnknownAgentError:  # the agent needs a package that is not installed
                     continue
     return runs

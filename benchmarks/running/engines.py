@@ -1,4 +1,4 @@
-"""Where runs are executed: in processes of this machine, or on the nodes of a Ray cluster."""
+"""Engines that execute runs: processes on this machine, or the nodes of a Ray cluster."""
 
 import argparse
 import os
@@ -14,35 +14,38 @@ from benchmarks.running.workers import Engine, run_in_processes
 
 
 def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
-    """`--engine`, and the size of it."""
+    """Add `--engine` and the options for its address and size."""
     parser.add_argument(
-        "--engine", choices=("local", "ray"), default="local", help="processes of this machine, or a Ray cluster"
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="execute runs in processes on this machine or on a Ray cluster",
     )
     parser.add_argument(
         "--ray-address",
         metavar="ADDRESS",
-        help="of the cluster: HOST:PORT, ray://HOST:PORT, or auto for RAY_ADDRESS or the cluster that this machine "
-        "belongs to (default: auto)",
+        help="address of the cluster: HOST:PORT, ray://HOST:PORT, or auto for RAY_ADDRESS or the cluster that this "
+        "machine belongs to (default: auto)",
     )
     parser.add_argument(
-        "--workers", type=positive, metavar="N", help="runs at a time (default: cores of this machine or CPUs of Ray's)"
+        "--workers", type=positive, metavar="N", help="parallel runs (default: number of cores, or CPUs of the cluster)"
     )
     parser.add_argument("--threads", type=positive, default=1, help="threads of each run")
 
 
 def engine_from(parsed: argparse.Namespace, own_agents: Iterable[str] = ()) -> Engine:
-    """The engine that arguments of `add_engine_arguments` describe.
+    """The engine selected by the arguments of `add_engine_arguments`.
 
-    `own_agents` are the MODULE:CLASS of agents that the engine has to find.
+    `own_agents` are agents as MODULE:CLASS whose modules the engine must be able to import.
 
     Raises:
-        ResultsError: Ray is not installed, no cluster answers, or a node of it has other versions.
+        ResultsError: Ray is not installed, no cluster responds, or a node has other versions.
     """
-    from benchmarks.rows import ResultsError  # takes a second to import, and --help needs it not
+    from benchmarks.rows import ResultsError  # takes a second to import, which --help can do without
 
     if parsed.engine == "local":
         if parsed.ray_address:
-            raise ResultsError(f"--ray-address {parsed.ray_address}: needs --engine ray")
+            raise ResultsError(f"--ray-address {parsed.ray_address}: requires --engine ray")
         return partial(run_in_processes, num_workers=parsed.workers or os.cpu_count() or 1, num_threads=parsed.threads)
     if find_spec("ray") is None:
         raise ResultsError("--engine ray: needs the package ray (pip install 'recsim-env[ray]')")
@@ -58,7 +61,7 @@ def engine_from(parsed: argparse.Namespace, own_agents: Iterable[str] = ()) -> E
 
 
 def _modules_of(own_agents: Iterable[str]) -> list[ModuleType]:
-    """The modules and packages that agents of the user are in, unless they are installed."""
+    """The modules and packages of the user's agents, unless they are installed packages."""
     names = {agent.partition(":")[0].partition(".")[0] for agent in own_agents if ":" in agent}
     modules = [sys.modules[name] for name in sorted(names - {"sb3", "agents"}) if name in sys.modules]
     return [module for module in modules if "site-packages" not in str(module.__file__ or module.__path__)]

@@ -73,7 +73,7 @@ def execute(
 
 
 def _rows_of(run: Run) -> list[dict[str, Any]]:
-    """The rows of a run, with the machine that it was executed on."""
+    """The rows of a run, with the machine that executed it."""
     return [{**row, "machine": machine()} for row in run.execute()]
 
 

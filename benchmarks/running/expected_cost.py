@@ -1,4 +1,4 @@
-"""The expected cost of a search for settings, from the times of finished runs."""
+"""The expected cost of a hyperparameter search, estimated from the durations of finished runs."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -11,8 +11,8 @@ from benchmarks.running.result_folder import RESULTS
 from benchmarks.suites import Suite
 
 
-def finished_rows(folder: Path) -> list[Row]:
-    """The final rows of all results in a folder; files that are no results of suites are left out."""
+def final_rows_in(folder: Path) -> list[Row]:
+    """The final rows of all results of suites in a folder; other files are skipped."""
     rows: list[Row] = []
     for path in sorted(folder.rglob(RESULTS)):
         try:
@@ -23,7 +23,7 @@ def finished_rows(folder: Path) -> list[Row]:
 
 
 def seconds_by_agent(rows: Iterable[Row], num_steps: int) -> dict[str, float]:
-    """Median seconds of a run with `num_steps` user-steps of training, for each agent with rows."""
+    """Median seconds of a run with `num_steps` user-steps of training, by agent; agents without rows are missing."""
     training, rest = defaultdict[str, list[float]](list), defaultdict[str, list[float]](list)
     for row in rows:
         rest[row["agent"]].append(max((row.get("run_s") or row["wall_s"]) - row["wall_s"], 0.0))
@@ -36,7 +36,7 @@ def seconds_by_agent(rows: Iterable[Row], num_steps: int) -> dict[str, float]:
 
 
 def cost_of_search(suite: Suite, num_trials: int, measured: dict[str, float]) -> str:
-    """The number of runs and user-steps of a search without pruning, and its time as far as it is known."""
+    """One line with the number of runs and user-steps of a search without pruning, and its time as far as known."""
     num_agents, num_tasks, num_seeds = len(suite.agents), len(suite.tasks()), suite.num_seeds
     num_runs = num_agents * num_trials * num_tasks * num_seeds
     factors = " × ".join(
@@ -47,7 +47,7 @@ def cost_of_search(suite: Suite, num_trials: int, measured: dict[str, float]) ->
     hours = sum(measured[agent] for agent in known) * num_trials * num_tasks * num_seeds / 3600.0
     unknown = [agent for agent in suite.agents if agent not in measured]
     about = f"about {hours:.1f}" if hours >= 0.1 else "less than 0.1"
-    time = f"{about} CPU hours by the runs in benchmarks/results" if known else "of unknown time"
-    without = f", without {', '.join(unknown)}, which have none there" if known and unknown else ""
+    time = f"{about} CPU hours, estimated from benchmarks/results" if known else "of unknown duration"
+    without = f", not counting {', '.join(unknown)} (no measured runs)" if known and unknown else ""
     steps = f"{suite.num_steps:,} user-steps ({num_runs * suite.num_steps:,} in all)"
-    return f"{factors} = {num_runs:,} runs of {steps}, {time}{without}; less where trials are pruned"
+    return f"{factors} = {num_runs:,} runs of {steps}, {time}{without}; less if trials are pruned"

@@ -1,4 +1,4 @@
-"""Writes the log sets: for each scenario, logs of three behaviour policies."""
+"""Generation of the log sets: for each scenario, logs of three behaviour policies."""
 
 import hashlib
 import json
@@ -17,22 +17,22 @@ from recsim_env.logs.simulated.log_sets import content_hash
 
 NUM_ENVS = 100
 CATALOG_SEED, SESSIONS_SEED = 7_000_003, 8_000_009
-"""Of the split `train`, but of no training of a suite: sessions of evaluation and tuning are in other splits."""
+"""Seeds in the split `train` that no suite trains on; evaluation and tuning use other splits."""
 
 POLICIES = tuple(EPSILONS)
 """`random`, `mixed` and `expert`: see `BehaviorPolicy`."""
 
 MANIFEST = "log_sets.json"
 NUM_STEPS = 50_000
-"""Of each log whose hash comes with the package."""
+"""Steps of each log with a hash in the package."""
 
 
 def write_log(scenario: str, policy: str, folder: Path, num_steps: int) -> dict[str, Any]:
-    """Write a log, or the missing part of it, and return its entry in the manifest.
+    """Write a log, or its missing part, and return its entry in the manifest.
 
     Raises:
-        ValueError: the folder has another log.
-        OSError: it cannot be written.
+        ValueError: the folder contains another log.
+        OSError: a file cannot be written.
     """
     env: Any = gymnasium.make_vec(
         f"recsim_env/{scenario}-v0",
@@ -59,7 +59,7 @@ def write_log(scenario: str, policy: str, folder: Path, num_steps: int) -> dict[
 
 
 def write_log_sets(scenarios: Iterable[str], out: Path, num_steps: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Write the logs of each scenario, and a manifest of all; yields name and entry of each as it is written."""
+    """Write the logs of each scenario, and a manifest of all logs; yields name and entry of each log once written."""
     entries: dict[str, dict[str, Any]] = {}
     for scenario in scenarios:
         for policy in POLICIES:
@@ -70,6 +70,6 @@ def write_log_sets(scenarios: Iterable[str], out: Path, num_steps: int) -> Itera
 
 
 def write_manifest(path: Path, entries: dict[str, dict[str, Any]]) -> None:
-    """The entries with the versions that made them, as JSON."""
+    """Write the entries, with the versions that produced them, as JSON."""
     content = {"versions": present_versions(), "logs": entries}
     write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())

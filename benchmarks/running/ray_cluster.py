@@ -1,4 +1,4 @@
-"""Tasks on the nodes of a Ray cluster: a task whose process or node dies is repeated elsewhere."""
+"""Tasks on the nodes of a Ray cluster; a task whose process or node dies is repeated."""
 
 import logging
 import os
@@ -21,20 +21,20 @@ from benchmarks.running.software import PACKAGES, first_difference, folder_of, s
 from benchmarks.running.workers import THREAD_LIMITS, Failure, outcome
 
 NUM_ATTEMPTS = 3
-"""Attempts at a task whose process or node dies; after the last one it is a `Failure`."""
+"""Maximum number of attempts at a task whose process or node dies; after the last one, its result is a `Failure`."""
 
 _CONNECT_SECONDS, _CHECK_SECONDS, _POLL_SECONDS = 5.0, 300.0, 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Mismatch:
-    """A node that would give other rows."""
+    """A node with different software, whose rows could differ."""
 
     node: str
     difference: str
 
     def __str__(self) -> str:
-        return f"node {self.node} has {self.difference}; its rows would differ"
+        return f"node {self.node} has {self.difference}; its rows could differ"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,22 +44,22 @@ class _Attempt:
 
 
 class RayCluster:
-    """An `Engine` on a Ray cluster, to which this process is connected until its tasks are finished.
+    """An `Engine` on a Ray cluster. The process stays connected to the cluster until its tasks are finished.
 
-    Packages must be installed on the nodes in the versions of this process. The source of the project is taken from the
-    path that it has here, or copied to the nodes if one has none or another there. Other files have the same paths on
+    Nodes must have the same package versions as this process. The project's source is read from the same path as on
+    this machine if it is identical on all nodes, and otherwise copied to them. Other files must have the same paths on
     all nodes.
 
     Args:
-        address: of the cluster; "auto" for RAY_ADDRESS or the cluster that this machine belongs to, "HOST:PORT", or
-            "ray://HOST:PORT" for Ray Client.
-        num_workers: most tasks at a time; None for as many as the cluster has CPUs for.
+        address: address of the cluster: "auto" for RAY_ADDRESS or the cluster that this machine belongs to,
+            "HOST:PORT", or "ray://HOST:PORT" for Ray Client.
+        num_workers: maximum number of parallel tasks; None for as many as the CPUs of the cluster allow.
         num_threads: CPUs and threads of each task.
-        needs_gpu: whether a task occupies a GPU.
-        modules: modules of the user's to be copied to the nodes.
+        needs_gpu: whether a task reserves a GPU.
+        modules: the user's modules, which are copied to the nodes.
 
     Raises:
-        ResultsError: there is no such cluster, or a node has other versions.
+        ResultsError: no cluster responds, or a node has other versions.
     """
 
     def __init__(
@@ -89,19 +89,19 @@ class RayCluster:
         raise ResultsError(f"--engine ray: {problem}")
 
     def __call__(self, tasks: Sequence[Any], work: Callable[[Any], Any]) -> Iterator[tuple[Any, Any]]:
-        """`work(task)` for each task, in the order given; yields (task, result) as they finish.
+        """Start `work(task)` for the tasks in the given order; yields (task, result) as they finish.
 
-        The result of a task that raises is a `Failure`, as is that of one whose process or node dies `NUM_ATTEMPTS`
-        times. All tasks end with this process, even if it is killed.
+        The result is a `Failure` if the task raises an exception, or if its process or node dies `NUM_ATTEMPTS` times.
+        Tasks end with this process, even if it is killed.
         """
         try:
             self._check_fits(tasks)
             yield from self._results(deque(_Attempt(task=task) for task in tasks), work)
         finally:
-            ray.shutdown()  # ends the tasks that are running
+            ray.shutdown()  # ends running tasks
 
     def _results(self, todo: deque[_Attempt], work: Callable[[Any], Any]) -> Iterator[tuple[Any, Any]]:
-        # Ray's own retries would repeat a task that exhausts the memory for ever.
+        # With Ray's own retries, a task that exhausts the memory would be repeated for ever.
         remote = ray.remote(max_retries=0)(_attempt)
         running: dict[Any, _Attempt] = {}
         while todo or running:
@@ -116,7 +116,7 @@ class RayCluster:
                 attempt = running.pop(reference)
                 try:
                     result = ray.get(reference)
-                except RayTaskError as error:  # of Ray's own, before the task: a module is missing there, say
+                except RayTaskError as error:  # raised by Ray before the task starts, for example for a missing module
                     result = Failure(reason=one_line(error.cause or error)[:500], traceback=str(error)[-4_000:])
                 except RayError as error:
                     reason = f"the process or its node ended without a result ({type(error).__name__})"
@@ -130,11 +130,11 @@ class RayCluster:
                 yield attempt.task, result
 
     def _num_at_once(self) -> int:
-        """Most tasks at a time, with the nodes that there are now."""
+        """Maximum number of parallel tasks with the current nodes."""
         return self.num_workers or max(int(ray.cluster_resources().get("CPU", 0.0)) // self.num_threads, 1)
 
     def _check_fits(self, tasks: Sequence[Any]) -> None:
-        """Raise `ResultsError` if no node can execute some of the tasks: Ray would wait for one."""
+        """Raise `ResultsError` if some tasks do not fit on any node; Ray would wait for such a node."""
         if not _nodes_with(CPU=self.num_threads):
             raise ResultsError(f"--threads {self.num_threads}: no node of the Ray cluster has as many CPUs")
         num_on_gpu = sum(map(self.needs_gpu, tasks))
@@ -153,11 +153,9 @@ class RayCluster:
 
 
 def _connect(address: str, num_threads: int, copied: list[str | ModuleType]) -> None:
-    """Join the cluster; modules and folders of packages in `copied` are copied to the nodes."""
+    """Connect to the cluster and copy the modules and package folders in `copied` to the nodes."""
     variables = {name: str(num_threads) for name in THREAD_LIMITS}
-    variables["PYTHONPATH"] = (
-        f"{folder_of('benchmarks').parent}:${{PYTHONPATH}}"  # where copied folders take precedence
-    )
+    variables["PYTHONPATH"] = f"{folder_of('benchmarks').parent}:${{PYTHONPATH}}"  # Ray puts copied folders first
     if log := os.environ.get("RECSIM_DATA"):
         variables["RECSIM_DATA"] = os.path.abspath(log)
     environment: dict[str, Any] = {"env_vars": variables, "excludes": ["__pycache__", "/results"]}
@@ -165,12 +163,12 @@ def _connect(address: str, num_threads: int, copied: list[str | ModuleType]) -> 
         environment["py_modules"] = copied
     try:
         ray.init(address=address, runtime_env=environment, log_to_driver=False, logging_level=logging.ERROR)
-    except (Exception, SystemExit) as error:  # Ray has many, and no common class for them
+    except (Exception, SystemExit) as error:  # Ray raises many types without a common base class
         raise ResultsError(f"--ray-address {address}: {one_line(error)[-300:]}") from None
 
 
 def _check_answers(address: str) -> None:
-    """Raise `ResultsError` if nothing listens at HOST:PORT: Ray would try for two minutes."""
+    """Raise `ResultsError` if nothing listens at HOST:PORT; Ray would keep trying for two minutes."""
     address = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
     if address == "auto":
         return
@@ -190,13 +188,13 @@ def _nodes_with(**resources: float) -> list[dict[str, Any]]:
 
 
 def _problem_of_nodes() -> str | None:
-    """Why a node cannot give the rows of this process; None if all can."""
+    """The reason why a node cannot reproduce the rows of this process; None if all nodes can."""
     check = ray.remote(num_cpus=0, max_retries=0)(_mismatch)
     placed = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in _nodes_with()]
     references = [check.options(scheduling_strategy=each).remote(software()) for each in placed]
     ready, late = ray.wait(references, num_returns=len(references), timeout=_CHECK_SECONDS)
     if late:
-        return f"{len(late)} of {len(placed)} nodes have not answered in {_CHECK_SECONDS:.0f} s"
+        return f"{len(late)} of {len(placed)} nodes have not responded within {_CHECK_SECONDS:.0f} s"
     try:
         return next((str(each) for each in map(ray.get, ready) if each), None)
     except RayTaskError as error:
@@ -206,16 +204,16 @@ def _problem_of_nodes() -> str | None:
 
 
 def _mismatch(expected: dict[str, str]) -> _Mismatch | None:
-    """On a node: whether its software differs from that of the driver."""
+    """Executed on a node: the difference between its software and the driver's, if any."""
     difference = first_difference(expected, software())
     return _Mismatch(node=socket.gethostname(), difference=difference) if difference else None
 
 
 def _attempt(work: Callable[[Any], Any], task: Any, expected: dict[str, str], folder: str) -> Any:
-    """On a node: `work(task)`, a `Failure` if that raises, or a `_Mismatch` before it."""
-    if mismatch := _mismatch(expected):  # a node that has joined since the start
+    """Executed on a node: the result of `work(task)`, a `Failure` if it raises, or a `_Mismatch` found beforehand."""
+    if mismatch := _mismatch(expected):  # the node may have joined after the start
         return mismatch
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # of a node that is stopped; Ray's handler raises SystemExit
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # sent when a node stops; Ray's handler would raise SystemExit
     if Path(folder).is_dir():
-        os.chdir(folder)  # relative paths are those of the driver
+        os.chdir(folder)  # relative paths are relative to the driver's folder
     return outcome(work, task)

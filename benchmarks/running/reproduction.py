@@ -1,4 +1,4 @@
-"""Whether a run, repeated, gives the same digits."""
+"""Repetition of finished runs, to check that they give the same digits again."""
 
 import math
 import random
@@ -15,13 +15,13 @@ _PROVENANCE = {"command", "commit", "versions", "machine", "date"}
 Member = TypeVar("Member")
 
 NOT_COMPARED = {"suite", "loaded_from", *_TIMINGS, *_PROVENANCE}
-"""Fields that differ between two equal runs. A reused row has the name of another suite."""
+"""Fields that may differ between equal runs. A reused row has the name of another suite."""
 
 
 def differences(rows: Sequence[Row], again: Sequence[Row]) -> list[str]:
-    """Names of the fields in which the rows of one run differ from those of its repetition; all digits count.
+    """Names of the fields in which the rows of a run and of its repetition differ in any digit.
 
-    Metrics that the rows do not have yet are no difference.
+    Metrics that only the repetition has are ignored: they were added later.
     """
     if len(rows) != len(again):
         return [f"{len(again)} evaluations instead of {len(rows)}"]
@@ -36,7 +36,7 @@ def differences(rows: Sequence[Row], again: Sequence[Row]) -> list[str]:
 
 
 def _holds(value: Any, again: Any) -> bool:
-    """Whether the second value is the first, or a mapping that holds the same values and further ones."""
+    """Whether the values are equal, or the second is a mapping that contains all values of the first."""
     if isinstance(value, Mapping) and isinstance(again, Mapping):
         return all(name in again and _holds(each, again[name]) for name, each in value.items())
     return bool(value == again)
@@ -45,9 +45,9 @@ def _holds(value: Any, again: Any) -> bool:
 def repeated(
     runs: Iterable[tuple[Run, Sequence[Row]]], num_workers: int
 ) -> Iterator[tuple[Run, list[str], float | None]]:
-    """Repeat runs in worker processes; for each, as it finishes, the fields that differ from its rows, and its seconds.
+    """Repeat runs in worker processes; yields each run as it finishes, with the fields that differ and its seconds.
 
-    A run that fails differs by the reason.
+    For a run that fails, the reason takes the place of the fields, and the seconds are None.
     """
     pairs = {run.digest: (run, rows) for run, rows in runs}
     for run, result in run_in_processes([run for run, _ in pairs.values()], methodcaller("execute"), num_workers):
@@ -58,6 +58,6 @@ def repeated(
 
 
 def sampled(members: Sequence[Member], share: float, seed: int) -> list[Member]:
-    """A share of the members, at least one if there are any, drawn by the seed."""
+    """A random share of the members, at least one if there are any, determined by the seed."""
     number = min(max(math.ceil(share * len(members)), 1), len(members))
     return random.Random(f"runs to repeat, seed {seed}").sample(list(members), number)

@@ -66,7 +66,7 @@ class Run:
         return self.suite.tasks()[self.task].structure_split
 
     def __getstate__(self) -> dict[str, Any]:
-        """With the digest, so that `execute` in another process can tell whether it has the same world and weights."""
+        """The state with the digest, by which `execute` in another process checks that world and weights are equal."""
         return {**vars(self), "digest": self.digest}
 
     @cached_property
@@ -181,12 +181,12 @@ class Run:
         """Train the agent if it learns, and evaluate it: a row for each evaluation, the last one with all metrics.
 
         Raises:
-            ResultsError: the run comes from a process with another world, or other weights, at the same path.
+            ResultsError: the ratings log or the weights differ from those of the process that created the run.
         """
         import torch  # takes a second to import, and only workers need it
 
         if dataclasses.replace(self).digest != self.digest:
-            raise ResultsError(f"the ratings log or the weights on {platform.node()} are not those of the driver")
+            raise ResultsError(f"the ratings log or the weights on {platform.node()} differ from the driver's")
         torch.set_num_threads(1)
         _reset_peak_memory()
         rows: list[RowValues] = []

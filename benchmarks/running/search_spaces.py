@@ -1,4 +1,4 @@
-"""Search spaces of `python -m benchmarks tune`: for each agent the settings to search and their ranges, from TOML."""
+"""Search spaces of `python -m benchmarks tune`: the settings of each agent to tune and their ranges, from TOML."""
 
 import inspect
 import tomllib
@@ -17,19 +17,19 @@ from agents.registry import Entry, UnknownAgentError, entry_named
 from benchmarks.rows import ResultsError
 
 Space = dict[str, BaseDistribution]
-"""By setting; a dot leads into a setting that is a dict: `stage_overrides.distillation.learning_rate`."""
+"""Distributions by setting; dots separate the keys of nested dicts: `stage_overrides.distillation.learning_rate`."""
 
 SPACES = Path(__file__).with_suffix(".toml")
-"""The spaces of the agents in the registry."""
+"""The file of the search spaces of the registry's agents."""
 
 _RANGE = {"low", "high", "log"}
 
 
 def read_spaces(path: Path = SPACES) -> dict[str, Space]:
-    """The search space of each agent in a TOML file, in its order; the file at `SPACES` describes the format.
+    """The search spaces in a TOML file by agent, in the order of the file; see the file `SPACES` for the format.
 
     Raises:
-        ResultsError: the file cannot be read, or a space is invalid; the message names the file, agent and setting.
+        ResultsError: the file cannot be read or a space is invalid; the message names the file, agent and setting.
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -83,10 +83,10 @@ def _distribution(values: Any, label: str) -> BaseDistribution:
 
 
 def registry_settings(entry: Entry, space: Space) -> dict[str, Any]:
-    """The point of the space that is the entry's own settings: trial 0.
+    """The point of the space with the entry's own settings, for trial 0.
 
     Raises:
-        ResultsError: it is not in the space, or a setting of the space is none of the agent's.
+        ResultsError: the point is outside the space, or the agent does not have a setting of the space.
     """
     known, point = _all_settings(entry), {}
     for name, distribution in space.items():
@@ -109,7 +109,7 @@ def _is_inside(distribution: Any, value: Any) -> bool:
 
 
 def _all_settings(entry: Entry) -> dict[str, Any]:
-    """Every setting of an agent by its name: of the entry, of the recipe of a large model, defaults of the class."""
+    """All settings of an agent by name: defaults of the class, the recipe of a large model, and those of the entry."""
     agent_class = entry.agent_class()
     settings = {
         name: parameter.default
@@ -128,7 +128,7 @@ def _all_settings(entry: Entry) -> dict[str, Any]:
 
 
 def settings_at(entry: Entry, point: dict[str, Any]) -> dict[str, Any]:
-    """Keyword arguments for a point of the space: those inside a dict come with the dict's other values."""
+    """Keyword arguments for a point of the space; a dict with a tuned value also contains its other values."""
     recipe = FINE_TUNING if "weights" in entry.settings else {}
     settings: dict[str, Any] = {}
     for name, value in point.items():

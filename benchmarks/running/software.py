@@ -1,4 +1,4 @@
-"""The software of this process: rows of equal software are equal."""
+"""The software of this process: equal software gives equal rows."""
 
 import hashlib
 from collections.abc import Mapping
@@ -19,12 +19,12 @@ def software() -> dict[str, str]:
 
 
 def folder_of(package: str) -> Path:
-    """The folder that a package is imported from."""
+    """The folder from which a package is imported."""
     return Path(import_module(package).__path__[0])
 
 
 def first_difference(own: Mapping[str, str], other: Mapping[str, str]) -> str | None:
-    """The first entry of two `software()` that differs, as "NAME OTHER instead of OWN"; None if there is none."""
+    """The first difference between two results of `software()`, as "NAME OTHER instead of OWN"; None if equal."""
     for name, value in own.items():
         if (found := other.get(name, "none")) != value:
             return f"{name} {found} instead of {value}"
@@ -32,7 +32,7 @@ def first_difference(own: Mapping[str, str], other: Mapping[str, str]) -> str | 
 
 
 def _source_digest(folder: Path) -> str:
-    """Hash of the Python files of a package."""
+    """Hash of the Python files in a package."""
     digest = hashlib.blake2b(digest_size=6)
     for file in sorted(folder.rglob("*.py")):
         content = file.read_bytes()

@@ -48,7 +48,7 @@ def selected(
     num_seeds: int | None = None,
     num_steps: int | None = None,
 ) -> Suite:
-    """The suite with some of its scenarios, agents and seeds, with agents of the user, and other steps of training."""
+    """The suite with some of its scenarios and agents, agents of the user, or other numbers of seeds and steps."""
     checked_scenarios(scenarios)
     for agent in (*only, *own_agents):
         suite.entry(agent).agent_class()  # raises if there is none

@@ -1,13 +1,13 @@
-"""Search for settings: the same number of trials for each agent, on worlds that are never evaluation worlds.
+"""Hyperparameter search: the same number of trials for each agent, in worlds that evaluation never uses.
 
-Settings are drawn by the tree-structured Parzen estimator, after trial 0, which takes those of the registry. A trial is
-evaluated one scenario after the other, and pruned as soon as a Wilcoxon signed-rank test says that it is worse than the
-best trial in the same worlds: scores of one scenario are too noisy, and scenarios too different, for a comparison of
-means half-way.
+Trial 0 uses the settings of the registry; the others are sampled by the tree-structured Parzen estimator. A trial is
+evaluated in one scenario after the other, and pruned as soon as a Wilcoxon signed-rank test finds it worse than the
+best trial in the same worlds. Intermediate means are not compared: scores within a scenario are too noisy, and
+scenarios too different.
 
-A round of trials is drawn before the results of any of them are known, and judged when all of them are: a search
-depends on the results of its runs, never on their order in time or on the number of workers. It is repeated from its
-first round when it is resumed, with the runs that are finished.
+All trials of a round are sampled before any of their results are known, and reported to the sampler together: a search
+depends on the results of its runs, never on their order in time or the number of workers. When a search is resumed, it
+is replayed from its first round with the finished runs.
 
 Bergstra, Bardenet, Bengio and Kégl, "Algorithms for hyper-parameter optimization", NeurIPS 2011; Akiba et al., "Optuna:
 a next-generation hyperparameter optimization framework", KDD 2019.
@@ -33,32 +33,32 @@ from recsim_env.atomic_file import write_atomically
 from recsim_env.config import unknown_name
 
 ZERO, ONE = "random", "myopic-oracle"
-"""The agents whose returns are the scores 0 and 1; the planning oracle would take longer than all trials."""
+"""The agents whose returns are the scores 0 and 1; runs of the planning oracle would take longer than all trials."""
 
 ROUND = 4
-"""Trials that are drawn together."""
+"""Number of trials that are sampled together."""
 
 NUM_RANDOM_TRIALS = 8
-"""Trials that are drawn at random, trial 0 among them, before the estimator has enough to go by."""
+"""Number of initial trials, including trial 0, that are sampled at random before the estimator is used."""
 
 PRUNING_P = 0.1
-"""A trial is pruned if it is worse than the best one with a p-value below this, at 4 worlds or more."""
+"""A trial is pruned if it is worse than the best one with a p-value below this, which takes at least 4 worlds."""
 
 Params = dict[str, Any]
 
 
 @dataclass(kw_only=True)
 class Trial:
-    """Settings that are tried out, and how they have done so far."""
+    """Settings under evaluation, with their scores so far."""
 
     number: int
     settings: Params
-    """Keyword arguments in place of the registry's; empty in trial 0."""
+    """Keyword arguments that override the registry's; empty in trial 0."""
     asked: optuna.trial.Trial = field(repr=False)
     scores: dict[str, list[float]] = field(default_factory=dict)
-    """By scenario, the score of each seed."""
+    """By scenario, the scores of the seeds."""
     state: str = "running"
-    """`running`, then `complete`, `pruned` or `failed`."""
+    """One of `running`, `complete`, `pruned` and `failed`."""
 
     @property
     def score(self) -> float:
@@ -67,11 +67,11 @@ class Trial:
 
 
 Search = Generator[list[Run], Mapping[RunKey, float | None], list[Trial]]
-"""Yields the runs that it needs next, takes their scores (None for a failed run), and returns its trials."""
+"""Yields the next runs to execute, receives their scores (None for a failed run), and returns its trials."""
 
 
 def tuning_suite(agents: tuple[str, ...], scenarios: tuple[str, ...], num_steps: int, num_seeds: int) -> Suite:
-    """The suite whose runs are trials."""
+    """The suite of the runs of trials."""
     return Suite(
         name="tuning",
         scenarios=scenarios,
@@ -87,12 +87,12 @@ def tuning_suite(agents: tuple[str, ...], scenarios: tuple[str, ...], num_steps:
 def space_of(agent: str, spaces: Mapping[str, Space]) -> Space:
     """The agent's search space; `ResultsError` if it has none."""
     if agent not in spaces:
-        raise ResultsError(f"agent {agent!r}: has nothing to tune ({unknown_name(agent, spaces)})")
+        raise ResultsError(f"agent {agent!r}: has no search space ({unknown_name(agent, spaces)})")
     return spaces[agent]
 
 
 def reference_runs(suite: Suite, world: str | None = None) -> list[Run]:
-    """The runs of the two agents that set the scale."""
+    """The runs of the two reference agents that define the scale."""
     return [
         Run(suite=suite, agent=agent, entry=REGISTRY[agent], task=task, seed=seed, world=world)
         for agent in (ZERO, ONE)
@@ -139,14 +139,14 @@ def _drawn_trial(number: int, entry: Entry, space: Space, study: optuna.Study) -
 
 
 def _rounded(value: Any) -> Any:
-    """Four significant digits of a number: enough, and readable in tables."""
+    """The number with four significant digits, for readable tables."""
     return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 def _round(
     agent: str, entry: Entry, trials: list[Trial], suite: Suite, world: str | None
 ) -> Generator[list[Run], Mapping[RunKey, float | None], None]:
-    """Evaluate trials in one scenario after the other, until they are complete, pruned or failed."""
+    """Evaluate trials in one scenario after the other until each is complete, pruned or failed."""
     *_, last = suite.tasks()
     for task in suite.tasks():
         running = {trial.number: trial for trial in trials if trial.state == "running"}
@@ -187,12 +187,12 @@ def search_all(
     """The trials of each search; the next runs of all searches are executed together.
 
     Args:
-        searches: by agent.
-        references: of `reference_runs`.
-        execute: takes runs and returns their rows.
+        searches: the searches by agent.
+        references: the runs of `reference_runs`.
+        execute: executes runs and returns their rows.
 
     Raises:
-        ResultsError: the references set no scale, because one has failed or the oracle is not above random.
+        ResultsError: the references define no scale, because a run failed or the oracle does not exceed random.
     """
     scale = _scale(execute(references))
     needed = {agent: next(each) for agent, each in searches.items()}
@@ -225,7 +225,7 @@ def _scale(rows: Iterable[Row]) -> dict[str, tuple[float, float]]:
 
 
 def _score(row: Row, scale: Mapping[str, tuple[float, float]]) -> float | None:
-    """(return - random) / (myopic oracle - random), None if the run failed."""
+    """(return - random) / (myopic oracle - random); None if the run failed."""
     if row["status"] == "failed":
         return None
     zero, one = scale[row["scenario"]]
@@ -233,7 +233,7 @@ def _score(row: Row, scale: Mapping[str, tuple[float, float]]) -> float | None:
 
 
 def best_of(agent: str, trials: Iterable[Trial]) -> Trial:
-    """The complete trial with the highest score, the first one of equals.
+    """The complete trial with the highest score; of equal scores, the first.
 
     Raises:
         ResultsError: no trial is complete.
@@ -245,7 +245,7 @@ def best_of(agent: str, trials: Iterable[Trial]) -> Trial:
 
 
 def tuning_result(agent: str, trials: list[Trial], suite: Suite, origin: Mapping[str, Any]) -> dict[str, Any]:
-    """The best settings of an agent and how they were found; `origin` has the provenance of the best trial."""
+    """The best settings of an agent and the protocol of their search; `origin` is the provenance of the best trial."""
     return {
         "settings": best_of(agent, trials).settings,
         "search": {

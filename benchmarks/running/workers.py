@@ -11,7 +11,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Any
 
 Engine = Callable[[Sequence[Any], Callable[[Any], Any]], Iterator[tuple[Any, Any]]]
-"""Applies a function to tasks and yields (task, result) as they finish; a task without a result has a `Failure`."""
+"""Applies a function to tasks and yields (task, result) as they finish; the result of a failed task is a `Failure`."""
 
 _CONTEXT = multiprocessing.get_context("spawn")
 THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -83,12 +83,12 @@ def run_in_processes(
 
 
 def outcome(work: Callable[[Any], Any], task: Any) -> Any:
-    """`work(task)`, or a `Failure` if that raises anything but KeyboardInterrupt."""
+    """The result of `work(task)`, or a `Failure` if it raises anything but KeyboardInterrupt."""
     try:
         return work(task)
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # an agent of the user's can raise anything
+    except BaseException as error:  # the user's agent can raise anything
         reason = f"{type(error).__name__}: {' '.join(_message(error).split())}"[:500]
         return Failure(reason=reason, traceback=traceback.format_exc()[-4_000:])
 

@@ -1,7 +1,7 @@
-"""The file of a submitted agent: one Python file, and the weights of a trained agent if it comes with any.
+"""The file of a submitted agent: one Python file, and optionally the weights of the trained agent.
 
-Both are copied into a folder of their own, from which all processes import the module, so that nothing beside them is
-part of the agent by accident.
+Both are copied into a separate folder, from which all processes import the module, so that the agent cannot
+accidentally depend on files beside the original.
 """
 
 import ast
@@ -25,7 +25,7 @@ _OURS = ("recsim_env", "agents", "benchmarks")
 
 @dataclass(frozen=True, kw_only=True)
 class AgentFile:
-    """A class in a Python file, and its weights, in a folder of their own."""
+    """A class in a Python file, with optional weights, in a separate folder."""
 
     folder: Path
     module: str
@@ -40,26 +40,26 @@ class AgentFile:
 
     @property
     def weights(self) -> Path | None:
-        """The file of the trained agent, if any."""
+        """The file of weights, if any."""
         return self.folder / WEIGHTS if self.has_weights else None
 
     @property
     def files(self) -> dict[str, bytes]:
-        """Content of each file, by name."""
+        """Content of the files, by name."""
         return {path.name: path.read_bytes() for path in (self.source, self.weights) if path}
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the class's name and of the files."""
+        """SHA-256 of the class name and the files."""
         parts = [self.class_name, *(f"{name} {sha256(content)}" for name, content in self.files.items())]
         return sha256("\n".join(parts).encode())
 
     def entry(self) -> Entry:
-        """The agent as an entry of the registry's kind, imported from this folder, here and in worker processes.
+        """The agent as a registry entry, imported from this folder in this process and in worker processes.
 
         Raises:
-            UnknownAgentError: it cannot be imported, or is not an agent.
-            ResultsError: it imports modules that are not installed, or its weights do not fit.
+            UnknownAgentError: the class cannot be imported or is not an agent.
+            ResultsError: the weights do not belong to this class.
         """
         folder = str(self.folder.resolve())
         sys.path[:] = [folder, *(each for each in sys.path if each != folder)]  # worker processes inherit it
@@ -73,22 +73,22 @@ class AgentFile:
         return entry
 
     def imported_packages(self) -> dict[str, str]:
-        """Versions of the installed packages that the file imports, by name."""
+        """Versions of the installed packages imported by the file, by name."""
         distributions = importlib.metadata.packages_distributions()
         packages = {name for root in _imports(self.source) for name in distributions.get(root, ()) if root not in _OURS}
         return {name: importlib.metadata.version(name) for name in sorted(packages)}
 
 
 def sha256(content: bytes) -> str:
-    """In hexadecimal digits."""
+    """The SHA-256 in hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()
 
 
 def copied(target: str, weights: Path | None, folder: Path) -> AgentFile:
-    """The agent `FILE.py:CLASS`, copied into a folder.
+    """Copy the agent `FILE.py:CLASS` and its weights into a folder.
 
     Raises:
-        ResultsError: there is no such file, or it is not one self-contained file; one line that says what is allowed.
+        ResultsError: a file does not exist, or the Python file is invalid (see `check_source`).
     """
     file, class_name = _split(target)
     check_source(file, folder)
@@ -103,14 +103,14 @@ def copied(target: str, weights: Path | None, folder: Path) -> AgentFile:
 
 
 def check_source(file: Path, folder: Path) -> None:
-    """`ResultsError` unless the file is Python, has a name that can be imported, and is self-contained.
+    """Raise `ResultsError` unless the file is valid Python, has an importable name, and is self-contained.
 
-    `folder` is where it is copied to; modules beside the file count as its own, unless it lies there already.
+    Imports of modules beside the file are rejected, unless the file is already in `folder`, where it is copied to.
     """
     if file.stem in {*sys.stdlib_module_names, *_OURS, *importlib.metadata.packages_distributions()}:
         raise ResultsError(f"{file}: a package is named {file.stem!r}; rename the file")
     if not file.stem.isidentifier():
-        raise ResultsError(f"{file}: {file.stem!r} is not the name of a module; use letters, digits and underscores")
+        raise ResultsError(f"{file}: {file.stem!r} is not a valid module name; use letters, digits and underscores")
     for root in _imports(file):
         if root in _OURS or root in sys.stdlib_module_names:
             continue
@@ -131,11 +131,11 @@ def _split(target: str) -> tuple[Path, str]:
 
 
 def _imports(file: Path) -> list[str]:
-    """Names of the top-level packages that the file imports, anywhere in it."""
+    """Names of the top-level packages imported anywhere in the file."""
     try:
         tree = ast.parse(file.read_bytes())
     except (SyntaxError, ValueError) as error:
-        raise ResultsError(f"{file}: is not Python ({' '.join(str(error).split())})") from None
+        raise ResultsError(f"{file}: is not valid Python ({' '.join(str(error).split())})") from None
     roots: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -149,7 +149,7 @@ def _imports(file: Path) -> list[str]:
 
 def _check_weights(weights: Path, entry: Entry, agent_class: type[Agent]) -> None:
     if not issubclass(agent_class, Learner):
-        raise ResultsError(f"--weights {weights}: {entry.path} is not a Learner, so nothing is loaded")
+        raise ResultsError(f"--weights {weights}: {entry.path} is not a Learner and loads no weights")
     try:
         written_by = saved_by(weights)
     except ValueError as error:
@@ -158,11 +158,14 @@ def _check_weights(weights: Path, entry: Entry, agent_class: type[Agent]) -> Non
         raise ResultsError(f"--weights {weights}: was written by {written_by!r}, must be by {entry.path!r}")
 
 
-def check_name(name: str) -> str:
-    """The name of a submission; `ResultsError` if it is not one, or an agent of the registry has it."""
+def check_name(name: str, label: str = "--name") -> str:
+    """The name of a submission; `ResultsError` if it is invalid or that of an agent in the registry.
+
+    `label` names the source of the name in messages.
+    """
     is_plain = name.isascii() and name.replace("-", "").isalnum() and name == name.lower().strip("-")
     if not (is_plain and 2 <= len(name) <= 40):
-        raise ResultsError(f"--name {name!r}: must be 2 to 40 lower-case letters, digits and hyphens")
+        raise ResultsError(f"{label} {name!r}: must be 2 to 40 lower-case letters, digits and hyphens")
     if name in REGISTRY:
-        raise ResultsError(f"--name {name!r}: an agent of the registry has that name; choose another")
+        raise ResultsError(f"{label} {name!r}: an agent of the registry has that name; choose another")
     return name

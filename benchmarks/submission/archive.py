@@ -1,6 +1,6 @@
-"""A submission: a zip file with the agent's files, its rows beside those of the references, and a manifest.
+"""A submission: a zip file with the agent's files, the rows of the agent and the references, and a manifest.
 
-The bytes are a function of the content: members are stored uncompressed, in alphabetical order, without dates.
+Equal content gives equal bytes: members are stored uncompressed, in alphabetical order, without timestamps.
 """
 
 import inspect
@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from benchmarks.rows import ResultsError, Row, as_lines, key_of, rows_in
+from benchmarks.rows import ResultsError, Row, as_lines, first_problem, key_of, rows_in
 from benchmarks.running.run import Run
 from benchmarks.submission.agent_file import WEIGHTS, AgentFile, check_name, sha256
 from benchmarks.suites import ONE, ZERO, Suite
@@ -22,25 +22,25 @@ from recsim_env.atomic_file import write_atomically
 
 MANIFEST, ROWS = "manifest.json", "rows.jsonl"
 MAX_BYTES = 64 * 2**20
-"""Largest size of a submission."""
+"""Maximum size of a submission."""
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Privilege = Literal["latent state in play", "latent state in training", "feedback on evaluation items"]
 
 
 class Manifest(BaseModel):
-    """Who submits what, made by which code, with the hash of each file."""
+    """Authors and provenance of a submission, and the hash of each file."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     schema_version: Literal[1] = 1
     name: Text
-    """Of the agent on the leaderboard."""
+    """Name of the agent on the leaderboard."""
     authors: Annotated[list[Text], Field(min_length=1, max_length=50)]
     licence: Text
-    """Of the agent's file, as an SPDX identifier such as MIT."""
+    """Licence of the agent's file, as an SPDX identifier such as MIT."""
     url: Text | None
-    """Of a paper or a repository."""
+    """Address of a paper or a repository."""
     description: Annotated[str, StringConstraints(max_length=500)]
     """The first paragraph of the class's docstring."""
     agent: Text
@@ -48,18 +48,18 @@ class Manifest(BaseModel):
     has_weights: bool
     """Whether the agent is loaded from its weights instead of being trained."""
     privileges: list[Privilege]
-    """What the agent reads that no deployed recommender can: declared by its class, or measured."""
+    """Information that the agent reads and a deployed recommender cannot, as declared by its class or recorded."""
     suite: Text
     sizes: dict[str, int]
     """`Suite.sizes`, and `num_seeds`."""
     version: Text
-    """Of recsim_env."""
+    """Version of recsim_env."""
     commits: list[Text]
-    """Of the checkouts that made the agent's rows; "-dirty" where files differed from the commit."""
+    """Commits of the checkouts that produced the agent's rows; "-dirty" if files differed from the commit."""
     command: str
-    """That made the last of them."""
+    """Command that produced the newest of these rows."""
     versions: dict[str, str]
-    """Of Python and of the packages that the benchmark and the agent import."""
+    """Versions of Python and of the packages that the benchmark and the agent import."""
     machine: str
     date: str
     files: dict[str, str]
@@ -67,7 +67,7 @@ class Manifest(BaseModel):
 
     @property
     def is_privileged(self) -> bool:
-        """Whether it reads the latent state in play."""
+        """Whether the agent reads the latent state in play."""
         return "latent state in play" in self.privileges
 
     @property
@@ -76,26 +76,26 @@ class Manifest(BaseModel):
         return sha256(self.as_json())
 
     def as_json(self) -> bytes:
-        """A line for each field."""
+        """The manifest as JSON, with one line per field."""
         return (json.dumps(self.model_dump(), indent=1, ensure_ascii=False) + "\n").encode()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Submission:
-    """The content of a submission, checked."""
+    """The validated content of a submission."""
 
     manifest: Manifest
     files: Mapping[str, bytes]
     rows: list[Row]
-    """Of the agent and the references."""
+    """Rows of the agent and the references."""
 
     @property
     def own_rows(self) -> list[Row]:
-        """Of the agent."""
+        """Rows of the agent."""
         return [row for row in self.rows if row["agent"] == self.manifest.name]
 
     def unpacked(self, folder: Path) -> AgentFile:
-        """The agent's files, written into a folder."""
+        """Write the agent's files into a folder."""
         folder.mkdir(parents=True, exist_ok=True)
         for name in self.manifest.files:
             if name != ROWS:
@@ -110,7 +110,7 @@ class Submission:
 
 
 def checked_manifest(**stated: Any) -> dict[str, Any]:
-    """What the authors state (name, authors, licence, url); `ResultsError` if the schema has no place for it."""
+    """The fields stated by the authors (name, authors, licence, url); `ResultsError` if one does not fit the schema."""
     empty = dict.fromkeys(("description", "command", "machine", "date"), "")
     texts = dict.fromkeys(("agent", "suite", "version"), "-")
     others: dict[str, Any] = {"has_weights": False, "privileges": [], "sizes": {}, "commits": [], "versions": {}}
@@ -126,14 +126,14 @@ def checked_manifest(**stated: Any) -> dict[str, Any]:
 def manifest_of(
     stated: Mapping[str, Any], suite: Suite, agent: AgentFile, runs: Sequence[Run], rows: Sequence[Row]
 ) -> Manifest:
-    """The manifest, still without hashes, of an agent's finished runs; the same for the same rows.
+    """The manifest of an agent's finished runs, still without hashes; a function of its arguments only.
 
     Args:
-        stated: by the authors; see `checked_manifest`.
-        suite: of the runs.
-        agent: the files.
-        runs: of the agent.
-        rows: of the agent and the references.
+        stated: fields stated by the authors; see `checked_manifest`.
+        suite: suite of the runs.
+        agent: the agent's files.
+        runs: runs of the agent.
+        rows: rows of the agent and the references.
     """
     agent_class = runs[0].agent_class
     own = [row for row in rows if row["agent"] == stated["name"]]
@@ -166,17 +166,17 @@ def manifest_of(
 
 
 def write_submission(path: Path, manifest: Manifest, agent: AgentFile, rows: Iterable[Row]) -> Manifest:
-    """Write the zip, whole or not at all, and return its manifest with the hashes of the files.
+    """Write the zip atomically and return its manifest with the hashes of the files.
 
     Raises:
         ResultsError: the files are larger than `MAX_BYTES`.
-        OSError: it cannot be written.
+        OSError: the zip cannot be written.
     """
     files = {**agent.files, ROWS: as_lines(rows)}
     manifest = manifest.model_copy(update={"files": {name: sha256(files[name]) for name in sorted(files)}})
     files[MANIFEST] = manifest.as_json()
     if (size := sum(map(len, files.values()))) > MAX_BYTES:
-        raise ResultsError(f"{path}: {size / 2**20:.0f} MiB; a submission has at most {MAX_BYTES // 2**20} MiB")
+        raise ResultsError(f"{path}: {size / 2**20:.0f} MiB; the maximum is {MAX_BYTES // 2**20} MiB")
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(files):
@@ -197,12 +197,10 @@ def read_submission(path: Path) -> Submission:
     try:
         manifest = Manifest.model_validate_json(files[MANIFEST])
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ResultsError(f"{path}: {MANIFEST}: {where}: {first['msg']}".replace("\n", " ")) from None
+        raise ResultsError(f"{path}: {MANIFEST}: {first_problem(error)}") from None
     if manifest.as_json() != files[MANIFEST]:
-        raise ResultsError(f"{path}: {MANIFEST}: is not as `submit` writes it")
-    check_name(manifest.name)
+        raise ResultsError(f"{path}: {MANIFEST}: was not written by `submit`")
+    check_name(manifest.name, f"{path}: {MANIFEST}: name")
     source, _, class_name = manifest.agent.partition(":")
     expected = {source, ROWS} | ({WEIGHTS} if manifest.has_weights else set())
     if not (source.removesuffix(".py").isidentifier() and source.endswith(".py") and class_name.isidentifier()):
@@ -219,27 +217,27 @@ def read_submission(path: Path) -> Submission:
 
 
 def _members(path: Path) -> dict[str, bytes]:
-    """Content of the members, by name; the bytes are those of `write_submission` or an error."""
+    """Content of the members, by name; `ResultsError` unless the zip has the format of `write_submission`."""
     try:
         if path.stat().st_size > MAX_BYTES + 2**20:
-            raise ResultsError(f"{path}: larger than {MAX_BYTES // 2**20} MiB")
+            raise ResultsError(f"{path}: is larger than {MAX_BYTES // 2**20} MiB")
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
             for member in members:
                 if member.compress_type != zipfile.ZIP_STORED or "/" in member.filename or "\\" in member.filename:
-                    raise ResultsError(f"{path}: {member.filename!r}: not a member that `submit` writes")
+                    raise ResultsError(f"{path}: {member.filename!r}: was not written by `submit`")
             files = {member.filename: archive.read(member) for member in members}
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
-        raise ResultsError(f"{path}: not a zip file, or damaged ({error})") from None
+        raise ResultsError(f"{path}: is damaged or not a zip file ({error})") from None
     except OSError as error:
         raise ResultsError(f"{path}: cannot be read ({error.strerror})") from None
     if len(files) < len(members) or MANIFEST not in files:
-        raise ResultsError(f"{path}: not a submission ({MANIFEST} is missing, or a name is there twice)")
+        raise ResultsError(f"{path}: is not a submission ({MANIFEST} is missing, or a name occurs twice)")
     return files
 
 
 def _check_rows(path: Path, submission: Submission) -> None:
-    """`ResultsError` unless each agent has one final row, without failure, in each scenario with each seed."""
+    """Raise `ResultsError` unless each agent has one successful final row for each scenario and seed."""
     manifest, agents = submission.manifest, (submission.manifest.name, ZERO, ONE)
     where = f"{path}: {ROWS}"
     for row in submission.rows:
@@ -252,7 +250,7 @@ def _check_rows(path: Path, submission: Submission) -> None:
     seeds = range(manifest.sizes.get("num_seeds", 0))
     whole = {(agent, scenario, seed) for agent in agents for scenario in scenarios for seed in seeds}
     if set(final) != whole or len(final) != len(whole) or not whole:
-        raise ResultsError(f"{where}: must have one final row of {', '.join(agents)} in each scenario with each seed")
+        raise ResultsError(f"{where}: must have one final row of {', '.join(agents)} for each scenario and seed")
     own = [row for row in submission.own_rows if row["is_final"]]
     if any("latent_reads" not in row for row in own):
-        raise ResultsError(f"{where}: rows of {manifest.name} do not say whether it reads the latent state")
+        raise ResultsError(f"{where}: rows of {manifest.name} do not record whether it reads the latent state")

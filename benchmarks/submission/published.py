@@ -1,7 +1,7 @@
-"""The committed submissions: in `results/submissions`, a folder for each version of the envs.
+"""The published submissions, in `results/submissions`, with a folder for each version of the envs.
 
-It holds NAME.zip and NAME.verification.json of each submission, beside the rows of the suite `submission`, whose agents
-are the leaderboard's references.
+The folder holds NAME.zip and NAME.verification.json of each submission, and the rows of the suite `submission`, whose
+agents are also on the leaderboard.
 """
 
 from collections.abc import Iterator
@@ -28,19 +28,19 @@ class Published:
 
 
 def publish(path: Path, submission: Submission, record: Verification, results: Path) -> Path:
-    """Copy a verified submission and its record into the committed results; returns the new file.
+    """Copy a verified submission and its record into the committed results, and return the new file.
 
     Raises:
-        ResultsError: it is of another suite, or the version has another submission of that name.
-        OSError: it cannot be written.
+        ResultsError: the submission is for another suite, or the version has another submission with this name.
+        OSError: a file cannot be written.
     """
     manifest = submission.manifest
     if manifest.suite != SUITE:
-        raise ResultsError(f"{path}: is of the suite {manifest.suite!r}; the leaderboard takes {SUITE!r}")
+        raise ResultsError(f"{path}: is for the suite {manifest.suite!r}; the leaderboard requires {SUITE!r}")
     folder = results / SUBMISSIONS / manifest.version
     file = folder / f"{manifest.name}.zip"
     if file.exists() and file.read_bytes() != path.read_bytes():
-        raise ResultsError(f"{file}: another submission has that name; choose another, or delete it")
+        raise ResultsError(f"{file}: another submission has that name; choose another name, or delete it")
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(file, path.read_bytes())
     write_atomically(file.with_suffix(".verification.json"), record.as_json())
@@ -48,27 +48,27 @@ def publish(path: Path, submission: Submission, record: Verification, results: P
 
 
 def published(folder: Path) -> Iterator[Published]:
-    """The submissions in the folder of a version, by name.
+    """The submissions in the folder of a version, sorted by name.
 
     Raises:
-        ResultsError: one of them is damaged, not verified, or of another version.
+        ResultsError: a submission is damaged, not verified, or from another version.
     """
     for file in sorted(folder.glob("*.zip")):
         submission = read_submission(file)
         record = read_verification(file.with_suffix(".verification.json"))
         manifest = submission.manifest
         if (record.sha256, record.verdict) != (manifest.digest, "verified"):
-            raise ResultsError(f"{file}: its record does not verify this file")
+            raise ResultsError(f"{file}: its record is not of a verification of this file")
         if (manifest.version, manifest.suite, f"{manifest.name}.zip") != (folder.name, SUITE, file.name):
             raise ResultsError(f"{file}: is {manifest.name!r} of version {manifest.version}, suite {manifest.suite!r}")
         yield Published(file=file, submission=submission, verification=record)
 
 
 def rows_of_version(folder: Path, submissions: list[Published]) -> list[Row]:
-    """The rows of the references of a version, and those of its submissions.
+    """The rows of the suite `submission` in the folder of a version, and those of its submissions.
 
     Raises:
-        ResultsError: a submission has other rows of random or of the planning oracle than the references.
+        ResultsError: the rows of random or the planning oracle in a submission differ from those in the folder.
     """
     rows = [row for row in read_rows(folder / RESULTS) if row["version"] == folder.name]
     scale = {row["run"] for row in rows if row["agent"] in (ZERO, ONE)}

@@ -1,4 +1,4 @@
-"""Runs of a submitted agent, which record whether it reads the latent state, and those of the references beside it."""
+"""Runs of a submitted agent, which record reads of the latent state, and runs of the references."""
 
 import dataclasses
 import hashlib
@@ -18,19 +18,19 @@ from recsim_env.scenarios import scenario_named
 from recsim_env.simulation.simulator import Simulator
 
 PRIVILEGED_READS = ("latent_state", "compiled_model")
-"""The methods of `Simulator` through which alone the latent state is read."""
+"""The only methods of `Simulator` that expose the latent state."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SubmittedRun(Run):
-    """A run of a submitted agent: its rows depend on the content of its files, too."""
+    """A run of a submitted agent, whose rows also depend on the content of the agent's files."""
 
     files_digest: str
     """`AgentFile.digest`."""
 
     @cached_property
     def digest(self) -> str:
-        """As that of a run, and of the agent's files."""
+        """Digest of the run, including the agent's files."""
         parts = f"{super().digest} {self.files_digest}"
         return hashlib.blake2b(parts.encode(), digest_size=8).hexdigest()
 
@@ -40,7 +40,7 @@ class SubmittedRun(Run):
         return env
 
     def execute(self) -> list[Row]:
-        """The rows of a run; the last one says where the agent has read the latent state."""
+        """The rows of the run; the last one records where the agent read the latent state."""
         with _latent_reads() as worlds:
             rows = super().execute()
         own = self.__dict__.pop("evaluation_world")
@@ -52,16 +52,16 @@ class SubmittedRun(Run):
 
 
 def submission_runs(suite: Suite, name: str, agent: AgentFile) -> tuple[list[Run], list[Run]]:
-    """The runs of a submitted agent in a suite, and those of the references whose returns are the scores 0 and 1.
+    """The runs of a submitted agent in a suite, and those of the references, whose returns are the scores 0 and 1.
 
     Raises:
-        ResultsError: the suite needs a ratings log, which others do not have.
+        ResultsError: the suite needs a ratings log, which reviewers may not have.
         UnknownAgentError: the agent cannot be imported.
     """
     for scenario in suite.scenarios:
         if scenario_named(scenario).source != "synthetic":
             raise ResultsError(
-                f"suite {suite.name!r}: {scenario} needs a ratings log; submissions are of synthetic ids"
+                f"suite {suite.name!r}: {scenario} needs a ratings log; submissions use synthetic scenarios"
             )
     references = suite_runs(dataclasses.replace(suite, agents=(ZERO, ONE)))
     suite, entry = dataclasses.replace(suite, agents=(ZERO, name, ONE)), agent.entry()
@@ -84,7 +84,7 @@ def submission_runs(suite: Suite, name: str, agent: AgentFile) -> tuple[list[Run
 
 @contextmanager
 def _latent_reads() -> Iterator[list[Any]]:
-    """Within the block, the list gets the world of each simulator whose latent state is read."""
+    """A list to which, within the block, the world of each simulator is appended whose latent state is read."""
     worlds: list[Any] = []
     originals = {name: getattr(Simulator, name) for name in PRIVILEGED_READS}
 

@@ -1,4 +1,4 @@
-"""The work of a verification: repeats runs, and runs the agent in worlds that follow from a secret seed."""
+"""Verification of a submission: repeats a sample of its runs, and evaluates the agent in hidden worlds."""
 
 import dataclasses
 import secrets
@@ -40,22 +40,23 @@ def verified(
     screen: Console,
     num_workers: int,
 ) -> Verification:
-    """Verify a submission, and write the record to `out / RECORD`. Its code is executed.
+    """Verify a submission and write the record to `out / RECORD`. This executes the submitted code.
 
     Args:
-        submission: its content.
-        path: its file, for messages.
-        out: folder of the runs; the same arguments resume them.
-        seed: of the sample and the hidden worlds; None draws one, and keeps it in `out`.
-        share: of the public runs to repeat, at least one.
-        num_hidden_seeds: at least 2; None for as many as the suite has.
-        committed: folder of results whose references are compared instead of being repeated.
-        arguments: of the command, for the record.
-        screen: for messages.
-        num_workers: processes.
+        submission: content of the submission.
+        path: file of the submission, for messages.
+        out: folder of the runs; calling again with the same arguments resumes them.
+        seed: seed of the sample and the hidden worlds; None draws one and keeps it in `out`.
+        share: share of the public runs to repeat; at least one is repeated.
+        num_hidden_seeds: number of seeds in the hidden worlds, at least 2; None for that of the suite.
+        committed: folder of results; the references' rows are compared with it instead of being repeated.
+        arguments: arguments of the command, for the record.
+        screen: console for messages.
+        num_workers: number of worker processes.
 
     Raises:
-        ResultsError: the submission is of another version or of unknown code, or runs in other worlds fail.
+        ResultsError: the submission is from another version, its rows do not belong to its files, or runs in hidden
+            worlds fail.
     """
     log, manifest = log_to(screen), submission.manifest
     if manifest.version != recsim_env.__version__:
@@ -65,7 +66,7 @@ def verified(
         )
     suite = suite_named(manifest.suite)
     if manifest.sizes != {**suite.sizes(), "num_seeds": suite.num_seeds}:
-        raise ResultsError(f"{path}: its sizes are not those of the suite {suite.name!r}")
+        raise ResultsError(f"{path}: its sizes differ from those of the suite {suite.name!r}")
     out.mkdir(parents=True, exist_ok=True)
     agent = submission.unpacked(out / "agent")
     check_source(agent.source, agent.folder)
@@ -99,7 +100,7 @@ def verified(
 
 
 def _kept_seed(file: Path, seed: int | None) -> int:
-    """The seed given, that of the verification that is resumed, or a new one."""
+    """The given seed, else that of an interrupted verification, else a new one."""
     if seed is None:
         kept = file.read_text().strip() if file.is_file() else ""
         seed = int(kept) if kept.isdigit() else secrets.randbits(63)
@@ -115,7 +116,7 @@ def _hidden_rows(
     screen: Console,
     num_workers: int,
 ) -> list[Row]:
-    """Rows of runs in the hidden worlds, in a folder that survives being killed."""
+    """Rows of the runs in the hidden worlds, from a folder in which interrupted runs resume."""
     log = log_to(screen)
     with open_results(folder, suite, log) as results:
         finished = results.finished(runs)
@@ -124,14 +125,14 @@ def _hidden_rows(
         digests = {run.digest for run in runs}
         rows = [row for row in results.sort() if row["run"] in digests]
     if failed := [row for row in rows if row["status"] == "failed"]:
-        raise ResultsError(f"{len(failed)} runs in other worlds failed: {failed[0].get('error')}")
+        raise ResultsError(f"{len(failed)} runs in hidden worlds failed: {failed[0].get('error')}")
     return rows
 
 
 def _compared_with_committed(
     references: Sequence[Run], rows: dict[str, list[Row]], committed: Path, log: Log
 ) -> dict[str, list[str]]:
-    """Fields in which the references' rows differ from the committed ones, of the runs that are committed."""
+    """For each committed run of the references, the fields in which the submitted rows differ."""
     kept: dict[str, list[Row]] = {}
     for row in reusable_rows(references, [committed], log):
         kept.setdefault(row["run"], []).append(row)

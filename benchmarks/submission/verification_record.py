@@ -1,4 +1,4 @@
-"""The record of a verification: which runs were repeated, and how the agent scores in worlds that nobody had seen."""
+"""The record of a verification: the repeated runs, the agent's scores in the hidden worlds, and the verdict."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -10,20 +10,20 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from agents.registry import UnknownAgentError
 from benchmarks.analysis.agreement import difference, gains_by_scenario, scenarios_below
 from benchmarks.analysis.bootstrap import Estimate
-from benchmarks.rows import ResultsError, Row, key_of
+from benchmarks.rows import ResultsError, Row, first_problem, key_of
 from benchmarks.running.run import Run
 from benchmarks.suites import Worlds
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 CONFIDENCE = 0.99
-"""Of the intervals that decide. Every submission is tested: about one honest agent in a hundred is called fitted."""
+"""Confidence level of the intervals behind the verdict: about one honest agent in a hundred is called overfitted."""
 
 _FIRST = 10**9
-"""Below all seeds of hidden worlds, above those of the public worlds and of tuning."""
+"""The lowest seed of hidden worlds, above those of the public worlds and of tuning."""
 
 
 def hidden_worlds(seed: int) -> Worlds:
-    """Training and evaluation worlds that follow from a secret seed; the users are again those held out."""
+    """Training and evaluation worlds derived from a secret seed; users in evaluation are from the split `test`."""
     digest = hashlib.sha256(f"recsim_env worlds of a verification, seed {seed}".encode()).digest()
     numbers = [_FIRST + int.from_bytes(digest[4 * n : 4 * n + 4], "little") for n in range(3)]
     return Worlds(split="test", training_catalog_seed=numbers[0], catalog_seed=numbers[1], sessions_seed=numbers[2])
@@ -33,7 +33,7 @@ def rows_by_run(rows: Sequence[Row], runs: Sequence[Run], where: Path) -> dict[s
     """The rows of each run, by its digest.
 
     Raises:
-        ResultsError: they do not belong to these runs, as their files, settings, worlds or sizes are others.
+        ResultsError: rows do not belong to these runs: their files, settings, worlds or sizes differ.
     """
     found: dict[str, list[Row]] = {}
     for row in rows:
@@ -45,13 +45,13 @@ def rows_by_run(rows: Sequence[Row], runs: Sequence[Run], where: Path) -> dict[s
             raise ResultsError(f"{where}: {error}") from None
         if digest not in found:
             raise ResultsError(
-                f"{where}: {run.agent} in {run.task} with seed {run.seed}: the rows are of other files, settings, "
-                "worlds or sizes than the present ones"
+                f"{where}: {run.agent} in {run.task} with seed {run.seed}: the rows come from other files, settings, "
+                "worlds or sizes than the current ones"
             )
         if any(key_of(row) != run.key for row in found[digest]):
             raise ResultsError(f"{where}: a row of {run.agent} in {run.task} names another scenario or seed")
     if len(found) > len(runs):
-        raise ResultsError(f"{where}: has rows of {len(found) - len(runs)} runs that are not of the suite")
+        raise ResultsError(f"{where}: has rows of {len(found) - len(runs)} runs outside the suite")
     return found
 
 
@@ -77,21 +77,21 @@ class Verification(BaseModel):
     schema_version: Literal[1] = 1
     name: str
     sha256: str
-    """Of the submission, as its manifest has it."""
-    verdict: Literal["verified", "not reproduced", "fitted to the public worlds"]
+    """SHA-256 of the submission's manifest."""
+    verdict: Literal["verified", "not reproduced", "overfitted to the public worlds"]
     seed: Annotated[int, Field(ge=0)]
-    """From which the repeated runs and the hidden worlds follow."""
+    """Determines the repeated runs and the hidden worlds."""
     repeated: dict[str, list[str]]
-    """Fields that differ, by run; none where all digits are equal."""
+    """By run, the fields that differ; empty if all digits are equal."""
     num_hidden_seeds: Annotated[int, Field(ge=2)]
     public_scores: dict[str, Number]
     """Mean score by scenario."""
     hidden_scores: dict[str, Number]
-    """Mean return above random, in units of the planning oracle's in the public worlds."""
+    """By scenario, mean gain over random in the hidden worlds, in units of the planning oracle's public gain."""
     difference: Interval
-    """Mean of the hidden scores minus that of the public ones, with its 95% t interval."""
+    """Mean hidden score minus mean public score, with its 95% t interval."""
     scenarios_below: list[str]
-    """In which the score is significantly lower, at `CONFIDENCE` for all scenarios together."""
+    """Scenarios with a significantly lower hidden score, at `CONFIDENCE` for all scenarios together."""
     version: str
     command: str
     commit: str
@@ -100,21 +100,21 @@ class Verification(BaseModel):
     date: str
 
     def as_json(self) -> bytes:
-        """A line for each field."""
+        """The record as JSON, with one line per field."""
         return (self.model_dump_json(indent=1) + "\n").encode()
 
 
 def verdict_of(
     name: str, public: Sequence[Row], hidden: Sequence[Row], repeated: Mapping[str, list[str]]
 ) -> dict[str, Any]:
-    """The fields of a `Verification` that follow from rows: the verdict, scores, and their difference."""
+    """The fields of a `Verification` that are computed from rows: verdict, scores and their difference."""
     scores, other = (gains_by_scenario(rows, name, public) for rows in (public, hidden))
     below = scenarios_below(scores, other, CONFIDENCE)
     verdict = "verified"
     if any(repeated.values()):
         verdict = "not reproduced"
     elif below or difference(scores, other, CONFIDENCE).high < 0.0:
-        verdict = "fitted to the public worlds"
+        verdict = "overfitted to the public worlds"
     return {
         "verdict": verdict,
         "repeated": dict(repeated),
@@ -132,5 +132,4 @@ def read_verification(path: Path) -> Verification:
     except OSError as error:
         raise ResultsError(f"{path}: cannot be read ({error.strerror})") from None
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise ResultsError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}".replace("\n", " ")) from None
+        raise ResultsError(f"{path}: {first_problem(error)}") from None

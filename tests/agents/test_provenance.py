@@ -1,4 +1,4 @@
-"""Where results come from: the commit, and whether the source differs from it."""
+"""Provenance of results: the commit, and whether the source differs from it."""
 
 import subprocess
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Trackers in the training of any agent."""
+"""Trackers during the training of any agent."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def envs(observation: str) -> tuple[Any, Any]:
     return train, train.remake(num_envs=16, split="test", catalog_seed=1)
 
 
-def test_evaluations_are_recorded_with_what_the_agent_returns(tmp_path):
+def test_evaluations_are_recorded_with_the_returns_of_the_agent(tmp_path):
     train, test = envs("full")
     agent = agents.make("ppo", train, **SMALL_PPO)
     with tracked_run(tmp_path) as tracker:
@@ -35,7 +35,7 @@ def test_evaluations_are_recorded_with_what_the_agent_returns(tmp_path):
     assert 0.0 < lines[-1]["return_sem"] < lines[-1]["session_length"]
 
 
-def test_a_training_that_goes_on_is_recorded_once(tmp_path):
+def test_a_training_that_is_continued_is_recorded_once(tmp_path):
     train, test = envs("full")
     agent = agents.make("ppo", train, **SMALL_PPO)
     for _ in range(2):

@@ -116,7 +116,9 @@ def test_the_guide_to_user_models_lists_every_replaceable_function():
 def test_scores_of_the_ladder_are_those_of_the_committed_report(page):
     report = (CHECKOUT / "benchmarks" / "results" / "headroom" / "report.md").read_text("utf-8")
     rows = re.findall(
-        r"^\| +\d* \| ([\w-]+) \| [a-z]+ \| [^|]+ \| (\S+ \(.*?\)) \| \S+ \| (.*) \| \d+ \|$", report, re.MULTILINE
+        r"^\| +\d* \| +\d* \| ([\w-]+) \| [a-z]+ \| [^|]+ \| (\S+ \(.*?\)) \| \S+ \| (.*) \| \d+ \|$",
+        report,
+        re.MULTILINE,
     )
     scores = {agent: f"{score} | {by_scenario}" for agent, score, by_scenario in rows}
     text = (CHECKOUT / page).read_text("utf-8").replace("| this model |", "| large-model-pretrained |")

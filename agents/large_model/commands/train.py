@@ -4,8 +4,8 @@ Training has four stages, each of which can be left out (a share of 0): supervis
 oracle that reads the latent state of training worlds), imitation (of a larger network), reinforcement (PPO). With
 --scenarios N it trains a generalist in N sampled scenarios instead of named ones (`pretrain` and `distil` have recipes
 for that). OUT gets metrics.jsonl and checkpoints (weights in safetensors, state in JSON). The same command resumes an
-interrupted training, and continues a finished one if --steps is larger. Several processes, also on several nodes that
-share OUT, train together under torchrun: torchrun --nproc-per-node 8 -m agents.large_model train ...
+interrupted training, and continues a finished one if --steps is larger. Under torchrun, several processes train
+together, also on several nodes that share OUT: torchrun --nproc-per-node 8 -m agents.large_model train ...
 """
 
 import argparse

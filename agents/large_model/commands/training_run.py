@@ -30,12 +30,12 @@ def run_training(
 ) -> dict[str, float]:
     """Train to the end, or for `config.minutes`; returns the results of the last evaluation, empty if there was none.
 
-    `log` is called with lines for the user, `show` with the metrics of each iteration; `command` are the arguments of
-    `python -m agents.large_model`, which the trackers record.
+    `log` is called with messages for the user, `show` with the metrics of each iteration; `command` contains the
+    arguments of `python -m agents.large_model`, which the trackers record.
 
     Raises:
-        ValueError: the folder has checkpoints of another training, or none that can be used; or processes do not share
-            it.
+        ValueError: the folder has checkpoints of another training or no usable one, or the processes do not share the
+            folder.
     """
     checkpoints, is_first = folder / FOLDER, training.group.is_first
     load_latest(checkpoints, log, training.restore)
@@ -46,7 +46,7 @@ def run_training(
         log(f"{'finished' if training.is_over else 'continuing'} after {training.num_steps:,} steps")
     if training.is_over:
         with _tracker(training, folder, config, log, command):
-            return {}  # a tracker that is new gets the whole run
+            return {}  # opening a new tracker copies the whole run to it
     if training.num_steps == 0:
         training.train_reader()
     network = training.network
@@ -79,7 +79,7 @@ def run_training(
 def _tracker(
     training: Training, folder: Path, config: RunConfig, log: Callable[[str], None], command: Sequence[str]
 ) -> AbstractContextManager[Tracker | None]:
-    """Records the metrics of the training, without those after the checkpoint; None but in the first process."""
+    """The tracker of the run, without records after the checkpoint; None in all processes but the first."""
     if not training.group.is_first:
         return nullcontext()
     settings = {**asdict(training.config), "num_parameters": training.network.num_parameters}

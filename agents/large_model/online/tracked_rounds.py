@@ -1,4 +1,4 @@
-"""Rounds of online learning in trackers, which hold what `rounds.jsonl` holds."""
+"""Rounds of online learning in trackers, copied from `rounds.jsonl`."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,10 +18,10 @@ _METRICS = ("num_sessions", "num_steps", "mean_return", "divergence", "is_revert
 
 @contextmanager
 def tracked_rounds(service: OnlineService, track: Sequence[str], command: Sequence[str]) -> Iterator[Tracker]:
-    """A tracker of the service's rounds, to be called with `record_of` each; all rounds before are added to it.
+    """A tracker of the service's rounds, which starts with all earlier rounds; log `record_of` each new one.
 
     Args:
-        service: whose folder of versions, in `learning`, has the files of the trackers.
+        service: the service; the trackers' files are in `learning` in its folder of versions.
         track: names of trackers, see `agents.tracking.copies.COPIES`.
         command: arguments of `python -m agents.large_model`.
 
@@ -44,17 +44,17 @@ def tracked_rounds(service: OnlineService, track: Sequence[str], command: Sequen
 
 
 def record_of(result: ServiceRound) -> Record:
-    """A round as a record: its number is the step."""
+    """The record of a round, with its number as the step."""
     return _record(asdict(result))
 
 
 def _records(lines: Iterable[bytes]) -> list[Record]:
-    """Those of complete lines, in the order of rounds; of several of a round, the last one counts."""
+    """The records of complete lines, sorted by round; of several lines of one round, the last one is kept."""
     rounds: dict[int, Record] = {}
     for line in lines:
         try:
             record = _record(json.loads(line))
-        except (ValueError, KeyError, TypeError):  # of a process that was killed
+        except (ValueError, KeyError, TypeError):  # an incomplete line of a killed process
             continue
         rounds[record.step] = record
     return [rounds[number] for number in sorted(rounds)]

@@ -1,7 +1,7 @@
-"""Log sets: simulated logs that everyone can write again, and whose hashes come with the package.
+"""Log sets: reproducible simulated logs, with hashes in the package.
 
-The hash of a log is that of its content: the manifest without versions, and the values of all columns. It does not
-depend on the version of Polars, which decides the bytes of the Parquet files.
+The hash of a log covers its content: the manifest without versions, and the values of all columns. Unlike the bytes of
+the Parquet files, it does not depend on the version of Polars.
 """
 
 import dataclasses
@@ -25,27 +25,30 @@ def content_hash(path: Path | str) -> str:
     """SHA-256 of a log's content, in hexadecimal digits.
 
     Raises:
-        FileNotFoundError: there is no log.
-        ValueError: a damaged file, or missing shards.
+        FileNotFoundError: the folder contains no log.
+        ValueError: a file is damaged, or shards are missing.
     """
     return _read(Path(path))[1]
 
 
 def log_set_names() -> tuple[str, ...]:
-    """Names of the logs whose hashes come with the package, such as `"Video/random"`."""
+    """Names of the logs with hashes in the package, such as `"Video/random"`."""
     return tuple(committed_logs())
 
 
 def load_log_set(folder: Path | str, name: str) -> pl.DataFrame:
-    """The rows of a log that `python -m benchmarks log-sets` wrote, after its hash is checked.
+    """Check the hash of a log written by `python -m benchmarks log-sets`, and return its rows.
 
     Args:
-        folder: of all logs; this one is in `folder / name`.
+        folder: folder of all logs; this log is in `folder / name`.
         name: one of `log_set_names()`.
 
+    Returns:
+        The rows, as from `read_events`.
+
     Raises:
-        FileNotFoundError: there is no such log in the folder.
-        ValueError: an unknown name; a damaged or incomplete log; or a log of other content than the package's hash.
+        FileNotFoundError: the folder does not contain the log.
+        ValueError: the name is unknown, the log is damaged or incomplete, or its content does not match the hash.
     """
     known = committed_logs()
     if name not in known:
@@ -55,18 +58,18 @@ def load_log_set(folder: Path | str, name: str) -> pl.DataFrame:
     if found != known[name]["sha256"]:
         raise ValueError(
             f"{printable(path)}: has SHA-256 {found[:12]}..., must be {known[name]['sha256'][:12]}...: "
-            f"changed, of other arguments, or of another version than {committed_version()}"
+            f"the log was changed, written with other arguments, or by another version than {committed_version()}"
         )
     return frame
 
 
 def committed_logs() -> dict[str, dict[str, Any]]:
-    """By name, the `sha256` of each log, and how it was made."""
+    """By name, the entry of each log: its `sha256`, policy, seed and sizes."""
     return _hashes()["logs"]
 
 
 def committed_version() -> str:
-    """Version of the package that wrote the logs whose hashes it has."""
+    """Version of the package that wrote the hashed logs."""
     return _hashes()["versions"]["recsim_env"]
 
 

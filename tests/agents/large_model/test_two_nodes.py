@@ -91,7 +91,7 @@ def test_a_training_whose_node_is_killed_resumes_to_the_weights_of_one_node(tmp_
     kill_node(nodes[1].pid)
     survivor = outputs_of(nodes)[0]
     assert nodes[0].returncode != 0
-    assert "large_model: another process of this training has ended" in survivor
+    assert "large_model: another process of this training has exited" in survivor
     assert len(end_of(out)[0]) < len(end_of(undisturbed)[0])
 
     again = start_two_nodes(out)

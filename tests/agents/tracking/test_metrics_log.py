@@ -1,4 +1,4 @@
-"""The file of metrics: it survives kills, and holds what the run recorded up to its checkpoint."""
+"""The file of metrics: it survives kills, and holds the records of the run up to its checkpoint."""
 
 import json
 from pathlib import Path
@@ -61,16 +61,19 @@ def test_values_are_written_as_strict_json_with_the_same_floats(tmp_path):
     }
 
 
-def test_steps_ascend(tmp_path):
+def test_steps_must_increase(tmp_path):
     path = tmp_path / "metrics.jsonl"
     MetricsLog(path).log(1_000, {"x": 1.0})
-    with pytest.raises(ValueError, match="ends at step 1,000; the next must be above it, not 1,000"):
+    with pytest.raises(ValueError, match="the last step is 1,000; the next one must be greater, not 1,000"):
         MetricsLog(path).log(1_000, {"x": 1.0})
 
 
 @pytest.mark.parametrize(
     ("metrics", "message"),
-    [({"x": [1.0]}, "metric 'x': must be a number, text or None, not list"), ({"time": 1.0}, "metric 'time': has the")],
+    [
+        ({"x": [1.0]}, "metric 'x': must be a number, text or None, not list"),
+        ({"time": 1.0}, "metric 'time': the name is reserved"),
+    ],
 )
 def test_a_metric_that_cannot_be_recorded_is_named(tmp_path, metrics, message):
     with pytest.raises((TypeError, ValueError), match=message):

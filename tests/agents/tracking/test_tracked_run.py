@@ -127,4 +127,4 @@ def test_a_tracker_that_fails_is_dropped_and_the_run_goes_on(tmp_path, monkeypat
         tracker.log(1, {"x": 1.0})
         tracker.log(2, {"x": 2.0})
     assert [line["x"] for line in read_metrics(tmp_path / "metrics.jsonl")] == [1.0, 2.0]
-    assert said == ["tensorboard: stopped (no space left); it gets what it lacks when the run is opened again"]
+    assert said == ["tensorboard: stopped (no space left); missing records are added when the run is resumed"]

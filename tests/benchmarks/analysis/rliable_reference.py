@@ -1,6 +1,6 @@
-"""Write rliable_reference.json: statistics of made scores by rliable, beside which ours are tested.
+"""Write rliable_reference.json: rliable's statistics of artificial scores, against which ours are tested.
 
-rliable brings pandas, statsmodels and seaborn along, so it has an environment of its own:
+rliable depends on pandas, statsmodels and seaborn, so run it in a separate environment:
 
     python -m venv rl && rl/bin/pip install rliable==1.2.0 'pandas<3'
     rl/bin/python tests/benchmarks/analysis/rliable_reference.py

@@ -1,4 +1,4 @@
-"""Whether an agent's gains in other worlds are those in the public ones."""
+"""Comparison of an agent's gains in hidden worlds with those in the public ones."""
 
 import numpy as np
 import pytest
@@ -45,19 +45,19 @@ def test_gains_are_scores_in_the_public_worlds():
     assert np.mean([values.mean() for values in gains.values()]) == pytest.approx(0.5, abs=0.05)
 
 
-def test_an_agent_that_gains_as_much_elsewhere_is_verified():
+def test_an_agent_that_gains_as_much_in_hidden_worlds_is_verified():
     assert verdict(rows(0.5), rows(0.5, (ZERO,), 5), {"a run": []}) == "verified"
 
 
-def test_an_agent_that_gains_less_elsewhere_is_fitted_to_the_public_worlds():
-    assert verdict(rows(0.5), rows(0.3, (ZERO,)), {"a run": []}) == "fitted to the public worlds"
+def test_an_agent_that_gains_less_in_hidden_worlds_is_overfitted():
+    assert verdict(rows(0.5), rows(0.3, (ZERO,)), {"a run": []}) == "overfitted to the public worlds"
 
 
-def test_an_agent_that_is_fitted_to_one_scenario_is_found():
+def test_an_agent_that_is_overfitted_to_one_scenario_is_found():
     public, hidden = rows(0.5, fitted="Social"), rows(0.5, (ZERO,))
     scores, other = (gains_by_scenario(each, "mine", public) for each in (public, hidden))
     assert scenarios_below(scores, other) == ["Social"]
-    assert verdict(public, hidden, {}) == "fitted to the public worlds"
+    assert verdict(public, hidden, {}) == "overfitted to the public worlds"
 
 
 def test_a_run_with_other_digits_is_not_reproduced():
@@ -73,7 +73,7 @@ def test_the_interval_of_one_scenario_is_that_of_students_test():
 
 
 @pytest.mark.parametrize("num_others", [3, 10])
-def test_about_one_honest_agent_in_a_hundred_is_called_fitted(num_others):
+def test_about_one_honest_agent_in_a_hundred_is_called_overfitted(num_others):
     generator, num_called, num_covering = np.random.default_rng(1), 0, 0
     for _ in range(1_000):
         public = {name: generator.normal(size=3) for name in "abcde"}

@@ -51,7 +51,7 @@ def test_the_command_shows_a_line_for_each_number_of_nodes(capsys):
         (["--suite", "smoke"], "suite smoke: no runs of 8,192 user-steps have been measured"),
     ],
 )
-def test_a_cost_that_cannot_be_computed_is_one_line(arguments, message, capsys):
+def test_a_cost_that_cannot_be_computed_ends_in_one_line(arguments, message, capsys):
     assert main(["cost", *arguments]) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"benchmarks: {message}")

@@ -177,7 +177,7 @@ def test_intervals_cover_the_true_score_with_few_seeds(num_scenarios, num_seeds)
     assert num_covered / 150 >= 0.9
 
 
-def test_a_tier_has_the_agents_that_cannot_be_told_from_its_best():
+def test_a_tier_has_the_agents_that_do_not_differ_from_its_best():
     generator, rows = np.random.default_rng(0), references(10)
     for agent, mean in (("a", 50.0), ("b", 49.9), ("c", 40.0), ("d", 39.9), ("e", 25.0)):
         rows += [final_row(agent, value, seed=seed) for seed, value in enumerate(generator.normal(mean, 1.0, 10))]

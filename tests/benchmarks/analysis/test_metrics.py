@@ -103,7 +103,7 @@ def test_click_rate_and_stars_are_of_exposures_and_of_clicked_items():
     assert stars_per_click(make_evaluation(num_ratings=np.zeros(2, int))) is None
 
 
-def test_return_visits_and_active_days_are_of_lifetimes_alone():
+def test_return_visits_and_active_days_are_defined_in_lifetimes_only():
     lives = make_evaluation(num_visits=np.array([4, 1]), num_active_days=np.array([3, 1]))
     found = summary(lives, make_facts(has_visits=True))
     assert (found["return_visits"], found["active_days"]) == (1.5, 2.0)
@@ -111,7 +111,7 @@ def test_return_visits_and_active_days_are_of_lifetimes_alone():
     assert (found["return_visits"], found["active_days"]) == (None, None)
 
 
-def test_calibrated_exposure_has_the_topics_of_what_is_clicked():
+def test_calibrated_exposure_has_the_topics_of_the_clicked_items():
     topics = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.5, 0.5], [0.0, 0.0]])
     # The first user is shown and clicks topic 0 alone. The second clicks topic 1 alone, and is shown it 2 times in 5.
     off = np.log(1.0 / (0.99 * 0.4 + 0.01))
@@ -123,7 +123,7 @@ def test_calibrated_exposure_has_the_topics_of_what_is_clicked():
     assert miscalibration(known, make_facts(topics=topics)) == pytest.approx((0.0 + off) / 2)
 
 
-def test_users_without_clicks_have_no_calibration():
+def test_users_without_clicks_have_no_miscalibration():
     is_clicked = make_evaluation().is_clicked.copy()
     is_clicked[:, 1] = False
     assert miscalibration(make_evaluation(is_clicked=is_clicked), make_facts()) == 0.0  # of the first user alone

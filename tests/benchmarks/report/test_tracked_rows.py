@@ -22,7 +22,7 @@ STEPS = [0, 10_000, 20_000, 30_000, 40_000, 50_000]
 
 
 class ListedCopies:
-    """Stands in for a tracker."""
+    """A stand-in for a tracker."""
 
     def __init__(self) -> None:
         self.runs: list[tuple[RunDescription, list[Record]]] = []
@@ -57,7 +57,7 @@ def test_each_run_is_written_against_user_steps(tmp_path, copies):
     assert run.provenance["commit"] == last["commit"]
 
 
-def test_runs_that_are_there_are_written_again_only_if_they_change(tmp_path, copies):
+def test_runs_in_a_tracker_are_written_again_only_if_they_change(tmp_path, copies):
     said: list[str] = []
     without_oracle = [row for row in ROWS if row["agent"] != "planning-oracle"]
     for rows in (without_oracle, without_oracle, ROWS):  # the oracle gives scores to all

@@ -1,4 +1,4 @@
-"""`verify-results`: where committed rows come from, and whether their runs give the same digits again."""
+"""`verify-results`: the provenance of committed rows, and whether their runs give the same digits again."""
 
 import json
 import subprocess
@@ -9,7 +9,7 @@ from small_suite import SUITE, row
 
 import recsim_env
 from benchmarks.__main__ import main
-from benchmarks.analysis.provenance import provenance_of
+from benchmarks.analysis.commit_counts import commit_counts
 from benchmarks.rows import write_rows
 from benchmarks.running.committed_runs import repeatable_runs
 from benchmarks.running.reproduction import differences, sampled
@@ -39,12 +39,12 @@ def head() -> str:
     ],
 )
 def test_a_row_is_counted_by_its_commit_and_its_version(row, counts):
-    found = provenance_of([row], COMMIT, "v1.0", recsim_env.__version__)
-    assert (found.num_of_commit, found.num_dirty, found.num_without, found.num_stale) == counts
-    assert found.is_whole == (counts == (1, 0, 0, 0))
+    found = commit_counts([row], COMMIT, "v1.0", recsim_env.__version__)
+    assert (found.num_of_commit, found.num_dirty, found.num_without_commit, found.num_stale) == counts
+    assert found.is_complete == (counts == (1, 0, 0, 0))
 
 
-def test_every_digit_counts_and_times_and_machines_do_not():
+def test_all_digits_are_compared_except_times_and_machines():
     run = suite_runs(SUITE)[0]
     first = row(run, metrics={"churn": 0.5})
     assert differences([first], [{**first, "wall_s": 9.0, "machine": "other", "date": "other"}]) == []
@@ -61,13 +61,13 @@ def test_a_sample_is_drawn_by_its_seed_and_is_never_empty():
     assert sampled([], 0.5, 1) == []
 
 
-def test_runs_that_are_dear_or_stale_are_not_repeated(tmp_path, monkeypatch):
+def test_long_and_stale_runs_are_not_repeated(tmp_path, monkeypatch):
     monkeypatch.setitem(SUITES, SUITE.name, SUITE)
     runs = suite_runs(SUITE)
     kinds = ({"run_s": 1.0}, {"run_s": 99.0}, {"version": "0.1.0", "run": "f" * 16}, {"run": "0" * 16, "run_s": 1.0})
     write_rows(tmp_path / "results.jsonl", [row(run, **kind) for run, kind in zip(runs, kinds, strict=True)])
-    cheap, reasons = repeatable_runs([tmp_path / "results.jsonl"], max_seconds=30.0)
-    assert [run.key for run, _ in cheap] == [runs[0].key]
+    repeatable, reasons = repeatable_runs([tmp_path / "results.jsonl"], max_seconds=30.0)
+    assert [run.key for run, _ in repeatable] == [runs[0].key]
     assert sorted(reasons.values()) == [1, 1, 1]
 
 
@@ -85,7 +85,7 @@ def test_results_are_verified_only_if_digits_and_commits_agree(tmp_path, monkeyp
     write_rows(tmp_path / "small" / "results.jsonl", [*right, {**wrong[-1], "return_mean": 9.0, "commit": "unknown"}])
     assert main(command) == 1
     said = " ".join(capsys.readouterr().out.split())
-    assert "2 of 3 rows (66.7%) are of the commit" in said
+    assert "2 of 3 rows (66.7%) are from the commit" in said
     assert "random in Video, seed 1: return_mean" in said
     assert "1 of 2 repeated runs have the same digits" in said
 

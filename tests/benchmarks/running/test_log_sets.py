@@ -1,4 +1,4 @@
-"""Log sets: logs of three behaviour policies, the same for everyone, and read only if they are."""
+"""Log sets: reproducible logs of three behaviour policies, which are read only if their hash matches."""
 
 import dataclasses
 import json
@@ -26,7 +26,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def committed(folder, monkeypatch):
-    """As if the hashes of the small logs came with the package."""
+    """Stand-in hashes, of the small logs, for those in the package."""
     manifest = json.loads((folder / "log_sets.json").read_text())
     monkeypatch.setattr(log_sets, "_hashes", lambda: manifest)
     return manifest["logs"]
@@ -82,7 +82,7 @@ def test_unknown_names_and_missing_logs_end_in_one_line(folder, committed, tmp_p
     [
         (["--scenario", "Vido"], "scenario 'Vido'"),
         (["--scenario", "MovieLens"], "--scenario MovieLens: must be one of Video"),
-        (["--install", "--steps", "10"], "--install: needs all scenarios"),
+        (["--install", "--steps", "10"], "--install: requires all scenarios"),
     ],
 )
 def test_a_request_that_cannot_be_fulfilled_ends_in_one_line(tmp_path, capsys, arguments, message):

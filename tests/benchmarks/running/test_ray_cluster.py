@@ -1,4 +1,4 @@
-"""Runs on a Ray cluster of two nodes on this machine: nodes and processes that die, and what is refused."""
+"""Runs on a Ray cluster of two nodes on this machine: dying nodes and processes, and invalid requests."""
 
 import os
 import subprocess
@@ -153,7 +153,7 @@ def test_tasks_have_the_folder_and_the_threads_of_the_driver(cluster, tmp_path: 
 def test_a_node_with_another_version_is_refused(cluster, monkeypatch):
     expected = {**software(), "torch": "0.1"}
     monkeypatch.setattr("benchmarks.running.ray_cluster.software", lambda: expected)
-    with pytest.raises(ResultsError, match=r"^--engine ray: node .* has torch \S+ instead of 0\.1; its rows would"):
+    with pytest.raises(ResultsError, match=r"^--engine ray: node .* has torch \S+ instead of 0\.1; its rows could"):
         RayCluster(cluster.address)
     assert not ray.is_initialized()
 
@@ -174,10 +174,10 @@ def test_runs_on_a_gpu_are_refused_without_one(cluster):
         (["--engine", "ray", "--ray-address", "127.0.0.1:9"], "127.0.0.1:9: no Ray cluster answers (["),
         (["--engine", "ray", "--ray-address", "ray://127.0.0.1:9"], "ray://127.0.0.1:9: no Ray cluster answers (["),
         (["--engine", "ray", "--ray-address", "cluster"], "cluster: must be auto, HOST:PORT or ray://HOST:PORT"),
-        (["--ray-address", "auto"], "--ray-address auto: needs --engine ray"),
+        (["--ray-address", "auto"], "--ray-address auto: requires --engine ray"),
     ],
 )
-def test_a_cluster_that_cannot_be_reached_is_one_line(arguments, message, tmp_path: Path, capsys, monkeypatch):
+def test_an_unreachable_cluster_ends_in_one_line(arguments, message, tmp_path: Path, capsys, monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     assert main(["run", "--suite", "smoke", "--out", str(tmp_path / "out"), *arguments]) == 2
     error = capsys.readouterr().err.strip()

@@ -1,4 +1,4 @@
-"""Search spaces: read from TOML, with the registry's settings inside, and errors that say what is wrong."""
+"""Search spaces: read from TOML, contain the registry's settings, and give clear errors if invalid."""
 
 from pathlib import Path
 

@@ -99,7 +99,7 @@ def test_suites_name_agents_that_exist_and_set_the_scale():
 
 
 @pytest.mark.parametrize("name", [suite.name for suite in SUITES.values() if len(suite.grid) > 1])
-def test_the_first_cell_of_each_suite_with_variants_runs(name):
+def test_the_first_run_of_each_suite_with_variants_succeeds(name):
     suite = SUITES[name]
     small = {"scenarios": suite.scenarios[:1], "num_seeds": 1, "num_steps": 256, "num_evaluations": 1}
     suite = dataclasses.replace(suite, **small, agents=("popularity",), num_sessions=4)
@@ -159,7 +159,7 @@ def test_another_setting_size_or_world_is_another_run():
     assert dataclasses.replace(run, suite=dataclasses.replace(run.suite, name="other")).digest == run.digest
 
 
-def test_committed_rows_are_of_the_present_runs():
+def test_committed_rows_match_the_current_runs():
     for name in ("long", "lifetime"):
         rows = read_rows(CHECKOUT / "benchmarks" / "results" / name / "results.jsonl")
         digests = {run.key: run.digest for run in suite_runs(SUITES[name]) if "MovieLens" not in run.task}

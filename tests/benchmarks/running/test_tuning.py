@@ -1,4 +1,4 @@
-"""Tuning: equal trials for each agent, on worlds of its own, a search that time does not change, and its results."""
+"""Tuning: equal numbers of trials, separate worlds, a search that does not depend on timing, and its results."""
 
 import json
 import random
@@ -172,7 +172,7 @@ def test_the_best_settings_are_written_with_all_trials_and_suites_take_them(tmp_
 
 def test_the_command_resumes_and_changes_the_defaults_only_on_request(tmp_path: Path, monkeypatch, capsys):
     monkeypatch.setattr(suites, "TUNED", tmp_path / "tuned")
-    monkeypatch.setattr("benchmarks.commands.run.COMMITTED", tmp_path)  # whose rows would take seconds to read
+    monkeypatch.setattr("benchmarks.committed_results.COMMITTED", tmp_path)  # whose rows would take seconds to read
     (tmp_path / "tuned").mkdir()
     monkeypatch.setitem(REGISTRY, "popularity", Entry(path="agents.rules.popularity:PopularityAgent", family="rule"))
     command = ["tune", "--agent", "popularity", "--trials", "2", "--scenario", "Video", "--workers", "1"]
@@ -192,8 +192,8 @@ def test_the_command_resumes_and_changes_the_defaults_only_on_request(tmp_path: 
     assert read_rows(results) == rows
 
 
-def test_an_agent_with_nothing_to_tune_is_refused(tmp_path: Path, capsys):
-    with pytest.raises(ResultsError, match="'random': has nothing to tune"):
+def test_an_agent_without_a_search_space_is_refused(tmp_path: Path, capsys):
+    with pytest.raises(ResultsError, match="'random': has no search space"):
         space_of("random", SPACES)
     assert main(["tune", "--agent", "popularty", "--out", str(tmp_path / "x")]) == 2
     assert "did you mean 'popularity'" in capsys.readouterr().err
@@ -207,7 +207,7 @@ def test_the_cost_is_known_before_the_search():
     suite = tuning_suite(("ppo", "pqn"), ("Video", "News"), 36_000, 2)
     assert cost_of_search(suite, 10, measured) == (
         "2 agents × 10 trials × 2 scenarios × 2 seeds = 80 runs of 36,000 user-steps (2,880,000 in all), about 4.0 CPU "
-        "hours by the runs in benchmarks/results, without pqn, which have none there; less where trials are pruned"
+        "hours, estimated from benchmarks/results, not counting pqn (no measured runs); less if trials are pruned"
     )
 
 

@@ -1,4 +1,4 @@
-"""Submissions: an agent of one file is run, packed, checked and verified, or refused in one line."""
+"""Submissions: an agent in a single file is run, packed, checked and verified, or rejected in one line."""
 
 import dataclasses
 import zipfile
@@ -96,7 +96,7 @@ def folder(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(SUITES, "submission", TINY)
         patch.setattr(submit_command, "COMMITTED", folder / "results")
-        patch.setattr(verify_command, "RESULTS", folder / "results")
+        patch.setattr(verify_command, "COMMITTED", folder / "results")
         assert main(arguments(folder)) == 0
         yield folder
 
@@ -110,7 +110,7 @@ def changed(folder: Path, path: Path, name: str, old: str, new: str) -> Path:
     return path
 
 
-def test_a_submission_holds_the_file_its_rows_and_who_wrote_it(folder):
+def test_a_submission_contains_the_file_its_rows_and_its_authors(folder):
     submission = read_submission(folder / "first.zip")
     manifest = submission.manifest
     assert (manifest.name, manifest.authors, manifest.licence) == ("first-candidate", ["A. Author", "B. Author"], "MIT")
@@ -188,7 +188,7 @@ def test_a_changed_submission_is_refused_in_one_line(folder, tmp_path, capsys, n
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip", None])
-def test_a_file_that_is_no_submission_is_refused_in_one_line(tmp_path, capsys, content):
+def test_a_file_that_is_not_a_submission_is_refused_in_one_line(tmp_path, capsys, content):
     path = tmp_path / "submission.zip"
     if content is not None:
         path.write_bytes(content)
@@ -206,7 +206,7 @@ def test_rows_depend_on_the_content_of_the_file(folder, tmp_path):
 
 
 @pytest.mark.parametrize(("class_name", "reads"), [("InPlay", ["play"]), ("InTraining", ["training"]), ("Honest", [])])
-def test_rows_say_where_an_agent_reads_the_latent_state(tmp_path, class_name, reads):
+def test_rows_record_where_an_agent_reads_the_latent_state(tmp_path, class_name, reads):
     (tmp_path / "spies.py").write_text(SPIES)
     agent = copied(f"{tmp_path / 'spies.py'}:{class_name}", None, tmp_path / "agent")
     own, _ = submission_runs(TINY, "spy", agent)
@@ -234,7 +234,7 @@ def test_weights_are_loaded_instead_of_training(tmp_path):
         ("import helper", "imports .*helper.py; a submission is one self-contained file"),
         ("from . import helper", "relative import"),
         ("import no_such_package", "imports no_such_package, which is not installed"),
-        ("class Broken(:", "is not Python"),
+        ("class Broken(:", "is not valid Python"),
     ],
 )
 def test_a_file_that_is_not_self_contained_is_refused(tmp_path, source, message):
@@ -245,7 +245,7 @@ def test_a_file_that_is_not_self_contained_is_refused(tmp_path, source, message)
     assert not (tmp_path / "agent").exists()
 
 
-def test_a_class_that_is_no_agent_is_refused(tmp_path):
+def test_a_class_that_is_not_an_agent_is_refused(tmp_path):
     (tmp_path / "mine.py").write_text("class Mine: pass")
     agent = copied(f"{tmp_path / 'mine.py'}:Mine", None, tmp_path / "agent")
     with pytest.raises(UnknownAgentError, match="is not a class that extends"):
@@ -259,7 +259,7 @@ def test_a_file_with_the_name_of_a_package_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["popularity", "Mine", "-mine", "m", "a/b", "ä-b", "x" * 41, "my_agent"])
-def test_a_name_that_is_taken_or_not_plain_is_refused(name):
+def test_a_name_that_is_taken_or_invalid_is_refused(name):
     with pytest.raises(ResultsError, match="--name"):
         check_name(name)
 
