@@ -19,8 +19,8 @@ class MetricName(NamedTuple):
 
 _NAMES = {
     "click_rate": MetricName("click rate", "share of exposures", 2, "exposures that were clicked"),
-    "stars_per_click": MetricName(
-        "stars per click", "1 to 5", 2, "mean rating of the clicked items; in a shop, of the purchased ones"
+    "rating_per_click": MetricName(
+        "rating per click", "1 to 5", 2, "mean rating of the clicked items; in a shop, of the purchased ones"
     ),
     "return_visits": MetricName("return visits", "a user", 1, "visits after the first, in lifetimes"),
     "active_days": MetricName("active days", "a user", 1, "days with a visit, in lifetimes"),

@@ -30,7 +30,7 @@ def click_rate(evaluation: Evaluation, facts: CatalogFacts) -> float | None:
     return float(is_clicked.mean()) if len(is_clicked) else None
 
 
-def stars_per_click(evaluation: Evaluation) -> float | None:
+def rating_per_click(evaluation: Evaluation) -> float | None:
     """Mean rating of clicked items (in a shop, of purchased ones), whether submitted or not: in (0, 5]."""
     num_ratings = int(evaluation.num_ratings.sum())
     return float(evaluation.rating_sums.sum() / num_ratings) if num_ratings else None
@@ -194,7 +194,7 @@ def summary(evaluation: Evaluation, facts: CatalogFacts) -> dict[str, Any]:
         "churn": float(evaluation.has_left.mean()),
         "industry_metric": float(evaluation.metric.mean()),
         "click_rate": click_rate(evaluation, facts),
-        "stars_per_click": stars_per_click(evaluation),
+        "rating_per_click": rating_per_click(evaluation),
         "return_visits": float((evaluation.num_visits - 1).mean()) if facts.has_visits else None,
         "active_days": float(evaluation.num_active_days.mean()) if facts.has_visits else None,
         "miscalibration": miscalibration(evaluation, facts),

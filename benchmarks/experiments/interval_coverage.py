@@ -204,14 +204,15 @@ def table(rows: list[dict[str, Any]]) -> str:
     ]
     for design in dict.fromkeys(row["design"] for row in rows):
         own = [row for row in rows if row["design"] == design]
-        cells = [" to ".join(f"{end:.2f}" for end in _ends([row["coverage"][name] for row in own])) for name in names]
-        cells.append(" to ".join(f"{end:.3f}" for end in _ends([row["wrong_tiers"] for row in own])))
+        cells = [_range([row["coverage"][name] for row in own], 2) for name in names]
+        cells.append(_range([row["wrong_tiers"] for row in own], 3))
         lines.append(f"| {' | '.join([design, *cells])} |")
     return "\n".join(lines) + "\n"
 
 
-def _ends(values: list[float]) -> list[float]:
-    return sorted({min(values), max(values)})
+def _range(values: list[float], digits: int) -> str:
+    """`0.94 to 0.96`, or one number if both are the same."""
+    return " to ".join(dict.fromkeys(f"{end:.{digits}f}" for end in (min(values), max(values))))
 
 
 if __name__ == "__main__":

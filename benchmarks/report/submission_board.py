@@ -91,7 +91,10 @@ def _description(each: Published) -> str:
     manifest, record = each.submission.manifest, each.verification
     place = f"../benchmarks/results/{SUBMISSIONS}/{manifest.version}"
     link = f", [{markdown_text(manifest.url)}]({manifest.url})" if manifest.url else ""
-    training = "loaded from trained weights" if manifest.has_weights else "trained in each run if it learns"
+    learns = any(row["env_steps"] for row in each.submission.own_rows)
+    training = (
+        "loaded from trained weights" if manifest.has_weights else "trained in each run" if learns else "no training"
+    )
     return f"""\
 ### {manifest.name}
 

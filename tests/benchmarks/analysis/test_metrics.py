@@ -26,7 +26,7 @@ from benchmarks.analysis.metrics import (
     reward_by_item_age,
     reward_by_step,
     reward_by_tenure,
-    stars_per_click,
+    rating_per_click,
     summary,
 )
 from recsim_env.envs.vector import RecommenderVectorEnv
@@ -98,9 +98,9 @@ def test_session_length_and_churn_are_means_over_sessions():
 
 def test_click_rate_and_stars_are_of_exposures_and_of_clicked_items():
     assert click_rate(make_evaluation(), make_facts()) == 3 / 8
-    assert stars_per_click(make_evaluation()) == 3.0  # ratings that add up to 9, of three items
+    assert rating_per_click(make_evaluation()) == 3.0  # ratings that add up to 9, of three items
     assert click_rate(make_empty(), make_facts()) is None
-    assert stars_per_click(make_evaluation(num_ratings=np.zeros(2, int))) is None
+    assert rating_per_click(make_evaluation(num_ratings=np.zeros(2, int))) is None
 
 
 def test_return_visits_and_active_days_are_defined_in_lifetimes_only():
@@ -336,7 +336,7 @@ def test_summaries_of_a_real_world_are_json_in_their_ranges(slate_size):
     for name in ("churn", "catalog_coverage", "exposure_gini", "new_item_exposure", "share_discovered", "click_rate"):
         assert 0.0 < found[name] < 1.0
     assert 0.0 < found["intra_list_diversity"] < 2.0
-    assert 1.0 <= found["stars_per_click"] <= 5.0
+    assert 1.0 <= found["rating_per_click"] <= 5.0
     assert 0.0 < found["miscalibration"] < np.log(100.0)
     assert 0.0 <= found["steps_to_discovery"] < 25.0  # the life of an item in News
     assert 7.0 < found["novelty"] < 10.0  # log2 of the 200 items available is 7.6
