@@ -23,10 +23,10 @@ from benchmarks.analysis.metrics import (
     intra_list_diversity,
     new_item_exposure,
     novelty,
+    rating_per_click,
     reward_by_item_age,
     reward_by_step,
     reward_by_tenure,
-    rating_per_click,
     summary,
 )
 from recsim_env.envs.vector import RecommenderVectorEnv
