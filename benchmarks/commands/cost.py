@@ -1,13 +1,11 @@
 """Estimate the time and cost of a suite on a cluster from the durations of finished runs.
 
 Nothing is executed. Each run is assumed to occupy one core for the median duration of finished runs of the same agent
-in the same scenario with the same number of user-steps; a core takes the next run as soon as it is free. Transfers, the
-start of processes, and differences between machines are ignored.
+in the same scenario, whose training is scaled to the suite's number of user-steps; a core takes the next run as soon as
+it is free. Transfers, the start of processes, and differences between machines are ignored.
 """
 
 import argparse
-import json
-from pathlib import Path
 from statistics import median
 
 from agents.terminal import console, number_in, path, positive
@@ -39,11 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def cost(parsed: argparse.Namespace) -> int:
     from rich.table import Table
 
-    from benchmarks.analysis.cluster_cost import expected_seconds, lower_bound, makespan, measured_seconds
+    from benchmarks.analysis.run_times import expected_seconds, measured_seconds
+    from benchmarks.analysis.schedules import lower_bound, makespan
     from benchmarks.committed_results import COMMITTED
-    from benchmarks.rows import ResultsError, read_rows
+    from benchmarks.rows import ResultsError
     from benchmarks.running.execution import log_to
-    from benchmarks.running.result_folder import RESULTS
+    from benchmarks.running.result_folder import final_rows_in
     from benchmarks.running.suite_runs import selected, suite_named
 
     screen = console()
@@ -55,13 +54,11 @@ def cost(parsed: argparse.Namespace) -> int:
     for folder in parsed.results or [COMMITTED]:
         if not folder.is_dir():
             raise ResultsError(f"--results {folder}: no such folder")
-        for file in sorted(folder.rglob(RESULTS)):
-            if _num_steps(file.parent) == suite.num_steps:
-                rows += read_rows(file, log)
+        rows += final_rows_in(folder)
     used = [row for row in rows if row["agent"] in suite.agents and row["scenario"] in tasks]
-    measured = measured_seconds(used)
+    measured = measured_seconds(used, suite.num_steps)
     if not measured:
-        raise ResultsError(f"suite {suite.name}: no runs of {suite.num_steps:,} user-steps have been measured")
+        raise ResultsError(f"suite {suite.name}: none of its agents has a finished run in its scenarios")
     seconds, unknown = expected_seconds(runs, measured)
     log(
         f"{len(runs):,} runs, {sum(seconds) / 3_600:.1f} core-hours; the longest takes {max(seconds) / 60:.1f} minutes,"
@@ -86,11 +83,3 @@ def cost(parsed: argparse.Namespace) -> int:
         table.add_row(*cells)
     screen.print(table)
     return 0
-
-
-def _num_steps(folder: Path) -> int | None:
-    """User-steps of training of the runs in a results folder; None if the folder does not state it."""
-    try:
-        return json.loads((folder / "suite.json").read_text())["num_steps"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None

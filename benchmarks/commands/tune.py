@@ -41,16 +41,17 @@ def tune(parsed: argparse.Namespace) -> int:
     from rich.table import Column, Table
 
     from benchmarks import suites
+    from benchmarks.analysis.run_times import measured_seconds
     from benchmarks.committed_results import COMMITTED
     from benchmarks.rows import Row, key_of, provenance, read_rows
     from benchmarks.running.execution import execute, log_finished, log_to
-    from benchmarks.running.expected_cost import cost_of_search, final_rows_in, seconds_by_agent
-    from benchmarks.running.result_folder import RESULTS, open_results
+    from benchmarks.running.result_folder import RESULTS, final_rows_in, open_results
     from benchmarks.running.run import Run
     from benchmarks.running.search_spaces import SPACES, read_spaces
     from benchmarks.running.suite_runs import checked_scenarios, with_ratings_log
     from benchmarks.running.tuning import (
         best_of,
+        expected_cost,
         reference_runs,
         search,
         search_all,
@@ -69,7 +70,7 @@ def tune(parsed: argparse.Namespace) -> int:
     suite = tuning_suite(agents, scenarios, parsed.steps, parsed.seeds)
     suite, world = with_ratings_log(suite, parsed.world, log)
     searches = {agent: search(agent, space_of(agent, spaces), suite, parsed.trials, world) for agent in agents}
-    log(cost_of_search(suite, parsed.trials, seconds_by_agent(final_rows_in(COMMITTED), parsed.steps)))
+    log(expected_cost(suite, parsed.trials, measured_seconds(final_rows_in(COMMITTED), parsed.steps)))
     engine, rows_of = engine_from(parsed), dict[str, list[Row]]()
     with open_results(parsed.out, suite, log) as folder:
         origin = provenance(sys.argv[1:])

@@ -153,3 +153,14 @@ def reusable_rows(runs: Iterable[Run], folders: Iterable[Path], log: Callable[[s
 def _description(suite: dict[str, Any]) -> str:
     sizes = ", ".join(f"{name} {number}" for name, number in suite.items() if name != "suite")
     return f"suite {suite.get('suite')!r} ({sizes})"
+
+
+def final_rows_in(folder: Path) -> list[Row]:
+    """The final rows of all suites whose results are in a folder; files that are no rows of suites are left out."""
+    rows: list[Row] = []
+    for path in sorted(folder.rglob(RESULTS)):
+        try:
+            rows += [row for row in read_rows(path) if row["is_final"]]
+        except ResultsError:
+            continue
+    return rows

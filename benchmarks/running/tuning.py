@@ -25,6 +25,7 @@ import numpy as np
 import optuna
 
 from agents.registry import REGISTRY, Entry, entry_named
+from benchmarks.analysis.run_times import Seconds, expected_seconds
 from benchmarks.rows import ResultsError, Row, RunKey, key_of
 from benchmarks.running.run import Run
 from benchmarks.running.search_spaces import Space, registry_settings, settings_at
@@ -230,6 +231,27 @@ def _score(row: Row, scale: Mapping[str, tuple[float, float]]) -> float | None:
         return None
     zero, one = scale[row["scenario"]]
     return (row["return_mean"] - zero) / (one - zero)
+
+
+def expected_cost(suite: Suite, num_trials: int, measured: Seconds) -> str:
+    """One line with the number of runs and user-steps of a search without pruning, and its expected time.
+
+    `measured` has seconds of runs with as many steps (`measured_seconds`).
+    """
+    tasks, num_seeds = suite.tasks(), suite.num_seeds
+    parts = ((len(suite.agents), "agent"), (num_trials, "trial"), (len(tasks), "scenario"), (num_seeds, "seed"))
+    factors = " × ".join(f"{number} {noun}{'' if number == 1 else 's'}" for number, noun in parts)
+    runs = [(agent, task, seed) for agent in suite.agents for task in tasks for seed in range(num_seeds)]
+    num_runs = len(runs) * num_trials
+    time = "of unknown duration"
+    if measured:
+        seconds, unknown = expected_seconds(runs, measured)
+        hours = sum(seconds) * num_trials / 3600.0
+        about = f"about {hours:.1f}" if hours >= 0.1 else "less than 0.1"
+        longest = f" (not measured, and assumed to take as long as the longest run: {', '.join(unknown)})"
+        time = f"{about} CPU hours{longest if unknown else ''}"
+    steps = f"{suite.num_steps:,} user-steps ({num_runs * suite.num_steps:,} in all)"
+    return f"{factors} = {num_runs:,} runs of {steps}, {time}; less if trials are pruned"
 
 
 def best_of(agent: str, trials: Iterable[Trial]) -> Trial:

@@ -12,7 +12,6 @@ from agents.registry import REGISTRY, Entry
 from benchmarks import suites
 from benchmarks.__main__ import main
 from benchmarks.rows import ResultsError, read_rows
-from benchmarks.running.expected_cost import cost_of_search, seconds_by_agent
 from benchmarks.running.run import Run
 from benchmarks.running.search_spaces import read_spaces
 from benchmarks.running.tuning import (
@@ -21,6 +20,7 @@ from benchmarks.running.tuning import (
     ZERO,
     Trial,
     best_of,
+    expected_cost,
     reference_runs,
     search,
     search_all,
@@ -201,14 +201,12 @@ def test_an_agent_without_a_search_space_is_refused(tmp_path: Path, capsys):
 
 
 def test_the_cost_is_known_before_the_search():
-    row = {"agent": "ppo", "env_steps": 1_000, "wall_s": 10.0, "run_s": 12.0}
-    measured = seconds_by_agent([row, {**row, "agent": "linucb", "env_steps": 0, "wall_s": 1.0, "run_s": 3.0}], 36_000)
-    assert measured == {"ppo": 362.0, "linucb": 2.0}
     suite = tuning_suite(("ppo", "pqn"), ("Video", "News"), 36_000, 2)
-    assert cost_of_search(suite, 10, measured) == (
-        "2 agents × 10 trials × 2 scenarios × 2 seeds = 80 runs of 36,000 user-steps (2,880,000 in all), about 4.0 CPU "
-        "hours, estimated from benchmarks/results, not counting pqn (no measured runs); less if trials are pruned"
+    assert expected_cost(suite, 10, {("ppo", "Video"): 300.0, ("ppo", "News"): 420.0}) == (
+        "2 agents × 10 trials × 2 scenarios × 2 seeds = 80 runs of 36,000 user-steps (2,880,000 in all), about 8.7 CPU "
+        "hours (not measured, and assumed to take as long as the longest run: pqn); less if trials are pruned"
     )
+    assert "of unknown duration" in expected_cost(suite, 10, {})
 
 
 @pytest.mark.parametrize("name", sorted(file.stem for file in suites.TUNED.glob("*.json")))

@@ -3,11 +3,13 @@
 import pytest
 
 from benchmarks.__main__ import main
-from benchmarks.analysis.cluster_cost import expected_seconds, lower_bound, makespan, measured_seconds
+from benchmarks.analysis.run_times import expected_seconds, measured_seconds
+from benchmarks.analysis.schedules import lower_bound, makespan
 
 
 def final(agent: str, scenario: str, run_s: float | None, **others) -> dict:
-    return {"agent": agent, "scenario": scenario, "run_s": run_s, "is_final": True, "status": "ok", **others}
+    row = {"agent": agent, "scenario": scenario, "run_s": run_s, "is_final": True, "status": "ok"}
+    return {**row, "env_steps": 0, "wall_s": 0.0, **others}
 
 
 def test_each_slot_takes_the_next_run_when_it_is_free():
@@ -26,7 +28,12 @@ def test_seconds_are_medians_of_finished_runs():
     rows = [final("a", "Video", seconds) for seconds in (1.0, 9.0, 2.0)]
     rows += [final("a", "Video", 50.0, status="failed"), final("a", "News", None), final("b", "News", 3.0)]
     rows.append({**final("b", "News", 70.0), "is_final": False})
-    assert measured_seconds(rows) == {("a", "Video"): 2.0, ("b", "News"): 3.0}
+    assert measured_seconds(rows, 1_000) == {("a", "Video"): 2.0, ("b", "News"): 3.0}
+
+
+def test_the_time_of_training_is_scaled_to_other_numbers_of_steps():
+    rows = [final("ppo", "Video", 12.0, env_steps=1_000, wall_s=10.0)]
+    assert measured_seconds(rows, 36_000) == {("ppo", "Video"): 362.0}
 
 
 def test_a_run_without_a_measurement_takes_the_median_of_its_agent_or_the_longest_of_all():
@@ -48,7 +55,10 @@ def test_the_command_shows_a_line_for_each_number_of_nodes(capsys):
     [
         (["--suite", "standrad"], "suite 'standrad': unknown; did you mean 'standard'?"),
         (["--results", "nowhere"], "--results nowhere: no such folder"),
-        (["--suite", "smoke"], "suite smoke: no runs of 8,192 user-steps have been measured"),
+        (
+            ["--suite", "smoke", "--results", "tests"],
+            "suite smoke: none of its agents has a finished run in its scenarios",
+        ),
     ],
 )
 def test_a_cost_that_cannot_be_computed_ends_in_one_line(arguments, message, capsys):
