@@ -39,10 +39,10 @@ def rows_of(new: list[float], known: list[float]) -> list[dict]:
 def test_differences_are_paired_and_caught_up_means_not_behind_any_more():
     known = [2.0] * 12
     found = claims(rows_of([1.0, 1.9, 1.7, *[1.9] * 8, 0.1], known))
-    half = 1.96 * 2.0 / np.sqrt(3.0)
+    half = 4.30265 * 2.0 / np.sqrt(3.0)  # t with 2 degrees of freedom
     minus = found["without_history_minus"]
     assert minus[RIVALS[1]] == pytest.approx([3.0, 3.0 - half, 3.0 + half], abs=1e-4)
-    half = 1.96 * 1.0 / np.sqrt(3.0)  # -1, 1, 0
+    half = 4.30265 * 1.0 / np.sqrt(3.0)  # -1, 1, 0
     assert minus[RIVALS[0]] == pytest.approx([0.0, -half, half], abs=1e-4)
     assert found["share_of_warm_reward_by_step"][:3] == [0.5, 0.95, 0.85]
     assert found["caught_up_at_step"] == 4

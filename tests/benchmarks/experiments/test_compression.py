@@ -34,7 +34,7 @@ def test_the_table_has_a_row_for_each_variant():
     lines = compression.table(variants, scores).splitlines()
     assert len({line.count("|") for line in lines}) == 1
     assert lines[2].startswith(f"| {PYTORCH} | 2.50 MB | 3.00 ms, 6.00 ms; 0.50 |")
-    assert lines[3].endswith("| 97.50% | 0.500 ± 0.196 | -0.100 ± 0.000 |")
+    assert lines[3].endswith("| 97.50% | 0.500 ± 1.271 | -0.100 ± 0.000 |")
 
 
 def test_the_same_command_draws_the_same_scores_again(tmp_path, monkeypatch):
