@@ -65,7 +65,7 @@ def kill_node(torchrun: int) -> None:
 
 def outputs_of(nodes: list[subprocess.Popen]) -> list[str]:
     try:
-        return [node.communicate(timeout=180)[0] for node in nodes]
+        return [node.communicate(timeout=400)[0] for node in nodes]
     finally:
         for node in nodes:
             if node.poll() is None:
