@@ -103,9 +103,13 @@ def test_rows_are_those_of_a_local_run_though_a_node_is_killed(cluster, holds, t
     node = started(lambda: cluster.add_node(**NODE))
     held, runs = (holds / f"{raylet_of(node)}.{ending}" for ending in ("held", "runs"))
     held.touch()
+    # The head would execute all runs while the node is still starting a process.
+    head_is_held = holds / f"{raylet_of(cluster.head_node)}.held"
+    head_is_held.touch()
     on_ray = start_run(tmp_path / "ray", "--engine", "ray", "--ray-address", cluster.address)
     wait_until(runs.exists, on_ray)
     cluster.remove_node(node, allow_graceful=False)
+    head_is_held.unlink()
     output = on_ray.communicate(timeout=300)[0]
     assert on_ray.returncode == 0, output
     assert "the process or its node ended without a result" in output
