@@ -11,6 +11,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+FIELDS = ("command", "commit", "versions", "machine", "date")
+"""The entries of `provenance`."""
+
 _PACKAGES = ("gymnasium", "stable-baselines3", "sb3-contrib", "torch", "numpy", "numba")
 
 

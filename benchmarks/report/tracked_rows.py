@@ -8,6 +8,7 @@ from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 
+from agents.provenance import FIELDS
 from agents.tracking.copies import check_copies, open_copy
 from agents.tracking.run_description import RunDescription
 from agents.tracking.tracker import Record
@@ -27,8 +28,6 @@ _CURVES = {
     "seconds_of_learning": "wall_s",
 }
 """Names of the curves over user-steps, with their keys in rows."""
-
-_PROVENANCE = ("command", "commit", "versions", "machine", "date")
 
 
 def track_rows(directory: Path, rows: Iterable[Row], track: Sequence[str], log: Callable[[str], None]) -> None:
@@ -81,7 +80,7 @@ def _described(row: Row) -> RunDescription:
         name="/".join(parts),
         subfolder="/".join(re.sub(r"[^\w.:=,()+ -]|\.\.+", "_", part) for part in parts),  # rows may come from others
         config={**config, "settings": row.get("settings", {})},
-        provenance={key: row[key] for key in _PROVENANCE if key in row},  # type: ignore[literal-required]
+        provenance={key: row[key] for key in FIELDS if key in row},  # type: ignore[literal-required]
     )
 
 

@@ -6,15 +6,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import methodcaller
 from typing import Any, TypeVar
 
+from agents.provenance import FIELDS
 from benchmarks.rows import Row
 from benchmarks.running.run import Run
 from benchmarks.running.workers import Failure, run_in_processes
 
 _TIMINGS = {"wall_s", "evaluation_s", "run_s", "steps_per_s", "peak_memory_mib"}
-_PROVENANCE = {"command", "commit", "versions", "machine", "date"}
 Member = TypeVar("Member")
 
-NOT_COMPARED = {"suite", "loaded_from", *_TIMINGS, *_PROVENANCE}
+NOT_COMPARED = {"suite", "loaded_from", *_TIMINGS, *FIELDS}
 """Fields that may differ between equal runs. A reused row has the name of another suite."""
 
 
