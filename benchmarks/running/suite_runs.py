@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -72,7 +73,8 @@ def suite_runs(
     """The runs of a suite, one seed after the other, so that an interrupted comparison is balanced.
 
     `world` is the fitted world or log for MovieLens. Trained agents are saved to the folder `save_models`; those saved
-    in `load_models` are evaluated instead of being trained, as are `models` besides the suite's (`model_entries`).
+    in `load_models` are evaluated instead of being trained, as are `models` besides the suite's (`model_entries`). An
+    agent that was not saved in a variant of a scenario is loaded from the scenario itself.
     """
     for name, (_, file) in models.items():
         if name in suite.agents:
@@ -82,9 +84,9 @@ def suite_runs(
     runs = []
     for seed, (name_of_task, task) in itertools.product(range(suite.num_seeds), suite.tasks().items()):
         for agent, entry in entries.items():
-            name = f"{agent.replace(':', '.')}-{task.scenario}-seed{seed}.safetensors"
-            save_to = save_models / name if save_models else None
-            load_from = models[agent][1] if agent in models else _saved_in(load_models, name, entry)
+            save_to = save_models / _model_file(agent, name_of_task, seed) if save_models else None
+            saved_as = (_model_file(agent, trained_in, seed) for trained_in in (name_of_task, task.scenario))
+            load_from = models[agent][1] if agent in models else _saved_in(load_models, saved_as, entry)
             run = Run(suite=suite, agent=agent, entry=entry, task=name_of_task, seed=seed, world=world)
             runs.append(dataclasses.replace(run, save_to=save_to, load_from=load_from))
     return runs
@@ -108,12 +110,19 @@ def with_ratings_log(suite: Suite, world: str | None, log: Callable[[str], None]
     return suite, str(found)
 
 
-def _saved_in(folder: Path | None, name: str, entry: Entry) -> Path | None:
-    """The file of a trained agent, unless the agent belongs to one catalogue."""
-    if folder is None or not (folder / name).is_file():
+def _model_file(agent: str, task: str, seed: int) -> str:
+    """The name of the file of an agent that was trained in a task with a seed, without spaces and punctuation."""
+    return re.sub(r"[^\w.+-]+", "-", f"{agent.replace(':', '.')}-{task}-seed{seed}") + ".safetensors"
+
+
+def _saved_in(folder: Path | None, names: Iterable[str], entry: Entry) -> Path | None:
+    """The first of the files that exists, unless the trained agent belongs to one catalogue."""
+    if folder is None:
         return None
     agent_class = entry.agent_class()
-    return folder / name if issubclass(agent_class, Learner) and not agent_class.reads_evaluation_catalog else None
+    if not issubclass(agent_class, Learner) or agent_class.reads_evaluation_catalog:
+        return None
+    return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
 def model_entries(
