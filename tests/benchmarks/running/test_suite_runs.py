@@ -1,0 +1,29 @@
+"""The runs of a suite: files of trained agents."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from benchmarks.running.suite_runs import suite_runs
+from benchmarks.suites import SUITES
+
+SLATES = dataclasses.replace(SUITES["slate"], scenarios=("Video",), agents=("sequence-model", "random"), num_seeds=1)
+
+
+def test_each_variant_of_a_scenario_is_saved_to_a_file_of_its_own(tmp_path: Path):
+    files = [run.save_to for run in suite_runs(SLATES, save_models=tmp_path) if run.agent == "sequence-model"]
+    assert [file.name for file in files if file] == [
+        f"sequence-model-Video-slates-of-{size}-seed0.safetensors" for size in (1, 3, 5, 10)
+    ]
+
+
+@pytest.mark.parametrize("saved", [["Video"], ["Video", "Video-slates-of-3"], []])
+def test_variants_load_the_agent_trained_there_or_in_the_scenario_itself(tmp_path: Path, saved: list[str]):
+    for task in saved:
+        (tmp_path / f"sequence-model-{task}-seed0.safetensors").touch()
+    loaded = {run.task: run.load_from for run in suite_runs(SLATES, load_models=tmp_path) if run.agent != "random"}
+    for task, file in loaded.items():
+        own = task.replace(" ", "-")
+        expected = own if own in saved else "Video" if "Video" in saved else None
+        assert file == (tmp_path / f"sequence-model-{expected}-seed0.safetensors" if expected else None)
