@@ -5,6 +5,9 @@ RUN := $(VENV)/bin/python
 OUT ?= runs/quick
 LIBRARIES := minari rllib tianshou torchrl
 
+# Some machines set it: without compiled modules, each process takes seconds longer to import torch.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: help bench test examples floors page docs coverage lint types check lock clean
 
 help:

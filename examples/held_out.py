@@ -1,6 +1,6 @@
 """Held-out return of a policy, on users and items that are not in its training; shared by the examples of libraries.
 
-A policy is a function of a batch of observations to a batch of actions. Its return is the mean sum of ratings (stars)
+A policy is a function of a batch of observations to a batch of actions. Its return is the mean sum of ratings
 over a session; sessions are the same for all policies.
 """
 

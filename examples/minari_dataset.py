@@ -41,8 +41,8 @@ def main() -> None:
     )
 
     dataset = minari.load_dataset(DATASET_ID)
-    stars = np.mean([episode.infos["reward_rating"].sum() for episode in dataset.iterate_episodes()])
-    print(f"{dataset.total_episodes} sessions, {dataset.total_steps} steps, {stars:.1f} stars a session")
+    mean_return = np.mean([episode.infos["reward_rating"].sum() for episode in dataset.iterate_episodes()])
+    print(f"{dataset.total_episodes} sessions, {dataset.total_steps} steps, return {mean_return:.1f}")
     print(f"the env of the data set: {dataset.recover_environment()}")
     Progress("minari-dataset-policy", ENV_ID, arguments).finish(policy)
 

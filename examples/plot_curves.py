@@ -18,7 +18,7 @@ def main(rows_path: str, picture_path: str) -> None:
         runs[row["name"]][row["seed"]].append((row["steps"], row["return"]))
     figure = Figure(figsize=(7.2, 4.2), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
-    axis = figure.add_subplot(xlabel="training steps", ylabel="stars per held-out session")
+    axis = figure.add_subplot(xlabel="training steps", ylabel="ratings per held-out session")
     for name, of_seeds in sorted(runs.items()):
         # The n-th points of all seeds: with some libraries, their numbers of steps differ a little.
         steps, returns = np.array(list(zip(*map(sorted, of_seeds.values()), strict=False))).transpose(2, 0, 1)
