@@ -37,7 +37,7 @@ bench: $(VENV)/installed
 	$(RUN) -m benchmarks run --suite quick --no-reuse --out $(OUT)
 
 test: $(VENV)/installed
-	$(RUN) -m pytest --numprocesses auto --dist loadfile
+	$(RUN) -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 # Libraries that do not install beside the pins have an environment each.
 .venvs/%/installed: examples/requirements-%.txt pyproject.toml

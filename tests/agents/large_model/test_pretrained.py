@@ -10,6 +10,7 @@ from small_large_models import NUM_LANES, env_of, network_for, played, small_con
 
 import agents
 from agents.imitation.teacher import lookahead_teacher
+from agents.large_model import training
 from agents.large_model.__main__ import main
 from agents.large_model.agent import FrozenLargeModel, LargeModel
 from agents.large_model.checkpoint import load_network, make_network
@@ -19,6 +20,7 @@ from agents.large_model.model import LargeModelNetwork
 from agents.large_model.rollout import play
 from agents.large_model.training_worlds import SampledWorlds
 from agents.networks.item_content import ItemContent
+from agents.networks.item_reader import trained_item_reader
 from agents.networks.schema import MEANINGS, READINGS, Schema
 from agents.references.value_weights import ValueWeights
 from agents.rollouts.evaluation import evaluate
@@ -196,8 +198,9 @@ def test_recommend_explains_its_scores_on_request(tmp_path, capsys):
     assert "why" in capsys.readouterr().out
 
 
-def test_a_generalist_is_trained_by_one_command_and_evaluated(tmp_path):
-    few = ["--preset", "micro", "--steps", "50", "--sessions", "8", "--evaluation-sessions", "2"]
+def test_a_generalist_is_trained_by_one_command_and_evaluated(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "trained_item_reader", lambda _, seed: trained_item_reader(2, seed))
+    few = ["--preset", "micro", "--steps", "50", "--sessions", "8", "--evaluation-sessions", "2", "--no-comparison"]
     assert main(["pretrain", *few, "--out", str(tmp_path / "run")]) == 0
     line = read_metrics(tmp_path / "run" / "metrics.jsonl")[-1]
     assert line["stage"] == "distillation"

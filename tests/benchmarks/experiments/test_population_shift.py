@@ -19,7 +19,7 @@ SMALL = ["--rounds", "1", "--visits", "6", "--deploy-every", "1", "--evaluation-
 @pytest.fixture
 def kept(tmp_path):
     schema = Schema.of([env_of("single items", 1).simulator], False, False)
-    agent = LargeModel.from_network(LargeModelNetwork(small_config(), schema))
+    agent = LargeModel.from_network(LargeModelNetwork(small_config(num_layers=1), schema))
     agent.save(tmp_path / "kept.safetensors")
     return tmp_path / "kept.safetensors"
 
