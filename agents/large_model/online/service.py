@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
+from pydantic import TypeAdapter, ValidationError
 
 from agents.large_model.checkpoint import Checkpoint, load_latest, rebuild, save_checkpoint
 from agents.large_model.env import served_env
@@ -38,7 +39,7 @@ from agents.large_model.serving.exported_model import ExportedModel
 from agents.large_model.serving.model_versions import ModelVersions
 from agents.networks.item_content import ItemContent
 from agents.terminal import warn
-from recsim_env.atomic_file import printable
+from recsim_env.atomic_file import printable, write_atomically
 
 STATE, ROUNDS = "learning", "rounds.jsonl"
 """In a folder of versions: checkpoints of what is being learnt, and a line for each round."""
@@ -71,6 +72,9 @@ class ServiceRound:
     """What is missing, or what is worse."""
     off_policy: OffPolicyResult | None = None
     shadow: ShadowResult | None = None
+
+
+_ROUND = TypeAdapter(ServiceRound)
 
 
 @dataclass(kw_only=True)
@@ -123,6 +127,8 @@ class OnlineService:
         self.learning, self.publication, self.policy, self.config = learning, publication, policy, config
         self.num_completed = 0
         """Sessions that were completed at the last look, and not learnt from before it."""
+        self.rounds: list[ServiceRound] = []
+        """All finished rounds."""
         self._lock = FileLock(folder / ".learning.lock")
         try:
             self._lock.acquire(timeout=0)
@@ -142,6 +148,7 @@ class OnlineService:
             self.network: LargeModelNetwork
             self._start_from(self.versions.published)
             self._continue()
+            self._read_rounds()
             self._check_settings()
         except BaseException:
             self.close()
@@ -201,8 +208,9 @@ class OnlineService:
         """Decide on the present network as a new version, if it is time to, and add the round to the list."""
         if result.number % self.learning.deploy_every == 0 and not result.is_reverted:
             result = self._decide(result)
-        with (self.versions.folder / ROUNDS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(result)) + "\n")
+        self.rounds.append(result)
+        lines = "".join(json.dumps(asdict(each)) + "\n" for each in self.rounds)
+        write_atomically(self.versions.folder / ROUNDS, lines.encode())
         self._state.unfinished = None
         self._save()
         return result
@@ -279,6 +287,20 @@ class OnlineService:
                 f"{error}; delete {printable(folder)} to learn from all feedback again, from the published version on"
             ) from None
         self._follow()
+
+    def _read_rounds(self) -> None:
+        """Read the list of rounds, without those that are not in the checkpoint and will be taken again."""
+        path, state = self.versions.folder / ROUNDS, self._state
+        lines = path.read_bytes().splitlines() if path.exists() else []
+        for number, line in enumerate(lines, 1):
+            try:
+                self.rounds.append(_ROUND.validate_json(line))
+            except ValidationError:
+                raise ValueError(f"{printable(path)}: line {number} is not a round of online learning") from None
+        self.rounds = [each for each in self.rounds if each.number <= state.round]
+        if state.unfinished and self.rounds and self.rounds[-1].number == state.round:
+            state.unfinished = None  # the process was killed when it had listed the round
+            self._save()
 
     def _follow(self) -> None:
         """Start from the published version if it has changed: by a roll-back, or by another process."""

@@ -1,12 +1,10 @@
-"""Rounds of online learning in trackers, copied from `rounds.jsonl`."""
+"""Rounds of online learning in trackers."""
 
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any
 
-from agents.large_model.online.service import ROUNDS, STATE, OnlineService, ServiceRound
+from agents.large_model.online.service import STATE, OnlineService, ServiceRound
 from agents.provenance import provenance
 from agents.terminal import warn
 from agents.tracking.copies import Copies
@@ -28,15 +26,14 @@ def tracked_rounds(service: OnlineService, track: Sequence[str], command: Sequen
     Raises:
         ValueError: a tracker cannot be opened.
     """
-    versions, path = service.versions.folder, service.versions.folder / ROUNDS
+    versions = service.versions.folder
     (versions / STATE).mkdir(exist_ok=True)
     configs = (service.learning, service.publication, service.policy, service.config)
     settings = {type(each).__name__: asdict(each) for each in configs}
     run = described_in(
         versions / STATE, f"{versions.resolve().name}-online", settings, provenance(command, "agents.large_model")
     )
-    records = _records(path.read_bytes().splitlines() if path.exists() else [])
-    copies = Copies(track, versions / STATE, run, records, warn)
+    copies = Copies(track, versions / STATE, run, [record_of(each) for each in service.rounds], warn)
     try:
         yield copies
     finally:
@@ -45,21 +42,5 @@ def tracked_rounds(service: OnlineService, track: Sequence[str], command: Sequen
 
 def record_of(result: ServiceRound) -> Record:
     """The record of a round, with its number as the step."""
-    return _record(asdict(result))
-
-
-def _records(lines: Iterable[bytes]) -> list[Record]:
-    """The records of complete lines, sorted by round; of several lines of one round, the last one is kept."""
-    rounds: dict[int, Record] = {}
-    for line in lines:
-        try:
-            record = _record(json.loads(line))
-        except (ValueError, KeyError, TypeError):  # an incomplete line of a killed process
-            continue
-        rounds[record.step] = record
-    return [rounds[number] for number in sorted(rounds)]
-
-
-def _record(result: dict[str, Any]) -> Record:
-    metrics = {name: float(result[name]) for name in _METRICS}
-    return Record(result["number"], {**metrics, "is_published": float(result["decision"] == "publish")}, result["time"])
+    metrics = {name: float(getattr(result, name)) for name in _METRICS}
+    return Record(result.number, {**metrics, "is_published": float(result.decision == "publish")}, result.time)
