@@ -14,11 +14,11 @@ _HEAD = """\
 
 # Leaderboard
 
-Verified [submissions](submitting.md) beside the benchmark's own agents. For each submission, a sample of the runs was
+Verified [submissions](submitting.md) and the benchmark's own agents. For each submission, a sample of its runs was
 repeated, and the agent was evaluated in hidden worlds, drawn after the submission; *hidden − public* is the difference
-between its mean gains in hidden and public worlds. Scores are interquartile means over five scenarios and three seeds,
-with 95% intervals: 0 is random, 1 the planning oracle ([protocol](benchmark.md#protocol)). With three seeds, results
-are exploratory. Results from different versions of the envs are never compared.
+between the agent's mean gains over random in hidden and in public worlds. Scores are interquartile means over five
+scenarios and three seeds, with 95% intervals: 0 is random, 1 the planning oracle ([protocol](benchmark.md#protocol)).
+With three seeds, results are exploratory. Results from different versions of the envs are never compared.
 """
 
 
