@@ -1,4 +1,4 @@
-"""`metrics.jsonl`, the record of a run, of which all other trackers hold copies."""
+"""`metrics.jsonl`, the record of a run; all other trackers hold copies of it."""
 
 import json
 import os

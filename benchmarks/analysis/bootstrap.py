@@ -78,13 +78,13 @@ class Runs:
     seeds: list[int]
     """[R], ascending."""
     values: np.ndarray
-    """[R] measured."""
+    """[R] measured values."""
     rescaled: np.ndarray
     """[D, R] the measured values on the scale of each draw."""
     resampled_sessions: np.ndarray
     """[D, R] the same runs with resampled sessions."""
     all_seeds: list[int]
-    """[S] of all agents in the scenario, ascending."""
+    """[S] seeds of all agents in the scenario, ascending."""
     picks: np.ndarray
     """[D, S] in [0, S): positions of the resampled seeds, shared by all agents and variants of the scenario."""
 
@@ -139,8 +139,8 @@ class AgentRuns:
 def bootstrap_runs(
     rows: list[Row], seeds: Seeds | None = None, seed: int = 0, num_draws: int = NUM_DRAWS
 ) -> dict[str, AgentRuns]:
-    """Final runs of each agent with `num_draws` bootstrap draws. Runs of `seeds` are scored, by default those of
-    `reference_seeds`; `seed` seeds the bootstrap.
+    """Final runs of each agent with `num_draws` bootstrap draws. Only runs of `seeds`, by default
+    `reference_seeds`, have scores; `seed` seeds the bootstrap.
     """
     seeds = reference_seeds(rows) if seeds is None else seeds
     scale = scales(rows, seeds)

@@ -18,8 +18,8 @@ GAINS = {
 }
 """Two agents of the ladder; the ratio of their gains over random measures what the first one adds.
 
-Both agents of personalisation and of memory weigh the long-term consequences of an action, so that knowledge of the
-user is all that they differ in."""
+In personalisation and in memory, both agents weigh the long-term consequences of an action, so they differ only in
+their knowledge of the user."""
 
 
 def ratio_of_gains(upper: np.ndarray, lower: np.ndarray, at_random: np.ndarray, num_draws: int = 2_000) -> Estimate:

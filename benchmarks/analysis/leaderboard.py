@@ -51,28 +51,28 @@ class Standing:
     returns: dict[str, Estimate]
     """Mean return of a session over seeds, by scenario."""
     num_seeds: dict[str, int]
-    """Of the score in a scenario, or of the return where there is no score."""
+    """Number of seeds of the score in a scenario, or of the return if there is no score."""
 
     @property
     def is_deployable(self) -> bool:
-        """Whether it needs only what a recommender observes."""
+        """Whether the agent uses only information that a deployed recommender has."""
         return self.family != "reference"
 
 
 class Leaderboard:
     """Agents of one suite, best first.
 
-    Scores are of the seeds that both references and all ranked agents share, where there are any (`compared_seeds`).
+    Scores are those of the seeds that both references and all ranked agents share, if there are any (`compared_seeds`).
 
     Args:
-        rows: of one suite, failed ones too; at least one.
-        seed: of the bootstrap.
+        rows: rows of one suite, including failed runs; at least one.
+        seed: seed of the bootstrap.
     """
 
     def __init__(self, rows: Iterable[Row], seed: int = 0) -> None:
         rows = list(rows)
         if not rows:
-            raise ValueError("rows: none, must be at least one")
+            raise ValueError("rows: must contain at least one row")
         self.compared_seeds = compared_seeds(rows)
         self.rows = scored(rows, self.compared_seeds)
         self.final = final_rows(self.rows)
@@ -110,7 +110,7 @@ class Leaderboard:
     def num_seeds(self) -> dict[str, int]:
         """By scenario, the fewest seeds of the two best agents and both references; of all agents if none is ranked.
 
-        Scenarios without scores are left out if others have them, and those without runs always.
+        Scenarios without runs are omitted, as are those without scores if others have scores.
         """
         references = [standing for standing in self.ranked if standing.agent in (ZERO, ONE)]
         standings = [*self.deployable[:2], *references] or self.standings
@@ -141,9 +141,9 @@ class Leaderboard:
     def tiers(self) -> dict[str, int]:
         """Tier of each deployable agent, from 1 for the best.
 
-        A tier holds the best agent that is in no higher tier, and the agents whose scores do not differ significantly
-        from its score. The tests of all pairs are corrected together (`holm`), because the best agent is selected on
-        the same data.
+        The first tier consists of the best agent and all agents whose scores do not differ significantly from its
+        score; each further tier is formed in the same way from the remaining agents. The tests of all pairs are
+        corrected together (`holm`), because the best agent is selected on the same data.
         """
         agents = [standing.agent for standing in self.deployable]
         pairs = list(combinations(agents, 2))
@@ -213,7 +213,7 @@ class Leaderboard:
         return [row for row in self.final if row["agent"] == agent and scenario in (None, row["scenario"])]
 
     def metric(self, agent: str, name: str) -> np.ndarray:
-        """[R] a metric of an agent: for each seed the mean over scenarios; empty where no run has it."""
+        """[R] a metric of an agent, for each seed averaged over scenarios; empty if no run has it."""
         by_seed: dict[int, list[float]] = {}
         for row in self.runs(agent):
             value = (row.get("metrics") or {}).get(name)

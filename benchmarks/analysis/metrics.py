@@ -1,7 +1,7 @@
 """Metrics beyond reward: clicks, retention, coverage, diversity, novelty, discovery; reward by step, age and tenure.
 
-Every metric is a pure function of an `Evaluation` and of `CatalogFacts`; `summary` computes all of them, those of
-`calibration` and `creators` included. An undefined metric (no exposures, no arrivals) is None. Coverage, Gini and
+Every metric is a pure function of an `Evaluation` and of `CatalogFacts`; `summary` computes all of them, including
+those of `calibration` and `creators`. An undefined metric (no exposures, no arrivals) is None. Coverage, Gini and
 discovery depend on the number of sessions: compare agents over the same sessions.
 
 Shape legend: N sessions, T steps of the longest, I items, A refreshes of the background statistics, B bins.
@@ -47,7 +47,7 @@ def catalog_coverage(evaluation: Evaluation, facts: CatalogFacts) -> float | Non
 
 
 def exposure_gini(evaluation: Evaluation, facts: CatalogFacts) -> float | None:
-    """Inequality of exposure over the n available items: 0 if all have as many, 1 - 1/n if one item has all of it.
+    """Inequality of exposure over the n available items: 0 if it is equal, 1 - 1/n if one item has all of it.
 
     G = sum_k (2k - n - 1) x_k / (n sum_k x_k) with x_1 <= ... <= x_n the exposures of the items, zeros included (Fleder
     and Hosanagar, "Blockbuster culture's next rise or fall", Management Science 55, 2009).
@@ -63,7 +63,7 @@ def intra_list_diversity(evaluation: Evaluation, facts: CatalogFacts) -> float |
     The list is all exposures of a session, whatever the slate size, so that slate sizes can be compared; an item shown
     twice is a pair at distance 0. Sessions with one exposure are left out. (Ziegler, McNee, Konstan and
     Lausen, "Improving recommendation lists through topic diversification", WWW 2005.) With unit vectors u the
-    cosines of all pairs add up to (|sum_k u_k|^2 - sum_k |u_k|^2) / 2; content of zeros has cosine 0 to all.
+    cosines of all pairs add up to (|sum_k u_k|^2 - sum_k |u_k|^2) / 2; all-zero content has cosine 0 to every item.
     """
     shown = Exposures.of(evaluation, facts)
     content = facts.content.astype(np.float64)
@@ -130,7 +130,7 @@ def reward_by_step(evaluation: Evaluation, is_included: np.ndarray | None = None
     """Mean reward at each step, over the sessions (of those in `is_included` [N] bool) that reach it.
 
     Lists of length T: `reward`, None where no session reaches the step, and `num_sessions`. Satisfied users stay, so
-    later steps are of a different mix of users.
+    later steps have a different mix of users.
     """
     is_counted = evaluation.is_running if is_included is None else evaluation.is_running & is_included
     num_sessions = is_counted.sum(1)
@@ -185,7 +185,7 @@ def summary(evaluation: Evaluation, facts: CatalogFacts) -> dict[str, Any]:
     `session_length` is in steps, `churn` the share of the users who left, `industry_metric` the mean sum in a session
     of the term that `Scenario.metric` names, `return_visits` the mean visits of a user after the first, and
     `active_days` the mean days with a visit; both are None where a session is one visit. `by_step_cold` is `by_step`
-    over cold-start users; `by_creator_popularity` is there in scenarios with creators.
+    over cold-start users; `by_creator_popularity` is present only in scenarios with creators.
     """
     share_discovered, steps_to_discovery = discovery(evaluation, facts)
     has_creators = facts.num_creators > 1

@@ -1,8 +1,8 @@
 """Agreement of two rankings of agents, with intervals from a bootstrap over people.
 
-A ranking orders agents by their mean return. People are resampled with replacement, in each world on their own, as they
-are other people; agents and their trainings are as they are. In one world all agents meet the same resampled people, so
-that differences between agents are paired.
+A ranking orders agents by their mean return. People are resampled with replacement, independently in each world, as
+worlds have different people; agents and their trainings are not resampled. Within a world, all agents meet the same
+resampled people, so differences between agents are paired.
 
 Shape legend: A agents, K trainings of each, U people of a world, D bootstrap draws.
 """
@@ -24,8 +24,8 @@ def mean_returns(
     Args:
         returns: by world, [A, K, U] float64: the mean return of the sessions of each person; NaN where a person has
             none. A mean gives each person of a training, and each training of an agent, the same weight.
-        seed: of the draws.
-        num_draws: D.
+        seed: seed of the draws.
+        num_draws: the number of draws, D.
     """
     generator = np.random.default_rng(seed)
     found = {}
@@ -49,20 +49,20 @@ def kendalls_tau(
     """Kendall's tau-b of two rankings of the same agents, and its [D] draws.
 
     tau = (pairs in the same order - pairs in the opposite order) / all pairs, corrected for ties: 1 for equal rankings,
-    0 on average for unrelated ones, -1 for opposite ones. The draws repeat the noise of the measured means, and so are
-    lower on average: the interval leans downwards.
+    0 on average for unrelated ones, -1 for opposite ones. The draws add noise to that of the measured means and are
+    therefore lower on average: the interval is biased downwards.
     """
     draws = _tau(one[1], other[1])
     return estimate(_tau(one[0], other[0]), draws), draws
 
 
 def tau_without_each(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """[A] tau of two rankings [A], without one agent at a time."""
+    """[A] tau of two rankings [A], leaving out one agent at a time."""
     return np.array([_tau(np.delete(one, n), np.delete(other, n)) for n in range(len(one))])
 
 
 def decided_pairs(one: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray]) -> tuple[int, int]:
-    """Pairs of agents whose difference is significant in both rankings, and how many of them have the same order.
+    """Number of pairs of agents whose difference is significant in both rankings, and of those with the same order.
 
     A difference is significant if its 95% interval does not contain 0.
     """
@@ -72,7 +72,7 @@ def decided_pairs(one: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, n
 
 
 def difference(ranking: tuple[np.ndarray, np.ndarray], first: int, second: int) -> Estimate:
-    """Mean return of agent `first` less that of agent `second`, with its paired interval."""
+    """Mean return of agent `first` minus that of agent `second`, with its paired interval."""
     values, draws = ranking
     return estimate(values[first] - values[second], draws[:, first] - draws[:, second])
 

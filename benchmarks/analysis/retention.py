@@ -1,7 +1,7 @@
 """How agents keep their users: users who left, visits and active days, and paired differences between agents.
 
 Rows come from `python -m benchmarks retention`: one for each agent and assumption, with a value for each life. All
-agents play the same lives: same users, same seeds, in the same order. Intervals are normal 95% intervals over lives.
+agents play the same lives: same users, same seeds, in the same order. Intervals are 95% t intervals over lives.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ def mean(row: Mapping[str, Any], measure: str) -> tuple[float, float, float]:
 
 
 def difference(row: Mapping[str, Any], other: Mapping[str, Any], measure: str) -> tuple[float, float, float]:
-    """(mean, low, high) of `row` less `other`, life by life.
+    """(mean, low, high) of `row` minus `other`, paired by life.
 
     Raises:
         ValueError: the rows have different numbers of lives.
@@ -45,7 +45,7 @@ def by_assumption(rows: Rows) -> dict[str, list[Mapping[str, Any]]]:
 
 
 def best_agents(rows: Rows) -> tuple[str, list[str]]:
-    """Of rows of one assumption: the agent with most active days, and those without significantly fewer.
+    """From the rows of one assumption: the agent with the most active days, and those without significantly fewer.
 
     Not significant means that the paired 95% interval contains 0. It is not corrected for the number of agents.
     """
@@ -55,7 +55,7 @@ def best_agents(rows: Rows) -> tuple[str, list[str]]:
 
 
 def table(rows: Rows) -> str:
-    """Measures of each agent under each assumption, and differences of others to the first agent, in Markdown."""
+    """Measures of each agent under each assumption, and differences of the others from the first agent, in Markdown."""
     first, compared = rows[0]["agent"], MEASURES if len({row["agent"] for row in rows}) > 1 else {}
     headings = [*MEASURES.values(), *(f"{heading}, less {first}" for heading in compared.values())]
     lines = [f"| assumption | agent | {' | '.join(headings)} |", f"| --- | --- |{' ---: |' * len(headings)}"]
@@ -70,7 +70,7 @@ def table(rows: Rows) -> str:
 
 
 def conclusions(rows: Rows) -> str:
-    """The agent with most active days under each assumption, and those that are not significantly worse."""
+    """The agent with the most active days under each assumption, and those without significantly fewer."""
     lines = ["| assumption | most active days | not significantly fewer |", "| --- | --- | --- |"]
     for assumption, own in by_assumption(rows).items():
         best, ties = best_agents(own)

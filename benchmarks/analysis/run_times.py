@@ -13,7 +13,7 @@ Seconds = Mapping[tuple[str, str], float]
 def measured_seconds(rows: Iterable[Row], num_steps: int) -> dict[tuple[str, str], float]:
     """Median seconds of the finished runs by agent and scenario, as if they had trained for `num_steps` user-steps.
 
-    The time of the training is taken as proportional to its steps, that of the evaluations as constant.
+    Training time is assumed to be proportional to the number of steps, evaluation time to be constant.
     """
     found: dict[tuple[str, str], list[float]] = defaultdict(list)
     for row in rows:
@@ -28,7 +28,7 @@ def expected_seconds(runs: Iterable[RunKey], measured: Seconds) -> tuple[list[fl
     """Seconds of each run, and the agents without any measurement.
 
     A run without a measurement takes the agent's median over scenarios; a run of an agent without any measurement takes
-    as long as the longest measured run. At least one measurement.
+    as long as the longest measured run. `measured` must not be empty.
     """
     by_agent: dict[str, list[float]] = defaultdict(list)
     for (agent, _), of_pair in measured.items():

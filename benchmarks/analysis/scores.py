@@ -38,10 +38,10 @@ def reference_seeds(rows: Iterable[Row]) -> dict[str, list[int]]:
 
 
 def compared_seeds(rows: Iterable[Row]) -> dict[str, list[int]]:
-    """For each scored scenario, the seeds of the references that all ranked agents (with runs in every scored scenario)
-    share.
+    """For each scored scenario, the seeds that the references share with all ranked agents, those with runs in every
+    scored scenario.
 
-    All seeds of the references where no seed is shared, or where the oracle is not above random with the shared ones.
+    If no seed is shared, or if the oracle is not above random with the shared ones, all seeds of the references.
     """
     rows = list(rows)
     of_references, final = reference_seeds(rows), final_by_scenario(rows)

@@ -3,7 +3,7 @@
 Loss may be a power law in compute; return is bounded, so the curve is a sigmoid in the logarithm of compute:
 R(C) = low + (high - low) / (1 + (middle / C)^slope).
 
-Shape legend: n points (an evaluation of a training each).
+Shape legend: n points, each an evaluation of a training.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ from benchmarks.rows import ResultsError, Row
 
 
 def sigmoid(operations: np.ndarray, low: float, high: float, middle: float, slope: float) -> np.ndarray:
-    """[n] returns of the curve; `middle` are the operations at which the return is half-way between low and high."""
+    """[n] returns of the curve; `middle` is the compute at which the return is half-way between low and high."""
     return low + (high - low) / (1.0 + (middle / operations) ** slope)
 
 

@@ -76,7 +76,7 @@ def paired_improvement(x: Scores, y: Scores) -> np.ndarray:
 
 
 def paired_improvement_interval(value: float, numbers: Sequence[int]) -> tuple[float, float]:
-    """95% interval of `paired_improvement`; `numbers` are the numbers of seeds of the tasks.
+    """95% interval of `paired_improvement`; `numbers` has the number of seeds of each task.
 
     The score interval of a proportion (Wilson, "Probable inference, the law of succession, and statistical inference",
     Journal of the American Statistical Association 22, 1927): all probabilities that differ from the value by at most
@@ -86,7 +86,7 @@ def paired_improvement_interval(value: float, numbers: Sequence[int]) -> tuple[f
 
 
 def improvement_interval(value: float, numbers: Sequence[int]) -> tuple[float, float]:
-    """95% interval of `probability_of_improvement`; `numbers` are the numbers of seeds of each agent in the tasks.
+    """95% interval of `probability_of_improvement`; `numbers` has the number of seeds of each agent in each task.
 
     Newcombe, "Confidence intervals for an effect size measure based on the Mann-Whitney statistic", part 2, method 5,
     Statistics in Medicine 25(4), 2006.

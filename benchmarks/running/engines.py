@@ -39,7 +39,7 @@ def engine_from(parsed: argparse.Namespace, own_agents: Iterable[str] = ()) -> E
     `own_agents` are agents as MODULE:CLASS whose modules the engine must be able to import.
 
     Raises:
-        ResultsError: Ray is not installed, no cluster responds, or a node has other versions.
+        ResultsError: Ray is not installed, no cluster responds, or a node has different versions.
     """
     from benchmarks.rows import ResultsError  # takes a second to import, which --help can do without
 

@@ -1,4 +1,4 @@
-"""Executes runs, with a progress bar that shows the time left, and prints a line for each."""
+"""Executes runs, shows a progress bar with the time left, and prints a line for each run."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -26,7 +26,7 @@ def log_to(console: Console) -> Log:
 
 
 def log_finished(runs: list[Run], finished: list[Row], log: Log, num_reused: int = 0) -> None:
-    """Say how many of the runs are finished already, and how many of these other folders hold."""
+    """Log how many of the runs are finished already, and how many of these are reused from other folders."""
     num_finished = len({run.key for run in runs} & {key_of(row) for row in finished})
     reused = f", {num_reused} of them in other folders (the report lists their commits; --no-reuse repeats them)"
     if num_finished:

@@ -1,7 +1,7 @@
-"""From steps of a vector env to the input of off-policy estimators: what an agent would have done there.
+"""The input of off-policy estimators, from steps of a vector env: the probabilities that an agent gives to the actions.
 
 The steps may be those of a replayed log or of a loop over an env. The agent is asked for the log-probability of each
-logged action; for single items also for those of all candidates, from which the value model follows.
+logged action and, for single items, for those of all candidates, which the value model needs.
 
 Shape legend: N lanes, M candidates, S slots, R rows, F features.
 """
@@ -16,7 +16,7 @@ from agents.agent import Agent
 from agents.off_policy import OffPolicyLog
 
 _TOLERANCE = 1e-3
-"""By which the probabilities of all candidates may differ from 1 in sum."""
+"""Largest accepted difference between 1 and the sum of the probabilities of all candidates."""
 
 
 class LoggedStep(Protocol):
@@ -24,7 +24,7 @@ class LoggedStep(Protocol):
 
     @property
     def observations(self) -> Any:
-        """Before the step, of the kind that the agent reads."""
+        """Observations before the step, of the kind that the agent reads."""
 
     @property
     def actions(self) -> np.ndarray:
@@ -56,13 +56,13 @@ class PolicyLog:
     """A log as one agent sees it."""
 
     log: OffPolicyLog
-    """Whole sessions, those that ended first in front."""
+    """Whole sessions, in the order in which they started."""
     features: np.ndarray | None
-    """[R, F] of the logged actions, for `fitted_q`; None for slates, and for observations without features."""
+    """[R, F] features of the logged actions, for `fitted_q`; None for slates, and for observations without features."""
     policy_features: np.ndarray | None
-    """[R, F] their mean over the agent's actions."""
+    """[R, F] mean features of the agent's actions, weighted by its probabilities."""
     num_dropped_rows: int
-    """Rows of sessions that had not ended where the log does."""
+    """Number of rows of sessions that had not ended when the log ends."""
 
 
 def policy_log(
@@ -73,7 +73,7 @@ def policy_log(
     An agent with a memory is shown every observation, as in play; its state must depend on observations alone.
 
     Args:
-        steps: of the log, with the observations that the agent reads.
+        steps: steps of the log, with the observations that the agent reads.
         agent: the policy to evaluate, in an env like that of the log.
         feature_steps: the same steps with observations that have features, for an agent that reads `"compact"` ones.
 

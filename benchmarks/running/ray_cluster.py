@@ -59,7 +59,7 @@ class RayCluster:
         modules: the user's modules, which are copied to the nodes.
 
     Raises:
-        ResultsError: no cluster responds, or a node has other versions.
+        ResultsError: no cluster responds, or a node has different versions.
     """
 
     def __init__(
@@ -136,7 +136,7 @@ class RayCluster:
     def _check_fits(self, tasks: Sequence[Any]) -> None:
         """Raise `ResultsError` if some tasks do not fit on any node; Ray would wait for such a node."""
         if not _nodes_with(CPU=self.num_threads):
-            raise ResultsError(f"--threads {self.num_threads}: no node of the Ray cluster has as many CPUs")
+            raise ResultsError(f"--threads {self.num_threads}: no node of the Ray cluster has that many CPUs")
         num_on_gpu = sum(map(self.needs_gpu, tasks))
         if num_on_gpu and not _nodes_with(CPU=self.num_threads, GPU=1):
             raise ResultsError(f"--engine ray: {num_on_gpu} runs need a GPU, and no node of the cluster has one")
@@ -178,7 +178,7 @@ def _check_answers(address: str) -> None:
     try:
         socket.create_connection((host, int(port)), _CONNECT_SECONDS).close()
     except (OSError, OverflowError) as error:
-        raise ResultsError(f"--ray-address {address}: no Ray cluster answers ({one_line(error)})") from None
+        raise ResultsError(f"--ray-address {address}: no Ray cluster responds ({one_line(error)})") from None
 
 
 def _nodes_with(**resources: float) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""A folder of results that survives being killed: finished runs stay, and are not repeated."""
+"""A folder of results that survives a killed process: finished runs are kept and not repeated."""
 
 import json
 from collections import defaultdict
@@ -20,13 +20,13 @@ RESULTS, STALE, SUITE = "results.jsonl", "stale.jsonl", "suite.json"
 
 @contextmanager
 def open_results(path: Path, suite: Suite, log: Callable[[str], None]) -> Iterator["ResultFolder"]:
-    """The folder of a suite's rows, made if it is missing, from which other runs are kept out.
+    """The folder of a suite's rows, created if it is missing, and locked against other processes.
 
     `log` is called with each message for the user.
 
     Raises:
         ResultsError: the folder holds another suite or other sizes.
-        FolderInUseError: another run is writing into it.
+        FolderInUseError: another process is writing to it.
         OSError: it cannot be written.
     """
     with locked(path):
@@ -123,7 +123,7 @@ class ResultFolder:
 
 
 def _is_stale(row: Row, requested: Mapping[RunKey, Run], whole: Mapping[RunKey, Run]) -> bool:
-    """Whether the present run of that agent, scenario and seed has another digest, as far as it is known."""
+    """Whether the current run of that agent, scenario and seed is known to have another digest."""
     run = requested.get(key_of(row))
     if run is None and "log" not in row and "loaded_from" not in row:  # else it depends on files that are not given
         run = whole.get(key_of(row))
@@ -156,7 +156,7 @@ def _description(suite: dict[str, Any]) -> str:
 
 
 def final_rows_in(folder: Path) -> list[Row]:
-    """The final rows of all suites whose results are in a folder; files that are no rows of suites are left out."""
+    """The final rows of all suites with results in a folder; files without rows of suites are skipped."""
     rows: list[Row] = []
     for path in sorted(folder.rglob(RESULTS)):
         try:

@@ -49,9 +49,9 @@ class Run:
     world: str | None = None
     """Fitted world or log for MovieLens; None for the log that `find_log` returns (RECSIM_DATA)."""
     save_to: Path | None = None
-    """File that a trained agent is saved to."""
+    """File to which the trained agent is saved."""
     load_from: Path | None = None
-    """File that the agent is loaded from instead of being trained."""
+    """File from which the agent is loaded instead of being trained."""
 
     @property
     def scenario(self) -> str:
@@ -66,7 +66,7 @@ class Run:
         return self.suite.tasks()[self.task].structure_split
 
     def __getstate__(self) -> dict[str, Any]:
-        """The state with the digest, by which `execute` in another process checks that world and weights are equal."""
+        """The state with the digest, with which another process can check that world and weights are equal."""
         return {**vars(self), "digest": self.digest}
 
     @cached_property
@@ -75,7 +75,7 @@ class Run:
 
     @cached_property
     def digest(self) -> str:
-        """Hash of the version, the world, the agent's settings and the sizes: it tells stale rows from present ones."""
+        """Hash of the version, the world, the agent's settings and the sizes; rows with another digest are stale."""
         sizes = self.suite.sizes()
         if not self.is_trained or not getattr(self.agent_class, "uses_budget", False):
             sizes = {"num_sessions": self.suite.num_sessions}

@@ -26,7 +26,7 @@ _RANGE = {"low", "high", "log"}
 
 
 def read_spaces(path: Path = SPACES) -> dict[str, Space]:
-    """The search spaces in a TOML file by agent, in the order of the file; see the file `SPACES` for the format.
+    """The search spaces in a TOML file by agent, in the order of the file; `SPACES` shows the format.
 
     Raises:
         ResultsError: the file cannot be read or a space is invalid; the message names the file, agent and setting.
@@ -46,7 +46,7 @@ def read_spaces(path: Path = SPACES) -> dict[str, Space]:
             raise ResultsError(f"{path}: space {number}: must have agents (a list of names) and settings")
         for agent in agents:
             if agent in spaces:
-                raise ResultsError(f"{path}: agent {agent!r}: has two spaces")
+                raise ResultsError(f"{path}: agent {agent!r}: has two search spaces")
             try:
                 entry_named(agent)
             except UnknownAgentError as error:

@@ -1,4 +1,4 @@
-"""The runs of a suite: of some or all of its scenarios, agents and seeds, and of trained agents besides."""
+"""The runs of a suite, for some or all of its scenarios, agents and seeds, and for further trained agents."""
 
 import dataclasses
 import itertools
@@ -116,7 +116,7 @@ def _model_file(agent: str, task: str, seed: int) -> str:
 
 
 def _saved_in(folder: Path | None, names: Iterable[str], entry: Entry) -> Path | None:
-    """The first of the files that exists, unless the trained agent belongs to one catalogue."""
+    """The first of the files that exists; None for agents that are tied to the catalogue of their training."""
     if folder is None:
         return None
     agent_class = entry.agent_class()
@@ -156,7 +156,7 @@ def model_entries(
                 path = saved_by(file)
                 settings = load_tensors(file, path)[1].get("settings", settings)
                 if not isinstance(settings, dict):
-                    raise ValueError(f"{file}: holds no settings of an agent")
+                    raise ValueError(f"{file}: contains no settings of an agent")
         except ValueError as error:
             raise ResultsError(f"{option} {error}") from None
         if path not in (_SB3_MODEL, *(entry.path for entry in REGISTRY.values()), *own_agents):

@@ -55,7 +55,7 @@ def run_in_processes(
 ) -> Iterator[tuple[Any, Any]]:
     """`work(task)` for each task, in the order given, `num_workers` at a time; yields (task, result) as they finish.
 
-    The result of a task that raises, or whose process dies, is a `Failure`; the others go on. Each process uses
+    The result of a task that raises, or whose process dies, is a `Failure`; the others continue. Each process uses
     `num_threads` threads. The workers end with this process, even if it is killed.
     """
     for name in THREAD_LIMITS:

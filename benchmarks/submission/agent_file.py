@@ -105,7 +105,7 @@ def copied(target: str, weights: Path | None, folder: Path) -> AgentFile:
 def check_source(file: Path, folder: Path) -> None:
     """Raise `ResultsError` unless the file is valid Python, has an importable name, and is self-contained.
 
-    Imports of modules beside the file are rejected, unless the file is already in `folder`, where it is copied to.
+    Imports of modules beside the file are rejected, unless the file is already in `folder`, its destination.
     """
     if file.stem in {*sys.stdlib_module_names, *_OURS, *importlib.metadata.packages_distributions()}:
         raise ResultsError(f"{file}: a package is named {file.stem!r}; rename the file")
@@ -149,7 +149,7 @@ def _imports(file: Path) -> list[str]:
 
 def _check_weights(weights: Path, entry: Entry, agent_class: type[Agent]) -> None:
     if not issubclass(agent_class, Learner):
-        raise ResultsError(f"--weights {weights}: {entry.path} is not a Learner and loads no weights")
+        raise ResultsError(f"--weights {weights}: {entry.path} is not a Learner and cannot load weights")
     try:
         written_by = saved_by(weights)
     except ValueError as error:

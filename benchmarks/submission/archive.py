@@ -188,10 +188,10 @@ def write_submission(path: Path, manifest: Manifest, agent: AgentFile, rows: Ite
 
 
 def read_submission(path: Path) -> Submission:
-    """The content of a submission, after its hashes, its schema and its completeness are checked; nothing is executed.
+    """The content of a submission, whose hashes, schema and completeness are checked; no code is executed.
 
     Raises:
-        ResultsError: it is missing, damaged or incomplete; one line that says where.
+        ResultsError: the file is missing, damaged or incomplete; the message says where, in one line.
     """
     files = _members(path)
     try:
@@ -210,7 +210,7 @@ def read_submission(path: Path) -> Submission:
         raise ResultsError(f"{path}: holds {held}; must hold {wanted}")
     for name, digest in manifest.files.items():
         if sha256(files[name]) != digest:
-            raise ResultsError(f"{path}: {name}: was changed (its SHA-256 is not that of the manifest)")
+            raise ResultsError(f"{path}: {name}: was changed (its SHA-256 differs from that in the manifest)")
     submission = Submission(manifest=manifest, files=files, rows=rows_in(files[ROWS], path / ROWS))
     _check_rows(path, submission)
     return submission

@@ -58,7 +58,7 @@ def published(folder: Path) -> Iterator[Published]:
         record = read_verification(file.with_suffix(".verification.json"))
         manifest = submission.manifest
         if (record.sha256, record.verdict) != (manifest.digest, "verified"):
-            raise ResultsError(f"{file}: its record is not of a verification of this file")
+            raise ResultsError(f"{file}: its record does not state that this file was verified")
         if (manifest.version, manifest.suite, f"{manifest.name}.zip") != (folder.name, SUITE, file.name):
             raise ResultsError(f"{file}: is {manifest.name!r} of version {manifest.version}, suite {manifest.suite!r}")
         yield Published(file=file, submission=submission, verification=record)

@@ -52,7 +52,7 @@ class SubmittedRun(Run):
 
 
 def submission_runs(suite: Suite, name: str, agent: AgentFile) -> tuple[list[Run], list[Run]]:
-    """The runs of a submitted agent in a suite, and those of the references, whose returns are the scores 0 and 1.
+    """The runs of a submitted agent in a suite, and those of the references, whose returns define the scores 0 and 1.
 
     Raises:
         ResultsError: the suite needs a ratings log, which reviewers may not have.
@@ -84,7 +84,7 @@ def submission_runs(suite: Suite, name: str, agent: AgentFile) -> tuple[list[Run
 
 @contextmanager
 def _latent_reads() -> Iterator[list[Any]]:
-    """A list to which, within the block, the world of each simulator is appended whose latent state is read."""
+    """A list that receives, within the block, the world of each simulator whose latent state is read."""
     worlds: list[Any] = []
     originals = {name: getattr(Simulator, name) for name in PRIVILEGED_READS}
 

@@ -45,10 +45,10 @@ def verified(
     Args:
         submission: content of the submission.
         path: file of the submission, for messages.
-        out: folder of the runs; calling again with the same arguments resumes them.
+        out: folder of the runs; a second call with the same arguments resumes them.
         seed: seed of the sample and the hidden worlds; None draws one and keeps it in `out`.
         share: share of the public runs to repeat; at least one is repeated.
-        num_hidden_seeds: number of seeds in the hidden worlds, at least 2; None for that of the suite.
+        num_hidden_seeds: number of seeds in the hidden worlds, at least 2; None for the suite's number.
         committed: folder of results; the references' rows are compared with it instead of being repeated.
         arguments: arguments of the command, for the record.
         screen: console for messages.

@@ -175,7 +175,7 @@ def test_a_node_with_another_version_is_refused(cluster, monkeypatch):
 
 
 def test_more_threads_than_a_node_has_are_refused(cluster):
-    with pytest.raises(ResultsError, match=r"^--threads 99: no node of the Ray cluster has as many CPUs$"):
+    with pytest.raises(ResultsError, match=r"^--threads 99: no node of the Ray cluster has that many CPUs$"):
         RayCluster(cluster.address, num_threads=99)
 
 
@@ -187,8 +187,8 @@ def test_runs_on_a_gpu_are_refused_without_one(cluster):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--engine", "ray", "--ray-address", "127.0.0.1:9"], "127.0.0.1:9: no Ray cluster answers (["),
-        (["--engine", "ray", "--ray-address", "ray://127.0.0.1:9"], "ray://127.0.0.1:9: no Ray cluster answers (["),
+        (["--engine", "ray", "--ray-address", "127.0.0.1:9"], "127.0.0.1:9: no Ray cluster responds (["),
+        (["--engine", "ray", "--ray-address", "ray://127.0.0.1:9"], "ray://127.0.0.1:9: no Ray cluster responds (["),
         (["--engine", "ray", "--ray-address", "cluster"], "cluster: must be auto, HOST:PORT or ray://HOST:PORT"),
         (["--ray-address", "auto"], "--ray-address auto: requires --engine ray"),
     ],

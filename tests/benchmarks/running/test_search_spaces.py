@@ -50,7 +50,7 @@ def test_the_large_model_is_tuned_from_scratch_and_from_pretrained_weights():
         ('[[space]]\nagents = "ppo"\nsettings.gamma = [0.9]', "space 1: must have agents"),
         ('[[space]]\nagents = ["ppo"]', "must have agents (a list of names) and settings"),
         ('[[space]]\nagents = ["poppularity"]\nsettings.gamma = [0.9]', "did you mean 'popularity'"),
-        ('[[space]]\nagents = ["ppo", "ppo"]\nsettings.gamma = [0.9]', "agent 'ppo': has two spaces"),
+        ('[[space]]\nagents = ["ppo", "ppo"]\nsettings.gamma = [0.9]', "agent 'ppo': has two search spaces"),
         ('[[space]]\nagents = ["ppo"]\nsettings = {}', "must name at least one setting"),
         ('[[space]]\nagents = ["ppo"]\nsettings.gamma = {low = 0.5}', "settings.gamma={'low': 0.5}: must be a list"),
         ('[[space]]\nagents = ["ppo"]\nsettings.gamma = {low = 0, high = 0.5}', "two integers or two floats"),
