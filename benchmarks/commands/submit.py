@@ -35,7 +35,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-reuse", action="store_true", help="also execute the references' runs")
     parser.add_argument("--retry-failed", action="store_true", help="repeat failed runs")
     parser.add_argument("--workers", type=positive, default=os.cpu_count() or 1, help="worker processes")
-    parser.add_argument("--threads", type=positive, default=1, help="threads of each worker")
 
 
 def submit(parsed: argparse.Namespace) -> int:
@@ -74,7 +73,7 @@ def submit(parsed: argparse.Namespace) -> int:
             rows += reused
         log_finished(runs, rows, log, len({row["run"] for row in reused}))
         origin: dict[str, Any] = provenance(sys.argv[1:])
-        engine = partial(run_in_processes, num_workers=parsed.workers, num_threads=parsed.threads)
+        engine = partial(run_in_processes, num_workers=parsed.workers)
         execute(results, runs, rows, origin, screen, engine)
         digests = {run.digest for run in runs}
         rows = [row for row in results.sort() if row["run"] in digests]

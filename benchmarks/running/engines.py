@@ -30,7 +30,6 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=positive, metavar="N", help="parallel runs (default: number of cores, or CPUs of the cluster)"
     )
-    parser.add_argument("--threads", type=positive, default=1, help="threads of each run")
 
 
 def engine_from(parsed: argparse.Namespace, own_agents: Iterable[str] = ()) -> Engine:
@@ -46,7 +45,7 @@ def engine_from(parsed: argparse.Namespace, own_agents: Iterable[str] = ()) -> E
     if parsed.engine == "local":
         if parsed.ray_address:
             raise ResultsError(f"--ray-address {parsed.ray_address}: requires --engine ray")
-        return partial(run_in_processes, num_workers=parsed.workers or os.cpu_count() or 1, num_threads=parsed.threads)
+        return partial(run_in_processes, num_workers=parsed.workers or os.cpu_count() or 1)
     if find_spec("ray") is None:
         raise ResultsError("--engine ray: needs the package ray (pip install 'recsim-env[ray]')")
     from benchmarks.running.ray_cluster import RayCluster
@@ -54,7 +53,6 @@ def engine_from(parsed: argparse.Namespace, own_agents: Iterable[str] = ()) -> E
     return RayCluster(
         parsed.ray_address or "auto",
         num_workers=parsed.workers,
-        num_threads=parsed.threads,
         needs_gpu=attrgetter("uses_gpu"),
         modules=_modules_of(own_agents),
     )

@@ -18,7 +18,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from agents.terminal import one_line, warn
 from benchmarks.rows import ResultsError
 from benchmarks.running.software import PACKAGES, first_difference, folder_of, software
-from benchmarks.running.workers import THREAD_LIMITS, Failure, outcome
+from benchmarks.running.workers import ONE_THREAD, Failure, outcome
 
 NUM_ATTEMPTS = 3
 """Maximum number of attempts at a task whose process or node dies; after the last one, its result is a `Failure`."""
@@ -54,7 +54,6 @@ class RayCluster:
         address: address of the cluster: "auto" for RAY_ADDRESS or the cluster that this machine belongs to,
             "HOST:PORT", or "ray://HOST:PORT" for Ray Client.
         num_workers: maximum number of parallel tasks; None for as many as the CPUs of the cluster allow.
-        num_threads: CPUs and threads of each task.
         needs_gpu: whether a task reserves a GPU.
         modules: the user's modules, which are copied to the nodes.
 
@@ -67,16 +66,15 @@ class RayCluster:
         address: str = "auto",
         *,
         num_workers: int | None = None,
-        num_threads: int = 1,
         needs_gpu: Callable[[Any], bool] = lambda task: False,
         modules: Sequence[ModuleType] = (),
     ) -> None:
-        self.num_workers, self.num_threads, self.needs_gpu = num_workers, num_threads, needs_gpu
+        self.num_workers, self.needs_gpu = num_workers, needs_gpu
         self._is_waiting = False
         _check_answers(address)
         own = [str(folder_of(name)) for name in PACKAGES]
         for folders in ([], own):
-            _connect(address, num_threads, [*folders, *modules])
+            _connect(address, [*folders, *modules])
             try:
                 self._check_fits(())
                 problem = _problem_of_nodes()
@@ -107,7 +105,7 @@ class RayCluster:
         while todo or running:
             while todo and len(running) < self._num_at_once():
                 attempt = todo.popleft()
-                resources = {"num_cpus": self.num_threads, "num_gpus": int(self.needs_gpu(attempt.task))}
+                resources = {"num_cpus": 1, "num_gpus": int(self.needs_gpu(attempt.task))}
                 running[remote.options(**resources).remote(work, attempt.task, software(), os.getcwd())] = attempt
             ready, _ = ray.wait(list(running), timeout=_POLL_SECONDS)
             if not ready:
@@ -131,14 +129,14 @@ class RayCluster:
 
     def _num_at_once(self) -> int:
         """Maximum number of parallel tasks with the current nodes."""
-        return self.num_workers or max(int(ray.cluster_resources().get("CPU", 0.0)) // self.num_threads, 1)
+        return self.num_workers or max(int(ray.cluster_resources().get("CPU", 0.0)), 1)
 
     def _check_fits(self, tasks: Sequence[Any]) -> None:
         """Raise `ResultsError` if some tasks do not fit on any node; Ray would wait for such a node."""
-        if not _nodes_with(CPU=self.num_threads):
-            raise ResultsError(f"--threads {self.num_threads}: no node of the Ray cluster has that many CPUs")
+        if not _nodes_with(CPU=1):
+            raise ResultsError("--engine ray: no node of the cluster has a CPU")
         num_on_gpu = sum(map(self.needs_gpu, tasks))
-        if num_on_gpu and not _nodes_with(CPU=self.num_threads, GPU=1):
+        if num_on_gpu and not _nodes_with(CPU=1, GPU=1):
             raise ResultsError(f"--engine ray: {num_on_gpu} runs need a GPU, and no node of the cluster has one")
 
     def _warn_while_none_fits(self, tasks: Sequence[Any]) -> None:
@@ -152,10 +150,10 @@ class RayCluster:
             self._is_waiting = False
 
 
-def _connect(address: str, num_threads: int, copied: list[str | ModuleType]) -> None:
+def _connect(address: str, copied: list[str | ModuleType]) -> None:
     """Connect to the cluster and copy the modules and package folders in `copied` to the nodes."""
-    variables = {name: str(num_threads) for name in THREAD_LIMITS}
-    variables["PYTHONPATH"] = f"{folder_of('benchmarks').parent}:${{PYTHONPATH}}"  # Ray puts copied folders first
+    # Ray puts copied folders first
+    variables = {**ONE_THREAD, "PYTHONPATH": f"{folder_of('benchmarks').parent}:${{PYTHONPATH}}"}
     if log := os.environ.get("RECSIM_DATA"):
         variables["RECSIM_DATA"] = os.path.abspath(log)
     environment: dict[str, Any] = {"env_vars": variables, "excludes": ["__pycache__", "/results"]}

@@ -14,8 +14,8 @@ Engine = Callable[[Sequence[Any], Callable[[Any], Any]], Iterator[tuple[Any, Any
 """Applies a function to tasks and yields (task, result) as they finish; the result of a failed task is a `Failure`."""
 
 _CONTEXT = multiprocessing.get_context("spawn")
-THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-"""Environment variables that limit the threads of a process."""
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+"""Environment variables of a process with one thread, so that its results do not depend on the number of cores."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,16 +50,13 @@ class _Worker:
             return Failure(reason=f"the process ended without a result (exit code {self.process.exitcode})")
 
 
-def run_in_processes(
-    tasks: Sequence[Any], work: Callable[[Any], Any], num_workers: int, num_threads: int = 1
-) -> Iterator[tuple[Any, Any]]:
+def run_in_processes(tasks: Sequence[Any], work: Callable[[Any], Any], num_workers: int) -> Iterator[tuple[Any, Any]]:
     """`work(task)` for each task, in the order given, `num_workers` at a time; yields (task, result) as they finish.
 
     The result of a task that raises, or whose process dies, is a `Failure`; the others continue. Each process uses
-    `num_threads` threads. The workers end with this process, even if it is killed.
+    one thread. The workers end with this process, even if it is killed.
     """
-    for name in THREAD_LIMITS:
-        os.environ[name] = str(num_threads)  # read by the libraries when a worker imports them
+    os.environ.update(ONE_THREAD)  # read by the libraries when a worker imports them
     todo = list(reversed(tasks))
     workers: list[_Worker] = []
     try:

@@ -174,11 +174,6 @@ def test_a_node_with_another_version_is_refused(cluster, monkeypatch):
     assert not ray.is_initialized()
 
 
-def test_more_threads_than_a_node_has_are_refused(cluster):
-    with pytest.raises(ResultsError, match=r"^--threads 99: no node of the Ray cluster has that many CPUs$"):
-        RayCluster(cluster.address, num_threads=99)
-
-
 def test_runs_on_a_gpu_are_refused_without_one(cluster):
     with pytest.raises(ResultsError, match=r"^--engine ray: 2 runs need a GPU, and no node of the cluster has one$"):
         list(RayCluster(cluster.address, needs_gpu=lambda task: task < 3)([1, 2, 3], square))

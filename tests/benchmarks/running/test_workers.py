@@ -30,10 +30,10 @@ def test_every_task_has_a_result_or_a_failure_in_one_line(num_workers):
     assert results[4] == Failure(reason="the process ended without a result (exit code 5)")
 
 
-def test_workers_are_used_again_and_keep_to_their_threads():
-    found = [result for _, result in run_in_processes(["OMP_NUM_THREADS"] * 4, environment_of, 1, num_threads=3)]
+def test_workers_are_used_again_and_have_one_thread():
+    found = [result for _, result in run_in_processes(["OMP_NUM_THREADS"] * 4, environment_of, 1)]
     assert len({process for process, _ in found}) == 1
-    assert {threads for _, threads in found} == {"3"}
+    assert {threads for _, threads in found} == {"1"}
     assert os.getpid() not in {process for process, _ in found}
 
 
