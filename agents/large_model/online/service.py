@@ -169,7 +169,10 @@ class OnlineService:
         """Take a round; None if too few sessions have been completed, `num_completed`."""
         now, config, state = self._clock(), self.config, self._state
         if now < state.until:
-            warn(f"the clock is {state.until - now:,.0f} s behind the last round: feedback counts from now on")
+            warn(
+                f"the clock is {state.until - now:,.0f} s behind the last round: new feedback counts from now on, and "
+                "sessions completed in that time are learnt from again"
+            )
             state.until = now
         self._follow()
         if state.unfinished is not None:  # by a process that was killed
@@ -208,9 +211,10 @@ class OnlineService:
         """Decide on the present network as a new version, if it is time to, and add the round to the list."""
         if result.number % self.learning.deploy_every == 0 and not result.is_reverted:
             result = self._decide(result)
-        self.rounds.append(result)
-        lines = "".join(json.dumps(asdict(each)) + "\n" for each in self.rounds)
+        rounds = [*self.rounds, result]
+        lines = "".join(json.dumps(asdict(each)) + "\n" for each in rounds)
         write_atomically(self.versions.folder / ROUNDS, lines.encode())
+        self.rounds = rounds
         self._state.unfinished = None
         self._save()
         return result
@@ -299,7 +303,10 @@ class OnlineService:
                 raise ValueError(f"{printable(path)}: line {number} is not a round of online learning") from None
         self.rounds = [each for each in self.rounds if each.number <= state.round]
         if state.unfinished and self.rounds and self.rounds[-1].number == state.round:
-            state.unfinished = None  # the process was killed when it had listed the round
+            # The process was killed after it had listed the round, and the checkpoint is from before the decision.
+            if self.rounds[-1].decision == "refuse":
+                self._start_from(state.anchor)
+            state.unfinished = None
             self._save()
 
     def _follow(self) -> None:
