@@ -14,13 +14,13 @@ from agents.registry import REGISTRY, Entry
 from agents.saved_tensors import load_tensors, saved_by
 from agents.terminal import warn
 from benchmarks.rows import ResultsError
-from benchmarks.running.run import Run
+from benchmarks.running.run import SB3_MODEL, Run
 from benchmarks.suites import SUITES, Suite
 from recsim_env.config import unknown_name
 from recsim_env.logs import find_log, load_or_fit
 from recsim_env.scenarios import LIFETIMES, SCENARIOS, scenario_named
 
-_SB3_MODEL, _LARGE_MODEL = "agents.reinforcement.sb3:SB3Model", "agents.large_model.agent:LargeModel"
+_LARGE_MODEL = "agents.large_model.agent:LargeModel"
 ZIP_WARNING = "loading a Stable-Baselines3 file can execute code; do not load files from untrusted sources"
 
 
@@ -146,7 +146,7 @@ def model_entries(
 
                 warn(f"{option} {file}: {ZIP_WARNING}")
                 SB3Model.from_zip(file)
-                path = _SB3_MODEL
+                path = SB3_MODEL
             elif file.is_dir():
                 from agents.large_model.checkpoint import load_network
 
@@ -159,7 +159,7 @@ def model_entries(
                     raise ValueError(f"{file}: contains no settings of an agent")
         except ValueError as error:
             raise ResultsError(f"{option} {error}") from None
-        if path not in (_SB3_MODEL, *(entry.path for entry in REGISTRY.values()), *own_agents):
+        if path not in (SB3_MODEL, *(entry.path for entry in REGISTRY.values()), *own_agents):
             raise ResultsError(f"{option} {file}: was written by {path}; add --agent {path} if you trust that module")
         if file.stem in models:
             raise ResultsError(f"{option} {file}: an agent is named {file.stem!r} already; rename the file")

@@ -1,13 +1,17 @@
 """Submissions: an agent in a single file is run, packed, checked and verified, or rejected in one line."""
 
 import dataclasses
+import io
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from small_suite import row
 
 from agents.registry import UnknownAgentError
+from agents.reinforcement.sb3 import SB3Model
+from agents.saved_tensors import load_tensors, save_tensors
 from benchmarks.__main__ import main
 from benchmarks.commands import submit as submit_command
 from benchmarks.commands import verify as verify_command
@@ -226,6 +230,22 @@ def test_weights_are_loaded_instead_of_training(tmp_path):
         copied(target.replace("InTraining", "Honest"), weights, tmp_path / "third").entry()
     with pytest.raises(ResultsError, match="is not a Learner"):
         copied(target.replace("InTraining", "InPlay"), weights, tmp_path / "third").entry()
+
+
+def test_weights_that_are_also_a_zip_file_are_refused_and_never_read_as_one(tmp_path, monkeypatch):
+    (tmp_path / "spies.py").write_text(SPIES)
+    target, weights = f"{tmp_path / 'spies.py'}:Honest", tmp_path / "trained.safetensors"
+    own, _ = submission_runs(TINY, "spy", copied(target, None, tmp_path / "first"))
+    own[0].agent_class("recsim_env/Video-v0").learn(1).save(weights)
+    _, settings = load_tensors(weights, "spies:Honest")
+    with zipfile.ZipFile(content := io.BytesIO(), "w") as archive:
+        archive.writestr("data", "{}")
+    save_tensors(weights, "spies:Honest", {"zip": np.frombuffer(content.getvalue(), np.uint8)}, settings)
+    assert zipfile.is_zipfile(weights)
+    with pytest.raises(ResultsError, match="can be read as a zip file"):
+        copied(target, weights, tmp_path / "second").entry()
+    monkeypatch.setattr(SB3Model, "from_zip", lambda *_: pytest.fail("was loaded as a zip file"))
+    assert dataclasses.replace(own[0], load_from=weights).execute()[-1]["status"] == "ok"
 
 
 @pytest.mark.parametrize(
