@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from agents.agent import Agent
 from benchmarks.rows import ResultsError, Row, as_lines, first_problem, key_of, rows_in
 from benchmarks.running.run import Run
 from benchmarks.submission.agent_file import WEIGHTS, AgentFile, check_name, sha256
@@ -26,6 +27,10 @@ MAX_BYTES = 64 * 2**20
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Privilege = Literal["latent state in play", "latent state in training", "feedback on evaluation items"]
+
+
+STATED = ("name", "authors", "licence", "url")
+"""Fields of the manifest that the authors state; all others follow from the runs."""
 
 
 class Manifest(BaseModel):
@@ -110,7 +115,7 @@ class Submission:
 
 
 def checked_manifest(**stated: Any) -> dict[str, Any]:
-    """The fields stated by the authors (name, authors, licence, url); `ResultsError` if one does not fit the schema."""
+    """The fields `STATED` by the authors; `ResultsError` if one does not fit the schema."""
     empty = dict.fromkeys(("description", "command", "machine", "date"), "")
     texts = dict.fromkeys(("agent", "suite", "version"), "-")
     others: dict[str, Any] = {"has_weights": False, "privileges": [], "sizes": {}, "commits": [], "versions": {}}
@@ -138,21 +143,13 @@ def manifest_of(
     agent_class = runs[0].agent_class
     own = [row for row in rows if row["agent"] == stated["name"]]
     newest = max(own, key=lambda row: row["date"])
-    reads = {place for row in own for place in row.get("latent_reads", ())}
-    privileges: list[Privilege] = []
-    if agent_class.is_privileged or "play" in reads:
-        privileges.append("latent state in play")
-    if "training" in reads:
-        privileges.append("latent state in training")
-    if getattr(agent_class, "reads_evaluation_catalog", False):
-        privileges.append("feedback on evaluation items")
     documentation = inspect.cleandoc(agent_class.__dict__.get("__doc__") or "")
     return Manifest(
         **stated,
         description=" ".join(documentation.split("\n\n")[0].split())[:500],
         agent=f"{agent.source.name}:{agent.class_name}",
         has_weights=agent.has_weights,
-        privileges=privileges,
+        privileges=privileges_of(agent_class, own),
         suite=suite.name,
         sizes={**suite.sizes(), "num_seeds": suite.num_seeds},
         version=newest["version"],
@@ -163,6 +160,19 @@ def manifest_of(
         date=newest["date"],
         files={},
     )
+
+
+def privileges_of(agent_class: type[Agent], rows: Iterable[Row]) -> list[Privilege]:
+    """The privileges that an agent's class declares or that its rows record."""
+    reads = {place for row in rows for place in row.get("latent_reads", ())}
+    privileges: list[Privilege] = []
+    if agent_class.is_privileged or "play" in reads:
+        privileges.append("latent state in play")
+    if "training" in reads:
+        privileges.append("latent state in training")
+    if getattr(agent_class, "reads_evaluation_catalog", False):
+        privileges.append("feedback on evaluation items")
+    return privileges
 
 
 def write_submission(path: Path, manifest: Manifest, agent: AgentFile, rows: Iterable[Row]) -> Manifest:

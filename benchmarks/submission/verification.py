@@ -18,7 +18,7 @@ from benchmarks.running.run import Run
 from benchmarks.running.suite_runs import suite_named
 from benchmarks.running.workers import run_in_processes
 from benchmarks.submission.agent_file import check_source
-from benchmarks.submission.archive import Submission
+from benchmarks.submission.archive import MANIFEST, STATED, Manifest, Submission, manifest_of, privileges_of
 from benchmarks.submission.submitted_run import submission_runs
 from benchmarks.submission.verification_record import Verification, hidden_worlds, rows_by_run, verdict_of
 from benchmarks.suites import ZERO, Suite
@@ -55,8 +55,9 @@ def verified(
         num_workers: number of worker processes.
 
     Raises:
-        ResultsError: the submission is from another version, its rows do not belong to its files, or runs in hidden
-            worlds fail.
+        ResultsError: the submission is from another version, its rows do not belong to its files, its manifest states
+            anything else than its rows and its class, it reads the latent state in hidden worlds only, or runs in
+            hidden worlds fail.
     """
     log, manifest = log_to(screen), submission.manifest
     if manifest.version != recsim_env.__version__:
@@ -72,6 +73,8 @@ def verified(
     check_source(agent.source, agent.folder)
     own, references = submission_runs(suite, manifest.name, agent)
     rows = rows_by_run(submission.rows, [*own, *references], path)
+    stated = manifest.model_dump(include=set(STATED))
+    _check_manifest(path, manifest, manifest_of(stated, suite, agent, own, submission.rows))
     seed = _kept_seed(out / _SEED, seed)
     log(f"seed {seed}")
     others = dataclasses.replace(
@@ -82,6 +85,9 @@ def verified(
     runs = [*own_elsewhere, *(run for run in elsewhere if run.agent == ZERO)]
     runs.sort(key=lambda run: run.seed)
     hidden = _hidden_rows(runs, others, out / "hidden", origin, screen, num_workers)
+    agent_rows = [row for row in hidden if row["agent"] == manifest.name]
+    privileges = privileges_of(own[0].agent_class, [*submission.own_rows, *agent_rows])
+    _check_manifest(path, manifest, manifest.model_copy(update={"privileges": privileges}))
     again = _compared_with_committed(references, rows, committed, log)
     pool = [*own, *(run for run in references if _label(run) not in again)]
     for run, fields, _ in repeated(((run, rows[run.digest]) for run in sampled(pool, share, seed)), num_workers):
@@ -97,6 +103,16 @@ def verified(
     )
     write_atomically(out / RECORD, record.as_json())
     return record
+
+
+def _check_manifest(path: Path, manifest: Manifest, derived: Manifest) -> None:
+    """Raise `ResultsError` if a field differs from that derived from the rows and the class.
+
+    Hashes are checked on reading, and the versions of imported packages are those of the author's machine.
+    """
+    for name, value in derived.model_dump(exclude={"files", "versions"}).items():
+        if (stated := getattr(manifest, name)) != value:
+            raise ResultsError(f"{path}: {MANIFEST}: {name}={stated!r}: must be {value!r}, from its runs and its class")
 
 
 def _kept_seed(file: Path, seed: int | None) -> int:
@@ -116,16 +132,18 @@ def _hidden_rows(
     screen: Console,
     num_workers: int,
 ) -> list[Row]:
-    """Rows of the runs in the hidden worlds, from a folder in which interrupted runs resume."""
+    """Rows of the runs in the hidden worlds, from a folder which keeps finished runs; failed ones are repeated."""
     log = log_to(screen)
     with open_results(folder, suite, log) as results:
-        finished = results.finished(runs)
+        finished = results.finished(runs, retry_failed=True)
         log_finished(runs, finished, log)
         execute(results, runs, finished, origin, screen, partial(run_in_processes, num_workers=num_workers))
         digests = {run.digest for run in runs}
         rows = [row for row in results.sort() if row["run"] in digests]
     if failed := [row for row in rows if row["status"] == "failed"]:
-        raise ResultsError(f"{len(failed)} runs in hidden worlds failed: {failed[0].get('error')}")
+        raise ResultsError(
+            f"{len(failed)} runs in hidden worlds failed (the same command repeats them): {failed[0].get('error')}"
+        )
     return rows
 
 

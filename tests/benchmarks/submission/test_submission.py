@@ -4,6 +4,7 @@ import dataclasses
 import io
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from benchmarks.report.submission_board import board
 from benchmarks.rows import ResultsError, read_rows, write_rows
 from benchmarks.running.suite_runs import suite_runs
 from benchmarks.submission.agent_file import check_name, copied
-from benchmarks.submission.archive import MANIFEST, ROWS, read_submission
+from benchmarks.submission.archive import MANIFEST, ROWS, Manifest, read_submission
 from benchmarks.submission.published import publish
 from benchmarks.submission.submitted_run import submission_runs
 from benchmarks.submission.verification_record import hidden_worlds, read_verification
@@ -74,6 +75,21 @@ class Honest(InTraining):
     def train(self, total_timesteps, update):
         update(total_timesteps)
 """
+ONLY_IN_HIDDEN_WORLDS = """
+import numpy as np
+
+from agents.agent import Agent
+
+
+class Sleeper(Agent):
+    \"\"\"Reads the latent state in catalogues with high seeds, and fails while a file exists.\"\"\"
+
+    def act(self, observations, state, episode_start, deterministic):
+        if self.env.simulator.catalog_seed < 10**9:
+            return np.zeros(len(episode_start), np.int64)
+        assert not FAILS.exists(), "the disk is full"
+        return self.env.simulator.latent_state()["expected_rewards"].argmax(1)
+"""
 SEED = 5
 
 
@@ -111,6 +127,17 @@ def changed(folder: Path, path: Path, name: str, old: str, new: str) -> Path:
         for member in archive.namelist():
             content = archive.read(member).decode()
             copy.writestr(member, content.replace(old, new) if member == name else content)
+    return path
+
+
+def restated(submission: Path, path: Path, **fields: Any) -> Path:
+    """A copy of a submission whose manifest states other values of some fields."""
+    with zipfile.ZipFile(submission) as archive, zipfile.ZipFile(path, "w") as copy:
+        for member in archive.namelist():
+            content = archive.read(member)
+            if member == MANIFEST:
+                content = Manifest.model_validate_json(content).model_copy(update=fields).as_json()
+            copy.writestr(member, content)
     return path
 
 
@@ -189,6 +216,42 @@ def test_a_changed_submission_is_refused_in_one_line(folder, tmp_path, capsys, n
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("privileges", ["feedback on evaluation items"]),
+        ("description", "Shows the best candidate."),
+        ("commits", ["0123456789ab"]),
+        ("command", "python -m benchmarks submit"),
+    ],
+)
+def test_a_manifest_that_differs_from_the_runs_and_the_class_is_refused(folder, tmp_path, capsys, field, value):
+    path = restated(folder / "first.zip", tmp_path / "forged.zip", **{field: value})
+    assert main(["verify", str(path), "--trust-code", "--workers", "1"]) == 2
+    error = capsys.readouterr().err
+    assert f"forged.zip: manifest.json: {field}={value!r}: must be " in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "forged-verified" / "hidden").exists()
+
+
+def test_failed_hidden_runs_are_repeated_and_undeclared_reads_in_hidden_worlds_are_refused(folder, tmp_path, capsys):
+    fails = tmp_path / "full-disk"
+    source = ONLY_IN_HIDDEN_WORLDS.replace("FAILS", f"__import__('pathlib').Path({str(fails)!r})")
+    (tmp_path / "sleeper.py").write_text(source)
+    path = tmp_path / "sleeper.zip"
+    stated = ["--name", "sleeper", "--author", "A. Author", "--licence", "MIT", "--workers", "1"]
+    assert main(["submit", f"{tmp_path / 'sleeper.py'}:Sleeper", *stated, "--out", str(path)]) == 0
+    assert read_submission(path).manifest.privileges == []
+    fails.touch()
+    command = ["verify", str(path), "--trust-code", "--workers", "1"]
+    assert main(command) == 2
+    assert "2 runs in hidden worlds failed (the same command repeats them): " in capsys.readouterr().err
+    fails.unlink()
+    assert main(command) == 2
+    assert "privileges=[]: must be ['latent state in play']" in capsys.readouterr().err
+    assert not (tmp_path / "sleeper-verified" / "verification.json").exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip", None])
