@@ -20,7 +20,13 @@ from benchmarks.running.workers import run_in_processes
 from benchmarks.submission.agent_file import check_source
 from benchmarks.submission.archive import MANIFEST, STATED, Manifest, Submission, manifest_of, privileges_of
 from benchmarks.submission.submitted_run import submission_runs
-from benchmarks.submission.verification_record import Verification, hidden_worlds, rows_by_run, verdict_of
+from benchmarks.submission.verification_record import (
+    Verification,
+    hidden_worlds,
+    read_verification,
+    rows_by_run,
+    verdict_of,
+)
 from benchmarks.suites import ZERO, Suite
 from recsim_env.atomic_file import write_atomically
 
@@ -45,8 +51,8 @@ def verified(
     Args:
         submission: content of the submission.
         path: file of the submission, for messages.
-        out: folder of the runs; a second call with the same arguments resumes them.
-        seed: seed of the sample and the hidden worlds; None draws one and keeps it in `out`.
+        out: folder of the runs; a second call with the same arguments resumes an interrupted verification.
+        seed: seed of the sample and the hidden worlds; None for that of an interrupted verification in `out`, or a new one.
         share: share of the public runs to repeat; at least one is repeated.
         num_hidden_seeds: number of seeds in the hidden worlds, at least 2; None for the suite's number.
         committed: folder of results; the references' rows are compared with it instead of being repeated.
@@ -55,9 +61,9 @@ def verified(
         num_workers: number of worker processes.
 
     Raises:
-        ResultsError: the submission is from another version, its rows do not belong to its files, its manifest states
-            anything else than its rows and its class, it reads the latent state in hidden worlds only, or runs in
-            hidden worlds fail.
+        ResultsError: `out` holds something else, the submission is from another version, its rows do not belong to its
+            files, its manifest states anything else than its rows and its class, it reads the latent state in hidden
+            worlds only, or runs in hidden worlds fail.
     """
     log, manifest = log_to(screen), submission.manifest
     if manifest.version != recsim_env.__version__:
@@ -69,14 +75,14 @@ def verified(
     if manifest.sizes != {**suite.sizes(), "num_seeds": suite.num_seeds}:
         raise ResultsError(f"{path}: its sizes differ from those of the suite {suite.name!r}")
     out.mkdir(parents=True, exist_ok=True)
+    seed = seed_of(out, manifest.digest, seed)
+    log(f"seed {seed}")
     agent = submission.unpacked(out / "agent")
     check_source(agent.source, agent.folder)
     own, references = submission_runs(suite, manifest.name, agent)
     rows = rows_by_run(submission.rows, [*own, *references], path)
     stated = manifest.model_dump(include=set(STATED))
     _check_manifest(path, manifest, manifest_of(stated, suite, agent, own, submission.rows))
-    seed = _kept_seed(out / _SEED, seed)
-    log(f"seed {seed}")
     others = dataclasses.replace(
         suite, worlds=hidden_worlds(seed), num_seeds=suite.num_seeds if num_hidden_seeds is None else num_hidden_seeds
     )
@@ -115,12 +121,24 @@ def _check_manifest(path: Path, manifest: Manifest, derived: Manifest) -> None:
             raise ResultsError(f"{path}: {MANIFEST}: {name}={stated!r}: must be {value!r}, from its runs and its class")
 
 
-def _kept_seed(file: Path, seed: int | None) -> int:
-    """The given seed, else that of an interrupted verification, else a new one."""
+def seed_of(out: Path, sha256: str, seed: int | None) -> int:
+    """The given seed, else that of an interrupted verification in the folder, else a new one.
+
+    A finished verification is not resumed: its record states the seed, so the worlds are no longer hidden.
+
+    Raises:
+        ResultsError: the folder holds anything else than a verification of the submission with this digest.
+    """
+    file, record = out / _SEED, out / RECORD
+    owner, _, kept = file.read_text(errors="replace").strip().partition(" ") if file.is_file() else ("", "", "")
+    if any(out.iterdir()) and not (owner == sha256 and kept.isdecimal()):
+        raise ResultsError(
+            f"{out}: must be empty or hold an earlier verification of this submission; choose another folder (--out)"
+        )
     if seed is None:
-        kept = file.read_text().strip() if file.is_file() else ""
-        seed = int(kept) if kept.isdigit() else secrets.randbits(63)
-    write_atomically(file, f"{seed}\n".encode())
+        is_finished = record.exists() and read_verification(record).seed == int(kept)
+        seed = secrets.randbits(63) if is_finished or not kept else int(kept)
+    write_atomically(file, f"{sha256} {seed}\n".encode())
     return seed
 
 

@@ -16,6 +16,7 @@ from agents.saved_tensors import load_tensors, save_tensors
 from benchmarks.__main__ import main
 from benchmarks.commands import submit as submit_command
 from benchmarks.commands import verify as verify_command
+from benchmarks.committed_results import COMMITTED
 from benchmarks.report.submission_board import board
 from benchmarks.rows import ResultsError, read_rows, write_rows
 from benchmarks.running.suite_runs import suite_runs
@@ -23,6 +24,7 @@ from benchmarks.submission.agent_file import check_name, copied
 from benchmarks.submission.archive import MANIFEST, ROWS, Manifest, read_submission
 from benchmarks.submission.published import publish
 from benchmarks.submission.submitted_run import submission_runs
+from benchmarks.submission.verification import seed_of
 from benchmarks.submission.verification_record import hidden_worlds, read_verification
 from benchmarks.suites import ONE, SUITES, ZERO, Suite
 
@@ -252,6 +254,28 @@ def test_failed_hidden_runs_are_repeated_and_undeclared_reads_in_hidden_worlds_a
     assert main(command) == 2
     assert "privileges=[]: must be ['latent state in play']" in capsys.readouterr().err
     assert not (tmp_path / "sleeper-verified" / "verification.json").exists()
+
+
+def test_the_seed_is_kept_until_the_verification_is_finished(tmp_path):
+    seed = seed_of(tmp_path, "digest", None)
+    assert seed_of(tmp_path, "digest", None) == seed
+    assert seed_of(tmp_path, "digest", SEED) == seed_of(tmp_path, "digest", None) == SEED
+    finished = read_verification(next((COMMITTED / "submissions").rglob("*.verification.json")))
+    (tmp_path / "verification.json").write_bytes(finished.model_copy(update={"seed": SEED}).as_json())
+    other = seed_of(tmp_path, "digest", None)
+    assert other != SEED
+    assert seed_of(tmp_path, "digest", None) == other  # the second verification is interrupted, too
+
+
+@pytest.mark.parametrize("kept", ["5", "other-digest 5", "digest", None])
+def test_a_folder_of_another_submission_is_refused(folder, tmp_path, capsys, kept):
+    (tmp_path / "hidden").mkdir()
+    if kept is not None:
+        (tmp_path / "seed").write_text(kept)
+    assert main(["verify", str(folder / "first.zip"), "--trust-code", "--out", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert "must be empty or hold an earlier verification of this submission" in error
+    assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip", None])
