@@ -21,7 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=path, metavar="DIR", help="folder for the runs (default: ZIP-verified)")
     parser.add_argument("--trust-code", action="store_true", help="execute the code in the submission")
     parser.add_argument(
-        "--sample", type=number_in(float, 0.0, 1.0), default=0.1, metavar="X", help="share of the public runs to repeat"
+        "--sample",
+        type=number_in(float, 0.0, 1.0),
+        default=0.1,
+        metavar="X",
+        help="share of the public runs to repeat, at least one in each scenario",
     )
     parser.add_argument(
         "--seed",

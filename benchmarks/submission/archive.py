@@ -6,6 +6,7 @@ Equal content gives equal bytes: members are stored uncompressed, in alphabetica
 import inspect
 import io
 import json
+import math
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+import recsim_env
 from agents.agent import Agent
+from agents.provenance import FIELDS as PROVENANCE
 from benchmarks.rows import ResultsError, Row, as_lines, first_problem, key_of, rows_in
 from benchmarks.running.run import Run
 from benchmarks.submission.agent_file import WEIGHTS, AgentFile, check_name, sha256
@@ -28,6 +31,9 @@ MAX_BYTES = 64 * 2**20
 Text = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Privilege = Literal["latent state in play", "latent state in training", "feedback on evaluation items"]
 
+
+_OF_FINAL_ROWS = Row.__annotations__.keys() - {"error", "traceback", "log", "loaded_from", "operations"}
+"""Fields that all final rows of submissions have."""
 
 STATED = ("name", "authors", "licence", "url")
 """Fields of the manifest that the authors state; all others follow from the runs."""
@@ -247,7 +253,8 @@ def _members(path: Path) -> dict[str, bytes]:
 
 
 def _check_rows(path: Path, submission: Submission) -> None:
-    """Raise `ResultsError` unless each agent has one successful final row for each scenario and seed."""
+    """Raise `ResultsError` unless each agent has one successful final row for each scenario and seed, and rows of this
+    version have all of its fields."""
     manifest, agents = submission.manifest, (submission.manifest.name, ZERO, ONE)
     where = f"{path}: {ROWS}"
     for row in submission.rows:
@@ -261,6 +268,14 @@ def _check_rows(path: Path, submission: Submission) -> None:
     whole = {(agent, scenario, seed) for agent in agents for scenario in scenarios for seed in seeds}
     if set(final) != whole or len(final) != len(whole) or not whole:
         raise ResultsError(f"{where}: must have one final row of {', '.join(agents)} for each scenario and seed")
-    own = [row for row in submission.own_rows if row["is_final"]]
-    if any("latent_reads" not in row for row in own):
-        raise ResultsError(f"{where}: rows of {manifest.name} do not record whether it reads the latent state")
+    for row in submission.rows if manifest.version == recsim_env.__version__ else ():
+        label = f"{where}: the row of {row['agent']} in {row['scenario']} with seed {row['seed']}"
+        needed = _OF_FINAL_ROWS if row["is_final"] else {*PROVENANCE}
+        needed = needed - ({"latent_reads"} if row["agent"] in (ZERO, ONE) else set())
+        if missing := needed - row.keys():
+            raise ResultsError(f"{label}: must have {', '.join(sorted(missing))}")
+        if not row["is_final"]:
+            continue
+        returns, mean = row["returns"], row["return_mean"]
+        if len(returns) != row["num_sessions"] or abs(math.fsum(returns) / len(returns) - mean) > 1e-9:
+            raise ResultsError(f"{label}: num_sessions and return_mean must be the number and the mean of returns")

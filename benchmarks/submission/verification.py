@@ -12,7 +12,7 @@ from rich.console import Console
 import recsim_env
 from benchmarks.rows import ResultsError, Row, provenance
 from benchmarks.running.execution import Log, execute, log_finished, log_to
-from benchmarks.running.reproduction import differences, repeated, sampled
+from benchmarks.running.reproduction import differences, repeated, sampled_by_scenario
 from benchmarks.running.result_folder import open_results, reusable_rows
 from benchmarks.running.run import Run
 from benchmarks.running.suite_runs import suite_named
@@ -52,8 +52,8 @@ def verified(
         submission: content of the submission.
         path: file of the submission, for messages.
         out: folder of the runs; a second call with the same arguments resumes an interrupted verification.
-        seed: seed of the sample and the hidden worlds; None for that of an interrupted verification in `out`, or a new one.
-        share: share of the public runs to repeat; at least one is repeated.
+        seed: seed of the sample and the hidden worlds; None for a kept or a new one (`seed_of`).
+        share: share of the public runs to repeat; at least one of the agent's is repeated in each scenario.
         num_hidden_seeds: number of seeds in the hidden worlds, at least 2; None for the suite's number.
         committed: folder of results; the references' rows are compared with it instead of being repeated.
         arguments: arguments of the command, for the record.
@@ -83,26 +83,27 @@ def verified(
     rows = rows_by_run(submission.rows, [*own, *references], path)
     stated = manifest.model_dump(include=set(STATED))
     _check_manifest(path, manifest, manifest_of(stated, suite, agent, own, submission.rows))
-    others = dataclasses.replace(
+    hidden_suite = dataclasses.replace(
         suite, worlds=hidden_worlds(seed), num_seeds=suite.num_seeds if num_hidden_seeds is None else num_hidden_seeds
     )
     origin = provenance(arguments)
-    own_elsewhere, elsewhere = submission_runs(others, manifest.name, agent)
+    own_elsewhere, elsewhere = submission_runs(hidden_suite, manifest.name, agent)
     runs = [*own_elsewhere, *(run for run in elsewhere if run.agent == ZERO)]
     runs.sort(key=lambda run: run.seed)
-    hidden = _hidden_rows(runs, others, out / "hidden", origin, screen, num_workers)
+    hidden = _hidden_rows(runs, hidden_suite, out / "hidden", origin, screen, num_workers)
     agent_rows = [row for row in hidden if row["agent"] == manifest.name]
     privileges = privileges_of(own[0].agent_class, [*submission.own_rows, *agent_rows])
     _check_manifest(path, manifest, manifest.model_copy(update={"privileges": privileges}))
     again = _compared_with_committed(references, rows, committed, log)
-    pool = [*own, *(run for run in references if _label(run) not in again)]
-    for run, fields, _ in repeated(((run, rows[run.digest]) for run in sampled(pool, share, seed)), num_workers):
+    others = [run for run in references if _label(run) not in again]
+    sample = [run for each in (own, others) for run in sampled_by_scenario(each, share, seed)]
+    for run, fields, _ in repeated(((run, rows[run.digest]) for run in sample), num_workers, allow_new=False):
         again[_label(run)] = fields
     record = Verification(
         name=manifest.name,
         sha256=manifest.digest,
         seed=seed,
-        num_hidden_seeds=others.num_seeds,
+        num_hidden_seeds=hidden_suite.num_seeds,
         version=manifest.version,
         **verdict_of(manifest.name, submission.rows, hidden, again),
         **origin,

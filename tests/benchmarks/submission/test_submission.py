@@ -18,9 +18,9 @@ from benchmarks.commands import submit as submit_command
 from benchmarks.commands import verify as verify_command
 from benchmarks.committed_results import COMMITTED
 from benchmarks.report.submission_board import board
-from benchmarks.rows import ResultsError, read_rows, write_rows
+from benchmarks.rows import ResultsError, as_lines, read_rows, write_rows
 from benchmarks.running.suite_runs import suite_runs
-from benchmarks.submission.agent_file import check_name, copied
+from benchmarks.submission.agent_file import check_name, copied, sha256
 from benchmarks.submission.archive import MANIFEST, ROWS, Manifest, read_submission
 from benchmarks.submission.published import publish
 from benchmarks.submission.submitted_run import submission_runs
@@ -99,7 +99,9 @@ def references(suite: Suite) -> list[dict]:
     """Rows of random and of the planning oracle, whose search would take a minute."""
     runs = suite_runs(dataclasses.replace(suite, agents=(ZERO, ONE)))
     means = {ZERO: 0.0, ONE: 20.0}
-    return [row(run, return_mean=means[run.agent], returns=[means[run.agent]] * 4) for run in runs]
+    others = {"num_sessions": 4, "session_length_mean": 9.0, "churn": 0.5, "metrics": {}, "curves": {}}
+    others |= dict.fromkeys(("steps_per_s", "peak_memory_mib", "run_s"), None) | {"evaluation_s": 1.0}
+    return [row(run, return_mean=means[run.agent], returns=[means[run.agent]] * 4, **others) for run in runs]
 
 
 def arguments(folder: Path, *others: str) -> list[str]:
@@ -132,14 +134,23 @@ def changed(folder: Path, path: Path, name: str, old: str, new: str) -> Path:
     return path
 
 
-def restated(submission: Path, path: Path, **fields: Any) -> Path:
-    """A copy of a submission whose manifest states other values of some fields."""
-    with zipfile.ZipFile(submission) as archive, zipfile.ZipFile(path, "w") as copy:
-        for member in archive.namelist():
-            content = archive.read(member)
-            if member == MANIFEST:
-                content = Manifest.model_validate_json(content).model_copy(update=fields).as_json()
-            copy.writestr(member, content)
+def restated(submission: Path, path: Path, row: dict | None = None, without: str = "", **fields: Any) -> Path:
+    """A forged copy of a submission, with other values in the manifest, and in the agent's rows or without a field."""
+    with zipfile.ZipFile(submission) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    manifest = Manifest.model_validate_json(files[MANIFEST])
+    rows = [
+        {name: value for name, value in {**each, **(row or {})}.items() if name != without}
+        if each["agent"] == manifest.name
+        else each
+        for each in read_submission(submission).rows
+    ]
+    files[ROWS] = as_lines(rows)
+    fields = {"files": {name: sha256(files[name]) for name in manifest.files}, **fields}
+    files[MANIFEST] = manifest.model_copy(update=fields).as_json()
+    with zipfile.ZipFile(path, "w") as copy:
+        for name, content in files.items():
+            copy.writestr(name, content)
     return path
 
 
@@ -236,6 +247,35 @@ def test_a_manifest_that_differs_from_the_runs_and_the_class_is_refused(folder, 
     assert f"forged.zip: manifest.json: {field}={value!r}: must be " in error
     assert error.count("\n") == 1
     assert not (tmp_path / "forged-verified" / "hidden").exists()
+
+
+@pytest.mark.parametrize(
+    ("forged", "message"),
+    [
+        ({"row": {"return_mean": 30.0}}, "num_sessions and return_mean must be the number and the mean of returns"),
+        ({"row": {"num_sessions": 3}}, "num_sessions and return_mean must be the number and the mean of returns"),
+        ({"without": "num_sessions"}, "must have num_sessions"),
+        ({"without": "metrics"}, "must have metrics"),
+        ({"without": "latent_reads"}, "must have latent_reads"),
+        ({"without": "commit"}, "must have commit"),
+    ],
+)
+def test_rows_without_a_field_or_with_another_mean_are_refused(folder, tmp_path, capsys, forged, message):
+    path = restated(folder / "first.zip", tmp_path / "forged.zip", **forged)
+    assert main(["verify", str(path), "--trust-code"]) == 2
+    error = capsys.readouterr().err
+    assert f"the row of first-candidate in Video with seed 0: {message}" in error
+    assert error.count("\n") == 1
+
+
+def test_rows_that_a_repetition_does_not_give_again_are_not_reproduced(folder, tmp_path, capsys):
+    path = restated(
+        folder / "first.zip", tmp_path / "forged.zip", row={"metrics": {}, "returns": [30.0] * 4, "return_mean": 30.0}
+    )
+    assert main(["verify", str(path), "--trust-code", "--workers", "1", "--sample", "0"]) == 1
+    record = read_verification(tmp_path / "forged-verified" / "verification.json")
+    assert record.verdict == "not reproduced"
+    assert ["metrics", "return_mean", "returns"] in record.repeated.values()
 
 
 def test_failed_hidden_runs_are_repeated_and_undeclared_reads_in_hidden_worlds_are_refused(folder, tmp_path, capsys):
