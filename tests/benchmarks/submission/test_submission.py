@@ -53,6 +53,8 @@ class FirstCandidate(Agent):
         return np.zeros(len(episode_start), np.int64)
 """
 SPIES = """
+import copy
+
 import numpy as np
 
 from agents.agent import Agent, Learner
@@ -61,6 +63,22 @@ from agents.agent import Agent, Learner
 class InPlay(Agent):
     def act(self, observations, state, episode_start, deterministic):
         return self.env.simulator.latent_state()["expected_rewards"].argmax(1)
+
+
+class Lookahead(Agent):
+    def act(self, observations, state, episode_start, deterministic):
+        actions, simulator = np.zeros(len(episode_start), np.int64), self.env.simulator
+        before = simulator.state()
+        simulator.step(actions[:, None])
+        simulator.restore(before)
+        return actions
+
+
+class Copier(Agent):
+    def act(self, observations, state, episode_start, deterministic):
+        actions = np.zeros(len(episode_start), np.int64)
+        copy.deepcopy(self.env).step(actions)
+        return actions
 
 
 class InTraining(Learner):
@@ -336,7 +354,16 @@ def test_rows_depend_on_the_content_of_the_file(folder, tmp_path):
     assert of_zip.isdisjoint(run.digest for run in submission_runs(TINY, "first-candidate", agent)[0])
 
 
-@pytest.mark.parametrize(("class_name", "reads"), [("InPlay", ["play"]), ("InTraining", ["training"]), ("Honest", [])])
+@pytest.mark.parametrize(
+    ("class_name", "reads"),
+    [
+        ("InPlay", ["play"]),
+        ("Lookahead", ["play"]),
+        ("Copier", ["play"]),
+        ("InTraining", ["training"]),
+        ("Honest", []),
+    ],
+)
 def test_rows_record_where_an_agent_reads_the_latent_state(tmp_path, class_name, reads):
     (tmp_path / "spies.py").write_text(SPIES)
     agent = copied(f"{tmp_path / 'spies.py'}:{class_name}", None, tmp_path / "agent")
