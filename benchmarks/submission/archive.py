@@ -65,7 +65,7 @@ class Manifest(BaseModel):
     """`Suite.sizes`, and `num_seeds`."""
     version: Text
     """Version of recsim_env."""
-    commits: list[Text]
+    commits: Annotated[list[Text], Field(min_length=1)]
     """Commits of the checkouts that produced the agent's rows; "-dirty" if files differed from the commit."""
     command: str
     """Command that produced the newest of these rows."""
@@ -124,7 +124,7 @@ def checked_manifest(**stated: Any) -> dict[str, Any]:
     """The fields `STATED` by the authors; `ResultsError` if one does not fit the schema."""
     empty = dict.fromkeys(("description", "command", "machine", "date"), "")
     texts = dict.fromkeys(("agent", "suite", "version"), "-")
-    others: dict[str, Any] = {"has_weights": False, "privileges": [], "sizes": {}, "commits": [], "versions": {}}
+    others: dict[str, Any] = {"has_weights": False, "privileges": [], "sizes": {}, "commits": ["-"], "versions": {}}
     try:
         Manifest(**{**empty, **texts, **others, **stated, "files": {}})
     except ValidationError as error:
@@ -222,7 +222,7 @@ def read_submission(path: Path) -> Submission:
     if not (source.removesuffix(".py").isidentifier() and source.endswith(".py") and class_name.isidentifier()):
         raise ResultsError(f"{path}: {MANIFEST}: agent={manifest.agent!r}: must be FILE.py:CLASS")
     if set(manifest.files) != expected or set(files) != expected | {MANIFEST}:
-        held, wanted = ", ".join(sorted(files)), ", ".join(sorted(expected | {MANIFEST}))
+        held, wanted = (", ".join(map(repr, sorted(names))) for names in (files, expected | {MANIFEST}))
         raise ResultsError(f"{path}: holds {held}; must hold {wanted}")
     for name, digest in manifest.files.items():
         if sha256(files[name]) != digest:
@@ -243,7 +243,7 @@ def _members(path: Path) -> dict[str, bytes]:
                 if member.compress_type != zipfile.ZIP_STORED or "/" in member.filename or "\\" in member.filename:
                     raise ResultsError(f"{path}: {member.filename!r}: was not written by `submit`")
             files = {member.filename: archive.read(member) for member in members}
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, UnicodeError) as error:
         raise ResultsError(f"{path}: is damaged or not a zip file ({error})") from None
     except OSError as error:
         raise ResultsError(f"{path}: cannot be read ({error.strerror})") from None
@@ -264,9 +264,9 @@ def _check_rows(path: Path, submission: Submission) -> None:
             raise ResultsError(f"{where}: {row['agent']} failed in {row['scenario']} with seed {row['seed']}")
     final = [key_of(row) for row in submission.rows if row["is_final"]]
     scenarios = {scenario for _, scenario, _ in final}
-    seeds = range(manifest.sizes.get("num_seeds", 0))
-    whole = {(agent, scenario, seed) for agent in agents for scenario in scenarios for seed in seeds}
-    if set(final) != whole or len(final) != len(whole) or not whole:
+    num_seeds = manifest.sizes.get("num_seeds", 0)
+    is_whole = 0 < len(final) == len(set(final)) == len(agents) * len(scenarios) * num_seeds
+    if not (is_whole and all(seed < num_seeds for _, _, seed in final)):
         raise ResultsError(f"{where}: must have one final row of {', '.join(agents)} for each scenario and seed")
     for row in submission.rows if manifest.version == recsim_env.__version__ else ():
         label = f"{where}: the row of {row['agent']} in {row['scenario']} with seed {row['seed']}"

@@ -345,6 +345,36 @@ def test_a_file_that_is_not_a_submission_is_refused_in_one_line(tmp_path, capsys
     assert capsys.readouterr().err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"sizes": {"num_seeds": 10**9}}, "must have one final row of first-candidate, random, planning-oracle"),
+        ({"sizes": {"num_seeds": -2}}, "must have one final row of first-candidate, random, planning-oracle"),
+        ({"version": "0.0.1", "commits": []}, "commits: List should have at least 1 item"),
+    ],
+)
+def test_a_manifest_with_impossible_values_is_refused_in_one_line(folder, tmp_path, capsys, fields, message):
+    path = restated(folder / "first.zip", tmp_path / "forged.zip", **fields)
+    assert main(["verify", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("letter", [b"\xff\xff", b"\n\n"])
+def test_a_damaged_name_of_a_member_is_refused_in_one_line(folder, tmp_path, capsys, letter):
+    path = tmp_path / "damaged.zip"
+    with zipfile.ZipFile(folder / "first.zip") as archive, zipfile.ZipFile(path, "w") as copy:
+        for member in archive.namelist():
+            copy.writestr(member, archive.read(member))
+        copy.writestr("ä.py", "")
+    path.write_bytes(path.read_bytes().replace("ä".encode(), letter))
+    assert main(["verify", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert "damaged.zip: " in error
+    assert error.count("\n") == 1
+
+
 def test_rows_depend_on_the_content_of_the_file(folder, tmp_path):
     submission = read_submission(folder / "first.zip")
     agent = submission.unpacked(tmp_path)
