@@ -29,6 +29,8 @@ MAX_BYTES = 64 * 2**20
 """Maximum size of a submission."""
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Url = Annotated[str, StringConstraints(max_length=200, pattern=r'^https?://[^\s()<>"\x00-\x1f\x7f]+$')]
+"""An address that a Markdown link can contain as it is."""
 Privilege = Literal["latent state in play", "latent state in training", "feedback on evaluation items"]
 
 
@@ -50,7 +52,7 @@ class Manifest(BaseModel):
     authors: Annotated[list[Text], Field(min_length=1, max_length=50)]
     licence: Text
     """Licence of the agent's file, as an SPDX identifier such as MIT."""
-    url: Text | None
+    url: Url | None
     """Address of a paper or a repository."""
     description: Annotated[str, StringConstraints(max_length=500)]
     """The first paragraph of the class's docstring."""

@@ -349,6 +349,7 @@ def test_a_file_that_is_not_a_submission_is_refused_in_one_line(tmp_path, capsys
     ("fields", "message"),
     [
         ({"sizes": {"num_seeds": 10**9}}, "must have one final row of first-candidate, random, planning-oracle"),
+        ({"url": "x)<img src=x onerror=alert(1)>("}, "url: String should match pattern"),
         ({"sizes": {"num_seeds": -2}}, "must have one final row of first-candidate, random, planning-oracle"),
         ({"version": "0.0.1", "commits": []}, "commits: List should have at least 1 item"),
     ],
@@ -475,6 +476,8 @@ def test_a_name_that_is_taken_or_invalid_is_refused(name):
         (["--suite", "no-such"], "suite 'no-such'"),
         (["--out", "first.txt"], "must end with .zip"),
         (["--author", ""], "--author ''"),
+        (["--url", "javascript:alert(1)"], "--url 'javascript:alert(1)'"),
+        (["--url", "https://a.org)<img src=x>("], "--url 'https://a.org)<img src=x>('"),
         (["--weights", "no-such-file"], "--weights no-such-file: no such file"),
     ],
 )
