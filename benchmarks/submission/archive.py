@@ -147,14 +147,16 @@ def manifest_of(
         agent: the agent's files.
         runs: runs of the agent.
         rows: rows of the agent and the references.
+
+    Raises:
+        ResultsError: the class has no docstring.
     """
     agent_class = runs[0].agent_class
     own = [row for row in rows if row["agent"] == stated["name"]]
     newest = max(own, key=lambda row: row["date"])
-    documentation = inspect.cleandoc(agent_class.__dict__.get("__doc__") or "")
     return Manifest(
         **stated,
-        description=" ".join(documentation.split("\n\n")[0].split())[:500],
+        description=description_of(agent_class),
         agent=f"{agent.source.name}:{agent.class_name}",
         has_weights=agent.has_weights,
         privileges=privileges_of(agent_class, own),
@@ -168,6 +170,17 @@ def manifest_of(
         date=newest["date"],
         files={},
     )
+
+
+def description_of(agent_class: type[Agent]) -> str:
+    """The first paragraph of the class's own docstring, in one line; `ResultsError` if it has none."""
+    name, documentation = agent_class.__name__, inspect.cleandoc(agent_class.__dict__.get("__doc__") or "")
+    if not documentation or documentation.startswith(f"{name}("):  # a dataclass without one gets its signature
+        raise ResultsError(
+            f"{agent_class.__module__}:{name}: must have a docstring, whose first paragraph is the description on the "
+            "leaderboard"
+        )
+    return " ".join(documentation.split("\n\n")[0].split())[:500]
 
 
 def privileges_of(agent_class: type[Agent], rows: Iterable[Row]) -> list[Privilege]:

@@ -202,7 +202,9 @@ def test_a_verified_submission_is_published_once_for_each_name(folder, capsys):
     zip_file = folder / "first.zip"
     command = ["verify", str(zip_file), "--trust-code", "--seed", str(SEED), "--workers", "1", "--out", str(out)]
     assert main(command) == 0
-    assert "verdict: verified" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "4 runs of the references equal the committed ones or their repetition" in said
+    assert "verdict: verified" in said
     record, submission = read_verification(out / "verification.json"), read_submission(zip_file)
     assert record.sha256 == submission.manifest.digest
     assert len(record.repeated) == 5  # one of the agent's two runs, and the four of the references
@@ -487,6 +489,19 @@ def test_a_request_that_cannot_be_fulfilled_ends_in_one_line(folder, tmp_path, c
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("decorator", ["", "@__import__('dataclasses').dataclass(kw_only=True, eq=False)\n"])
+def test_an_agent_without_a_docstring_is_refused_before_it_is_run(folder, tmp_path, capsys, decorator):
+    source = FIRST_CANDIDATE.replace('    """Shows the first candidate."""\n\n', "").replace(
+        "class ", f"{decorator}class "
+    )
+    (tmp_path / "first_candidate.py").write_text(source)
+    assert main(arguments(tmp_path)) == 2
+    error = capsys.readouterr().err
+    assert "first_candidate:FirstCandidate: must have a docstring" in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "first" / "results.jsonl").exists()
 
 
 def test_an_agent_that_fails_is_not_packed(folder, tmp_path, capsys):
