@@ -14,7 +14,8 @@ from agents.registry import REGISTRY, Entry
 from agents.saved_tensors import load_tensors, saved_by
 from agents.terminal import warn
 from benchmarks.rows import ResultsError
-from benchmarks.running.run import SB3_MODEL, Run
+from benchmarks.running.run import SB3_MODEL as _SB3_MODEL
+from benchmarks.running.run import Run
 from benchmarks.suites import SUITES, Suite
 from recsim_env.config import unknown_name
 from recsim_env.logs import find_log, load_or_fit
@@ -146,7 +147,7 @@ def model_entries(
 
                 warn(f"{option} {file}: {ZIP_WARNING}")
                 SB3Model.from_zip(file)
-                path = SB3_MODEL
+                path = _SB3_MODEL
             elif file.is_dir():
                 from agents.large_model.checkpoint import load_network
 
@@ -159,7 +160,7 @@ def model_entries(
                     raise ValueError(f"{file}: contains no settings of an agent")
         except ValueError as error:
             raise ResultsError(f"{option} {error}") from None
-        if path not in (SB3_MODEL, *(entry.path for entry in REGISTRY.values()), *own_agents):
+        if path not in (_SB3_MODEL, *(entry.path for entry in REGISTRY.values()), *own_agents):
             raise ResultsError(f"{option} {file}: was written by {path}; add --agent {path} if you trust that module")
         if file.stem in models:
             raise ResultsError(f"{option} {file}: an agent is named {file.stem!r} already; rename the file")

@@ -34,8 +34,12 @@ Url = Annotated[str, StringConstraints(max_length=200, pattern=r'^https?://[^\s(
 Privilege = Literal["latent state in play", "latent state in training", "feedback on evaluation items"]
 
 
-_OF_FINAL_ROWS = Row.__annotations__.keys() - {"error", "traceback", "log", "loaded_from", "operations"}
-"""Fields that all final rows of submissions have."""
+_OF_FINAL_ROWS = Row.__required_keys__ | {
+    *("num_sessions", "return_mean", "return_sem", "session_length_mean", "churn", "evaluation_s"),
+    *("returns", "metrics", "curves", "settings", "latent_reads", "steps_per_s", "peak_memory_mib", "run_s"),
+    *PROVENANCE,
+}
+"""Fields of each final row of a submitted agent; those of the references have no `latent_reads`."""
 
 STATED = ("name", "authors", "licence", "url")
 """Fields of the manifest that the authors state; all others follow from the runs."""
@@ -268,8 +272,7 @@ def _members(path: Path) -> dict[str, bytes]:
 
 
 def _check_rows(path: Path, submission: Submission) -> None:
-    """Raise `ResultsError` unless each agent has one successful final row for each scenario and seed, and rows of this
-    version have all of its fields."""
+    """Raise `ResultsError` unless each agent has one successful and complete final row for each scenario and seed."""
     manifest, agents = submission.manifest, (submission.manifest.name, ZERO, ONE)
     where = f"{path}: {ROWS}"
     for row in submission.rows:
@@ -284,13 +287,15 @@ def _check_rows(path: Path, submission: Submission) -> None:
     if not (is_whole and all(seed < num_seeds for _, _, seed in final)):
         raise ResultsError(f"{where}: must have one final row of {', '.join(agents)} for each scenario and seed")
     for row in submission.rows if manifest.version == recsim_env.__version__ else ():
-        label = f"{where}: the row of {row['agent']} in {row['scenario']} with seed {row['seed']}"
-        needed = _OF_FINAL_ROWS if row["is_final"] else {*PROVENANCE}
-        needed = needed - ({"latent_reads"} if row["agent"] in (ZERO, ONE) else set())
-        if missing := needed - row.keys():
-            raise ResultsError(f"{label}: must have {', '.join(sorted(missing))}")
-        if not row["is_final"]:
-            continue
+        _check_fields(f"{where}: the row of {row['agent']} in {row['scenario']} with seed {row['seed']}", row)
+
+
+def _check_fields(label: str, row: Row) -> None:
+    """Raise `ResultsError` unless the row has all fields of this version, and the mean of its returns."""
+    needed = _OF_FINAL_ROWS if row["is_final"] else {*PROVENANCE}
+    if missing := needed - row.keys() - ({"latent_reads"} if row["agent"] in (ZERO, ONE) else set()):
+        raise ResultsError(f"{label}: must have {', '.join(sorted(missing))}")
+    if row["is_final"]:
         returns, mean = row["returns"], row["return_mean"]
         if len(returns) != row["num_sessions"] or abs(math.fsum(returns) / len(returns) - mean) > 1e-9:
             raise ResultsError(f"{label}: num_sessions and return_mean must be the number and the mean of returns")
