@@ -4,7 +4,7 @@ import math
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from operator import eq, methodcaller
+from operator import methodcaller
 from typing import Any, TypeVar
 
 from agents.provenance import FIELDS
@@ -22,17 +22,16 @@ NOT_COMPARED = {"suite", "loaded_from", *_TIMINGS, *FIELDS}
 def differences(rows: Sequence[Row], again: Sequence[Row], *, allow_new: bool = True) -> list[str]:
     """Names of the fields in which the rows of a run and of its repetition differ in any digit.
 
-    With `allow_new`, fields and metrics that only the repetition has are ignored: they were added later.
+    Metrics and curves that only the repetition has are ignored: they were added later. So are fields, with `allow_new`.
     """
     if len(rows) != len(again):
         return [f"{len(again)} evaluations instead of {len(rows)}"]
-    is_equal = _holds if allow_new else eq
     return sorted(
         {
             name
             for first, second in zip(rows, again, strict=True)
             for name in (first.keys() if allow_new else first.keys() | second.keys()) - NOT_COMPARED
-            if not is_equal(first.get(name), second.get(name))
+            if not _holds(first.get(name), second.get(name))
         }
     )
 
