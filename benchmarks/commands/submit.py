@@ -45,7 +45,7 @@ def submit(parsed: argparse.Namespace) -> int:
     from benchmarks.running.suite_runs import suite_named
     from benchmarks.running.workers import run_in_processes
     from benchmarks.submission.agent_file import check_name, copied
-    from benchmarks.submission.archive import checked_manifest, manifest_of, write_submission
+    from benchmarks.submission.archive import checked_manifest, description_of, manifest_of, write_submission
     from benchmarks.submission.submitted_run import submission_runs
     from recsim_env.atomic_file import check_writable
 
@@ -63,6 +63,7 @@ def submit(parsed: argparse.Namespace) -> int:
     with open_results(work, suite, log) as results:
         agent = copied(parsed.agent, parsed.weights, work / "agent")
         own, references = submission_runs(suite, parsed.name, agent)
+        description_of(own[0].agent_class)  # raises without a docstring, before anything is run
         runs = sorted([*own, *references], key=lambda run: run.seed)
         rows = results.finished(runs, retry_failed=parsed.retry_failed)
         reused = []

@@ -3,7 +3,8 @@
 Repeats a sample of the public runs, which must give the same digits, and runs the agent in hidden worlds, which follow
 from a secret seed. A significantly lower score there means that the agent is overfitted to the public worlds. This
 executes the code in the submission with your permissions and without a sandbox, and requires --trust-code; without it,
-only hashes and schema are checked. Runs are kept in OUT, and the same command resumes them. The exit status is 0 if the
+only hashes and schema are checked. Runs are kept in OUT, and the same command resumes them until the verification is
+finished; then it starts again, with another seed. The exit status is 0 if the
 submission is verified, 1 if it is not, and 2 if it is damaged, from another version, or its code is not trusted.
 """
 
@@ -20,7 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=path, metavar="DIR", help="folder for the runs (default: ZIP-verified)")
     parser.add_argument("--trust-code", action="store_true", help="execute the code in the submission")
     parser.add_argument(
-        "--sample", type=number_in(float, 0.0, 1.0), default=0.1, metavar="X", help="share of the public runs to repeat"
+        "--sample",
+        type=number_in(float, 0.0, 1.0),
+        default=0.1,
+        metavar="X",
+        help="share of the public runs to repeat, at least one in each scenario",
     )
     parser.add_argument(
         "--seed",

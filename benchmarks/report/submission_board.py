@@ -1,5 +1,6 @@
 """The leaderboard of submissions as a documentation page, with a table for each version of the envs."""
 
+import re
 from pathlib import Path
 
 from benchmarks.analysis.leaderboard import Leaderboard, Standing
@@ -77,8 +78,8 @@ def _line(standing: Standing, leaderboard: Leaderboard, each: Published | None) 
         change = record.difference
         cells = [
             f"[`{manifest.name}`](#{manifest.name})",
-            markdown_text(", ".join(manifest.authors)),
-            markdown_text(", ".join(manifest.privileges)),
+            _literal(", ".join(manifest.authors)),
+            _literal(", ".join(manifest.privileges)),
             interval(standing.score),
             *scores,
             f"{change.value:+.2f} ({change.low:+.2f} to {change.high:+.2f})",
@@ -87,10 +88,15 @@ def _line(standing: Standing, leaderboard: Leaderboard, each: Published | None) 
     return f"| {' | '.join(map(str, cells))} |"
 
 
+def _literal(text: str) -> str:
+    """The text as Markdown that shows it literally, also where MkDocs reads attributes in braces."""
+    return re.sub(r"([{}])", r"\\\1", markdown_text(text))
+
+
 def _description(each: Published) -> str:
     manifest, record = each.submission.manifest, each.verification
     place = f"../benchmarks/results/{SUBMISSIONS}/{manifest.version}"
-    link = f", [{markdown_text(manifest.url)}]({manifest.url})" if manifest.url else ""
+    link = f", [{_literal(manifest.url)}]({manifest.url})" if manifest.url else ""
     learns = any(row["env_steps"] for row in each.submission.own_rows)
     training = (
         "loaded from trained weights" if manifest.has_weights else "trained in each run" if learns else "no training"
@@ -98,11 +104,11 @@ def _description(each: Published) -> str:
     return f"""\
 ### {manifest.name}
 
-{markdown_text(manifest.description)}
+{_literal(manifest.description)}
 
-`{manifest.agent}`, {markdown_text(manifest.licence)} licence{link}; {training}; \
-commit {", ".join(map(str, map(markdown_text, manifest.commits)))}. \
+`{manifest.agent}`, {_literal(manifest.licence)} licence{link}; {training}; \
+commit {", ".join(map(_literal, manifest.commits))}. \
 [Submission]({place}/{each.file.name}), SHA-256 of its manifest `{manifest.digest}`; \
 [verification]({place}/{each.file.stem}.verification.json) with seed {record.seed}, \
-commit {markdown_text(record.commit)}.
+commit {_literal(record.commit)}.
 """

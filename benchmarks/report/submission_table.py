@@ -37,7 +37,7 @@ def show_verification(screen: Console, record: Verification) -> None:
             table.add_row(escape(run), escape(", ".join(fields)) or "none")
     screen.print(table)
     if num_others := len(record.repeated) - table.row_count:
-        screen.print(f"{num_others} runs of the references equal the committed ones")
+        screen.print(f"{num_others} runs of the references equal the committed ones or their repetition")
     table = Table(title=f"Scores in the public and the hidden worlds ({record.num_hidden_seeds} hidden seeds)")
     for column in ("scenario", "public", "hidden", "difference"):
         table.add_column(column, justify="left" if column == "scenario" else "right")

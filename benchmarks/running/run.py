@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from zipfile import is_zipfile
 
 import gymnasium
 
@@ -34,6 +33,9 @@ from recsim_env.logs import MOVIELENS_100K, find_log, fingerprint
 from recsim_env.scenarios import scenario_named
 
 RowValues = dict[str, Any]
+
+SB3_MODEL = "agents.reinforcement.sb3:SB3Model"
+"""Path of the agents that are loaded from zip files of Stable-Baselines3, which can execute code."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,7 +236,7 @@ class Run:
         return [checked(row) for row in rows]
 
     def _agent_and_evaluation_env(self) -> tuple[Agent, Any]:
-        if self.load_from and is_zipfile(self.load_from):
+        if self.load_from and self.entry.path == SB3_MODEL:
             from agents.reinforcement.sb3 import SB3Model
 
             agent: Agent = SB3Model.from_zip(self.load_from)

@@ -14,13 +14,14 @@ from agents.registry import REGISTRY, Entry
 from agents.saved_tensors import load_tensors, saved_by
 from agents.terminal import warn
 from benchmarks.rows import ResultsError
+from benchmarks.running.run import SB3_MODEL as _SB3_MODEL
 from benchmarks.running.run import Run
 from benchmarks.suites import SUITES, Suite
 from recsim_env.config import unknown_name
 from recsim_env.logs import find_log, load_or_fit
 from recsim_env.scenarios import LIFETIMES, SCENARIOS, scenario_named
 
-_SB3_MODEL, _LARGE_MODEL = "agents.reinforcement.sb3:SB3Model", "agents.large_model.agent:LargeModel"
+_LARGE_MODEL = "agents.large_model.agent:LargeModel"
 ZIP_WARNING = "loading a Stable-Baselines3 file can execute code; do not load files from untrusted sources"
 
 

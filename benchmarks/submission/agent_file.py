@@ -12,6 +12,7 @@ import importlib.util
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import is_zipfile
 
 from agents.agent import Agent, Learner
 from agents.registry import REGISTRY, Entry
@@ -150,6 +151,8 @@ def _imports(file: Path) -> list[str]:
 def _check_weights(weights: Path, entry: Entry, agent_class: type[Agent]) -> None:
     if not issubclass(agent_class, Learner):
         raise ResultsError(f"--weights {weights}: {entry.path} is not a Learner and cannot load weights")
+    if is_zipfile(weights):  # even a safetensors file can be one, too
+        raise ResultsError(f"--weights {weights}: can be read as a zip file; must be a file written by Agent.save")
     try:
         written_by = saved_by(weights)
     except ValueError as error:

@@ -6,6 +6,7 @@ Equal content gives equal bytes: members are stored uncompressed, in alphabetica
 import inspect
 import io
 import json
+import math
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+import recsim_env
+from agents.agent import Agent
+from agents.provenance import FIELDS as PROVENANCE
 from benchmarks.rows import ResultsError, Row, as_lines, first_problem, key_of, rows_in
 from benchmarks.running.run import Run
 from benchmarks.submission.agent_file import WEIGHTS, AgentFile, check_name, sha256
@@ -25,7 +29,20 @@ MAX_BYTES = 64 * 2**20
 """Maximum size of a submission."""
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Url = Annotated[str, StringConstraints(max_length=200, pattern=r'^https?://[^\s()<>"\x00-\x1f\x7f]+$')]
+"""An address that a Markdown link can contain as it is."""
 Privilege = Literal["latent state in play", "latent state in training", "feedback on evaluation items"]
+
+
+_OF_FINAL_ROWS = Row.__required_keys__ | {
+    *("num_sessions", "return_mean", "return_sem", "session_length_mean", "churn", "evaluation_s"),
+    *("returns", "metrics", "curves", "settings", "latent_reads", "steps_per_s", "peak_memory_mib", "run_s"),
+    *PROVENANCE,
+}
+"""Fields of each final row of a submitted agent; those of the references have no `latent_reads`."""
+
+STATED = ("name", "authors", "licence", "url")
+"""Fields of the manifest that the authors state; all others follow from the runs."""
 
 
 class Manifest(BaseModel):
@@ -39,7 +56,7 @@ class Manifest(BaseModel):
     authors: Annotated[list[Text], Field(min_length=1, max_length=50)]
     licence: Text
     """Licence of the agent's file, as an SPDX identifier such as MIT."""
-    url: Text | None
+    url: Url | None
     """Address of a paper or a repository."""
     description: Annotated[str, StringConstraints(max_length=500)]
     """The first paragraph of the class's docstring."""
@@ -54,7 +71,7 @@ class Manifest(BaseModel):
     """`Suite.sizes`, and `num_seeds`."""
     version: Text
     """Version of recsim_env."""
-    commits: list[Text]
+    commits: Annotated[list[Text], Field(min_length=1)]
     """Commits of the checkouts that produced the agent's rows; "-dirty" if files differed from the commit."""
     command: str
     """Command that produced the newest of these rows."""
@@ -110,10 +127,10 @@ class Submission:
 
 
 def checked_manifest(**stated: Any) -> dict[str, Any]:
-    """The fields stated by the authors (name, authors, licence, url); `ResultsError` if one does not fit the schema."""
+    """The fields `STATED` by the authors; `ResultsError` if one does not fit the schema."""
     empty = dict.fromkeys(("description", "command", "machine", "date"), "")
     texts = dict.fromkeys(("agent", "suite", "version"), "-")
-    others: dict[str, Any] = {"has_weights": False, "privileges": [], "sizes": {}, "commits": [], "versions": {}}
+    others: dict[str, Any] = {"has_weights": False, "privileges": [], "sizes": {}, "commits": ["-"], "versions": {}}
     try:
         Manifest(**{**empty, **texts, **others, **stated, "files": {}})
     except ValidationError as error:
@@ -134,25 +151,19 @@ def manifest_of(
         agent: the agent's files.
         runs: runs of the agent.
         rows: rows of the agent and the references.
+
+    Raises:
+        ResultsError: the class has no docstring.
     """
     agent_class = runs[0].agent_class
     own = [row for row in rows if row["agent"] == stated["name"]]
     newest = max(own, key=lambda row: row["date"])
-    reads = {place for row in own for place in row.get("latent_reads", ())}
-    privileges: list[Privilege] = []
-    if agent_class.is_privileged or "play" in reads:
-        privileges.append("latent state in play")
-    if "training" in reads:
-        privileges.append("latent state in training")
-    if getattr(agent_class, "reads_evaluation_catalog", False):
-        privileges.append("feedback on evaluation items")
-    documentation = inspect.cleandoc(agent_class.__dict__.get("__doc__") or "")
     return Manifest(
         **stated,
-        description=" ".join(documentation.split("\n\n")[0].split())[:500],
+        description=description_of(agent_class),
         agent=f"{agent.source.name}:{agent.class_name}",
         has_weights=agent.has_weights,
-        privileges=privileges,
+        privileges=privileges_of(agent_class, own),
         suite=suite.name,
         sizes={**suite.sizes(), "num_seeds": suite.num_seeds},
         version=newest["version"],
@@ -163,6 +174,30 @@ def manifest_of(
         date=newest["date"],
         files={},
     )
+
+
+def description_of(agent_class: type[Agent]) -> str:
+    """The first paragraph of the class's own docstring, in one line; `ResultsError` if it has none."""
+    name, documentation = agent_class.__name__, inspect.cleandoc(agent_class.__dict__.get("__doc__") or "")
+    if not documentation or documentation.startswith(f"{name}("):  # a dataclass without one gets its signature
+        raise ResultsError(
+            f"{agent_class.__module__}:{name}: must have a docstring, whose first paragraph is the description on the "
+            "leaderboard"
+        )
+    return " ".join(documentation.split("\n\n")[0].split())[:500]
+
+
+def privileges_of(agent_class: type[Agent], rows: Iterable[Row]) -> list[Privilege]:
+    """The privileges that an agent's class declares or that its rows record."""
+    reads = {place for row in rows for place in row.get("latent_reads", ())}
+    privileges: list[Privilege] = []
+    if agent_class.is_privileged or "play" in reads:
+        privileges.append("latent state in play")
+    if "training" in reads:
+        privileges.append("latent state in training")
+    if getattr(agent_class, "reads_evaluation_catalog", False):
+        privileges.append("feedback on evaluation items")
+    return privileges
 
 
 def write_submission(path: Path, manifest: Manifest, agent: AgentFile, rows: Iterable[Row]) -> Manifest:
@@ -206,7 +241,7 @@ def read_submission(path: Path) -> Submission:
     if not (source.removesuffix(".py").isidentifier() and source.endswith(".py") and class_name.isidentifier()):
         raise ResultsError(f"{path}: {MANIFEST}: agent={manifest.agent!r}: must be FILE.py:CLASS")
     if set(manifest.files) != expected or set(files) != expected | {MANIFEST}:
-        held, wanted = ", ".join(sorted(files)), ", ".join(sorted(expected | {MANIFEST}))
+        held, wanted = (", ".join(map(repr, sorted(names))) for names in (files, expected | {MANIFEST}))
         raise ResultsError(f"{path}: holds {held}; must hold {wanted}")
     for name, digest in manifest.files.items():
         if sha256(files[name]) != digest:
@@ -227,7 +262,7 @@ def _members(path: Path) -> dict[str, bytes]:
                 if member.compress_type != zipfile.ZIP_STORED or "/" in member.filename or "\\" in member.filename:
                     raise ResultsError(f"{path}: {member.filename!r}: was not written by `submit`")
             files = {member.filename: archive.read(member) for member in members}
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, UnicodeError) as error:
         raise ResultsError(f"{path}: is damaged or not a zip file ({error})") from None
     except OSError as error:
         raise ResultsError(f"{path}: cannot be read ({error.strerror})") from None
@@ -237,7 +272,7 @@ def _members(path: Path) -> dict[str, bytes]:
 
 
 def _check_rows(path: Path, submission: Submission) -> None:
-    """Raise `ResultsError` unless each agent has one successful final row for each scenario and seed."""
+    """Raise `ResultsError` unless each agent has one successful and complete final row for each scenario and seed."""
     manifest, agents = submission.manifest, (submission.manifest.name, ZERO, ONE)
     where = f"{path}: {ROWS}"
     for row in submission.rows:
@@ -247,10 +282,20 @@ def _check_rows(path: Path, submission: Submission) -> None:
             raise ResultsError(f"{where}: {row['agent']} failed in {row['scenario']} with seed {row['seed']}")
     final = [key_of(row) for row in submission.rows if row["is_final"]]
     scenarios = {scenario for _, scenario, _ in final}
-    seeds = range(manifest.sizes.get("num_seeds", 0))
-    whole = {(agent, scenario, seed) for agent in agents for scenario in scenarios for seed in seeds}
-    if set(final) != whole or len(final) != len(whole) or not whole:
+    num_seeds = manifest.sizes.get("num_seeds", 0)
+    is_whole = 0 < len(final) == len(set(final)) == len(agents) * len(scenarios) * num_seeds
+    if not (is_whole and all(seed < num_seeds for _, _, seed in final)):
         raise ResultsError(f"{where}: must have one final row of {', '.join(agents)} for each scenario and seed")
-    own = [row for row in submission.own_rows if row["is_final"]]
-    if any("latent_reads" not in row for row in own):
-        raise ResultsError(f"{where}: rows of {manifest.name} do not record whether it reads the latent state")
+    for row in submission.rows if manifest.version == recsim_env.__version__ else ():
+        _check_fields(f"{where}: the row of {row['agent']} in {row['scenario']} with seed {row['seed']}", row)
+
+
+def _check_fields(label: str, row: Row) -> None:
+    """Raise `ResultsError` unless the row has all fields of this version, and the mean of its returns."""
+    needed = _OF_FINAL_ROWS if row["is_final"] else {*PROVENANCE}
+    if missing := needed - row.keys() - ({"latent_reads"} if row["agent"] in (ZERO, ONE) else set()):
+        raise ResultsError(f"{label}: must have {', '.join(sorted(missing))}")
+    if row["is_final"]:
+        returns, mean = row["returns"], row["return_mean"]
+        if len(returns) != row["num_sessions"] or abs(math.fsum(returns) / len(returns) - mean) > 1e-9:
+            raise ResultsError(f"{label}: num_sessions and return_mean must be the number and the mean of returns")

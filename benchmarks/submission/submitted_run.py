@@ -17,8 +17,12 @@ from benchmarks.suites import ONE, ZERO, Suite
 from recsim_env.scenarios import scenario_named
 from recsim_env.simulation.simulator import Simulator
 
-PRIVILEGED_READS = ("latent_state", "compiled_model")
-"""The only methods of `Simulator` that expose the latent state."""
+PRIVILEGED_READS = ("latent_state", "compiled_model", "state", "restore")
+"""Methods of `Simulator` that expose the latent state or allow lookahead; copies and pickles of envs call the last two.
+
+Reads of public arrays, such as `Simulator.sessions` and `World.item_records`, and steps of the simulator itself cannot
+be recorded.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)

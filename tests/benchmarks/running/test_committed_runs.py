@@ -1,5 +1,6 @@
 """`verify-results`: the provenance of committed rows, and whether their runs give the same digits again."""
 
+import dataclasses
 import json
 import subprocess
 
@@ -12,7 +13,7 @@ from benchmarks.__main__ import main
 from benchmarks.analysis.commit_counts import commit_counts
 from benchmarks.rows import write_rows
 from benchmarks.running.committed_runs import repeatable_runs
-from benchmarks.running.reproduction import differences, sampled
+from benchmarks.running.reproduction import differences, sampled, sampled_by_scenario
 from benchmarks.running.suite_runs import suite_runs
 from benchmarks.suites import SUITES
 
@@ -49,7 +50,9 @@ def test_all_digits_are_compared_except_times_and_machines():
     first = row(run, metrics={"churn": 0.5})
     assert differences([first], [{**first, "wall_s": 9.0, "machine": "other", "date": "other"}]) == []
     assert differences([first], [{**first, "returns": [1.0, 2.0001]}]) == ["returns"]
-    assert differences([first], [{**first, "metrics": {"churn": 0.5, "new": 1.0}}]) == []
+    new = {**first, "metrics": {"churn": 0.5, "new": 1.0}, "latent_reads": ["play"]}
+    assert differences([first], [new]) == []
+    assert differences([first], [new], allow_new=False) == ["latent_reads"]
     assert differences([first], [{**first, "metrics": {"churn": 0.25}}]) == ["metrics"]
     assert differences([first], [first, first]) == ["2 evaluations instead of 1"]
 
@@ -59,6 +62,17 @@ def test_a_sample_is_drawn_by_its_seed_and_is_never_empty():
     assert sampled(range(100), 0.02, 1) != sampled(range(100), 0.02, 2)
     assert len(sampled(range(3), 0.0, 1)) == 1
     assert sampled([], 0.5, 1) == []
+
+
+def test_a_sample_by_scenario_has_a_run_of_each():
+    suite = dataclasses.replace(SUITE, scenarios=("Video", "News"), agents=("random",), num_seeds=5)
+    runs = suite_runs(suite)
+    for seed in range(5):
+        sample = sampled_by_scenario(runs, 0.1, seed)
+        assert sorted(run.task for run in sample) == ["News", "Video"]
+    assert len(sampled_by_scenario(runs, 0.3, 1)) == 4
+    assert len(sampled_by_scenario(runs, 1.0, 1)) == 10
+    assert sampled_by_scenario([], 0.5, 1) == []
 
 
 def test_long_and_stale_runs_are_not_repeated(tmp_path, monkeypatch):

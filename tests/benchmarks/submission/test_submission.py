@@ -1,23 +1,30 @@
 """Submissions: an agent in a single file is run, packed, checked and verified, or rejected in one line."""
 
 import dataclasses
+import io
 import zipfile
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from small_suite import row
 
 from agents.registry import UnknownAgentError
+from agents.reinforcement.sb3 import SB3Model
+from agents.saved_tensors import load_tensors, save_tensors
 from benchmarks.__main__ import main
 from benchmarks.commands import submit as submit_command
 from benchmarks.commands import verify as verify_command
+from benchmarks.committed_results import COMMITTED
 from benchmarks.report.submission_board import board
-from benchmarks.rows import ResultsError, read_rows, write_rows
+from benchmarks.rows import ResultsError, as_lines, read_rows, write_rows
 from benchmarks.running.suite_runs import suite_runs
-from benchmarks.submission.agent_file import check_name, copied
-from benchmarks.submission.archive import MANIFEST, ROWS, read_submission
+from benchmarks.submission.agent_file import check_name, copied, sha256
+from benchmarks.submission.archive import MANIFEST, ROWS, Manifest, read_submission
 from benchmarks.submission.published import publish
 from benchmarks.submission.submitted_run import submission_runs
+from benchmarks.submission.verification import seed_of
 from benchmarks.submission.verification_record import hidden_worlds, read_verification
 from benchmarks.suites import ONE, SUITES, ZERO, Suite
 
@@ -46,6 +53,8 @@ class FirstCandidate(Agent):
         return np.zeros(len(episode_start), np.int64)
 """
 SPIES = """
+import copy
+
 import numpy as np
 
 from agents.agent import Agent, Learner
@@ -54,6 +63,22 @@ from agents.agent import Agent, Learner
 class InPlay(Agent):
     def act(self, observations, state, episode_start, deterministic):
         return self.env.simulator.latent_state()["expected_rewards"].argmax(1)
+
+
+class Lookahead(Agent):
+    def act(self, observations, state, episode_start, deterministic):
+        actions, simulator = np.zeros(len(episode_start), np.int64), self.env.simulator
+        before = simulator.state()
+        simulator.step(actions[:, None])
+        simulator.restore(before)
+        return actions
+
+
+class Copier(Agent):
+    def act(self, observations, state, episode_start, deterministic):
+        actions = np.zeros(len(episode_start), np.int64)
+        copy.deepcopy(self.env).step(actions)
+        return actions
 
 
 class InTraining(Learner):
@@ -70,6 +95,21 @@ class Honest(InTraining):
     def train(self, total_timesteps, update):
         update(total_timesteps)
 """
+ONLY_IN_HIDDEN_WORLDS = """
+import numpy as np
+
+from agents.agent import Agent
+
+
+class Sleeper(Agent):
+    \"\"\"Reads the latent state in catalogues with high seeds, and fails while a file exists.\"\"\"
+
+    def act(self, observations, state, episode_start, deterministic):
+        if self.env.simulator.catalog_seed < 10**9:
+            return np.zeros(len(episode_start), np.int64)
+        assert not FAILS.exists(), "the disk is full"
+        return self.env.simulator.latent_state()["expected_rewards"].argmax(1)
+"""
 SEED = 5
 
 
@@ -77,7 +117,9 @@ def references(suite: Suite) -> list[dict]:
     """Rows of random and of the planning oracle, whose search would take a minute."""
     runs = suite_runs(dataclasses.replace(suite, agents=(ZERO, ONE)))
     means = {ZERO: 0.0, ONE: 20.0}
-    return [row(run, return_mean=means[run.agent], returns=[means[run.agent]] * 4) for run in runs]
+    others = {"num_sessions": 4, "session_length_mean": 9.0, "churn": 0.5, "metrics": {}, "curves": {}}
+    others |= dict.fromkeys(("steps_per_s", "peak_memory_mib", "run_s"), None) | {"evaluation_s": 1.0}
+    return [row(run, return_mean=means[run.agent], returns=[means[run.agent]] * 4, **others) for run in runs]
 
 
 def arguments(folder: Path, *others: str) -> list[str]:
@@ -107,6 +149,26 @@ def changed(folder: Path, path: Path, name: str, old: str, new: str) -> Path:
         for member in archive.namelist():
             content = archive.read(member).decode()
             copy.writestr(member, content.replace(old, new) if member == name else content)
+    return path
+
+
+def restated(submission: Path, path: Path, row: dict | None = None, without: str = "", **fields: Any) -> Path:
+    """A forged copy of a submission, with other values in the manifest, and in the agent's rows or without a field."""
+    with zipfile.ZipFile(submission) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    manifest = Manifest.model_validate_json(files[MANIFEST])
+    rows = [
+        {name: value for name, value in {**each, **(row or {})}.items() if name != without}
+        if each["agent"] == manifest.name
+        else each
+        for each in read_submission(submission).rows
+    ]
+    files[ROWS] = as_lines(rows)
+    fields = {"files": {name: sha256(files[name]) for name in manifest.files}, **fields}
+    files[MANIFEST] = manifest.model_copy(update=fields).as_json()
+    with zipfile.ZipFile(path, "w") as copy:
+        for name, content in files.items():
+            copy.writestr(name, content)
     return path
 
 
@@ -140,7 +202,9 @@ def test_a_verified_submission_is_published_once_for_each_name(folder, capsys):
     zip_file = folder / "first.zip"
     command = ["verify", str(zip_file), "--trust-code", "--seed", str(SEED), "--workers", "1", "--out", str(out)]
     assert main(command) == 0
-    assert "verdict: verified" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "4 runs of the references equal the committed ones or their repetition" in said
+    assert "verdict: verified" in said
     record, submission = read_verification(out / "verification.json"), read_submission(zip_file)
     assert record.sha256 == submission.manifest.digest
     assert len(record.repeated) == 5  # one of the agent's two runs, and the four of the references
@@ -187,6 +251,91 @@ def test_a_changed_submission_is_refused_in_one_line(folder, tmp_path, capsys, n
     assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("privileges", ["feedback on evaluation items"]),
+        ("description", "Shows the best candidate."),
+        ("commits", ["0123456789ab"]),
+        ("command", "python -m benchmarks submit"),
+    ],
+)
+def test_a_manifest_that_differs_from_the_runs_and_the_class_is_refused(folder, tmp_path, capsys, field, value):
+    path = restated(folder / "first.zip", tmp_path / "forged.zip", **{field: value})
+    assert main(["verify", str(path), "--trust-code", "--workers", "1"]) == 2
+    error = capsys.readouterr().err
+    assert f"forged.zip: manifest.json: {field}={value!r}: must be " in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "forged-verified" / "hidden").exists()
+
+
+@pytest.mark.parametrize(
+    ("forged", "message"),
+    [
+        ({"row": {"return_mean": 30.0}}, "num_sessions and return_mean must be the number and the mean of returns"),
+        ({"row": {"num_sessions": 3}}, "num_sessions and return_mean must be the number and the mean of returns"),
+        ({"without": "num_sessions"}, "must have num_sessions"),
+        ({"without": "metrics"}, "must have metrics"),
+        ({"without": "latent_reads"}, "must have latent_reads"),
+        ({"without": "commit"}, "must have commit"),
+    ],
+)
+def test_rows_without_a_field_or_with_another_mean_are_refused(folder, tmp_path, capsys, forged, message):
+    path = restated(folder / "first.zip", tmp_path / "forged.zip", **forged)
+    assert main(["verify", str(path), "--trust-code"]) == 2
+    error = capsys.readouterr().err
+    assert f"the row of first-candidate in Video with seed 0: {message}" in error
+    assert error.count("\n") == 1
+
+
+def test_rows_that_a_repetition_does_not_give_again_are_not_reproduced(folder, tmp_path, capsys):
+    path = restated(folder / "first.zip", tmp_path / "forged.zip", row={"returns": [30.0] * 4, "return_mean": 30.0})
+    assert main(["verify", str(path), "--trust-code", "--workers", "1", "--sample", "0"]) == 1
+    record = read_verification(tmp_path / "forged-verified" / "verification.json")
+    assert record.verdict == "not reproduced"
+    assert ["return_mean", "returns"] in record.repeated.values()
+
+
+def test_failed_hidden_runs_are_repeated_and_undeclared_reads_in_hidden_worlds_are_refused(folder, tmp_path, capsys):
+    fails = tmp_path / "full-disk"
+    source = ONLY_IN_HIDDEN_WORLDS.replace("FAILS", f"__import__('pathlib').Path({str(fails)!r})")
+    (tmp_path / "sleeper.py").write_text(source)
+    path = tmp_path / "sleeper.zip"
+    stated = ["--name", "sleeper", "--author", "A. Author", "--licence", "MIT", "--workers", "1"]
+    assert main(["submit", f"{tmp_path / 'sleeper.py'}:Sleeper", *stated, "--out", str(path)]) == 0
+    assert read_submission(path).manifest.privileges == []
+    fails.touch()
+    command = ["verify", str(path), "--trust-code", "--workers", "1"]
+    assert main(command) == 2
+    assert "2 runs in hidden worlds failed (the same command repeats them): " in capsys.readouterr().err
+    fails.unlink()
+    assert main(command) == 2
+    assert "privileges=[]: must be ['latent state in play']" in capsys.readouterr().err
+    assert not (tmp_path / "sleeper-verified" / "verification.json").exists()
+
+
+def test_the_seed_is_kept_until_the_verification_is_finished(tmp_path):
+    seed = seed_of(tmp_path, "digest", None)
+    assert seed_of(tmp_path, "digest", None) == seed
+    assert seed_of(tmp_path, "digest", SEED) == seed_of(tmp_path, "digest", None) == SEED
+    finished = read_verification(next((COMMITTED / "submissions").rglob("*.verification.json")))
+    (tmp_path / "verification.json").write_bytes(finished.model_copy(update={"seed": SEED}).as_json())
+    other = seed_of(tmp_path, "digest", None)
+    assert other != SEED
+    assert seed_of(tmp_path, "digest", None) == other  # the second verification is interrupted, too
+
+
+@pytest.mark.parametrize("kept", ["5", "other-digest 5", "digest", None])
+def test_a_folder_of_another_submission_is_refused(folder, tmp_path, capsys, kept):
+    (tmp_path / "hidden").mkdir()
+    if kept is not None:
+        (tmp_path / "seed").write_text(kept)
+    assert main(["verify", str(folder / "first.zip"), "--trust-code", "--out", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert "must be empty or hold an earlier verification of this submission" in error
+    assert error.count("\n") == 1
+
+
 @pytest.mark.parametrize("content", [b"", b"no zip", None])
 def test_a_file_that_is_not_a_submission_is_refused_in_one_line(tmp_path, capsys, content):
     path = tmp_path / "submission.zip"
@@ -194,6 +343,37 @@ def test_a_file_that_is_not_a_submission_is_refused_in_one_line(tmp_path, capsys
         path.write_bytes(content)
     assert main(["verify", str(path)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"sizes": {"num_seeds": 10**9}}, "must have one final row of first-candidate, random, planning-oracle"),
+        ({"url": "x)<img src=x onerror=alert(1)>("}, "url: String should match pattern"),
+        ({"sizes": {"num_seeds": -2}}, "must have one final row of first-candidate, random, planning-oracle"),
+        ({"version": "0.0.1", "commits": []}, "commits: List should have at least 1 item"),
+    ],
+)
+def test_a_manifest_with_impossible_values_is_refused_in_one_line(folder, tmp_path, capsys, fields, message):
+    path = restated(folder / "first.zip", tmp_path / "forged.zip", **fields)
+    assert main(["verify", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("letter", [b"\xff\xff", b"\n\n"])
+def test_a_damaged_name_of_a_member_is_refused_in_one_line(folder, tmp_path, capsys, letter):
+    path = tmp_path / "damaged.zip"
+    with zipfile.ZipFile(folder / "first.zip") as archive, zipfile.ZipFile(path, "w") as copy:
+        for member in archive.namelist():
+            copy.writestr(member, archive.read(member))
+        copy.writestr("ä.py", "")
+    path.write_bytes(path.read_bytes().replace("ä".encode(), letter))
+    assert main(["verify", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert "damaged.zip: " in error
+    assert error.count("\n") == 1
 
 
 def test_rows_depend_on_the_content_of_the_file(folder, tmp_path):
@@ -205,7 +385,16 @@ def test_rows_depend_on_the_content_of_the_file(folder, tmp_path):
     assert of_zip.isdisjoint(run.digest for run in submission_runs(TINY, "first-candidate", agent)[0])
 
 
-@pytest.mark.parametrize(("class_name", "reads"), [("InPlay", ["play"]), ("InTraining", ["training"]), ("Honest", [])])
+@pytest.mark.parametrize(
+    ("class_name", "reads"),
+    [
+        ("InPlay", ["play"]),
+        ("Lookahead", ["play"]),
+        ("Copier", ["play"]),
+        ("InTraining", ["training"]),
+        ("Honest", []),
+    ],
+)
 def test_rows_record_where_an_agent_reads_the_latent_state(tmp_path, class_name, reads):
     (tmp_path / "spies.py").write_text(SPIES)
     agent = copied(f"{tmp_path / 'spies.py'}:{class_name}", None, tmp_path / "agent")
@@ -226,6 +415,22 @@ def test_weights_are_loaded_instead_of_training(tmp_path):
         copied(target.replace("InTraining", "Honest"), weights, tmp_path / "third").entry()
     with pytest.raises(ResultsError, match="is not a Learner"):
         copied(target.replace("InTraining", "InPlay"), weights, tmp_path / "third").entry()
+
+
+def test_weights_that_are_also_a_zip_file_are_refused_and_never_read_as_one(tmp_path, monkeypatch):
+    (tmp_path / "spies.py").write_text(SPIES)
+    target, weights = f"{tmp_path / 'spies.py'}:Honest", tmp_path / "trained.safetensors"
+    own, _ = submission_runs(TINY, "spy", copied(target, None, tmp_path / "first"))
+    own[0].agent_class("recsim_env/Video-v0").learn(1).save(weights)
+    _, settings = load_tensors(weights, "spies:Honest")
+    with zipfile.ZipFile(content := io.BytesIO(), "w") as archive:
+        archive.writestr("data", "{}")
+    save_tensors(weights, "spies:Honest", {"zip": np.frombuffer(content.getvalue(), np.uint8)}, settings)
+    assert zipfile.is_zipfile(weights)
+    with pytest.raises(ResultsError, match="can be read as a zip file"):
+        copied(target, weights, tmp_path / "second").entry()
+    monkeypatch.setattr(SB3Model, "from_zip", lambda *_: pytest.fail("was loaded as a zip file"))
+    assert dataclasses.replace(own[0], load_from=weights).execute()[-1]["status"] == "ok"
 
 
 @pytest.mark.parametrize(
@@ -271,6 +476,8 @@ def test_a_name_that_is_taken_or_invalid_is_refused(name):
         (["--suite", "no-such"], "suite 'no-such'"),
         (["--out", "first.txt"], "must end with .zip"),
         (["--author", ""], "--author ''"),
+        (["--url", "javascript:alert(1)"], "--url 'javascript:alert(1)'"),
+        (["--url", "https://a.org)<img src=x>("], "--url 'https://a.org)<img src=x>('"),
         (["--weights", "no-such-file"], "--weights no-such-file: no such file"),
     ],
 )
@@ -280,6 +487,19 @@ def test_a_request_that_cannot_be_fulfilled_ends_in_one_line(folder, tmp_path, c
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("decorator", ["", "@__import__('dataclasses').dataclass(kw_only=True, eq=False)\n"])
+def test_an_agent_without_a_docstring_is_refused_before_it_is_run(folder, tmp_path, capsys, decorator):
+    source = FIRST_CANDIDATE.replace('    """Shows the first candidate."""\n\n', "").replace(
+        "class ", f"{decorator}class "
+    )
+    (tmp_path / "first_candidate.py").write_text(source)
+    assert main(arguments(tmp_path)) == 2
+    error = capsys.readouterr().err
+    assert "first_candidate:FirstCandidate: must have a docstring" in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "first" / "results.jsonl").exists()
 
 
 def test_an_agent_that_fails_is_not_packed(folder, tmp_path, capsys):
