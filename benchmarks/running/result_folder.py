@@ -71,8 +71,8 @@ class ResultFolder:
     ) -> list[Row]:
         """The rows of finished runs; all others are removed from the folder.
 
-        Incomplete runs are dropped, and failed ones with `retry_failed`. Stale rows (of another version, world, size or
-        setting) move to `stale.jsonl`, unless `allow_stale`; rows that are not requested are compared with the `whole`
+        Incomplete runs are dropped, and failed ones with `retry_failed`. Stale rows (of another version, world, size,
+        setting or source) move to `stale.jsonl`, unless `allow_stale`; rows that are not requested are compared with the `whole`
         suite.
         """
         path = self.path / RESULTS
@@ -88,7 +88,7 @@ class ResultFolder:
         stale = [] if allow_stale else [row for row in rows if _is_stale(row, requested, others)]
         if stale:
             self.log(
-                f"{len(stale)} stale rows (another version, world, size or setting) are moved to {STALE}; "
+                f"{len(stale)} stale rows (another version, world, size, setting or source) are moved to {STALE}; "
                 "--allow-stale would keep them"
             )
             append_rows(self.path / STALE, stale)

@@ -74,7 +74,9 @@ def test_stale_rows_are_set_aside_unless_they_are_allowed(tmp_path: Path, runs, 
         assert messages == []
         assert [each["run"] for each in folder.finished(runs)] == [runs[1].digest]
     assert [each["version"] for each in read_rows(tmp_path / STALE)] == ["0.0.1"]
-    assert messages[0].startswith("1 stale rows (another version, world, size or setting) are moved to stale.jsonl")
+    assert messages[0].startswith(
+        "1 stale rows (another version, world, size, setting or source) are moved to stale.jsonl"
+    )
 
 
 def test_runs_that_are_not_requested_stay_unless_they_are_stale(tmp_path: Path, runs, messages):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from agents.registry import REGISTRY
 from benchmarks.running.suite_runs import suite_runs
 from benchmarks.suites import SUITES
 
@@ -27,3 +28,16 @@ def test_variants_load_the_agent_trained_there_or_in_the_scenario_itself(tmp_pat
         own = task.replace(" ", "-")
         expected = own if own in saved else "Video" if "Video" in saved else None
         assert file == (tmp_path / f"sequence-model-{expected}-seed0.safetensors" if expected else None)
+
+
+def test_an_edited_agent_of_the_user_has_another_run_and_the_others_have_not(tmp_path: Path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "edited_agent.py").write_text("from own_agents import Slow\nclass Mine(Slow):\n    shown = 0\n")
+    registered = REGISTRY["popularity"].path
+    suite = dataclasses.replace(SLATES, grid={"": {}}, agents=("edited_agent:Mine", "random", "sb3:PPO", registered))
+    before = [run.digest for run in suite_runs(suite)]
+    assert [run.digest for run in suite_runs(suite)] == before
+    (tmp_path / "edited_agent.py").write_text("from own_agents import Slow\nclass Mine(Slow):\n    shown = 1\n")
+    after = [run.digest for run in suite_runs(suite)]
+    assert [new != old for new, old in zip(after, before, strict=True)] == [True, False, False, False]
+    assert [run.has_own_source for run in suite_runs(suite)] == [True, False, False, False]
