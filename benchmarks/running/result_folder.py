@@ -72,8 +72,8 @@ class ResultFolder:
         """The rows of finished runs; all others are removed from the folder.
 
         Incomplete runs are dropped, and failed ones with `retry_failed`. Stale rows (of another version, world, size,
-        setting or source) move to `stale.jsonl`, unless `allow_stale`; rows that are not requested are compared with the `whole`
-        suite.
+        setting or source) move to `stale.jsonl`, unless `allow_stale`; rows that are not requested are compared with
+        the `whole` suite.
         """
         path = self.path / RESULTS
         if not path.exists():

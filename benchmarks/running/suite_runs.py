@@ -88,8 +88,8 @@ def suite_runs(
             saved_as = (_model_file(agent, trained_in, seed) for trained_in in (name_of_task, task.scenario))
             load_from = models[agent][1] if agent in models else _saved_in(load_models, saved_as, entry)
             run = Run(suite=suite, agent=agent, entry=entry, task=name_of_task, seed=seed, world=world)
-            files = {"save_to": save_to, "load_from": load_from}
-            runs.append(dataclasses.replace(run, **files, has_own_source=entry.path not in _project_paths()))
+            is_own = entry.path not in _project_paths()
+            runs.append(dataclasses.replace(run, save_to=save_to, load_from=load_from, has_own_source=is_own))
     return runs
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_rows import TEN, failed, final_row, made_rows, with_references
+from made_rows import ENDS, TEN, failed, final_row, made_rows, with_references
 
 from benchmarks.analysis.leaderboard import Leaderboard
 from benchmarks.report.report import html, markdown, markdown_text, write_report
@@ -67,6 +67,15 @@ def test_a_difference_whose_interval_contains_zero_is_not_significant():
     assert "not significant" in summary_of(with_references(*rows))["difference of the two"]
     clear = with_references(final_row("ppo", 40.0), final_row("pqn", 41.0))
     assert "not significant" not in summary_of(clear)["difference of the two"]
+
+
+def test_a_report_is_written_if_agents_share_no_seed_and_leaves_out_their_comparison(tmp_path: Path):
+    rows = [final_row(agent, value, seed=n) for n in range(2) for agent, value in ENDS]
+    rows += [final_row("popularity", 30.0), final_row("ppo", 50.0, seed=1)]
+    assert "| second best | popularity" in write_report(tmp_path, rows)
+    assert not (tmp_path / "improvement.png").exists()
+    write_report(tmp_path, [*rows, final_row("pqn", 40.0, seed=1)])
+    assert (tmp_path / "improvement.png").exists()
 
 
 def test_learners_are_compared_with_popularity_where_both_have_runs():
