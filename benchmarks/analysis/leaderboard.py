@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.analysis.bootstrap import AgentRuns, Estimate, Runs, bootstrap_runs, estimate, p_value, stretched
-from benchmarks.analysis.scores import compared_seeds, final_rows, scored, without_variant
+from benchmarks.analysis.scores import compared_seeds, final_rows, reference_seeds, scored, without_variant
 from benchmarks.analysis.statistics import (
     Scores,
     degrees_of_freedom_of_means,
@@ -84,6 +84,12 @@ class Leaderboard:
         self.agent_runs |= bootstrap_runs(self.rows, self.compared_seeds, seed)
         self.standings = sorted(map(self._standing, self.family_of), key=_order)
         self.by_agent = {standing.agent: standing for standing in self.standings}
+
+    @cached_property
+    def without_scale(self) -> list[str]:
+        """Scenarios without scores although both references have runs: the oracle is not measurably above random."""
+        shared = reference_seeds(self.rows)
+        return [name for name in self.scenarios if shared.get(name) and name not in self.scored_scenarios]
 
     @cached_property
     def ranked(self) -> list[Standing]:

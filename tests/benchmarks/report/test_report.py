@@ -69,6 +69,13 @@ def test_a_difference_whose_interval_contains_zero_is_not_significant():
     assert "not significant" not in summary_of(clear)["difference of the two"]
 
 
+def test_the_report_names_scenarios_in_which_the_oracle_is_not_measurably_above_random():
+    rows = with_references(final_row("ppo", 50.0), *(final_row(agent, 9.0, "News") for agent, _ in ENDS))
+    text = "not measurably above that of `random` with these seeds: News."
+    assert text in markdown(Leaderboard(rows))
+    assert "not measurably" not in markdown(Leaderboard(rows[:3]))
+
+
 def test_a_report_is_written_if_agents_share_no_seed_and_leaves_out_their_comparison(tmp_path: Path):
     rows = [final_row(agent, value, seed=n) for n in range(2) for agent, value in ENDS]
     rows += [final_row("popularity", 30.0), final_row("ppo", 50.0, seed=1)]
