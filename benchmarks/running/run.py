@@ -102,6 +102,11 @@ class Run:
         """Whether the agent computes on a GPU."""
         return self.suite.device.startswith("cuda") and takes_device(self.agent_class)
 
+    @property
+    def ends_process(self) -> bool:
+        """Whether the process ends after the run: code of a user can change its state for later runs."""
+        return self.entry.family == "own"
+
     @cached_property
     def log(self) -> str | None:
         """Fingerprint of the log or fitted world behind the scenario, unless that is MovieLens-100K itself."""
