@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(parsed: argparse.Namespace) -> int:
     from benchmarks.commands.report import write_and_show
     from benchmarks.report.tracked_rows import track_rows
-    from benchmarks.rows import ResultsError, of_newest_version, provenance
+    from benchmarks.rows import ResultsError, key_of, of_newest_version, provenance
     from benchmarks.running.execution import execute, log_finished, log_to
     from benchmarks.running.result_folder import open_results, reusable_rows
     from benchmarks.running.suite_runs import (
@@ -101,8 +101,8 @@ def run(parsed: argparse.Namespace) -> int:
         rows = results.finished(runs, whole=whole, retry_failed=parsed.retry_failed, allow_stale=parsed.allow_stale)
         reused = []
         if not (parsed.no_reuse or parsed.save_models):
-            present = {row["run"] for row in rows}
-            missing = [run for run in runs if run.digest not in present]
+            present = {key_of(row) for row in rows}  # with --allow-stale, rows of other digests as well
+            missing = [run for run in runs if run.key not in present]
             reused = reusable_rows(missing, [COMMITTED, *(parsed.reuse or ())], log)
             results.add(reused)
             rows += reused

@@ -305,6 +305,20 @@ def test_finished_runs_of_the_suite_are_reused_when_an_agent_is_added(tmp_path: 
     assert "in other folders" not in capsys.readouterr().out
 
 
+def test_a_stale_run_that_is_kept_is_not_reused_from_another_folder(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("benchmarks.commands.run.COMMITTED", tmp_path / "committed")
+    suite = dataclasses.replace(SUITES["smoke"], agents=("random",), num_seeds=1)
+    (present,) = suite_runs(suite)[0].execute()
+    for name, row in (("committed", present), ("mine", {**present, "run": "0123456789abcdef"})):
+        with open_results(tmp_path / name, suite, print) as folder:
+            folder.add([row])
+    arguments = ["run", "--suite", "smoke", "--only", "random", "--seeds", "1", "--no-report"]
+    assert main([*arguments, "--allow-stale", "--out", str(tmp_path / "mine")]) == 0
+    assert [row["run"] for row in read_rows(tmp_path / "mine" / "results.jsonl")] == ["0123456789abcdef"]
+    assert main([*arguments, "--out", str(tmp_path / "mine")]) == 0
+    assert [row["run"] for row in read_rows(tmp_path / "mine" / "results.jsonl")] == [present["run"]]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
