@@ -56,7 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--load-models",
         type=path,
         metavar="DIR",
-        help="evaluate agents saved by --save-models instead of training them",
+        help="evaluate agents saved by --save-models instead of training them; those without a file are trained, and "
+        "named",
     )
     parser.add_argument("--no-report", action="store_true", help="do not write the report")
     add_track_argument(parser, "learning curves")
@@ -69,6 +70,7 @@ def run(parsed: argparse.Namespace) -> int:
     from benchmarks.running.execution import execute, log_finished, log_to
     from benchmarks.running.result_folder import open_results, reusable_rows
     from benchmarks.running.suite_runs import (
+        log_trained,
         model_entries,
         selected,
         suite_named,
@@ -92,9 +94,11 @@ def run(parsed: argparse.Namespace) -> int:
     for folder in (parsed.load_models, *(parsed.reuse or ())):
         if folder and not folder.is_dir():
             raise ResultsError(f"{folder}: no such folder")
+    runs = suite_runs(suite, world, parsed.save_models, parsed.load_models, models)
+    if parsed.load_models:
+        log_trained(runs, parsed.load_models, log)
     if parsed.save_models:
         parsed.save_models.mkdir(parents=True, exist_ok=True)
-    runs = suite_runs(suite, world, parsed.save_models, parsed.load_models, models)
     whole = suite_runs(selected(suite_named(parsed.suite), num_steps=parsed.steps), world)
     engine = engine_from(parsed, parsed.agent)
     with open_results(parsed.out, suite, log) as results:

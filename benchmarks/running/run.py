@@ -81,7 +81,7 @@ class Run:
         source file; rows with another digest are stale.
         """
         sizes = self.suite.sizes()
-        if not self.is_trained or not getattr(self.agent_class, "uses_budget", False):
+        if not self.is_trained or not self.uses_budget:
             sizes = {"num_sessions": self.suite.num_sessions}
         worlds = [self.overrides, repr(self.suite.worlds), self.log]
         worlds += [self.structure_split] if self.structure_split else []
@@ -96,6 +96,11 @@ class Run:
     def is_trained(self) -> bool:
         """Whether the agent learns in this run."""
         return self.load_from is None and issubclass(self.agent_class, Learner)
+
+    @property
+    def uses_budget(self) -> bool:
+        """Whether the agent, if it is trained, spends the suite's number of steps."""
+        return getattr(self.agent_class, "uses_budget", False)
 
     @property
     def uses_gpu(self) -> bool:
