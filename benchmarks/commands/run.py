@@ -51,7 +51,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--reuse", action="append", type=path, metavar="DIR", help="reuse equal runs finished here, too; repeat"
     )
     parser.add_argument("--no-reuse", action="store_true", help="execute every run")
-    parser.add_argument("--save-models", type=path, metavar="DIR", help="save each trained agent in this folder")
+    parser.add_argument(
+        "--save-models",
+        type=path,
+        metavar="DIR",
+        help="save each trained agent in this folder; finished runs without a file are repeated",
+    )
     parser.add_argument(
         "--load-models",
         type=path,

@@ -73,7 +73,7 @@ class ResultFolder:
 
         Incomplete runs are dropped, and failed ones with `retry_failed`. Stale rows (of another version, world, size,
         setting or source) move to `stale.jsonl`, unless `allow_stale`; rows that are not requested are compared with
-        the `whole` suite.
+        the `whole` suite. So do the rows of learners whose trained agents are to be saved and have not been.
         """
         path = self.path / RESULTS
         if not path.exists():
@@ -91,8 +91,14 @@ class ResultFolder:
                 f"{len(stale)} stale rows (another version, world, size, setting or source) are moved to {STALE}; "
                 "--allow-stale would keep them"
             )
-            append_rows(self.path / STALE, stale)
         kept = [row for row in rows if row not in stale]
+        unsaved_keys = {run.key for run in runs if run.is_unsaved}
+        unsaved = [row for row in kept if key_of(row) in unsaved_keys and row["status"] == "ok"]
+        if num_unsaved := sum(row["is_final"] for row in unsaved):
+            self.log(f"{num_unsaved} finished runs are repeated to save their agents; their rows are moved to {STALE}")
+        kept = [row for row in kept if row not in unsaved]
+        if moved := [*stale, *unsaved]:
+            append_rows(self.path / STALE, moved)
         done = {key_of(row) for row in kept if row["is_final"] and not (retry_failed and row["status"] == "failed")}
         kept = [row for row in kept if key_of(row) in done]
         write_rows(path, kept)

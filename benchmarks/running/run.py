@@ -98,6 +98,11 @@ class Run:
         return self.load_from is None and issubclass(self.agent_class, Learner)
 
     @property
+    def is_unsaved(self) -> bool:
+        """Whether the trained agent is to be saved and its file does not exist."""
+        return self.save_to is not None and self.is_trained and not self.save_to.exists()
+
+    @property
     def uses_budget(self) -> bool:
         """Whether the agent, if it is trained, spends the suite's number of steps."""
         return getattr(self.agent_class, "uses_budget", False)
