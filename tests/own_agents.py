@@ -18,6 +18,12 @@ class Slow(Agent):
         return np.zeros(len(episode_start), np.int64)
 
 
+class Oracle(Slow):
+    """Declares that it reads the latent state."""
+
+    is_privileged = True
+
+
 class Holds(Slow):
     """Records its process and Ray node in the folder HOLDS, and waits while a file there holds the node."""
 

@@ -189,6 +189,7 @@ class Run:
             "run": self.digest,
             "version": recsim_env.__version__,
             **({"log": self.log} if self.log else {}),
+            **({"is_privileged": True} if self.entry.family == "own" and self.agent_class.is_privileged else {}),
         }
 
     def failed(self, reason: str, traceback: str = "") -> RowValues:

@@ -242,6 +242,20 @@ def test_a_report_of_failures_alone_is_written(tmp_path: Path):
     assert "OSError: gone" in (tmp_path / "report.html").read_text()
 
 
+@pytest.mark.parametrize("declared", [{"is_privileged": True}, {"latent_reads": ["play"]}])
+def test_a_privileged_agent_of_a_user_is_marked_and_not_ranked(declared):
+    rows = with_references(final_row("ppo", 30.0), final_row("popularity", 25.0))
+    oracle = final_row("gone_module:Oracle", 55.0, family="own", **declared)
+    leaderboard = Leaderboard([*rows, oracle])
+    report = markdown(leaderboard)
+    assert list(leaderboard.tiers) == ["ppo", "popularity"]
+    assert "|  |  | gone_module:Oracle | own | latent state in play | 0.88" in report
+    assert "| best agent | ppo:" in report
+    assert "*Latent state in play*" in report
+    assert "gone_module" not in report.split("## Learners and popularity")[1].split("##")[0]
+    assert "*Latent state in play*" not in markdown(Leaderboard(rows))
+
+
 @pytest.mark.parametrize(
     ("agent", "family", "privileges"),
     [

@@ -51,6 +51,12 @@ def test_a_folder_without_a_file_for_any_agent_is_refused(tmp_path: Path):
         log_trained(suite_runs(only_random, load_models=tmp_path), tmp_path, print)
 
 
+def test_the_rows_of_a_privileged_agent_of_a_user_say_so():
+    agents = ("own_agents:Oracle", "own_agents:Slow", "myopic-oracle")
+    runs = suite_runs(dataclasses.replace(SLATES, grid={"": {}}, agents=agents))
+    assert [run.identity().get("is_privileged") for run in runs] == [True, None, None]
+
+
 def test_an_edited_agent_of_the_user_has_another_run_and_the_others_have_not(tmp_path: Path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "edited_agent.py").write_text("from own_agents import Slow\nclass Mine(Slow):\n    shown = 0\n")
