@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.registry import UnknownAgentError
-from benchmarks.rows import ResultsError, Row, RunKey, append_rows, key_of, read_rows, write_rows
+from benchmarks.rows import ResultsError, Row, RunKey, append_rows, as_lines, key_of, read_rows, write_rows
 from benchmarks.running.run import Run
 from benchmarks.suites import SUITES, Suite
 from recsim_env.atomic_file import write_atomically
@@ -98,11 +98,18 @@ class ResultFolder:
             self.log(f"{num_unsaved} finished runs are repeated to save their agents; their rows are moved to {STALE}")
         kept = [row for row in kept if row not in unsaved]
         if moved := [*stale, *unsaved]:
-            append_rows(self.path / STALE, moved)
+            self._set_aside(moved)
         done = {key_of(row) for row in kept if row["is_final"] and not (retry_failed and row["status"] == "failed")}
         kept = [row for row in kept if key_of(row) in done]
         write_rows(path, kept)
         return kept
+
+    def _set_aside(self, rows: Iterable[Row]) -> None:
+        """Add rows to `stale.jsonl`, except those that a command wrote there before it was interrupted."""
+        path = self.path / STALE
+        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        present = dict.fromkeys(line for line in lines if line.endswith(b"\n"))
+        write_atomically(path, b"".join(present | dict.fromkeys(as_lines([row]) for row in rows)))
 
     def add(self, rows: Iterable[Row]) -> None:
         """Append the rows of finished runs."""

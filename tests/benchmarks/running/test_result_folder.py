@@ -91,6 +91,19 @@ def test_runs_that_are_not_requested_stay_unless_they_are_stale(tmp_path: Path, 
     assert [(each["agent"], each["seed"]) for each in read_rows(tmp_path / STALE)] == [("random", 1), ("linucb", 1)]
 
 
+def test_a_command_interrupted_while_it_moves_stale_rows_leaves_each_of_them_once(tmp_path: Path, runs, messages):
+    with open_folder(tmp_path, messages) as folder:
+        folder.add([row(run, run="0123456789abcdef") for run in runs])
+        content = (tmp_path / RESULTS).read_bytes()
+        folder.finished(runs)
+        stale = (tmp_path / STALE).read_bytes()
+        (tmp_path / STALE).write_bytes(stale + stale[:40])  # the machine stopped in the middle of a line
+        (tmp_path / RESULTS).write_bytes(content)
+        folder.finished(runs)
+    assert (tmp_path / STALE).read_bytes() == stale
+    assert len(read_rows(tmp_path / STALE)) == len(runs)
+
+
 def test_a_learner_is_finished_only_if_its_agent_is_saved_where_that_is_requested(tmp_path: Path, messages):
     suite = dataclasses.replace(SUITE, agents=("random", "eb-linucb", "pqn"))
     runs = suite_runs(suite, save_models=tmp_path)
