@@ -89,12 +89,12 @@ def suite_runs(
             saved_as = (_model_file(agent, trained_in, seed) for trained_in in (name_of_task, task.scenario))
             load_from = models[agent][1] if agent in models else _saved_in(load_models, saved_as, entry)
             run = Run(suite=suite, agent=agent, entry=entry, task=name_of_task, seed=seed, world=world)
-            is_own = entry.path not in _project_paths()
+            is_own = entry.path not in project_paths()
             runs.append(dataclasses.replace(run, save_to=save_to, load_from=load_from, has_own_source=is_own))
     return runs
 
 
-def _project_paths() -> set[str]:
+def project_paths() -> set[str]:
     """The paths of the classes that are not a user's own."""
     return {_SB3_MODEL, *(entry.path for entry in REGISTRY.values())}
 
@@ -188,7 +188,7 @@ def model_entries(
                     raise ValueError(f"{file}: contains no settings of an agent")
         except ValueError as error:
             raise ResultsError(f"{option} {error}") from None
-        if path not in (*_project_paths(), *own_agents):
+        if path not in (*project_paths(), *own_agents):
             raise ResultsError(f"{option} {file}: was written by {path}; add --agent {path} if you trust that module")
         if file.stem in models:
             raise ResultsError(f"{option} {file}: an agent is named {file.stem!r} already; rename the file")
