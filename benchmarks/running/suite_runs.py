@@ -78,7 +78,7 @@ def suite_runs(
     agent that was not saved in a variant of a scenario is loaded from the scenario itself.
     """
     for name, (_, file) in models.items():
-        if name in suite.agents:
+        if name in {*REGISTRY, *suite.variants, *suite.agents}:
             raise ResultsError(f"--model {file}: an agent is named {name!r} already; rename the file")
     suite = dataclasses.replace(suite, agents=(*suite.agents, *models))
     entries = {agent: models[agent][0] if agent in models else suite.entry(agent) for agent in suite.agents}
