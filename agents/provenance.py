@@ -52,7 +52,7 @@ def _commit() -> str:
         return subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True)
 
     try:
-        commit = git("describe", "--always", "--abbrev=12").stdout.strip()
+        commit = git("rev-parse", "--verify", "--short=12", "HEAD").stdout.strip()
         changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!benchmarks/results").stdout.strip()
     except OSError:
         return "unknown"

@@ -86,6 +86,8 @@ class Row(TypedDict, total=False):
     """Keyword arguments of the agent, `num_envs` of its training, and what it has chosen by itself."""
     loaded_from: str
     """The file of an agent that was loaded instead of trained."""
+    is_privileged: bool
+    """Whether the class of a user's agent declares that it reads the latent state (`Agent.is_privileged`)."""
     log: str
     """Fingerprint of the ratings log behind MovieLens, if it is not MovieLens-100K."""
     steps_per_s: Number | None

@@ -2,6 +2,7 @@
 
 import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,6 +17,12 @@ class Slow(Agent):
     def act(self, observations, state, episode_start, deterministic):
         time.sleep(0.02)
         return np.zeros(len(episode_start), np.int64)
+
+
+class Oracle(Slow):
+    """Declares that it reads the latent state."""
+
+    is_privileged = True
 
 
 class Holds(Slow):
@@ -54,6 +61,13 @@ class Raises(Agent):
         if self.num_calls > 5:
             raise ValueError("no idea\nwhat to show \ud800")
         return np.zeros(len(episode_start), np.int64)
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class RaisesWithSettings(Raises):
+    """Likewise, whatever its setting."""
+
+    boldness: float = 0.0
 
 
 class Exits(Raises):

@@ -22,12 +22,12 @@ def gains_by_scenario(rows: Iterable[Row], agent: str, public: Iterable[Row]) ->
     minute each.
 
     Raises:
-        ResultsError: the planning oracle's return does not exceed random's in the public worlds.
+        ResultsError: the planning oracle is not measurably above random in the public worlds.
     """
     scale, found = scales(public), {}
     for scenario, by_agent in final_by_scenario(rows).items():
         if scenario not in scale:
-            raise ResultsError(f"{scenario}: {ONE} does not return more than {ZERO}, so there are no scores")
+            raise ResultsError(f"{scenario}: {ONE} does not return measurably more than {ZERO}, so there are no scores")
         zero, one = scale[scenario]
         own, random = by_agent[agent], by_agent[ZERO]
         gains = [own[seed]["return_mean"] - random[seed]["return_mean"] for seed in sorted(own)]

@@ -117,8 +117,8 @@ class Runs:
 
     def scaled(self, zero: float, one: float, drawn_zero: np.ndarray, drawn_one: np.ndarray) -> "Runs":
         """On the scale where `zero` is 0 and `one` is 1; `drawn_zero` and `drawn_one` [D, 1] are those of the draws."""
-        # An oracle that is barely above random may be below it in some draws: the score then stays finite.
-        width = np.maximum(drawn_one - drawn_zero, 1e-9)
+        # The oracle may be below random in a few draws (`scores.MAX_SHARE_BELOW`), which define no scale of their own.
+        width = np.where(drawn_one > drawn_zero, drawn_one - drawn_zero, one - zero)
         return replace(
             self,
             values=(self.values - zero) / (one - zero),

@@ -29,20 +29,19 @@ class CommitCounts:
         return self.num_of_commit == self.num_rows and self.num_stale == 0
 
 
-def commit_counts(rows: Iterable[Mapping[str, Any]], commit: str, tag: str | None, version: str) -> CommitCounts:
+def commit_counts(rows: Iterable[Mapping[str, Any]], commit: str, version: str) -> CommitCounts:
     """Count rows of any schema by their fields `commit` and `version`.
 
     Args:
         rows: the rows.
         commit: the expected commit, as a full hash of 40 digits; rows have abbreviations.
-        tag: tag of the commit, which `git describe` writes instead of the hash.
         version: the expected version of the envs.
     """
     rows = list(rows)
     commits = [str(row.get("commit") or "unknown") for row in rows]
     return CommitCounts(
         num_rows=len(rows),
-        num_of_commit=sum(_is_of(each, commit, tag) for each in commits),
+        num_of_commit=sum(_is_of(each, commit) for each in commits),
         num_dirty=sum(each.endswith("-dirty") for each in commits),
         num_without_commit=sum(each == "unknown" for each in commits),
         num_stale=sum(_is_version(row.get("version")) and row["version"] != version for row in rows),
@@ -53,5 +52,5 @@ def _is_version(stated: Any) -> bool:
     return isinstance(stated, str) and re.fullmatch(r"\d+\.\d+\.\d+", stated) is not None
 
 
-def _is_of(stated: str, commit: str, tag: str | None) -> bool:
-    return stated == tag or (len(stated) >= _SHORTEST and commit.startswith(stated))
+def _is_of(stated: str, commit: str) -> bool:
+    return len(stated) >= _SHORTEST and commit.startswith(stated)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.analysis.bootstrap import AgentRuns, Estimate, Runs, bootstrap_runs, estimate, p_value, stretched
-from benchmarks.analysis.scores import compared_seeds, final_rows, scored, without_variant
+from benchmarks.analysis.scores import compared_seeds, final_rows, reference_seeds, scored, without_variant
 from benchmarks.analysis.statistics import (
     Scores,
     degrees_of_freedom_of_means,
@@ -42,6 +42,8 @@ class Standing:
 
     agent: str
     family: str
+    is_privileged: bool
+    """Whether an agent of a user, by its own declaration or in fact, reads the latent state in play."""
     score: Estimate | None
     """Interquartile mean over all scored scenarios × seeds; None unless the agent has runs in each of them."""
     gap: Estimate | None
@@ -56,7 +58,7 @@ class Standing:
     @property
     def is_deployable(self) -> bool:
         """Whether the agent uses only information that a deployed recommender has."""
-        return self.family != "reference"
+        return self.family != "reference" and not self.is_privileged
 
 
 class Leaderboard:
@@ -80,10 +82,19 @@ class Leaderboard:
         self.scenarios = list(dict.fromkeys(row["scenario"] for row in self.rows))
         self.scored_scenarios = [name for name in self.scenarios if name in self.compared_seeds]
         self.family_of = {row["agent"]: row["family"] for row in self.rows}
+        self._privileged = {
+            row["agent"] for row in self.rows if row.get("is_privileged") or "play" in row.get("latent_reads", ())
+        }
         self.agent_runs = {agent: AgentRuns() for agent in self.family_of}
         self.agent_runs |= bootstrap_runs(self.rows, self.compared_seeds, seed)
         self.standings = sorted(map(self._standing, self.family_of), key=_order)
         self.by_agent = {standing.agent: standing for standing in self.standings}
+
+    @cached_property
+    def without_scale(self) -> list[str]:
+        """Scenarios without scores although both references have runs: the oracle is not measurably above random."""
+        shared = reference_seeds(self.rows)
+        return [name for name in self.scenarios if shared.get(name) and name not in self.scored_scenarios]
 
     @cached_property
     def ranked(self) -> list[Standing]:
@@ -92,7 +103,7 @@ class Leaderboard:
 
     @cached_property
     def deployable(self) -> list[Standing]:
-        """Ranked agents that are not references."""
+        """Ranked agents that are neither references nor privileged."""
         return [standing for standing in self.ranked if standing.is_deployable]
 
     @cached_property
@@ -232,6 +243,7 @@ class Leaderboard:
         return Standing(
             agent=agent,
             family=self.family_of[agent],
+            is_privileged=agent in self._privileged,
             score=score,
             gap=gap,
             scores={name: _mean(of_scenario) for name, of_scenario in runs.scores.items()},

@@ -13,11 +13,13 @@ Seconds = Mapping[tuple[str, str], float]
 def measured_seconds(rows: Iterable[Row], num_steps: int) -> dict[tuple[str, str], float]:
     """Median seconds of the finished runs by agent and scenario, as if they had trained for `num_steps` user-steps.
 
-    Training time is assumed to be proportional to the number of steps, evaluation time to be constant.
+    Training time is assumed to be proportional to the number of steps, evaluation time to be constant. Runs of loaded
+    agents, which are not trained, are ignored.
     """
     found: dict[tuple[str, str], list[float]] = defaultdict(list)
     for row in rows:
-        if row["is_final"] and row["status"] == "ok" and (run_s := row.get("run_s")):
+        is_measured = row["is_final"] and row["status"] == "ok" and "loaded_from" not in row
+        if is_measured and (run_s := row.get("run_s")):
             training = row["wall_s"] if row["env_steps"] else 0.0
             scaled = training * num_steps / max(row["env_steps"], 1)
             found[row["agent"], row["scenario"]].append(run_s - training + scaled)

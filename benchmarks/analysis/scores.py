@@ -10,6 +10,12 @@ from benchmarks.suites import ONE, ZERO
 Seeds = Mapping[str, Collection[int]]
 """By scenario, the seeds whose runs are scored; the scale is set by the references' runs of the same seeds."""
 
+MAX_SHARE_BELOW = 0.025
+"""Largest share of bootstrap draws without the oracle above random with which a scenario has scores: with more, the 95%
+interval of the width of the scale contains 0, and those of scores are not bounded."""
+
+_NUM_DRAWS = 1_000
+
 
 def final_rows(rows: Iterable[Row]) -> list[Row]:
     """The last evaluation of each agent x scenario x seed that did not fail; of a repeated run, the later one."""
@@ -60,21 +66,39 @@ def scales(rows: Iterable[Row], seeds: Seeds | None = None) -> dict[str, tuple[f
     """For each scenario, in the order of the rows, the mean final returns of random and of the planning oracle.
 
     Both means are over `seeds`, by default those of `reference_seeds`. A scenario without them, or where the oracle is
-    not above random, has no scale and no scores.
+    not above random in the mean or in more than `MAX_SHARE_BELOW` of bootstrap draws, has no scale and no scores.
     """
     rows = list(rows)
     seeds = reference_seeds(rows) if seeds is None else seeds
     found = {}
     for scenario, by_agent in final_by_scenario(rows).items():
-        returns = [
-            [row["return_mean"] for seed, row in by_agent.get(agent, {}).items() if seed in seeds.get(scenario, ())]
+        runs = [
+            {seed: row for seed, row in by_agent.get(agent, {}).items() if seed in seeds.get(scenario, ())}
             for agent in (ZERO, ONE)
         ]
-        if all(returns):
-            zero, one = (float(np.mean(values)) for values in returns)
-            if zero < one:
+        if all(runs):
+            zero, one = (float(np.mean([row["return_mean"] for row in of_seeds.values()])) for of_seeds in runs)
+            if zero < one and _share_below(*runs) <= MAX_SHARE_BELOW:
                 found[scenario] = (zero, one)
     return found
+
+
+def _share_below(zero: Mapping[int, Row], one: Mapping[int, Row]) -> float:
+    """The share of bootstrap draws in which the oracle is not above random, from their final rows by seed.
+
+    As in `bootstrap`, a draw has R - 1 of the R shared seeds, or the sessions of one seed if they are paired.
+    """
+    seeds = sorted(zero.keys() & one.keys())
+    differences = np.array([one[seed]["return_mean"] - zero[seed]["return_mean"] for seed in seeds])
+    num_drawn = len(seeds) - 1
+    if len(seeds) == 1 and len(one[seeds[0]]["returns"]) == len(zero[seeds[0]]["returns"]):
+        differences = np.subtract(one[seeds[0]]["returns"], zero[seeds[0]]["returns"])
+        num_drawn = len(differences)
+    if num_drawn < 1 or (differences > 0.0).all():
+        return 0.0
+    shares = np.full(len(differences), 1.0 / len(differences))
+    draws = np.random.default_rng(0).multinomial(num_drawn, shares, size=_NUM_DRAWS) @ differences
+    return float(np.mean(draws <= 0.0))
 
 
 def scored(rows: Iterable[Row], seeds: Seeds | None = None) -> list[Row]:

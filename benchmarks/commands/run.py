@@ -51,12 +51,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--reuse", action="append", type=path, metavar="DIR", help="reuse equal runs finished here, too; repeat"
     )
     parser.add_argument("--no-reuse", action="store_true", help="execute every run")
-    parser.add_argument("--save-models", type=path, metavar="DIR", help="save each trained agent in this folder")
+    parser.add_argument(
+        "--save-models",
+        type=path,
+        metavar="DIR",
+        help="save each trained agent in this folder; finished runs without a file are repeated",
+    )
     parser.add_argument(
         "--load-models",
         type=path,
         metavar="DIR",
-        help="evaluate agents saved by --save-models instead of training them",
+        help="evaluate agents saved by --save-models instead of training them; those without a file are trained, and "
+        "named",
     )
     parser.add_argument("--no-report", action="store_true", help="do not write the report")
     add_track_argument(parser, "learning curves")
@@ -65,10 +71,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(parsed: argparse.Namespace) -> int:
     from benchmarks.commands.report import write_and_show
     from benchmarks.report.tracked_rows import track_rows
-    from benchmarks.rows import ResultsError, of_newest_version, provenance
+    from benchmarks.rows import ResultsError, key_of, of_newest_version, provenance
     from benchmarks.running.execution import execute, log_finished, log_to
     from benchmarks.running.result_folder import open_results, reusable_rows
     from benchmarks.running.suite_runs import (
+        log_trained,
         model_entries,
         selected,
         suite_named,
@@ -92,17 +99,19 @@ def run(parsed: argparse.Namespace) -> int:
     for folder in (parsed.load_models, *(parsed.reuse or ())):
         if folder and not folder.is_dir():
             raise ResultsError(f"{folder}: no such folder")
+    runs = suite_runs(suite, world, parsed.save_models, parsed.load_models, models)
+    if parsed.load_models:
+        log_trained(runs, parsed.load_models, log)
     if parsed.save_models:
         parsed.save_models.mkdir(parents=True, exist_ok=True)
-    runs = suite_runs(suite, world, parsed.save_models, parsed.load_models, models)
     whole = suite_runs(selected(suite_named(parsed.suite), num_steps=parsed.steps), world)
     engine = engine_from(parsed, parsed.agent)
     with open_results(parsed.out, suite, log) as results:
         rows = results.finished(runs, whole=whole, retry_failed=parsed.retry_failed, allow_stale=parsed.allow_stale)
         reused = []
         if not (parsed.no_reuse or parsed.save_models):
-            present = {row["run"] for row in rows}
-            missing = [run for run in runs if run.digest not in present]
+            present = {key_of(row) for row in rows}  # with --allow-stale, rows of other digests as well
+            missing = [run for run in runs if run.key not in present]
             reused = reusable_rows(missing, [COMMITTED, *(parsed.reuse or ())], log)
             results.add(reused)
             rows += reused

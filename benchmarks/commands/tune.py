@@ -4,7 +4,8 @@ Trial 0 uses the registry's settings; the others are sampled by Optuna's tree-st
 ranges in benchmarks/running/search_spaces.toml. A trial is evaluated in one scenario after the other, in worlds that
 evaluation never uses, and pruned when it is significantly worse than the best trial so far. OUT receives the rows of
 the trials, and AGENT.json with the best settings and all trials. The same command resumes an interrupted search with
-the same result; a larger --trials continues it.
+the same result; a larger --trials continues it. The
+exit status is 1 if all trials of an agent have failed.
 """
 
 import argparse
@@ -43,7 +44,7 @@ def tune(parsed: argparse.Namespace) -> int:
     from benchmarks import suites
     from benchmarks.analysis.run_times import measured_seconds
     from benchmarks.committed_results import COMMITTED
-    from benchmarks.rows import Row, key_of, provenance, read_rows
+    from benchmarks.rows import ResultsError, Row, key_of, provenance, read_rows
     from benchmarks.running.execution import execute, log_finished, log_to
     from benchmarks.running.result_folder import RESULTS, final_rows_in, open_results
     from benchmarks.running.run import Run
@@ -88,8 +89,13 @@ def tune(parsed: argparse.Namespace) -> int:
         found = search_all(searches, reference_runs(suite, world), rows_of_runs)
     headings = ("agent", "settings", "score", "score of trial 0", "pruned", "failed")
     table = Table(*(Column(each, overflow="fold") for each in headings), title="Best settings")
+    failures: list[str] = []
     for agent, trials in found.items():
-        best = best_of(agent, trials)
+        try:
+            best = best_of(agent, trials)
+        except ResultsError as error:
+            failures.append(str(error))
+            continue
         result = tuning_result(agent, trials, suite, rows_of[f"{agent}#{best.number}"][-1])
         for target in (parsed.out, suites.TUNED) if parsed.install else (parsed.out,):
             write_tuned(target, agent, result)
@@ -97,6 +103,8 @@ def tune(parsed: argparse.Namespace) -> int:
         of_registry = f"{trials[0].score:.3f}" if trials[0].state == "complete" else trials[0].state
         table.add_row(agent, str(best.settings or "the registry's"), f"{best.score:.3f}", of_registry, *counts)
     screen.print(table)
-    if not parsed.install:
+    if not parsed.install and len(failures) < len(found):
         log(f"written to {parsed.out}; --install makes them the defaults of `run` (benchmarks/tuned)")
-    return 0
+    for failure in failures:
+        log(failure)
+    return 1 if failures else 0

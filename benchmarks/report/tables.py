@@ -68,7 +68,8 @@ def metric_names(leaderboard: Leaderboard) -> dict[str, MetricName]:
 
 def above_popularity(leaderboard: Leaderboard) -> list[tuple[str, list[str], int]]:
     """Each learner, the scenarios in which it returns significantly more than popularity, and the number compared."""
-    learners = [each.agent for each in leaderboard.standings if each.family in LEARNING_FAMILIES]
+    deployable = [each for each in leaderboard.standings if each.is_deployable]
+    learners = [each.agent for each in deployable if each.family in LEARNING_FAMILIES]
     found = []
     for agent in learners:
         leads = {name: leaderboard.lead_in(name, agent, POPULARITY) for name in leaderboard.scenarios}

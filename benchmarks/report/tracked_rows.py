@@ -8,16 +8,20 @@ from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
+
 from agents.provenance import FIELDS
 from agents.tracking.copies import check_copies, open_copy
 from agents.tracking.run_description import RunDescription
 from agents.tracking.tracker import Record
 from benchmarks.analysis.scores import scored
-from benchmarks.rows import Row, RunKey, key_of
+from benchmarks.rows import ResultsError, Row, RunKey, key_of
 from recsim_env.atomic_file import write_atomically
 
 TRACKED = "tracked.json"
 """Name of the file that lists, for each tracker, the digests of the runs that it already holds."""
+
+_HELD = TypeAdapter(dict[str, dict[str, str]])
 
 _CURVES = {
     "return": "return_mean",
@@ -42,7 +46,7 @@ def track_rows(directory: Path, rows: Iterable[Row], track: Sequence[str], log: 
         log: called with a summary for each tracker.
 
     Raises:
-        ValueError: a tracker is unknown, or its package is missing.
+        ValueError: a tracker is unknown, its package is missing, or `tracked.json` is damaged.
     """
     check_copies(track)
     by_run: dict[RunKey, list[Row]] = {}
@@ -51,7 +55,7 @@ def track_rows(directory: Path, rows: Iterable[Row], track: Sequence[str], log: 
             by_run.setdefault(key_of(row), []).append(row)
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / TRACKED
-    held: dict[str, dict[str, str]] = json.loads(path.read_bytes()) if path.exists() else {}
+    held = _held(path)
     for name in dict.fromkeys(track):
         own, num_written = held.setdefault(name, {}), 0
         for of_run in by_run.values():
@@ -62,6 +66,14 @@ def track_rows(directory: Path, rows: Iterable[Row], track: Sequence[str], log: 
                 own[run.subfolder], num_written = digest, num_written + 1
                 write_atomically(path, json.dumps(held, indent=1).encode())
         log(f"{name}: {num_written} of {len(by_run)} runs written to {directory}; the others are unchanged")
+
+
+def _held(path: Path) -> dict[str, dict[str, str]]:
+    """By tracker and run, the digests in `tracked.json`; empty without the file."""
+    try:
+        return _HELD.validate_json(path.read_bytes()) if path.exists() else {}
+    except ValidationError:
+        raise ResultsError(f"{path}: is damaged; without it, all runs are written to the trackers again") from None
 
 
 def metrics_of(row: Row) -> dict[str, float]:

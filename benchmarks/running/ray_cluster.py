@@ -18,7 +18,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from agents.terminal import one_line, warn
 from benchmarks.rows import ResultsError
 from benchmarks.running.software import PACKAGES, first_difference, folder_of, software
-from benchmarks.running.workers import ONE_THREAD, Failure, outcome
+from benchmarks.running.workers import ONE_THREAD, Failure, ends_process, outcome
 
 NUM_ATTEMPTS = 3
 """Maximum number of attempts at a task whose process or node dies; after the last one, its result is a `Failure`."""
@@ -100,12 +100,13 @@ class RayCluster:
 
     def _results(self, todo: deque[_Attempt], work: Callable[[Any], Any]) -> Iterator[tuple[Any, Any]]:
         # With Ray's own retries, a task that exhausts the memory would be repeated for ever.
-        remote = ray.remote(max_retries=0)(_attempt)
+        shared, single = ray.remote(max_retries=0)(_attempt), ray.remote(max_retries=0, max_calls=1)(_attempt)
         running: dict[Any, _Attempt] = {}
         while todo or running:
             while todo and len(running) < self._num_at_once():
                 attempt = todo.popleft()
                 resources = {"num_cpus": 1, "num_gpus": int(self.needs_gpu(attempt.task))}
+                remote = single if ends_process(attempt.task) else shared
                 running[remote.options(**resources).remote(work, attempt.task, software(), os.getcwd())] = attempt
             ready, _ = ray.wait(list(running), timeout=_POLL_SECONDS)
             if not ready:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.registry import UnknownAgentError
-from benchmarks.rows import ResultsError, Row, RunKey, append_rows, key_of, read_rows, write_rows
+from benchmarks.rows import ResultsError, Row, RunKey, append_rows, as_lines, key_of, read_rows, write_rows
 from benchmarks.running.run import Run
 from benchmarks.suites import SUITES, Suite
 from recsim_env.atomic_file import write_atomically
@@ -71,9 +71,9 @@ class ResultFolder:
     ) -> list[Row]:
         """The rows of finished runs; all others are removed from the folder.
 
-        Incomplete runs are dropped, and failed ones with `retry_failed`. Stale rows (of another version, world, size or
-        setting) move to `stale.jsonl`, unless `allow_stale`; rows that are not requested are compared with the `whole`
-        suite.
+        Incomplete runs are dropped, and failed ones with `retry_failed`. Stale rows (of another version, world, size,
+        setting or source) move to `stale.jsonl`, unless `allow_stale`; rows that are not requested are compared with
+        the `whole` suite. So do the rows of learners whose trained agents are to be saved and have not been.
         """
         path = self.path / RESULTS
         if not path.exists():
@@ -88,15 +88,28 @@ class ResultFolder:
         stale = [] if allow_stale else [row for row in rows if _is_stale(row, requested, others)]
         if stale:
             self.log(
-                f"{len(stale)} stale rows (another version, world, size or setting) are moved to {STALE}; "
+                f"{len(stale)} stale rows (another version, world, size, setting or source) are moved to {STALE}; "
                 "--allow-stale would keep them"
             )
-            append_rows(self.path / STALE, stale)
         kept = [row for row in rows if row not in stale]
+        unsaved_keys = {run.key for run in runs if run.is_unsaved}
+        unsaved = [row for row in kept if key_of(row) in unsaved_keys and row["status"] == "ok"]
+        if num_unsaved := sum(row["is_final"] for row in unsaved):
+            self.log(f"{num_unsaved} finished runs are repeated to save their agents; their rows are moved to {STALE}")
+        kept = [row for row in kept if row not in unsaved]
+        if moved := [*stale, *unsaved]:
+            self._set_aside(moved)
         done = {key_of(row) for row in kept if row["is_final"] and not (retry_failed and row["status"] == "failed")}
         kept = [row for row in kept if key_of(row) in done]
         write_rows(path, kept)
         return kept
+
+    def _set_aside(self, rows: Iterable[Row]) -> None:
+        """Add rows to `stale.jsonl`, except those that a command wrote there before it was interrupted."""
+        path = self.path / STALE
+        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        present = dict.fromkeys(line for line in lines if line.endswith(b"\n"))
+        write_atomically(path, b"".join(present | dict.fromkeys(as_lines([row]) for row in rows)))
 
     def add(self, rows: Iterable[Row]) -> None:
         """Append the rows of finished runs."""

@@ -54,6 +54,8 @@ class Run:
     """File to which the trained agent is saved."""
     load_from: Path | None = None
     """File from which the agent is loaded instead of being trained."""
+    has_own_source: bool = False
+    """Whether the class of the agent is the user's, so that the rows depend on the content of its file."""
 
     @property
     def scenario(self) -> str:
@@ -68,7 +70,7 @@ class Run:
         return self.suite.tasks()[self.task].structure_split
 
     def __getstate__(self) -> dict[str, Any]:
-        """The state with the digest, with which another process can check that world and weights are equal."""
+        """The state with the digest, with which another process can check that world, weights and source are equal."""
         return {**vars(self), "digest": self.digest}
 
     @cached_property
@@ -77,9 +79,11 @@ class Run:
 
     @cached_property
     def digest(self) -> str:
-        """Hash of the version, the world, the agent's settings and the sizes; rows with another digest are stale."""
+        """Hash of the version, the world, the sizes, and the agent's settings, weights and, if it is the user's own,
+        source file; rows with another digest are stale.
+        """
         sizes = self.suite.sizes()
-        if not self.is_trained or not getattr(self.agent_class, "uses_budget", False):
+        if not self.is_trained or not self.uses_budget:
             sizes = {"num_sessions": self.suite.num_sessions}
         worlds = [self.overrides, repr(self.suite.worlds), self.log]
         worlds += [self.structure_split] if self.structure_split else []
@@ -87,6 +91,7 @@ class Run:
         weights = self.load_from or self.entry.settings.get("weights")
         loaded = file_digest(located(weights)) if weights else None
         parts = [recsim_env.__version__, self.task, self.agent, self.seed, sizes, worlds, settings, loaded]
+        parts += [file_digest(Path(inspect.getfile(self.agent_class)))] if self.has_own_source else []
         return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=8).hexdigest()
 
     @property
@@ -95,9 +100,24 @@ class Run:
         return self.load_from is None and issubclass(self.agent_class, Learner)
 
     @property
+    def is_unsaved(self) -> bool:
+        """Whether the trained agent is to be saved and its file does not exist."""
+        return self.save_to is not None and self.is_trained and not self.save_to.exists()
+
+    @property
+    def uses_budget(self) -> bool:
+        """Whether the agent, if it is trained, spends the suite's number of steps."""
+        return getattr(self.agent_class, "uses_budget", False)
+
+    @property
     def uses_gpu(self) -> bool:
         """Whether the agent computes on a GPU."""
         return self.suite.device.startswith("cuda") and takes_device(self.agent_class)
+
+    @property
+    def ends_process(self) -> bool:
+        """Whether the process ends after the run: code of a user can change its state for later runs."""
+        return self.entry.family == "own"
 
     @cached_property
     def log(self) -> str | None:
@@ -171,6 +191,7 @@ class Run:
             "run": self.digest,
             "version": recsim_env.__version__,
             **({"log": self.log} if self.log else {}),
+            **({"is_privileged": True} if self.entry.family == "own" and self.agent_class.is_privileged else {}),
         }
 
     def failed(self, reason: str, traceback: str = "") -> RowValues:
@@ -183,12 +204,14 @@ class Run:
         """Train the agent if it learns, and evaluate it: a row for each evaluation, the last one with all metrics.
 
         Raises:
-            ResultsError: the ratings log or the weights differ from those of the process that created the run.
+            ResultsError: the ratings log, the weights or the agent's source differ from those of the process that
+                created the run.
         """
         import torch  # takes a second to import, and only workers need it
 
         if dataclasses.replace(self).digest != self.digest:
-            raise ResultsError(f"the ratings log or the weights on {platform.node()} differ from the driver's")
+            files = "the ratings log, the weights or the agent's source"
+            raise ResultsError(f"{files} on {platform.node()} differ from the driver's")
         torch.set_num_threads(1)
         _reset_peak_memory()
         rows: list[RowValues] = []

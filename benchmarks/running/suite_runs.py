@@ -3,13 +3,14 @@
 import dataclasses
 import itertools
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 from zipfile import is_zipfile
 
-from agents.agent import Learner
+from agents.agent import Agent, Learner
 from agents.registry import REGISTRY, Entry
 from agents.saved_tensors import load_tensors, saved_by
 from agents.terminal import warn
@@ -78,7 +79,7 @@ def suite_runs(
     agent that was not saved in a variant of a scenario is loaded from the scenario itself.
     """
     for name, (_, file) in models.items():
-        if name in suite.agents:
+        if name in {*REGISTRY, *suite.variants, *suite.agents}:
             raise ResultsError(f"--model {file}: an agent is named {name!r} already; rename the file")
     suite = dataclasses.replace(suite, agents=(*suite.agents, *models))
     entries = {agent: models[agent][0] if agent in models else suite.entry(agent) for agent in suite.agents}
@@ -89,8 +90,14 @@ def suite_runs(
             saved_as = (_model_file(agent, trained_in, seed) for trained_in in (name_of_task, task.scenario))
             load_from = models[agent][1] if agent in models else _saved_in(load_models, saved_as, entry)
             run = Run(suite=suite, agent=agent, entry=entry, task=name_of_task, seed=seed, world=world)
-            runs.append(dataclasses.replace(run, save_to=save_to, load_from=load_from))
+            is_own = entry.path not in project_paths()
+            runs.append(dataclasses.replace(run, save_to=save_to, load_from=load_from, has_own_source=is_own))
     return runs
+
+
+def project_paths() -> set[str]:
+    """The paths of the classes that are not a user's own."""
+    return {_SB3_MODEL, *(entry.path for entry in REGISTRY.values())}
 
 
 def with_ratings_log(suite: Suite, world: str | None, log: Callable[[str], None]) -> tuple[Suite, str | None]:
@@ -118,12 +125,34 @@ def _model_file(agent: str, task: str, seed: int) -> str:
 
 def _saved_in(folder: Path | None, names: Iterable[str], entry: Entry) -> Path | None:
     """The first of the files that exists; None for agents that are tied to the catalogue of their training."""
-    if folder is None:
-        return None
-    agent_class = entry.agent_class()
-    if not issubclass(agent_class, Learner) or agent_class.reads_evaluation_catalog:
+    if folder is None or not _is_loadable(entry.agent_class()):
         return None
     return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
+def _is_loadable(agent_class: type[Agent]) -> bool:
+    return issubclass(agent_class, Learner) and not agent_class.reads_evaluation_catalog
+
+
+def log_trained(runs: Iterable[Run], load_models: Path, log: Callable[[str], None]) -> None:
+    """Log the agents that are trained although saved ones are to be loaded, with their numbers of runs.
+
+    Raises:
+        ResultsError: the folder has no file for any of the runs.
+    """
+    runs = list(runs)
+    loadable = [run for run in runs if _is_loadable(run.agent_class)]
+    if not loadable:
+        raise ResultsError(f"--load-models {load_models}: none of the agents is loaded from a file")
+    if not any(run.load_from and run.load_from.parent == load_models for run in loadable):
+        example = _model_file(loadable[0].agent, loadable[0].task, loadable[0].seed)
+        raise ResultsError(f"--load-models {load_models}: has no file for any of the agents, such as {example}")
+    trained = [run for run in runs if run.is_trained and run.uses_budget]
+    for reason, is_loadable in (("without a file", True), ("on the evaluation catalogue, as always", False)):
+        numbers = Counter(run.agent for run in trained if _is_loadable(run.agent_class) == is_loadable)
+        agents = ", ".join(f"{agent} ({number} run{'' if number == 1 else 's'})" for agent, number in numbers.items())
+        if agents:
+            log(f"--load-models {load_models}: trained, {reason}: {agents}")
 
 
 def model_entries(
@@ -160,7 +189,7 @@ def model_entries(
                     raise ValueError(f"{file}: contains no settings of an agent")
         except ValueError as error:
             raise ResultsError(f"{option} {error}") from None
-        if path not in (_SB3_MODEL, *(entry.path for entry in REGISTRY.values()), *own_agents):
+        if path not in (*project_paths(), *own_agents):
             raise ResultsError(f"{option} {file}: was written by {path}; add --agent {path} if you trust that module")
         if file.stem in models:
             raise ResultsError(f"{option} {file}: an agent is named {file.stem!r} already; rename the file")

@@ -29,6 +29,7 @@ from benchmarks.analysis.run_times import Seconds, expected_seconds
 from benchmarks.rows import ResultsError, Row, RunKey, key_of
 from benchmarks.running.run import Run
 from benchmarks.running.search_spaces import Space, registry_settings, settings_at
+from benchmarks.running.suite_runs import project_paths
 from benchmarks.suites import TUNING, Suite, with_settings
 from recsim_env.atomic_file import write_atomically
 from recsim_env.config import unknown_name
@@ -160,6 +161,7 @@ def _round(
                     task=task,
                     seed=seed,
                     world=world,
+                    has_own_source=entry.path not in project_paths(),
                 )
                 for seed in range(suite.num_seeds)
             ]

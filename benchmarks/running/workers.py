@@ -1,4 +1,7 @@
-"""Worker processes that execute one task after another; a worker that dies costs one task."""
+"""Worker processes that execute one task after another; a worker that dies costs one task.
+
+A task with a true attribute `ends_process` is the last one of its process.
+"""
 
 import multiprocessing
 import os
@@ -16,6 +19,11 @@ Engine = Callable[[Sequence[Any], Callable[[Any], Any]], Iterator[tuple[Any, Any
 _CONTEXT = multiprocessing.get_context("spawn")
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 """Environment variables of a process with one thread, so that its results do not depend on the number of cores."""
+
+
+def ends_process(task: Any) -> bool:
+    """Whether the process that executes the task ends after it, since the task may change its state for later ones."""
+    return getattr(task, "ends_process", False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +76,9 @@ def run_in_processes(tasks: Sequence[Any], work: Callable[[Any], Any], num_worke
             ready = wait([worker.connection for worker in workers])
             for worker in [each for each in workers if each.connection in ready]:
                 task, result = worker.task, worker.result()
-                if worker.process.exitcode is not None or not todo:
+                if ends_process(task):
+                    worker.process.kill()  # its own threads could keep it from ending
+                if ends_process(task) or worker.process.exitcode is not None or not todo:
                     worker.connection.close()
                     workers.remove(worker)
                 else:

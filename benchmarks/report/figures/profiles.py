@@ -3,6 +3,8 @@
 Shape legend: H thresholds.
 """
 
+from itertools import combinations
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
@@ -47,20 +49,26 @@ def performance_profiles(leaderboard: Leaderboard) -> Figure | None:
 
 
 def improvement(leaderboard: Leaderboard) -> Figure | None:
-    """Each agent against popularity and against the best baseline; the best agents against each other."""
-    agents = [standing.agent for standing in leaderboard.deployable]
+    """Each agent against popularity and against the best baseline; the best agents against each other.
+
+    Without baselines that share no seed with another agent; None if no two agents share a seed.
+    """
+    agents, chance_of = [standing.agent for standing in leaderboard.deployable], leaderboard.improvement
     best = leaderboard.best_baseline.agent if leaderboard.best_baseline else POPULARITY
-    baselines = [name for name in dict.fromkeys((POPULARITY, best)) if name in agents]
-    if len(agents) < 2:
+    against = {
+        baseline: {agent: chance for agent in agents if agent != baseline and (chance := chance_of(agent, baseline))}
+        for baseline in dict.fromkeys((POPULARITY, best))
+        if baseline in agents
+    }
+    against = {baseline: chances for baseline, chances in against.items() if chances}
+    if not any(chance_of(x, y) for x, y in combinations(agents, 2)):
         return None
     num_in_matrix = min(len(agents), _NUM_IN_MATRIX)
     height = 1.0 + max(0.175 * len(agents), 0.34 * num_in_matrix)
-    widths = [3.0] * len(baselines) + [2.2 + 0.42 * num_in_matrix]
+    widths = [3.0] * len(against) + [2.2 + 0.42 * num_in_matrix]
     figure, axes = panels(len(widths), len(widths), (sum(widths) / len(widths), height), width_ratios=widths)
-    for axis, baseline in zip(axes, baselines, strict=False):
-        others = [agent for agent in agents if agent != baseline]
-        chances = {agent: leaderboard.improvement(agent, baseline) for agent in others}
-        dots(axis, others, {agent: each for agent, each in chances.items() if each}, leaderboard.family_of)
+    for axis, (baseline, chances) in zip(axes, against.items(), strict=False):
+        dots(axis, [agent for agent in agents if agent != baseline], chances, leaderboard.family_of)
         axis.set_title(f"P(agent > {short(baseline)})")
         axis.set_xlim(-0.03, 1.03)
         axis.set_xticks((0.0, 0.5, 1.0))

@@ -29,6 +29,35 @@ def test_no_scores_without_both_references_or_with_an_oracle_below_random():
     assert all("score" not in row for row in scored([*alone, *below]))
 
 
+def test_no_scores_if_the_oracle_is_below_random_in_some_seeds():
+    rows = [final_row("random", 5.0, seed=n) for n in range(5)]
+    rows += [final_row("planning-oracle", 5.0 + rise, seed=n) for n, rise in enumerate((2.0, -1.5, 2.5, 1.0, -0.8))]
+    rows += [final_row("ppo", 5.5, seed=n) for n in range(5)]
+    leaderboard = Leaderboard([*rows, *references(2, "News"), *(final_row("ppo", 30.0, "News", n) for n in range(2))])
+    assert leaderboard.without_scale == ["Video"]
+    assert leaderboard.by_agent["ppo"].scores.keys() == {"News"}
+    assert leaderboard.by_agent["ppo"].score.value == 0.25
+
+
+def test_no_scores_if_the_oracle_is_below_random_in_many_sessions_of_one_seed():
+    noisy = [20.0, -18.0] * 5
+    rows = [final_row("random", 0.0), final_row("planning-oracle", 1.0, returns=noisy), final_row("ppo", 0.5)]
+    assert Leaderboard(rows).without_scale == ["Video"]
+    unpaired = [rows[0] | {"returns": [0.0] * 9}, *rows[1:]]
+    assert Leaderboard(unpaired).without_scale == []
+
+
+def test_few_draws_with_the_oracle_below_random_do_not_widen_the_intervals():
+    rows = [final_row("random", 0.0, seed=n) for n in range(10)]
+    rows += [final_row("planning-oracle", rise, seed=n) for n, rise in enumerate([2.0] * 9 + [-3.0])]
+    rows += [final_row("ppo", -1.0, seed=n) for n in range(10)]
+    runs = bootstrap_runs(rows)
+    widths = runs["planning-oracle"].returns["Video"].resampled.mean(1)
+    assert 0.0 < np.mean(widths <= 0.0) <= 0.025
+    assert np.isfinite(runs["ppo"].scores["Video"].resampled).all()
+    assert runs["ppo"].scores["Video"].resampled[widths <= 0.0] == pytest.approx(-1.0 / 1.5)
+
+
 def test_only_final_rows_count_and_the_later_one_of_a_repeated_run():
     rows = [final_row("ppo", 1.0, is_final=False), final_row("ppo", 2.0), final_row("ppo", 3.0)]
     others = [failed(final_row("ppo", 0.0, seed=1)), final_row("pqn", 1.0, is_final=False)]

@@ -31,6 +31,12 @@ def test_seconds_are_medians_of_finished_runs():
     assert measured_seconds(rows, 1_000) == {("a", "Video"): 2.0, ("b", "News"): 3.0}
 
 
+def test_runs_of_loaded_agents_are_not_measured():
+    rows = [final("ppo", "Video", 12.0, env_steps=1_000, wall_s=10.0)]
+    loaded = [final("ppo", "Video", 2.0, loaded_from="ppo.safetensors"), final("pqn", "Video", 2.0, loaded_from="x")]
+    assert measured_seconds([*rows, *loaded], 1_000) == {("ppo", "Video"): 12.0}
+
+
 def test_the_time_of_training_is_scaled_to_other_numbers_of_steps():
     rows = [final("ppo", "Video", 12.0, env_steps=1_000, wall_s=10.0)]
     assert measured_seconds(rows, 36_000) == {("ppo", "Video"): 362.0}

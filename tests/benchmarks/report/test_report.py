@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_rows import TEN, failed, final_row, made_rows, with_references
+from made_rows import ENDS, TEN, failed, final_row, made_rows, with_references
 
 from benchmarks.analysis.leaderboard import Leaderboard
 from benchmarks.report.report import html, markdown, markdown_text, write_report
@@ -67,6 +67,22 @@ def test_a_difference_whose_interval_contains_zero_is_not_significant():
     assert "not significant" in summary_of(with_references(*rows))["difference of the two"]
     clear = with_references(final_row("ppo", 40.0), final_row("pqn", 41.0))
     assert "not significant" not in summary_of(clear)["difference of the two"]
+
+
+def test_the_report_names_scenarios_in_which_the_oracle_is_not_measurably_above_random():
+    rows = with_references(final_row("ppo", 50.0), *(final_row(agent, 9.0, "News") for agent, _ in ENDS))
+    text = "not measurably above that of `random` with these seeds: News."
+    assert text in markdown(Leaderboard(rows))
+    assert "not measurably" not in markdown(Leaderboard(rows[:3]))
+
+
+def test_a_report_is_written_if_agents_share_no_seed_and_leaves_out_their_comparison(tmp_path: Path):
+    rows = [final_row(agent, value, seed=n) for n in range(2) for agent, value in ENDS]
+    rows += [final_row("popularity", 30.0), final_row("ppo", 50.0, seed=1)]
+    assert "| second best | popularity" in write_report(tmp_path, rows)
+    assert not (tmp_path / "improvement.png").exists()
+    write_report(tmp_path, [*rows, final_row("pqn", 40.0, seed=1)])
+    assert (tmp_path / "improvement.png").exists()
 
 
 def test_learners_are_compared_with_popularity_where_both_have_runs():
@@ -224,6 +240,20 @@ def test_a_report_of_failures_alone_is_written(tmp_path: Path):
     rows = [failed(final_row(agent, 0.0), "OSError: gone") for agent in ("ppo", "pqn")]
     assert "| failed runs | 2 |" in write_report(tmp_path, rows)
     assert "OSError: gone" in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.parametrize("declared", [{"is_privileged": True}, {"latent_reads": ["play"]}])
+def test_a_privileged_agent_of_a_user_is_marked_and_not_ranked(declared):
+    rows = with_references(final_row("ppo", 30.0), final_row("popularity", 25.0))
+    oracle = final_row("gone_module:Oracle", 55.0, family="own", **declared)
+    leaderboard = Leaderboard([*rows, oracle])
+    report = markdown(leaderboard)
+    assert list(leaderboard.tiers) == ["ppo", "popularity"]
+    assert "|  |  | gone_module:Oracle | own | latent state in play | 0.88" in report
+    assert "| best agent | ppo:" in report
+    assert "*Latent state in play*" in report
+    assert "gone_module" not in report.split("## Learners and popularity")[1].split("##")[0]
+    assert "*Latent state in play*" not in markdown(Leaderboard(rows))
 
 
 @pytest.mark.parametrize(

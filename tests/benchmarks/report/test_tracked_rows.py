@@ -15,7 +15,7 @@ from benchmarks.__main__ import main
 from benchmarks.analysis.scores import scored
 from benchmarks.report import tracked_rows
 from benchmarks.report.tracked_rows import track_rows
-from benchmarks.rows import write_rows
+from benchmarks.rows import ResultsError, write_rows
 
 ROWS = made_rows(("random", "planning-oracle", "ppo-gru"), ("Video", "News"), 2, num_sessions=10)
 STEPS = [0, 10_000, 20_000, 30_000, 40_000, 50_000]
@@ -93,3 +93,11 @@ def test_an_unknown_tracker_is_refused_before_anything_is_done(tmp_path, capsys)
     assert main(["run", "--suite", "quick", "--out", str(out), "--track", "wanb"]) == 2
     assert "track='wanb': unknown; did you mean 'wandb'" in capsys.readouterr().err
     assert not out.exists()
+
+
+@pytest.mark.parametrize("content", [b'{"tensorboard": {', b"[]", b'{"tensorboard": 1}', b"\xff"])
+def test_a_damaged_list_of_tracked_runs_is_named(tmp_path: Path, copies, content):
+    (tmp_path / "tracked.json").write_bytes(content)
+    with pytest.raises(ResultsError, match=r"tracked.json: is damaged"):
+        track_rows(tmp_path, ROWS, ["tensorboard"], print)
+    assert copies.runs == []

@@ -30,7 +30,6 @@ def head() -> str:
     [
         ({"commit": COMMIT[:12]}, (1, 0, 0, 0)),
         ({"commit": COMMIT}, (1, 0, 0, 0)),
-        ({"commit": "v1.0"}, (1, 0, 0, 0)),
         ({"commit": COMMIT[:3]}, (0, 0, 0, 0)),
         ({"commit": "v1.0-3-gabcdef012345"}, (0, 0, 0, 0)),
         ({"commit": f"{COMMIT[:12]}-dirty"}, (0, 1, 0, 0)),
@@ -40,7 +39,7 @@ def head() -> str:
     ],
 )
 def test_a_row_is_counted_by_its_commit_and_its_version(row, counts):
-    found = commit_counts([row], COMMIT, "v1.0", recsim_env.__version__)
+    found = commit_counts([row], COMMIT, recsim_env.__version__)
     assert (found.num_of_commit, found.num_dirty, found.num_without_commit, found.num_stale) == counts
     assert found.is_complete == (counts == (1, 0, 0, 0))
 
@@ -102,6 +101,15 @@ def test_results_are_verified_only_if_digits_and_commits_agree(tmp_path, monkeyp
     assert "2 of 3 rows (66.7%) are from the commit" in said
     assert "random in Video, seed 1: return_mean" in said
     assert "1 of 2 repeated runs have the same digits" in said
+
+
+def test_nothing_is_verified_without_a_repeated_run(tmp_path, capsys):
+    write_rows(tmp_path / "rows.jsonl", [{"commit": head()[:12]}])
+    command = ["verify-results", "--results", str(tmp_path), "--commit", "HEAD"]
+    assert main(command) == 1
+    assert "no run was repeated" in " ".join(capsys.readouterr().out.split())
+    assert main([*command, "--sample", "0"]) == 0
+    assert "no run was repeated" not in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(

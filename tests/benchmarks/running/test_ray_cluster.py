@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,24 @@ def test_every_task_has_a_result_or_a_failure_in_one_line(cluster, monkeypatch):
     reason = "the process or its node ended without a result (WorkerCrashedError) in each of 2 attempts"
     assert results[4] == Failure(reason=reason)
     assert not ray.is_initialized()
+
+
+@dataclass(frozen=True)
+class Untidy:
+    number: int
+    ends_process: bool
+
+
+def process_of(task: Untidy) -> int:
+    return os.getpid()
+
+
+def test_a_task_that_ends_its_process_is_the_last_one_there(cluster):
+    run = RayCluster(cluster.address, num_workers=1, modules=[HERE])
+    tasks = [Untidy(number, ends_process=number < 2) for number in range(4)]
+    processes = [result for _, result in run(tasks, process_of)]
+    assert processes[2] == processes[3]
+    assert len(set(processes)) == 3
 
 
 def place_of(name: str) -> tuple[str, str | None]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from small_suite import SUITE, row
 
-from benchmarks.rows import ResultsError, provenance, read_rows
+from benchmarks.rows import ResultsError, key_of, provenance, read_rows
 from benchmarks.running.result_folder import RESULTS, STALE, open_results, reusable_rows
 from benchmarks.running.run import Run
 from benchmarks.running.suite_runs import suite_runs
@@ -74,7 +74,9 @@ def test_stale_rows_are_set_aside_unless_they_are_allowed(tmp_path: Path, runs, 
         assert messages == []
         assert [each["run"] for each in folder.finished(runs)] == [runs[1].digest]
     assert [each["version"] for each in read_rows(tmp_path / STALE)] == ["0.0.1"]
-    assert messages[0].startswith("1 stale rows (another version, world, size or setting) are moved to stale.jsonl")
+    assert messages[0].startswith(
+        "1 stale rows (another version, world, size, setting or source) are moved to stale.jsonl"
+    )
 
 
 def test_runs_that_are_not_requested_stay_unless_they_are_stale(tmp_path: Path, runs, messages):
@@ -87,6 +89,34 @@ def test_runs_that_are_not_requested_stay_unless_they_are_stale(tmp_path: Path, 
         kept = folder.finished(requested, whole=runs)
     assert [each["agent"] for each in kept] == ["mine:Own", "random", "random", "linucb"]
     assert [(each["agent"], each["seed"]) for each in read_rows(tmp_path / STALE)] == [("random", 1), ("linucb", 1)]
+
+
+def test_a_command_interrupted_while_it_moves_stale_rows_leaves_each_of_them_once(tmp_path: Path, runs, messages):
+    with open_folder(tmp_path, messages) as folder:
+        folder.add([row(run, run="0123456789abcdef") for run in runs])
+        content = (tmp_path / RESULTS).read_bytes()
+        folder.finished(runs)
+        stale = (tmp_path / STALE).read_bytes()
+        (tmp_path / STALE).write_bytes(stale + stale[:40])  # the machine stopped in the middle of a line
+        (tmp_path / RESULTS).write_bytes(content)
+        folder.finished(runs)
+    assert (tmp_path / STALE).read_bytes() == stale
+    assert len(read_rows(tmp_path / STALE)) == len(runs)
+
+
+def test_a_learner_is_finished_only_if_its_agent_is_saved_where_that_is_requested(tmp_path: Path, messages):
+    suite = dataclasses.replace(SUITE, agents=("random", "eb-linucb", "pqn"))
+    runs = suite_runs(suite, save_models=tmp_path)
+    saved = next(run for run in runs if run.agent == "eb-linucb")
+    saved.save_to.touch()
+    with open_folder(tmp_path / "out", messages, suite) as folder:
+        failure = runs[-1].failed("ValueError: no idea")
+        folder.add([*(row(run) for run in runs[:-1]), {**provenance([]), **failure}])
+        assert len(folder.finished(suite_runs(suite))) == len(runs)
+        kept = [key_of(each) for each in folder.finished(runs)]
+    assert kept == [run.key for run in runs if run.agent == "random" or run in (saved, runs[-1])]
+    assert messages == ["2 finished runs are repeated to save their agents; their rows are moved to stale.jsonl"]
+    assert [each["agent"] for each in read_rows(tmp_path / "out" / STALE)] == ["pqn", "eb-linucb"]
 
 
 def test_rows_that_depend_on_files_of_another_command_stay(tmp_path: Path, messages):

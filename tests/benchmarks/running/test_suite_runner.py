@@ -305,6 +305,20 @@ def test_finished_runs_of_the_suite_are_reused_when_an_agent_is_added(tmp_path: 
     assert "in other folders" not in capsys.readouterr().out
 
 
+def test_a_stale_run_that_is_kept_is_not_reused_from_another_folder(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("benchmarks.commands.run.COMMITTED", tmp_path / "committed")
+    suite = dataclasses.replace(SUITES["smoke"], agents=("random",), num_seeds=1)
+    (present,) = suite_runs(suite)[0].execute()
+    for name, row in (("committed", present), ("mine", {**present, "run": "0123456789abcdef"})):
+        with open_results(tmp_path / name, suite, print) as folder:
+            folder.add([row])
+    arguments = ["run", "--suite", "smoke", "--only", "random", "--seeds", "1", "--no-report"]
+    assert main([*arguments, "--allow-stale", "--out", str(tmp_path / "mine")]) == 0
+    assert [row["run"] for row in read_rows(tmp_path / "mine" / "results.jsonl")] == ["0123456789abcdef"]
+    assert main([*arguments, "--out", str(tmp_path / "mine")]) == 0
+    assert [row["run"] for row in read_rows(tmp_path / "mine" / "results.jsonl")] == [present["run"]]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -351,8 +365,9 @@ def test_a_model_with_the_name_of_another_agent_is_refused(tmp_path: Path, capsy
     for file in files:
         make("popularity", "recsim_env/Video-v0").save(file)
     arguments = ["run", "--suite", "smoke", "--only", "random", "--out", str(tmp_path / "out")]
-    assert main([*arguments, "--model", str(files[0])]) == 2
-    assert capsys.readouterr().err.endswith("an agent is named 'random' already; rename the file\n")
+    for only in ("random", "popularity"):  # reports take any agent of that name for the reference
+        assert main([*arguments[:4], only, *arguments[5:], "--model", str(files[0])]) == 2
+        assert capsys.readouterr().err.endswith("an agent is named 'random' already; rename the file\n")
     assert main([*arguments, "--model", str(files[1]), "--model", str(files[2])]) == 2
     assert capsys.readouterr().err.endswith("an agent is named 'a' already; rename the file\n")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from optuna.distributions import FloatDistribution
 
 from agents.registry import REGISTRY, Entry
 from benchmarks import suites
@@ -190,6 +191,31 @@ def test_the_command_resumes_and_changes_the_defaults_only_on_request(tmp_path: 
     for folder in ("trials", "tuned"):
         assert (tmp_path / folder / "popularity.json").read_text() == first
     assert read_rows(results) == rows
+
+
+def test_an_agent_whose_trials_all_fail_does_not_keep_the_others_from_their_settings(
+    tmp_path: Path, monkeypatch, capsys
+):
+    monkeypatch.setattr("benchmarks.committed_results.COMMITTED", tmp_path)
+    (tmp_path / "spaces.toml").write_text(
+        '[[space]]\nagents = ["own_agents:RaisesWithSettings"]\nsettings.boldness = [0.0]\n'
+        '[[space]]\nagents = ["popularity"]\nsettings.prior_impressions = { low = 0.1, high = 300.0 }\n'
+    )
+    command = ["tune", "--trials", "1", "--scenario", "Video", "--workers", "1", "--out", str(tmp_path / "trials")]
+    assert main([*command, "--spaces", str(tmp_path / "spaces.toml")]) == 1
+    output = " ".join(capsys.readouterr().out.split())
+    assert output.endswith("agent 'own_agents:RaisesWithSettings': all trials failed; results.jsonl has the errors")
+    files = [path.name for path in (tmp_path / "trials").glob("*.json") if path.name != "suite.json"]
+    assert files == ["popularity.json"]
+
+
+def test_trials_of_the_users_own_agents_depend_on_their_source():
+    agents = "own_agents:RaisesWithSettings", "popularity"
+    settings = {agents[0]: "boldness", agents[1]: "prior_impressions"}
+    suite = tuning_suite(agents, ("Video",), 1_000, 1)
+    spaces = {agent: {name: FloatDistribution(0.0, 300.0)} for agent, name in settings.items()}
+    runs = [next(search(agent, spaces[agent], suite, 1))[0] for agent in agents]
+    assert [run.has_own_source for run in runs] == [True, False]
 
 
 def test_an_agent_without_a_search_space_is_refused(tmp_path: Path, capsys):

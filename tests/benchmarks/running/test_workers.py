@@ -1,11 +1,16 @@
 """Worker processes: results, failures, and bounded threads."""
 
+import dataclasses
 import os
+import threading
 import time
+from dataclasses import dataclass
 
 import pytest
 
-from benchmarks.running.workers import Failure, run_in_processes
+from benchmarks.running.suite_runs import suite_runs
+from benchmarks.running.workers import Failure, ends_process, run_in_processes
+from benchmarks.suites import SUITES
 
 
 def square(number: int) -> int:
@@ -35,6 +40,36 @@ def test_workers_are_used_again_and_have_one_thread():
     assert len({process for process, _ in found}) == 1
     assert {threads for _, threads in found} == {"1"}
     assert os.getpid() not in {process for process, _ in found}
+
+
+@dataclass(frozen=True)
+class Untidy:
+    """Leaves a thread that kills its process."""
+
+    number: int
+    ends_process: bool = True
+
+
+def process_of(task: int | Untidy) -> int:
+    if isinstance(task, Untidy):
+        threading.Timer(0.2, os._exit, [7]).start()
+    else:
+        time.sleep(0.5)
+    return os.getpid()
+
+
+def test_a_task_that_ends_its_process_does_not_affect_later_ones():
+    tasks = [1, Untidy(number=2), Untidy(number=3), 4, 5]
+    processes = [result for _, result in run_in_processes(tasks, process_of, 1)]
+    assert processes[0] == processes[1]
+    assert processes[3] == processes[4]
+    assert len(set(processes)) == 3
+    assert all(isinstance(process, int) for process in processes)
+
+
+def test_runs_of_the_users_agents_end_their_process():
+    suite = dataclasses.replace(SUITES["smoke"], agents=("random", "own_agents:Slow"), num_seeds=1)
+    assert [ends_process(run) for run in suite_runs(suite)] == [False, True]
 
 
 def test_nothing_to_do_starts_nothing():
