@@ -4,8 +4,7 @@ Trial 0 uses the registry's settings; the others are sampled by Optuna's tree-st
 ranges in benchmarks/running/search_spaces.toml. A trial is evaluated in one scenario after the other, in worlds that
 evaluation never uses, and pruned when it is significantly worse than the best trial so far. OUT receives the rows of
 the trials, and AGENT.json with the best settings and all trials. The same command resumes an interrupted search with
-the same result; a larger --trials continues it. The
-exit status is 1 if all trials of an agent have failed.
+the same result; a larger --trials continues it. The exit status is 1 if all trials of an agent have failed.
 """
 
 import argparse

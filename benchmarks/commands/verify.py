@@ -4,8 +4,8 @@ Repeats a sample of the public runs, which must give the same digits, and runs t
 from a secret seed. A significantly lower score there means that the agent is overfitted to the public worlds. This
 executes the code in the submission with your permissions and without a sandbox, and requires --trust-code; without it,
 only hashes and schema are checked. Runs are kept in OUT, and the same command resumes them until the verification is
-finished; then it starts again, with another seed. The exit status is 0 if the
-submission is verified, 1 if it is not, and 2 if it is damaged, from another version, or its code is not trusted.
+finished; then it starts again, with another seed. The exit status is 0 if the submission is verified, 1 if it is not,
+and 2 if it is damaged, from another version, or its code is not trusted.
 """
 
 import argparse
