@@ -25,6 +25,17 @@ def save_tensors(path: Path, agent: str, tensors: Mapping[str, np.ndarray], sett
     write_atomically(Path(path), _with_ordered_metadata(safetensors.numpy.save(contiguous, metadata)))
 
 
+def is_zip(path: Path) -> bool:
+    """Whether a file begins as zip files do, such as those of Stable-Baselines3, which can execute code.
+
+    `zipfile.is_zipfile` also accepts files that only contain a zip file, which tensors can be made to do.
+    """
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(4) == b"PK\x03\x04"
+
+
 def load_tensors(path: Path, agent: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The arrays and settings that `save_tensors` wrote for this agent.
 

@@ -13,8 +13,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from zipfile import is_zipfile
 
+from agents.saved_tensors import is_zip
 from agents.terminal import console, not_negative, number_in, path
 
 ASSUMPTIONS = (
@@ -178,7 +178,7 @@ def _agent(parsed: argparse.Namespace, entry: Any, file: Path | None) -> Any:
 
     if file:
         agent_class = entry.agent_class()
-        return SB3Model.from_zip(file) if is_zipfile(file) else agent_class.load(file)
+        return SB3Model.from_zip(file) if is_zip(file) else agent_class.load(file)
     agent_class = entry.agent_class()
     observation, _ = agent_class.env_requirements(**entry.settings)
     if not issubclass(agent_class, Learner):

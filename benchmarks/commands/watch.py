@@ -7,8 +7,8 @@ shows the user's latent state, which only oracles observe. An agent that learns 
 
 import argparse
 from typing import Any
-from zipfile import is_zipfile
 
+from agents.saved_tensors import is_zip
 from agents.terminal import console, not_negative, path, positive, warn
 
 
@@ -64,7 +64,7 @@ def _env_and_agent(parsed: argparse.Namespace) -> tuple[Any, Any]:
     from benchmarks.suites import HELD_OUT, tuned_settings, with_settings
 
     agent: Any = None
-    if parsed.load and is_zipfile(parsed.load):
+    if parsed.load and is_zip(parsed.load):
         from agents.reinforcement.sb3 import SB3Model
 
         warn(f"--load {parsed.load}: {ZIP_WARNING}")

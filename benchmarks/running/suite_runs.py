@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
-from zipfile import is_zipfile
 
 from agents.agent import Agent, Learner
 from agents.registry import REGISTRY, Entry
-from agents.saved_tensors import load_tensors, saved_by
+from agents.saved_tensors import is_zip, load_tensors, saved_by
 from agents.terminal import warn
 from benchmarks.rows import ResultsError
 from benchmarks.running.run import SB3_MODEL as _SB3_MODEL
@@ -171,7 +170,7 @@ def model_entries(
             raise ResultsError(f"{option} {file}: no such file")
         settings: dict[str, Any] = {}
         try:
-            if is_zipfile(file):
+            if is_zip(file):
                 from agents.reinforcement.sb3 import SB3Model  # imports PyTorch
 
                 warn(f"{option} {file}: {ZIP_WARNING}")

@@ -1,5 +1,6 @@
 """Files of agents: the same bytes for the same agent; one line that names a file that is damaged."""
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import safetensors.numpy
 
 import agents
-from agents.saved_tensors import load_tensors, save_tensors
+from agents.saved_tensors import is_zip, load_tensors, save_tensors
 
 _POPULARITY = "agents.rules.popularity:PopularityAgent"
 
@@ -23,6 +24,20 @@ def test_an_agent_that_is_saved_again_has_the_same_bytes(tmp_path: Path):
     assert {name: each.tolist() for name, each in loaded.items()} == {
         name: each.tolist() for name, each in tensors.items()
     }
+
+
+def test_tensors_that_contain_a_zip_file_are_no_zip_file(tmp_path: Path):
+    with zipfile.ZipFile(tmp_path / "model.zip", "w") as archive:
+        archive.writestr("data", "{}")
+    content = np.frombuffer((tmp_path / "model.zip").read_bytes(), np.uint8)
+    save_tensors(tmp_path / "model.safetensors", "module:Agent", {"zip": content}, {})
+    assert zipfile.is_zipfile(tmp_path / "model.safetensors")
+    assert [is_zip(tmp_path / name) for name in ("model.zip", "model.safetensors", "absent", "")] == [
+        True,
+        False,
+        False,
+        False,
+    ]
 
 
 @pytest.mark.parametrize("settings", ["[]", "3", "{}", '{"settings": 3}', '{"settings": {"zz": 1}}', "[" * 100_000])
