@@ -14,8 +14,7 @@ from agents.registry import REGISTRY, Entry
 from agents.saved_tensors import is_zip, load_tensors, saved_by
 from agents.terminal import warn
 from benchmarks.rows import ResultsError
-from benchmarks.running.run import SB3_MODEL as _SB3_MODEL
-from benchmarks.running.run import Run
+from benchmarks.running.run import SB3_MODEL, Run
 from benchmarks.suites import SUITES, Suite
 from recsim_env.config import unknown_name
 from recsim_env.logs import find_log, load_or_fit
@@ -96,7 +95,7 @@ def suite_runs(
 
 def project_paths() -> set[str]:
     """The paths of the classes that are not a user's own."""
-    return {_SB3_MODEL, *(entry.path for entry in REGISTRY.values())}
+    return {SB3_MODEL, *(entry.path for entry in REGISTRY.values())}
 
 
 def with_ratings_log(suite: Suite, world: str | None, log: Callable[[str], None]) -> tuple[Suite, str | None]:
@@ -175,7 +174,7 @@ def model_entries(
 
                 warn(f"{option} {file}: {ZIP_WARNING}")
                 SB3Model.from_zip(file)
-                path = _SB3_MODEL
+                path = SB3_MODEL
             elif file.is_dir():
                 from agents.large_model.checkpoint import load_network
 
