@@ -129,7 +129,7 @@ class CatalogConfig(Checked):
     new_item_share: float = number(0.0, 0.0, 1.0)
     """Share of candidates drawn from new items; 0 draws every candidate from all available items."""
     new_item_age: int = count(20, 1, 10**9)
-    """Age in steps up to which an item counts as new."""
+    """Age in steps below which an item counts as new."""
     repeat_share: float = number(0.0, 0.0, 1.0)
     """Share of candidates drawn from the recently consumed items, as far as there are enough."""
     repeat_after: int = count(NEVER, 0, NEVER)
@@ -307,11 +307,11 @@ def _ascend(numbers: tuple[float, ...]) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class RewardConfig(Checked):
-    """Weights of the reward's terms; each term is a mean over the slots of the slate, except `retention`."""
+    """Weights of the reward's terms; `rating`, `click`, `consumption` and `purchase` are means over the slots."""
 
     rating: float = number(1.0, -1e3, 1e3)
-    """Weight of the rating, up to 5 for a consumed (in a shop: purchased) item, less `neutral_rating`; 0 for any other
-    slot."""
+    """Weight of the rating, up to 5 for a consumed (in a shop: purchased) item, minus `neutral_rating`; 0 for any
+    other slot."""
     neutral_rating: float = number(0.0, 0.0, 5.0)
     """Rating that neither pays nor costs; lower ratings have negative rewards."""
     click: float = number(0.0, -1e3, 1e3)
@@ -321,7 +321,7 @@ class RewardConfig(Checked):
     purchase: float = number(0.0, -1e3, 1e3)
     """Weight of purchases, 0 or 1."""
     retention: float = number(0.0, -1e3, 1e3)
-    """Weight of retention, 1 for each step after which the user stays (not a mean over slots)."""
+    """Weight of retention, 1 for each step after which the user stays."""
     visit: float = number(0.0, -1e3, 1e3)
     """Weight of return visits, 1 for each step after which a visit ends and the user returns for another one."""
     active_day: float = number(0.0, -1e3, 1e3)
@@ -379,12 +379,12 @@ class SessionConfig(Checked):
     history_length: int = count(20, 1, 100_000)
     """Number of recently shown items H in an observation."""
     candidates: str = choice("random", *CANDIDATE_SOURCES)
-    """Retrieval of the candidates: `random` available items, or the best of four random ones for each candidate by
-    their mean answer over all users (`popular`), by the similarity to what this user has liked (`similar`), or by
-    either or none in turn (`mixed`)."""
+    """Retrieval of the candidates: `random` available items; for each candidate the best of up to four random items, by
+    their mean answer over all users (`popular`) or by their similarity to items that this user has liked (`similar`);
+    or the three in turn (`mixed`)."""
     candidate_order: str = choice("relevance", *CANDIDATE_ORDERS)
     """Order of the candidates: by this user's predicted answer (`relevance`), by the item's mean answer over all users
-    (`popularity`), by category and then relevance (`category`), or `random`, in which a position means nothing."""
+    (`popularity`), by category and then relevance (`category`), or `random`, where positions have no meaning."""
     reward_scale: float = number(1.0, 1e-6, 1e6)
     """Factor of rewards, so that returns are of order 10, as default settings of libraries expect; `info` holds the
     terms of the reward without it."""

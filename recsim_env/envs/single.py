@@ -48,8 +48,9 @@ class RecommenderEnv(SimulatorAccess, gymnasium.Env[Any, Any]):
     | `candidates` | M * 3 | `observation.RELEVANCE_COLUMNS`: the predicted answer of this user |
     | `candidate_mask` | M | 1 for each candidate that exists |
 
-    `"flat"` concatenates the three in this order. `"full"` is a `Dict` of all that is observed, for networks that score
-    each candidate, as `recsim_env.sb3.CandidatePolicy` does:
+    In lifetimes, `user` has four more columns, `observation.VISIT_CONTEXT`. `"flat"` concatenates the three in this
+    order. `"full"` is a `Dict` of everything that is observed, for networks that score each candidate, such as
+    `recsim_env.sb3.CandidatePolicy`:
 
     | key | length | content |
     |---|---|---|
@@ -63,7 +64,7 @@ class RecommenderEnv(SimulatorAccess, gymnasium.Env[Any, Any]):
 
     ## Rewards
     `reward_scale` times the weighted sum of the terms in `RewardConfig`: by default the mean over the slate of the
-    rating less the scenario's neutral rating, and 0 for every slot without one. `info` holds each unweighted and
+    rating minus the scenario's neutral rating, with 0 for every slot without a rating. `info` holds each unweighted and
     unscaled term: `reward_rating`, `reward_click`, `reward_consumption`, `reward_purchase`, `reward_retention`,
     `reward_visit`, `reward_active_day`, as NumPy floats, 0 after `reset`. `reward_rating` includes ratings that the
     user did not submit.
@@ -75,7 +76,7 @@ class RecommenderEnv(SimulatorAccess, gymnasium.Env[Any, Any]):
 
     ## Episode End
     `terminated` when the user leaves, `truncated` after `session_length` steps. In lifetimes: `terminated` when the
-    user does not return within `LifetimeConfig.churn_days`, `truncated` after `num_days`.
+    user does not return within `LifetimeConfig.churn_days`, `truncated` after `num_days` or `session_length` steps.
 
     ## Arguments
     * `scenario`: a name in `recsim_env.SCENARIOS` or `LIFETIMES`, `Replay`, or a `Scenario`.
@@ -84,8 +85,9 @@ class RecommenderEnv(SimulatorAccess, gymnasium.Env[Any, Any]):
       many candidates as items.
     * `candidates`: `"random"`, or a stage of retrieval: `"popular"`, `"similar"` or `"mixed"`; see `SessionConfig`.
     * `candidate_order`: `"relevance"`, the platform's ranking for this user (see `recsim_env.simulation.relevance`);
-      `"popularity"`, `"category"`, or `"random"`, in which a position means nothing.
-    * `reward_scale`: factor of rewards, by default 1, or 1/8 where returns are large: MovieLens, Ratings, lifetimes.
+      `"popularity"`, `"category"`, or `"random"`, where positions have no meaning.
+    * `reward_scale`: factor of rewards, by default 1, or 1/8 where returns are large: MovieLens, Ratings, Replay,
+      lifetimes.
     * `catalog_seed`: draws items and users. `split`: `"all"`, `"train"`, `"validation"` or `"test"`; the last three
       share no item and no user. `user_split`: another split for the users.
     * `world_seed`: draws the structure: clusters of users, profiles, moods, creators. `structure_split`: splits of

@@ -55,7 +55,7 @@ def find_available_items(session, items, p):
 
 @compiled
 def update_available_items(session, items, p):
-    """Part 6, arrivals: update the available items after one step."""
+    """Part 7, arrivals: update the available items after one step."""
     now = session.start_step + session.step
     while session.end_item < len(items) and items[session.end_item].release_step <= now:
         session.end_item += 1

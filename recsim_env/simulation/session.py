@@ -1,6 +1,6 @@
 """One session: its start, with or without a logged history, and its steps.
 
-A step has seven parts: examine, choose, respond, reward, change, arrivals, end. In a lifetime (`LifetimeConfig`), an
+A step has seven parts: examine, choose, respond, change, end, reward, arrivals. In a lifetime (`LifetimeConfig`), an
 absence follows the end of a visit, and then the user returns or has churned.
 
 Shape legend: S slots of a slate, M candidates, H shown items in the history.
@@ -116,7 +116,7 @@ def _utility(session, item, p):
 
 @compiled
 def respond_to_slate(session, items, slate, outcome, p):
-    """Parts 1 to 5: show `slate` to the user, write the terms of the reward into `outcome`, change the user."""
+    """Parts 1 to 4: show `slate` to the user, write the terms of the reward into `outcome`, change the user."""
     slate_size = len(slate)
     begin_response(session, slate_size, outcome)
     num_examined, lowest_click = examine(session, slate_size, p), -1
@@ -141,14 +141,14 @@ def begin_response(session, slate_size, outcome):
 
 @compiled
 def respond_by_skip(session, p):
-    """Part 5 without a choice."""
+    """Part 4 without a choice."""
     decay(session, p)
     skip(session, p)
 
 
 @compiled
 def respond_to_choice(session, item, slot, slate_size, outcome, p):
-    """Parts 3 to 5 for one choice: the user responds to the item in a slot, and changes."""
+    """Parts 3 and 4 for one choice: the user responds to the item in a slot, and changes."""
     affinity = effective_affinity(session, item, p)
     rating, consumption, purchase = respond(session, item, affinity, p)
     follow = follow_response(session, item, rating, p) if rating > 0.0 else 0.0
@@ -234,7 +234,7 @@ def write_no_outcome(outcome):
 
 @compiled
 def end_step(session, outcome, p):
-    """Parts 4 and 7: the end of the session, or of a visit, and the reward."""
+    """Parts 5 and 6: the end of the session, or of a visit, and the reward."""
     session.step += 1
     outcome.visit, outcome.active_day = 0.0, 0.0
     is_cut = session.step >= p.max_steps
@@ -265,7 +265,7 @@ def end_of_life(session, p):
 
 @compiled
 def has_churned(session, outcome, p):
-    """Part 7, between two visits: the user is absent, and returns or has churned; the platform's time moves on.
+    """Part 5, between two visits: the user is absent, and returns or has churned; the platform's time moves on.
 
     A user whose absence lasts beyond the end of the episode has neither returned nor churned.
     """

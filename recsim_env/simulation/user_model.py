@@ -205,7 +205,7 @@ def follow_response(session, item, rating, p):
 
 @compiled
 def decay(session, p):
-    """Part 5, change in every step: satiation decays, and the mood may change."""
+    """Part 4, change in every step: satiation decays, and the mood may change."""
     for k in range(len(session.satiation)):
         session.satiation[k] *= p.satiation_decay
     num_moods = len(p.moods)
@@ -221,14 +221,14 @@ def decay(session, p):
 
 @compiled
 def skip(session, p):
-    """Part 5, change after a step without a choice, or a click without a purchase: lower patience, satisfaction."""
+    """Part 4, change after a step without a choice, or a click without a purchase: lower patience, satisfaction."""
     session.patience -= p.patience_skip
     session.satisfaction += p.satisfaction_rate * (p.satisfaction_skip - session.satisfaction)
 
 
 @compiled
 def change(session, item, rating, expectation, consumption, purchase, follow, p):
-    """Part 5, change after a choice: interests, satiation, trust, patience, recent items, budget, followed creators."""
+    """Part 4, change after a choice: interests, satiation, trust, patience, recent items, budget, followed creators."""
     for k in range(len(session.satiation)):
         session.satiation[k] += (p.satiation_gain * consumption + p.satiation_purchase * purchase) * item.topics[k]
     if rating == 0.0:  # clicked, but not bought
@@ -253,13 +253,13 @@ def change(session, item, rating, expectation, consumption, purchase, follow, p)
 
 @compiled
 def has_left(session, p):
-    """Part 7, end: the user leaves when patience is exhausted."""
+    """Part 5, end: the user leaves when patience is exhausted."""
     return session.patience <= 0.0
 
 
 @compiled
 def is_visit_over(session, p):
-    """Part 7, end of a visit in a lifetime: the user leaves, or has no more time."""
+    """Part 5, end of a visit in a lifetime: the user leaves, or has no more time."""
     return has_left(session, p) or session.step - session.visit_start >= p.visit_length
 
 
@@ -271,20 +271,20 @@ def return_hazard(session, p):
 
 @compiled
 def draw_absence(session, p):
-    """Part 7, end of a visit: days until the user returns, exponential with the rate `return_hazard`."""
+    """Part 5, end of a visit: days until the user returns, exponential with the rate `return_hazard`."""
     draw = uniform(session.noise_key, session.step, Purpose.ABSENCE, 0)
     return -math.log1p(-draw) / return_hazard(session, p)
 
 
 @compiled
 def end_visit(session, p):
-    """Part 7, change at the end of a visit: the habit grows."""
+    """Part 5, change at the end of a visit: the habit grows."""
     session.habit += p.habit_gain * (1.0 - session.habit)
 
 
 @compiled
 def return_after(session, days, p):
-    """Part 7, change in an absence: satiation and habit decay, trust recovers, interests drift; a new visit begins."""
+    """Part 5, change in an absence: satiation and habit decay, trust recovers, interests drift; a new visit begins."""
     session.habit *= math.exp(-p.habit_decay * days)
     session.trust = 1.0 - (1.0 - session.trust) * math.exp(-p.trust_recovery * days)
     remaining = p.satiation_decay ** (days * p.day_length)
@@ -300,7 +300,7 @@ def return_after(session, days, p):
 
 @compiled
 def begin_visit(session, p):
-    """Set what starts anew in each visit: patience, budget and mood."""
+    """Set the state that restarts in each visit: patience, budget and mood."""
     session.patience, session.budget = session.usual_patience, session.usual_budget
     session.mood = integer_in(stream(session.noise_key, session.step, Purpose.MOOD), 2, len(p.moods))
     session.mood_age = 0
@@ -309,8 +309,8 @@ def begin_visit(session, p):
 
 @compiled
 def init_visit(session, user, p):
-    """Set the state at the first visit of an episode; a logged history leaves interests, satisfaction, recent items and
-    followed creators."""
+    """Set the state at the first visit of an episode, except for interests, satisfaction, recent items and followed
+    creators, which a logged history may have changed."""
     for k in range(len(session.satiation)):
         session.satiation[k] = 0.0
     session.trust = p.initial_trust
