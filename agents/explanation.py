@@ -28,10 +28,10 @@ class Reason(NamedTuple):
     item: int
     """Its number in the catalogue; -1 if the agent's observations do not contain it."""
     effect: float
-    """The candidate's score less its score if that item had not been shown, each relative to the mean score of all
+    """The candidate's score minus its score if that item had not been shown, each relative to the mean score of all
     candidates; negative if the feedback counts against the candidate."""
     instead: int
-    """Place of the candidate that would be the best then."""
+    """Place of the candidate that would then be the best."""
 
 
 class Explanation(NamedTuple):
@@ -44,8 +44,8 @@ class Explanation(NamedTuple):
     reasons: tuple[Reason, ...]
     """The strongest effects first."""
     sources: dict[str, float]
-    """The score less that with each source of information as it is for an average candidate; empty for agents that do
-    not tell sources apart."""
+    """The score minus the score with each source of information replaced by that of an average candidate; empty for
+    agents that do not distinguish sources."""
 
 
 def explain(
@@ -102,7 +102,7 @@ def candidate_mask(observations: "Observations") -> np.ndarray:
 
 
 def relative_scores(scores: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """[n, M] float64: scores less their mean over the candidates in the mask; -inf for the others."""
+    """[n, M] float64: scores minus their mean over the candidates in the mask; -inf for the others."""
     scores = scores.astype(np.float64)
     means = scores.sum(1, keepdims=True, where=mask) / mask.sum(1, keepdims=True)
     return np.where(mask, scores - means, -np.inf)

@@ -1,6 +1,6 @@
 """Random scenarios: every coefficient and every mechanism drawn from documented ranges.
 
-An agent that is trained on thousands of them has to find out within a session how the present one works (domain
+An agent that is trained in thousands of them has to find out within a session how the current one works (domain
 randomisation: Tobin et al., IROS 2017; in-context reinforcement learning: Duan et al., "RL^2", 2016). The named presets
 lie within the ranges, but none of them is ever drawn.
 """

@@ -44,7 +44,7 @@ def lookahead_teacher(env: Any, value_weights: ValueWeights) -> Teacher:
 
 
 def teacher_loss(scores: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """[K]: squared error of scores [K, M] against a teacher's, both less their mean over the candidates.
+    """[K]: squared error of scores [K, M] against a teacher's, both minus their mean over the candidates.
 
     Its minimum is the teacher's mean score given the state: that of an agent with the teacher's model of users, but
     without the teacher's knowledge of this user.

@@ -408,7 +408,7 @@ class RunConfig(Checked):
     checkpoint_minutes: float = number(5.0, 0.0, 1e6)
     """Minutes between checkpoints; there is one at the end, too."""
     minutes: float = number(0.0, 0.0, 1e6)
-    """Minutes after which this call stops, with a checkpoint from which the next one goes on; 0 for no limit."""
+    """Minutes after which this call stops, with a checkpoint from which the next one continues; 0 for no limit."""
     evaluate_every: int = count(500_000, 0, 10**13)
     """User-steps between evaluations with held-out users and catalogues; 0 for one at the end only."""
     evaluation_sessions: int = count(200, 1, 1_000_000)

@@ -19,14 +19,14 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "similarity to items shown": SIMILARITIES,
     "clicks on it and its creator": ("plays", "followed"),
 }
-"""`DYNAMICS` that tell the model something of a candidate, by the name of the source; the rest is its content."""
+"""`DYNAMICS` with information about a candidate, by the name of the source; the rest is its content."""
 
 CONTENT = "content"
 
 
 @torch.no_grad()
 def source_effects(state: "SessionState", observation: "Observation", chosen: int) -> dict[str, float]:
-    """The score of a candidate, less that with each source as it is for an average candidate.
+    """The score of a candidate minus its score with each source replaced by that of an average candidate.
 
     Args:
         state: of one session, which has read the observation.

@@ -69,7 +69,7 @@ def estimate(value: float, contributions: np.ndarray, effective_sample_size: flo
 
 
 def difference(first: OffPolicyEstimate, second: OffPolicyEstimate) -> OffPolicyEstimate:
-    """The value of the first estimate less that of the second: two policies, estimated from the same sessions.
+    """The value of the first estimate minus that of the second: two policies, estimated from the same sessions.
 
     The interval is that of paired contributions: the more alike the policies are, the shorter it is. The effective
     sample size is the smaller of the two.

@@ -20,9 +20,9 @@ from benchmarks.running.engines import add_engine_arguments, engine_from
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--suite", default="quick", help="`python -m benchmarks agents` lists the suites")
     parser.add_argument("--out", type=path, required=True, metavar="DIR", help="folder for the results")
-    parser.add_argument("--scenario", action="append", default=[], help="only this scenario; repeat for several")
+    parser.add_argument("--scenario", action="append", default=[], help="run only this scenario; repeat for several")
     parser.add_argument(
-        "--only", action="append", default=[], metavar="AGENT", help="of the suite's agents only this one; repeat"
+        "--only", action="append", default=[], metavar="AGENT", help="run only this agent of the suite; repeat"
     )
     parser.add_argument(
         "--agent",
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--retry-failed", action="store_true", help="repeat failed runs")
     parser.add_argument("--allow-stale", action="store_true", help="do not repeat finished runs that are stale")
     parser.add_argument(
-        "--reuse", action="append", type=path, metavar="DIR", help="reuse equal runs finished here, too; repeat"
+        "--reuse", action="append", type=path, metavar="DIR", help="also reuse equal runs from this folder; repeat"
     )
     parser.add_argument("--no-reuse", action="store_true", help="execute every run")
     parser.add_argument(

@@ -34,7 +34,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="written by train --out, or by save (default: the generalist that comes with the package)",
     )
-    parser.add_argument("--language-model", default="", metavar="NAME", help="its new place, if it has been moved")
+    parser.add_argument("--language-model", default="", metavar="NAME", help="its new location, if it has moved")
     parser.add_argument(
         "--env",
         action="append",

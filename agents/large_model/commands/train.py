@@ -107,7 +107,7 @@ def train_in_folder(config: TrainingConfig, parsed: argparse.Namespace) -> int:
             log(f"{training.network.num_parameters:,} parameters, {config.num_steps:,} user-steps")
             results = run_training(training, parsed.out, run_config, log, show, parsed.arguments)
             if not training.is_over:
-                log(f"stopped after {training.num_steps:,} steps; the same command goes on")
+                log(f"stopped after {training.num_steps:,} steps; the same command continues the training")
             elif not results:
                 log("nothing to train; a larger --steps continues this training")
             elif group.size == 1 and run_config.comparison:

@@ -19,7 +19,10 @@ from agents.terminal import console, path, warn
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--models", type=path, required=True, metavar="DIR", help="folder of versions")
     parser.add_argument(
-        "--create", type=path, metavar="MODEL", help="make the folder: of a model by train --out or save, or pretrained"
+        "--create",
+        type=path,
+        metavar="MODEL",
+        help="create the folder from a model by train --out or save, or pretrained",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
 

@@ -56,9 +56,9 @@ class OffPolicyResult:
     published_reward: float
     """Estimated sum of rewards of a session with the published version."""
     difference: tuple[float, float, float]
-    """Of these sums, new less published: value, and 95% interval."""
+    """Of these sums, new minus published: value, and 95% interval."""
     prediction: tuple[float, float, float]
-    """Mean difference of the log-likelihood of an answer, in nats, new less published, with its 95% interval."""
+    """Mean difference of the log-likelihood of an answer, in nats, new minus published, with its 95% interval."""
 
     def missing(self, config: PublicationConfig) -> list[str]:
         """What is not known well enough."""

@@ -163,17 +163,17 @@ def _add_sessions(app: FastAPI, recommender: Recommender) -> None:
 
     @app.post("/sessions/{session}/feedback")
     async def add_feedback(session: SessionId, request: Feedback) -> FeedbackReceipt:
-        """Store the feedback to a recommendation. The same feedback may be sent again; it counts once."""
+        """Store the feedback on a recommendation. The same feedback may be sent again; it counts once."""
         return await recommender.add_feedback(session, request)
 
     @app.get("/sessions/{session}")
     async def download_session(session: SessionId) -> StoredSession:
-        """Everything that is stored on a session."""
+        """Everything that is stored about a session."""
         return StoredSession.model_construct(**await recommender.everything_of(session))
 
     @app.get("/sessions/{session}/comparison")
     async def compare(session: SessionId) -> Comparison:
-        """How the agents of a blind session did, which ends it: it takes no more recommendations or feedback."""
+        """End a blind session and compare its agents; afterwards it takes no more recommendations or feedback."""
         return await recommender.compare(session)
 
     @app.delete("/sessions/{session}", status_code=204)
@@ -203,7 +203,7 @@ def _add_items(app: FastAPI, recommender: Recommender) -> None:
 
     @app.get("/catalog")
     async def about() -> Catalog:
-        """What is recommended, and how."""
+        """The catalogue of the server."""
         return catalog.about_items
 
     @app.get("/items/{item}/image.png", response_class=Response)

@@ -228,7 +228,9 @@ class Recommender:
         is_blind, agents = session.agent == BLIND, SESSION_AGENTS[session.agent]
         for option in ("explain", "beliefs"):
             if is_blind and getattr(request, option):
-                raise InvalidRequestError(f"{option}: must be false in a blind session, since it would tell the agent")
+                raise InvalidRequestError(
+                    f"{option}: must be false in a blind session, since it would reveal the agent"
+                )
         served, has_read = self.model.current, LARGE_MODEL in agents
         session.continue_with(served.version)
         if has_read and session.cached is None:

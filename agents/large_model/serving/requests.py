@@ -42,7 +42,7 @@ class _Answer(BaseModel):
 
 
 class NewSession(_Request):
-    """A person who is there."""
+    """A new session of a person."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"person": "ada", "profile": {"profile 1": 0.3}}]})
 
@@ -51,15 +51,15 @@ class NewSession(_Request):
     profile: Annotated[dict[Name, Feature], Field(max_length=1_000)] = {}
     """Columns of the person's profile by name; 0 for those left out."""
     agent: SessionAgent = "large-model"
-    """Recommends: the large model; the platform's ranking by the predicted answer; or, in a blind test, one of them by
-    lot each time, which `/sessions/{session}/comparison` tells at the end."""
+    """The agent that recommends: the large model; the platform's ranking by the predicted answer; or, in a blind test,
+    one of the two at random for each recommendation, which `/sessions/{session}/comparison` reveals at the end."""
 
 
 class Session(_Answer):
     """A session that has begun."""
 
     session: str
-    """Its id, which only those should know who act for the person."""
+    """Its id, which only clients that act for the person should know."""
     person: str
     agent: SessionAgent
     model: str
@@ -76,13 +76,13 @@ class RecommendationRequest(_Request):
     num_items: Annotated[int, Field(ge=1, le=MAX_ITEMS)] | None = None
     """Items to show; the server's --slate by default."""
     explain: bool = False
-    """Whether the large model says why; not in a blind session."""
+    """Whether the large model explains its scores; not in a blind session."""
     beliefs: bool = False
-    """Whether to tell how the agent's scores differ by topic; not in a blind session."""
+    """Whether to return the mean scores by topic; not in a blind session."""
 
 
 class Why(_Answer):
-    """What the feedback to an item shown before does for the score."""
+    """The effect of the feedback on an item shown before on the score."""
 
     item: int | str
     click: bool
@@ -90,7 +90,7 @@ class Why(_Answer):
     rating: float
     """The rating submitted; 0 for none."""
     effect: float
-    """The score less that without the item, each relative to the mean of the best candidates."""
+    """The score minus the score without the item, each relative to the mean of the best candidates."""
     instead: int | str
     """The best candidate without it."""
 
@@ -117,12 +117,12 @@ class Recommendation(_Answer):
     """Its number in the session, for the feedback."""
     items: list[RecommendedItem]
     beliefs: dict[str, float] | None = None
-    """For each topic, the mean score of its items less that of all candidates, in standard deviations."""
+    """For each topic, the mean score of its items minus that of all candidates, in standard deviations."""
     model: str
 
 
 class AgentResult(_Answer):
-    """The answers to what one agent has recommended."""
+    """The feedback on the recommendations of one agent."""
 
     recommendations: int
     """Recommendations with feedback."""
@@ -138,7 +138,7 @@ class AgentResult(_Answer):
 
 
 class Comparison(_Answer):
-    """How the agents of a blind session did. The session has ended."""
+    """The results of the agents of a blind session, which has ended."""
 
     session: str
     agents: dict[AgentName, AgentResult]
@@ -147,7 +147,7 @@ class Comparison(_Answer):
 
 
 class ItemFeedback(_Request):
-    """What a person did with an item."""
+    """The feedback of a person on an item."""
 
     item: ItemId
     click: Flag = False
@@ -163,7 +163,7 @@ class ItemFeedback(_Request):
 
 
 class Feedback(_Request):
-    """The feedback to a recommendation, at once and for good; items that are left out were not clicked."""
+    """The complete and final feedback on a recommendation; items that are left out were not clicked."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -203,7 +203,7 @@ class Item(_Answer):
 
 
 class StoredSession(_Answer):
-    """Everything that is stored on a session."""
+    """Everything that is stored about a session."""
 
     session: str
     person: str
@@ -237,14 +237,14 @@ class NewSimulatedVisit(_Request):
     num_items: Annotated[int, Field(ge=1, le=MAX_SLATE_SIZE)] | None = None
     """Items of a slate; the server's --slate by default."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] | None = None
-    """Draws the user and the answers; random by default."""
+    """Draws the user and the responses; random by default."""
 
 
 class SimulatedUser(_Answer):
     """The hidden state of a simulated user."""
 
     interests: dict[str, float]
-    """For each topic, the mean affinity with its items less that with all items, in standard deviations."""
+    """For each topic, the mean affinity with its items minus that with all items, in standard deviations."""
     trust: float
     """0 to 1."""
     patience: float
@@ -258,12 +258,12 @@ class SimulatedVisit(_Answer):
     agent: AgentName
     num_items: int
     num_steps: int
-    """The visit ends after so many steps at the latest."""
+    """Maximum number of steps of the visit."""
     user: SimulatedUser
 
 
 class SimulatedFeedback(_Answer):
-    """The answer of a simulated user to an item."""
+    """The response of a simulated user to an item."""
 
     item: int | str
     title: str
@@ -275,7 +275,7 @@ class SimulatedFeedback(_Answer):
 
 
 class SimulatedStep(_Answer):
-    """A slate, and the answer of the simulated user."""
+    """A slate, and the response of the simulated user."""
 
     step: int
     """From 0."""
@@ -283,7 +283,7 @@ class SimulatedStep(_Answer):
     beliefs: dict[str, float]
     """Of the agent when it chose the slate; see `Recommendation`."""
     user: SimulatedUser
-    """After the answer."""
+    """After the response."""
     is_over: bool
     has_left: bool
     """Whether the visit ended because the user lost patience."""

@@ -7,7 +7,7 @@ import numpy as np
 
 
 def topic_deviations(values: np.ndarray, topics: np.ndarray) -> np.ndarray:
-    """[K] float64: the mean value of each topic's items less that of all items, in standard deviations of the values;
+    """[K] float64: the mean value of each topic's items minus that of all items, in standard deviations of the values;
     0 for topics without items.
 
     Args:

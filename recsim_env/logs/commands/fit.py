@@ -95,7 +95,7 @@ def run(parsed: argparse.Namespace) -> int:
     for name, error in world.fit_facts["held_out_rmse"].items():
         print(f"  {name.replace('_', ' '):<15}{error:.4f}")
     if world.fit_facts["factor_ridge"] is None:
-        print("  factors do not predict better than biases; tastes in this world are hardly more than noise")
+        print("  factors do not predict better than biases; tastes in this world are little more than noise")
     print(selection_summary(world, log))
     _print_behaviour(estimates)
     print(f"wrote {printable(parsed.out)}")

@@ -11,9 +11,9 @@ NO_COLUMNS = "none"
 """Name of the single constant column of a log without metadata."""
 
 NO_DISTINGUISHING_FEATURES = (
-    "items have no distinguishing features, so agents can compare them only by statistics and the platform's prediction; "
-    "fit a world with item metadata (--items FILE), or with factors learnt from the log as item features (--content "
-    "factors)"
+    "items have no distinguishing features, so agents can compare them only by their statistics and the platform's "
+    "prediction; fit a world with item metadata (--items FILE), or with factors learnt from the log as item features "
+    "(--content factors)"
 )
 """Warning for a log whose items all have the same features."""
 

@@ -77,7 +77,7 @@ def test_a_finished_training_continues_with_more_steps(trained, tmp_path, capsys
 def test_a_training_with_a_time_limit_goes_on_in_the_next_call(trained, tmp_path, capsys):
     out = tmp_path / "limited"
     assert train(out, "--evaluate-every", "3000", "--minutes", "0.0001") == 0
-    assert "the same command goes on" in capsys.readouterr().out
+    assert "the same command continues the training" in capsys.readouterr().out
     assert [line["iteration"] for line in read_metrics(out / "metrics.jsonl")] == [1]
     assert train(out, "--evaluate-every", "3000") == 0
     said = capsys.readouterr().out
