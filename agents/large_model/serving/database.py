@@ -198,7 +198,7 @@ class Database:
     async def add_feedback(
         self, session: str, recommendation: int, canonical: Callable[[np.ndarray], np.ndarray]
     ) -> Answers | None:
-        """Add the feedback to a recommendation, exactly once.
+        """Add the feedback on a recommendation, exactly once.
 
         `canonical` makes the values [S, 5] of the slate [S], or raises `ValueError`. Returns None if the same feedback
         is there already.
@@ -255,7 +255,7 @@ class Database:
         return await self._thread.run(read, is_durable=True)
 
     async def everything_of(self, session: str) -> dict[str, Any]:
-        """All that is stored on a session, with items as positions; without the agents and propensities of a blind
+        """All that is stored about a session, with items as positions; without the agents and propensities of a blind
         session that has not ended.
 
         Raises:

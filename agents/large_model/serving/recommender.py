@@ -123,7 +123,7 @@ class Recommender:
                 raise
 
     async def add_feedback(self, name: str, request: Feedback) -> FeedbackReceipt:
-        """Store the feedback to a recommendation.
+        """Store the feedback on a recommendation.
 
         Raises:
             NotFoundError: there is no such session or recommendation.
@@ -173,7 +173,7 @@ class Recommender:
         return Comparison(session=name, agents=results, caveat=caveat_of(list(results.values())))
 
     async def everything_of(self, name: str) -> dict[str, Any]:
-        """All that is stored on a session; `NotFoundError` if there is none."""
+        """All that is stored about a session; `NotFoundError` if there is none."""
         ids, found = self.catalog.ids, await self.database.everything_of(name)
         for each in found["recommendations"]:
             each["items"] = [ids[item] for item in each["items"]]
