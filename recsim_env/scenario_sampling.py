@@ -11,17 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from recsim_env.config import (
-    BehaviourConfig,
-    CatalogConfig,
-    LifetimeConfig,
-    PopulationConfig,
-    RewardConfig,
-    Scenario,
-    SessionConfig,
-    check_number,
-    unknown_name,
-)
+from recsim_env.config import SECTIONS, Scenario, check_number, unknown_name
 
 SAMPLE_SPLITS = ("train", "validation", "test")
 """Disjoint families of sampled scenarios."""
@@ -196,14 +186,6 @@ _REPEAT_AFTER_SHARE = 0.3  # of the scenarios without repeats at once
 _MAX_LIFETIME_STEPS = 400
 _AUDIO_SHARE = 0.4  # of scenarios whose items have audio
 _OTHER_CANDIDATES = 0.3  # share of scenarios with another source, and with another order of candidates
-_SECTIONS: dict[str, type] = {
-    "catalog": CatalogConfig,
-    "population": PopulationConfig,
-    "behaviour": BehaviourConfig,
-    "reward": RewardConfig,
-    "lifetime": LifetimeConfig,
-    "session": SessionConfig,
-}
 
 
 def sample_scenario(seed: int, split: str = "train") -> Scenario:
@@ -223,7 +205,7 @@ def sample_scenario(seed: int, split: str = "train") -> Scenario:
     check_number("seed", seed, 0, 2**31 - 1 if split == "train" else NUM_RESERVED - 1, int)
     name = f"Sampled {split} {seed}"
     generator = np.random.default_rng([zlib.crc32(b"sampled scenario"), SAMPLE_SPLITS.index(split), seed])
-    values: dict[str, dict[str, Any]] = {section: {} for section in _SECTIONS}
+    values: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
     _draw(RANGES, values, generator)
     mechanisms = set()
     for mechanism, (probability, ranges) in MECHANISMS.items():
@@ -232,7 +214,7 @@ def sample_scenario(seed: int, split: str = "train") -> Scenario:
             mechanisms.add(mechanism)
             _draw(ranges, values, own)
     _draw_rest(mechanisms, values, generator)
-    sections = {section: kind(**values[section]) for section, kind in _SECTIONS.items()}
+    sections = {section: kind(**values[section]) for section, kind in SECTIONS.items()}
     return Scenario(name=name, **sections)
 
 
