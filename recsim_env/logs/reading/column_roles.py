@@ -71,13 +71,12 @@ def assigned_columns(names: Sequence[str], has_header: bool, given: Sequence[str
     if given and not any("=" in each for each in given):
         _require_both(roles, names, has_header)
         return roles
-    by_common_name = _by_common_name(names)
+    plain = by_plain_name(names)
     taken = set(roles.values())
     preferred = {"clicks": "click", "plays": "plays", "watch_ratio": "watch_ratio"}.get(feedback, "rating")
     for role in ("user", "item", *sorted(VALUES, key=lambda value: value != preferred), "time"):
         place = "rating" if role in VALUES else role
-        found = [by_common_name[name] for name in COMMON_NAMES[role] if name in by_common_name]
-        found = [name for name in found if name not in taken]
+        found = [plain[name] for name in COMMON_NAMES[role] if name in plain and plain[name] not in taken]
         if place not in roles and found:
             roles[place] = found[0]
             taken.add(found[0])
@@ -99,20 +98,19 @@ def assigned_columns_of_shown_items(names: Sequence[str], given: Sequence[str]) 
     if given and not all("=" in each for each in given):
         raise ValueError(f"--columns {','.join(given)}: must be ROLE=NAME,... with roles from {', '.join(common)}")
     roles = _given(names, given, tuple(common))
-    plain = _by_common_name(names)
+    plain = by_plain_name(names)
     for role in common:
         found = [plain[name] for name in common[role] if name in plain and plain[name] not in roles.values()]
         if role not in roles and found:
             roles[role] = found[0]
-    missing = [role for role in ("user", "item", "click") if role not in roles]
-    if missing:
-        example = ",".join(f"{role}=NAME" for role in missing)
-        raise ValueError(f"no column for {' and '.join(missing)} among {','.join(names)}; name it: --columns {example}")
+    if missing := [role for role in ("user", "item", "click") if role not in roles]:
+        raise _no_column_for(missing, names)
     return roles
 
 
-def _by_common_name(names: Sequence[str]) -> dict[str, str]:
-    """The columns by name, in lower case with letters and digits only, without type suffixes as in `user_id:token`."""
+def by_plain_name(names: Sequence[str]) -> dict[str, str]:
+    """The columns by name, in lower case with letters and digits only, without type suffixes as in `user_id:token`; of
+    several columns with one such name, the first."""
     return {re.sub(r"[^a-z0-9]", "", name.partition(":")[0].lower()): name for name in reversed(names)}
 
 
@@ -145,5 +143,9 @@ def _require_both(roles: Mapping[str, str], names: Sequence[str], has_header: bo
             f"no header found; name its {len(names)} columns in order, such as "
             f"--columns {','.join((*_ROLES, *['-'] * len(names))[: len(names)])}"
         )
-    example = ",".join(f"{role}=NAME" for role in missing)
-    raise ValueError(f"no column for {' and '.join(missing)} among {','.join(names)}; name it: --columns {example}")
+    raise _no_column_for(missing, names)
+
+
+def _no_column_for(roles: Sequence[str], names: Sequence[str]) -> ValueError:
+    example = ",".join(f"{role}=NAME" for role in roles)
+    return ValueError(f"no column for {' and '.join(roles)} among {','.join(names)}; name it: --columns {example}")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
-from recsim_env.logs.reading.column_roles import COMMON_NAMES
+from recsim_env.logs.reading.column_roles import COMMON_NAMES, by_plain_name
 from recsim_env.logs.reading.ratings_log import NO_COLUMNS
 from recsim_env.logs.reading.table_files import AnyPath, TableFile, problem_in
 
@@ -86,7 +86,7 @@ def item_metadata(table: TableFile) -> Metadata:
     Raises:
         ValueError: no column of ids, or invalid cells.
     """
-    plain = {re.sub(r"[^a-z0-9]", "", name.partition(":")[0].lower()): name for name in reversed(table.columns)}
+    plain = by_plain_name(table.columns)
     of_items = [plain[name] for name in (*COMMON_NAMES["item"], "id") if name in plain]
     if not of_items:
         raise ValueError(f"{table.path}:1: must have a column of item ids, such as item; got {','.join(table.columns)}")

@@ -138,13 +138,12 @@ def read_content(
     options = options or ReadingOptions()
     folder, file = _file_of_ratings(existing_log(path))
     source = Path(path).resolve().name
+    if folder is not None and items_path is not None:
+        raise ValueError(f"{items_path}: a MovieLens folder has its own item metadata; omit this file")
+    table, columns = _table_of_ratings(file, options)
     if folder is None:
-        table, columns = _table_of_ratings(file, options)
         items, users = _items_of(items_path), Metadata()
     else:
-        if items_path is not None:
-            raise ValueError(f"{items_path}: a MovieLens folder has its own item metadata; omit this file")
-        table, columns = _table_of_ratings(file, options)
         items, users = (_metadata_in(folder, name) for name in FOLDERS[file.name])
     return _content(table, columns, items, users, options, source, items_path, folder)
 
