@@ -46,10 +46,8 @@ class ReplaySimulator(Simulator):
 
     A session ends (`truncated`) after `session_length` steps, or when the person has no rated item left.
 
-    Args:
-        ratings: of the users of `world`.
-
-    The other arguments are those of `Simulator`.
+    The arguments are those of `Simulator`; the ratings are those of the world (`World.real_ratings`), and neither a
+    live platform nor another source of candidates than `"random"` is accepted.
     """
 
     def __init__(

@@ -15,7 +15,7 @@ import numpy as np
 from recsim_env.atomic_file import printable
 from recsim_env.config import PopulationConfig
 from recsim_env.logs.fitting.factorization import FACTOR_RIDGES, Ratings, chosen_ridges, fit_factors
-from recsim_env.logs.reading.ratings_log import RatingsLog
+from recsim_env.logs.reading.ratings_log import RatingsLog, positions_of
 from recsim_env.simulation.observation import STATISTICS
 from recsim_env.simulation.records import NUM_TASTES
 from recsim_env.simulation.relevance import answers_of
@@ -73,7 +73,7 @@ def read_replayed_log(path: str | Path, split: str, population: PopulationConfig
     if split == "train":
         shuffled = _generator(_HALF).permutation(played)
         played, others = np.sort(shuffled[: len(played) // 2]), np.sort(shuffled[len(played) // 2 :])
-    places = _places_in(catalog, log)
+    places = positions_of(log.item_ids, catalog.item_ids)
     ratings, people = _real_ratings(log, played, places)
     if not len(people):
         raise ValueError(
@@ -147,14 +147,6 @@ def ranking_of(ratings: Ratings) -> tuple[np.ndarray, np.ndarray, float]:
 
 def _generator(purpose: int) -> np.random.Generator:
     return np.random.default_rng(purpose)
-
-
-def _places_in(catalog: RatingsLog, log: RatingsLog) -> np.ndarray:
-    """[items of the log] int64: the index of each in the catalogue, -1 if it is not there."""
-    order = np.argsort(log.item_ids)
-    places = np.full(len(log.item_ids), -1)
-    places[order[np.searchsorted(log.item_ids[order], catalog.item_ids)]] = np.arange(len(catalog.item_ids))
-    return places
 
 
 def _real_ratings(log: RatingsLog, played: np.ndarray, places: np.ndarray) -> tuple[RealRatings, np.ndarray]:
