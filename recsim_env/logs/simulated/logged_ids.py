@@ -40,10 +40,10 @@ def users_with_ids(path: Path | str, ids: Iterable[str]) -> list[int]:
     index itself, as text.
 
     Raises:
-        FileNotFoundError: there is no log.
+        FileNotFoundError: there is no log, or the file of its ids is missing.
         ValueError: an unknown id, or a damaged file.
     """
-    has_ids = read_manifest(path) and (Path(path) / _USERS).is_file()
+    has_ids = read_manifest(path).world_fingerprint is not None
     users = {str(name): user for user, name in read_users(path).iter_rows()} if has_ids else None
     found = []
     for each in ids:

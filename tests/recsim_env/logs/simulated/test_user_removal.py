@@ -70,12 +70,18 @@ def test_a_removal_that_was_killed_half_way_is_finished_by_the_same_call(tmp_pat
     assert remove_users(path, removed) == 0
 
 
+def write_from_ratings(folder):
+    """A log of users who have ids, in the subfolder `log`."""
+    fit_log(write_drawn_ratings(folder / "ratings.csv"), num_factors=2).save(folder / "world.npz")
+    env = gymnasium.make_vec("recsim_env/MovieLens-v0", 8, world=str(folder / "world.npz"))
+    writer = LogWriter(env, "random", folder / "log", num_steps=160)
+    writer.write()
+    return writer
+
+
 @pytest.mark.filterwarnings("ignore:.*no distinguishing features")
 def test_no_file_of_a_log_contains_the_id_of_a_removed_user(tmp_path):
-    fit_log(write_drawn_ratings(tmp_path / "ratings.csv"), num_factors=2).save(tmp_path / "world.npz")
-    env = gymnasium.make_vec("recsim_env/MovieLens-v0", 8, world=str(tmp_path / "world.npz"))
-    writer = LogWriter(env, "random", tmp_path / "log", num_steps=160)
-    writer.write()
+    writer = write_from_ratings(tmp_path)
     user = frequent_users(tmp_path / "log", 1)[0]
     (name,) = read_users(tmp_path / "log").filter(pl.col("user") == user)["id"]
     assert users_with_ids(tmp_path / "log", [str(name)]) == [user]
@@ -87,6 +93,14 @@ def test_no_file_of_a_log_contains_the_id_of_a_removed_user(tmp_path):
     assert name not in read_users(tmp_path / "log")["id"]
     with pytest.raises(ValueError, match=rf"^user '{name}': is not among the users of .*log$"):
         users_with_ids(tmp_path / "log", [str(name)])
+
+
+@pytest.mark.filterwarnings("ignore:.*no distinguishing features")
+def test_ids_are_not_taken_for_indices_if_their_file_is_missing(tmp_path):
+    write_from_ratings(tmp_path)
+    (tmp_path / "log" / "users.parquet").unlink()
+    with pytest.raises(FileNotFoundError, match=r"users\.parquet: is missing; repeat the command of the log"):
+        users_with_ids(tmp_path / "log", ["3"])
 
 
 def test_users_without_ids_are_named_by_their_index(tmp_path):
