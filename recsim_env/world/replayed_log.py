@@ -196,4 +196,5 @@ def _users(log: RatingsLog, people: np.ndarray, population: PopulationConfig) ->
         budget=np.zeros(size),
         profiles=log.user_profiles[people],
         profile_names=tuple(log.profile_names.tolist()),
+        ids=tuple(log.user_ids[people].tolist()),
     )

@@ -57,6 +57,17 @@ def test_the_checkers_of_gymnasium_and_sb3_accept_a_replay(log, env_id, kind):
     check_for_sb3(env, warn=True, skip_render_check=False)
 
 
+def test_users_have_the_ids_of_the_log(log):
+    world = make(log).simulator.world
+    real = world.real_ratings
+    assert len(set(world.users.ids)) == len(world.users)
+    for user, name in enumerate(world.users.ids):
+        own = slice(real.starts[user], real.starts[user + 1])
+        films = [int(world.items.ids[item]) for item in real.items[own]]
+        given = ratings_of(int(name))
+        assert real.ratings[own].tolist() == [given[film] for film in films]
+
+
 def test_a_session_of_a_real_person_can_be_drawn(log):
     env = make(log, render_mode="rgb_array")
     env.reset(seed=0)
