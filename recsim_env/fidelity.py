@@ -20,8 +20,10 @@ from recsim_env.config import check_number
 from recsim_env.envs.vector import RecommenderVectorEnv
 from recsim_env.logs.fitting.fidelity import gini, jensen_shannon
 from recsim_env.scenarios import SCENARIOS, scenario_named
+from recsim_env.simulation.records import HISTORY_FEEDBACK
 
 _SLATE_SIZE = 5
+_CLICK, _RATING, _PURCHASE = (HISTORY_FEEDBACK.index(name) for name in ("click", "rating", "purchase"))
 
 
 class Target(NamedTuple):
@@ -133,7 +135,7 @@ def _play(scenario: str, num_sessions: int, seed: int, slate_size: int, is_rando
         slot_rows = (first_row[:, None] + np.cumsum(exists, 1) - 1) % slate_size
         feedback = np.take_along_axis(np.array(sessions["history_feedback"]), slot_rows[:, :, None], 1)
         feedback = np.where(exists[:, :, None], feedback, 0.0)
-        rows.append([shown, feedback[:, :, 1] > 0.0, feedback[:, :, 4] > 0.0, feedback[:, :, 3]])
+        rows.append([shown, feedback[..., _CLICK] > 0.0, feedback[..., _PURCHASE] > 0.0, feedback[..., _RATING]])
         lengths += is_running
         is_running = is_running & ~(terminated | truncated)
         if not is_running.any():
