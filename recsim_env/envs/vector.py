@@ -26,6 +26,7 @@ from recsim_env.envs.spaces_and_actions import (
 from recsim_env.simulation.custom_user_model import DEFAULT_USER_MODEL, UserModel
 from recsim_env.simulation.observation import in_order
 from recsim_env.simulation.records import REWARD_TERMS
+from recsim_env.simulation.simulator import Simulator
 
 _MASK_KEYS = tuple(f"_{name}" for name in REWARD_INFO_KEYS)
 
@@ -107,7 +108,7 @@ class RecommenderVectorEnv(SimulatorAccess, VectorEnv[Any, Any, Any]):
         return RecommenderVectorEnv(**{**own, **self.arguments, **arguments})
 
     @property
-    def simulators(self) -> tuple[Any, ...]:
+    def simulators(self) -> tuple[Simulator, ...]:
         """The simulator, as the only one; see `SeveralCatalogs`."""
         return (self.simulator,)
 

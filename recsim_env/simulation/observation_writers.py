@@ -163,9 +163,8 @@ def _write_candidates(session, items, observable, statistics, shared, out, mask)
     num_features = len(observable[0].content)
     width, column = num_features + _NUM_COLUMNS, num_features
     now, is_live = session.start_step + session.step, len(shared) > 0
-    shown = np.int64(
-        0
-    )  # bit i: an item in the history may have an id of i modulo 64, so that most candidates need no search
+    # Bit i is set if an item in the history has an id of i modulo 64: most candidates need no search of the history.
+    shown = np.int64(0)
     for row in range(len(session.history_items)):
         shown |= np.int64(1) << (session.history_items[row] & 63)
     for candidate in range(len(session.candidates)):

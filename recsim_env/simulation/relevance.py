@@ -196,7 +196,6 @@ def relevance_after(
         candidates: [M] items.
         now: the platform's present time.
     """
-
     mean, factors = _estimates(records, shown, np.asarray(times, np.int64))
     precision = np.eye(NUM_TASTES) + factors.T @ factors / answer_variance
     covariance = np.linalg.inv(precision)
