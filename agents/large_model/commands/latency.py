@@ -126,7 +126,7 @@ def latencies(network: Any, env: Any, history: int, num_candidates: int, number:
                     if name == "with the cache":
                         state.update(after, one)
                     else:
-                        state.start(before)
+                        state.start(after)
                     best_slates(state.scores(after).logits, 1).cpu()
                 spent = timer.reset()[name]
                 if i >= _WARM_UP:
