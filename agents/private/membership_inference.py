@@ -106,7 +106,8 @@ def audit(
         ValueError: there are fewer than four other people.
     """
     members, strangers = People.of(log), People.of(others)
-    unseen = [rows for person, rows in zip(strangers.ids, strangers.rows, strict=True) if person not in members.ids]
+    is_unseen = ~np.isin(strangers.ids, members.ids)
+    unseen = [strangers.rows[number] for number in np.flatnonzero(is_unseen)]
     if len(unseen) < 4:
         raise ValueError(f"others: have {len(unseen)} people who are not in the log of the training, must have 4")
     is_member = np.repeat([True, False], [len(members), len(unseen)])
