@@ -15,7 +15,7 @@ from agents.bandits.empirical_bayes import EmpiricalBayesLinUCB
 from agents.bandits.linear_bandits import PosteriorState
 from agents.rules.popularity import popularity_scores
 from recsim_env.config import choice, count
-from recsim_env.logs.simulated.logging_policy import RandomSlates
+from recsim_env.logs.simulated.logging_policy import RandomSlates, epsilon_greedy_log_probabilities
 
 EPSILONS = {"random": 1.0, "mixed": 0.3, "expert": 0.1}
 """Probability of a random slate, by behaviour policy."""
@@ -100,5 +100,4 @@ class BehaviorPolicy(EmpiricalBayesLinUCB):
         before = self.initial_state(num_sessions) if state is None else state
         greedy, _ = self._greedy(observations, before["bandit"], is_first)
         is_greedy = (slates == greedy.reshape(num_sessions, -1)).all(1)
-        with np.errstate(divide="ignore"):
-            return np.log((1.0 - self.epsilon) * is_greedy + self.epsilon * np.exp(of_random))
+        return epsilon_greedy_log_probabilities(is_greedy, of_random, self.epsilon)
