@@ -111,6 +111,7 @@ class NeuralLinear(EmpiricalBayes, LinearThompson):
         update(0)
         policy = uniform_policy(self, seed)
         num_steps, num_rounds_over = total_timesteps // env.num_envs, 0
+        # The lambda looks `policy` up in each step: it is replaced after each round.
         exposures = rollout(env, lambda *inputs: policy(*inputs), total_timesteps, seed)
         for step, exposure in enumerate(exposures, start=1):
             log.add(exposure, **self.columns(env, exposure))
