@@ -2,8 +2,8 @@
 
 Its encoder is that of Kang and McAuley, "Self-attentive sequential recommendation" (SASRec), ICDM 2018, with content
 and feedback in place of item ids, so that new items are understood at once; candidates attend to its states as in
-`candidate_scorer`. It maximises the next rating: the distance to reinforcement
-learning with such a network is the value of planning.
+`candidate_scorer`. It maximises the next rating: the distance to reinforcement learning with such a network is the
+value of planning.
 
 Shape legend: N sessions side by side, W windows, B batch, Q target items, M candidates, S slots, H rows of the
 history, T features of a row, G of a candidate, P of the user, E width, D width of the attention.
@@ -167,7 +167,7 @@ class SequenceModel(TorchLearner):
     num_layers: int = count(1, 1, 1_000)
     """Of the encoder."""
     num_heads: int = count(2, 1, 1_000)
-    """Of its attention; the width is a multiple of 4 and of it."""
+    """Of its attention; the width must be a multiple of 4 and of twice their number."""
 
     def __post_init__(self, env: Any) -> None:
         super().__post_init__(env)
@@ -176,8 +176,8 @@ class SequenceModel(TorchLearner):
                 f"random_share={self.random_share}: must be above 0, and 1 if and only if "
                 f"num_rounds={self.num_rounds} is 0"
             )
-        if self.width % 4 or self.width % self.num_heads:
-            raise ValueError(f"width={self.width}: must be a multiple of 4 and of num_heads={self.num_heads}")
+        if self.width % 4 or self.width % (2 * self.num_heads):
+            raise ValueError(f"width={self.width}: must be a multiple of 4 and of twice num_heads={self.num_heads}")
 
     def sizes(self) -> SequenceSizes:
         return SequenceSizes.of(

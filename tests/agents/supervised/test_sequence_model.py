@@ -234,6 +234,7 @@ def test_training_is_reproducible_and_depends_on_the_seed():
     ("settings", "field"),
     [
         ({"width": 30}, "width=30"),
+        ({"width": 12, "num_heads": 4}, "width=12: must be a multiple of 4 and of twice num_heads=4"),
         ({"num_rounds": 0}, "random_share=0.5"),
         ({"random_share": 1.0}, "random_share=1.0"),
         ({"random_share": 0.0}, "random_share=0.0"),
