@@ -16,6 +16,7 @@ from torch import nn
 
 from agents.large_model.model import ROW_COLUMNS, LargeModelNetwork
 from agents.large_model.session_state import Observation, SessionState
+from agents.networks.catalog_arrays import AUDIO_SHAPE, IMAGE_SHAPE
 from agents.networks.item_content import DYNAMICS, ITEM_STATE, ItemContent, with_readings
 from agents.networks.schema import SETTING
 from recsim_env.simulation.observation import FEEDBACK, RELEVANCE_COLUMNS, STATISTICS
@@ -25,8 +26,6 @@ Shape = tuple[int | str, ...]
 """Sizes; dynamic ones by name, such as "n", or in terms of one, such as "7 * H" or "1 + P"."""
 
 FLOAT, INT, BOOL, BYTE = torch.float32, torch.int64, torch.bool, torch.uint8
-
-_IMAGE, _SOUND = (3, 32, 32), (32, 32)
 
 
 class Graph(nn.Module):
@@ -64,9 +63,9 @@ class ItemsGraph(Graph):
         if reader is not None:
             self.inputs["reader_words"] = (INT, ("i", "V"))
         if schema.has_images or reader is not None:
-            self.inputs |= {"images": (BYTE, ("i", *_IMAGE)), "has_images": (BOOL, ())}
+            self.inputs |= {"images": (BYTE, ("i", *IMAGE_SHAPE)), "has_images": (BOOL, ())}
         if schema.has_audio or reader is not None:
-            self.inputs |= {"audio": (FLOAT, ("i", *_SOUND)), "has_audio": (BOOL, ())}
+            self.inputs |= {"audio": (FLOAT, ("i", *AUDIO_SHAPE)), "has_audio": (BOOL, ())}
 
     def calculate(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         network, features = self.network, inputs["features"]

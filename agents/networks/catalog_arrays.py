@@ -14,10 +14,15 @@ from agents.networks.schema import MEANINGS, Schema, columns, title_words
 from recsim_env.simulation.network_units import in_network_units
 from recsim_env.simulation.observation import STATISTICS
 from recsim_env.simulation.simulator import Simulator
+from recsim_env.world.audio import NUM_BANDS, NUM_FRAMES
 from recsim_env.world.catalog import Items
+from recsim_env.world.images import SIDE
 
 READER_WORD_BUCKETS = 8_192
 """Word numbers that an `ItemReader` tells apart."""
+
+IMAGE_SHAPE, AUDIO_SHAPE = (3, SIDE, SIDE), (NUM_BANDS, NUM_FRAMES)
+"""Of the image and of the log-mel patch of an item."""
 
 NO_CREATOR = -1
 """Creator of items that cannot be followed."""

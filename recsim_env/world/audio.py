@@ -13,6 +13,9 @@ NUM_BANDS = 32
 """Mel bands B, from low to high."""
 NUM_FRAMES = 32
 """Frames T of a patch."""
+BANDS_PER_OCTAVE = 6
+DECIBELS = 70
+"""From silence, 0 in a patch, to full scale, 1."""
 QUALITY_NOISE = 0.45
 """Standard deviation of the noise on the audible quality, in units of quality."""
 APPEAL_NOISE = 1.4
@@ -21,8 +24,6 @@ APPEAL_NOISE = 1.4
 _STREAM = 2  # titles, images and audio of one key have independent generators
 _BATCH_SIZE = 256  # a batch fits the processor's cache
 _GOLDEN = 0.618034  # its multiples modulo 1 are spread evenly, for any number of topics
-_BANDS_PER_OCTAVE = 6
-_DECIBELS = 70  # from silence, 0, to full scale, 1
 _RHYTHMS = bytes.fromhex(  # 16 steps of two frames, one bit a step, set where there is a beat; one rhythm a topic
     "8888 a8a8 9248 8080 aaaa 8a8a c0c0 9292 8000 e0e0 b6b6 8420 f0f0 a0a0 9999 ffff"
 )
@@ -77,7 +78,7 @@ def _mix(topics: np.ndarray, quality: np.ndarray, appeal: np.ndarray, key: int, 
     music = (_voice(voice_topic, chances[:, 4]) + drum + bass) * _decibels(5 * np.tanh(0.5 * excitement) - 5)
     noise = _decibels(-38 - 18 * np.tanh(0.8 * clarity))
     power = music * (0.7 + 0.3 * speckle[0]) + noise * speckle[1]
-    return np.clip(1 + np.log10(power + 1e-9) * (10 / _DECIBELS), 0, 1).astype(np.float32)
+    return np.clip(1 + np.log10(power + 1e-9) * (10 / DECIBELS), 0, 1).astype(np.float32)
 
 
 def _voice(topic: np.ndarray, chance: np.ndarray) -> np.ndarray:
@@ -88,7 +89,7 @@ def _voice(topic: np.ndarray, chance: np.ndarray) -> np.ndarray:
     voice = np.zeros((len(topic), NUM_BANDS, NUM_FRAMES), np.float32)
     for overtone in range(1, 6):
         loudness = 0.1 * overtone ** -(1.0 + topic % 2) * ((overtone % 2 == 1) | (topic % 4 < 2))
-        distance = _BANDS - pitch - np.float32(_BANDS_PER_OCTAVE * np.log2(overtone))
+        distance = _BANDS - pitch - np.float32(BANDS_PER_OCTAVE * np.log2(overtone))
         voice += loudness.astype(np.float32)[:, None, None] * np.exp(-(distance**2))
     return voice
 

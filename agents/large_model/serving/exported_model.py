@@ -15,12 +15,11 @@ import onnxruntime
 from agents.explanation import Explanation, explain
 from agents.large_model.compact_observations import as_inputs, check_history, newest_rows, stacked
 from agents.large_model.serving.export_folder import ITEMS, PRECISIONS, START, STEP, graph_file, read_description
-from agents.networks.catalog_arrays import READER_WORD_BUCKETS, CatalogArrays, ItemMedia
+from agents.networks.catalog_arrays import AUDIO_SHAPE, IMAGE_SHAPE, READER_WORD_BUCKETS, CatalogArrays, ItemMedia
 from agents.networks.schema import Schema, UserColumns, title_words
 
 _NUM_ITEMS = 2_048
 """Items that are encoded at a time."""
-_IMAGE, _SOUND = (3, 32, 32), (32, 32)
 
 
 class ServedScores(NamedTuple):
@@ -262,8 +261,8 @@ class ExportedModel:
             has_images="images" in names,
             has_audio="audio" in names,
         )
-        images = np.zeros((len(ids), *_IMAGE), np.uint8) if media.images is None else media.images
-        audio = np.zeros((len(ids), *_SOUND), np.float32) if media.audio is None else media.audio
+        images = np.zeros((len(ids), *IMAGE_SHAPE), np.uint8) if media.images is None else media.images
+        audio = np.zeros((len(ids), *AUDIO_SHAPE), np.float32) if media.audio is None else media.audio
         inputs = {
             "features": np.ascontiguousarray(arrays.features[ids], np.float32),
             "words": media.words,

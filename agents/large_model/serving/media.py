@@ -7,10 +7,11 @@ import zlib
 
 import numpy as np
 
+from recsim_env.world.audio import BANDS_PER_OCTAVE, DECIBELS
+
 _RATE = 16_000
 _SAMPLES_OF_FRAME = 1_000
-_LOWEST, _BANDS_PER_OCTAVE = 110.0, 6.0
-_DECIBELS = 70.0  # of a patch, from 0 to 1
+_LOWEST = 110.0  # pitch of the first band in Hz
 
 
 def png(image: np.ndarray) -> bytes:
@@ -29,12 +30,12 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
 
 def wav(patch: np.ndarray) -> bytes:
     """A log-mel patch [B, T] in [0, 1], bands from low to high by frames, as a WAV file: a tone for each band."""
-    power = 10.0 ** (_DECIBELS / 10.0 * (patch.astype(np.float64) - 1.0)) * (patch > 0.0)
+    power = 10.0 ** (DECIBELS / 10.0 * (patch.astype(np.float64) - 1.0)) * (patch > 0.0)
     centres = np.arange(patch.shape[1]) * _SAMPLES_OF_FRAME
     times = np.arange(patch.shape[1] * _SAMPLES_OF_FRAME)
     signal = np.zeros(len(times))
     for band, row in enumerate(np.sqrt(power)):
-        pitch = _LOWEST * 2.0 ** (band / _BANDS_PER_OCTAVE)
+        pitch = _LOWEST * 2.0 ** (band / BANDS_PER_OCTAVE)
         phase = 2.4 * band  # so that the tones do not add up at the start
         signal += np.interp(times, centres, row) * np.sin(2.0 * np.pi * pitch / _RATE * times + phase)
     loudest = max(float(np.abs(signal).max()), 1e-9)
