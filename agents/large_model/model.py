@@ -6,9 +6,9 @@ temperature); with the value V of the state, Q = V + A - E_pi A. So the policy i
 distillation or reinforcement changes it. A generalist has A = f, in a unit that suits all scenarios
 (`ModelConfig.builds_on_feedback`).
 
-Shape legend: n sessions, k tokens, K steps of any sessions, M candidates, E width of states, V of items, C of
-candidates, R rows, b bins, U user features, ... any leading dimensions. A row is an item that was shown, with its
-feedback.
+Shape legend: n sessions, k tokens, K steps of any sessions, M candidates, J features of a candidate that change over
+time, E width of states, V of items, C of candidates, R rows, T columns of a row, b bins, U user features, ... any
+leading dimensions. A row is an item that was shown, with its feedback.
 """
 
 from dataclasses import asdict, dataclass

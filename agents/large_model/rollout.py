@@ -1,7 +1,8 @@
 """Sessions played with a network, and recorded for training.
 
 Shape legend: N sessions, n active ones or those of a call, B sessions of a batch, T steps of the longest, K steps of
-all sessions, H rows of an observed history, R rows of a session, S slots, M candidates, U user features, E width.
+all sessions, H rows of an observed history, R rows of a session, F columns of a row, S slots, M candidates, J features
+of a candidate that change over time, U user features, E width.
 """
 
 from collections.abc import Iterator
@@ -69,7 +70,7 @@ class Sessions(StepFields):
     row_items: torch.Tensor
     """[B, R] int64: the user's history, then the items shown; padded with -1."""
     row_feedback: torch.Tensor
-    """[B, R, T] float32: `model.ROW_COLUMNS` of each row."""
+    """[B, R, F] float32: `model.ROW_COLUMNS` of each row."""
     lengths: torch.Tensor
     """[B] int64: steps."""
 

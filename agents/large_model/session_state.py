@@ -2,8 +2,8 @@
 
 Every item shown is read once, so that a step costs only its new tokens.
 
-Shape legend: N sessions, n those of a call, H rows of an observed history, R rows of a session, S slots, M candidates,
-U user features, E width.
+Shape legend: N sessions, n those of a call, H rows of an observed history, R rows of a session, k new ones, T columns
+of a row, S slots, M candidates, J features of a candidate that change over time, U user features, E width.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,8 @@
 """A catalogue as tensors: item content, and the features of candidates that change over time.
 
-Shape legend: I items, F content features of the model, W words of the longest title, A refreshes of statistics, n
-sessions, k items of each, M candidates, R rows of a session, E width of a language model.
+Shape legend: I items, i some of them, F content features of the model, D content features as a set, G readings, W words
+of the longest title, A refreshes of statistics, n sessions, k items of each, M candidates, J features of a candidate
+that change over time, R rows of a session, T columns of a row, `FEEDBACK` first, E width of a language model.
 """
 
 from collections.abc import Callable, Sequence
@@ -41,7 +42,7 @@ Describe = Callable[[list[str]], torch.Tensor]
 """Texts to [i, E], by a language model."""
 
 Read = Callable[[Items], np.ndarray]
-"""Items to [I, R] float32: `schema.READINGS`."""
+"""Items to [I, G] float32: `schema.READINGS`."""
 
 NUM_DESCRIBED_FEATURES = 3
 """Features in a description, the strongest first."""
@@ -218,7 +219,7 @@ class ItemContent:
 
 
 def with_readings(features: torch.Tensor, readings: torch.Tensor, schema: Schema) -> torch.Tensor:
-    """[i, F]: content features [i, F] of items with `READINGS` [i, R] in their columns."""
+    """[i, F]: content features [i, F] of items with `READINGS` [i, G] in their columns."""
     num_features = features.shape[1]
     order = [
         num_features + READINGS.index(name) if name in READINGS else column
