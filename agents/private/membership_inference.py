@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import rankdata
 
+from agents.off_policy.estimate import Z_95
 from agents.offline.logged_steps import LoggedSteps
 from agents.private.people import People
 from agents.private.reward_model import RewardModel, person_losses
@@ -85,7 +86,7 @@ def auc_interval(scores: np.ndarray, is_member: np.ndarray) -> Interval:
             shares = shares if is_ahead else 1.0 - shares
             influences[group] += (shares - value) * num_people / group.sum()
         values.append(value)
-    value, half = float(np.mean(values)), 1.96 * float(np.sqrt((influences / len(values)).var() / num_people))
+    value, half = float(np.mean(values)), Z_95 * float(np.sqrt((influences / len(values)).var() / num_people))
     return Interval(value, max(value - half, 0.0), min(value + half, 1.0))
 
 

@@ -74,6 +74,7 @@ def comparison(network: Any, envs: Mapping[str, Any], split: str, teacher: Any =
     real people answer.
     """
     from agents.large_model.agent import LargeModel
+    from agents.off_policy.estimate import Z_95
     from agents.references.bayes_filter import BayesFilter
     from agents.rollouts.evaluation import evaluate as play_sessions
     from agents.rules.platform_ranking import PlatformRanking
@@ -101,7 +102,7 @@ def comparison(network: Any, envs: Mapping[str, Any], split: str, teacher: Any =
         for agent_name, agent in {**agents, **references}.items():
             result = play_sessions(agent, env.remake(observation=agent.observation), SESSIONS_SEED)
             returns = result.returns
-            half_width = 1.96 * returns.std(ddof=1) / np.sqrt(len(returns)) if len(returns) > 1 else 0.0
+            half_width = Z_95 * returns.std(ddof=1) / np.sqrt(len(returns)) if len(returns) > 1 else 0.0
             figures = (f"{returns.mean():.1f} ± {half_width:.1f}", f"{result.lengths.mean():.1f}")
             table.add_row(name, agent_name, *figures, f"{result.has_left.mean():.0%}")
     return table
