@@ -85,18 +85,16 @@ class ResultFolder:
                 raise
             rows = []  # the very first line is incomplete
         requested, others = {run.key: run for run in runs}, {run.key: run for run in whole}
-        stale = [] if allow_stale else [row for row in rows if _is_stale(row, requested, others)]
+        fresh, stale = _parted(rows, lambda row: not allow_stale and _is_stale(row, requested, others))
         if stale:
             self.log(
                 f"{len(stale)} stale rows (another version, world, size, setting or source) are moved to {STALE}; "
                 "--allow-stale would keep them"
             )
-        kept = [row for row in rows if row not in stale]
         unsaved_keys = {run.key for run in runs if run.is_unsaved}
-        unsaved = [row for row in kept if key_of(row) in unsaved_keys and row["status"] == "ok"]
+        kept, unsaved = _parted(fresh, lambda row: key_of(row) in unsaved_keys and row["status"] == "ok")
         if num_unsaved := sum(row["is_final"] for row in unsaved):
             self.log(f"{num_unsaved} finished runs are repeated to save their agents; their rows are moved to {STALE}")
-        kept = [row for row in kept if row not in unsaved]
         if moved := [*stale, *unsaved]:
             self._set_aside(moved)
         done = {key_of(row) for row in kept if row["is_final"] and not (retry_failed and row["status"] == "failed")}
@@ -133,6 +131,14 @@ class ResultFolder:
         rows.sort(key=place)
         write_rows(self.path / RESULTS, rows)
         return rows
+
+
+def _parted(rows: Iterable[Row], is_second: Callable[[Row], bool]) -> tuple[list[Row], list[Row]]:
+    """The rows that do not meet the condition, and those that do."""
+    parts: tuple[list[Row], list[Row]] = [], []
+    for row in rows:
+        parts[is_second(row)].append(row)
+    return parts
 
 
 def _is_stale(row: Row, requested: Mapping[RunKey, Run], whole: Mapping[RunKey, Run]) -> bool:
