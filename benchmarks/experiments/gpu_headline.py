@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
     import torch
 
-    from agents.large_model.distributed import device_named
+    from agents.networks.device import device_named
     from benchmarks.experiments.large_model_run import large_model_run
     from benchmarks.rows import append_rows
     from benchmarks.running.execution import log_to

@@ -34,7 +34,7 @@ def run_script(
         if getattr(parsed, "device", "cpu") != "cpu":
             from torch.cuda import get_device_name
 
-            from agents.large_model.distributed import device_named
+            from agents.networks.device import device_named
 
             origin["machine"] += f", {get_device_name(device_named(parsed.device))}"
         run(parsed, origin)
