@@ -5,7 +5,7 @@ The Markdown comes from a template, the page from the Markdown.
 
 import base64
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 from markupsafe import Markup
+from matplotlib.figure import Figure
 
 from benchmarks.analysis.leaderboard import REFERENCES, Leaderboard
 from benchmarks.analysis.scores import reference_seeds
@@ -27,7 +28,7 @@ from benchmarks.report.figures.style import write_figure
 from benchmarks.rows import Row, RunKey
 from recsim_env.atomic_file import write_atomically
 
-FIGURES = {
+FIGURES: dict[str, Callable[[Leaderboard], Figure | None]] = {
     "leaderboard": leaderboard_figure,
     "headroom": headroom_figure,
     "learning_curves": learning_curves,
@@ -58,7 +59,7 @@ def write_report(directory: Path, rows: Iterable[Row], expected: Iterable[RunKey
     leaderboard = Leaderboard(rows)
     figures: dict[str, Schemes] = {}
     for name, draw in FIGURES.items():
-        schemes = write_figure(directory / name, lambda draw=draw: draw(leaderboard))  # type: ignore[misc]
+        schemes = write_figure(directory / name, partial(draw, leaderboard))
         if schemes:
             figures[name] = schemes
     report = markdown(leaderboard, figures, expected)

@@ -1,4 +1,5 @@
-"""Figures of the experiments: reward by step of the session, a change of population, and return against compute.
+"""Figures of the experiments: reward by step of the session, a change of population, return against compute, and the
+errors of off-policy estimators.
 
 Shape legend: T steps of a session.
 """
