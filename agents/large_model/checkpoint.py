@@ -6,6 +6,7 @@ A checkpoint is a file as `LargeModel.save` writes it, with the optimizer's mome
 import hashlib
 import json
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -122,10 +123,12 @@ def load_latest(folder: Path, warn: Callable[[str], None], use: Callable[[Checkp
 
 
 def load_network(
-    path: Path | str, device: str = "cpu", warn: Callable[[str], None] = lambda words: None, language_model: str = ""
+    path: Path | str, device: str = "cpu", warn: Callable[[str], None] = warnings.warn, language_model: str = ""
 ) -> LargeModelNetwork:
     """The network of a training's folder (its latest usable checkpoint), of one checkpoint, or of a saved agent;
     `"pretrained"` is the generalist that comes with the package.
+
+    `warn` is called for each later checkpoint that cannot be used.
 
     Raises:
         ValueError: there is none, or it cannot be used; one line.

@@ -20,7 +20,7 @@ import numpy as np
 
 from agents.large_model.config import PRETRAINED
 from agents.large_model.serving.export_folder import PRECISIONS, STEP, graph_files, is_export
-from agents.terminal import console, not_negative, number_in, path, positive
+from agents.terminal import console, not_negative, number_in, path, positive, warn
 from benchmarks.experiments.script import finished_rows, make_parser, run_script
 from benchmarks.suites import HELD_OUT, PRESETS
 
@@ -102,7 +102,7 @@ def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
     models = {}
     for name, path_of_model in ((PRETRAINED, PRETRAINED), (STUDENT, parsed.student)):
         if path_of_model:
-            network = load_network(path_of_model)
+            network = load_network(path_of_model, warn=warn)
             models[name] = CompressedModel(network, version_of(network), parsed.out / version_of(network))
     versions = {name: models[each.model].version for name, each in VARIANTS.items() if each.model in models}
     sizes = {"num_rounds": parsed.rounds, "num_checked": parsed.check}

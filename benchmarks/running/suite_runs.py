@@ -178,7 +178,7 @@ def model_entries(
             elif file.is_dir():
                 from agents.large_model.checkpoint import load_network
 
-                load_network(file)
+                load_network(file, warn=warn)
                 path = _LARGE_MODEL
             else:
                 path = saved_by(file)

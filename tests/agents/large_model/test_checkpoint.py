@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import CHECKOUT
+from small_large_models import env_of, network_for
 
 from agents.large_model.checkpoint import (
     SAVED_BY,
@@ -19,7 +20,9 @@ from agents.large_model.checkpoint import (
     checkpoints_in,
     load_checkpoint,
     load_latest,
+    load_network,
     save_checkpoint,
+    save_network,
 )
 from agents.saved_tensors import save_tensors
 from recsim_env import atomic_file
@@ -188,6 +191,15 @@ def test_a_damaged_checkpoint_is_refused_and_the_one_before_is_used(tmp_path, da
     assert "\n" not in told[0]
     assert told[0].startswith(str(path))
     assert told[0].endswith("using the checkpoint before it")
+
+
+def test_a_network_from_an_older_checkpoint_comes_with_a_warning(tmp_path):
+    network = network_for(env_of("single items", 1))
+    save_network(tmp_path / "steps-000000000001.safetensors", network)
+    (tmp_path / "steps-000000000002.safetensors").write_bytes(b"?")
+    with pytest.warns(UserWarning, match="steps-000000000002.*: using the checkpoint before it"):
+        found = load_network(tmp_path)
+    assert torch.equal(found.profile.weight, network.profile.weight)
 
 
 @pytest.mark.parametrize("learned", [None, [], 7, {"num_steps": 1}])
