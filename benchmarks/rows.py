@@ -195,6 +195,28 @@ def rows_in(content: bytes, path: Path, log: Callable[[str], None] | None = None
     return rows
 
 
+def read_objects(path: Path, *, allow_incomplete: bool = False) -> list[dict[str, Any]]:
+    """The rows of a file, of any schema; with `allow_incomplete`, without an incomplete last line.
+
+    Raises:
+        ResultsError: a line is not a JSON object.
+        OSError: the file cannot be read.
+    """
+    *lines, last = path.read_bytes().split(b"\n")
+    if last and not allow_incomplete:
+        lines.append(last)
+    rows = []
+    for number, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            row = None
+        if not isinstance(row, dict):
+            raise ResultsError(f"{path}:{number}: not a JSON object")
+        rows.append(row)
+    return rows
+
+
 def first_problem(error: ValidationError) -> str:
     """The field and the message of the first problem, in one line."""
     first = error.errors(include_url=False)[0]

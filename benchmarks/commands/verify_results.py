@@ -43,8 +43,8 @@ def verify_results(parsed: argparse.Namespace) -> int:
 
     import recsim_env
     from benchmarks.analysis.commit_counts import commit_counts
-    from benchmarks.rows import ResultsError
-    from benchmarks.running.committed_runs import objects_in, repeatable_runs, row_files
+    from benchmarks.rows import ResultsError, read_objects
+    from benchmarks.running.committed_runs import repeatable_runs, row_files
     from benchmarks.running.execution import log_to
     from benchmarks.running.reproduction import repeated, sampled
 
@@ -58,7 +58,7 @@ def verify_results(parsed: argparse.Namespace) -> int:
     table = Table(title="Provenance of the committed rows")
     for column in ("file", "rows", "from the commit", "dirty", "no commit", "other versions"):
         table.add_column(column, justify="left" if column == "file" else "right")
-    counts = {file: commit_counts(objects_in(file), commit, recsim_env.__version__) for file in files}
+    counts = {file: commit_counts(read_objects(file), commit, recsim_env.__version__) for file in files}
     for file, each in counts.items():
         numbers = (each.num_rows, each.num_of_commit, each.num_dirty, each.num_without_commit, each.num_stale)
         table.add_row(str(file.relative_to(parsed.results)), *map(str, numbers))

@@ -1,7 +1,6 @@
 """The command line of an experiment: its parser, its provenance, errors in one line, and rows to resume from."""
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -45,14 +44,17 @@ def run_script(
 
 
 def finished_rows(file: Path, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Rows of this version with these settings; an incomplete last line is dropped from the file, and so are others."""
+    """Rows of this version with these settings; an incomplete last line is dropped from the file, and so are others.
+
+    Raises:
+        ResultsError: another line is not a JSON object.
+    """
     import recsim_env
-    from benchmarks.rows import write_rows
+    from benchmarks.rows import read_objects, write_rows
 
     if not file.is_file():
         return []
-    lines = file.read_bytes().split(b"\n")
-    rows = [json.loads(line) for line in lines[:-1]]
-    rows = [row for row in rows if settings.items() <= row.items() and row["version"] == recsim_env.__version__]
+    wanted = {**settings, "version": recsim_env.__version__}
+    rows = [row for row in read_objects(file, allow_incomplete=True) if wanted.items() <= row.items()]
     write_rows(file, rows)
     return rows

@@ -21,7 +21,7 @@ from agents.agent import Agent, Learner
 from agents.registry import Entry, entry_named
 from agents.rollouts.evaluation import evaluate
 from benchmarks.report.validity import CONTROLS, EVALUATED_IN, REAL, TASTES
-from benchmarks.rows import ResultsError, append_rows, write_rows
+from benchmarks.rows import append_rows, read_objects, write_rows
 from benchmarks.running.workers import Failure, run_in_processes
 from benchmarks.suites import HELD_OUT, Overrides, tuned_settings, with_settings
 from recsim_env.atomic_file import write_atomically
@@ -179,19 +179,12 @@ def finished_rows(path: Path, runs: list[ValidityRun]) -> list[dict[str, Any]]:
     """Rows of these runs in a results file; an incomplete last line is dropped from it.
 
     Raises:
-        ResultsError: a line is not JSON.
+        ResultsError: another line is not a JSON object.
     """
     if not path.is_file():
         return []
-    *lines, rest = path.read_bytes().split(b"\n")
-    rows = []
-    for number, line in enumerate(lines, 1):
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            raise ResultsError(f"{path}:{number}: not JSON") from None
-    if rest:
-        write_rows(path, rows)
+    rows = read_objects(path, allow_incomplete=True)
+    write_rows(path, rows)
     digests = {run.digest for run in runs}
     return [row for row in rows if row.get("run") in digests]
 

@@ -1,15 +1,13 @@
 """The runs behind committed rows that the current code can repeat in a short time."""
 
 import dataclasses
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import recsim_env
 from agents.registry import UnknownAgentError
-from benchmarks.rows import ResultsError, Row, key_of, read_rows
+from benchmarks.rows import Row, key_of, read_rows
 from benchmarks.running.result_folder import RESULTS
 from benchmarks.running.run import Run
 from benchmarks.running.suite_runs import suite_runs
@@ -21,24 +19,6 @@ RunWithRows = tuple[Run, list[Row]]
 def row_files(folder: Path) -> list[Path]:
     """The files of rows in a folder of results, from suites and experiments."""
     return sorted(folder.rglob("*.jsonl"))
-
-
-def objects_in(file: Path) -> list[dict[str, Any]]:
-    """The rows in a file, of any schema.
-
-    Raises:
-        ResultsError: a line is not a JSON object.
-    """
-    rows = []
-    for number, line in enumerate(file.read_bytes().splitlines(), 1):
-        try:
-            row = json.loads(line)
-        except ValueError:
-            row = None
-        if not isinstance(row, dict):
-            raise ResultsError(f"{file}:{number}: not a JSON object")
-        rows.append(row)
-    return rows
 
 
 def repeatable_runs(files: Iterable[Path], max_seconds: float) -> tuple[list[RunWithRows], Counter[str]]:

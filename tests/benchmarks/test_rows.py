@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from small_suite import SUITE, row
 
-from benchmarks.rows import ResultsError, append_rows, of_newest_version, read_rows, write_rows
+from benchmarks.rows import ResultsError, append_rows, of_newest_version, read_objects, read_rows, write_rows
 from benchmarks.running.result_folder import RESULTS
 from benchmarks.running.run import Run
 from benchmarks.running.suite_runs import suite_runs
@@ -141,6 +141,20 @@ def test_a_bad_results_file_is_refused_in_one_line(content, message, tmp_path: P
     with pytest.raises(ResultsError, match=message) as refusal:
         read_rows(tmp_path / RESULTS)
     assert "\n" not in str(refusal.value)
+
+
+def test_rows_of_any_schema_are_read_and_only_the_last_line_may_be_incomplete(tmp_path: Path):
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"a": 1}\n{"b": 2}\n')
+    assert read_objects(file) == read_objects(file, allow_incomplete=True) == [{"a": 1}, {"b": 2}]
+    file.write_text('{"a": 1}\n{"b"')
+    assert read_objects(file, allow_incomplete=True) == [{"a": 1}]
+    with pytest.raises(ResultsError, match=r"rows\.jsonl:2: not a JSON object$"):
+        read_objects(file)
+    for wrong in ("{", "[]", "", "[" * 100_000):
+        file.write_text(f"{wrong}\n")
+        with pytest.raises(ResultsError, match=r"rows\.jsonl:1: not a JSON object$"):
+            read_objects(file, allow_incomplete=True)
 
 
 def test_rows_of_an_older_version_are_left_out(runs, messages):
