@@ -19,14 +19,20 @@ from agents.large_model.compact_observations import stack_observations, stacked
 from agents.large_model.model import LargeModelNetwork
 from agents.large_model.rollout import Recorder, Sessions
 from agents.large_model.serving.agents import LARGE_MODEL
-from agents.large_model.serving.database_file import Answers, StoredSession, read_session, reading, unpacked
+from agents.large_model.serving.database_file import (
+    ANSWER_COLUMNS,
+    Answers,
+    StoredSession,
+    read_session,
+    reading,
+    unpacked,
+)
 from agents.large_model.serving.observations import ObservationBuilder
 from agents.large_model.serving.served_log import slate_reward_terms, slate_rewards
 from agents.large_model.serving.sessions import History
 from agents.large_model.session_state import ObservationReader, SessionState
 from agents.networks.item_content import ItemContent
 from agents.networks.plackett_luce import slate_log_probabilities
-from recsim_env.logs.simulated.event_schema import PER_SLOT
 from recsim_env.simulation.observation import RELEVANCE_COLUMNS
 
 _ANY = 1 << 62  # steps or rows, without a limit
@@ -236,7 +242,7 @@ class ServedSessions:
         """[n]: the reward of each slate, without the scale of rewards in envs."""
         values = stacked([step.answers.values for step in steps])  # [n, S, 5]
         terms = slate_reward_terms(
-            dict(zip(list(PER_SLOT)[1:], np.moveaxis(values, 2, 0), strict=True)),
+            dict(zip(ANSWER_COLUMNS, np.moveaxis(values, 2, 0), strict=True)),
             np.array([len(step.places) for step in steps]),
         )
         return slate_rewards(terms, self._about) / self._about["reward_scale"]

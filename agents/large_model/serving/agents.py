@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from agents.large_model.serving.database_file import ANSWER_COLUMNS
 from agents.large_model.serving.requests import AgentName, AgentResult
 
 LARGE_MODEL: AgentName = "large-model"
@@ -18,12 +19,12 @@ SESSION_AGENTS: dict[str, tuple[AgentName, ...]] = {
 }
 """The agents of a session, one of which is drawn for each recommendation."""
 
-_CLICK, _RATING = 0, 2  # columns of feedback
+_CLICK, _RATING = ANSWER_COLUMNS.index("click"), ANSWER_COLUMNS.index("rating")
 
 
 def result_of(answers: Sequence[np.ndarray]) -> AgentResult:
-    """The result of an agent, from the feedback [S, 5] to each of its slates."""
-    rows = np.concatenate([np.zeros((0, 5)), *answers])
+    """The result of an agent, from the `ANSWER_COLUMNS` [S, 5] of each of its slates."""
+    rows = np.concatenate([np.zeros((0, len(ANSWER_COLUMNS))), *answers])
     clicks, ratings = rows[:, _CLICK], rows[rows[:, _RATING] > 0.0, _RATING]
     return AgentResult(
         recommendations=len(answers),

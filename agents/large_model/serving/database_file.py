@@ -12,6 +12,7 @@ import numpy as np
 
 from agents.large_model.serving.database_thread import connect
 from recsim_env.atomic_file import printable
+from recsim_env.simulation.records import HISTORY_FEEDBACK
 
 SCHEMA_VERSION = 3
 """Increased when a table changes."""
@@ -59,13 +60,17 @@ CREATE TABLE feedback (
 """
 
 
+ANSWER_COLUMNS = HISTORY_FEEDBACK[1:]
+"""What is stored of the feedback to an item, in this order: all columns of a row of a history but its slot."""
+
+
 class Answers(NamedTuple):
     """The acknowledged feedback to a slate."""
 
     items: np.ndarray
     """[S] int64: the slate, top slot first."""
     values: np.ndarray
-    """[S, 5] float64: click, consumption, rating, purchase, follow of each."""
+    """[S, 5] float64: `ANSWER_COLUMNS` of each."""
     time: int
     """The platform's, at which they were shown."""
 

@@ -17,6 +17,7 @@ from agents.large_model.serving.batching import Observe, Result, SharedModel
 from agents.large_model.serving.catalog import ServedCatalog
 from agents.large_model.serving.config import GREEDY, SOFTMAX, ServingConfig
 from agents.large_model.serving.database import Database, TooManyError
+from agents.large_model.serving.database_file import ANSWER_COLUMNS
 from agents.large_model.serving.metrics import Metrics
 from agents.large_model.serving.requests import (
     Comparison,
@@ -136,15 +137,14 @@ class Recommender:
                 position = self.catalog.ids.position(f"items[{i}].item", each.item)
             if position in values:
                 raise InvalidRequestError(f"items[{i}].item={each.item!r}: occurs more than once")
-            values[position] = [float(it) for it in (each.click, each.consumption, each.rating)]
-            values[position] += [float(each.purchase), float(each.follow)]
+            values[position] = [float(getattr(each, column)) for column in ANSWER_COLUMNS]
 
         def canonical(slate: np.ndarray) -> np.ndarray:
             shown = slate.tolist()
             for i, position in enumerate(values):
                 if position not in shown:
                     raise InvalidRequestError(f"items[{i}].item={request.items[i].item!r}: was not recommended")
-            return np.array([values.get(position, [0.0] * 5) for position in shown])
+            return np.array([values.get(position, [0.0] * len(ANSWER_COLUMNS)) for position in shown])
 
         session = await self._session(name)
         async with session.lock:
@@ -179,9 +179,8 @@ class Recommender:
             each["items"] = [ids[item] for item in each["items"]]
             each["candidates"] = [ids[item] for item in each["candidates"]]
             if each["feedback"] is not None:
-                columns = ("click", "consumption", "rating", "purchase", "follow")
                 each["feedback"] = [
-                    {"item": item, **dict(zip(columns, row, strict=True))}
+                    {"item": item, **dict(zip(ANSWER_COLUMNS, row, strict=True))}
                     for item, row in zip(each["items"], each["feedback"], strict=True)
                 ]
         return found

@@ -20,9 +20,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from agents.large_model.serving.database_file import read_about, reading, unpacked
+from agents.large_model.serving.database_file import ANSWER_COLUMNS, read_about, reading, unpacked
 from recsim_env.atomic_file import printable, write_atomically
-from recsim_env.logs.simulated.event_schema import PER_SLOT
 from recsim_env.logs.simulated.log_folder import MANIFEST, LogManifest, present_versions, write_shard
 from recsim_env.simulation.records import NO_ITEM, REWARD_TERMS
 
@@ -112,14 +111,15 @@ def _frame(
 ) -> pl.DataFrame:
     number, slots = len(rows), manifest.slate_size
     items, actions = (np.full((number, slots), NO_ITEM) for _ in range(2))
-    candidates, feedback = np.full((number, manifest.num_candidates), NO_ITEM), np.zeros((number, slots, len(PER_SLOT)))
+    candidates = np.full((number, manifest.num_candidates), NO_ITEM)
+    answers = np.zeros((number, slots, len(ANSWER_COLUMNS)))
     for n, row in enumerate(rows):
         slate = np.frombuffer(row["slate"], "<i4")
         items[n, : len(slate)] = slate
         actions[n, : len(slate)] = np.frombuffer(row["places"], "<i4")
         candidates[n, : row["num_candidates"]] = unpacked(row["candidates"])
-        feedback[n, : len(slate), 1:] = json.loads(row["answers"])
-    values = dict(zip(list(PER_SLOT)[1:], np.moveaxis(feedback, 2, 0)[1:], strict=True))
+        answers[n, : len(slate)] = json.loads(row["answers"])
+    values = dict(zip(ANSWER_COLUMNS, np.moveaxis(answers, 2, 0), strict=True))
     terms = slate_reward_terms(values, (items != NO_ITEM).sum(1))
     known = {
         **columns,
