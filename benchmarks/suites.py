@@ -339,11 +339,14 @@ _SUITES = (
     ),
     Suite(
         name="lifetime",
-        about="returning users: the headroom ladder, and PPO of Stable-Baselines3 with its defaults",
+        about="returning users: the headroom ladder, agents that are trained there, and the large model",
         scenarios=tuple(f"{name}Lifetime" for name in (*PRESETS, "MovieLens", "Ratings")),
-        agents=(*LADDER, "platform-ranking", "sb3:PPO"),
-        num_steps=500_000,
-        num_evaluations=10,
+        agents=(
+            *(*LADDER, "platform-ranking", "sequence-model", "pqn", "ppo", "sb3:PPO"),
+            *(*_PRETRAINED, "large-model-fine-tuned"),
+        ),
+        num_steps=100_000,
+        num_evaluations=4,
     ),
     Suite(
         name="arrangements",

@@ -410,7 +410,7 @@ def _optimizer(network: nn.Module, weight_decay: float) -> torch.optim.AdamW:
     trained = [weight for weight in network.parameters() if weight.requires_grad]
     matrices, others = [x for x in trained if x.ndim > 1], [x for x in trained if x.ndim <= 1]
     groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.95))
+    return torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.95), fused=True)
 
 
 def _teacher_scale(sessions: Sessions) -> float:
