@@ -53,8 +53,11 @@ def test_operations_grow_with_the_preset():
     assert steps[2] == pytest.approx(7.0 * 2.0 * 10e6, rel=0.3)
 
 
-def test_the_headline_script_measures_trains_and_writes_rows(tmp_path):
-    arguments = ["--out", str(tmp_path), "--device", "cpu", "--minutes", "0.1", "--measure", "tiny"]
+def test_the_headline_script_measures_trains_and_writes_rows(tmp_path, monkeypatch):
+    measured = headline.measured
+    # The length of the training follows from the speed: a low one keeps it short, whatever else the machine does.
+    monkeypatch.setattr(headline, "measured", lambda *settings: {**measured(*settings), "steps_per_s": 2.0})
+    arguments = ["--out", str(tmp_path), "--device", "cpu", "--minutes", "2", "--measure", "tiny"]
     assert headline.main([*arguments, "--seconds", "0.5", "--train", "tiny", "--sessions", "32"]) == 0
     speed = [json.loads(line) for line in (tmp_path / "speed.jsonl").read_text().splitlines()]
     assert [each["preset"] for each in speed] == ["tiny"]
