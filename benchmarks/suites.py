@@ -149,6 +149,12 @@ _LEARNERS = ("sequence-model", "pqn", "slateq", "reinforce", "ppo", "dqn", "wolp
 _PRETRAINED = ("large-model-pretrained",)
 _LARGE_MODELS = ("large-model-supervised", "large-model", "large-model-distilled")
 
+_MAIN_AGENTS = (
+    *(*LADDER, "platform-ranking", "content-match", "thompson", "eb-thompson", "neural-linear"),
+    *("item-knn", "matrix-factorization", "sequence-model", "distilled-scorer"),
+    *("pqn", "reinforce", "a2c", "dqn", "ppo", "large-model", *_PRETRAINED, "large-model-fine-tuned"),
+)
+
 _COMPARED = (
     *("random", "popularity", "eb-linucb", "sequence-model", "pqn", "ppo", "recurrent-ppo"),
     *("large-model-pretrained", "large-model-fine-tuned"),
@@ -226,9 +232,18 @@ _SUITES = (
     ),
     Suite(
         name="standard",
-        about="every agent in every scenario",
+        about="the main agents of each family in every scenario",
+        scenarios=(*PRESETS, "MovieLens", "Ratings"),
+        agents=_MAIN_AGENTS,
+        num_seeds=10,
+        num_evaluations=5,
+    ),
+    Suite(
+        name="all-agents",
+        about="every agent of the registry in every scenario",
         scenarios=(*PRESETS, "MovieLens", "Ratings"),
         agents=tuple(REGISTRY),
+        num_seeds=3,
         num_evaluations=5,
     ),
     Suite(

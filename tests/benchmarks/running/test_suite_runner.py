@@ -94,8 +94,10 @@ def test_suites_name_agents_that_exist_and_set_the_scale():
         assert ONE in suite.agents or suite.name == "slate"  # it shows one item a step
         assert suite.num_sessions < suite.worlds.sessions_apart
     assert set(LADDER) <= set(SUITES["standard"].agents)
-    assert set(SUITES["standard"].agents) == set(REGISTRY)
-    assert SUITES["standard"].num_seeds >= 5
+    families = {entry.family for entry in REGISTRY.values()} - {"offline"}
+    assert {REGISTRY[agent].family for agent in SUITES["standard"].agents} == families
+    assert SUITES["standard"].num_seeds == 10
+    assert set(SUITES["all-agents"].agents) == set(REGISTRY)
 
 
 @pytest.mark.parametrize("name", [suite.name for suite in SUITES.values() if len(suite.grid) > 1])
