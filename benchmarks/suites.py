@@ -156,7 +156,7 @@ _MAIN_AGENTS = (
 )
 
 _COMPARED = (
-    *("random", "popularity", "eb-linucb", "sequence-model", "pqn", "ppo", "recurrent-ppo"),
+    *("random", "popularity", "eb-linucb", "sequence-model", "pqn", "ppo"),
     *("large-model-pretrained", "large-model-fine-tuned"),
 )
 """One agent or two of each family."""
@@ -259,7 +259,7 @@ _SUITES = (
         name="coldstart",
         about="cold-start and warm users x new and known items",
         scenarios=("Video", "News"),
-        agents=(*_BEST_KNOWN, *_LEARNERS, *_LARGE_MODELS),
+        agents=(*_COMPARED, "linucb", "bayes-filter", *_REFERENCES),
         num_seeds=3,
         grid={
             "cold users, known items": {"population": _COLD, "catalog": _KNOWN_ITEMS},
@@ -314,6 +314,7 @@ _SUITES = (
         about="training structures and held-out ones, with other taste clusters, profiles, moods and creators",
         scenarios=PRESETS,
         agents=(*_COMPARED, "lookahead-oracle", *_REFERENCES),
+        num_seeds=3,
         grid={"training structures": {}, "held-out structures": {}},
         structure_splits={"training structures": "train", "held-out structures": "test"},
     ),
@@ -326,6 +327,7 @@ _SUITES = (
             *("pqn", "reinforce", "ppo", "large-model-pretrained", *_REFERENCES),
         ),
         variants=_EXPLORATION,
+        num_seeds=3,
         grid={
             "known items": {"population": _COLD, "catalog": _KNOWN_ITEMS},
             "new items": {"population": _COLD, "catalog": _NEW_ITEMS},
@@ -360,6 +362,7 @@ _SUITES = (
             *(*LADDER, "platform-ranking", "sequence-model", "pqn", "ppo", "sb3:PPO"),
             *(*_PRETRAINED, "large-model-fine-tuned"),
         ),
+        num_seeds=3,
         num_steps=100_000,
         num_evaluations=4,
     ),
