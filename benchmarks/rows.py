@@ -119,6 +119,10 @@ def key_of(row: Row) -> RunKey:
     return row["agent"], row["scenario"], row["seed"]
 
 
+STALE = "stale.jsonl"
+"""The file, in a folder of results, of rows that are no longer among them."""
+
+
 class ResultsError(ValueError):
     """A request that the benchmark cannot fulfil; the message says what and why in one line."""
 
@@ -161,6 +165,14 @@ def append_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
             os.fsync(file.fileno())
     except OSError as error:
         raise OSError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def set_aside(rows: Iterable[Mapping[str, Any]], folder: Path) -> None:
+    """Add rows to `STALE` in the folder, except those that a command wrote there before it was interrupted."""
+    path = folder / STALE
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    present = dict.fromkeys(line for line in lines if line.endswith(b"\n"))
+    write_atomically(path, b"".join(present | dict.fromkeys(as_lines([row]) for row in rows)))
 
 
 def read_rows(path: Path, log: Callable[[str], None] | None = None) -> list[Row]:

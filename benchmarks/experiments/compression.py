@@ -93,7 +93,7 @@ def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
     from agents.large_model.checkpoint import load_network
     from agents.large_model.export import version_of
     from benchmarks.report.figures.style import write_figure
-    from benchmarks.rows import append_rows, write_rows
+    from benchmarks.rows import append_rows, set_aside, write_rows
     from recsim_env.atomic_file import write_atomically
 
     torch.set_num_threads(1)
@@ -109,6 +109,8 @@ def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
     variants = finished_rows(parsed.out / "variants.jsonl", sizes)
     is_exported = all(is_export(model.export) for model in models.values())
     if not is_exported or {row["variant"]: row.get("model") for row in variants} != versions:
+        if variants:
+            set_aside(variants, parsed.out)
         common = {**sizes, "version": version, **origin}
         found = _variants(models, parsed.rounds, parsed.check, screen.print)
         variants = [{**row, "model": versions[row["variant"]], **common} for row in found]

@@ -44,17 +44,23 @@ def run_script(
 
 
 def finished_rows(file: Path, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Rows of this version with these settings; an incomplete last line is dropped from the file, and so are others.
+    """Rows of this version with these settings; others move to `stale.jsonl` in the same folder, with a line that says
+    so. An incomplete last line is dropped.
 
     Raises:
         ResultsError: another line is not a JSON object.
     """
     import recsim_env
-    from benchmarks.rows import read_objects, write_rows
+    from benchmarks.rows import STALE, read_objects, set_aside, write_rows
 
     if not file.is_file():
         return []
     wanted = {**settings, "version": recsim_env.__version__}
-    rows = [row for row in read_objects(file, allow_incomplete=True) if wanted.items() <= row.items()]
-    write_rows(file, rows)
-    return rows
+    kept, stale = [], []
+    for row in read_objects(file, allow_incomplete=True):
+        (kept if wanted.items() <= row.items() else stale).append(row)
+    if stale:
+        warn(f"{file}: {len(stale)} rows of another version or other settings are moved to {STALE}")
+        set_aside(stale, file.parent)
+    write_rows(file, kept)
+    return kept

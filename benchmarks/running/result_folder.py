@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from agents.registry import UnknownAgentError
-from benchmarks.rows import ResultsError, Row, RunKey, append_rows, as_lines, key_of, read_rows, write_rows
+from benchmarks.rows import STALE, ResultsError, Row, RunKey, append_rows, key_of, read_rows, set_aside, write_rows
 from benchmarks.running.run import Run
 from benchmarks.suites import SUITES, Suite
 from recsim_env.atomic_file import write_atomically
 from recsim_env.locked_folder import locked
 
-RESULTS, STALE, SUITE = "results.jsonl", "stale.jsonl", "suite.json"
+RESULTS, SUITE = "results.jsonl", "suite.json"
 
 
 @contextmanager
@@ -96,18 +96,11 @@ class ResultFolder:
         if num_unsaved := sum(row["is_final"] for row in unsaved):
             self.log(f"{num_unsaved} finished runs are repeated to save their agents; their rows are moved to {STALE}")
         if moved := [*stale, *unsaved]:
-            self._set_aside(moved)
+            set_aside(moved, self.path)
         done = {key_of(row) for row in kept if row["is_final"] and not (retry_failed and row["status"] == "failed")}
         kept = [row for row in kept if key_of(row) in done]
         write_rows(path, kept)
         return kept
-
-    def _set_aside(self, rows: Iterable[Row]) -> None:
-        """Add rows to `stale.jsonl`, except those that a command wrote there before it was interrupted."""
-        path = self.path / STALE
-        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-        present = dict.fromkeys(line for line in lines if line.endswith(b"\n"))
-        write_atomically(path, b"".join(present | dict.fromkeys(as_lines([row]) for row in rows)))
 
     def add(self, rows: Iterable[Row]) -> None:
         """Append the rows of finished runs."""

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+import recsim_env
 from benchmarks.experiments import interval_coverage
 from benchmarks.experiments.interval_coverage import drawn_scores
 
@@ -22,6 +23,21 @@ def test_the_same_command_writes_the_same_coverages_and_resumes(tmp_path):
     again = [json.loads(line) for line in file.read_text().splitlines()]
     assert [row["coverage"] for row in again] == [row["coverage"] for row in rows]
     assert (tmp_path / "interval_coverage.md").read_text().startswith("| scenarios x seeds | score | lead |")
+
+
+def test_rows_with_other_settings_or_of_another_version_are_set_aside(tmp_path, capsys):
+    arguments = ["--design", "1 x 3", "--out", str(tmp_path), "--repetitions"]
+    file, stale = tmp_path / "interval_coverage.jsonl", tmp_path / "stale.jsonl"
+    assert interval_coverage.main([*arguments, "4"]) == 0
+    four = file.read_bytes()
+    assert not stale.exists()
+    assert interval_coverage.main([*arguments, "5"]) == 0
+    assert stale.read_bytes() == four
+    assert f"{file}: 3 rows of another version or other settings are moved to stale.jsonl" in capsys.readouterr().err
+    old = file.read_bytes().replace(recsim_env.__version__.encode(), b"0.0.1")
+    file.write_bytes(old)
+    assert interval_coverage.main([*arguments, "5"]) == 0
+    assert stale.read_bytes() == four + old
 
 
 @pytest.mark.parametrize("distribution", interval_coverage.DISTRIBUTIONS)
