@@ -2,11 +2,12 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recsim_env.atomic_file import printable
-from recsim_env.logs.reading.ratings_log import RatingsLog
+from recsim_env.logs.reading.ratings_log import NO_DISTINGUISHING_FEATURES, RatingsLog
 from recsim_env.timed_line import timed_line
 
 if TYPE_CHECKING:
@@ -98,17 +99,31 @@ def ratings_log(parsed: argparse.Namespace) -> RatingsLog:
 
     content = log_content(parsed)
     log = whole_log(content)
-    for note in content.notes:
-        print(note if note.startswith("warning: ") else f"note: {note}", file=sys.stderr)
+    _print_notes(content.notes)
     return log
 
 
 def random_exposure_log(parsed: argparse.Namespace) -> RatingsLog | None:
-    """The ratings under random exposure, if they are given."""
-    from recsim_env.logs.reading.ratings_reader import read_log
+    """The ratings under random exposure, if they are given; prints notes about them, with the file, to stderr.
+
+    Features of items are read from the log alone, so a sample without them is no cause for a warning.
+    """
+    from recsim_env.logs.reading.ratings_reader import read_content, whole_log
 
     path = parsed.random_exposure
-    return None if path is None else read_log(path, None, _reading_options(parsed))
+    if path is None:
+        return None
+    content = read_content(path, None, _reading_options(parsed))
+    log = whole_log(content)
+    notes = [note for note in content.notes if NO_DISTINGUISHING_FEATURES not in note]
+    _print_notes(notes, about=f"{printable(path)}: ")
+    return log
+
+
+def _print_notes(notes: Sequence[str], about: str = "") -> None:
+    for note in notes:
+        text = note.removeprefix("warning: ")
+        print(f"{'note' if text == note else 'warning'}: {about}{text}", file=sys.stderr)
 
 
 def _reading_options(parsed: argparse.Namespace) -> "ReadingOptions":

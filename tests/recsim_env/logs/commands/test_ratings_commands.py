@@ -59,6 +59,20 @@ def test_the_commands_fit_describe_and_check_a_log(
     assert next(line for line in lines if line.startswith("item bias, sd")).endswith("NOT OK")
 
 
+def test_remarks_on_ratings_under_random_exposure_name_their_file(
+    tmp_path: Path, made_csv: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world, sample = tmp_path / "world.npz", tmp_path / "random.csv"
+    header, *rows = made_csv.read_text().splitlines()
+    low = [row.rsplit(",", 2) for row in rows[::7]]
+    sample.write_text("\n".join([header, *(f"{pair},{1 + n % 3},{time}" for n, (pair, _, time) in enumerate(low))]))
+    assert main(["fit", str(made_csv), "--out", str(world), "--num-factors", "2"]) == 0
+    capsys.readouterr()
+    main(["check", str(made_csv), str(world), "--random-exposure", str(sample)])
+    remarks = [line for line in capsys.readouterr().err.splitlines() if str(sample) in line]
+    assert [remark.partition(";")[0] for remark in remarks] == [f"warning: {sample}: no rating is above 3"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
