@@ -15,9 +15,8 @@ import numpy as np
 
 from agents.bandits.linear_bandits import LinearBandit, LinearPrior, LinearThompson, LinUCB, with_constant
 from agents.rollouts.feedback import UNRATED, Exposure, FeedbackLearner, FeedbackLog
-from agents.rules.popularity import num_impressions
 from recsim_env.config import number
-from recsim_env.simulation.observation import CANDIDATE_COLUMNS, STATISTICS
+from recsim_env.simulation.observation import CANDIDATE_COLUMNS, STATISTICS, num_impressions
 
 _SLOPE_RIDGE = 30.0
 """Weight of the slopes' ridge, in sessions: profiles have many columns that carry little information."""

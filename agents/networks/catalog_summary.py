@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from recsim_env.simulation.observation import num_impressions
 from recsim_env.simulation.relevance import REFRESH_AT
 from recsim_env.simulation.simulator import Simulator
 
@@ -48,8 +49,9 @@ _PAIRS = (
 def catalog_summary(simulator: Simulator) -> list[float]:
     """The values of `CATALOG_SUMMARY` in a world."""
     world = simulator.world
-    scaled, click_rates, mean_ratings = world.item_statistics[REFRESH_AT[_AGE], :, :3].astype(np.float64).T  # [I] each
-    impressions = 2.0 ** (32.0 * scaled) - 1.0
+    statistics = world.item_statistics[REFRESH_AT[_AGE]]
+    scaled, click_rates, mean_ratings = statistics[:, :3].astype(np.float64).T  # [I] each
+    impressions = num_impressions(statistics)
     ratings = 2.5 * (mean_ratings - 0.6)
     weights = impressions / (impressions + _MANY)
     rated = weights * (mean_ratings > 0.0)

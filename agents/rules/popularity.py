@@ -10,7 +10,7 @@ import numpy as np
 
 from agents.agent import Agent, Observations
 from recsim_env.config import number
-from recsim_env.simulation.observation import CANDIDATE_COLUMNS, STATISTICS
+from recsim_env.simulation.observation import CANDIDATE_COLUMNS, STATISTICS, num_impressions
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -49,11 +49,6 @@ def popularity_scores(
     total = np.maximum(impressions.sum(1, keepdims=True), 1.0)
     prior = (impressions * ratings).sum(1, keepdims=True) / total
     return (impressions * ratings + prior_impressions * prior) / np.maximum(impressions + prior_impressions, 1e-9)
-
-
-def num_impressions(statistics: np.ndarray) -> np.ndarray:
-    """[...] float64: impressions of items, from `STATISTICS` [..., 3]."""
-    return 2.0 ** (32.0 * statistics[..., 0].astype(np.float64)) - 1.0
 
 
 def rating_per_impression(statistics: np.ndarray, has_purchases: bool) -> np.ndarray:

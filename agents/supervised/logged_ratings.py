@@ -16,9 +16,9 @@ import numpy as np
 
 from agents.agent import Observations
 from agents.rollouts.feedback import Exposure, FeedbackLearner, FeedbackLog, observed_ratings
-from agents.rules.popularity import num_impressions, rating_per_impression
+from agents.rules.popularity import rating_per_impression
 from recsim_env.config import count, number
-from recsim_env.simulation.observation import FEEDBACK
+from recsim_env.simulation.observation import FEEDBACK, num_impressions
 from recsim_env.simulation.records import NO_ITEM
 from recsim_env.simulation.relevance import MAX_AGE, REFRESH_AT
 

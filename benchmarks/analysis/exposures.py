@@ -12,6 +12,7 @@ import numpy as np
 
 from agents.rollouts.evaluation import Evaluation
 from recsim_env.envs.vector import RecommenderVectorEnv
+from recsim_env.simulation.observation import STATISTICS, num_impressions
 from recsim_env.simulation.records import NO_ITEM
 
 
@@ -42,7 +43,7 @@ class CatalogFacts:
     def of(cls, env: RecommenderVectorEnv) -> "CatalogFacts":
         """The facts of an env's catalogue. Exposures to the env's own users on a live platform are not counted."""
         world = env.simulator.world
-        scaled_impressions, click_rates = (env.catalog_statistics[:, :, n].astype(np.float64) for n in (0, 1))
+        click_rates = env.catalog_statistics[:, :, STATISTICS.index("click_rate")].astype(np.float64)
         topics = np.asarray(world.items.observed_topics, np.float64)
         sums = topics.sum(1, keepdims=True)
         return cls(
@@ -52,7 +53,7 @@ class CatalogFacts:
             num_creators=world.scenario.catalog.num_creators,
             release_steps=np.array(world.item_records["release_step"]),
             retire_steps=np.array(world.item_records["retire_step"]),
-            clicks=np.round((2.0 ** (32.0 * scaled_impressions) - 1.0) * click_rates),
+            clicks=np.round(num_impressions(env.catalog_statistics) * click_rates),
             new_item_age=world.scenario.catalog.new_item_age,
             has_visits=world.scenario.lifetime.num_days > 0,
         )

@@ -56,6 +56,7 @@ none was submitted; 1 if bought; 1 if the creator was followed, -1 if unfollowed
 SCALED_AGE = (np.log2(1.0 + np.arange(MAX_AGE + 1)) / NUM_REFRESHES).astype(np.float32)
 """The observed value of each age: log2(1 + age) / 16."""
 
+_IMPRESSIONS_UNIT = 32.0
 _MAX_TIME = 2**62
 _NUM_FEEDBACK, _NUM_COLUMNS = len(FEEDBACK), len(CANDIDATE_COLUMNS)
 
@@ -166,6 +167,17 @@ class ObservationLayout:
                 "time": spaces.Box(0, _MAX_TIME, (1,), np.int64),
             }
         )
+
+
+def scaled_impressions(num_impressions: np.ndarray) -> np.ndarray:
+    """[...] float64: numbers of impressions [...] as in `STATISTICS`, cut at 1."""
+    return np.minimum(np.log2(1.0 + num_impressions) / _IMPRESSIONS_UNIT, 1.0)
+
+
+def num_impressions(statistics: np.ndarray) -> np.ndarray:
+    """[...] float64: impressions of items, from statistics [..., 3 or more] whose first columns are `STATISTICS`; the
+    inverse of `scaled_impressions`."""
+    return 2.0 ** (_IMPRESSIONS_UNIT * statistics[..., 0].astype(np.float64)) - 1.0
 
 
 def in_order(parts: dict[str, spaces.Space[Any]]) -> spaces.Dict:

@@ -121,7 +121,8 @@ def _feedback_on(session, item):
 def _add_feedback(known, impressions, clicks, num_ratings, rating_sum, out, at):
     """Write `STATISTICS` of background statistics [4] plus further feedback to `out`, from index `at`.
 
-    Arithmetic in float64 rounds equally without the compiler.
+    `num_impressions` and `scaled_impressions` in scalar code: NumPy's functions of arrays may round the last digit
+    otherwise. Arithmetic in float64 rounds equally without the compiler.
     """
     click_rate, mean_rating, known_ratings = np.float64(known[1]), 5.0 * np.float64(known[2]), np.float64(known[3])
     known_impressions = 2.0 ** (32.0 * np.float64(known[0])) - 1.0

@@ -9,6 +9,7 @@ Shape legend: I items, A refreshes of item statistics, U background users, F con
 
 import numpy as np
 
+from recsim_env.simulation.observation import num_impressions
 from recsim_env.simulation.records import NUM_TASTES, REFRESHES_PER_ESTIMATE
 from recsim_env.simulation.relevance import answers_of
 
@@ -40,7 +41,7 @@ def answer_factors(
     """
     factors = principal_factors(answers, generator)  # [I, D]
     noise_variance = max(answer_variance - float((factors**2).sum(1).mean()), 1e-3)
-    impressions = [_impressions(each) for each in item_statistics[::REFRESHES_PER_ESTIMATE]]  # [I] each
+    impressions = [num_impressions(each) for each in item_statistics[::REFRESHES_PER_ESTIMATE]]  # [I] each
     errors, before = np.zeros(factors.shape), np.zeros(len(answers))
     estimates = []
     for total in impressions:  # the error of a mean over all impressions so far
@@ -66,13 +67,13 @@ def mean_answers(item_statistics: np.ndarray, rating_variance: float, features: 
         rating_variance: mean variance of the ratings of an item.
         features: [I, F], content.
     """
-    last, latest = item_statistics[-1].astype(np.float64), _impressions(item_statistics[-1])
+    last, latest = item_statistics[-1].astype(np.float64), num_impressions(item_statistics[-1])
     ratings_per_click = last[:, 3].sum() / max((last[:, 1] * latest).sum(), 1.0)
 
     def answers_at(refresh: int) -> tuple[np.ndarray, np.ndarray]:
         """Sum of the answers [I], and impressions [I]."""
         _, click_rate, mean_rating, num_ratings = item_statistics[refresh].astype(np.float64).T
-        impressions = _impressions(item_statistics[refresh])
+        impressions = num_impressions(item_statistics[refresh])
         clicks = click_rate * impressions
         rating_rate = (num_ratings + _PRIOR_CLICKS * ratings_per_click) / (clicks + _PRIOR_CLICKS)
         return clicks * rating_rate * (answers_of(5.0 * mean_rating) + answers_of(rating_variance**0.5)), impressions
@@ -119,8 +120,3 @@ def ridge_prediction(features: np.ndarray, targets: np.ndarray, weights: np.ndar
 
 def _reliabilities(impressions: np.ndarray) -> np.ndarray:
     return impressions / (impressions + _PRIOR_IMPRESSIONS)
-
-
-def _impressions(statistics: np.ndarray) -> np.ndarray:
-    """[I] float64, of one refresh [I, 4]."""
-    return 2.0 ** (32.0 * statistics[:, 0].astype(np.float64)) - 1.0

@@ -8,7 +8,7 @@ import numpy as np
 from recsim_env.config import CatalogConfig
 from recsim_env.simulation.compilation import kernel
 from recsim_env.simulation.custom_user_model import DEFAULT_USER_MODEL, UserModel
-from recsim_env.simulation.observation import STATISTICS
+from recsim_env.simulation.observation import STATISTICS, scaled_impressions
 from recsim_env.simulation.random_streams import combine
 from recsim_env.simulation.record_types import as_bytes
 from recsim_env.simulation.records import (
@@ -137,7 +137,7 @@ def background_statistics(
         new_totals = np.clip(mean * new_ratings + error, new_ratings, 5.0 * new_ratings)
         impressions, clicks = impressions + new_impressions, clicks + new_clicks
         ratings, totals = ratings + new_ratings, totals + new_totals
-        statistics[refresh, :, 0] = np.minimum(np.log2(1.0 + impressions) / 32.0, 1.0)
+        statistics[refresh, :, 0] = scaled_impressions(impressions)
         statistics[refresh, :, 1] = clicks / np.maximum(impressions, 1.0)
         statistics[refresh, :, 2] = totals / np.maximum(ratings, 1.0) / 5.0
         statistics[refresh, :, 3] = ratings

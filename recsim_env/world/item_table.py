@@ -11,7 +11,7 @@ import numpy as np
 
 from recsim_env.atomic_file import printable
 from recsim_env.config import PopulationConfig
-from recsim_env.simulation.observation import STATISTICS
+from recsim_env.simulation.observation import STATISTICS, scaled_impressions
 from recsim_env.world.catalog import PRICE_FEATURE, Items
 from recsim_env.world.population import Users
 
@@ -140,7 +140,7 @@ def _check_counts(numbers: Mapping[str, np.ndarray], path: str | Path, lines: li
 def _statistics(numbers: Mapping[str, np.ndarray]) -> np.ndarray:
     """[I, 4] float32: `STATISTICS` of each item, and its number of ratings."""
     statistics = np.zeros((len(numbers["impressions"]), len(STATISTICS) + 1), np.float32)
-    statistics[:, 0] = np.minimum(np.log2(1.0 + numbers["impressions"]) / 32.0, 1.0)
+    statistics[:, 0] = scaled_impressions(numbers["impressions"])
     statistics[:, 1] = numbers["clicks"] / np.maximum(numbers["impressions"], 1.0)
     statistics[:, 2] = np.where(numbers["num_ratings"] > 0.0, numbers["mean_rating"] / 5.0, 0.0)
     statistics[:, 3] = numbers["num_ratings"]

@@ -16,7 +16,7 @@ from recsim_env.atomic_file import printable
 from recsim_env.config import PopulationConfig
 from recsim_env.logs.fitting.factorization import FACTOR_RIDGES, Ratings, chosen_ridges, fit_factors
 from recsim_env.logs.reading.ratings_log import RatingsLog, positions_of
-from recsim_env.simulation.observation import STATISTICS
+from recsim_env.simulation.observation import STATISTICS, scaled_impressions
 from recsim_env.simulation.records import NUM_TASTES
 from recsim_env.simulation.relevance import answers_of
 from recsim_env.simulation.replay_simulator import RealRatings
@@ -115,7 +115,7 @@ def statistics_of(ratings: Ratings) -> np.ndarray:
     counts = np.bincount(ratings.items, minlength=ratings.num_items)
     totals = np.bincount(ratings.items, ratings.values, ratings.num_items)
     statistics = np.zeros((ratings.num_items, len(STATISTICS) + 1), np.float32)
-    statistics[:, 0] = np.minimum(np.log2(1.0 + counts) / 32.0, 1.0)
+    statistics[:, 0] = scaled_impressions(counts)
     statistics[:, 1] = counts > 0
     statistics[:, 2] = totals / np.maximum(counts, 1) / 5.0
     statistics[:, 3] = counts

@@ -16,6 +16,8 @@ from recsim_env.simulation.observation import (
     SCALED_AGE,
     USER_FEEDBACK,
     ObservationLayout,
+    num_impressions,
+    scaled_impressions,
 )
 from recsim_env.simulation.records import NO_ITEM, NUM_REFRESHES, REFRESHES_PER_ESTIMATE
 from recsim_env.simulation.relevance import MAX_AGE, REFRESH_AT
@@ -225,6 +227,16 @@ def test_feedback_of_a_session_is_part_of_its_item_statistics():
     show(simulator, 1)
     assert statistics_of(simulator, 1) == pytest.approx([8.0, (0.5 * 6 + 2) / 8, (2.5 * 10 + 8) / 12], rel=1e-5)
     assert (statistics_of(simulator, 0), statistics_of(simulator, 2)) == others
+
+
+def test_impressions_are_recovered_from_their_observed_value_in_float32():
+    numbers = np.array([0, 1, 2, 10, 1_000, 2**30])
+    scaled = scaled_impressions(numbers)
+    assert scaled == pytest.approx(np.log2(1.0 + numbers) / 32.0)
+    assert scaled_impressions(np.array([2.0**40])) == 1.0
+    rounded = scaled.astype(np.float32)[:, None]
+    assert num_impressions(rounded) == pytest.approx(numbers, rel=2e-6)
+    assert np.array_equal(num_impressions(rounded), num_impressions(rounded.astype(np.float64)))
 
 
 def test_skips_and_unsubmitted_ratings_update_the_belief():
