@@ -15,6 +15,7 @@ import numpy as np
 
 from agents.terminal import console, number_in, positive
 from benchmarks.experiments.script import finished_rows, make_parser, run_script
+from benchmarks.experiments.trained_agent import trained_agent
 from benchmarks.suites import HELD_OUT, PRESETS
 
 AGENTS = ("popularity", "eb-linucb", "ppo")
@@ -63,40 +64,16 @@ def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
 
 def _returns(scenario: str, agent: str, seed: int, num_steps: int, num_sessions: int) -> dict[str, Any]:
     """Train the agent, and evaluate it in both structures."""
-    import gymnasium
-
     import recsim_env
-    from agents.agent import Learner
-    from agents.registry import entry_named
     from agents.rollouts.evaluation import evaluate
 
-    entry = entry_named(agent)
-    agent_class = entry.agent_class()
-    observation, variant = agent_class.env_requirements(**entry.settings)
-
-    def make(num_envs: int, **split: Any) -> Any:
-        return gymnasium.make_vec(
-            f"recsim_env/{scenario}{variant}-v0",
-            num_envs,
-            vectorization_mode="vector_entry_point",
-            observation=observation,
-            world_seed=seed,
-            **split,
-        )
-
-    training = {"split": "train", "structure_split": "train", "catalog_seed": HELD_OUT.training_catalog_seed + seed}
-    env = make(entry.num_envs or agent_class.num_envs, **training)
-    model = agent_class(env=env, seed=seed, **entry.settings)
-    if isinstance(model, Learner):
-        model.learn(num_steps)
-    returns = {}
-    for name, structure_split in STRUCTURES.items():
-        held_out = {"split": HELD_OUT.split, "catalog_seed": HELD_OUT.catalog_seed + seed}
-        evaluation_env = make(num_sessions, **held_out, structure_split=structure_split)
-        first_seed = HELD_OUT.sessions_seed + HELD_OUT.sessions_apart * seed
-        returns[name] = evaluate(model, evaluation_env, first_seed, seed).returns
-        evaluation_env.close()
-    env.close()
+    structure = {"world_seed": seed, "structure_split": "train"}
+    model, env = trained_agent(agent, scenario, num_steps, num_sessions, seed=seed, **structure)
+    first_seed = HELD_OUT.sessions_seed + HELD_OUT.sessions_apart * seed
+    returns = {
+        name: evaluate(model, env.remake(structure_split=split), first_seed, seed).returns
+        for name, split in STRUCTURES.items()
+    }
     means = {name: round(float(values.mean()), 4) for name, values in returns.items()}
     return {"version": recsim_env.__version__, "return_mean": means}
 

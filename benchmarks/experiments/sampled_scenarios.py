@@ -15,6 +15,7 @@ import numpy as np
 
 from agents.terminal import console, number_in, positive
 from benchmarks.experiments.script import finished_rows, make_parser, run_script
+from benchmarks.experiments.trained_agent import trained_agent
 from benchmarks.suites import HELD_OUT
 
 AGENTS = ("popularity", "platform-ranking", "eb-linucb", "large-model-pretrained")
@@ -67,26 +68,12 @@ def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
 def _result(family: str, scenario: int, agent: str, num_steps: int, num_sessions: int) -> dict[str, Any]:
     """Train the agent in a sampled scenario, and evaluate it."""
     import recsim_env
-    from agents.agent import Learner
-    from agents.registry import entry_named
     from agents.rollouts.evaluation import evaluate
-    from recsim_env.envs.vector import RecommenderVectorEnv
     from recsim_env.scenario_sampling import sample_scenario
 
-    entry = entry_named(agent)
-    agent_class = entry.agent_class()
-    observation, _ = agent_class.env_requirements(**entry.settings)
-
-    def make(num_envs: int, **options: Any) -> Any:
-        sampled = sample_scenario(scenario, family)
-        return RecommenderVectorEnv(num_envs, sampled, observation=observation, structure_split=family, **options)
-
-    env = make(entry.num_envs or agent_class.num_envs, split="train", catalog_seed=HELD_OUT.training_catalog_seed)
-    model = agent_class(env=env, seed=0, **entry.settings)
-    if isinstance(model, Learner):
-        model.learn(num_steps)
-    held_out = make(num_sessions, split=HELD_OUT.split, catalog_seed=HELD_OUT.catalog_seed)
-    returns = evaluate(model, held_out, HELD_OUT.sessions_seed, 0).returns
+    sampled = sample_scenario(scenario, family)
+    model, env = trained_agent(agent, sampled, num_steps, num_sessions, structure_split=family)
+    returns = evaluate(model, env, HELD_OUT.sessions_seed, 0).returns
     return {"version": recsim_env.__version__, "return_mean": round(float(returns.mean()), 4)}
 
 
