@@ -36,6 +36,12 @@ def t_interval(values: np.ndarray) -> tuple[float, float, float]:
     return mean, mean - half, mean + half
 
 
+def interval_text(interval: Sequence[float], spec: str = "+.2f") -> str:
+    """`+0.62 (+0.58 to +0.66)`, from (mean, low, high), in a format of numbers."""
+    mean, low, high = (f"{value:{spec}}" for value in interval)
+    return f"{mean} ({low} to {high})"
+
+
 def interquartile_mean(scores: Scores) -> np.ndarray:
     """[*] mean of the middle half of the K runs of all tasks, each with the same weight.
 

@@ -12,13 +12,14 @@ table across_scenarios.md and the picture across_scenarios.png. Both options may
 
 import argparse
 import sys
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from agents.terminal import console, number_in, positive
-from benchmarks.analysis.statistics import t_interval
-from benchmarks.experiments.script import finished_rows, make_parser, run_script
+from agents.terminal import number_in, positive
+from benchmarks.analysis.statistics import interval_text, t_interval
+from benchmarks.experiments.script import make_parser, measured_rows, run_script, write_results
 from benchmarks.suites import HELD_OUT, PRESETS, TUNING, Worlds
 
 CORRELATIONS = (0.0, 0.4, 0.8)
@@ -48,33 +49,19 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
-    import recsim_env
-    from benchmarks.report.figures.style import write_figure
-    from benchmarks.rows import append_rows
-    from recsim_env.atomic_file import write_atomically
-
     if len(parsed.env) != len(parsed.history_from):
         raise ValueError("--history-from: must be given as often as --env")
     pairs = list(zip(parsed.history_from, parsed.env, strict=True))
     if any(first == second for first, second in pairs):
         raise ValueError("--history-from: must be another scenario than --env")
     sizes = {"num_sessions": parsed.sessions, "num_history_steps": parsed.history, "num_particles": parsed.particles}
-    screen, file = console(), parsed.out / "across_scenarios.jsonl"
-    parsed.out.mkdir(parents=True, exist_ok=True)
-    rows = finished_rows(file, sizes)
-    wanted = [(*pair, each) for pair in pairs for each in parsed.correlation or CORRELATIONS]
-    for first, second, correlation in wanted:
-        if not any(_key(row) == (first, second, correlation) for row in rows):
-            result = gains(first, second, correlation, parsed.history, parsed.sessions, parsed.particles)
-            what = {"history_from": first, "scenario": second, "correlation": correlation}
-            rows.append({**what, **sizes, "version": recsim_env.__version__, **result, **origin})
-            append_rows(file, rows[-1:])
-            screen.print(f"{first} to {second}, correlation {correlation}: finished", highlight=False)
-    rows = sorted((row for row in rows if _key(row) in wanted), key=lambda row: wanted.index(_key(row)))
-    text = table(rows)
-    write_atomically(parsed.out / "across_scenarios.md", text.encode())
-    write_figure(parsed.out / "across_scenarios", lambda: picture(rows))
-    screen.print(text, highlight=False, markup=False)
+    keys = [
+        {"history_from": first, "scenario": second, "correlation": correlation}
+        for first, second in pairs
+        for correlation in parsed.correlation or CORRELATIONS
+    ]
+    rows = measured_rows(parsed.out / "across_scenarios.jsonl", keys, sizes, partial(gains, **sizes), origin)
+    write_results(parsed.out / "across_scenarios", table(rows), lambda: picture(rows))
 
 
 def _key(row: dict[str, Any]) -> tuple[str, str, float]:
@@ -82,16 +69,21 @@ def _key(row: dict[str, Any]) -> tuple[str, str, float]:
 
 
 def gains(
-    first: str, second: str, correlation: float, num_history_steps: int, num_sessions: int, num_particles: int
+    history_from: str,
+    scenario: str,
+    correlation: float,
+    num_history_steps: int,
+    num_sessions: int,
+    num_particles: int,
 ) -> dict[str, Any]:
     """`returns`: mean returns of the first steps without the history, and `gains`: (mean, low, high) of the paired
     difference with it, for `MODEL` and `FILTER`; `similarity`: that was selected, None for no history."""
     similarity = selected_similarity(
-        _env(second, correlation, num_sessions, TUNING),
-        _env(first, correlation, num_sessions, TUNING),
+        _env(scenario, correlation, num_sessions, TUNING),
+        _env(history_from, correlation, num_sessions, TUNING),
         num_history_steps,
     )
-    here, there = (_env(scenario, correlation, num_sessions, HELD_OUT) for scenario in (second, first))
+    here, there = (_env(each, correlation, num_sessions, HELD_OUT) for each in (scenario, history_from))
     history, tastes = _visit(there, num_history_steps, num_particles)
     here.reset(seed=HELD_OUT.sessions_seed)
     assert np.array_equal(here.simulator.sessions["user"], there.simulator.sessions["user"]), "the same people"
@@ -280,7 +272,7 @@ def table(rows: list[dict[str, Any]]) -> str:
             cells.append(f"{row['returns'][name]:.2f}")
             if name == MODEL:
                 cells.append("no history" if row["similarity"] is None else f"{row['similarity']:.2f}")
-            cells.append("{:+.2f} ({:+.2f} to {:+.2f})".format(*row["gains"][name]))
+            cells.append(interval_text(row["gains"][name]))
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

@@ -21,7 +21,7 @@ import numpy as np
 from agents.large_model.config import PRETRAINED
 from agents.large_model.serving.export_folder import PRECISIONS, STEP, graph_files, is_export
 from agents.terminal import console, not_negative, number_in, path, positive, warn
-from benchmarks.experiments.script import finished_rows, make_parser, run_script
+from benchmarks.experiments.script import finished_rows, make_parser, run_script, write_results
 from benchmarks.suites import HELD_OUT, PRESETS
 
 STUDENT = "student"
@@ -92,9 +92,7 @@ def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
     import recsim_env
     from agents.large_model.checkpoint import load_network
     from agents.large_model.export import version_of
-    from benchmarks.report.figures.style import write_figure
     from benchmarks.rows import append_rows, set_aside, write_rows
-    from recsim_env.atomic_file import write_atomically
 
     torch.set_num_threads(1)
     screen, version = console(), recsim_env.__version__
@@ -129,10 +127,7 @@ def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
             screen.print(f"{scenario}, seed {seed}: finished", highlight=False)
     kept = [row for row in rows if row["scenario"] in scenarios and row["seed"] < parsed.seeds]
     scores = {row["variant"]: _scores(kept, row["variant"]) for row in variants}
-    text = table(variants, scores)
-    write_atomically(parsed.out / "compression.md", text.encode())
-    write_figure(parsed.out / "compression", lambda: picture(variants, scores))
-    screen.print(text, highlight=False, markup=False)
+    write_results(parsed.out / "compression", table(variants, scores), lambda: picture(variants, scores))
 
 
 def _variants(

@@ -23,13 +23,14 @@ tables in explanations.md and the picture explanations.png.
 import argparse
 import sys
 import warnings
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from agents.terminal import console, number_in, positive
-from benchmarks.analysis.statistics import t_interval
-from benchmarks.experiments.script import finished_rows, make_parser, run_script
+from agents.terminal import number_in, positive
+from benchmarks.analysis.statistics import interval_text, t_interval
+from benchmarks.experiments.script import make_parser, measured_rows, run_script, write_results
 from benchmarks.experiments.trained_agent import trained_agent
 from benchmarks.suites import HELD_OUT, PRESETS
 
@@ -59,43 +60,26 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
-    import recsim_env
-    from benchmarks.report.figures.style import write_figure
-    from benchmarks.rows import append_rows
-    from recsim_env.atomic_file import write_atomically
-
     sizes = {"num_steps": parsed.steps, "num_sessions": parsed.sessions, "after": parsed.after}
-    screen, file = console(), parsed.out / "explanations.jsonl"
-    parsed.out.mkdir(parents=True, exist_ok=True)
-    rows = finished_rows(file, sizes)
-    wanted = [(each, agent) for each in parsed.scenario or SCENARIOS for agent in parsed.agent or AGENTS]
-    for scenario, agent in wanted:
-        if not any((row["scenario"], row["agent"]) == (scenario, agent) for row in rows):
-            result = explained_sessions(agent, scenario, parsed.steps, parsed.sessions, parsed.after)
-            version = recsim_env.__version__
-            rows.append({"scenario": scenario, "agent": agent, **sizes, "version": version, **result, **origin})
-            append_rows(file, rows[-1:])
-            screen.print(f"{scenario}, {agent}: finished", highlight=False)
-    rows = [row for row in rows if (row["scenario"], row["agent"]) in wanted]
-    text = tables(rows)
-    write_atomically(parsed.out / "explanations.md", text.encode())
-    write_figure(parsed.out / "explanations", lambda: picture(rows))
-    screen.print(text, highlight=False, markup=False)
+    scenarios, agents = parsed.scenario or SCENARIOS, parsed.agent or AGENTS
+    keys = [{"scenario": scenario, "agent": agent} for scenario in scenarios for agent in agents]
+    rows = measured_rows(parsed.out / "explanations.jsonl", keys, sizes, partial(explained_sessions, **sizes), origin)
+    write_results(parsed.out / "explanations", tables(rows), lambda: picture(rows))
 
 
-def explained_sessions(name: str, scenario: str, num_steps: int, num_sessions: int, after: int) -> dict[str, Any]:
+def explained_sessions(scenario: str, agent: str, num_steps: int, num_sessions: int, after: int) -> dict[str, Any]:
     """`curves`: (mean, low, high) of the areas under the curves by `EXPLAINED`, and of their paired advantage over each
     of `RIVALS`; `agreement`: those of each rank correlation of `TERMS` that is defined."""
     from agents.rollouts.evaluation import acting_in
 
-    agent, env = trained_agent(name, scenario, num_steps, num_sessions)
+    model, env = trained_agent(agent, scenario, num_steps, num_sessions)
     areas: dict[str, list[np.ndarray]] = {order: [] for order in (EXPLAINED, *RIVALS)}
     correlations: dict[str, list[float]] = {term: [] for term in TERMS}
-    with acting_in(agent, env, 0):
+    with acting_in(model, env, 0):
         observations, _ = env.reset(seed=HELD_OUT.sessions_seed)
         state, starts = None, np.ones(num_sessions, np.bool_)
         for _ in range(after):
-            actions, state = agent.predict(observations, state, starts)
+            actions, state = model.predict(observations, state, starts)
             observations, _, terminated, truncated, _ = env.step(actions)
             starts = terminated | truncated
         latent, shown = env.simulator.latent_state(), env.simulator.observe("compact")
@@ -104,7 +88,7 @@ def explained_sessions(name: str, scenario: str, num_steps: int, num_sessions: i
             num_rows = int((shown["history_items"][session] >= 0).sum())
             if num_rows < _LEAST_ROWS:
                 continue
-            found = agent.explain(own)
+            found = model.explain(own)
             effects = np.zeros(num_rows)
             for reason in found.reasons:
                 effects[reason.row] = reason.effect
@@ -112,13 +96,13 @@ def explained_sessions(name: str, scenario: str, num_steps: int, num_sessions: i
                 EXPLAINED: np.argsort(-effects, kind="stable"),
                 "random": np.random.default_rng(session).permutation(num_rows),
                 "recency": np.arange(num_rows)[::-1],
-                "gradient x input": np.argsort(-_gradients(agent, own, num_rows, found.candidate), kind="stable"),
+                "gradient x input": np.argsort(-_gradients(model, own, num_rows, found.candidate), kind="stable"),
             }
             for order, places in orders.items():
-                areas[order].append(_areas(agent, own, places, found.candidate))
+                areas[order].append(_areas(model, own, places, found.candidate))
             of_session = {part: values[session] for part, values in latent.items()}
             history = _history(env.simulator, shown, session, num_rows)
-            for term, value in _agreement(agent, own, effects, found.candidate, of_session, history).items():
+            for term, value in _agreement(model, own, effects, found.candidate, of_session, history).items():
                 correlations[term].append(value)
     return _summary({order: np.array(values) for order, values in areas.items()}, correlations)
 
@@ -241,7 +225,7 @@ def tables(rows: list[dict[str, Any]]) -> str:
     """Both tables, in Markdown."""
 
     def cell(numbers: list[float] | None) -> str:
-        return "" if numbers is None else "{:.2f} ({:.2f} to {:.2f})".format(*numbers)
+        return "" if numbers is None else interval_text(numbers, ".2f")
 
     lines = []
     for curve in ("deletion", "insertion"):

@@ -9,12 +9,14 @@ table structures.md.
 
 import argparse
 import sys
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from agents.terminal import console, number_in, positive
-from benchmarks.experiments.script import finished_rows, make_parser, run_script
+from agents.terminal import number_in, positive
+from benchmarks.analysis.statistics import interval_text, t_interval
+from benchmarks.experiments.script import make_parser, measured_rows, run_script, write_results
 from benchmarks.experiments.trained_agent import trained_agent
 from benchmarks.suites import HELD_OUT, PRESETS
 
@@ -40,34 +42,22 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
-    from benchmarks.rows import append_rows
-    from recsim_env.atomic_file import write_atomically
-
-    screen, sizes = console(), {"num_steps": parsed.steps, "num_sessions": parsed.sessions}
-    parsed.out.mkdir(parents=True, exist_ok=True)
-    rows = finished_rows(parsed.out / "structures.jsonl", sizes)
-    for seed in range(parsed.seeds):
-        for scenario in parsed.scenario or PRESETS:
-            for agent in (_ZERO, _ONE, *AGENTS):
-                key = {"scenario": scenario, "agent": agent, "seed": seed}
-                if any(key.items() <= row.items() for row in rows):
-                    continue
-                returns = _returns(scenario, agent, seed, parsed.steps, parsed.sessions)
-                rows.append({**key, **sizes, **returns, **origin})
-                append_rows(parsed.out / "structures.jsonl", rows[-1:])
-                means = "  ".join(f"{name} structure {values:8.2f}" for name, values in returns["return_mean"].items())
-                screen.print(f"{scenario:>10}  {agent:<16}  seed {seed}  {means}", highlight=False)
-    text = table([row for row in rows if row["scenario"] in (parsed.scenario or PRESETS)])
-    write_atomically(parsed.out / "structures.md", text.encode())
-    screen.print(text, highlight=False, markup=False)
+    sizes = {"num_steps": parsed.steps, "num_sessions": parsed.sessions}
+    keys = [
+        {"scenario": scenario, "agent": agent, "seed": seed}
+        for seed in range(parsed.seeds)
+        for scenario in parsed.scenario or PRESETS
+        for agent in (_ZERO, _ONE, *AGENTS)
+    ]
+    rows = measured_rows(parsed.out / "structures.jsonl", keys, sizes, partial(_returns, **sizes), origin)
+    write_results(parsed.out / "structures", table(rows))
 
 
 def _returns(scenario: str, agent: str, seed: int, num_steps: int, num_sessions: int) -> dict[str, Any]:
     """Train the agent, and evaluate it in both structures."""
-    import recsim_env
     from agents.rollouts.evaluation import evaluate
 
-    structure = {"world_seed": seed, "structure_split": "train"}
+    structure: dict[str, Any] = {"world_seed": seed, "structure_split": "train"}
     model, env = trained_agent(agent, scenario, num_steps, num_sessions, seed=seed, **structure)
     first_seed = HELD_OUT.sessions_seed + HELD_OUT.sessions_apart * seed
     returns = {
@@ -75,7 +65,7 @@ def _returns(scenario: str, agent: str, seed: int, num_steps: int, num_sessions:
         for name, split in STRUCTURES.items()
     }
     means = {name: round(float(values.mean()), 4) for name, values in returns.items()}
-    return {"version": recsim_env.__version__, "return_mean": means}
+    return {"return_mean": means}
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -104,10 +94,7 @@ def _score(found: dict[Any, dict[str, float]], scenario: str, agent: str, seed: 
 
 def _interval(values: np.ndarray) -> str:
     """Mean with its 95% t interval; of one value without."""
-    from benchmarks.analysis.statistics import t_interval
-
-    mean, low, high = t_interval(values)
-    return f"{mean:.2f} ({low:.2f} to {high:.2f})" if len(values) > 1 else f"{mean:.2f}"
+    return interval_text(t_interval(values), ".2f") if len(values) > 1 else f"{np.mean(values):.2f}"
 
 
 if __name__ == "__main__":

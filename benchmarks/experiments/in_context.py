@@ -8,13 +8,14 @@ soon as it is finished (the same command resumes), the table in_context.md and t
 
 import argparse
 import sys
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from agents.terminal import console, number_in, positive
-from benchmarks.analysis.statistics import t_interval
-from benchmarks.experiments.script import finished_rows, make_parser, run_script
+from agents.terminal import number_in, positive
+from benchmarks.analysis.statistics import interval_text, t_interval
+from benchmarks.experiments.script import make_parser, measured_rows, run_script, write_results
 from benchmarks.experiments.trained_agent import trained_agent
 from benchmarks.suites import HELD_OUT, PRESETS
 
@@ -41,31 +42,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
-    from benchmarks.report.figures.style import write_figure
-    from benchmarks.rows import append_rows
-    from recsim_env.atomic_file import write_atomically
-
-    screen, sizes = console(), {"num_steps": parsed.steps, "num_sessions": parsed.sessions}
-    parsed.out.mkdir(parents=True, exist_ok=True)
-    rows = finished_rows(parsed.out / "in_context.jsonl", sizes)
-    scenarios = parsed.scenario or SCENARIOS
-    for scenario in scenarios:
-        if not any(row["scenario"] == scenario for row in rows):
-            result = _result(scenario, parsed.steps, parsed.sessions)
-            rows.append({"scenario": scenario, **sizes, **result, **origin})
-            append_rows(parsed.out / "in_context.jsonl", rows[-1:])
-            screen.print(f"{scenario}: finished", highlight=False)
-    rows = [row for row in rows if row["scenario"] in scenarios]
-    text = table(rows)
-    write_atomically(parsed.out / "in_context.md", text.encode())
-    write_figure(parsed.out / "in_context", lambda: picture(rows))
-    screen.print(text, highlight=False, markup=False)
+    sizes = {"num_steps": parsed.steps, "num_sessions": parsed.sessions}
+    keys = [{"scenario": scenario} for scenario in parsed.scenario or SCENARIOS]
+    rows = measured_rows(parsed.out / "in_context.jsonl", keys, sizes, partial(_result, **sizes), origin)
+    write_results(parsed.out / "in_context", table(rows), lambda: picture(rows))
 
 
 def _result(scenario: str, num_steps: int, num_sessions: int) -> dict[str, Any]:
     """Mean return so far after each step of each agent, and its paired difference to the rival's with the 95% interval:
     (mean, low, high)."""
-    import recsim_env
     from agents.rollouts.evaluation import evaluate
 
     so_far: dict[str, np.ndarray] = {}
@@ -80,7 +65,7 @@ def _result(scenario: str, num_steps: int, num_sessions: int) -> dict[str, Any]:
         if name != RIVAL
     }
     means = {name: values.mean(1).round(4).tolist() for name, values in so_far.items()}
-    return {"version": recsim_env.__version__, "returns": means, "differences": differences}
+    return {"returns": means, "differences": differences}
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -97,8 +82,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         )
         for name, steps in row["differences"].items():
             cells = (steps[step - 1] for step in (*_SHOWN_STEPS, 0))
-            texts = (f"{mean:+.2f} ({low:+.2f} to {high:+.2f})" for mean, low, high in cells)
-            lines.append(f"| {row['scenario']} | {name} | {' | '.join(texts)} |")
+            lines.append(f"| {row['scenario']} | {name} | {' | '.join(map(interval_text, cells))} |")
     return "\n".join(lines) + "\n"
 
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
-from agents.terminal import console, not_negative, number_in
-from benchmarks.experiments.script import finished_rows, make_parser, run_script
+from agents.terminal import not_negative, number_in
+from benchmarks.experiments.script import finished_rows, make_parser, run_script, write_results
 
 DESIGNS = {
     "1 x 3": (1, 3, 1),
@@ -64,7 +64,6 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
     import recsim_env
     from benchmarks.rows import write_rows
-    from recsim_env.atomic_file import write_atomically
 
     parsed.out.mkdir(parents=True, exist_ok=True)
     file = parsed.out / "interval_coverage.jsonl"
@@ -75,9 +74,7 @@ def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
     for design, name in track([pair for pair in pairs if pair not in finished], description="designs"):
         rows.append({**coverage(design, name, parsed.repetitions, parsed.seed), **settings, **origin})
         write_rows(file, rows)
-    text = table(rows)
-    write_atomically(parsed.out / "interval_coverage.md", text.encode())
-    console().print(text, highlight=False, markup=False)
+    write_results(parsed.out / "interval_coverage", table(rows))
 
 
 def coverage(design: str, distribution: str, num_repetitions: int, seed: int) -> dict[str, Any]:

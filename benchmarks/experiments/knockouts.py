@@ -8,11 +8,12 @@ knockouts.md.
 
 import argparse
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from agents.terminal import console, number_in
-from benchmarks.analysis.statistics import t_interval
-from benchmarks.experiments.script import finished_rows, make_parser, run_script
+from agents.terminal import number_in
+from benchmarks.analysis.statistics import interval_text, t_interval
+from benchmarks.experiments.script import make_parser, measured_rows, run_script, write_results
 from benchmarks.suites import HELD_OUT, PRESETS
 
 if TYPE_CHECKING:
@@ -43,25 +44,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
-    import recsim_env
-    from benchmarks.rows import append_rows
-    from recsim_env.atomic_file import write_atomically
-
-    screen, sizes = console(), {"num_sessions": parsed.sessions}
-    parsed.out.mkdir(parents=True, exist_ok=True)
-    rows = finished_rows(parsed.out / "knockouts.jsonl", sizes)
-    scenarios = parsed.scenario or PRESETS
-    for scenario in scenarios:
-        for age in AGES:
-            if not any((row["scenario"], row["age"]) == (scenario, age) for row in rows):
-                result = _result(scenario, age, parsed.sessions)
-                row = {"scenario": scenario, "age": age, **sizes, "version": recsim_env.__version__, **result, **origin}
-                rows.append(row)
-                append_rows(parsed.out / "knockouts.jsonl", [row])
-                screen.print(f"{scenario}, items of {age}: finished", highlight=False)
-    text = table([row for row in rows if row["scenario"] in scenarios])
-    write_atomically(parsed.out / "knockouts.md", text.encode())
-    screen.print(text, highlight=False, markup=False)
+    sizes = {"num_sessions": parsed.sessions}
+    keys = [{"scenario": scenario, "age": age} for scenario in parsed.scenario or PRESETS for age in AGES]
+    rows = measured_rows(parsed.out / "knockouts.jsonl", keys, sizes, partial(_result, **sizes), origin)
+    write_results(parsed.out / "knockouts", table(rows))
 
 
 def _result(scenario: str, age: str, num_sessions: int) -> dict[str, Any]:
@@ -108,7 +94,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         f"| --- | --- | ---: | {' | '.join('---:' for _ in HIDDEN)} |",
     ]
     for row in rows:
-        changes = (f"{mean:+.2f} ({low:+.2f} to {high:+.2f})" for mean, low, high in row["differences"].values())
+        changes = map(interval_text, row["differences"].values())
         lines.append(f"| {row['scenario']} | {row['age']} | {row['return_mean']:.2f} | {' | '.join(changes)} |")
     return "\n".join(lines) + "\n"
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from agents.terminal import console, number_in, positive
-from benchmarks.experiments.script import finished_rows, make_parser, run_script
+from benchmarks.experiments.script import finished_rows, make_parser, run_script, write_results
 from benchmarks.experiments.softmax_sessions import LinearSoftmax, Sessions, play, returns
 
 BEHAVIOUR = LinearSoftmax(popularity=2.0)
@@ -80,9 +80,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
     from benchmarks.report.figures.experiments import off_policy_errors
-    from benchmarks.report.figures.style import write_figure
     from benchmarks.rows import append_rows
-    from recsim_env.atomic_file import write_atomically
 
     screen, file = console(), parsed.out / "off_policy.jsonl"
     parsed.out.mkdir(parents=True, exist_ok=True)
@@ -106,10 +104,7 @@ def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
             rows += new
             screen.print(f"horizon {horizon:>2}  block {block}  finished", highlight=False)
     shown = [row for row in rows if row["horizon"] in horizons]
-    text = table(shown)
-    write_atomically(parsed.out / "off_policy.md", text.encode())
-    write_figure(parsed.out / "off_policy", lambda: off_policy_errors(summaries(shown)))
-    screen.print(text, highlight=False, markup=False)
+    write_results(parsed.out / "off_policy", table(shown), lambda: off_policy_errors(summaries(shown)))
 
 
 def _env(horizon: int, num_sessions: int) -> Any:

@@ -16,7 +16,7 @@ import numpy as np
 from agents.terminal import console, not_negative, number_in, positive
 from benchmarks.experiments.off_policy import BEHAVIOUR, POLICIES, mean_errors, table
 from benchmarks.experiments.plackett_luce_slates import NUM_SLOTS, ShownSlates, marginals, remaining, show
-from benchmarks.experiments.script import finished_rows, make_parser, run_script
+from benchmarks.experiments.script import finished_rows, make_parser, run_script, write_results
 
 _OVERRIDES = {"population": {"warm_share": 1.0}, "reward": {"rating": 0.0, "click": 1.0}}
 _TRUTH_SEED, _LOG_SEED, _SEEDS_APART, _BLOCKS_APART = 10**9, 2 * 10**9, 10**8, 10**5
@@ -52,7 +52,6 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
     import recsim_env
     from benchmarks.rows import append_rows
-    from recsim_env.atomic_file import write_atomically
 
     screen, file = console(), parsed.out / "off_policy_slates.jsonl"
     parsed.out.mkdir(parents=True, exist_ok=True)
@@ -72,9 +71,7 @@ def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
         append_rows(file, new)
         rows += new
         screen.print(f"block {block}  finished", highlight=False)
-    text = table(rows)
-    write_atomically(parsed.out / "off_policy_slates.md", text.encode())
-    screen.print(text, highlight=False, markup=False)
+    write_results(parsed.out / "off_policy_slates", table(rows))
 
 
 def _shown(policy: Any, num_rows: int, seed: int) -> ShownSlates:

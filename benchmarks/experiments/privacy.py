@@ -21,13 +21,14 @@ import argparse
 import math
 import sys
 import time
+from functools import cache
 from typing import Any
 
 import numpy as np
 
-from agents.terminal import console, not_negative, number_in, positive
-from benchmarks.analysis.statistics import t_interval
-from benchmarks.experiments.script import finished_rows, make_parser, run_script
+from agents.terminal import not_negative, number_in, positive
+from benchmarks.analysis.statistics import interval_text, t_interval
+from benchmarks.experiments.script import make_parser, measured_rows, run_script, write_results
 from benchmarks.suites import HELD_OUT, TUNING
 
 EPSILONS = (1.0, 3.0, 8.0, math.inf)
@@ -76,34 +77,24 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
-    import recsim_env
-    from benchmarks.report.figures.style import write_figure
-    from benchmarks.rows import append_rows
-    from recsim_env.atomic_file import write_atomically
-
     if parsed.models % 2:
         raise ValueError(f"--models {parsed.models}: must be an even number; each person is in half of the models")
     names = ["sessions", "models", "split", "learning_rate", "platform_weight", "updates", "sharded_updates"]
     names += ["evaluation_sessions", "seed"]
     settings = {name: getattr(parsed, name) for name in names}
-    parsed.out.mkdir(parents=True, exist_ok=True)
-    screen, file = console(), parsed.out / "privacy.jsonl"
-    rows = finished_rows(file, settings)
-    wanted: list[tuple[str, Any]] = [("privacy", None if math.isinf(each) else each) for each in EPSILONS]
-    wanted += [("deletion", shards) for shards in SHARDS]
-    study = None
-    for kind, level in wanted:
-        if not any((row["kind"], row["level"]) == (kind, level) for row in rows):
-            study = study or Study(**settings)
-            found = study.privacy(math.inf if level is None else level) if kind == "privacy" else study.deletion(level)
-            row = {"kind": kind, "level": level, **settings, "version": recsim_env.__version__, **found, **origin}
-            rows.append(row)
-            append_rows(file, [row])
-            screen.print(f"{kind}, {level}: finished", highlight=False)
-    text = tables(rows)
-    write_atomically(parsed.out / "privacy.md", text.encode())
-    write_figure(parsed.out / "privacy", lambda: picture(rows))
-    screen.print(text, highlight=False, markup=False)
+    keys: list[dict[str, Any]] = [
+        {"kind": "privacy", "level": None if math.isinf(epsilon) else epsilon} for epsilon in EPSILONS
+    ]
+    keys += [{"kind": "deletion", "level": shards} for shards in SHARDS]
+    study = cache(lambda: Study(**settings))  # made for the first row that is missing
+
+    def measure(kind: str, level: Any) -> dict[str, Any]:
+        if kind == "deletion":
+            return study().deletion(level)
+        return study().privacy(math.inf if level is None else level)
+
+    rows = measured_rows(parsed.out / "privacy.jsonl", keys, settings, measure, origin)
+    write_results(parsed.out / "privacy", tables(rows), lambda: picture(rows))
 
 
 class Study:
@@ -257,7 +248,7 @@ def tables(rows: list[dict[str, Any]]) -> str:
     """Both tables, in Markdown."""
 
     def cell(numbers: list[float], digits: int) -> str:
-        return "{0:.{3}f} ({1:.{3}f} to {2:.{3}f})".format(*numbers, digits)
+        return interval_text(numbers, f".{digits}f")
 
     lines = [
         "| epsilon | noise multiplier | score | loss of members | loss of others | AUC, threshold | AUC, LiRA |",

@@ -9,12 +9,13 @@ picture sampled.png.
 
 import argparse
 import sys
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from agents.terminal import console, number_in, positive
-from benchmarks.experiments.script import finished_rows, make_parser, run_script
+from agents.terminal import number_in, positive
+from benchmarks.experiments.script import make_parser, measured_rows, run_script, write_results
 from benchmarks.experiments.trained_agent import trained_agent
 from benchmarks.suites import HELD_OUT
 
@@ -41,40 +42,22 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
-    from benchmarks.report.figures.style import write_figure
-    from benchmarks.rows import append_rows
-    from recsim_env.atomic_file import write_atomically
-
-    screen = console()
     sizes = {"family": parsed.family, "num_steps": parsed.steps, "num_sessions": parsed.sessions}
-    parsed.out.mkdir(parents=True, exist_ok=True)
-    rows = finished_rows(parsed.out / "sampled.jsonl", sizes)
-    for scenario in range(parsed.scenarios):
-        for agent in (_ZERO, _ONE, *AGENTS):
-            key = {"scenario": scenario, "agent": agent}
-            if any(key.items() <= row.items() for row in rows):
-                continue
-            result = _result(parsed.family, scenario, agent, parsed.steps, parsed.sessions)
-            rows.append({**key, **sizes, **result, **origin})
-            append_rows(parsed.out / "sampled.jsonl", rows[-1:])
-            screen.print(f"{scenario:>3}  {agent:<24} return {result['return_mean']:9.2f}", highlight=False)
-    rows = [row for row in rows if row["scenario"] < parsed.scenarios]
-    text = table(rows)
-    write_atomically(parsed.out / "sampled.md", text.encode())
-    write_figure(parsed.out / "sampled", lambda: picture(rows))
-    screen.print(text, highlight=False, markup=False)
+    agents = (_ZERO, _ONE, *AGENTS)
+    keys = [{"scenario": scenario, "agent": agent} for scenario in range(parsed.scenarios) for agent in agents]
+    rows = measured_rows(parsed.out / "sampled.jsonl", keys, sizes, partial(_result, **sizes), origin)
+    write_results(parsed.out / "sampled", table(rows), lambda: picture(rows))
 
 
-def _result(family: str, scenario: int, agent: str, num_steps: int, num_sessions: int) -> dict[str, Any]:
+def _result(scenario: int, agent: str, family: str, num_steps: int, num_sessions: int) -> dict[str, Any]:
     """Train the agent in a sampled scenario, and evaluate it."""
-    import recsim_env
     from agents.rollouts.evaluation import evaluate
     from recsim_env.scenario_sampling import sample_scenario
 
     sampled = sample_scenario(scenario, family)
     model, env = trained_agent(agent, sampled, num_steps, num_sessions, structure_split=family)
     returns = evaluate(model, env, HELD_OUT.sessions_seed, 0).returns
-    return {"version": recsim_env.__version__, "return_mean": round(float(returns.mean()), 4)}
+    return {"return_mean": round(float(returns.mean()), 4)}
 
 
 def scores_of(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
