@@ -14,9 +14,9 @@ import numpy as np
 import torch
 
 from agents.imitation.teacher import Teacher
-from agents.large_model.distributed import Timer
 from agents.large_model.model import ROW_COLUMNS, LargeModelNetwork, Scores
 from agents.large_model.session_state import ObservationReader, SessionState
+from agents.large_model.speed import Timer
 from agents.networks.item_content import ItemContent
 from agents.networks.plackett_luce import best_slates, draw_slates, slate_log_probabilities
 from recsim_env.envs.vector import last_observations

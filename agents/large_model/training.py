@@ -30,13 +30,14 @@ from torch.distributed.tensor import DTensor
 from agents.imitation.teacher import spread
 from agents.large_model.checkpoint import Checkpoint, check_inputs, check_weights, digest_of, make_network
 from agents.large_model.config import REFERENCE_WIDTH, Stage, TrainingConfig
-from agents.large_model.distributed import ProcessGroup, Timer, distributed, forward_flops, gathered, peak_flops
+from agents.large_model.distributed import ProcessGroup, distributed, gathered
 from agents.large_model.env import make_env
 from agents.large_model.joined_worlds import Part, PlayedWorld
 from agents.large_model.losses import SessionLoss, session_returns
 from agents.large_model.model import LargeModelNetwork
 from agents.large_model.network_teacher import labelled, load_teacher
 from agents.large_model.rollout import Sessions, play, scores_of_sessions
+from agents.large_model.speed import Timer, forward_flops, peak_flops
 from agents.large_model.training_worlds import SampledWorlds, TrainingWorld, TrainingWorlds
 from agents.networks.item_content import ItemContent
 from agents.networks.item_reader import trained_item_reader

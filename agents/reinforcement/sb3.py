@@ -31,6 +31,7 @@ from agents.reinforcement.content_policies import CONTENT_POLICIES, check_shows_
 from agents.rollouts.evaluation import evaluate
 from agents.tracking.tracker import numbers_in
 from recsim_env.config import check_number
+from recsim_env.envs.spaces_and_actions import action_space
 from recsim_env.envs.vector import RecommenderVectorEnv
 from recsim_env.sb3 import RecommenderSB3VecEnv
 from recsim_env.sb3.policies import CANDIDATE_POLICIES, check_shows_one_item
@@ -243,20 +244,15 @@ class SB3Learner(_SB3Agent, Learner):
         model: Any = self.algorithm_class()(
             self.policy_class(), None, device=self.device, seed=None, _init_setup_model=False, **settings
         )
-        model.observation_space, model.action_space = self.layout.space(self.observation), self._action_space()
+        model.observation_space = self.layout.space(self.observation)
+        action_kind = "content" if self.env_variant else "candidate"
+        model.action_space = action_space(action_kind, self.slate_size, self.layout)
         model.n_envs, model.env = 1, SimpleNamespace(action_space=model.action_space)  # of which SAC reads the size
         with torch.random.fork_rng():
             model._setup_model()
         model.env = None
         model.policy.load_state_dict({name: torch.as_tensor(weight) for name, weight in tensors.items()})
         self._model = model
-
-    def _action_space(self) -> spaces.Space:
-        if self.env_variant:
-            return spaces.Box(-1.0, 1.0, (self.slate_size * self.layout.num_content_features,), np.float32)
-        if self.slate_size == 1:
-            return spaces.Discrete(self.layout.num_candidates)
-        return spaces.MultiDiscrete(np.full(self.slate_size, self.layout.num_candidates))
 
 
 class SB3Model(_SB3Agent):

@@ -114,8 +114,8 @@ def _size(config: TrainingConfig) -> tuple[float, int]:
     """Floating-point operations of training for a user-step of a typical sampled scenario, and parameters."""
     import torch
 
-    from agents.large_model.distributed import forward_flops
     from agents.large_model.model import LargeModelNetwork
+    from agents.large_model.speed import forward_flops
     from agents.networks.schema import Schema
     from recsim_env.scenario_sampling import sample_scenario
 

@@ -76,9 +76,9 @@ def training_flops(preset: str) -> float:
     """Operations of training for a user-step of Video: forward and backward of all epochs, and the rollout."""
     import torch
 
-    from agents.large_model.distributed import forward_flops
     from agents.large_model.env import make_env
     from agents.large_model.model import LargeModelNetwork
+    from agents.large_model.speed import forward_flops
     from agents.networks.schema import Schema
 
     env = make_env("recsim_env/Video-v0", 1)

@@ -19,7 +19,7 @@ from recsim_env.envs.session_recording import SessionRecording
 from recsim_env.envs.session_text import session_as_text
 from recsim_env.scenarios import scenario_named
 from recsim_env.simulation.custom_user_model import UserModel
-from recsim_env.simulation.observation import OBSERVATION_KINDS, STATISTICS
+from recsim_env.simulation.observation import OBSERVATION_KINDS, STATISTICS, ObservationLayout
 from recsim_env.simulation.records import NO_ITEM, REWARD_TERMS
 from recsim_env.simulation.replay_simulator import ReplaySimulator
 from recsim_env.simulation.simulator import Simulator
@@ -131,16 +131,12 @@ class SimulatorAccess:
                 f"session_length={session.session_length}: must be at most {length_in_spec}, the largest number of "
                 "steps in the spec that the env is made from; make it by its id"
             )
-        action_space: spaces.Space[Any] = spaces.Discrete(session.num_candidates)
-        if self._action_kind != "candidate":
-            action_space = spaces.Box(-1.0, 1.0, (session.slate_size * layout.num_content_features,), np.float32)
-        elif session.slate_size > 1:
-            action_space = spaces.MultiDiscrete(np.full(session.slate_size, session.num_candidates))
+        actions = action_space(self._action_kind, session.slate_size, layout)
         self.recordings = {}
-        self._is_index = isinstance(action_space, spaces.Discrete)
+        self._is_index = isinstance(actions, spaces.Discrete)
         self._single_slate = np.zeros((1, 1), np.int64)
-        self._action_shape = (num_sessions, *(action_space.shape or ()))
-        return layout.space(self.observation_kind), action_space
+        self._action_shape = (num_sessions, *(actions.shape or ()))
+        return layout.space(self.observation_kind), actions
 
     def _make_simulator(self, num_sessions: int) -> Simulator:
         arguments = self.arguments
@@ -268,6 +264,16 @@ class SimulatorAccess:
     def catalog_creators(self) -> np.ndarray:
         """[I] int64, read-only: the creator of each item; 0 where there is only one."""
         return read_only(self.simulator.world.item_records["creator"])
+
+
+def action_space(kind: str, slate_size: int, layout: ObservationLayout) -> spaces.Space[Any]:
+    """Space of one session's actions of one of `ACTION_KINDS`: `Discrete(M)`; `MultiDiscrete([M] * S)` for slates of
+    S > 1 candidates; for points in content space a `Box` of shape (S * F,) in [-1, 1]."""
+    if kind != "candidate":
+        return spaces.Box(-1.0, 1.0, (slate_size * layout.num_content_features,), np.float32)
+    if slate_size == 1:
+        return spaces.Discrete(layout.num_candidates)
+    return spaces.MultiDiscrete(np.full(slate_size, layout.num_candidates))
 
 
 def _for_json(value: Any) -> Any:

@@ -107,8 +107,8 @@ def latencies(network: Any, env: Any, history: int, num_candidates: int, number:
     """Seconds of each of `number` recommendations, with the cache and without it."""
     import torch
 
-    from agents.large_model.distributed import Timer
     from agents.large_model.session_state import ObservationReader, SessionState
+    from agents.large_model.speed import Timer
     from agents.networks.plackett_luce import best_slates
 
     timer = Timer(network.device)
