@@ -52,7 +52,8 @@ def _feedback(shown: ShownItem, is_shop: bool) -> str:
 
 
 def rating_text(shown: ShownItem, is_shop: bool) -> str:
-    """`★★★★☆`, `not bought` or `not rated`."""
+    """`★★★★☆`, to the nearest half star (`★★★½☆`); `not bought` or `not rated`."""
     if shown.rating:
-        return "★" * int(shown.rating) + "☆" * (5 - int(shown.rating))
+        stars, half = divmod(round(2.0 * shown.rating), 2)
+        return "★" * stars + "½" * half + "☆" * (5 - stars - half)
     return "not bought" if shown.is_refused(is_shop) else "not rated"

@@ -6,7 +6,8 @@ import gymnasium
 import numpy as np
 import pytest
 
-from recsim_env.envs.session_text import session_as_text
+from recsim_env.envs.session_recording import ShownItem
+from recsim_env.envs.session_text import rating_text, session_as_text
 from recsim_env.simulation.records import NO_ITEM
 
 SHOWN = re.compile(r"^ +(\d+)\. (.+?) {2,}(?:slot (\d+): )?(skipped|consumed +\d+%, (?:[★☆]{5}|not rated|not bought))$")
@@ -66,6 +67,14 @@ def test_feedback_is_rendered():
             assert answer.endswith("not rated") or answer.count("★") == info["reward_rating"]
         kinds.add(answer.split()[-1][:1])
     assert len(kinds) >= 3  # skipped, rated, not rated
+
+
+@pytest.mark.parametrize(
+    ("rating", "text"), [(0.5, "½☆☆☆☆"), (1.0, "★☆☆☆☆"), (3.5, "★★★½☆"), (4.5, "★★★★½"), (5.0, "★★★★★"), (2.6, "★★½☆☆")]
+)
+def test_ratings_are_rendered_to_the_nearest_half_star(rating, text):
+    shown = ShownItem(item=0, slot=0.0, click=1.0, consumption=1.0, rating=rating, purchase=0.0, follow=0.0)
+    assert rating_text(shown, is_shop=False) == text
 
 
 def test_slates_are_rendered_with_their_slots():
