@@ -17,6 +17,7 @@ import numpy as np
 Config = TypeVar("Config")
 
 MAX_SLATE_SIZE = 10
+MAX_CREATORS = 4_096
 MAX_RATING_LEVELS = 11
 MAX_SESSION_LENGTH = 100_000
 
@@ -134,7 +135,7 @@ class CatalogConfig(Checked):
     """Share of candidates drawn from the recently consumed items, as far as there are enough."""
     repeat_after: int = count(NEVER, 0, NEVER)
     """Steps until a consumed (in a shop: purchased) item can be a candidate again; 0 allows repeats at once."""
-    num_creators: int = count(1, 1, 4_096)
+    num_creators: int = count(1, 1, MAX_CREATORS)
     """Number of creators, whom users can follow; each item has one."""
     creator_share: float = number(0.0, 0.0, 1.0)
     """Share of an item's topics, and of the variance of its quality, that comes from its creator."""

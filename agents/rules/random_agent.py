@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from agents.agent import Agent, Env, Observations, Starts, State, unwrapped
+from recsim_env.logs.simulated.logging_policy import RandomSlates
 
 
 class RandomAgent(Agent):
@@ -40,9 +41,5 @@ class RandomAgent(Agent):
     def log_probabilities(
         self, observations: Observations, actions: np.ndarray, state: State = None, episode_start: Starts = None
     ) -> np.ndarray:
-        """[N] float64: one over the number of ordered slates that the available candidates make.
-
-        Where there are fewer candidates than slots, the places of the missing ones are not random.
-        """
-        num_left = (observations["candidate_mask"] > 0).sum(1)[:, None] - np.arange(self.slate_size)
-        return -np.log(np.maximum(num_left, 1)).sum(1)
+        """[N] float64: as those of `RandomSlates`, which acts in the same way."""
+        return RandomSlates.log_probabilities(actions, observations["candidate_mask"] > 0)

@@ -13,11 +13,10 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import t as student_t
 
+from agents.off_policy.estimate import Z_95
+
 Scores = Mapping[str, np.ndarray]
 """Scores of the runs of each task, by name: [*, R] float64, finite; at least one task and one run."""
-
-Z_95 = 1.96
-"""Half the width of a normal 95% interval, in standard errors."""
 
 
 def half_width(sd: float | np.ndarray, number: int | np.ndarray) -> np.ndarray:

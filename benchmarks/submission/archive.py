@@ -45,10 +45,14 @@ STATED = ("name", "authors", "licence", "url")
 """Fields of the manifest that the authors state; all others follow from the runs."""
 
 
+EXACT = ConfigDict(strict=True, extra="forbid", frozen=True)
+"""Of what is published: no unknown fields, no values of other types."""
+
+
 class Manifest(BaseModel):
     """Authors and provenance of a submission, and the hash of each file."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = EXACT
 
     schema_version: Literal[1] = 1
     name: Text

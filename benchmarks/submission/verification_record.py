@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from agents.registry import UnknownAgentError
 from benchmarks.analysis.agreement import difference, gains_by_scenario, scenarios_below
 from benchmarks.analysis.bootstrap import Estimate
 from benchmarks.rows import ResultsError, Row, first_problem, key_of
 from benchmarks.running.run import Run
+from benchmarks.submission.archive import EXACT
 from benchmarks.suites import Worlds
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -58,7 +59,7 @@ def rows_by_run(rows: Sequence[Row], runs: Sequence[Run], where: Path) -> dict[s
 class Interval(BaseModel):
     """A score with its 95% interval."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = EXACT
 
     value: Number
     low: Number
@@ -72,7 +73,7 @@ class Interval(BaseModel):
 class Verification(BaseModel):
     """The result of `python -m benchmarks verify`."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = EXACT
 
     schema_version: Literal[1] = 1
     name: str

@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from recsim_env.atomic_file import printable
-from recsim_env.config import PopulationConfig
+from recsim_env.config import MAX_CREATORS, PopulationConfig
 from recsim_env.simulation.observation import STATISTICS, scaled_impressions
 from recsim_env.world.catalog import PRICE_FEATURE, Items
 from recsim_env.world.population import Users
 
-MAX_CREATORS = 4_096
 _COUNTS = ("impressions", "clicks", "num_ratings")
 _LIMITS = dict.fromkeys(_COUNTS, (0.0, 2.0**31)) | {"mean_rating": (1.0, 5.0), "price": (0.0, 1e12)}
 """Lowest and highest value of the columns that are not content."""

@@ -99,6 +99,8 @@ def test_random_slates_have_one_over_the_number_of_ordered_slates_as_probability
     np.testing.assert_allclose(
         np.exp(agent.log_probabilities(observations, actions)), [1 / (20 * 19 * 18), 1 / (2 * 1)]
     )
+    impossible = np.array([[3, 3, 5], [0, 2, 1]])  # one candidate twice; a missing one before one that exists
+    assert np.isneginf(agent.log_probabilities(observations, impossible)).all()
 
 
 def test_a_deterministic_policy_has_no_log_probabilities():

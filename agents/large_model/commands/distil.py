@@ -9,16 +9,14 @@ training, to the same result.
 
 import argparse
 
-from agents.large_model.commands.train import add_machine_arguments, train_in_folder
-from agents.large_model.config import IMITATING, PRESETS, PRETRAINED, RunConfig, TrainingConfig
+from agents.large_model.commands.train import add_machine_arguments, add_model_argument, train_in_folder
+from agents.large_model.config import IMITATING, PRESETS, RunConfig, TrainingConfig
 from agents.terminal import add_config_arguments, path, positive
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=path, required=True, metavar="DIR", help="folder; created if necessary")
-    parser.add_argument(
-        "--model", type=path, default=PRETRAINED, metavar="PATH", help="the teacher; the pretrained one by default"
-    )
+    add_model_argument(parser, "the teacher, written by train --out, or by save")
     parser.add_argument("--preset", default="micro", choices=PRESETS, help="size of the student")
     parser.add_argument("--steps", type=positive, default=1_000_000, metavar="N", help="user-steps")
     parser.add_argument(

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from agents.large_model.commands.train import add_world_argument, world_arguments
-from agents.large_model.config import PRETRAINED
-from agents.terminal import console, not_negative, path, positive, warn
+from agents.large_model.commands.train import add_model_argument, add_world_argument, world_arguments
+from agents.terminal import console, not_negative, positive, warn
 from recsim_env.world.splits import SPLITS
 
 CATALOG_SEED, SESSIONS_SEED = 800_000_011, 900_000_001
@@ -27,13 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Which model, and in which world."""
-    parser.add_argument(
-        "--model",
-        type=path,
-        default=PRETRAINED,
-        metavar="PATH",
-        help="written by train --out, or by save (default: the generalist that comes with the package)",
-    )
+    add_model_argument(parser)
     parser.add_argument("--language-model", default="", metavar="NAME", help="its new location, if it has moved")
     parser.add_argument(
         "--env",

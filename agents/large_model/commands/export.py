@@ -11,19 +11,13 @@ import itertools
 
 from rich.table import Table
 
-from agents.large_model.config import PRETRAINED
+from agents.large_model.commands.train import add_model_argument
 from agents.large_model.serving.export_folder import GRAPH_NAMES, PRECISIONS, graph_file
 from agents.terminal import console, not_negative, path, positive, warn
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--model",
-        type=path,
-        default=PRETRAINED,
-        metavar="PATH",
-        help="written by train --out, or by save (default: the generalist that comes with the package)",
-    )
+    add_model_argument(parser)
     parser.add_argument("--out", type=path, required=True, metavar="DIR", help="folder; created if necessary")
     parser.add_argument(
         "--precision",

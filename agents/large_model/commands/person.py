@@ -6,10 +6,11 @@ Shape legend: H items shown, M candidates, U user features.
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from agents.large_model.serving.item_ids import ItemIds
 from agents.large_model.serving.observations import ObservationBuilder, feedback_rows
+from agents.large_model.serving.requests import STRICT
 from recsim_env.config import check_number
 from recsim_env.simulation.records import HISTORY_FEEDBACK
 
@@ -18,7 +19,7 @@ _Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = STRICT
 
 
 class Shown(_Strict):

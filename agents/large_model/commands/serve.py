@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.large_model.commands.evaluate import CATALOG_SEED
-from agents.large_model.commands.train import add_world_argument, world_arguments
-from agents.large_model.config import PRETRAINED
+from agents.large_model.commands.train import add_model_argument, add_world_argument, world_arguments
 from agents.large_model.serving.config import ServingConfig
 from agents.terminal import add_config_arguments, config_from, not_negative, number_in, path, positive, warn
 from recsim_env.config import MAX_SLATE_SIZE
@@ -29,13 +28,7 @@ _NUM_CHECKED = 200  # observations in which an export is compared with PyTorch
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--model",
-        type=path,
-        default=PRETRAINED,
-        metavar="PATH",
-        help="folder of an export or of versions, or a model to export (default: the generalist of the package)",
-    )
+    add_model_argument(parser, "folder of an export or of versions, or a model to export")
     parser.add_argument("--precision", default="fp32", metavar="NAME", help="of the export")
     parser.add_argument("--env", default="recsim_env/Video-v0", metavar="ID", help="whose items are recommended")
     parser.add_argument(

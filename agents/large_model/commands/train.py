@@ -14,7 +14,7 @@ from typing import Any
 
 from rich.progress import TextColumn
 
-from agents.large_model.config import RunConfig, TrainingConfig
+from agents.large_model.config import PRETRAINED, RunConfig, TrainingConfig
 from agents.terminal import add_config_arguments, config_from, console, path, positive, progress_bar
 from recsim_env.locked_folder import locked
 
@@ -47,6 +47,12 @@ def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--threads", type=positive, metavar="N", help="of each process on a CPU (default: PyTorch's)")
     parser.add_argument("--compile", action="store_true", help="compile the network (torch.compile); pays on a GPU")
+
+
+def add_model_argument(parser: argparse.ArgumentParser, text: str = "written by train --out, or by save") -> None:
+    """A trained model."""
+    text = f"{text} (default: the generalist that comes with the package)"
+    parser.add_argument("--model", type=path, default=PRETRAINED, metavar="PATH", help=text)
 
 
 def add_world_argument(parser: argparse.ArgumentParser) -> None:

@@ -33,8 +33,12 @@ class InvalidRequestError(ValueError):
     """A request that cannot be fulfilled; the message says why in one line."""
 
 
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
+"""No unknown keys, no values of other types, no numbers that are not finite; docstrings of fields are in the schema."""
+
+
 class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = STRICT
 
 
 class _Answer(BaseModel):

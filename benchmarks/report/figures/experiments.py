@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
+from agents.off_policy.estimate import Z_95
 from benchmarks.analysis.sigmoid_fit import sigmoid
-from benchmarks.analysis.statistics import Z_95
 from benchmarks.report.figures.style import CYCLE, OTHERS, band, panels
 from benchmarks.rows import Row
 

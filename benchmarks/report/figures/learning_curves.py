@@ -7,8 +7,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, StrMethodFormatter
 
+from agents.off_policy.estimate import Z_95
 from benchmarks.analysis.leaderboard import POPULARITY, REFERENCES, Leaderboard
-from benchmarks.analysis.statistics import Z_95, half_width
+from benchmarks.analysis.statistics import half_width
 from benchmarks.report.figures.style import OTHERS, band, legend, limit_to_lines, line_styles, panels, set_title, short
 from benchmarks.rows import Row
 

@@ -106,7 +106,8 @@ class RandomSlates(_Random):
         slates = np.argsort(keys, axis=1, kind="stable")[:, : math.prod(self._shape)]
         return slates.reshape(len(slates), *self._shape)
 
-    def log_probabilities(self, actions: np.ndarray, is_available: np.ndarray) -> np.ndarray:
+    @staticmethod
+    def log_probabilities(actions: np.ndarray, is_available: np.ndarray) -> np.ndarray:
         """[N] float64: log-probabilities of any actions; -inf for slates that are never drawn.
 
         The probability is one over the number of ordered slates. If there are fewer candidates than slots, the slots of
