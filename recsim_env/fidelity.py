@@ -18,7 +18,7 @@ import numpy as np
 
 from recsim_env.config import check_number
 from recsim_env.envs.vector import RecommenderVectorEnv
-from recsim_env.logs.fitting.fidelity import gini, jensen_shannon
+from recsim_env.logs.fitting.log_comparison import gini, jensen_shannon
 from recsim_env.scenarios import SCENARIOS, scenario_named
 from recsim_env.simulation.records import HISTORY_FEEDBACK
 

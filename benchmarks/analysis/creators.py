@@ -13,7 +13,7 @@ import numpy as np
 
 from agents.rollouts.evaluation import Evaluation
 from benchmarks.analysis.exposures import CatalogFacts, Exposures, is_available
-from recsim_env.logs.fitting.fidelity import gini
+from recsim_env.logs.fitting.log_comparison import gini
 
 NUM_TERCILES = 3
 

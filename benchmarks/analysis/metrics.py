@@ -15,7 +15,7 @@ from agents.rollouts.evaluation import Evaluation
 from benchmarks.analysis.calibration import miscalibration
 from benchmarks.analysis.creators import creator_metrics, exposure_by_creator_popularity
 from benchmarks.analysis.exposures import CatalogFacts, Exposures, is_available
-from recsim_env.logs.fitting.fidelity import gini
+from recsim_env.logs.fitting.log_comparison import gini
 from recsim_env.simulation.records import NUM_REFRESHES
 from recsim_env.simulation.relevance import MAX_AGE, REFRESH_AT
 

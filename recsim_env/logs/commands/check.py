@@ -18,8 +18,14 @@ from recsim_env.logs.commands.log_arguments import (
     random_exposure_log,
     ratings_log,
 )
-from recsim_env.logs.fitting.fidelity import Comparison, compare, log_statistics, random_exposure_comparisons, table
 from recsim_env.logs.fitting.fitted_world import FittedWorld
+from recsim_env.logs.fitting.log_comparison import (
+    Comparison,
+    compare_logs,
+    comparison_table,
+    log_statistics,
+    random_exposure_comparisons,
+)
 from recsim_env.logs.fitting.selection import random_pairs, selection_summary
 from recsim_env.logs.reading.ratings_log import positions_of
 
@@ -46,9 +52,9 @@ def run(parsed: argparse.Namespace) -> int:
     real, other = (
         log_statistics(users, items, ratings, world.rating_levels, topics) for ratings in (log.ratings, simulated)
     )
-    comparisons: list[Comparison] = compare(real, other)
+    comparisons: list[Comparison] = compare_logs(real, other)
     print(f"{printable(log.source)}: simulated ratings of the {len(users):,} pairs of the log, seed {parsed.seed}")
-    print(table(comparisons))
+    print(comparison_table(comparisons))
     sample = random_exposure_log(parsed)
     if sample is None:
         print("\nunder random exposure: unknown without a sample (--random-exposure)")
@@ -58,7 +64,7 @@ def run(parsed: argparse.Namespace) -> int:
         shown = world.rate(pairs.users, pairs.items, generator, is_chosen=False)
         at_random = random_exposure_comparisons(pairs.ratings, shown, world.rating_levels)
         print(f"\n{printable(sample.source)}: simulated ratings of {len(shown):,} pairs under random exposure")
-        print(table(at_random))
+        print(comparison_table(at_random))
         comparisons = [*comparisons, *at_random]
     return 0 if all(each.is_close for each in comparisons) else 1
 

@@ -10,7 +10,7 @@ import pytest
 import recsim_env  # noqa: F401  (registers the ids)
 from recsim_env.logs import RatingsLog, fit_log, fit_ratings, read_log
 from recsim_env.logs.__main__ import main
-from recsim_env.logs.fitting.fidelity import compare, jensen_shannon, log_statistics, shares_of
+from recsim_env.logs.fitting.log_comparison import compare_logs, jensen_shannon, log_statistics, shares_of
 from recsim_env.logs.fitting.selection import estimated_selection, mean_rating_by_selection, random_pairs
 
 COAT = Path(__file__).resolve().parents[5] / "shared" / "data" / "coat"
@@ -143,4 +143,4 @@ def test_coats_shown_at_random_are_rated_like_real_ones(
     assert jensen_shannon(real, shares_of(shown, world.rating_levels)) < 0.02
     simulated = world.rate(log.users, log.items, generator, is_chosen=True)
     both = (log_statistics(log.users, log.items, each, world.rating_levels) for each in (log.ratings, simulated))
-    assert all(each.is_close for each in compare(*both))
+    assert all(each.is_close for each in compare_logs(*both))

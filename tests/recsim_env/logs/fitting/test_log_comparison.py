@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from recsim_env.logs import FittedWorld, RatingsLog, find_log, fit_ratings, read_log
-from recsim_env.logs.fitting import fidelity
+from recsim_env.logs.fitting import log_comparison
 from recsim_env.logs.fitting.factorization import Ratings, variance_components
-from recsim_env.logs.fitting.fidelity import LogStatistics, compare, log_statistics, table
+from recsim_env.logs.fitting.log_comparison import LogStatistics, compare_logs, comparison_table, log_statistics
 from recsim_env.logs.fitting.population_statistics import load_statistics, statistics_of
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -42,29 +42,29 @@ def made() -> LogStatistics:
 
 
 def test_the_gini_coefficient_of_equal_counts_is_0_and_of_one_winner_nearly_1() -> None:
-    assert fidelity.gini(np.full(10, 7)) == pytest.approx(0)
-    assert fidelity.gini(np.array([0, 0, 0, 12])) == pytest.approx(3 / 4)
-    assert fidelity.gini(np.array([1, 3])) == pytest.approx(1 / 4)
+    assert log_comparison.gini(np.full(10, 7)) == pytest.approx(0)
+    assert log_comparison.gini(np.array([0, 0, 0, 12])) == pytest.approx(3 / 4)
+    assert log_comparison.gini(np.array([1, 3])) == pytest.approx(1 / 4)
 
 
 def test_jensen_shannon_is_0_for_equal_and_1_bit_for_disjoint_distributions() -> None:
     p = np.array([0.2, 0.3, 0.5])
-    assert fidelity.jensen_shannon(p, p) == pytest.approx(0)
-    assert fidelity.jensen_shannon(np.array([1.0, 0.0]), np.array([0.0, 1.0])) == pytest.approx(1)
+    assert log_comparison.jensen_shannon(p, p) == pytest.approx(0)
+    assert log_comparison.jensen_shannon(np.array([1.0, 0.0]), np.array([0.0, 1.0])) == pytest.approx(1)
     expected = 0.5 * np.log2(1 / 0.75) + 0.25 * np.log2(0.5 / 0.75) + 0.25 * np.log2(0.5 / 0.25)
-    assert fidelity.jensen_shannon(np.array([1.0, 0.0]), np.array([0.5, 0.5])) == pytest.approx(expected)
+    assert log_comparison.jensen_shannon(np.array([1.0, 0.0]), np.array([0.5, 0.5])) == pytest.approx(expected)
 
 
 def test_the_wasserstein_distance_of_a_shift_is_the_shift() -> None:
     sample = np.random.default_rng(0).standard_normal(500)
-    assert fidelity.wasserstein(sample, sample + 0.3) == pytest.approx(0.3)
-    assert fidelity.wasserstein(np.array([0.0, 1.0]), np.array([0.0, 0.0, 1.0])) == pytest.approx(1 / 6)
-    assert np.isnan(fidelity.wasserstein(sample, np.zeros(0)))
+    assert log_comparison.wasserstein(sample, sample + 0.3) == pytest.approx(0.3)
+    assert log_comparison.wasserstein(np.array([0.0, 1.0]), np.array([0.0, 0.0, 1.0])) == pytest.approx(1 / 6)
+    assert np.isnan(log_comparison.wasserstein(sample, np.zeros(0)))
 
 
 def test_the_kolmogorov_smirnov_distance_is_the_largest_gap() -> None:
-    assert fidelity.kolmogorov_smirnov(np.array([1, 2, 3, 4]), np.array([1, 2, 3, 4])) == 0
-    assert fidelity.kolmogorov_smirnov(np.array([1, 2, 3, 4]), np.array([3, 4, 5, 6])) == pytest.approx(0.5)
+    assert log_comparison.kolmogorov_smirnov(np.array([1, 2, 3, 4]), np.array([1, 2, 3, 4])) == 0
+    assert log_comparison.kolmogorov_smirnov(np.array([1, 2, 3, 4]), np.array([3, 4, 5, 6])) == pytest.approx(0.5)
 
 
 # Statistics of made logs
@@ -156,17 +156,17 @@ def test_a_log_of_three_ratings_is_measured_without_a_warning() -> None:
     small = log_statistics(np.array([0, 0, 1]), np.array([0, 1, 1]), np.array([3, 3, 3]), LEVELS)
     assert small["residual, sd"] == pytest.approx(0, abs=1e-3)
     assert np.isnan(small["residual spectrum, excess of top 10"])
-    assert len(compare(small, small)) < len(fidelity.STATISTICS)
+    assert len(compare_logs(small, small)) < len(log_comparison.COMPARED)
 
 
 # Comparison
 
 
 def test_a_log_is_close_to_itself_in_everything(made: LogStatistics) -> None:
-    comparisons = compare(made, made)
+    comparisons = compare_logs(made, made)
     assert all(each.is_close and each.difference == pytest.approx(0) for each in comparisons)
-    assert {each.statistic for each in comparisons} == {*fidelity.STATISTICS} - {"genre cosine in a user, excess"}
-    assert "NOT OK" not in table(comparisons)
+    assert {each.statistic for each in comparisons} == {*log_comparison.COMPARED} - {"genre cosine in a user, excess"}
+    assert "NOT OK" not in comparison_table(comparisons)
 
 
 @pytest.mark.parametrize(
@@ -207,23 +207,23 @@ def test_each_distortion_is_found_by_its_statistic(made: LogStatistics, distorti
         own = np.bincount(users, ratings - means[items]) / np.bincount(users)
         expected = means[items] + own[users]
         ratings = np.clip(np.rint(expected + generator.permutation(ratings - expected)), 1, 5)
-    comparisons = compare(made, log_statistics(users, items, ratings, LEVELS))
+    comparisons = compare_logs(made, log_statistics(users, items, ratings, LEVELS))
     found = next(each for each in comparisons if each.statistic == statistic)
-    assert not found.is_close, table(comparisons)
+    assert not found.is_close, comparison_table(comparisons)
 
 
 def test_tolerances_widen_for_a_log_of_fewer_users(made: LogStatistics) -> None:
-    comparisons = {each.statistic: each for each in compare(made, made)}
+    comparisons = {each.statistic: each for each in compare_logs(made, made)}
     assert comparisons["user bias, sd"].tolerance == pytest.approx(0.050 * np.sqrt(943 / 300))
     num_ratings = made["ratings per user (KS)"].sum()
     gain = comparisons["RMSE of biases - of factors"]
     assert gain.tolerance == pytest.approx(0.008 * np.sqrt(100_000 / num_ratings))
     many = {**made, "ratings per user (KS)": np.ones(5_000)}
-    assert compare(many, made)[1].tolerance == 0.050
+    assert compare_logs(many, made)[1].tolerance == 0.050
 
 
 def test_a_difference_that_is_not_a_number_is_not_close(made: LogStatistics) -> None:
-    comparisons = compare(made, {**made, "residual spectrum, excess of top 10": np.nan})
+    comparisons = compare_logs(made, {**made, "residual spectrum, excess of top 10": np.nan})
     assert [each.statistic for each in comparisons if not each.is_close] == ["residual spectrum, excess of top 10"]
 
 
@@ -277,9 +277,9 @@ def test_ratings_simulated_on_the_pairs_of_movielens_are_like_the_real_ones(
 ) -> None:
     ratings = real_world.rate(real_log.users, real_log.items, np.random.default_rng(0), is_chosen=True)
     simulated = log_statistics(real_log.users, real_log.items, ratings, LEVELS, real_log.item_topics)
-    comparisons = compare(real_statistics, simulated)
-    assert len(comparisons) == len(fidelity.STATISTICS)
-    assert all(each.is_close for each in comparisons), table(comparisons)
+    comparisons = compare_logs(real_statistics, simulated)
+    assert len(comparisons) == len(log_comparison.COMPARED)
+    assert all(each.is_close for each in comparisons), comparison_table(comparisons)
 
 
 def test_films_shown_at_random_are_rated_below_chosen_ones(real_world: FittedWorld) -> None:

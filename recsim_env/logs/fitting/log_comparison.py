@@ -1,4 +1,4 @@
-"""Fidelity of a simulated ratings log: statistics of a log, and their comparison with those of a real log.
+"""Comparison of a simulated ratings log with a real one: statistics of a log, their distances and tolerances.
 
 Shape legend: N ratings, U users, I items, K topics.
 """
@@ -25,7 +25,7 @@ _NUM_ROUNDS = 60  # of expectation-maximisation
 _RIDGES = Ridges(5.0, 3.0, 15.0)  # the same for both logs, so that only the logs differ
 
 LogStatistics = dict[str, Any]
-"""A number or an array for each name in `STATISTICS`, and the mean rating; NaN if the log is too small."""
+"""A number or an array for each name in `COMPARED`, and the mean rating; NaN if the log is too small."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +140,7 @@ def _difference(a: float, b: float) -> float:
     return b - a
 
 
-STATISTICS: dict[str, tuple[float, Callable[[Any, Any], float]]] = {
+COMPARED: dict[str, tuple[float, Callable[[Any, Any], float]]] = {
     "rating histogram (JS, bits)": (0.0023, jensen_shannon),
     "user bias, sd": (0.050, _difference),  # corrected for sampling noise, like the next two
     "item bias, sd": (0.078, _difference),
@@ -165,10 +165,10 @@ measured. Measured with the present definitions, over 40 pairs of halves, the qu
 """
 
 
-def compare(real: LogStatistics, simulated: LogStatistics) -> list[Comparison]:
+def compare_logs(real: LogStatistics, simulated: LogStatistics) -> list[Comparison]:
     """Compare the statistics of two logs; those that are NaN in the real log are skipped.
 
-    Tolerances are those of `STATISTICS`, multiplied by sqrt(943 / U) for a real log of fewer than 943 users, like the
+    Tolerances are those of `COMPARED`, multiplied by sqrt(943 / U) for a real log of fewer than 943 users, like the
     noise of a mean over users; that of the last one, a mean over held-out ratings, by sqrt(100000 / N) for a log of
     fewer than 100,000 ratings.
     """
@@ -176,7 +176,7 @@ def compare(real: LogStatistics, simulated: LogStatistics) -> list[Comparison]:
     by_users = max(1.0, float(np.sqrt(_REFERENCE_NUM_USERS / len(num_ratings))))
     by_ratings = max(1.0, float(np.sqrt(_REFERENCE_NUM_RATINGS / num_ratings.sum())))
     comparisons = []
-    for statistic, (tolerance, distance) in STATISTICS.items():
+    for statistic, (tolerance, distance) in COMPARED.items():
         values = real[statistic], simulated[statistic]
         # A histogram is represented by the mean rating, a distribution by its mean.
         means = (
@@ -214,7 +214,7 @@ def random_exposure_comparisons(real: np.ndarray, simulated: np.ndarray, levels:
     ]
 
 
-def table(comparisons: Sequence[Comparison]) -> str:
+def comparison_table(comparisons: Sequence[Comparison]) -> str:
     """The comparisons as a plain-text table."""
     lines = [f"{'statistic':<40}{'real':>10}{'simulated':>11}{'difference':>12}{'tolerance':>11}"]
     for each in comparisons:
