@@ -32,8 +32,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return parsed.run(parsed)
     except (ValueError, OSError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_with_option(str(error), parsed)}", file=sys.stderr)
         return 2
+
+
+def _with_option(message: str, parsed: argparse.Namespace) -> str:
+    """The message with the option that was typed, `--num-envs=0`, in place of the argument's name, `num_envs=0`."""
+    name, equals, rest = message.partition("=")
+    return f"--{name.replace('_', '-')}={rest}" if equals and name in vars(parsed) else message
 
 
 if __name__ == "__main__":

@@ -58,9 +58,9 @@ def test_the_command_writes_what_the_class_writes(tmp_path, capsys):
     [
         (["--env", "recsim_env/Vido-v0"], "Vido"),
         (["--env", "CartPole-v1"], "must be an id of this package"),
-        (["--steps", 0], "steps=0: must be a whole number in"),
-        (["--seed", -1], "seed=-1: must be a whole number in"),
-        (["--num-envs", 0], "num_envs=0: must be a whole number in"),
+        (["--steps", 0], "--steps=0: must be a whole number in"),
+        (["--seed", -1], "--seed=-1: must be a whole number in"),
+        (["--num-envs", 0], "--num-envs=0: must be a whole number in"),
         (["--epsilon", 0.1], "epsilon=0.1: must be omitted, since the random policy explores already"),
         (
             ["--epsilon", 2, "--policy", "written_logs:FirstCandidates"],
