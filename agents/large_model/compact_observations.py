@@ -1,4 +1,4 @@
-"""Compact observations as NumPy arrays, as an env returns them and `commands.person.observation_of` makes them.
+"""Compact observations as NumPy arrays, as an env returns them and `person.observation_of` makes them.
 
 Shape legend: n sessions, H rows of an observed history, newest first; M candidates.
 """

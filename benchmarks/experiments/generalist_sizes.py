@@ -88,7 +88,7 @@ def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
 
 def _references(file: Path, config: TrainingConfig, num_sessions: int, log: Any) -> dict[str, list[float]]:
     """Mean returns of random play and of the lookahead oracle in each scenario of the evaluations, kept in a file."""
-    from agents.large_model.commands.training_run import EVALUATION_SEED
+    from agents.large_model.training_run import EVALUATION_SEED
     from agents.large_model.training_worlds import SampledWorlds
     from agents.references.lookahead import LookaheadOracle
     from agents.rollouts.evaluation import evaluate

@@ -136,7 +136,7 @@ def latencies(network: Any, env: Any, history: int, num_candidates: int, number:
 
 def observation(simulator: Any, history: int, num_candidates: int) -> dict[str, np.ndarray]:
     """Of a user with random items in the history, a third of which were clicked and rated, and random candidates."""
-    from agents.large_model.commands.person import Person, Shown, observation_of
+    from agents.large_model.person import Person, Shown, observation_of
 
     generator, num_items = np.random.default_rng(0), len(simulator.world.items)
     clicks = generator.random(history) < 1 / 3

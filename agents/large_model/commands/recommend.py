@@ -37,8 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def recommend(parsed: argparse.Namespace) -> int:
     from agents.large_model.agent import LargeModel
-    from agents.large_model.commands.person import Person, observation_of, read_person
     from agents.large_model.env import items_env, make_env
+    from agents.large_model.person import Person, observation_of, read_person
     from agents.large_model.serving.item_ids import ItemIds
 
     if parsed.schema:

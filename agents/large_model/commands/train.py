@@ -81,9 +81,9 @@ def train_in_folder(config: TrainingConfig, parsed: argparse.Namespace) -> int:
     import torch
 
     from agents.large_model.commands.evaluate import comparison
-    from agents.large_model.commands.training_run import run_training
     from agents.large_model.distributed import process_group
     from agents.large_model.training import Training
+    from agents.large_model.training_run import run_training
 
     if parsed.threads:
         torch.set_num_threads(parsed.threads)

@@ -11,10 +11,10 @@ from small_trainings import BACKBONE, FAST, HERE, SIZES, config_of
 from agents.large_model import training_worlds
 from agents.large_model.__main__ import main
 from agents.large_model.agent import LargeModel
-from agents.large_model.commands.training_run import run_training
 from agents.large_model.config import IMITATING, RunConfig, TrainingConfig
 from agents.large_model.rollout import Sessions
 from agents.large_model.training import Training
+from agents.large_model.training_run import run_training
 from agents.tracking.metrics_log import read_metrics
 
 torch.set_num_threads(1)

@@ -17,9 +17,9 @@ from agents.callbacks import EveryNSteps
 from agents.imitation.teacher import TeacherLabels
 from agents.large_model.agent import LargeModel
 from agents.large_model.checkpoint import FOLDER, checkpoints_in, load_latest
-from agents.large_model.commands.training_run import run_training
 from agents.large_model.config import RunConfig, TrainingConfig
 from agents.large_model.training import Training
+from agents.large_model.training_run import run_training
 from agents.networks.plackett_luce import best_slates
 from agents.tracking.metrics_log import read_metrics
 from recsim_env import atomic_file

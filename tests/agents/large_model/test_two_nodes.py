@@ -15,10 +15,10 @@ from safetensors.numpy import load_file
 from small_trainings import config_of
 
 from agents.large_model.checkpoint import checkpoints_in
-from agents.large_model.commands.training_run import run_training
 from agents.large_model.config import RunConfig
 from agents.large_model.distributed import ProcessGroup
 from agents.large_model.training import Training
+from agents.large_model.training_run import run_training
 from agents.tracking.metrics_log import read_metrics
 
 ARGUMENTS = (

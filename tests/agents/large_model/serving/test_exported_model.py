@@ -19,12 +19,12 @@ from starlette.testclient import TestClient
 
 from agents.large_model.__main__ import main
 from agents.large_model.agent import LargeModel
-from agents.large_model.commands.person import Person, observation_of
 from agents.large_model.commands.recommend import rank
 from agents.large_model.compact_observations import stack_observations
 from agents.large_model.env import make_env
 from agents.large_model.export import export_network
 from agents.large_model.model import LargeModelNetwork
+from agents.large_model.person import Person, observation_of
 from agents.large_model.random_sessions import random_sessions
 from agents.large_model.serving.app import create_app
 from agents.large_model.serving.catalog import ServedCatalog
