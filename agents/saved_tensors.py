@@ -40,8 +40,8 @@ def load_tensors(path: Path, agent: str) -> tuple[dict[str, np.ndarray], dict[st
     """The arrays and settings that `save_tensors` wrote for this agent.
 
     Raises:
-        ValueError: the file is missing, damaged, of another agent, or has weights that are not finite; one line that
-            says which.
+        ValueError: the file is missing, damaged, of another agent, or has no checksum or weights that are not finite;
+            one line that says which.
     """
     with _opened(path) as (file, metadata):
         if metadata.get("agent") != agent:
@@ -49,7 +49,9 @@ def load_tensors(path: Path, agent: str) -> tuple[dict[str, np.ndarray], dict[st
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         settings = json.loads(metadata["settings"])
         checksum = _checksum(tensors, metadata["settings"])
-    if metadata.get("sha256", checksum) != checksum:
+    if "sha256" not in metadata:
+        raise ValueError(f"{path}: not a file of saved tensors (it has no checksum)")
+    if metadata["sha256"] != checksum:
         raise ValueError(f"{path}: damaged (its checksum is wrong)")
     if not isinstance(settings, dict):
         raise ValueError(f"{path}: not a file of saved tensors (its settings are not a JSON object)")

@@ -1,6 +1,7 @@
 """Files of agents: the same bytes for the same agent; one line that names a file that is damaged."""
 
 import zipfile
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -43,11 +44,23 @@ def test_tensors_that_contain_a_zip_file_are_no_zip_file(tmp_path: Path):
 @pytest.mark.parametrize("settings", ["[]", "3", "{}", '{"settings": 3}', '{"settings": {"zz": 1}}', "[" * 100_000])
 def test_settings_that_do_not_fit_are_refused_in_one_line(settings, tmp_path: Path):
     file = tmp_path / "agent.safetensors"
-    metadata = {"agent": _POPULARITY, "settings": settings}
-    file.write_bytes(safetensors.numpy.save({"weights": np.zeros(2)}, metadata))
+    weights = np.zeros(2)
+    checksum = sha256(f"{settings}weights float64 (2,)".encode() + weights.tobytes()).hexdigest()
+    metadata = {"agent": _POPULARITY, "settings": settings, "sha256": checksum}
+    file.write_bytes(safetensors.numpy.save({"weights": weights}, metadata))
     with pytest.raises(ValueError, match=r"agent\.safetensors: ") as caught:
         agents.load(file)
     assert "\n" not in str(caught.value)
+    assert "checksum" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("checksum", "problem"), [({}, "it has no checksum"), ({"sha256": "0"}, "checksum is wrong")])
+def test_a_file_without_the_right_checksum_is_refused(checksum, problem, tmp_path: Path):
+    file = tmp_path / "agent.safetensors"
+    metadata = {"agent": _POPULARITY, "settings": '{"settings": {}}', **checksum}
+    file.write_bytes(safetensors.numpy.save({"weights": np.zeros(2)}, metadata))
+    with pytest.raises(ValueError, match=rf"agent\.safetensors: .*{problem}"):
+        agents.load(file)
 
 
 def test_weights_that_are_nan_are_refused(tmp_path: Path):
