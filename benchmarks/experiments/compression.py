@@ -92,7 +92,7 @@ def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
     import recsim_env
     from agents.large_model.checkpoint import load_network
     from agents.large_model.export import version_of
-    from benchmarks.rows import append_rows, set_aside, write_rows
+    from benchmarks.rows import STALE, append_rows, set_aside, write_rows
 
     torch.set_num_threads(1)
     screen, version = console(), recsim_env.__version__
@@ -108,6 +108,7 @@ def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
     is_exported = all(is_export(model.export) for model in models.values())
     if not is_exported or {row["variant"]: row.get("model") for row in variants} != versions:
         if variants:
+            warn(f"{parsed.out / 'variants.jsonl'}: {len(variants)} old rows move to {STALE}")
             set_aside(variants, parsed.out)
         common = {**sizes, "version": version, **origin}
         found = _variants(models, parsed.rounds, parsed.check, screen.print)
