@@ -24,13 +24,10 @@ FOLDERS = {
 
 
 def find_log() -> Path | None:
-    """The default ratings log, or None.
-
-    $RECSIM_DATA, if it is set: a MovieLens folder, a folder that contains ml-100k, or a file. Otherwise
-    ../shared/data/ml-100k, relative to the current folder.
-    """
+    """The ratings log that the environment variable `RECSIM_DATA` names, or None: a MovieLens folder, a folder that
+    contains ml-100k, or a file."""
     setting = os.environ.get("RECSIM_DATA")
-    paths = [Path(setting), Path(setting) / "ml-100k"] if setting else [Path("..") / "shared" / "data" / "ml-100k"]
+    paths = [Path(setting), Path(setting) / "ml-100k"] if setting else []
     return next((path for path in paths if path.is_file() or any((path / name).is_file() for name in FOLDERS)), None)
 
 

@@ -1,7 +1,5 @@
 """Statistics of a log against closed forms and made logs, and the fidelity of a fitted world."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -11,7 +9,6 @@ from recsim_env.logs.fitting.factorization import Ratings, variance_components
 from recsim_env.logs.fitting.log_comparison import LogStatistics, compare_logs, comparison_table, log_statistics
 from recsim_env.logs.fitting.population_statistics import load_statistics, statistics_of
 
-REPOSITORY = Path(__file__).resolve().parents[3]
 LEVELS = np.arange(1.0, 6.0)
 
 
@@ -232,8 +229,8 @@ def test_a_difference_that_is_not_a_number_is_not_close(made: LogStatistics) -> 
 
 @pytest.fixture(scope="module")
 def real_log() -> RatingsLog:
-    path = find_log() or REPOSITORY.parent / "shared" / "data" / "ml-100k"
-    if not (path / "u.data").is_file():
+    path = find_log()
+    if path is None or not (path / "u.data").is_file():
         pytest.skip("MovieLens-100K is not on this machine")
     return read_log(path)
 
