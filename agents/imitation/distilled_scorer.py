@@ -15,10 +15,10 @@ import torch
 from torch import nn
 
 from agents.agent import Env
-from agents.imitation.teacher import spread, teacher_loss
+from agents.imitation.teacher import spread, teacher_loss, teacher_weights
 from agents.networks.softmax_policy import SoftmaxLearner
 from agents.networks.torch_learner import Tensors
-from agents.references.lookahead import LookaheadOracle, lookahead_scores
+from agents.references.lookahead import lookahead_scores
 from agents.reinforcement.rollout_learner import RolloutLearner
 from recsim_env.config import count, number
 from recsim_env.sb3.candidate_scorer import CandidateScorer, ScorerSizes
@@ -51,8 +51,6 @@ class DistilledScorer(SoftmaxLearner, RolloutLearner):
     """Share of random slates at the start; it falls linearly."""
     last_exploration: float = number(0.05, 0.0, 1.0)
     """Share of random slates at the end."""
-    num_tuning_sessions: int = count(200, 1, 1_000_000)
-    """Sessions in which the teacher tries each of its value weights."""
     _teacher: Any = field(default=None, init=False)
 
     def set_env(self, env: Env | str) -> None:
@@ -68,8 +66,7 @@ class DistilledScorer(SoftmaxLearner, RolloutLearner):
 
     def start_training(self, total_timesteps: int) -> tuple[Any, Any, int]:
         env, observations, seed = super().start_training(total_timesteps)
-        oracle = LookaheadOracle(env.remake(observation="compact"), num_tuning_sessions=self.num_tuning_sessions)
-        weights = oracle.learn(0).value_weights.as_array()
+        weights = teacher_weights(env.remake(observation="compact")).as_array()
         of_lanes = [(simulator, np.tile(weights, (len(simulator), 1))) for simulator in env.simulators]
         self._teacher = lambda: np.concatenate([lookahead_scores(*each) for each in of_lanes])
         return env, observations, seed

@@ -9,11 +9,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from agents.references.lookahead import click_probabilities, lookahead_scores
+from agents.references.lookahead import LookaheadOracle, click_probabilities, lookahead_scores
 from agents.references.value_weights import ValueWeights
+from agents.rollouts.evaluation import evaluate
 
 _LEAST_CLICKS = 1e-9
 _LEAST_SCALE = 1e-3
+_NUM_TRIAL_STEPS = 3_000
+_TRIED = tuple(
+    ValueWeights(trust=trust, patience=patience, budget=1.0, following=1.0)
+    for trust, patience in ((1.0, 1.0), (0.0, 0.0), (4.0, 2.0))
+)
 
 
 class TeacherLabels(NamedTuple):
@@ -29,6 +35,21 @@ class TeacherLabels(NamedTuple):
 
 Teacher = Callable[[], TeacherLabels]
 """Called before each step."""
+
+
+def teacher_weights(env: Any) -> ValueWeights:
+    """Value weights of a teacher for the world of a vector env with `"compact"` observations.
+
+    All are 1, unless others are certainly better: if the oracle earns more with them in the same sessions, by over two
+    standard errors. The best of many weights would be chosen by luck, worlds that look alike would have unlike
+    teachers, and a student learns less from large weights, with which scores depend on latent state that it cannot
+    infer (docs/experiments.md).
+    """
+    trial = env.remake(num_envs=max(_NUM_TRIAL_STEPS // env.simulator.config.session_length, 2))
+    returns = [evaluate(LookaheadOracle(trial, value_weights=each), trial, 0).returns for each in _TRIED]
+    gains = [each - returns[0] for each in returns]
+    certain_gains = [each.mean() - 2.0 * each.std(ddof=1) / len(each) ** 0.5 for each in gains]
+    return _TRIED[int(np.argmax(certain_gains))]
 
 
 def lookahead_teacher(env: Any, value_weights: ValueWeights) -> Teacher:

@@ -77,7 +77,7 @@ class Training:
         else:
             if envs is None:
                 envs = [make_env(env_id, self.num_envs, **config.env_arguments) for env_id in config.env_ids]
-            self.worlds = TrainingWorlds(envs, config.num_catalogs, self.num_envs, log)
+            self.worlds = TrainingWorlds(envs, config.num_catalogs, self.num_envs)
         if network is None:
             if isinstance(self.worlds, SampledWorlds):
                 schema = Schema.generalist()

@@ -1,29 +1,21 @@
 """The worlds that a network is trained in: catalogues of named scenarios, or sampled scenarios without end."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from agents.imitation.teacher import Teacher, lookahead_teacher
+from agents.imitation.teacher import Teacher, lookahead_teacher, teacher_weights
 from agents.large_model.compact_observations import check_history
 from agents.large_model.config import TrainingConfig
 from agents.large_model.model import LargeModelNetwork
 from agents.networks.item_content import ItemContent
 from agents.networks.schema import READING_SOURCES
-from agents.references.lookahead import LookaheadOracle
 from agents.references.value_weights import ValueWeights
-from agents.rollouts.evaluation import evaluate
 from recsim_env.envs.vector import RecommenderVectorEnv
 from recsim_env.scenario_sampling import sample_scenario
 
-_NUM_TUNING_SESSIONS = 200  # of the teacher
-_NUM_TRIAL_STEPS = 3_000
-_TEACHERS = tuple(
-    ValueWeights(trust=trust, patience=patience, budget=1.0, following=1.0)
-    for trust, patience in ((1.0, 1.0), (0.0, 0.0), (4.0, 2.0))
-)  # of sampled worlds, where the usual search would take longer than the training
 _HIDDEN_SHARE = 0.2  # of sampled worlds, where a source of readings is missing, as it may be elsewhere
 _NUM_HELD_OUT = 8
 _CATALOG_SEED = 600_000_011  # of evaluations during training; not used by the benchmark
@@ -44,14 +36,11 @@ class TrainingWorld:
 class TrainingWorlds:
     """All scenarios with their first catalogue, then all with their second, and so on; made when first needed.
 
-    `envs` are one of each scenario, with its first catalogue; that of the next has the next `catalog_seed`. `log` is
-    called with one line before work that takes long.
+    `envs` are one of each scenario, with its first catalogue; that of the next has the next `catalog_seed`.
     """
 
-    def __init__(
-        self, envs: Sequence[Any], num_catalogs: int, num_envs: int, log: Callable[[str], None] = lambda words: None
-    ) -> None:
-        self.num_catalogs, self.num_envs, self._log = num_catalogs, num_envs, log
+    def __init__(self, envs: Sequence[Any], num_catalogs: int, num_envs: int) -> None:
+        self.num_catalogs, self.num_envs = num_catalogs, num_envs
         for env in envs:
             check_history(env.simulator)
         names = [env.spec.id if env.spec else env.simulator.world.scenario.name for env in envs]
@@ -61,7 +50,7 @@ class TrainingWorlds:
             env if getattr(env, "num_envs", None) == num_envs else env.remake(num_envs=num_envs) for env in envs
         ]
         self._worlds: dict[int, TrainingWorld] = {}
-        self._oracles: dict[int, LookaheadOracle] = {}
+        self._teacher_weights: dict[int, ValueWeights] = {}
 
     def held_out(self, num_sessions: int) -> dict[str, Any]:
         """Envs of that many sessions with the users and items of the split `validation`, by scenario."""
@@ -82,13 +71,11 @@ class TrainingWorlds:
         return self._worlds[place]
 
     def teacher(self, world: TrainingWorld) -> Teacher:
-        """The scores of the lookahead oracle, with value weights tuned in the scenario's first catalogue."""
+        """The scores of the lookahead oracle, with the `teacher_weights` of the scenario's first catalogue."""
         if world.teacher is None:
-            if world.scenario not in self._oracles:
-                self._log(f"{world.name}: tuning the teacher, a lookahead oracle")
-                oracle = LookaheadOracle(self.envs[world.scenario], num_tuning_sessions=_NUM_TUNING_SESSIONS)
-                self._oracles[world.scenario] = oracle.learn(0)
-            world.teacher = lookahead_teacher(world.env, self._oracles[world.scenario].value_weights)
+            if world.scenario not in self._teacher_weights:
+                self._teacher_weights[world.scenario] = teacher_weights(self.envs[world.scenario])
+            world.teacher = lookahead_teacher(world.env, self._teacher_weights[world.scenario])
         return world.teacher
 
 
@@ -131,16 +118,7 @@ class SampledWorlds:
         return TrainingWorld(f"sampled {seed}", env, content, seed)
 
     def teacher(self, world: TrainingWorld) -> Teacher:
-        """The scores of the lookahead oracle, with the first value weights of `_TEACHERS` unless others are better.
-
-        Others are better if they earn more in the same sessions by over two standard errors: elsewhere luck would
-        choose, and worlds that look alike would have unlike teachers.
-        """
+        """The scores of the lookahead oracle, with the `teacher_weights` of the world."""
         if world.teacher is None:
-            length = world.env.simulator.config.session_length
-            trial = world.env.remake(num_envs=max(_NUM_TRIAL_STEPS // length, 2))
-            returns = [evaluate(LookaheadOracle(trial, value_weights=each), trial, 0).returns for each in _TEACHERS]
-            gains = [each - returns[0] for each in returns]
-            certain_gains = [each.mean() - 2.0 * each.std(ddof=1) / len(each) ** 0.5 for each in gains]
-            world.teacher = lookahead_teacher(world.env, _TEACHERS[int(np.argmax(certain_gains))])
+            world.teacher = lookahead_teacher(world.env, teacher_weights(world.env))
         return world.teacher

@@ -25,7 +25,7 @@ def error_in_new_sessions(learner: DistilledScorer) -> float:
 
 
 def test_its_scores_approach_those_of_the_teacher():
-    learner = DistilledScorer(make_env(), num_tuning_sessions=20)
+    learner = DistilledScorer(make_env())
     learner.learn(32)
     before = error_in_new_sessions(learner)
     learner.learn(6_000)
@@ -33,14 +33,14 @@ def test_its_scores_approach_those_of_the_teacher():
 
 
 def test_the_unit_of_its_scores_is_saved_with_the_weights(tmp_path):
-    learner = DistilledScorer(make_env(), num_tuning_sessions=20).learn(32)
+    learner = DistilledScorer(make_env()).learn(32)
     learner.save(tmp_path / "scorer.safetensors")
     loaded = DistilledScorer.load(tmp_path / "scorer.safetensors", make_env())
     assert loaded.network.unit == learner.network.unit > 0.0
 
 
 def test_the_same_seed_gives_the_same_weights():
-    first, second = (DistilledScorer(make_env(), num_tuning_sessions=20, seed=3).learn(64) for _ in range(2))
+    first, second = (DistilledScorer(make_env(), seed=3).learn(64) for _ in range(2))
     for mine, theirs in zip(first.learned()[0].values(), second.learned()[0].values(), strict=True):
         assert np.array_equal(mine, theirs)
 

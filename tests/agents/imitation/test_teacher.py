@@ -1,11 +1,17 @@
 """Losses against a teacher's scores."""
 
+from types import SimpleNamespace
+
+import gymnasium
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.imitation.teacher import spread, teacher_loss
+import recsim_env  # noqa: F401  (registers the ids)
+from agents.imitation import teacher as teachers
+from agents.imitation.teacher import spread, teacher_loss, teacher_weights
 from recsim_env.sb3.candidate_scorer import MISSING
 
 ROWS = st.lists(st.floats(-10.0, 10.0), min_size=5, max_size=5)
@@ -31,3 +37,19 @@ def test_a_teachers_scores_count_up_to_a_constant(worths, teacher, mask, constan
 def test_the_spread_of_scores_is_their_standard_deviation_within_steps():
     scores, mask = torch.tensor([[1.0, 3.0, 99.0], [10.0, 10.0, 16.0]]), torch.tensor([[1, 1, 0], [1, 1, 1]]) > 0
     assert spread(scores, mask) == pytest.approx(((1.0 + 8.0) / 2) ** 0.5)
+
+
+@pytest.mark.parametrize(("gain", "trust"), [(0.1, 1.0), (1.0, 4.0)])
+def test_a_teachers_weights_are_1_unless_others_are_certainly_better(gain, trust, monkeypatch):
+    env = gymnasium.make_vec("recsim_env/Video-v0", num_envs=2, observation="compact")
+    luck = np.random.default_rng(0).standard_normal((2, 60))
+
+    def returns_of(oracle, trial, seed):
+        assert trial.num_envs == 60  # sessions of 50 steps
+        of_weights = {1.0: luck[0], 0.0: luck[0] - 1.0, 4.0: luck[1] - luck[1].mean() + luck[0].mean() + gain}
+        return SimpleNamespace(returns=of_weights[oracle.value_weights.trust])
+
+    monkeypatch.setattr(teachers, "evaluate", returns_of)
+    weights = teacher_weights(env)
+    assert weights.trust == trust
+    assert weights.budget == weights.following == 1.0

@@ -59,8 +59,6 @@ def test_stable_baselines3_takes_it():
 @pytest.mark.parametrize("name", ["pqn", "distilled-scorer", "ppo"])
 def test_learners_are_trained_in_several_catalogues(name):
     settings = {"n_steps": 8, "n_epochs": 1} if name == "ppo" else {"num_epochs": 1}
-    if name == "distilled-scorer":
-        settings["num_tuning_sessions"] = 8
     results = []
     for num_catalogs in (1, 4):
         agent = agents.make(name, small_env(8), num_catalogs=num_catalogs, **settings).learn(128)
