@@ -154,6 +154,7 @@ _MAIN_AGENTS = (
     *("item-knn", "matrix-factorization", "sequence-model", "distilled-scorer"),
     *("pqn", "reinforce", "a2c", "dqn", "ppo", "large-model", *_PRETRAINED, "large-model-fine-tuned"),
 )
+"""The agents of the leaderboard: the headroom ladder, and those of each family that are worth a comparison."""
 
 _COMPARED = (
     *("random", "popularity", "eb-linucb", "sequence-model", "pqn", "ppo"),

@@ -9,7 +9,7 @@ from benchmarks.analysis.headroom import GAINS, gains, ladder_returns, ratio_of_
 from benchmarks.running.run import Run
 from benchmarks.suites import LADDER, Suite
 
-NAMES = ("Music", "Video")  # in Ecommerce purchases are too rare for a test
+NAMES = ("Social", "Music", "Video")  # in Ecommerce purchases are too rare for a test
 SMALL = Suite(
     name="small", scenarios=NAMES, agents=LADDER, num_seeds=1, num_steps=20_000, num_evaluations=1, num_sessions=300
 )
@@ -73,8 +73,9 @@ def test_personalisation_and_memory_pay(name, agent):
     assert ratio.low > 1.0
 
 
-def test_lookahead_pays_where_actions_have_consequences():
-    returns = small_ladder("Video")
+@pytest.mark.parametrize("name", ["Video", "Social"])
+def test_lookahead_pays_where_actions_have_consequences(name):
+    returns = small_ladder(name)
     ratio = ratio_of_gains(returns["lookahead-oracle"], returns["myopic-oracle"], returns["random"])
     assert ratio.value > 1.05
     assert ratio.low > 1.0
