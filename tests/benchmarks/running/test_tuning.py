@@ -82,7 +82,7 @@ def test_every_agent_has_the_same_number_of_trials_in_the_same_worlds():
 
 
 def test_trial_0_has_the_settings_of_the_registry_and_the_others_are_in_the_space():
-    found, runs = searched(("ppo",), 12, peak)
+    found, runs = searched(("ppo",), 24, peak)
     assert found["ppo"][0].settings == {}
     assert next(run.entry for run in runs if run.agent == "ppo#0") == REGISTRY["ppo"]
     for trial in found["ppo"][1:]:
