@@ -71,7 +71,7 @@ def tune(parsed: argparse.Namespace) -> int:
     suite, world = with_ratings_log(suite, parsed.world, log)
     searches = {agent: search(agent, space_of(agent, spaces), suite, parsed.trials, world) for agent in agents}
     log(expected_cost(suite, parsed.trials, measured_seconds(final_rows_in(COMMITTED), parsed.steps)))
-    engine, rows_of = engine_from(parsed), dict[str, list[Row]]()
+    engine, rows_of = engine_from(parsed, agents), dict[str, list[Row]]()
     with open_results(parsed.out, suite, log) as folder:
         origin = provenance(sys.argv[1:])
 

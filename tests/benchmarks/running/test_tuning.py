@@ -209,6 +209,19 @@ def test_an_agent_whose_trials_all_fail_does_not_keep_the_others_from_their_sett
     assert files == ["popularity.json"]
 
 
+def test_a_ray_cluster_is_sent_the_module_of_the_users_own_agent(tmp_path: Path, monkeypatch, capsys):
+    def cluster(address: str, *, modules: list, **arguments):
+        raise ResultsError(" ".join(module.__name__ for module in modules))
+
+    monkeypatch.setattr("benchmarks.running.ray_cluster.RayCluster", cluster)
+    (tmp_path / "spaces.toml").write_text(
+        '[[space]]\nagents = ["own_agents:RaisesWithSettings"]\nsettings.boldness = [0.0]\n'
+    )
+    command = ["tune", "--trials", "1", "--engine", "ray", "--spaces", str(tmp_path / "spaces.toml")]
+    assert main(command) == 2
+    assert capsys.readouterr().err.endswith("own_agents\n")
+
+
 def test_trials_of_the_users_own_agents_depend_on_their_source():
     agents = "own_agents:RaisesWithSettings", "popularity"
     settings = {agents[0]: "boldness", agents[1]: "prior_impressions"}
