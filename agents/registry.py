@@ -77,13 +77,17 @@ def _of_log(path: str) -> Entry:
     return Entry(path=f"agents.supervised.{path}", family="supervised", reads_evaluation_catalog=True)
 
 
-def _of_large_model(family: str, **settings: Any) -> Entry:
-    """Small batches and several epochs, for budgets of few steps."""
-    epochs = {"supervised": {"num_epochs": 6}, "distillation": {"num_epochs": 6}}
-    reinforcement = {"num_epochs": 4, "learning_rate": 1e-3}
-    small = {"batch_sessions": 4, "warm_up_updates": 20}
-    overrides = {"stage_overrides": {**epochs, "reinforcement": reinforcement}}
-    entry = _entry(family, "large_model.agent:LargeModel", num_envs=32, preset="tiny", **small, **overrides, **settings)
+def _of_large_model(
+    family: str, *, num_envs: int = 32, batch_sessions: int = 4, learning_rate: float = 1e-3, **settings: Any
+) -> Entry:
+    """Small batches and several epochs, for budgets of few steps; `learning_rate` is that of reinforcement."""
+    stages = {
+        "supervised": {"num_epochs": 6},
+        "distillation": {"num_epochs": 6},
+        "reinforcement": {"num_epochs": 4, "learning_rate": learning_rate},
+    }
+    small = {"preset": "tiny", "batch_sessions": batch_sessions, "warm_up_updates": 20, "stage_overrides": stages}
+    entry = _entry(family, "large_model.agent:LargeModel", num_envs=num_envs, **small, **settings)
     return replace(entry, is_taught=settings.get("distillation_share", 0.0) > 0.0)
 
 
@@ -151,7 +155,15 @@ REGISTRY: dict[str, Entry] = {
     "sharded-reward-model": _entry("offline", "private.sharded_reward_model:ShardedRewardModel"),
     "mixed-behavior": _entry("bandit", "offline.behavior_policy:BehaviorPolicy", behavior="mixed"),
     "expert-behavior": _entry("bandit", "offline.behavior_policy:BehaviorPolicy", behavior="expert"),
-    "large-model": _of_large_model("reinforcement", supervised_share=0.3),
+    "large-model": _of_large_model(
+        "reinforcement",
+        num_envs=16,
+        batch_sessions=8,
+        learning_rate=2e-4,
+        gamma=0.88,
+        gae_lambda=0.87,
+        supervised_share=0.3,
+    ),
     "large-model-distilled": _of_large_model("reinforcement", supervised_share=0.2, distillation_share=0.6),
     "large-model-pretrained": _pretrained("FrozenLargeModel"),
     "large-model-fine-tuned": _pretrained("LargeModel", num_envs=FINE_TUNING["num_envs"]),

@@ -85,6 +85,8 @@ class Suite:
     """Evaluation sessions for each seed, the same for every agent."""
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Settings for this budget, by agent; they take precedence over the registry and over tuned settings."""
+    uses_tuned_settings: bool = True
+    """Settings in `benchmarks/tuned` are tuned for 50,000 steps."""
     variants: Mapping[str, tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
     """Agents of this suite that are another agent with other settings: by name, that agent's name and the settings."""
     grid: Mapping[str, Overrides] = field(default_factory=lambda: {"": {}})
@@ -111,13 +113,14 @@ class Suite:
         return {name: getattr(self, name) for name in ("num_steps", "num_evaluations", "num_sessions")}
 
     def entry(self, agent: str) -> Entry:
-        """The agent's registry entry with its tuned settings and those of the suite.
+        """The agent's registry entry with its tuned settings, if the suite uses them, and those of the suite.
 
         Raises:
             UnknownAgentError: there is no such agent.
         """
         name, settings = self.variants.get(agent, (agent, {}))
-        return with_settings(entry_named(name), {**tuned_settings(name), **settings, **self.settings.get(agent, {})})
+        tuned = tuned_settings(name) if self.uses_tuned_settings else {}
+        return with_settings(entry_named(name), {**tuned, **settings, **self.settings.get(agent, {})})
 
 
 def with_settings(entry: Entry, settings: Mapping[str, Any]) -> Entry:
@@ -283,6 +286,7 @@ _SUITES = (
         num_evaluations=10,
         num_sessions=200,
         settings=LONG,
+        uses_tuned_settings=False,
     ),
     Suite(
         name="slate",
@@ -400,6 +404,7 @@ _SUITES = (
         num_evaluations=20,
         num_sessions=500,
         settings=LONG,
+        uses_tuned_settings=False,
         device="cuda",
     ),
     Suite(

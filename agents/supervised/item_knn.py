@@ -31,7 +31,7 @@ class ItemKNN(LoggedRatingsLearner):
 
     num_neighbors: int = count(100, 1, 1_000_000)
     """K, for each item."""
-    shrinkage: float = number(0.1, 1e-9, 1e9)
+    shrinkage: float = number(3.0, 1e-9, 1e9)
     """Sum of similarities at which the weight of the neighbours' ratings is a half."""
 
     def fit_users(
