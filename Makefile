@@ -11,7 +11,7 @@ export PYTHONDONTWRITEBYTECODE :=
 .PHONY: help bench test examples floors page docs coverage lint types check lock clean
 
 help:
-	@echo "make bench      run the quick benchmark into $(OUT) (about 16 minutes of CPU time)"
+	@echo "make bench      run the quick benchmark into $(OUT) (about 17 minutes of CPU time)"
 	@echo "make test       run the tests"
 	@echo "make examples   run the examples of all libraries, each in an environment of its own if need be; STEPS=1000 for short runs"
 	@echo "make floors     test the envs with the oldest allowed versions of dependencies (a few minutes)"
