@@ -86,7 +86,7 @@ class Suite:
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Settings for this budget, by agent; they take precedence over the registry and over tuned settings."""
     uses_tuned_settings: bool = True
-    """Settings in `benchmarks/tuned` are tuned for 50,000 steps."""
+    """Whether agents have their settings in `benchmarks/tuned`, which are for 50,000 steps."""
     variants: Mapping[str, tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
     """Agents of this suite that are another agent with other settings: by name, that agent's name and the settings."""
     grid: Mapping[str, Overrides] = field(default_factory=lambda: {"": {}})

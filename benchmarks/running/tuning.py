@@ -40,8 +40,8 @@ ZERO, ONE = "random", "myopic-oracle"
 ROUND = 4
 """Number of trials that are sampled together."""
 
-NUM_RANDOM_TRIALS = 4
-"""Number of initial trials, including trial 0, that are sampled at random before the estimator is used: one round."""
+NUM_RANDOM_TRIALS = ROUND
+"""Number of initial trials, including trial 0, that are sampled at random before the estimator is used."""
 
 PRUNING_P = 0.1
 """A trial is pruned if it is worse than the best one with a p-value below this, which takes at least 4 worlds."""
