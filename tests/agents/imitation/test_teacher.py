@@ -39,15 +39,20 @@ def test_the_spread_of_scores_is_their_standard_deviation_within_steps():
     assert spread(scores, mask) == pytest.approx(((1.0 + 8.0) / 2) ** 0.5)
 
 
-@pytest.mark.parametrize(("gain", "trust"), [(0.1, 1.0), (1.0, 4.0)])
-def test_a_teachers_weights_are_1_unless_others_are_certainly_better(gain, trust, monkeypatch):
+@pytest.mark.parametrize(
+    ("gain", "gain_of_largest", "trust"),
+    [(0.1, 0.1, 1.0), (1.0, 0.0, 4.0), (1.0, 1.5, 4.0), (1.0, 4.0, 8.0), (0.1, 4.0, 8.0)],
+)
+def test_a_teachers_weights_are_1_unless_others_are_certainly_better(gain, gain_of_largest, trust, monkeypatch):
     env = gymnasium.make_vec("recsim_env/Video-v0", num_envs=2, observation="compact")
-    luck = np.random.default_rng(0).standard_normal((2, 60))
+    luck = np.random.default_rng(0).standard_normal((3, 60))
+    luck -= luck.mean(1, keepdims=True)
+    gains = {1.0: 0.0, 0.0: -1.0, 4.0: gain, 8.0: gain_of_largest}
 
     def returns_of(oracle, trial, seed):
-        assert trial.num_envs == 60  # sessions of 50 steps
-        of_weights = {1.0: luck[0], 0.0: luck[0] - 1.0, 4.0: luck[1] - luck[1].mean() + luck[0].mean() + gain}
-        return SimpleNamespace(returns=of_weights[oracle.value_weights.trust])
+        assert trial.num_envs == 60
+        own = oracle.value_weights.trust
+        return SimpleNamespace(returns=10.0 + gains[own] + luck[{4.0: 1, 8.0: 2}.get(own, 0)])
 
     monkeypatch.setattr(teachers, "evaluate", returns_of)
     weights = teacher_weights(env)
