@@ -155,6 +155,8 @@ def _size(size: int | str, sizes: Mapping[str, Any]) -> Any:
 def replaced_folder(folder: Path) -> Iterator[Path]:
     """A new folder, which takes the place of `folder` when the block ends without an error, and is deleted otherwise.
 
+    `folder` is as it was before if the new one cannot take its place.
+
     Raises:
         ValueError: `folder` is neither missing, nor empty, nor an export.
         OSError: it cannot be written.
@@ -168,12 +170,17 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
         raise OSError(f"{printable(folder)}: cannot be written ({error.strerror})") from None
     try:
         yield new
-        if folder.exists():
-            os.rename(folder, old)
-        os.rename(new, folder)
+        try:
+            if folder.exists():
+                os.rename(folder, old)
+            os.rename(new, folder)
+        except BaseException:
+            if old.exists() and not folder.exists():
+                os.rename(old, folder)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
     finally:
-        for leftover in (new, old):
-            shutil.rmtree(leftover, ignore_errors=True)
+        shutil.rmtree(new, ignore_errors=True)
 
 
 def _raise_for(graphs: Mapping[str, Agreement]) -> None:

@@ -1,5 +1,7 @@
 """Exports are written whole or not at all, and what cannot be exported is refused."""
 
+import os
+
 import onnx
 import pytest
 
@@ -61,6 +63,23 @@ def test_a_new_export_replaces_an_older_one_and_nothing_else(network, tmp_path, 
         with pytest.raises(ValueError, match="exists, and is no export; must be a new folder or an export"):
             export_with(Agreement(10, 1e-6, 1.0), network, path, monkeypatch)
     assert (other / "thesis.txt").read_text() == "years of work"
+
+
+def test_an_older_export_is_back_where_the_new_one_cannot_take_its_place(network, tmp_path, monkeypatch):
+    folder, rename = tmp_path / "model", os.rename
+    export_with(Agreement(10, 1e-6, 1.0), network, folder, monkeypatch)
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+
+    def rename_others(source, target):
+        if source.suffix == ".new":
+            raise PermissionError("not now")
+        rename(source, target)
+
+    monkeypatch.setattr(exporting.os, "rename", rename_others)
+    with pytest.raises(PermissionError, match="not now"):
+        export_with(Agreement(10, 1e-6, 1.0), network, folder, monkeypatch)
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+    assert list(tmp_path.iterdir()) == [folder], "nothing is left beside it"
 
 
 def test_a_language_model_is_refused_in_one_line(tmp_path, capsys):
