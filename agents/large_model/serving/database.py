@@ -9,6 +9,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,16 +73,16 @@ class Database:
         self._lock = FileLock(f"{path}.lock", thread_local=False)  # `close` may be called by another thread
         try:
             self._lock.acquire(timeout=0)
-            self._connection = connect(path)
-            self._prepare(path, catalog, about)
         except Timeout:
             raise ValueError(f"{printable(path)}: is in use by another server") from None
-        except sqlite3.Error as error:
-            self._lock.release()
-            raise ValueError(f"{printable(path)}: not a database of this server ({error})") from None
-        except BaseException:
-            self._lock.release()
-            raise
+        with ExitStack() as opened:
+            opened.callback(self._lock.release)
+            try:
+                self._connection = opened.enter_context(closing(connect(path)))
+                self._prepare(path, catalog, about)
+            except sqlite3.Error as error:
+                raise ValueError(f"{printable(path)}: not a database of this server ({error})") from None
+            opened.pop_all()  # `close` closes them
         self._thread = DatabaseThread(self._connection)
 
     def close(self) -> None:

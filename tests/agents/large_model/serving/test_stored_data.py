@@ -7,7 +7,9 @@ import pytest
 from killed_server import kill_again_and_again
 from stand_in_model import DATABASE, begin, catalog_of, client_with, recommend, respond
 
+from agents.large_model.serving import database as serving_database
 from agents.large_model.serving.database import Database
+from agents.large_model.serving.database_thread import connect
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +92,17 @@ def test_other_databases_are_refused_in_one_line(tmp_path, catalog):
         connection.execute("PRAGMA user_version = 99")
     connection.close()
     assert "schema version 99" in refusal(own, "Video-1")
+
+
+def test_a_database_that_is_refused_is_closed(tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr(serving_database, "connect", lambda path: opened.append(connect(path)) or opened[-1])
+    foreign, own = tmp_path / "foreign.sqlite", tmp_path / "own.sqlite"
+    foreign.write_bytes(b"not a database, but long enough to be taken for one " * 100)
+    Database(own, "Video-1", {}).close()
+    refusal(own, "Music-2")
+    refusal(foreign, "Video-1")
+    assert len(opened) == 3
+    for connection in opened:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.execute("SELECT 1")
