@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,20 @@ import torch
 from conftest import CHECKOUT
 from safetensors.torch import save_file
 
+from agents.large_model import distributed
 from agents.large_model.checkpoint import load_latest, save_checkpoint
 from agents.large_model.config import TrainingConfig
 from agents.large_model.distributed import ProcessGroup, process_group
+from agents.large_model.rollout import Sessions
 from agents.large_model.training import Training
 
 KINDS = {"copies": False, "shards": True}
 """How the model is spread, and what `is_sharded` says to that."""
 
 NUM_STEPS = 4
+
+NUM_EARLIER_ROWS = 300
+"""So many that sessions without them are read apart."""
 
 CONFIG = TrainingConfig(
     env_arguments={
@@ -105,6 +111,40 @@ def check_goes_on_while_sessions_differ(group: ProcessGroup, is_sharded: bool) -
         lengths = group.sum(torch.eye(group.size)[group.rank] * sessions.rewards.shape[1])
         training.iterate()
     assert lengths[0] != lengths[1], lengths  # or else this shows nothing
+    check_same_weights(training)
+
+
+def with_earlier_rows(sessions: Sessions, numbers: torch.Tensor) -> Sessions:
+    """Sessions of users with so many more rows [B] in their histories."""
+    num_rows, width = (sessions.row_items >= 0).sum(1), int(numbers.max()) + sessions.row_items.shape[1]
+    place = (torch.arange(width) - numbers[:, None]).clamp(min=0)  # [B, R], of each new row among the old ones
+    is_row, place = (
+        torch.arange(width) < (num_rows + numbers)[:, None],
+        place.clamp(max=sessions.row_items.shape[1] - 1),
+    )
+    return replace(
+        sessions,
+        row_items=sessions.row_items.gather(1, place).where(is_row, -1),
+        row_feedback=sessions.row_feedback[torch.arange(len(sessions))[:, None], place] * is_row[:, :, None],
+        num_rows=sessions.num_rows + numbers[:, None],
+    )
+
+
+def check_learns_from_sessions_of_other_lengths(group: ProcessGroup, is_sharded: bool) -> None:
+    """Short and long sessions in one process, short ones alone in the other: they come to the same weights."""
+    training = Training(CONFIG, group, is_sharded=is_sharded)
+    (world,) = training.worlds.at(0, training.network)
+    stage = training.config.stages()[0][0]
+    with training.acting():
+        sessions = training._play(stage, 0.0, world, world.content)
+    numbers = torch.zeros(len(sessions), dtype=torch.int64)
+    numbers[0] = 0 if group.is_first else NUM_EARLIER_ROWS
+    training._update(stage, [with_earlier_rows(sessions, numbers)], [world.content])
+    check_same_weights(training)
+
+
+def check_same_weights(training: Training) -> None:
+    group = training.group
     for weight in training.network.parameters():
         own = whole(weight).double()
         torch.testing.assert_close(group.sum(own) / group.size, own)
@@ -112,11 +152,13 @@ def check_goes_on_while_sessions_differ(group: ProcessGroup, is_sharded: bool) -
 
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
+    distributed._TIMEOUT = timedelta(seconds=60)  # where one process waits for the other in vain
     with process_group("cpu") as group:
         for kind, is_sharded in KINDS.items():
             train(folder / kind, group, is_sharded)
             check_restores(folder / "one", group, is_sharded)
             check_goes_on_while_sessions_differ(group, is_sharded)
+            check_learns_from_sessions_of_other_lengths(group, is_sharded)
 
 
 def begin(folder: Path, number: int) -> list[subprocess.Popen]:

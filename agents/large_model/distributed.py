@@ -124,6 +124,7 @@ def distributed(loss: "SessionLoss", group: ProcessGroup, is_sharded: bool | Non
         for block in network.backbone.blocks:
             fully_shard(block)  # type: ignore[call-overload]
         fully_shard(network)
+        network.reads_in_one_pass = True
         register_fsdp_forward_method(network, "content_of")  # all else is in `forward` or within `gathered`
         return loss
     return DistributedDataParallel(loss, find_unused_parameters=True)

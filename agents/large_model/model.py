@@ -143,6 +143,10 @@ class LargeModelNetwork(nn.Module):
     The backbone is a `Transformer`, or the language model that is given.
     """
 
+    reads_in_one_pass = False
+    """Whether `forward` reads short and long sessions in one pass of the backbone, as all processes have to that share
+    a backbone in shards: in each pass they gather its weights together, whatever sessions each of them has."""
+
     def __init__(
         self, config: ModelConfig, schema: Schema, language_backbone: "LanguageBackbone | None" = None
     ) -> None:
@@ -277,7 +281,7 @@ class LargeModelNetwork(nn.Module):
     def _states(self, tokens: torch.Tensor, num_tokens: torch.Tensor) -> torch.Tensor:
         """[n, k, E]: states after each of the first `num_tokens` [n] tokens [n, k, E] of sessions."""
         is_short = num_tokens <= _MANY_TOKENS
-        if tokens.shape[1] <= 2 * _MANY_TOKENS or not is_short.any():
+        if self.reads_in_one_pass or tokens.shape[1] <= 2 * _MANY_TOKENS or not is_short.any():
             return self.backbone(tokens)
         states = torch.zeros_like(tokens)
         states[is_short, :_MANY_TOKENS] = self.backbone(tokens[is_short, :_MANY_TOKENS]).to(states.dtype)
