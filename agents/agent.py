@@ -20,7 +20,7 @@ import recsim_env  # noqa: F401  (registers the ids)
 from agents.callbacks import MaybeCallback, training_progress
 from agents.explanation import Explanation, explain
 from agents.saved_tensors import load_tensors, save_tensors
-from recsim_env.config import Checked, check_number, count, unknown_name
+from recsim_env.config import MAX_TIMESTEPS, Checked, check_number, count, unknown_name
 from recsim_env.envs.several_catalogs import SeveralCatalogs
 from recsim_env.simulation.observation import ObservationLayout
 
@@ -35,9 +35,6 @@ State = Any
 
 Starts = np.ndarray | None
 """[N] bool: the sessions that have just begun; None for none of them, or all where the state is None."""
-
-
-MAX_TIMESTEPS = 10**15
 
 
 class NotFittedError(RuntimeError):

@@ -20,6 +20,7 @@ MAX_SLATE_SIZE = 10
 MAX_CREATORS = 4_096
 MAX_RATING_LEVELS = 11
 MAX_SESSION_LENGTH = 100_000
+MAX_TIMESTEPS = 10**15
 
 CANDIDATE_ORDERS = ("relevance", "popularity", "category", "random")
 

@@ -21,7 +21,7 @@ from agents.networks.device import device_named
 from agents.networks.item_content import ItemContent
 from agents.networks.plackett_luce import best_slates, draw_slates, slate_log_probabilities
 from agents.tracking.tracker import numbers_in
-from recsim_env.config import check_number, replace_fields
+from recsim_env.config import MAX_TIMESTEPS, check_number, replace_fields
 
 RANKINGS = ("policy", "supervised")
 
@@ -114,10 +114,16 @@ class LargeModel(Learner):
         self._training_envs = envs
 
     def train(self, total_timesteps: int, update: Callable[[int], bool]) -> None:
-        """Sessions are played to their end, so that up to one session in each lane goes beyond `total_timesteps`."""
+        """Sessions are played to their end, so that up to one session in each lane goes beyond `total_timesteps`. No
+        steps make the network, if there is none."""
+        if total_timesteps == 0 and self.network is not None:
+            update(0)
+            return
         before = self.num_timesteps if self.network is not None else 0
+        check_number("total_timesteps", total_timesteps, 0, MAX_TIMESTEPS - before, int)
+        last = before + total_timesteps
         lanes = sum(getattr(env, "num_envs", self.num_envs) for env in self._training_envs)
-        overrides: dict[str, Any] = {"num_steps": before + total_timesteps, "seed": self.seed}
+        overrides: dict[str, Any] = {"num_steps": max(last, 1), "seed": self.seed}
         if "num_envs" not in self.settings:
             overrides["num_envs"] = lanes
         if self.network is not None and self.network.schema.is_generalist:
@@ -132,15 +138,15 @@ class LargeModel(Learner):
         )
         training.num_steps, training.iteration = before, self._iteration
         self.network, self._content = training.network, None
-        validation = Validation(self._training_envs[0]) if self.num_validations > 0 else None
+        validation = Validation(self._training_envs[0]) if self.num_validations > 0 and total_timesteps > 0 else None
         if validation:
             validation.keep_best(training)
         goes_on, num_done = update(0), 0
-        while goes_on and not training.is_over:
+        while goes_on and training.num_steps < last:
             self.training_metrics = numbers_in(training.iterate())
             self._iteration = training.iteration
             due = (training.num_steps - before) * self.num_validations // total_timesteps
-            if validation and (due > num_done or training.is_over):
+            if validation and (due > num_done or training.num_steps >= last):
                 validation.keep_best(training)
                 num_done = due
             goes_on = update(training.num_steps - before)

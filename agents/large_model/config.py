@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.tracking.copies import check_copies
-from recsim_env.config import Checked, check_number, choice, count, flag, number, replace_fields
+from recsim_env.config import MAX_TIMESTEPS, Checked, check_number, choice, count, flag, number, replace_fields
 
 INPUT_VERSION = 4
 """Version of the inputs, raised when the meaning of an input changes: older weights are refused."""
@@ -225,7 +225,7 @@ class TrainingConfig(Checked):
     """Adapters are scaled by `lora_alpha / lora_rank`."""
     lora_targets: tuple[str, ...] = ()
     """Names of the layers with adapters; empty for all linear layers."""
-    num_steps: int = count(10_000_000, 1, 10**13)
+    num_steps: int = count(10_000_000, 1, MAX_TIMESTEPS)
     """User-steps of all stages."""
     supervised_share: float = number(0.03, 0.0, 1.0)
     """Share of the steps for supervised pre-training."""
@@ -409,7 +409,7 @@ class RunConfig(Checked):
     """Minutes between checkpoints; there is one at the end, too."""
     minutes: float = number(0.0, 0.0, 1e6)
     """Minutes after which this call stops, with a checkpoint from which the next one continues; 0 for no limit."""
-    evaluate_every: int = count(500_000, 0, 10**13)
+    evaluate_every: int = count(500_000, 0, MAX_TIMESTEPS)
     """User-steps between evaluations with held-out users and catalogues; 0 for one at the end only."""
     evaluation_sessions: int = count(200, 1, 1_000_000)
     """Sessions of an evaluation in each scenario."""

@@ -7,7 +7,9 @@ from small_large_models import LENGTH, env_of, network_for
 
 from agents.agent import NotFittedError
 from agents.large_model.agent import LargeModel
+from agents.large_model.config import TrainingConfig
 from agents.large_model.env import make_env
+from recsim_env.config import MAX_TIMESTEPS
 
 SMALL = {"batch_sessions": 8, "model_overrides": {"width": 16, "num_heads": 2, "num_key_heads": 2}}
 
@@ -59,6 +61,34 @@ def test_learning_again_continues_the_training():
     assert agent.network is network
     assert agent.num_timesteps >= steps + 4 * LENGTH
     assert any(not torch.equal(weight, before[name]) for name, weight in network.named_parameters())
+
+
+def test_learning_for_no_steps_makes_a_network_that_later_learns_as_a_new_one():
+    env = env_of("single items", 4)
+    agent, updates = LargeModel("micro", env, **SMALL, num_validations=2), []
+    agent.learn(0, callback=updates.append)
+    assert (agent.num_timesteps, updates) == (0, [])
+    actions, _ = agent.predict(env.reset(seed=0)[0])
+    assert actions.shape == (4,)
+    others = LargeModel("micro", env, **SMALL, num_validations=2).learn(4 * LENGTH).network
+    agent.learn(4 * LENGTH)
+    assert all(torch.equal(weight, others.state_dict()[name]) for name, weight in agent.network.state_dict().items())
+
+
+def test_learning_for_no_steps_leaves_a_network_as_it_is():
+    env = env_of("single items", 4)
+    for agent in (LargeModel(env=env), LargeModel("micro", env, **SMALL).learn(1)):
+        network, steps = agent.network, agent.num_timesteps
+        assert agent.learn(0).network is network
+        assert agent.num_timesteps == steps
+
+
+def test_a_number_of_steps_beyond_the_limit_is_refused_by_its_own_name():
+    agent = LargeModel("micro", env_of("single items", 4), **SMALL).learn(1)
+    for number in (MAX_TIMESTEPS + 1, MAX_TIMESTEPS, -1):
+        with pytest.raises(ValueError, match=r"^total_timesteps="):
+            agent.learn(number)
+    assert TrainingConfig(num_steps=MAX_TIMESTEPS).num_steps == MAX_TIMESTEPS
 
 
 def test_an_untrained_agent_and_unknown_settings_are_refused():
