@@ -1,6 +1,6 @@
 """The large model as an agent: `LargeModel(env=env).learn(50_000)` trains the pretrained generalist further."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -11,7 +11,7 @@ import torch
 from agents.agent import Env, Learner, NotFittedError, Observations, unwrapped
 from agents.explanation import Explanation
 from agents.large_model.checkpoint import MOMENTS, load_network, rebuild
-from agents.large_model.config import FINE_TUNING, FROM_SCRATCH, PRETRAINED, TrainingConfig
+from agents.large_model.config import FINE_TUNING, FROM_SCRATCH, PRESETS, PRETRAINED, TrainingConfig
 from agents.large_model.distributed import ProcessGroup
 from agents.large_model.model import LargeModelNetwork, Scores, policy_logits
 from agents.large_model.session_state import PolicyRunner
@@ -24,6 +24,9 @@ from agents.tracking.tracker import numbers_in
 from recsim_env.config import MAX_TIMESTEPS, check_number, replace_fields
 
 RANKINGS = ("policy", "supervised")
+
+NETWORK_SETTINGS = ("preset", "model_overrides", "has_images", "has_audio", "lora_rank", "lora_alpha", "lora_targets")
+"""Arguments that describe a new network; one with trained weights has had its own."""
 
 
 class LargeModelState(NamedTuple):
@@ -52,7 +55,8 @@ class LargeModel(Learner):
         reads_history: False acts on the profile and the candidates alone.
         device: of the computations, "cpu" or "cuda".
         is_compiled: whether to compile the network for training (torch.compile), which pays on a GPU.
-        weights: start from the weights of this file or training, which fixes the size of the network.
+        weights: start from the network of this file or training, without the arguments of another one
+            (`NETWORK_SETTINGS`); `language_model` may be where its language model is now.
         seed: seeds weights, training sessions and sampled slates.
         settings: fields of `config.TrainingConfig` in place of the recipe's, among them the shares of the stages;
             `num_envs` is that of the env by default. `num_validations` is the number of evaluations with held-out users
@@ -60,8 +64,8 @@ class LargeModel(Learner):
             included; 0 keeps the last ones.
 
     Raises:
-        ValueError: an unknown name, a value out of its range, or `preset="pretrained"` with a setting of another
-            network.
+        ValueError: an unknown name, a value out of its range, or `weights`, of which `preset="pretrained"` are some,
+            with an argument of another network.
     """
 
     observation = "compact"
@@ -88,9 +92,10 @@ class LargeModel(Learner):
         size, recipe = preset, FROM_SCRATCH
         if preset == PRETRAINED:
             size, recipe, weights = TrainingConfig.preset, FINE_TUNING, weights or PRETRAINED
-        given = sorted({"model_overrides", "language_model", "has_images", "has_audio"} & set(settings))
-        if str(weights) == PRETRAINED and given:
-            raise ValueError(f"{given[0]}: must not be given with preset={PRETRAINED!r}, whose network is given")
+        if weights:
+            given = settings if preset == PRETRAINED else ("preset", *settings)
+            others = ("language_model",) if str(weights) == PRETRAINED else ()
+            _check_network_is_given_once(given, f"weights={str(weights)!r}", *others)
         values = {"preset": size, **recipe, **settings}
         self.num_validations = values.pop("num_validations")
         check_number("num_validations", self.num_validations, 0, 1_000, int)
@@ -270,6 +275,7 @@ class LargeModel(Learner):
         if str(path) == PRETRAINED:
             return cls(PRETRAINED, env, **settings)
         if Path(path).is_file():
+            _check_network_is_given_once(settings, f"path={str(path)!r}")
             return super().load(path, env, **settings)
         language_model = settings.get("language_model", "")
         network = load_network(path, settings.get("device", "cpu"), language_model=language_model)
@@ -278,6 +284,7 @@ class LargeModel(Learner):
     @classmethod
     def from_network(cls, network: LargeModelNetwork, env: Env | str | None = None, **settings: Any) -> Self:
         """An agent that acts with a trained network; a generalist has the recipe of the pretrained one for `learn`."""
+        _check_network_is_given_once(settings, "a trained network")
         recipe = FINE_TUNING if network.schema.is_generalist else FROM_SCRATCH
         agent = cls(TrainingConfig.preset, env, **{"device": str(network.device), **recipe, **settings})
         agent.network = network
@@ -291,3 +298,14 @@ class FrozenLargeModel(LargeModel):
 
     def train(self, total_timesteps: int, update: Callable[[int], bool]) -> None:
         update(0)
+
+
+def _check_network_is_given_once(settings: Iterable[str], trained: str, *others: str) -> None:
+    """`ValueError` if one of the settings, by name, describes another network than the `trained` one; `others` are
+    refused as well."""
+    given = [name for name in (*NETWORK_SETTINGS, *others) if name in settings]
+    if given:
+        raise ValueError(
+            f"{given[0]}: must not be given with {trained}, which has a network already; for a new one, use "
+            f"LargeModel(preset) without weights, with a preset of {', '.join(PRESETS)}"
+        )

@@ -174,9 +174,11 @@ def rebuild(
 
     Raises:
         ValueError: the language model is missing or differs; or settings or weights do not belong to a network of this
-            version.
+            version; or a language model is given for a network without one.
     """
     check_inputs(settings)
+    if language_model and not settings.get("language_model"):
+        raise ValueError(f"language_model={language_model!r}: must not be given, as the network has none")
     language = None
     try:
         if settings.get("language_model"):

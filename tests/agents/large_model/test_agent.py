@@ -91,6 +91,35 @@ def test_a_number_of_steps_beyond_the_limit_is_refused_by_its_own_name():
     assert TrainingConfig(num_steps=MAX_TIMESTEPS).num_steps == MAX_TIMESTEPS
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"preset": "tiny"},
+        {"model_overrides": {"width": 32}},
+        {"has_images": False},
+        {"has_audio": True},
+        {"lora_rank": 4},
+        {"language_model": "llama"},
+    ],
+)
+def test_arguments_of_a_new_network_are_refused_for_one_with_weights(settings, tmp_path):
+    env, path = env_of("single items", 4), tmp_path / "agent.safetensors"
+    LargeModel.from_network(network_for(env), env).save(path)
+    assert LargeModel(weights=path).network.config == LargeModel.load(path).network.config
+    (name,) = settings
+    for weights in (path, "pretrained"):
+        if name != "language_model" or weights == "pretrained":
+            expected = (
+                f"{name}: must not be given with weights={str(weights)!r}, .* LargeModel\\(preset\\) without weights"
+            )
+        else:
+            expected = "language_model='llama': must not be given, as the network has none"
+        with pytest.raises(ValueError, match=expected):
+            LargeModel(env=env, weights=weights, **settings)
+    with pytest.raises(ValueError, match=f"{name}.*: must not be given"):
+        LargeModel.load(path, env, **settings)
+
+
 def test_an_untrained_agent_and_unknown_settings_are_refused():
     env = make_env("recsim_env/Video-v0", 2)
     with pytest.raises(NotFittedError):

@@ -90,7 +90,7 @@ def test_it_is_the_default_of_the_agent():
     weights = LargeModel(env=env).network.state_dict()
     expected = LargeModel.load(PRETRAINED).network.state_dict()
     assert all(torch.equal(weight, expected[name]) for name, weight in weights.items())
-    with pytest.raises(ValueError, match="model_overrides: must not be given with preset='pretrained'"):
+    with pytest.raises(ValueError, match="model_overrides: must not be given with weights='pretrained'"):
         LargeModel(env=env, model_overrides={"width": 32})
 
 
