@@ -1,5 +1,6 @@
 """The large model as an agent: `LargeModel(env=env).learn(50_000)` trains the pretrained generalist further."""
 
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -59,7 +60,8 @@ class LargeModel(Learner):
             (`NETWORK_SETTINGS`); `language_model` may be where its language model is now.
         seed: seeds weights, training sessions and sampled slates.
         settings: fields of `config.TrainingConfig` in place of the recipe's, among them the shares of the stages;
-            `num_envs` is that of the env by default. `num_validations` is the number of evaluations with held-out users
+            `num_envs` is that of the env by default. Where several envs cannot share `num_envs` or `batch_sessions`
+            evenly, they are rounded, with a warning. `num_validations` is the number of evaluations with held-out users
             and items of the split `validation` during training, which keeps the best weights, those before it
             included; 0 keeps the last ones.
 
@@ -141,6 +143,8 @@ class LargeModel(Learner):
             network=self.network,
             is_compiled=self.is_compiled,
         )
+        for line in training.rounded_sizes:
+            warnings.warn(line, stacklevel=3)  # in the line that calls `learn`
         training.num_steps, training.iteration = before, self._iteration
         self.network, self._content = training.network, None
         validation = Validation(self._training_envs[0]) if self.num_validations > 0 and total_timesteps > 0 else None

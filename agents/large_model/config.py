@@ -238,7 +238,8 @@ class TrainingConfig(Checked):
     """Network to imitate, which reads the same inputs: a training's folder, a checkpoint, a saved agent, or
     "pretrained"."""
     num_envs: int = count(256, 1, 1_000_000)
-    """Sessions played in parallel, in all processes and scenarios together."""
+    """Sessions played in parallel, in all processes and scenarios together; each has the same number, rounded down, but
+    at least 1."""
     num_scenarios: int = count(0, 0, 2**31 - 1)
     """Sampled scenarios to train a generalist in, in place of `env_ids`; 0 for none."""
     num_sampled_worlds: int = count(16, 1, 10_000)
@@ -251,7 +252,7 @@ class TrainingConfig(Checked):
     num_catalogs: int = count(16, 1, 10_000)
     """Catalogues of each scenario, played in turn."""
     batch_sessions: int = count(32, 1, 1_000_000)
-    """Sessions of a gradient step, in all processes and scenarios together."""
+    """Sessions of a gradient step, in all processes and scenarios together; rounded like `num_envs`."""
     gamma: float = number(0.99, 0.0, 1.0)
     """Discount of a step."""
     gae_lambda: float = number(0.95, 0.0, 1.0)

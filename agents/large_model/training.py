@@ -45,6 +45,7 @@ from agents.networks.plackett_luce import slate_log_probabilities
 from agents.networks.schema import Schema
 
 _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
+_SIZES = ("num_envs", "batch_sessions")
 _COUNTERS = ("num_steps", "iteration", "num_updates")
 
 
@@ -69,8 +70,9 @@ class Training:
     ) -> None:
         self.config, self.group, self._log = config, group, log
         number, device = config.num_worlds if envs is None else len(envs), group.device
-        self.num_envs = max(group.share(config.num_envs, "num_envs") // number, 1)
-        self.batch_sessions = max(group.share(config.batch_sessions, "batch_sessions") // number, 1)
+        self.num_envs, self.batch_sessions = (
+            max(group.share(getattr(config, name), name) // number, 1) for name in _SIZES
+        )
         self.worlds: TrainingWorlds | SampledWorlds
         if envs is None and config.num_scenarios > 0:
             self.worlds = SampledWorlds(config, self.num_envs, group.rank, group.size)
@@ -99,6 +101,23 @@ class Training:
         self.num_steps, self.iteration, self.num_updates = 0, 0, 0
         self._replay: deque[PlayedWorld] = deque(maxlen=config.num_replayed_worlds)
         self.timer = Timer(device)
+
+    @property
+    def effective_sizes(self) -> dict[str, int]:
+        """`num_envs` and `batch_sessions` as they are, in all processes and scenarios together."""
+        return {name: getattr(self, name) * self.worlds.num_worlds * self.group.size for name in _SIZES}
+
+    @property
+    def rounded_sizes(self) -> list[str]:
+        """For each of these sizes that the scenarios cannot share evenly, a line that says so."""
+        places = f"{self.worlds.num_worlds} scenarios"
+        if self.group.size > 1:
+            places += f" in each of {self.group.size} processes"
+        return [
+            f"{name}={getattr(self.config, name)}: rounded to {size}, {getattr(self, name)} in each of {places}"
+            for name, size in self.effective_sizes.items()
+            if size != getattr(self.config, name)
+        ]
 
     @property
     def is_over(self) -> bool:

@@ -82,7 +82,8 @@ def _tracker(
     """The tracker of the run, without records after the checkpoint; None in all processes but the first."""
     if not training.group.is_first:
         return nullcontext()
-    settings = {**asdict(training.config), "num_parameters": training.network.num_parameters}
+    sizes = {f"effective_{name}": size for name, size in training.effective_sizes.items()}
+    settings = {**asdict(training.config), **sizes, "num_parameters": training.network.num_parameters}
     origin = provenance(command, "agents.large_model")
     return tracked_run(folder, config.track, config=settings, origin=origin, last_step=training.num_steps, log=log)
 

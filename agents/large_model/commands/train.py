@@ -111,6 +111,8 @@ def train_in_folder(config: TrainingConfig, parsed: argparse.Namespace) -> int:
 
             training = Training(config, group, is_compiled=parsed.compile, log=log)
             log(f"{training.network.num_parameters:,} parameters, {config.num_steps:,} user-steps")
+            for line in training.rounded_sizes:
+                log(line)
             results = run_training(training, parsed.out, run_config, log, show, parsed.arguments)
             if not training.is_over:
                 log(f"stopped after {training.num_steps:,} steps; the same command continues the training")

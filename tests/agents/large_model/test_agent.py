@@ -53,6 +53,17 @@ def test_several_scenarios_are_trained_side_by_side():
     assert agent.env is envs[0]
 
 
+def test_sizes_that_envs_cannot_share_evenly_are_rounded_with_a_warning():
+    envs = [env_of("single items", num_envs) for num_envs in (4, 3)]
+    with pytest.warns(UserWarning, match="rounded to") as found:
+        LargeModel("micro", envs, **{**SMALL, "batch_sessions": 5}).learn(1)
+    assert [str(each.message) for each in found] == [
+        "num_envs=7: rounded to 6, 3 in each of 2 scenarios",
+        "batch_sessions=5: rounded to 4, 2 in each of 2 scenarios",
+    ]
+    assert found[0].filename == __file__
+
+
 def test_learning_again_continues_the_training():
     agent = LargeModel("micro", env_of("single items", 4), **SMALL).learn(4 * LENGTH)
     network, steps = agent.network, agent.num_timesteps

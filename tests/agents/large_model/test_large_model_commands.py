@@ -93,6 +93,18 @@ def test_a_folder_of_another_training_is_refused_in_one_line(trained, capsys):
     assert error.count("\n") == 1
 
 
+def test_sizes_that_scenarios_cannot_share_evenly_are_printed_and_stored(tmp_path, capsys):
+    out = tmp_path / "out"
+    envs = ("--env", "recsim_env/Video-v0", "--env", "recsim_env/News-v0")
+    sizes = ("--sessions", "7", "--batch-sessions", "4", "--catalogs", "1", "--evaluation-sessions", "2")
+    assert (
+        main(["train", *envs, *sizes, "--steps", "1", "--no-comparison", "--preset", "micro", "--out", str(out)]) == 0
+    )
+    assert "num_envs=7: rounded to 6, 3 in each of 2 scenarios" in capsys.readouterr().out
+    config = json.loads((out / "run.json").read_text())["config"]
+    assert (config["num_envs"], config["effective_num_envs"], config["effective_batch_sessions"]) == (7, 6, 4)
+
+
 def test_a_killed_training_resumes_to_the_same_result(tmp_path):
     trackers = [name for name in COPIES if find_spec(name)]
     options = [

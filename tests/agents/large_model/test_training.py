@@ -276,6 +276,18 @@ def test_each_gradient_step_uses_all_scenarios(monkeypatch):
     assert line["return"] == pytest.approx(np.mean(means), rel=1e-5)
 
 
+def test_sizes_that_scenarios_cannot_share_evenly_are_rounded_and_said():
+    config = TrainingConfig(env_ids=("recsim_env/Video-v0",) * 3, preset="micro", num_envs=20, batch_sessions=2)
+    training = Training(config, HERE)
+    assert training.effective_sizes == {"num_envs": 18, "batch_sessions": 3}
+    assert training.rounded_sizes == [
+        "num_envs=20: rounded to 18, 6 in each of 3 scenarios",
+        "batch_sessions=2: rounded to 3, 1 in each of 3 scenarios",
+    ]
+    even = dataclasses.replace(config, num_envs=21, batch_sessions=3)
+    assert Training(even, HERE).rounded_sizes == []
+
+
 def test_a_hidden_domain_is_hidden_in_play_as_well():
     """Or else ratios would not be 1 before anything has been learned."""
     overrides = {"reinforcement": {"num_epochs": 1}}
