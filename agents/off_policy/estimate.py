@@ -86,6 +86,20 @@ def difference(first: OffPolicyEstimate, second: OffPolicyEstimate) -> OffPolicy
     return estimate(first.value - second.value, contributions, effective, "; ".join(warnings))
 
 
+def clustered_error(values: np.ndarray, clusters: np.ndarray) -> float:
+    """The standard error of the mean of values [E], of which only those in different `clusters` [E] are independent.
+
+    Deviations are summed in each of the G clusters (Liang and Zeger, "Longitudinal data analysis using generalized
+    linear models", Biometrika 1986), with the correction G / (G - 1); NaN with a single one. With each value in a
+    cluster of its own, it is the usual standard error.
+    """
+    number = len(np.unique(clusters))
+    if number < 2:
+        return float("nan")
+    sums = np.bincount(np.unique(clusters, return_inverse=True)[1], values - values.mean())
+    return float((number / (number - 1) * (sums**2).sum()) ** 0.5 / len(values))
+
+
 def kish_size(weights: np.ndarray) -> float:
     """(sum of weights)^2 / sum of squared weights; 0 if all weights are 0."""
     largest = weights.max(initial=0.0)
@@ -100,6 +114,16 @@ def smallest_kish_size(log: OffPolicyLog, weights: np.ndarray) -> float:
     scaled = weights / max(weights.max(), np.finfo(float).tiny)
     sums, squares = sums_by_step(log, scaled), sums_by_step(log, scaled**2)
     return float(np.divide(sums**2, squares, out=np.zeros_like(sums), where=squares > 0.0).min())
+
+
+def smallest_clustered_size(log: OffPolicyLog, weights: np.ndarray, clusters: np.ndarray) -> float:
+    """`smallest_kish_size` where the weights of all sessions in a cluster, by the `clusters` [E] of sessions, count as
+    one."""
+    _, places = np.unique(clusters, return_inverse=True)
+    steps = np.minimum(np.arange(log.lengths.max()), log.lengths[:, None] - 1)  # [E, T]
+    sums = np.zeros((places.max() + 1, steps.shape[1]))
+    np.add.at(sums, places, weights[log.first_rows[:, None] + steps])
+    return min(kish_size(column) for column in sums.T)
 
 
 def sums_by_step(log: OffPolicyLog, values: np.ndarray) -> np.ndarray:

@@ -80,9 +80,10 @@ class PublicationConfig(Checked):
     """Maximum number of their sessions that are evaluated, the newest."""
     margin: float = number(0.05, 0.0, 1.0)
     """Share of the published version's reward by which the new one may be worse: the 95% interval of the difference
-    must be above minus that share of it (a test of non-inferiority)."""
+    must be above minus that share of it (a test of non-inferiority). The level is that of a single decision: where
+    earlier ones were to wait, it is not corrected for them."""
     min_effective_size: float = number(100.0, 2.0, 1e9)
-    """Smallest effective sample size for a decision, in sessions."""
+    """Smallest effective sample size for a decision, in sessions and in people."""
     shadow_requests: int = count(200, 1, 100_000)
     """Requests of the shadow test, the newest."""
     max_slowdown: float = number(1.5, 1.0, 100.0)

@@ -3,6 +3,10 @@
 Off-policy evaluation estimates the difference of the versions' rewards from sessions that neither has learnt from. In
 the shadow test, the new version answers requests that people have sent.
 
+The level of an interval is that of a single decision. While the decision is to wait, the next one tests a later version
+in sessions that are partly the same, without a correction: a version that is worse than the margin is published in one
+of k decisions with a probability of up to k times 2.5%.
+
 Shape legend: K steps, S slots, M candidates.
 """
 
@@ -25,7 +29,7 @@ from agents.large_model.serving.config import GREEDY
 from agents.networks.item_content import ItemContent
 from agents.networks.plackett_luce import best_slates, slate_log_probabilities
 from agents.off_policy import OffPolicyLog, difference, weighted_per_decision
-from agents.off_policy.estimate import Z_95
+from agents.off_policy.estimate import Z_95, clustered_error, smallest_clustered_size
 
 _NUM_PARTS = 64  # parts of sessions that are read together
 
@@ -51,8 +55,10 @@ class OffPolicyResult:
     """A new version beside the published one, in sessions that neither has learnt from."""
 
     num_sessions: int
+    num_people: int = 0
+    """Whose sessions these are; 0 in rounds from before they were counted."""
     effective_sample_size: float
-    """In sessions."""
+    """In sessions, or in people where that is less."""
     published_reward: float
     """Estimated sum of rewards of a session with the published version."""
     difference: tuple[float, float, float]
@@ -64,8 +70,8 @@ class OffPolicyResult:
         """What is not known well enough."""
         if self.effective_sample_size < config.min_effective_size:
             return [
-                f"effective sample size {self.effective_sample_size:.0f} of {self.num_sessions} sessions, must be at "
-                f"least {config.min_effective_size:.0f}"
+                f"effective sample size {self.effective_sample_size:.0f} of {self.num_sessions} sessions of "
+                f"{self.num_people} people, must be at least {config.min_effective_size:.0f}"
             ]
         if not self.difference[1] >= -self._margin(config):
             return [f"{self.summary}, whose interval is not above the margin of -{self._margin(config):.3f}"]
@@ -100,10 +106,11 @@ def off_policy_test(
     content_of: Callable[[LargeModelNetwork], ItemContent],
     policy: ServedPolicy,
 ) -> OffPolicyResult:
-    """Compare two versions in at least two parts of sessions; `content_of` makes the content that a network reads.
+    """Compare two versions in parts of sessions of at least two people; `content_of` makes the content that a network
+    reads.
 
     The sums of rewards are estimated by weighted per-decision importance sampling, and their difference in the same
-    sessions.
+    sessions. People are independent, and not the parts of one person's sessions.
     """
     networks = {"new": new, "published": published}
     contents = {name: content_of(network) for name, network in networks.items()}
@@ -127,28 +134,35 @@ def off_policy_test(
     rows = {name: np.concatenate(values) for name, values in columns.items()}
     lengths = rows["lengths"].astype(np.int64)
     firsts = np.cumsum(lengths) - lengths
-    estimates = {
-        name: weighted_per_decision(
-            OffPolicyLog(
-                sessions=np.repeat(np.arange(len(lengths)), lengths),
-                steps=np.arange(lengths.sum()) - np.repeat(firsts, lengths),
-                rewards=rows["rewards"],
-                behaviour_log_probabilities=rows["behaviour"],
-                evaluation_log_probabilities=rows[name],
-            )
+    logs = {
+        name: OffPolicyLog(
+            sessions=np.repeat(np.arange(len(lengths)), lengths),
+            steps=np.arange(lengths.sum()) - np.repeat(firsts, lengths),
+            rewards=rows["rewards"],
+            behaviour_log_probabilities=rows["behaviour"],
+            evaluation_log_probabilities=rows[name],
         )
         for name in networks
     }
+    people = np.unique([part.person for part in parts], return_inverse=True)[1]
+    estimates = {name: weighted_per_decision(log) for name, log in logs.items()}
     gained = difference(estimates["new"], estimates["published"])
+    sizes = [smallest_clustered_size(log, log.weights, people) for log in logs.values()]
     likelihood = np.add.reduceat(rows["published loss"] - rows["new loss"], firsts) / lengths
-    mean, half = float(likelihood.mean()), Z_95 * float(likelihood.std(ddof=1)) / len(lengths) ** 0.5
     return OffPolicyResult(
         num_sessions=len(lengths),
-        effective_sample_size=gained.effective_sample_size,
+        num_people=int(people.max()) + 1,
+        effective_sample_size=min(gained.effective_sample_size, *sizes),
         published_reward=estimates["published"].value,
-        difference=(gained.value, gained.low, gained.high),
-        prediction=(mean, mean - half, mean + half),
+        difference=_with_interval(gained.value, gained.contributions, people),
+        prediction=_with_interval(float(likelihood.mean()), likelihood, people),
     )
+
+
+def _with_interval(value: float, contributions: np.ndarray, people: np.ndarray) -> tuple[float, float, float]:
+    """A value and its 95% interval, from the contributions [B] of parts of sessions of these `people` [B]."""
+    half = Z_95 * clustered_error(contributions, people)
+    return value, value - half, value + half
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -246,8 +246,9 @@ class OnlineService:
             return result
         since = result.time - 86_400.0 * config.days
         parts = self._parts(since, result.time, held_out=True, max_sessions=config.evaluated_sessions)
-        if len(parts) < 2:
-            reason = f"{len(parts)} completed sessions of held-out people, must be at least 2"
+        num_people = len({part.person for part in parts})
+        if num_people < 2:
+            reason = f"held-out people with completed sessions: {num_people}, must be at least 2"
             return replace(result, decision="wait", reasons=(reason,))
         network, served = self.network, self._served
         found = off_policy_test(network, published, parts, served, self._content_of, self.policy)

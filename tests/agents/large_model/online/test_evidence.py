@@ -8,10 +8,14 @@ import numpy as np
 import pytest
 import torch
 from conftest import CHECKOUT  # noqa: F401  (sets what threads may do)
+from small_large_models import NUM_LANES, content_for, env_of, network_for, perturbed, played
 
+from agents.large_model.model import LargeModelNetwork
 from agents.large_model.online.config import ServedPolicy
-from agents.large_model.online.evidence import served_log_probabilities, shadow_test
+from agents.large_model.online.evidence import OffPolicyResult, off_policy_test, served_log_probabilities, shadow_test
+from agents.large_model.rollout import Sessions
 from agents.large_model.serving.slates import BestSlate, PlackettLuce, draw_slate
+from agents.networks.item_content import ItemContent
 
 LOGITS = np.array([0.3, 1.2, -0.5, 0.9])
 POLICIES = [ServedPolicy(selection=selection, exploration=0.3) for selection in ("greedy", "softmax")]
@@ -97,3 +101,40 @@ def test_the_shadow_test_makes_no_more_requests_than_it_needs():
     scorer = Scorer(lambda items: items)
     assert shadow_test(scorer, scorer, None, [1, 2, 3], several, 8).num_requests == 8
     assert made == [3, 2]
+
+
+class Served:
+    """In place of `ServedSessions`: parts are numbers of sessions that were played."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    def sessions(self, parts: list, network: LargeModelNetwork, content: ItemContent) -> tuple:
+        chosen = self._sessions.select(torch.tensor([part.number for part in parts]))
+        return chosen, chosen.log_probabilities.sum(2)
+
+
+def test_sessions_of_one_person_are_not_independent():
+    env = env_of("single items")
+    published, new = network_for(env), perturbed(network_for(env), seed=1)
+    content = content_for(env, published)
+    served = Served(played(published, env, content))
+
+    def result(num_copies: int, num_people: int) -> OffPolicyResult:
+        """Copies of all sessions, those of one session by one person where there are as many people as sessions."""
+        parts = [
+            SimpleNamespace(person=f"{n % num_people}", number=n % NUM_LANES) for n in range(NUM_LANES * num_copies)
+        ]
+        policy = ServedPolicy(selection="softmax", exploration=0.0)
+        return off_policy_test(new, published, parts, served, lambda network: content, policy)
+
+    once, copied, by_others = result(1, NUM_LANES), result(5, NUM_LANES), result(5, 5 * NUM_LANES)
+    assert (once.num_people, copied.num_people, copied.num_sessions) == (NUM_LANES, NUM_LANES, 5 * NUM_LANES)
+    assert copied.effective_sample_size == pytest.approx(once.effective_sample_size)
+    for name in ("difference", "prediction"):
+        assert getattr(copied, name) == pytest.approx(getattr(once, name)), "copies are no evidence"
+        value, low, high = getattr(by_others, name)
+        assert value == pytest.approx(getattr(once, name)[0])
+        width = getattr(once, name)[2] - getattr(once, name)[1]
+        assert high - low == pytest.approx(width * ((NUM_LANES - 1) / (5 * NUM_LANES - 1)) ** 0.5)
+    assert np.isnan(result(1, 1).difference[1:]).all()

@@ -72,6 +72,7 @@ def judged(monkeypatch):
     results = {
         "off_policy_test": OffPolicyResult(
             num_sessions=500,
+            num_people=450,
             effective_sample_size=400.0,
             published_reward=10.0,
             difference=(0.1, -0.1, 0.3),
@@ -140,7 +141,12 @@ def test_sessions_are_learnt_from_once(folder, judged):
         ("off_policy_test", {"difference": (-20.0, -25.0, -15.0)}, "refuse", "reward of a session -20.000"),
         ("off_policy_test", {"difference": (-8.0, -25.0, 5.0)}, "wait", "is not above the margin of -10.000"),
         ("off_policy_test", {"difference": (float("nan"),) * 3}, "wait", "+nan (+nan to +nan)"),
-        ("off_policy_test", {"effective_sample_size": 1.5}, "wait", "effective sample size 2 of 500"),
+        (
+            "off_policy_test",
+            {"effective_sample_size": 1.5},
+            "wait",
+            "effective sample size 2 of 500 sessions of 450 people",
+        ),
         ("off_policy_test", {"prediction": (-0.2, -0.3, -0.1)}, "refuse", "log-likelihood of an answer -0.2000"),
         ("off_policy_test", {"prediction": (float("nan"),) * 3}, "refuse", "log-likelihood of an answer +nan"),
         ("shadow_test", {"num_failures": 1}, "refuse", "1 of 9 answers have scores that are not finite"),
@@ -156,6 +162,21 @@ def test_a_version_is_published_only_if_no_test_says_worse(folder, judged, test,
     assert reason in result.reasons[0]
     starts_again = np.array_equal(weights_of(service.network), weights_of(service.versions.network_of(published)))
     assert starts_again == (decision == "refuse")
+    service.close()
+
+
+def test_sessions_of_a_single_person_are_no_evidence(folder, judged, monkeypatch):
+    service = service_of(folder)
+    parts = service._parts
+
+    def of_one_person(*times, held_out, max_sessions):
+        found = parts(*times, held_out=held_out, max_sessions=max_sessions)
+        return [replace(part, person="ada") for part in found] if held_out else found
+
+    monkeypatch.setattr(service, "_parts", of_one_person)
+    result = service.round()
+    assert result.decision == "wait"
+    assert result.reasons == ("held-out people with completed sessions: 1, must be at least 2",)
     service.close()
 
 
