@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 
+from benchmarks.analysis.scale import has_scale, score
 from benchmarks.rows import Row, key_of
 from benchmarks.suites import ONE, ZERO
 
@@ -78,7 +79,7 @@ def scales(rows: Iterable[Row], seeds: Seeds | None = None) -> dict[str, tuple[f
         ]
         if all(runs):
             zero, one = (float(np.mean([row["return_mean"] for row in of_seeds.values()])) for of_seeds in runs)
-            if zero < one and _share_below(*runs) <= MAX_SHARE_BELOW:
+            if has_scale(zero, one) and _share_below(*runs) <= MAX_SHARE_BELOW:
                 found[scenario] = (zero, one)
     return found
 
@@ -115,7 +116,7 @@ def scored(rows: Iterable[Row], seeds: Seeds | None = None) -> list[Row]:
         scenario = row["scenario"]
         if row["status"] == "ok" and scenario in by_scenario and row["seed"] in seeds[scenario]:
             zero, one = by_scenario[scenario]
-            score, error = (row["return_mean"] - zero) / (one - zero), row["return_sem"] / (one - zero)
-            row = {**row, "score": score, "score_sem": error}  # type: ignore[typeddict-unknown-key]
+            value, error = float(score(row["return_mean"], zero, one)), row["return_sem"] / (one - zero)
+            row = {**row, "score": value, "score_sem": error}  # type: ignore[typeddict-unknown-key]
         result.append(row)
     return result

@@ -21,6 +21,7 @@ import numpy as np
 from agents.large_model.config import PRETRAINED
 from agents.large_model.serving.export_folder import PRECISIONS, STEP, graph_files, is_export
 from agents.terminal import console, not_negative, number_in, path, positive, warn
+from benchmarks.analysis.scale import score, with_scale, without_scores
 from benchmarks.experiments.script import finished_rows, make_parser, run_script, write_results
 from benchmarks.suites import HELD_OUT, PRESETS
 
@@ -48,7 +49,6 @@ NUM_CANDIDATES = (100, 10_000)
 HISTORY = 50
 _NUM_ITEMS, _WARM_UP = 12_000, 10
 _ZERO, _ONE = "random", "lookahead-oracle"
-_LEAST_GAIN = 1e-6
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -127,8 +127,12 @@ def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
                 append_rows(scores_file, rows[-1:])
             screen.print(f"{scenario}, seed {seed}: finished", highlight=False)
     kept = [row for row in rows if row["scenario"] in scenarios and row["seed"] < parsed.seeds]
-    scores = {row["variant"]: _scores(kept, row["variant"]) for row in variants}
-    write_results(parsed.out / "compression", table(variants, scores), lambda: picture(variants, scores))
+    scores, references = {row["variant"]: _scores(kept, row["variant"]) for row in variants}, _references(kept)
+    others = [
+        f"{scenario}, seed {seed}" for scenario, seed in sorted(references.keys() - with_scale(references).keys())
+    ]
+    text = table(variants, scores) + without_scores(others, _ZERO, _ONE)
+    write_results(parsed.out / "compression", text, lambda: picture(variants, scores))
 
 
 def _variants(
@@ -266,14 +270,17 @@ def _returns(
 
 
 def _scores(rows: list[dict[str, Any]], agent: str) -> np.ndarray:
-    """Scores of an agent, in the order of scenarios and seeds."""
+    """Scores of an agent, in the order of scenarios and seeds, without those that have no scale."""
+    own = {(row["scenario"], row["seed"]): row["return_mean"] for row in rows if row["agent"] == agent}
+    scales = with_scale(_references(rows))
+    return np.array([float(score(own[world], *scales[world])) for world in sorted(own) if world in scales])
+
+
+def _references(rows: list[dict[str, Any]]) -> dict[tuple[str, int], tuple[float, float]]:
+    """Mean returns of random play and of the oracle, by scenario and seed."""
     returns = {(row["scenario"], row["seed"], row["agent"]): row["return_mean"] for row in rows}
-    found = []
-    for scenario, seed, name in sorted(returns):
-        if name == agent:
-            zero, one = (returns[scenario, seed, reference] for reference in (_ZERO, _ONE))
-            found.append((returns[scenario, seed, agent] - zero) / max(one - zero, _LEAST_GAIN))
-    return np.array(found)
+    worlds = {(scenario, seed) for scenario, seed, _ in returns}
+    return {world: (returns[*world, _ZERO], returns[*world, _ONE]) for world in worlds}
 
 
 def table(variants: list[dict[str, Any]], scores: dict[str, np.ndarray]) -> str:

@@ -2,9 +2,9 @@
 
 `python -m benchmarks.experiments.generalist_sizes --out DIR`. Each preset is trained as `python -m agents.large_model
 pretrain` does, in a folder of its own, and evaluated on the way in sampled scenarios of the family `validation`. A
-score is the share of the lookahead oracle's gain over random play in the same sessions. The same command resumes a
-training that was interrupted. Writes references.json, sizes.jsonl with a row for each evaluation, and the picture
-sizes.png.
+score is the share of the lookahead oracle's gain over random play in the same sessions; a line names the scenarios in
+which the oracle gains nothing, which have no scores. The same command resumes a training that was interrupted. Writes
+references.json, sizes.jsonl with a row for each evaluation, and the picture sizes.png.
 """
 
 import argparse
@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 
 from agents.large_model.config import PRESETS, PRETRAINING, TrainingConfig
-from agents.terminal import console, not_negative, number_in, positive
+from agents.terminal import console, not_negative, number_in, positive, warn
+from benchmarks.analysis.scale import score, with_scale, without_scores
 from benchmarks.experiments.script import make_parser, run_script
 
 SIZES = ("micro", "tiny", "small")
 _NUM_EVALUATIONS = 6
-_LEAST_GAIN = 1e-6
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -48,7 +48,10 @@ def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
     parsed.out.mkdir(parents=True, exist_ok=True)
     for preset in parsed.preset or SIZES:
         config = TrainingConfig(**{**PRETRAINING, "preset": preset, "num_steps": parsed.steps, "seed": parsed.seed})
-        gains = _references(parsed.out / "references.json", config, parsed.sessions, screen.print)
+        references = _references(parsed.out / "references.json", config, parsed.sessions, screen.print)
+        scales = with_scale(references)
+        if note := without_scores(references.keys() - scales.keys(), "random play", "the lookahead oracle"):
+            warn(note.strip())
         options = {
             "--preset": preset,
             "--steps": parsed.steps,
@@ -66,8 +69,7 @@ def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
         for metrics in read_metrics(parsed.out / preset / "metrics.jsonl"):
             if "evaluation" in metrics:
                 scores = {
-                    name: (metrics[f"evaluation/{name}"] - zero) / max(one - zero, _LEAST_GAIN)
-                    for name, (zero, one) in gains.items()
+                    name: float(score(metrics[f"evaluation/{name}"], zero, one)) for name, (zero, one) in scales.items()
                 }
                 rows.append(
                     {

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from agents.terminal import number_in, positive
+from benchmarks.analysis.scale import score, with_scale, without_scores
 from benchmarks.analysis.statistics import interval_text, t_interval
 from benchmarks.experiments.script import make_parser, measured_rows, run_script, write_results
 from benchmarks.experiments.trained_agent import trained_agent
@@ -69,27 +70,33 @@ def _returns(scenario: str, agent: str, seed: int, num_steps: int, num_sessions:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Mean score of each agent in both structures and their difference, with t intervals over seeds, in Markdown."""
+    """Mean score of each agent in both structures and their difference, with t intervals over the seeds that have a
+    scale in both, in Markdown."""
     lines = [
         "| scenario | agent | training structures | held-out structures | difference | seeds |",
         "| --- | --- | ---: | ---: | ---: | ---: |",
     ]
-    found = {(row["scenario"], row["agent"], row["seed"]): row["return_mean"] for row in rows}
+    returns = {
+        (row["scenario"], row["agent"], row["seed"]): np.array([row["return_mean"][name] for name in STRUCTURES])
+        for row in rows
+    }
+    references = {
+        (scenario, seed): (returns[scenario, _ZERO, seed], returns[scenario, _ONE, seed])
+        for scenario, agent, seed in returns
+        if agent in AGENTS
+    }
+    scales = with_scale(references)
     for scenario in dict.fromkeys(row["scenario"] for row in rows):
         for agent in AGENTS:
-            seeds = sorted(seed for of, name, seed in found if (of, name) == (scenario, agent))
+            seeds = sorted(seed for of, seed in scales if of == scenario and (scenario, agent, seed) in returns)
             if not seeds:
                 continue
-            scores = {name: [_score(found, scenario, agent, seed, name) for seed in seeds] for name in STRUCTURES}
-            training, held_out = (np.array(values) for values in scores.values())
+            scores = [score(returns[scenario, agent, seed], *scales[scenario, seed]) for seed in seeds]
+            training, held_out = np.array(scores).T
             cells = [_interval(values) for values in (training, held_out, held_out - training)]
             lines.append(f"| {scenario} | {agent} | {' | '.join(cells)} | {len(seeds)} |")
-    return "\n".join(lines) + "\n"
-
-
-def _score(found: dict[Any, dict[str, float]], scenario: str, agent: str, seed: int, structures: str) -> float:
-    own, zero, one = (found[scenario, name, seed][structures] for name in (agent, _ZERO, _ONE))
-    return (own - zero) / (one - zero)
+    others = [f"{scenario}, seed {seed}" for scenario, seed in sorted(references) if (scenario, seed) not in scales]
+    return "\n".join(lines) + "\n" + without_scores(others, _ZERO, _ONE)
 
 
 def _interval(values: np.ndarray) -> str:

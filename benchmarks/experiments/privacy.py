@@ -27,8 +27,10 @@ from typing import Any
 import numpy as np
 
 from agents.terminal import not_negative, number_in, positive
+from benchmarks.analysis.scale import has_scale, score
 from benchmarks.analysis.statistics import interval_text, t_interval
 from benchmarks.experiments.script import make_parser, measured_rows, run_script, write_results
+from benchmarks.rows import ResultsError
 from benchmarks.suites import HELD_OUT, TUNING
 
 EPSILONS = (1.0, 3.0, 8.0, math.inf)
@@ -37,7 +39,8 @@ SHARDS = (1, 4, 16)
 WORLDS = {worlds.split: worlds for worlds in (HELD_OUT, TUNING)}
 """By the split of users and items in evaluations."""
 
-_REFERENCES = ("random", "lookahead-oracle", "platform-ranking")
+_ZERO, _ONE, _PLATFORM = "random", "lookahead-oracle", "platform-ranking"
+_REFERENCES = (_ZERO, _ONE, _PLATFORM)
 _ENV_ID, _SESSION_LENGTH = "recsim_env/Video-v0", 10
 _MODEL = {"clip_norm": 3.0, "people_per_step": 48}
 _SHARDED = {"people_per_step": 32}
@@ -143,6 +146,9 @@ class Study:
         first = [np.isin(np.arange(num_people), generator.permutation(num_people)[::2]) for _ in range(models // 2)]
         self._is_member = np.array([half for each in first for half in (each, ~each)])  # [R, P]
         self._references = {name: float(self._reference(name).mean()) for name in _REFERENCES}
+        if not has_scale(*_scale(self._references)):
+            zero, one = _scale(self._references)
+            raise ResultsError(f"{_ENV_ID}: {_ONE} is not above {_ZERO} ({one:.2f}, {zero:.2f}): there is no scale")
 
     def _reference(self, name: str) -> np.ndarray:
         from agents.registry import entry_named
@@ -159,8 +165,7 @@ class Study:
         return evaluate(agent, self._test if test is None else test, self._worlds.sessions_seed, self._seed).returns
 
     def _score(self, returns: Any) -> Any:
-        zero, one = self._references["random"], self._references["lookahead-oracle"]
-        return (np.asarray(returns) - zero) / (one - zero)
+        return score(returns, *_scale(self._references))
 
     def privacy(self, epsilon: float) -> dict[str, Any]:
         """Score and AUC (mean, low, high) of models with that epsilon, and the noise multiplier."""
@@ -240,6 +245,11 @@ class Study:
         }
 
 
+def _scale(references: dict[str, float]) -> tuple[float, float]:
+    """The returns that have the scores 0 and 1."""
+    return references[_ZERO], references[_ONE]
+
+
 def _rounded(values: Any) -> list[float]:
     return [round(float(value), 4) for value in values]
 
@@ -288,8 +298,8 @@ def picture(rows: list[dict[str, Any]]) -> Any:
 
     draw(left, [row["score"] for row in own], 0.0, CYCLE[0], "score")
     for row in own[:1]:
-        zero, platform, one = (row["references"][name] for name in ("random", "platform-ranking", "lookahead-oracle"))
-        left.axhline((platform - zero) / (one - zero), color="grey", lw=0.8, label="platform's ranking")
+        platform = score(row["references"][_PLATFORM], *_scale(row["references"]))
+        left.axhline(platform, color="grey", lw=0.8, label="platform's ranking")
     left.legend(fontsize="small")
     left.set_ylim(0.0, 1.0)
     left.set_title("score of the policy")

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from agents.terminal import number_in, positive
+from benchmarks.analysis.scale import score, with_scale, without_scores
 from benchmarks.experiments.script import make_parser, measured_rows, run_script, write_results
 from benchmarks.experiments.trained_agent import trained_agent
 from benchmarks.suites import HELD_OUT
@@ -23,7 +24,6 @@ AGENTS = ("popularity", "platform-ranking", "eb-linucb", "large-model-pretrained
 MODEL, RIVAL = "large-model-pretrained", "eb-linucb"
 _ZERO, _ONE = "random", "lookahead-oracle"
 _NUM_DRAWS = 2_000
-_LEAST_GAIN = 1e-6
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -61,13 +61,23 @@ def _result(scenario: int, agent: str, family: str, num_steps: int, num_sessions
 
 
 def scores_of(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
-    """[scenarios] scores of each agent, in the scenarios in which all have been evaluated."""
+    """[scenarios] scores of each agent, in the scenarios of `_references` that have a scale.
+
+    Raises:
+        ResultsError: there is none.
+    """
+    found = {(row["scenario"], row["agent"]): row["return_mean"] for row in rows}
+    scales = with_scale(_references(rows))
+    zero, one = np.array(list(scales.values())).T
+    return {name: score([found[scenario, name] for scenario in scales], zero, one) for name in AGENTS}
+
+
+def _references(rows: list[dict[str, Any]]) -> dict[int, tuple[float, float]]:
+    """Mean returns of random play and of the oracle, in the scenarios in which all agents have been evaluated."""
     found = {(row["scenario"], row["agent"]): row["return_mean"] for row in rows}
     everyone = (_ZERO, _ONE, *AGENTS)
     scenarios = [each for each in sorted({of for of, _ in found}) if all((each, name) in found for name in everyone)]
-    zero, one = (np.array([found[each, name] for each in scenarios]) for name in (_ZERO, _ONE))
-    gain = np.maximum(one - zero, _LEAST_GAIN)
-    return {name: (np.array([found[each, name] for each in scenarios]) - zero) / gain for name in AGENTS}
+    return {scenario: (found[scenario, _ZERO], found[scenario, _ONE]) for scenario in scenarios}
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -88,7 +98,9 @@ def table(rows: list[dict[str, Any]]) -> str:
         iqm = estimate(interquartile_mean({"": values}), interquartile_mean({"": values[drawn]}))
         share = "–" if name == RIVAL else f"{np.mean(values > scores[RIVAL]):.0%}"
         lines.append(f"| {name} | {iqm.text()} | {np.median(values):.2f} | {share} |")
-    return "\n".join(lines) + "\n"
+    references = _references(rows)
+    others = [f"scenario {scenario}" for scenario in references if scenario not in with_scale(references)]
+    return "\n".join(lines) + "\n" + without_scores(others, _ZERO, _ONE)
 
 
 def picture(rows: list[dict[str, Any]]) -> Any:

@@ -26,6 +26,7 @@ import optuna
 
 from agents.registry import REGISTRY, Entry, entry_named
 from benchmarks.analysis.run_times import Seconds, expected_seconds
+from benchmarks.analysis.scale import has_scale, score
 from benchmarks.rows import ResultsError, Row, RunKey, key_of
 from benchmarks.running.run import Run
 from benchmarks.running.search_spaces import Space, registry_settings, settings_at
@@ -222,7 +223,7 @@ def _scale(rows: Iterable[Row]) -> dict[str, tuple[float, float]]:
             returns.setdefault(row["scenario"], {}).setdefault(row["agent"], []).append(row["return_mean"])
     scale = {task: (float(np.mean(by[ZERO])), float(np.mean(by[ONE]))) for task, by in returns.items()}
     for task, (zero, one) in scale.items():
-        if not zero < one:
+        if not has_scale(zero, one):
             raise ResultsError(f"{task}: {ONE} is not above {ZERO} ({one:.2f}, {zero:.2f}): there is no scale")
     return scale
 
@@ -231,8 +232,7 @@ def _score(row: Row, scale: Mapping[str, tuple[float, float]]) -> float | None:
     """(return - random) / (myopic oracle - random); None if the run failed."""
     if row["status"] == "failed":
         return None
-    zero, one = scale[row["scenario"]]
-    return (row["return_mean"] - zero) / (one - zero)
+    return float(score(row["return_mean"], *scale[row["scenario"]]))
 
 
 def expected_cost(suite: Suite, num_trials: int, measured: Seconds) -> str:

@@ -28,6 +28,11 @@ def test_a_score_is_the_share_of_the_gain_of_the_oracle_in_the_same_sessions():
     np.testing.assert_allclose(compression._scores(rows, STATIC), [0.5, 1.0])
 
 
+def test_sessions_in_which_the_oracle_gains_nothing_have_no_scores():
+    rows = [*returns("random", 1.0, 2.0), *returns("lookahead-oracle", 5.0, 2.0), *returns(STATIC, 3.0, 4.0)]
+    np.testing.assert_allclose(compression._scores(rows, STATIC), [0.5])
+
+
 def test_the_table_has_a_row_for_each_variant():
     variants = [variant(PYTORCH, 2_500_000, 3.0), variant(STATIC, 1_200_000, 1.5)]
     scores = {PYTORCH: np.array([0.5, 0.7]), STATIC: np.array([0.4, 0.6])}

@@ -48,3 +48,16 @@ def test_a_score_is_the_share_of_the_lookahead_oracles_gain():
         for agent, values in returns.items()
     ]
     assert "| News | ppo | 0.50 | 0.25 | -0.25 | 1 |" in table(rows)
+
+
+def test_a_seed_without_a_scale_in_one_of_the_structures_is_named_and_not_counted():
+    returns = {"random": [(1.0, 2.0), (1.0, 2.0)], "lookahead-oracle": [(5.0, 6.0), (5.0, 2.0)]}
+    returns["ppo"] = [(3.0, 3.0), (5.0, 9.0)]
+    rows = [
+        {"scenario": "News", "agent": agent, "seed": seed, "return_mean": dict(zip(STRUCTURES, values, strict=True))}
+        for agent, of_seeds in returns.items()
+        for seed, values in enumerate(of_seeds)
+    ]
+    text = table(rows)
+    assert "| News | ppo | 0.50 | 0.25 | -0.25 | 1 |" in text
+    assert text.endswith("\nWithout scores, as lookahead-oracle does not return more than random: News, seed 1.\n")

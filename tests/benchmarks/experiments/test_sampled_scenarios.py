@@ -62,3 +62,11 @@ def test_the_table_counts_the_scenarios_in_which_an_agent_is_above_the_rival():
     assert "| large-model-pretrained | 0.50 " in text
     assert "| 0.50 | 67% |" in text
     assert "| eb-linucb | 0.25 " in text
+
+
+def test_a_scenario_in_which_the_oracle_gains_nothing_is_named_and_has_no_scores():
+    rows = made_rows({**RETURNS, "lookahead-oracle": (5.0, 0.0, 20.0)})
+    np.testing.assert_allclose(scores_of(rows)["large-model-pretrained"], [0.75, 0.5])
+    text = table(rows)
+    assert "interquartile mean of 2 scenarios" in text
+    assert text.endswith("\nWithout scores, as lookahead-oracle does not return more than random: scenario 1.\n")
