@@ -23,7 +23,9 @@ import numpy as np
 from scipy.stats import norm
 from scipy.stats import t as student_t
 
+from benchmarks.analysis.scale import score
 from benchmarks.analysis.scores import Seeds, final_by_scenario, reference_seeds, scales, without_variant
+from benchmarks.analysis.statistics import degrees_of_freedom_of_means
 from benchmarks.rows import Row
 from benchmarks.suites import ONE, ZERO
 
@@ -102,6 +104,11 @@ class Runs:
         substitute = (picks % 1.0 * num_runs).astype(np.int64)
         return np.take_along_axis(self.rescaled, np.where(chosen < 0, substitute, chosen), 1)
 
+    @cached_property
+    def mean(self) -> Estimate:
+        """The mean of the runs."""
+        return estimate(self.values.mean(), self.resampled.mean(1), degrees_of_freedom_of_means([self.values]))
+
     def of_seeds(self, seeds: Collection[int]) -> "Runs":
         """The runs of some of the seeds."""
         if set(self.seeds) <= set(seeds):
@@ -118,12 +125,12 @@ class Runs:
     def scaled(self, zero: float, one: float, drawn_zero: np.ndarray, drawn_one: np.ndarray) -> "Runs":
         """On the scale where `zero` is 0 and `one` is 1; `drawn_zero` and `drawn_one` [D, 1] are those of the draws."""
         # The oracle may be below random in a few draws (`scores.MAX_SHARE_BELOW`), which define no scale of their own.
-        width = np.where(drawn_one > drawn_zero, drawn_one - drawn_zero, one - zero)
+        drawn_one = np.where(drawn_one > drawn_zero, drawn_one, drawn_zero + (one - zero))
         return replace(
             self,
-            values=(self.values - zero) / (one - zero),
-            rescaled=(self.rescaled - drawn_zero) / width,
-            resampled_sessions=(self.resampled_sessions - drawn_zero) / width,
+            values=score(self.values, zero, one),
+            rescaled=score(self.rescaled, drawn_zero, drawn_one),
+            resampled_sessions=score(self.resampled_sessions, drawn_zero, drawn_one),
         )
 
 

@@ -246,8 +246,8 @@ class Leaderboard:
             is_privileged=agent in self._privileged,
             score=score,
             gap=gap,
-            scores={name: _mean(of_scenario) for name, of_scenario in runs.scores.items()},
-            returns={name: _mean(of_scenario) for name, of_scenario in runs.returns.items()},
+            scores={name: of_scenario.mean for name, of_scenario in runs.scores.items()},
+            returns={name: of_scenario.mean for name, of_scenario in runs.returns.items()},
             num_seeds={name: len(runs.scores.get(name, returns).seeds) for name, returns in runs.returns.items()},
         )
 
@@ -258,10 +258,6 @@ def _order(standing: Standing) -> tuple[bool, float]:
         return False, -standing.score.value
     estimates = standing.scores or standing.returns
     return True, -float(np.mean([each.value for each in estimates.values()])) if estimates else np.inf
-
-
-def _mean(runs: Runs) -> Estimate:
-    return estimate(runs.values.mean(), runs.resampled.mean(1), degrees_of_freedom_of_means([runs.values]))
 
 
 def _values(by_scenario: Mapping[str, Runs]) -> Scores:

@@ -7,7 +7,7 @@ import numpy as np
 
 from agents.registry import UnknownAgentError, entry_named
 from benchmarks.analysis.bootstrap import Estimate, decimals
-from benchmarks.analysis.headroom import GAINS, gains, ladder_returns
+from benchmarks.analysis.headroom import GAINS, gains, ladder_runs
 from benchmarks.analysis.leaderboard import LEARNING_FAMILIES, POPULARITY, Leaderboard, Standing
 from benchmarks.analysis.metric_names import MetricName, name_of_metric
 from benchmarks.rows import Row, RunKey, key_of
@@ -56,7 +56,7 @@ def by_return(leaderboard: Leaderboard, scenario: str) -> list[Standing]:
 
 def headroom(leaderboard: Leaderboard) -> dict[str, list[Estimate | None]]:
     """For each scenario the ratios of `GAINS`."""
-    found = {name: gains(ladder_returns(leaderboard.rows, name)) for name in leaderboard.scenarios}
+    found = {name: gains(ladder_runs(leaderboard.agent_runs, name)) for name in leaderboard.scenarios}
     return {scenario: [ratios.get(name) for name in GAINS] for scenario, ratios in found.items() if ratios}
 
 

@@ -142,6 +142,8 @@ def test_the_ladder_of_an_environment_is_that_of_the_committed_report(name):
     stated = re.findall(r"^\| `([a-z-]+)` \| (.*?) \| (.*?) \|$", page, re.MULTILINE)
     assert len(stated) == 10
     assert set(stated) <= known
+    (ratios,) = re.findall(r"^\| (\S+ \([^|]+\)(?: \| \S+ \([^|]+\)){3}) \|$", page, re.MULTILINE)
+    assert f"\n| {name} | {ratios} |\n" in report
 
 
 def test_scores_in_reserved_scenarios_are_those_of_the_results():
