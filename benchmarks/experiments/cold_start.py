@@ -1,8 +1,10 @@
 """The large model with cold-start users: reward by step of the session, and the value of the history.
 
 `python -m benchmarks.experiments.cold_start --model FILE --out DIR`, `--model` once for each training seed. Writes
-first_steps.jsonl, first_steps.json (the claims) and the figure first_steps. All policies play the same sessions of
-Video with held-out users and catalogues. Two questions are answered:
+first_steps.jsonl, first_steps.json (the claims) and the figure first_steps; without `--model`, claims and figure are
+written again from the rows in DIR. All policies play the same sessions of Video with held-out users and catalogues.
+Intervals are t intervals over the training seeds: sessions of a seed share a trained model and a catalogue. Those of a
+single seed are over its sessions, and say nothing of other trainings. Two questions are answered:
 
 * What is the model worth without history? It acts at each step as if it were the first, by the profile alone. So does
   the observed Bayes filter beside it, which knows the user model and observes of items what an agent observes. The
@@ -35,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--model",
         type=path,
         action="append",
-        required=True,
+        default=[],
         metavar="PATH",
         help="file of `run --save-models`, or folder of a training; repeat: the k-th plays the k-th held-out catalogue",
     )
@@ -53,19 +55,26 @@ def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
     from agents.large_model.checkpoint import load_network
     from benchmarks.report.figures.experiments import first_steps
     from benchmarks.report.figures.style import write_figure
-    from benchmarks.rows import write_rows
+    from benchmarks.rows import read_objects, write_rows
     from recsim_env.atomic_file import write_atomically
 
     screen, networks = console(), [load_network(each, "cpu", warn) for each in parsed.model]
-    parsed.out.mkdir(parents=True, exist_ok=True)
-    rows: list[dict[str, Any]] = []
-    for seed, network in enumerate(networks):
-        for policy, evaluation in _evaluations(network, seed, parsed.sessions).items():
-            rows.append(_row(policy, seed, evaluation))
-            screen.print(f"seed {seed}  {policy:<40}  return {np.mean(rows[-1]['returns']):6.1f}", highlight=False)
+    file = parsed.out / "first_steps.jsonl"
+    if networks:
+        parsed.out.mkdir(parents=True, exist_ok=True)
+        rows: list[dict[str, Any]] = []
+        for seed, network in enumerate(networks):
+            for policy, evaluation in _evaluations(network, seed, parsed.sessions).items():
+                rows.append({**_row(policy, seed, evaluation), **origin})
+                screen.print(f"seed {seed}  {policy:<40}  return {np.mean(rows[-1]['returns']):6.1f}", highlight=False)
+        write_rows(file, rows)
+    elif file.is_file():
+        rows = read_objects(file)
+    else:
+        raise ValueError(f"{file}: not found; give --model to measure")
     results = claims(rows)
-    write_rows(parsed.out / "first_steps.jsonl", [{**row, **origin} for row in rows])
-    content = json.dumps({**results, **origin}, indent=1) + "\n"
+    measured = {name: rows[-1][name] for name in origin if name in rows[-1]}
+    content = json.dumps({**results, **measured}, indent=1) + "\n"
     write_atomically(parsed.out / "first_steps.json", content.encode())
     write_figure(parsed.out / "first_steps", lambda: first_steps(rows))
     for rival, (difference, low, high) in results["without_history_minus"].items():
@@ -78,7 +87,8 @@ def claims(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Summary of the rows.
 
     Returns:
-        `without_history_minus`: paired difference of returns to each of `RIVALS`, and its 95% interval.
+        `without_history_minus`: paired difference of returns to each of `RIVALS`, and its 95% interval over seeds, or
+            over the sessions of a single seed.
         `share_of_warm_reward_by_step`: reward with cold-start users over reward with warm users; None where that is 0.
         `caught_up_at_step`: the step (from 1) from which this share is at least 90% up to the tenth; None if it is less
         in the tenth.
@@ -88,9 +98,9 @@ def claims(rows: list[dict[str, Any]]) -> dict[str, Any]:
     by_policy: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         by_policy.setdefault(row["policy"], []).append(row)
-    returns = {policy: np.concatenate([row["returns"] for row in own]) for policy, own in by_policy.items()}
     differences = {
-        rival: [round(each, 4) for each in t_interval(returns["without history"] - returns[rival])] for rival in RIVALS
+        rival: [round(each, 4) for each in t_interval(_differences(by_policy["without history"], by_policy[rival]))]
+        for rival in RIVALS
     }
     cold, warm = (step_rewards(by_policy[policy])[0] for policy in ("cold-start users", "warm users"))
     length = min(len(cold), len(warm))
@@ -103,6 +113,13 @@ def claims(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "share_of_warm_reward_by_step": [round(float(x), 4) if np.isfinite(x) else None for x in share],
         "caught_up_at_step": caught_up if caught_up <= _NUM_FIRST else None,
     }
+
+
+def _differences(own: list[dict[str, Any]], others: list[dict[str, Any]]) -> np.ndarray:
+    """[R] mean differences of the returns of each seed, or [N] of the sessions of a single seed."""
+    others_of = {row["seed"]: row for row in others}
+    by_session = [np.subtract(row["returns"], others_of[row["seed"]]["returns"]) for row in own]
+    return np.array([each.mean() for each in by_session]) if len(by_session) > 1 else by_session[0]
 
 
 def _row(policy: str, seed: int, evaluation: Any) -> dict[str, Any]:

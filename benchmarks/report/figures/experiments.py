@@ -1,7 +1,7 @@
 """Figures of the experiments: reward by step of the session, a change of population, return against compute, and the
 errors of off-policy estimators.
 
-Shape legend: T steps of a session.
+Shape legend: R training seeds, T steps of a session.
 """
 
 from typing import Any
@@ -12,6 +12,7 @@ from matplotlib.ticker import NullFormatter
 
 from agents.off_policy.estimate import Z_95
 from benchmarks.analysis.sigmoid_fit import sigmoid
+from benchmarks.analysis.statistics import half_width
 from benchmarks.report.figures.style import CYCLE, OTHERS, band, panels
 from benchmarks.rows import Row
 
@@ -24,19 +25,18 @@ _DODGE = 1.025
 """Factor between the places of two estimators, so that their intervals stand side by side."""
 
 MIN_SESSIONS = 30
-"""Means of fewer sessions are not drawn."""
+"""Steps at which a seed has fewer running sessions are not drawn."""
 
 
 def first_steps(rows: list[dict[str, Any]]) -> Figure:
-    """Mean reward of each step with its 95% interval over the sessions that are still running, for each policy, from
-    rows of `benchmarks.experiments.cold_start`."""
+    """Mean reward of each step in the sessions that are still running with its 95% interval (`step_rewards`), for each
+    policy, from rows of `benchmarks.experiments.cold_start`."""
     figure, (axes,) = panels(1, 1, (6.5, 3.6))
     for policy in dict.fromkeys(row["policy"] for row in rows):
         own = [row for row in rows if row["policy"] == policy]
-        mean, error = step_rewards(own)
-        is_drawn = np.sum([row["num_running"] for row in own], 0) >= MIN_SESSIONS
-        x, mean, half = 1 + np.flatnonzero(is_drawn), mean[is_drawn], Z_95 * error[is_drawn]
-        band(axes, x, mean, half, label=policy)
+        mean, half = step_rewards(own)
+        is_drawn = np.min([row["num_running"] for row in own], 0) >= MIN_SESSIONS
+        band(axes, 1 + np.flatnonzero(is_drawn), mean[is_drawn], half[is_drawn], label=policy)
     axes.set_title("Reward by step of the session")
     axes.set_xlabel("step of the session")
     axes.set_ylabel("reward (rating points)")
@@ -46,10 +46,20 @@ def first_steps(rows: list[dict[str, Any]]) -> Figure:
 
 
 def step_rewards(rows: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
-    """[T] mean reward of each step over the running sessions of all seeds, and its standard error."""
-    sums, squares, number = (np.sum([row[name] for row in rows], 0) for name in ("rewards", "squares", "num_running"))
-    mean = sums / np.maximum(number, 1)
-    return mean, np.sqrt(np.maximum(squares / np.maximum(number, 1) - mean**2, 0.0) / np.maximum(number, 1))
+    """[T] mean reward of each step over the running sessions of all seeds, and half the width of its 95% interval.
+
+    Sessions of a seed share a trained model and a catalogue, so it is a t interval over seeds: with the linearised
+    ratio estimator, as seeds differ in their numbers of running sessions (Cochran, "Sampling techniques", 3rd edition,
+    1977, section 2.11). The interval of a single seed is over its sessions.
+    """
+    sums, squares, number = (np.array([row[name] for row in rows]) for name in ("rewards", "squares", "num_running"))
+    running = np.maximum(number.sum(0), 1)
+    mean = sums.sum(0) / running
+    if len(rows) > 1:
+        residuals = (sums - mean * number) * len(rows) / running  # [R, T]
+        return mean, half_width(residuals.std(0, ddof=1), len(rows))
+    variance = np.maximum(squares[0] / running - mean**2, 0.0) * running / np.maximum(running - 1, 1)
+    return mean, half_width(np.sqrt(variance), running)
 
 
 def population_shift(rows: list[dict[str, Any]], rounds: list[dict[str, Any]]) -> Figure:
