@@ -5,7 +5,7 @@ both scenarios, and their interests correlate (`PopulationConfig.shared_taste`).
 recommends for `--history` steps; in the second they are new. The pretrained large model plays there without that
 history and with it, in the same sessions; so does the Bayes filter, which knows the user models and the joint
 distribution of interests, and so tells what the history can be worth. How much the model trusts similarities between
-the catalogues, or that it reads no history, is selected in sessions of the split `validation`. Writes
+the catalogues, or that it reads no history, is selected in other sessions, of the split `validation`. Writes
 across_scenarios.jsonl, a row for each pair and correlation as soon as it is finished (the same command resumes), the
 table across_scenarios.md and the picture across_scenarios.png. Both options may be repeated, for several pairs.
 """
@@ -82,18 +82,20 @@ def gains(
         _env(scenario, correlation, num_sessions, TUNING),
         _env(history_from, correlation, num_sessions, TUNING),
         num_history_steps,
+        TUNING.sessions_seed,
     )
     here, there = (_env(each, correlation, num_sessions, HELD_OUT) for each in (scenario, history_from))
-    history, tastes = _visit(there, num_history_steps, num_particles)
-    here.reset(seed=HELD_OUT.sessions_seed)
+    seed = HELD_OUT.sessions_seed
+    history, tastes = _visit(there, num_history_steps, num_particles, seed)
+    here.reset(seed=seed)
     assert np.array_equal(here.simulator.sessions["user"], there.simulator.sessions["user"]), "the same people"
     returns: dict[str, list[np.ndarray]] = {MODEL: [], FILTER: []}
     for has_history in (False, True):
         informed = _filter(here, num_particles)
         if has_history:
             informed.tastes, informed.correlation = tastes, correlation
-        returns[FILTER].append(_first_steps(informed, here))
-        returns[MODEL].append(_steps_of_model(here, there, history, similarity if has_history else None))
+        returns[FILTER].append(_first_steps(informed, here, seed))
+        returns[MODEL].append(_steps_of_model(here, there, history, similarity if has_history else None, seed))
     return {
         "similarity": similarity,
         "returns": {name: round(float(without.mean()), 4) for name, (without, _) in returns.items()},
@@ -104,34 +106,36 @@ def gains(
     }
 
 
-def selected_similarity(here: Any, there: Any, num_history_steps: int) -> float | None:
+def selected_similarity(here: Any, there: Any, num_history_steps: int, seed: int) -> float | None:
     """The one of `SIMILARITIES` with the highest return, if that is above the return without a history by two standard
-    errors; otherwise None."""
-    history = _logged(there, num_history_steps)
-    without = _steps_of_model(here, there, history, None)
+    errors; otherwise None. `seed` is that of the sessions."""
+    history = _logged(there, num_history_steps, seed)
+    without = _steps_of_model(here, there, history, None, seed)
     best, highest = None, 0.0
     for similarity in SIMILARITIES:
-        differences = _steps_of_model(here, there, history, similarity) - without
+        differences = _steps_of_model(here, there, history, similarity, seed) - without
         mean, error = differences.mean(), differences.std() / len(differences) ** 0.5
         if mean > max(highest, 2.0 * error):
             best, highest = similarity, mean
     return best
 
 
-def _steps_of_model(here: Any, there: Any, history: dict[str, np.ndarray], similarity: float | None) -> np.ndarray:
+def _steps_of_model(
+    here: Any, there: Any, history: dict[str, np.ndarray], similarity: float | None, seed: int
+) -> np.ndarray:
     """[N]: returns of the first steps of the large model, without the history if `similarity` is None."""
     from agents.large_model.agent import LargeModel
 
     model = LargeModel.load("pretrained", here)
     if similarity is None:
-        return _first_steps(model, here)
+        return _first_steps(model, here, seed)
     model.read_history_of(there, similarity)
-    return _first_steps(model, here, history)
+    return _first_steps(model, here, seed, history)
 
 
-def _logged(env: Any, num_steps: int) -> dict[str, np.ndarray]:
+def _logged(env: Any, num_steps: int, seed: int) -> dict[str, np.ndarray]:
     """Observations after visits that the platform's ranking has conducted."""
-    observations, _ = env.reset(seed=HELD_OUT.sessions_seed)
+    observations, _ = env.reset(seed=seed)
     for _ in range(num_steps):
         observations, *_ = env.step(np.zeros(env.num_envs, np.int64))  # the first candidate; the platform sorts them
     return observations
@@ -165,10 +169,10 @@ class Tastes(NamedTuple):
     """Standard deviation of interests in the population."""
 
 
-def _visit(env: Any, num_steps: int, num_particles: int) -> tuple[dict[str, np.ndarray], Tastes]:
+def _visit(env: Any, num_steps: int, num_particles: int, seed: int) -> tuple[dict[str, np.ndarray], Tastes]:
     """`_logged` observations, and what the Bayes filter has learned in these visits."""
     watching = _filter(env, num_particles)
-    observations, _ = env.reset(seed=HELD_OUT.sessions_seed)
+    observations, _ = env.reset(seed=seed)
     state, is_over = None, np.zeros(env.num_envs, np.bool_)
     num_interests = env.simulator.world.sizes.num_factors
     interests = np.zeros((env.num_envs, num_particles, num_interests))
@@ -242,9 +246,9 @@ def updated_interests(
     return interests + np.einsum("nde,nbe->nbd", gain, errors)
 
 
-def _first_steps(agent: Any, env: Any, history: dict[str, np.ndarray] | None = None) -> np.ndarray:
+def _first_steps(agent: Any, env: Any, seed: int, history: dict[str, np.ndarray] | None = None) -> np.ndarray:
     """[N]: returns of the first steps of the agent's sessions, that begin with the given histories."""
-    observations, _ = env.reset(seed=HELD_OUT.sessions_seed)
+    observations, _ = env.reset(seed=seed)
     if history is not None:
         items = history["history_items"]
         later = {"history_items": np.where(items >= 0, items + len(env.simulator.world.items), items)}

@@ -7,6 +7,8 @@ import pytest
 
 from benchmarks.experiments import across_scenarios
 from benchmarks.experiments.across_scenarios import FILTER, MODEL, Tastes, table, updated_interests
+from benchmarks.suites import HELD_OUT, TUNING
+from recsim_env.envs.vector import RecommenderVectorEnv
 
 SMALL = ["--env", "Video", "--history-from", "Music", "--sessions", "8", "--particles", "16", "--history", "3"]
 
@@ -47,6 +49,26 @@ def test_a_row_for_each_correlation_and_the_same_command_adds_none(tmp_path):
     assert all(low <= mean <= high for row in rows for mean, low, high in row["gains"].values())
     assert all((row["similarity"] is None) == (row["gains"][MODEL] == [0.0, 0.0, 0.0]) for row in rows)
     assert (tmp_path / "across_scenarios.md").read_text() == table(rows)
+
+
+def test_selection_and_test_share_no_sessions(monkeypatch):
+    envs: list[tuple[str, RecommenderVectorEnv]] = []
+    seeds: dict[str, set[int]] = {"validation": set(), "test": set()}
+    make, reset = across_scenarios._env, RecommenderVectorEnv.reset
+
+    def made(scenario, correlation, num_sessions, worlds):
+        envs.append((worlds.split, make(scenario, correlation, num_sessions, worlds)))
+        return envs[-1][1]
+
+    def recorded(env, *, seed=None, options=None):
+        for split in (split for split, each in envs if each is env):
+            seeds[split].add(seed)
+        return reset(env, seed=seed, options=options)
+
+    monkeypatch.setattr(across_scenarios, "_env", made)
+    monkeypatch.setattr(RecommenderVectorEnv, "reset", recorded)
+    across_scenarios.gains("Music", "Video", 0.8, 2, 4, 16)
+    assert seeds == {"validation": {TUNING.sessions_seed}, "test": {HELD_OUT.sessions_seed}}
 
 
 @pytest.mark.parametrize(
