@@ -53,6 +53,27 @@ class Evaluation:
         return self.rewards.sum(0)
 
     @property
+    def mean_return(self) -> float:
+        """Mean of `returns`."""
+        return float(self.returns.mean())
+
+    @property
+    def return_sem(self) -> float | None:
+        """Standard error of `mean_return` over sessions; None for a single session."""
+        returns = self.returns
+        return float(returns.std(ddof=1) / len(returns) ** 0.5) if len(returns) > 1 else None
+
+    @property
+    def mean_length(self) -> float:
+        """Mean of `lengths`."""
+        return float(self.lengths.mean())
+
+    @property
+    def churn(self) -> float:
+        """Share of sessions that the user left."""
+        return float(self.has_left.mean())
+
+    @property
     def is_running(self) -> np.ndarray:
         """[T, N] bool: whether the step took place in the session."""
         return np.arange(len(self.rewards))[:, None] < self.lengths

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 from agents.agent import NotFittedError
 from agents.callbacks import EveryNSteps
-from agents.rollouts.evaluation import Evaluation, evaluate
-from agents.tracking.tracker import Metrics, Tracker
+from agents.rollouts.evaluation import evaluate
+from agents.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
     from agents.agent import Agent
@@ -40,20 +40,16 @@ class TrackedTraining(EveryNSteps):
         metrics: dict[str, Any] = {f"training/{name}": value for name, value in agent.training_metrics.items()}
         if self._env is not None:
             try:
-                metrics |= evaluation_metrics(evaluate(agent, self._env, seed=self._seed))
+                evaluation = evaluate(agent, self._env, seed=self._seed)
             except NotFittedError:
                 if agent.num_timesteps:
                     raise
+            else:
+                metrics |= {
+                    "return": evaluation.mean_return,
+                    "return_sem": evaluation.return_sem,
+                    "session_length": evaluation.mean_length,
+                    "churn": evaluation.churn,
+                }
         if metrics:
             self._tracker.log(agent.num_timesteps, metrics)
-
-
-def evaluation_metrics(evaluation: Evaluation) -> Metrics:
-    """The summary of an evaluation, as `TrackedTraining` describes it."""
-    returns = evaluation.returns
-    return {
-        "return": returns.mean(),
-        "return_sem": returns.std(ddof=1) / len(returns) ** 0.5 if len(returns) > 1 else None,
-        "session_length": evaluation.lengths.mean(),
-        "churn": evaluation.has_left.mean(),
-    }

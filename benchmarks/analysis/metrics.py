@@ -190,8 +190,8 @@ def summary(evaluation: Evaluation, facts: CatalogFacts) -> dict[str, Any]:
     share_discovered, steps_to_discovery = discovery(evaluation, facts)
     has_creators = facts.num_creators > 1
     return {
-        "session_length": float(evaluation.lengths.mean()),
-        "churn": float(evaluation.has_left.mean()),
+        "session_length": evaluation.mean_length,
+        "churn": evaluation.churn,
         "industry_metric": float(evaluation.metric.mean()),
         "click_rate": click_rate(evaluation, facts),
         "rating_per_click": rating_per_click(evaluation),

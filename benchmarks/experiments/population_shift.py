@@ -158,14 +158,13 @@ class _Run:
     def _record(self, population: str, env: Any, service: Any) -> None:
         from agents.large_model.agent import LargeModel
         from agents.rollouts.evaluation import evaluate
-        from benchmarks.running.run import means
         from benchmarks.suites import HELD_OUT
 
         published = self._versions.network_of(self._versions.published)
         policies = {"published": published, "learning": service.network, "frozen": self._first}
         for policy, network in policies.items():
-            summary = means(evaluate(LargeModel.from_network(network), env, HELD_OUT.sessions_seed))
-            values = {name: summary[name] for name in ("return_mean", "return_sem", "num_sessions")}
+            found = evaluate(LargeModel.from_network(network), env, HELD_OUT.sessions_seed)
+            values = {"return_mean": found.mean_return, "return_sem": found.return_sem, "num_sessions": env.num_envs}
             place = {"policy": policy, "population": population, "live_steps": self._steps}
             self._rows.append({**place, "live_seed": self._parsed.live_seed, **values})
             self._log(

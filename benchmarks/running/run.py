@@ -294,15 +294,14 @@ def _rounded(curve: dict[str, list]) -> dict[str, list]:
 
 def means(evaluation: Evaluation) -> RowValues:
     """The summary of an evaluation that every row holds."""
-    returns = evaluation.returns
     return {
         "status": "ok",
         "is_final": False,
-        "num_sessions": len(returns),
-        "return_mean": float(returns.mean()),
-        "return_sem": float(returns.std(ddof=1) / len(returns) ** 0.5),
-        "session_length_mean": float(evaluation.lengths.mean()),
-        "churn": float(evaluation.has_left.mean()),
+        "num_sessions": len(evaluation.returns),
+        "return_mean": evaluation.mean_return,
+        "return_sem": evaluation.return_sem,
+        "session_length_mean": evaluation.mean_length,
+        "churn": evaluation.churn,
     }
 
 

@@ -35,6 +35,13 @@ def test_evaluations_are_recorded_with_the_returns_of_the_agent(tmp_path):
     assert 0.0 < lines[-1]["return_sem"] < lines[-1]["session_length"]
 
 
+def test_a_single_session_has_a_return_without_a_standard_error():
+    _, test = envs("full")
+    found = evaluate(agents.make("random", test.remake(num_envs=1)), test.remake(num_envs=1), seed=5)
+    assert found.mean_return == found.returns[0]
+    assert found.return_sem is None
+
+
 def test_a_training_that_is_continued_is_recorded_once(tmp_path):
     train, test = envs("full")
     agent = agents.make("ppo", train, **SMALL_PPO)

@@ -8,7 +8,6 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from rich.table import Table
 
 from agents.large_model.commands.train import add_model_argument, add_world_argument, world_arguments
@@ -94,8 +93,7 @@ def comparison(network: Any, envs: Mapping[str, Any], split: str, teacher: Any =
             references["Bayes filter, which knows the user model"] = knows.learn(0)
         for agent_name, agent in {**agents, **references}.items():
             result = play_sessions(agent, env.remake(observation=agent.observation), SESSIONS_SEED)
-            returns = result.returns
-            half_width = Z_95 * returns.std(ddof=1) / np.sqrt(len(returns)) if len(returns) > 1 else 0.0
-            figures = (f"{returns.mean():.1f} ± {half_width:.1f}", f"{result.lengths.mean():.1f}")
-            table.add_row(name, agent_name, *figures, f"{result.has_left.mean():.0%}")
+            half_width = Z_95 * (result.return_sem or 0.0)
+            figures = (f"{result.mean_return:.1f} ± {half_width:.1f}", f"{result.mean_length:.1f}")
+            table.add_row(name, agent_name, *figures, f"{result.churn:.0%}")
     return table
