@@ -49,8 +49,8 @@ def _run(parsed: argparse.Namespace, origin: dict[str, Any]) -> None:
     for preset in parsed.preset or SIZES:
         config = TrainingConfig(**{**PRETRAINING, "preset": preset, "num_steps": parsed.steps, "seed": parsed.seed})
         references = _references(parsed.out / "references.json", config, parsed.sessions, screen.print)
-        scales = with_scale(references)
-        if note := without_scores(references.keys() - scales.keys(), "random play", "the lookahead oracle"):
+        scales = with_scale({name: (zero, one) for name, (zero, one) in references.items()})
+        if note := without_scores(sorted(references.keys() - scales.keys()), "random play", "the lookahead oracle"):
             warn(note.strip())
         options = {
             "--preset": preset,
