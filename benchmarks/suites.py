@@ -29,17 +29,26 @@ TUNED = Path(__file__).parent / "tuned"
 
 @dataclass(frozen=True, kw_only=True)
 class Worlds:
-    """Where agents are trained and where they are evaluated; seed k of a suite takes the k-th of each."""
+    """Where agents are trained and where they are evaluated; seed k of a suite takes the k-th of each.
+
+    The seeds of a suite share no training catalogue and no training session, also where an agent is trained in several
+    catalogues: it takes those with the next catalogue seeds.
+    """
 
     split: str
     """Split of users and items in evaluation; training takes `train`."""
     training_catalog_seed: int
+    """Seed of the first training catalogue."""
     catalog_seed: int
-    """Seed of the evaluation catalogue."""
+    """Seed of the first evaluation catalogue."""
     sessions_seed: int
     """Seed of the first evaluation session."""
     sessions_apart: int = 100_000
-    """Distance between the session seeds of two seeds of a suite; larger than its number of sessions."""
+    """Distance between the evaluation sessions of two seeds of a suite; larger than its number of sessions."""
+    training_catalogs_apart: int = 1_000
+    """Distance between the training catalogues of two seeds; larger than the number of catalogues of an agent."""
+    agent_seeds_apart: int = 10_000_000
+    """Distance between the agents' seeds, which are those of their training sessions."""
 
 
 HELD_OUT = Worlds(split="test", training_catalog_seed=0, catalog_seed=1_000_003, sessions_seed=2_000_003)

@@ -26,7 +26,7 @@ _SLOPE_RIDGE = 30.0
 class EmpiricalBayes(FeedbackLearner, LinearBandit):
     """A linear bandit whose prior is fitted to sessions in which items are shown at random.
 
-    Ratings are linear in the content, in the item statistics w, w click_rate, w mean_rating and w click_rate
+    Rewards are linear in the content, in the item statistics w, w click_rate, w mean_rating and w click_rate
     mean_rating, with w = impressions / (impressions + prior_impressions), in whether the creator is followed, in plays
     and plays^2, in the age, and in a constant. A new item has w = 0 and is judged by its content.
     """
@@ -69,12 +69,12 @@ class EmpiricalBayes(FeedbackLearner, LinearBandit):
         return (self.fitted_prior(log) if len(log) else super().prior).tensors()
 
     def fitted_prior(self, log: FeedbackLog, num_iterations: int = 60) -> LinearPrior:
-        """The maximum-likelihood prior; columns of the log: `session`, `rating`, `users` [R, U] and `items` [R, G]."""
+        """The maximum-likelihood prior; columns of the log: `session`, `reward`, `users` [R, U] and `items` [R, G]."""
         sessions, users = log["session"], log["users"]
         x = self.features(users, log["items"][:, None])[:, 0]
         first_rows = np.unique(sessions, return_index=True)[1]
         return fit_prior(
-            *sums_by_session(sessions, x, log["rating"]),
+            *sums_by_session(sessions, x, log["reward"]),
             profiles=users[first_rows, : self.layout.num_profile_features],
             unrated=log.unrated,
             num_iterations=num_iterations,
@@ -98,22 +98,22 @@ class EmpiricalBayesThompson(EmpiricalBayes, LinearThompson):
 
 
 def sums_by_session(
-    sessions: np.ndarray, x: np.ndarray, ratings: np.ndarray
+    sessions: np.ndarray, x: np.ndarray, rewards: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """sum x x' [N, d, d], sum r x [N, d], sum r^2 [N] and the number of ratings [N] of each session.
+    """sum x x' [N, d, d], sum r x [N, d], sum r^2 [N] and the number of items [N] of each session.
 
-    `sessions` [R] counts from 0 without gaps; x is [R, d]; r is `ratings` [R].
+    `sessions` [R] counts from 0 without gaps; x is [R, d]; r is `rewards` [R].
     """
     order = np.argsort(sessions, kind="stable")
-    x, ratings = x[order], ratings[order]
+    x, rewards = x[order], rewards[order]
     counts = np.bincount(sessions)
     ends = np.cumsum(counts)
     grams, targets = np.empty((len(counts), x.shape[1], x.shape[1])), np.empty((len(counts), x.shape[1]))
     for session, (end, count) in enumerate(zip(ends, counts, strict=True)):
         rows = slice(end - count, end)
         grams[session] = x[rows].T @ x[rows]
-        targets[session] = ratings[rows] @ x[rows]
-    squares = np.add.reduceat(ratings**2, ends - counts)
+        targets[session] = rewards[rows] @ x[rows]
+    squares = np.add.reduceat(rewards**2, ends - counts)
     return grams, targets, squares, counts.astype(np.float64)
 
 

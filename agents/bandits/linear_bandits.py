@@ -1,4 +1,4 @@
-"""Bayesian linear regression of ratings on item features, one posterior for each session.
+"""Bayesian linear regression of rewards on item features, one posterior for each session.
 
 Lindley and Smith, "Bayes estimates for the linear model", JRSS B 1972. The model is shared by all items, with content
 in the place of arms. `LinUCB` and `LinearThompson` differ in how they rank, `EmpiricalBayes` in the prior, and
@@ -16,13 +16,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from agents.agent import Agent, Observations
-from agents.rollouts.feedback import UNRATED, feedback_column, last_slate, observed_ratings
+from agents.rollouts.feedback import UNRATED, feedback_column, last_slate, observed_rewards
 from recsim_env.config import number
 
 
 @dataclass(frozen=True, kw_only=True)
 class LinearPrior:
-    """rating = x' theta + e, with theta ~ Normal(mean + slopes' p, covariance) and p the user's profile."""
+    """reward = x' theta + e, with theta ~ Normal(mean + slopes' p, covariance) and p the user's profile."""
 
     mean: np.ndarray
     """[d] float64."""
@@ -95,8 +95,8 @@ class PosteriorState:
         features: np.ndarray = self.x[sessions, np.where(is_own, own, is_shown.argmax(1))]
         return features
 
-    def update(self, x: np.ndarray, ratings: np.ndarray, is_new: np.ndarray) -> None:
-        """Add an observation x [N, d] with its rating [N] to the posteriors `is_new` [N].
+    def update(self, x: np.ndarray, rewards: np.ndarray, is_new: np.ndarray) -> None:
+        """Add an observation x [N, d] with its reward [N] to the posteriors `is_new` [N].
 
         Sherman and Morrison (1950): (A + x x')^-1 = A^-1 - A^-1 x x' A^-1 / (1 + x' A^-1 x).
         """
@@ -104,7 +104,7 @@ class PosteriorState:
         direction = np.einsum("nij,nj->ni", self.inverse, scaled)
         divisor = 1.0 + (direction * scaled).sum(1)
         self.inverse -= direction[:, :, None] * direction[:, None, :] / divisor[:, None, None]
-        self.targets += x * (is_new * ratings / self.prior.noise_variance)[:, None]
+        self.targets += x * (is_new * rewards / self.prior.noise_variance)[:, None]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -112,8 +112,9 @@ class LinearBandit(Agent):
     """Keeps the posterior Normal(A^-1 b, A^-1) of theta for each session, and ranks candidates by `scores`.
 
     With a prior of mean m, covariance C and noise variance v: A = C^-1 + sum x x' / v and b = C^-1 m + sum r x / v.
-    r is the rating of a shown item: 0 if it was skipped, the prior's `unrated` (3 for the isotropic prior) if it was
-    consumed but not rated. The isotropic prior has m = 0, C = I / ridge and v = 1: ridge regression.
+    r is the reward of a shown item: 0 if it was skipped, else its rating minus the neutral rating. An item that was
+    consumed but not rated has the prior's `unrated` (3 for the isotropic prior) as its rating. The isotropic prior has
+    m = 0, C = I / ridge and v = 1: ridge regression.
     """
 
     ridge: float = number(1.0, 1e-9, 1e9)
@@ -185,20 +186,20 @@ class LinearBandit(Agent):
         feedback = history[:, :, first:]
         is_used = feedback_column(feedback, "shown") > 0
         x = self.features(users, items) * is_used[:, :, None]  # [n, H, d]
-        ratings = observed_ratings(feedback, self.layout.has_purchases, prior.unrated)
+        rewards = observed_rewards(feedback, self.layout, prior.unrated)
         precision = np.linalg.inv(prior.covariance)
         means = prior.means(users[:, : self.layout.num_profile_features])
         state.inverse[lanes] = np.linalg.inv(precision + x.transpose(0, 2, 1) @ x / prior.noise_variance)
-        state.targets[lanes] = means @ precision + np.einsum("nhd,nh->nd", x, ratings) / prior.noise_variance
+        state.targets[lanes] = means @ precision + np.einsum("nhd,nh->nd", x, rewards) / prior.noise_variance
 
     def _update_by_last_slate(self, state: PosteriorState, history: np.ndarray, is_running: np.ndarray) -> None:
         """Learn from the feedback on the last slates, in the sessions `is_running` [N] bool."""
         rows, is_shown = last_slate(history, self.slate_size)
         first = self.layout.num_content_features
-        ratings = observed_ratings(rows[:, :, first:], self.layout.has_purchases, state.prior.unrated)
+        rewards = observed_rewards(rows[:, :, first:], self.layout, state.prior.unrated)
         for slot in range(self.slate_size):
             x = state.shown(slot, rows[:, slot, :first])
-            state.update(x, ratings[:, slot], is_shown[:, slot] & is_running)
+            state.update(x, rewards[:, slot], is_shown[:, slot] & is_running)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

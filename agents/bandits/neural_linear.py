@@ -26,8 +26,8 @@ _MASKED_SHARE = 0.1
 """Share of the training rows that keep the item's content only, as in a history."""
 
 
-class RatingNetwork(nn.Module):
-    """Features of users and items to expected ratings."""
+class RewardNetwork(nn.Module):
+    """Features of users and items to expected rewards."""
 
     def __init__(self, *, user: int, item: int, width: int, last_width: int) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class NeuralLinear(EmpiricalBayes, LinearThompson):
     """Thompson sampling under a posterior that is linear in a network's last layer and in the network's input.
 
     Training takes place in rounds. At the end of each, the network is fitted to all feedback so far: it predicts the
-    rating of a shown item from the user and from `EmpiricalBayes.features` of the item (squared error). Then the prior
+    reward of a shown item from the user and from `EmpiricalBayes.features` of the item (squared error). Then the prior
     is fitted to the same feedback. Items are shown at random in the first rounds, by Thompson sampling in the others.
     The item's features stand beside the last layer because features that distinguish users may average out in it.
     """
@@ -74,7 +74,7 @@ class NeuralLinear(EmpiricalBayes, LinearThompson):
     """Of the network's last layer."""
     device: str = "cpu"
     """Of the network: `cpu` or `cuda`."""
-    network: RatingNetwork | None = field(default=None, init=False)
+    network: RewardNetwork | None = field(default=None, init=False)
     """None before training."""
 
     def __post_init__(self, env: Any) -> None:
@@ -98,16 +98,17 @@ class NeuralLinear(EmpiricalBayes, LinearThompson):
         return torch.as_tensor(np.array(array, np.float32)).to(self.device)
 
     def train(self, total_timesteps: int, update: Callable[[int], bool]) -> None:
-        env, seed, layout = self.training_env(total_timesteps), self.seed, self.layout
-        with torch.random.fork_rng():  # layers draw from torch's global generator, which is left as it was
-            torch.manual_seed(seed)
-            self.network = RatingNetwork(
-                user=layout.user_size, item=super().num_features, width=self.width, last_width=self.last_width
-            ).to(self.device)
-        self.parameters = LinearPrior.isotropic(self.num_features, self.ridge).tensors()
+        env, seed, layout = self.training_env(total_timesteps), self.seed + self.num_timesteps, self.layout
+        if self.network is None:
+            with torch.random.fork_rng():  # layers draw from torch's global generator, which is left as it was
+                torch.manual_seed(seed)
+                self.network = RewardNetwork(
+                    user=layout.user_size, item=super().num_features, width=self.width, last_width=self.last_width
+                ).to(self.device)
+            self.parameters = LinearPrior.isotropic(self.num_features, self.ridge).tensors()
         optimizer = torch.optim.AdamW(self.network.parameters(), lr=self.learning_rate)
         generator = torch.Generator().manual_seed(seed)
-        log = self.new_log()
+        log = self.open_log()
         update(0)
         policy = uniform_policy(self, seed)
         num_steps, num_rounds_over = total_timesteps // env.num_envs, 0
@@ -138,7 +139,7 @@ class NeuralLinear(EmpiricalBayes, LinearThompson):
         return policy
 
     def _fit_network(self, optimizer: torch.optim.Optimizer, log: FeedbackLog, generator: torch.Generator) -> None:
-        """Some epochs of squared error on all rows of the log: `rating`, `users` [R, U] and `items` [R, G]."""
+        """Some epochs of squared error on all rows of the log: `reward`, `users` [R, U] and `items` [R, G]."""
         assert self.network is not None
         items, content_only = log["items"], log["items"].copy()
         content_only[:, self.layout.num_content_features :] = 0.0
@@ -146,13 +147,13 @@ class NeuralLinear(EmpiricalBayes, LinearThompson):
             self._tensor(EmpiricalBayes.features(self, log["users"], each[:, None])[:, 0])
             for each in (items, content_only)
         )
-        users, ratings = self._tensor(log["users"]), self._tensor(log["rating"])
+        users, rewards = self._tensor(log["users"]), self._tensor(log["reward"])
         for _ in range(self.num_epochs):
-            order = torch.randperm(len(ratings), generator=generator)
-            is_masked = (torch.rand(len(ratings), 1, generator=generator) < _MASKED_SHARE).to(self.device)
+            order = torch.randperm(len(rewards), generator=generator)
+            is_masked = (torch.rand(len(rewards), 1, generator=generator) < _MASKED_SHARE).to(self.device)
             for rows in order.split(_BATCH_SIZE):
                 batch = torch.where(is_masked[rows], masked_inputs[rows], inputs[rows])
-                loss = (self.network(users[rows], batch) - ratings[rows]).square().mean()
+                loss = (self.network(users[rows], batch) - rewards[rows]).square().mean()
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -166,5 +167,5 @@ class NeuralLinear(EmpiricalBayes, LinearThompson):
     def restore(self, tensors: dict[str, np.ndarray], learned: dict[str, Any]) -> None:
         super().restore(tensors, learned)
         weights = {name: torch.as_tensor(each) for name, each in tensors.items() if name.startswith("network.")}
-        self.network = RatingNetwork(**learned).to(self.device)
+        self.network = RewardNetwork(**learned).to(self.device)
         self.network.load_state_dict({name.removeprefix("network."): each for name, each in weights.items()})

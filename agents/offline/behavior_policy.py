@@ -81,7 +81,7 @@ class BehaviorPolicy(EmpiricalBayesLinUCB):
             scores = popularity_scores(
                 self.candidates(observations),
                 mask,
-                has_purchases=self.layout.has_purchases,
+                layout=self.layout,
                 prior_impressions=_PRIOR_IMPRESSIONS,
             )
             actions[::2] = self.top_candidates(scores, mask)[::2]

@@ -15,7 +15,7 @@ from gymnasium.vector import AutoresetMode
 from agents.agent import Agent, Learner, NotFittedError, Observations
 from recsim_env.config import MAX_SLATE_SIZE, count
 from recsim_env.envs.vector import last_observations
-from recsim_env.simulation.observation import FEEDBACK
+from recsim_env.simulation.observation import FEEDBACK, ObservationLayout
 from recsim_env.simulation.records import NO_ITEM
 
 UNRATED = 3.0
@@ -38,6 +38,16 @@ def observed_ratings(feedback: np.ndarray, has_purchases: bool, unrated: float =
     ratings = 5.0 * feedback_column(feedback, "rating").astype(np.float64)
     was_consumed = feedback_column(feedback, "purchase" if has_purchases else "click") > 0
     return np.where(was_consumed & (ratings == 0.0), unrated, ratings)
+
+
+def observed_rewards(feedback: np.ndarray, layout: ObservationLayout, unrated: float = UNRATED) -> np.ndarray:
+    """[...] float64: the rating term of the reward, from rows of feedback [..., 7]; see `rewards_of_ratings`."""
+    return rewards_of_ratings(observed_ratings(feedback, layout.has_purchases, unrated), layout)
+
+
+def rewards_of_ratings(ratings: np.ndarray, layout: ObservationLayout) -> np.ndarray:
+    """[...] float64: ratings minus the neutral rating, so that dislikes cost, and 0 for items that were skipped."""
+    return np.where(ratings == 0.0, 0.0, ratings - layout.neutral_rating)
 
 
 def last_slate(histories: np.ndarray, slate_size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -137,24 +147,30 @@ def uniform_policy(agent: Agent, seed: int) -> Policy:
 
 
 class FeedbackLog:
-    """One row for each item shown in a rollout: its session, its rating, and further columns.
+    """One row for each item shown in a rollout: its session, its reward, and further columns.
 
     Args:
-        has_purchases: whether the env is a shop (`observed_ratings`).
+        layout: of the env's observations.
         max_rows: the latest rows are kept, at most this many.
     """
 
-    def __init__(self, *, has_purchases: bool, max_rows: int) -> None:
-        self.has_purchases, self.max_rows = has_purchases, max_rows
+    def __init__(self, *, layout: ObservationLayout, max_rows: int) -> None:
+        self.layout, self.max_rows = layout, max_rows
+        self._first_session = 0
         self._parts: list[dict[str, np.ndarray]] = []
         self._num_rows = 0
+
+    def start_rollout(self) -> None:
+        """The sessions of the following steps, whose numbers start from 0 again, are new ones."""
+        if self._parts:
+            self._first_session = 1 + max(int(part["session"].max()) for part in self._parts)
 
     def add(self, exposure: Exposure, **columns: np.ndarray) -> None:
         """Append the items shown in one step; each further column is [N, S, ...]."""
         is_shown = exposure.is_shown
         columns = {
-            "session": np.broadcast_to(exposure.sessions[:, None], is_shown.shape),
-            "rating": observed_ratings(exposure.feedback, self.has_purchases, np.nan),
+            "session": np.broadcast_to(self._first_session + exposure.sessions[:, None], is_shown.shape),
+            "rating": observed_ratings(exposure.feedback, self.layout.has_purchases, np.nan),
             **columns,
         }
         self._parts.append({name: column[is_shown] for name, column in columns.items()})
@@ -168,12 +184,15 @@ class FeedbackLog:
     def __getitem__(self, name: str) -> np.ndarray:
         """[R, ...]: a column, in the order of the steps.
 
-        `session` counts from 0 without gaps; `rating` is `self.unrated` where an item was consumed but not rated.
+        `session` counts from 0 without gaps; `reward` is as in `observed_rewards`, with `self.unrated` as the rating of
+        an item that was consumed but not rated.
         """
-        column = np.concatenate([part[name] for part in self._parts])
+        column = np.concatenate([part["rating" if name == "reward" else name] for part in self._parts])
         if name == "session":
             return np.unique(column, return_inverse=True)[1]
-        return np.where(np.isnan(column), self.unrated, column) if name == "rating" else column
+        if name == "reward":
+            return rewards_of_ratings(np.where(np.isnan(column), self.unrated, column), self.layout)
+        return column
 
     @property
     def unrated(self) -> float:
@@ -196,25 +215,29 @@ class FeedbackLearner(Learner):
     """The latest logged items are used, at most this many."""
     parameters: dict[str, np.ndarray] = field(default_factory=dict, init=False)
     """The results of `fit`."""
+    _log: FeedbackLog | None = field(default=None, init=False)
     _pending_fit: Callable[[], dict[str, np.ndarray]] | None = field(default=None, init=False)
 
     @abstractmethod
     def columns(self, env: Any, exposure: Exposure) -> dict[str, np.ndarray]:
-        """Columns of the log besides `session` and `rating`, from one step; [N, S, ...] each."""
+        """Columns of the log besides `session` and `reward`, from one step; [N, S, ...] each."""
 
     @abstractmethod
     def fit(self, log: FeedbackLog, env: Any, seed: int) -> dict[str, np.ndarray]:
         """The parameters for a log, which may be empty; `env` is the training env."""
 
-    def new_log(self) -> FeedbackLog:
-        """An empty log."""
-        return FeedbackLog(has_purchases=self.layout.has_purchases, max_rows=self.max_rows)
+    def open_log(self) -> FeedbackLog:
+        """The log of earlier trainings, to be continued, or an empty one."""
+        if self._log is None:
+            self._log = FeedbackLog(layout=self.layout, max_rows=self.max_rows)
+        self._log.start_rollout()
+        return self._log
 
     def train(self, total_timesteps: int, update: Callable[[int], bool]) -> None:
-        env, log = self.training_env(total_timesteps), self.new_log()
-        self._pending_fit = fit = partial(self.fit, log, env, self.seed)
+        env, log, seed = self.training_env(total_timesteps), self.open_log(), self.seed + self.num_timesteps
+        self._pending_fit = fit = partial(self.fit, log, env, seed)
         update(0)
-        exposures = rollout(env, uniform_policy(self, self.seed), total_timesteps, self.seed)
+        exposures = rollout(env, uniform_policy(self, seed), total_timesteps, seed)
         for step, exposure in enumerate(exposures, start=1):
             log.add(exposure, **self.columns(env, exposure))
             self._pending_fit = fit

@@ -15,14 +15,14 @@ from recsim_env.envs.vector import RecommenderVectorEnv
 LoggedSession = dict[str, np.ndarray]
 """The items shown in one session, in order, and their feedback: `rows` [K + R, T] float32 of the history, oldest first,
 the first K of which precede the session; `num_seen` [R] int64, rows before the item's slate; `users` [R, P] float32, as
-observed before it; `items` [R, G] float32; `ratings` [R] float32, as the reward counts them, 0 if it was not chosen."""
+observed before it; `items` [R, G] float32; `is_clicked` [R] bool; `rewards` [R] float32, 0 if it was not clicked."""
 
 
 def log_sessions(env: RecommenderVectorEnv, policy: Policy, num_steps: int, seed: int) -> Iterator[LoggedSession]:
     """Show slates of a policy for `num_steps` >= 1 steps in each lane, and return the sessions.
 
-    The last session of each lane is cut short. The rating of an item is 0 if it was not clicked; the clicked items of a
-    slate have equal parts in S times the reward, which is a mean over slots.
+    The last session of each lane is cut short. The clicked items of a slate have equal parts in S times the
+    reward, which is a mean over slots.
     """
     layout, slate_size = env.simulator.layout, env.simulator.config.slate_size
     log: list[dict[str, np.ndarray]] = []
@@ -41,7 +41,8 @@ def log_sessions(env: RecommenderVectorEnv, policy: Policy, num_steps: int, seed
             "items": np.take_along_axis(candidates, exposure.slates[:, :, None], 1),
             "is_shown": exposure.is_shown,
             "rows": exposure.rows,
-            "ratings": (slate_size * exposure.rewards[:, None] * is_clicked / num_clicks).astype(np.float32),
+            "is_clicked": is_clicked,
+            "rewards": (slate_size * exposure.rewards[:, None] * is_clicked / num_clicks).astype(np.float32),
         }
         log.append(entry)
     columns = {name: np.stack([entry[name] for entry in log]) for name in log[0]}
@@ -57,7 +58,8 @@ def log_sessions(env: RecommenderVectorEnv, policy: Policy, num_steps: int, seed
                 "num_seen": np.repeat(len(before) + np.cumsum(num_shown) - num_shown, num_shown),
                 "users": np.repeat(part["users"], num_shown, 0),
                 "items": part["items"][is_shown],
-                "ratings": part["ratings"][is_shown],
+                "is_clicked": part["is_clicked"][is_shown],
+                "rewards": part["rewards"][is_shown],
             }
 
 
@@ -67,7 +69,7 @@ def windows_of(session: LoggedSession, history_length: int, slate_size: int) -> 
     Each item is a target once: in the first window any item, in the others those after more than half a window, so
     that they are predicted from a long history, as in deployment. Each window has `rows` [H, T], oldest first, and of
     Q targets: `num_seen` [Q] (rows of the window before the item's slate), `users` [Q, P], `items` [Q, G],
-    `ratings` [Q] and `is_target` [Q] bool. Padding stands at the end.
+    `is_clicked` [Q] bool, `rewards` [Q] and `is_target` [Q] bool. Padding stands at the end.
     """
     stride, num_items = max(history_length // 2, 1), history_length + slate_size
     for start in itertools.count(0, stride):
@@ -75,7 +77,7 @@ def windows_of(session: LoggedSession, history_length: int, slate_size: int) -> 
         is_target = (num_seen <= history_length) & ((num_seen > history_length - stride) | (start == 0))
         if is_target.any():
             targets = {**session, "num_seen": num_seen}
-            names = ("users", "items", "ratings", "num_seen")
+            names = ("users", "items", "is_clicked", "rewards", "num_seen")
             window = {name: _padded(targets[name][is_target], num_items) for name in names}
             window["rows"] = _padded(session["rows"][start : start + history_length], history_length)
             window["is_target"] = np.arange(num_items) < is_target.sum()

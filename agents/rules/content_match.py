@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from agents.agent import Observations
-from agents.rollouts.feedback import feedback_column, observed_ratings
+from agents.rollouts.feedback import feedback_column, observed_ratings, observed_rewards
 from agents.rules.popularity import PopularityAgent
 from recsim_env.config import choice
 
@@ -20,13 +20,14 @@ from recsim_env.config import choice
 class ContentMatch(PopularityAgent):
     """Ranks by the cosine of a candidate's content with the profile, the weighted mean of the contents in the history.
 
-    An item that was clicked (in a shop: bought) without a rating counts as a rating of 3, one that was not as 0. Users
-    without a profile (no history, no click in it, or equal ratings throughout) get the popularity ranking.
+    An item that was clicked (in a shop: bought) without a rating counts as a rating of 3. Users without a profile (no
+    history, no click in it, or equal rewards throughout) get the popularity ranking.
     """
 
-    weights: str = choice("ratings", "ratings", "clicks")
-    """`ratings`, an item's rating minus the mean rating of the history, so that dislikes count against similar items;
-    or `clicks`, 1 for items that were clicked (in a shop: bought), else 0."""
+    weights: str = choice("rewards", "rewards", "clicks")
+    """`rewards`, an item's reward (its rating minus the neutral rating, 0 for what was skipped) minus the mean of the
+    history, so that dislikes count against similar items; or `clicks`, 1 for items that were clicked (in a shop:
+    bought), else 0."""
 
     def scores(self, observations: Observations) -> np.ndarray:
         profiles = self.profiles(self.history(observations))
@@ -42,9 +43,9 @@ class ContentMatch(PopularityAgent):
         feedback = history[:, :, first:]
         is_used = feedback_column(feedback, "shown") > 0
         num_used = np.maximum(is_used.sum(1, keepdims=True), 1)
-        ratings = observed_ratings(feedback, self.layout.has_purchases) * is_used
         if self.weights == "clicks":
-            weights = (ratings > 0.0).astype(np.float64)
+            weights = (observed_ratings(feedback, self.layout.has_purchases) > 0.0) * is_used
         else:
-            weights = (ratings - ratings.sum(1, keepdims=True) / num_used) * is_used
+            rewards = observed_rewards(feedback, self.layout) * is_used
+            weights = (rewards - rewards.sum(1, keepdims=True) / num_used) * is_used
         return np.einsum("nh,nhf->nf", weights, history[:, :, :first].astype(np.float64)) / num_used

@@ -1,8 +1,8 @@
-"""A sequence model: learns from logged sessions how items will be rated, by supervision alone.
+"""A sequence model: learns from logged sessions which items will be clicked, and their rewards, by supervision alone.
 
 Its encoder is that of Kang and McAuley, "Self-attentive sequential recommendation" (SASRec), ICDM 2018, with content
 and feedback in place of item ids, so that new items are understood at once; candidates attend to its states as in
-`candidate_scorer`. It maximises the next rating: the distance to reinforcement learning with such a network is the
+`candidate_scorer`. It maximises the next reward: the distance to reinforcement learning with such a network is the
 value of planning.
 
 Shape legend: N sessions side by side, W windows, B batch, Q target items, M candidates, S slots, H rows of the
@@ -22,15 +22,13 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from agents.agent import Observations
 from agents.networks.torch_learner import Tensors, TorchLearner
 from agents.networks.transformer import Transformer
-from agents.rollouts.feedback import Policy
+from agents.rollouts.feedback import UNRATED, Policy
 from agents.rollouts.logged_sessions import log_sessions, windows_of
 from recsim_env.config import count, number
 from recsim_env.sb3.candidate_scorer import MISSING, ScorerSizes
 from recsim_env.sb3.network_units import with_network_units
 from recsim_env.simulation.observation import FEEDBACK
 
-_MIDDLE_RATING = 3.0
-"""Ratings are predicted relative to it."""
 _MAX_GRADIENT_NORM = 1.0
 _WARM_UP = 0.05
 """Share of the training in which the learning rate rises."""
@@ -38,21 +36,23 @@ _WARM_UP = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceSizes(ScorerSizes):
-    """Sizes of a `RatingPredictor`."""
+    """Sizes of a `RewardPredictor`, and what it predicts rewards relative to."""
 
     profile: int
     """The first features of the user, which are constant within a session."""
     history_length: int
     """H."""
+    middle_reward: float = 0.0
+    """Reward of a rating in the middle of the scale."""
     num_layers: int = 1
     num_heads: int = 2
 
 
-class RatingPredictor(nn.Module):
-    """Expected ratings of items that are shown next: P(chosen) times the mean rating if so.
+class RewardPredictor(nn.Module):
+    """Expected rewards of items that are shown next: P(click) times the mean reward of a click.
 
-    With the state h after the rows so far, the user u, the item c, and what c attends to in the states so far a,
-    P(chosen) and rating are linear in relu(U h + X u + V c + A a), plus (P h)'(K c) each.
+    With the state h after the rows so far, the user u, the item c, and what c attends to in the states so far a, the
+    logit of P(click) and the reward are linear in relu(U h + X u + V c + A a), plus (P h)'(K c) each.
     """
 
     def __init__(self, sizes: SequenceSizes) -> None:
@@ -87,7 +87,7 @@ class RatingPredictor(nn.Module):
     def outcomes(
         self, states: torch.Tensor, num_seen: torch.Tensor, users: torch.Tensor, items: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits of being chosen [B, Q] and ratings if so [B, Q], of `items` [B, Q, G] that are shown to `users`
+        """Logits of a click [B, Q] and mean rewards of a click [B, Q], of `items` [B, Q, G] that are shown to `users`
         [B, Q, P] after `num_seen` [B, Q] of the rows behind `states`."""
         items = with_network_units(items)
         state = states.gather(1, num_seen.unsqueeze(2).expand(-1, -1, states.shape[2]))  # [B, Q, E]
@@ -102,35 +102,35 @@ class RatingPredictor(nn.Module):
         )  # [B, Q, E]
         match = self.match_of_state(state).unflatten(2, (2, -1)) @ self.match_of_item(items).unsqueeze(3)
         outcome = self.outcome(hidden) + match.squeeze(3) / self.query.out_features**0.5  # [B, Q, 2]
-        return outcome[..., 0], _MIDDLE_RATING + outcome[..., 1]
+        return outcome[..., 0], self.sizes.middle_reward + outcome[..., 1]
 
     def forward(self, observations: dict[str, torch.Tensor]) -> torch.Tensor:
-        """`"full"` observations to the expected rating of each candidate [B, M]."""
+        """`"full"` observations to the expected reward of each candidate [B, M]."""
         mask, user = observations["candidate_mask"], observations["user"]
         newest_first = observations["history"].unflatten(1, (-1, self.sizes.row))  # [B, H, T]
         num_shown = (newest_first[:, :, -len(FEEDBACK)] > 0).sum(1, keepdim=True)  # [B, 1]
         back = num_shown - 1 - torch.arange(newest_first.shape[1], device=mask.device)  # [B, H], negative for padding
         rows = newest_first.gather(1, back.clamp(min=0).unsqueeze(2).expand_as(newest_first))
-        chosen, ratings = self.outcomes(
+        clicks, rewards = self.outcomes(
             self.states(user, rows),
             num_shown.expand_as(mask),
             user.unsqueeze(1).expand(-1, mask.shape[1], -1),
             observations["candidates"].unflatten(1, (mask.shape[1], -1)),
         )
-        return (torch.sigmoid(chosen) * ratings).masked_fill(mask == 0, MISSING)
+        return (torch.sigmoid(clicks) * rewards).masked_fill(mask == 0, MISSING)
 
 
-def loss(network: RatingPredictor, windows: Tensors) -> torch.Tensor:
-    """Minus the mean log-likelihood of the feedback: chosen or not, and a rating of variance 1 if so.
+def loss(network: RewardPredictor, windows: Tensors) -> torch.Tensor:
+    """Minus the mean log-likelihood of the feedback: a click or none, and a reward of variance 1 if there is one.
 
     `windows` are as `logged_sessions.windows_of` describes them.
     """
-    users, ratings = windows["users"], windows["ratings"]
+    users, rewards = windows["users"], windows["rewards"]
     states = network.states(users[:, 0], windows["rows"])
-    chosen, expected = network.outcomes(states, windows["num_seen"], users, windows["items"])
-    was_chosen = (ratings != 0).to(ratings.dtype)
-    losses = binary_cross_entropy_with_logits(chosen, was_chosen, reduction="none")
-    losses = losses + 0.5 * was_chosen * (expected - ratings).square()
+    logits, expected = network.outcomes(states, windows["num_seen"], users, windows["items"])
+    is_clicked = windows["is_clicked"].to(rewards.dtype)
+    losses = binary_cross_entropy_with_logits(logits, is_clicked, reduction="none")
+    losses = losses + 0.5 * is_clicked * (expected - rewards).square()
     return losses[windows["is_target"]].mean()
 
 
@@ -141,11 +141,11 @@ def learning_rate_factor(progress: float) -> float:
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class SequenceModel(TorchLearner):
-    """Learns from a log how items are rated, and shows the candidates with the highest expected rating.
+    """Learns from a log the rewards of items, and shows the candidates with the highest expected reward.
 
     In the first part of the training items are shown at random. Then follow rounds, in each of which it logs its own
     policy and is fitted again to the whole log: where users dislike most items, a log of random items contains little
-    of the sessions that a good policy leads to. Each round is supervised: no slate is credited with later ratings.
+    of the sessions that a good policy leads to. Each round is supervised: no slate is credited with later rewards.
     """
 
     sizes_class = SequenceSizes
@@ -185,21 +185,23 @@ class SequenceModel(TorchLearner):
             width=self.width,
             profile=self.layout.num_profile_features,
             history_length=self.layout.history_length,
+            middle_reward=UNRATED - self.layout.neutral_rating,
             num_layers=self.num_layers,
             num_heads=self.num_heads,
         )
 
-    def make_network(self, sizes: Any) -> RatingPredictor:
-        return RatingPredictor(sizes)
+    def make_network(self, sizes: Any) -> RewardPredictor:
+        return RewardPredictor(sizes)
 
     def scores(self, observations: dict[str, torch.Tensor]) -> torch.Tensor:
-        """[N, M]: expected ratings."""
+        """[N, M]: expected rewards."""
         return self.network(observations)
 
     def train(self, total_timesteps: int, update: Callable[[int], bool]) -> None:
-        env, seed, layout = self.training_env(total_timesteps), self.seed, self.layout
+        env, seed, layout = self.training_env(total_timesteps), self.seed + self.num_timesteps, self.layout
         num_steps = math.ceil(total_timesteps / env.num_envs)
-        self.init_network()
+        if self._network is None:
+            self.init_network()
         generator, torch_generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
         log: list[dict[str, np.ndarray]] = []
         num_taken = 0
@@ -217,7 +219,7 @@ class SequenceModel(TorchLearner):
                 break
 
     def _logging_policy(self, generator: np.random.Generator, exploration: float) -> Policy:
-        """Slates with the highest expected ratings, a share `exploration` of them at random."""
+        """Slates with the highest expected rewards, a share `exploration` of them at random."""
 
         def policy(observations: Observations, episode_start: np.ndarray) -> np.ndarray:
             scores = generator.random(observations["candidate_mask"].shape)

@@ -143,7 +143,8 @@ class Run:
         if getattr(self.agent_class, "reads_evaluation_catalog", False):
             split = {"split": worlds.split, "user_split": "train", "catalog_seed": worlds.catalog_seed + self.seed}
         else:
-            split = {"split": "train", "catalog_seed": worlds.training_catalog_seed + self.seed}
+            catalog_seed = worlds.training_catalog_seed + worlds.training_catalogs_apart * self.seed
+            split = {"split": "train", "catalog_seed": catalog_seed}
         structure = {"structure_split": "train"} if self.structure_split else {}
         return self._env(
             self._env_requirements(), self.entry.num_envs or self.agent_class.num_envs, {**split, **structure}
@@ -174,6 +175,11 @@ class Run:
             **split,
             **options,
         )
+
+    @property
+    def agent_seed(self) -> int:
+        """Seed of the agent, and with it of its training sessions."""
+        return self.suite.worlds.agent_seeds_apart * self.seed
 
     @property
     def sessions_seed(self) -> int:
@@ -223,7 +229,7 @@ class Run:
             nonlocal evaluating, evaluation
             before = time.perf_counter()
             try:
-                evaluation = evaluate(agent, env, self.sessions_seed, self.seed)
+                evaluation = evaluate(agent, env, self.sessions_seed, self.agent_seed)
             except NotFittedError:
                 if agent.num_timesteps:
                     raise
@@ -270,7 +276,9 @@ class Run:
         env = self.evaluation_env()
         if self.load_from:
             return self.agent_class.load(self.load_from, env), env
-        return self.agent_class(env=self.training_env() if self.is_trained else env, seed=self.seed, **settings), env
+        return self.agent_class(
+            env=self.training_env() if self.is_trained else env, seed=self.agent_seed, **settings
+        ), env
 
 
 def file_digest(path: Path) -> str:

@@ -75,11 +75,13 @@ class ObservationLayout:
     """Whether items are for sale, so that a click without a purchase is negative feedback."""
     is_lifetime: bool = False
     """Whether an episode has several visits, so that observations have `VISIT_CONTEXT`."""
+    neutral_rating: float = 0.0
+    """Rating that neither pays nor costs: see `RewardConfig`."""
     is_full: bool = True
     """Whether observations have the profile, the history, and content and statistics of candidates; False for "dict"
     and "flat"."""
 
-    def as_settings(self) -> dict[str, int | bool]:
+    def as_settings(self) -> dict[str, float]:
         """JSON-serialisable fields, for `ObservationLayout(**settings)`."""
         return asdict(self)
 

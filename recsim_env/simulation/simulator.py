@@ -160,6 +160,7 @@ class Simulator:
             history_length=config.history_length,
             has_purchases=world.scenario.behaviour.is_shop,
             is_lifetime=world.scenario.lifetime.num_days > 0,
+            neutral_rating=world.scenario.reward.neutral_rating,
         )
         records = world.item_records
         observable = observable_records(world.items.features, records["release_step"], records["creator"])

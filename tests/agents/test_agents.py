@@ -110,19 +110,19 @@ def test_a_deterministic_policy_has_no_log_probabilities():
         PopularityAgent(env).log_probabilities(observations, np.zeros(2, np.int64))
 
 
-def test_popularity_ranks_by_the_shrunk_rating_per_impression():
+def test_popularity_ranks_by_the_shrunk_reward_per_impression():
     env = make(1)
     observations, _ = env.reset(seed=0)
     observations["candidate_mask"][0, 3:] = 0.0
     candidates = observations["candidates"].reshape(1, 20, -1).copy()
     columns = {name: candidates.shape[2] - len(CANDIDATE_COLUMNS) + k for k, name in enumerate(CANDIDATE_COLUMNS)}
-    # (impressions, click rate, mean rating): 0.5 x 4 = 2; 1 x 1 = 1; a single impression with a rating of 5.
+    # (impressions, click rate, mean rating): 0.5 x (4 - 2) = 1; 1 x (1 - 2) = -1; one impression with a rating of 5: 3.
     for item, (impressions, click_rate, rating) in enumerate([(1_000, 0.5, 4.0), (1_000, 1.0, 1.0), (1, 1.0, 5.0)]):
         candidates[0, item, columns["impressions"]] = np.log2(1.0 + impressions) / 32.0
         candidates[0, item, columns["click_rate"]] = click_rate
         candidates[0, item, columns["mean_rating"]] = rating / 5.0
     observations["candidates"] = candidates.reshape(1, -1)
-    # The prior is 1.5: the item with one impression has (5 + 30) / 21 = 1.67.
+    # The prior is 0: the item with one impression has 3 / 21 = 0.14.
     assert PopularityAgent(env, prior_impressions=20.0).predict(observations)[0] == 0
     assert PopularityAgent(env, prior_impressions=0.1).predict(observations)[0] == 2
 
@@ -154,9 +154,9 @@ def test_linucb_equals_ridge_regression_on_its_own_history():
         rows = history[lane, :6].astype(float)
         contents = np.hstack([rows[:, :num_features], np.ones((6, 1))])
         click, rating = (rows[:, num_features + FEEDBACK.index(name)] for name in ("click", "rating"))
-        ratings = np.where((click > 0) & (rating == 0), 3.0, 5.0 * rating)
+        rewards = np.where(click > 0, np.where(rating == 0, 3.0, 5.0 * rating) - 2.0, 0.0)
         covariance = np.linalg.inv(2.0 * np.eye(num_features + 1) + contents.T @ contents)
-        theta = covariance @ contents.T @ ratings
+        theta = covariance @ contents.T @ rewards
         x = np.hstack([candidates[lane, :, :num_features].astype(float), np.ones((20, 1))])
         scores = x @ theta + 0.7 * np.sqrt(np.einsum("md,de,me->m", x, covariance, x))
         assert chosen[lane] == scores.argmax()
@@ -170,8 +170,8 @@ def test_linucb_counts_purchases_in_a_shop_and_not_clicks():
     agent.predict(observations, state)
     rows = observations["history"].reshape(40, 20, -1)[:, :5, -len(FEEDBACK) :].astype(float)
     bought, rating = (rows[:, :, FEEDBACK.index(name)] for name in ("purchase", "rating"))
-    expected = np.where((bought > 0) & (rating == 0), 3.0, 5.0 * rating).sum(1)
-    np.testing.assert_allclose(state.targets[:, -1], expected, atol=1e-5)  # of the constant: the sum of ratings
+    expected = np.where(bought > 0, np.where(rating == 0, 3.0, 5.0 * rating) - 2.0, 0.0).sum(1)
+    np.testing.assert_allclose(state.targets[:, -1], expected, atol=1e-5)  # of the constant: the sum of rewards
     assert (rows[:, :, FEEDBACK.index("click")].sum(1) > bought.sum(1)).any()
 
 

@@ -12,7 +12,7 @@ from agents.bandits.empirical_bayes import EmpiricalBayesLinUCB, EmpiricalBayesT
 from agents.bandits.linear_bandits import LinearPrior, LinearThompson, LinUCB, PosteriorState
 from agents.callbacks import EveryNSteps
 from agents.rollouts.evaluation import evaluate
-from agents.rollouts.feedback import observed_ratings
+from agents.rollouts.feedback import observed_rewards
 from agents.rules.random_agent import RandomAgent
 from recsim_env.simulation.observation import CANDIDATE_COLUMNS
 
@@ -79,16 +79,16 @@ def test_the_posterior_of_what_was_shown_equals_the_one_computed_by_hand(slate_s
     agent.predict(observations, state)
     x = np.concatenate(shown, 1)[:, ::-1]  # most recent first, as in the history
     feedback = agent.history(observations)[:, : 4 * slate_size, layout.num_content_features :]
-    ratings = observed_ratings(feedback, False, 3.7)
-    assert len(set(ratings.ravel().tolist())) > 2
+    rewards = observed_rewards(feedback, layout, 3.7)
+    assert len(set(rewards.ravel().tolist())) > 2
     for lane in range(3):
         profile = observations["user"][lane, : layout.num_profile_features]
-        theta, covariance = posterior_by_hand(agent.prior, profile, x[lane], ratings[lane])
+        theta, covariance = posterior_by_hand(agent.prior, profile, x[lane], rewards[lane])
         np.testing.assert_allclose(state.means[lane], theta, rtol=1e-6)
         np.testing.assert_allclose(state.inverse[lane], covariance, rtol=1e-6, atol=1e-9)
 
 
-def test_the_posterior_of_a_warm_user_uses_content_and_ratings_of_the_history():
+def test_the_posterior_of_a_warm_user_uses_content_and_rewards_of_the_history():
     env = make(4, MUSIC, overrides=WARM)
     agent = with_drawn_prior(env)
     observations, _ = env.reset(seed=1)
@@ -99,9 +99,9 @@ def test_the_posterior_of_a_warm_user_uses_content_and_ratings_of_the_history():
         rows = history[lane, :tenure]
         x = np.zeros((tenure, agent.num_features))
         x[:, :first], x[:, -1] = rows[:, :first], 1.0  # without statistics, follows and plays, of age 0
-        ratings = observed_ratings(rows[:, first:], False, 3.7)
+        rewards = observed_rewards(rows[:, first:], layout, 3.7)
         profile = observations["user"][lane, : layout.num_profile_features]
-        theta, _ = posterior_by_hand(agent.prior, profile, x, ratings)
+        theta, _ = posterior_by_hand(agent.prior, profile, x, rewards)
         np.testing.assert_allclose(state.means[lane], theta, rtol=1e-6)
 
 

@@ -10,7 +10,7 @@ import torch
 import recsim_env  # noqa: F401
 from agents.agent import NotFittedError
 from agents.bandits.empirical_bayes import EmpiricalBayes
-from agents.bandits.neural_linear import NeuralLinear, RatingNetwork
+from agents.bandits.neural_linear import NeuralLinear, RewardNetwork
 from agents.callbacks import EveryNSteps
 from agents.rollouts.evaluation import evaluate
 from agents.rules.random_agent import RandomAgent
@@ -30,7 +30,7 @@ def trained() -> NeuralLinear:
 
 
 def test_last_layer_and_head_are_the_networks_prediction():
-    network = RatingNetwork(user=2, item=3, width=4, last_width=2)
+    network = RewardNetwork(user=2, item=3, width=4, last_width=2)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.fill_(0.5)

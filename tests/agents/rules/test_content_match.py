@@ -25,7 +25,7 @@ def history_of(agent: ContentMatch, rows: list[tuple[list[float], float, float]]
     return history
 
 
-def start(weights: str = "ratings") -> tuple[ContentMatch, dict[str, np.ndarray]]:
+def start(weights: str = "rewards") -> tuple[ContentMatch, dict[str, np.ndarray]]:
     """An agent, and the first observation of a cold session of Video."""
     env = gymnasium.make_vec("recsim_env/Video-v0", 1, observation="full")
     return ContentMatch(env, weights=weights), env.reset(seed=0)[0]
@@ -34,12 +34,12 @@ def start(weights: str = "ratings") -> tuple[ContentMatch, dict[str, np.ndarray]
 ROWS = [([1.0, 0.0], 1.0, 5.0), ([0.0, 1.0], 1.0, 0.0), ([-1.0, 1.0], 0.0, 0.0), ([0.0, -1.0], 1.0, 4.0)]
 
 
-def test_a_profile_weighs_contents_by_ratings_minus_their_mean():
+def test_a_profile_weighs_contents_by_rewards_minus_their_mean():
     agent, _ = start()
     profile = agent.profiles(history_of(agent, ROWS))[0]
-    weights = np.array([5.0, 3.0, 0.0, 4.0]) - 3.0  # a click without a rating counts as 3
-    assert weights.tolist() == [2.0, 0.0, -3.0, 1.0]
-    np.testing.assert_allclose(profile[:2], [(2.0 + 3.0) / 4, (-3.0 - 1.0) / 4])
+    weights = np.array([3.0, 1.0, 0.0, 2.0]) - 1.5  # ratings minus 2; a click without a rating counts as 3
+    assert weights.tolist() == [1.5, -0.5, -1.5, 0.5]
+    np.testing.assert_allclose(profile[:2], [(1.5 + 1.5) / 4, (-0.5 - 1.5 - 0.5) / 4], rtol=1e-6)
     assert (profile[2:] == 0.0).all()
 
 
@@ -52,8 +52,8 @@ def test_the_candidate_at_the_smallest_angle_to_the_profile_is_shown():
     agent, observations = start()
     candidates = np.zeros_like(agent.candidates(observations))
     candidates[0, :, 0], candidates[0, :, 1] = -1.0, 0.5
-    candidates[0, 3, :2] = [0.05, -0.04]  # cosine 0.99 with the profile (5, -4) / 4
-    candidates[0, 8, :2] = [1.0, 0.0]  # cosine 0.78, and the larger product
+    candidates[0, 3, :2] = [0.05, -0.04]  # cosine 0.99 with the profile (3, -2.5) / 4
+    candidates[0, 8, :2] = [1.0, 0.0]  # cosine 0.77, and the larger product
     observations["candidates"] = candidates.reshape(1, -1)
     observations["history"] = history_of(agent, ROWS).reshape(1, -1)
     assert agent.predict(observations)[0] == 3
@@ -101,7 +101,7 @@ def test_matching_content_beats_random_in_news():
 
 
 def test_wrong_arguments_are_refused_in_one_line():
-    with pytest.raises(ValueError, match="weights='likes': must be one of ratings, clicks"):
+    with pytest.raises(ValueError, match="weights='likes': must be one of rewards, clicks"):
         ContentMatch(weights="likes")
     with pytest.raises(ValueError, match=r"prior_impressions=-1\.0: must be a number in"):
         ContentMatch(prior_impressions=-1.0)

@@ -10,7 +10,7 @@ import recsim_env  # noqa: F401
 from agents.agent import NotFittedError
 from agents.callbacks import EveryNSteps
 from agents.rollouts.evaluation import acting_in, evaluate
-from agents.rollouts.feedback import FeedbackLog, last_slate, observed_ratings, rollout
+from agents.rollouts.feedback import FeedbackLog, last_slate, observed_ratings, observed_rewards, rollout
 from agents.rules.popularity import PopularityAgent
 from agents.rules.random_agent import RandomAgent
 from agents.supervised.item_knn import ItemKNN, cosines, user_means
@@ -48,6 +48,13 @@ def test_an_item_that_was_skipped_or_in_a_shop_not_bought_is_rated_0():
     rows = feedback_rows((1, 0, 1, 4, 1), (1, 0, 1, 0, 1), (1, 0, 1, 0, 0), (1, 0, 0, 0, 0))
     np.testing.assert_allclose(observed_ratings(rows, False), [4.0, 3.0, 3.0, 0.0], rtol=1e-6)
     np.testing.assert_allclose(observed_ratings(rows, True, 3.5), [4.0, 3.5, 0.0, 0.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "expected"), [("Video", [2.0, -1.0, 1.0, 0.0]), ("Ratings", [4.0, 1.0, 3.0, 0.0])])
+def test_observed_rewards_are_ratings_minus_the_neutral_rating_of_the_scenario(name, expected):
+    layout = gymnasium.make_vec(f"recsim_env/{name}-v0", 1).unwrapped.simulator.layout
+    rows = feedback_rows((1, 0, 1, 4, 0), (1, 0, 1, 1, 0), (1, 0, 1, 0, 0), (1, 0, 0, 0, 0))
+    np.testing.assert_allclose(observed_rewards(rows, layout), expected, rtol=1e-6)
 
 
 def test_the_last_slate_is_the_latest_run_of_rising_slots_with_its_gaps():
@@ -96,23 +103,39 @@ def test_a_rollout_has_the_feedback_of_every_slate(slate_size, observation):
 
 def test_a_log_keeps_the_latest_rows_and_counts_unrated_items_as_the_mean():
     env = gymnasium.make_vec("recsim_env/Video-v0", 10, observation="compact", autoreset_mode="SameStep")
-    log, whole = FeedbackLog(has_purchases=False, max_rows=35), FeedbackLog(has_purchases=False, max_rows=1_000)
+    layout = env.unwrapped.simulator.layout
+    log, whole = FeedbackLog(layout=layout, max_rows=35), FeedbackLog(layout=layout, max_rows=1_000)
     for exposure in rollout(env, lambda *_: np.zeros(10, np.int64), 100, seed=0):
         for each in (log, whole):
             each.add(exposure, items=exposure.observations["candidate_items"][:, :1])
     assert (len(log), len(whole)) == (40, 100)  # steps stay whole
     np.testing.assert_array_equal(log["items"], whole["items"][60:])
     assert np.unique(log["session"]).tolist() == list(range(log["session"].max() + 1))
-    ratings = whole["rating"]
-    is_unrated = ratings == whole.unrated
+    ratings, rewards = whole["rating"], whole["reward"]
+    is_unrated = np.isnan(ratings)
     assert 0 < is_unrated.sum() < 50
-    assert whole.unrated == pytest.approx(ratings[~is_unrated & (ratings > 0)].mean())
+    assert whole.unrated == pytest.approx(ratings[ratings > 0].mean())
+    assert (rewards[is_unrated] == whole.unrated - 2.0).all()
+    np.testing.assert_allclose(rewards[ratings > 0], ratings[ratings > 0] - 2.0)
+    assert (rewards[ratings == 0] == 0.0).all()
+
+
+def test_a_log_counts_the_sessions_of_a_further_rollout_as_new_ones():
+    env = gymnasium.make_vec("recsim_env/Video-v0", 10, observation="compact", autoreset_mode="SameStep")
+    log = FeedbackLog(layout=env.unwrapped.simulator.layout, max_rows=1_000)
+    for _ in range(2):
+        log.start_rollout()
+        for exposure in rollout(env, lambda *_: np.zeros(10, np.int64), 20, seed=0):
+            log.add(exposure)
+    first, second = log["session"][:20], log["session"][20:]
+    np.testing.assert_array_equal(second, first + first.max() + 1)
 
 
 def test_the_level_weighs_statistics_by_impressions():
     statistics = np.array([[np.log2(61.0) / 32.0, 0.5, 0.8], [0.0, 0.0, 0.0]])
-    np.testing.assert_allclose(level_design(statistics, False), [[1.0, 0.75, 0.75 * 2.0], [1.0, 0.0, 0.0]])
-    np.testing.assert_allclose(level_design(statistics, True), [[1.0, 0.75, 0.75 * 4.0], [1.0, 0.0, 0.0]])
+    for name, of_known in (("Video", 0.5 * (4.0 - 2.0)), ("Ratings", 0.5 * 4.0), ("Ecommerce", 4.0)):
+        layout = gymnasium.make_vec(f"recsim_env/{name}-v0", 1).unwrapped.simulator.layout
+        np.testing.assert_allclose(level_design(statistics, layout), [[1.0, 0.75, 0.75 * of_known], [1.0, 0.0, 0.0]])
 
 
 def test_item_statistics_are_those_of_observations():

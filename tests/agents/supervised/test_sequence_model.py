@@ -12,7 +12,7 @@ from agents.callbacks import EveryNSteps
 from agents.rollouts.evaluation import evaluate
 from agents.rollouts.logged_sessions import log_sessions, windows_of
 from agents.rules.popularity import PopularityAgent
-from agents.supervised.sequence_model import RatingPredictor, SequenceModel, SequenceSizes, learning_rate_factor, loss
+from agents.supervised.sequence_model import RewardPredictor, SequenceModel, SequenceSizes, learning_rate_factor, loss
 from recsim_env.sb3.candidate_scorer import MISSING
 from recsim_env.simulation.observation import FEEDBACK
 
@@ -40,13 +40,13 @@ def first_slots(slate_size: int):
     return policy
 
 
-def network_for(env, seed: int = 0) -> RatingPredictor:
+def network_for(env, seed: int = 0) -> RewardPredictor:
     layout = env.simulator.layout
     torch.manual_seed(seed)
     sizes = SequenceSizes.of(
         layout, width=16, profile=layout.num_profile_features, history_length=layout.history_length
     )
-    return RatingPredictor(sizes)
+    return RewardPredictor(sizes)
 
 
 def windows_from(sessions, history_length: int, slate_size: int) -> dict[str, torch.Tensor]:
@@ -55,7 +55,7 @@ def windows_from(sessions, history_length: int, slate_size: int) -> dict[str, to
 
 
 @pytest.mark.parametrize("slate_size", [1, 5])
-def test_the_log_holds_the_items_users_and_ratings_of_each_step(slate_size):
+def test_the_log_holds_the_items_users_clicks_and_rewards_of_each_step(slate_size):
     options = {"slate_size": slate_size, "overrides": {"behaviour": {"choose_again_probability": 0.0}}}
     env = small_env(**options)
     sessions = list(log_sessions(env, first_slots(slate_size), 14, seed=3))
@@ -64,7 +64,7 @@ def test_the_log_holds_the_items_users_and_ratings_of_each_step(slate_size):
     observations, _ = again.reset(seed=3)
     actions = np.zeros(4, np.int64) if slate_size == 1 else np.tile(np.arange(slate_size), (4, 1))
     expected = [[] for _ in range(4)]
-    rewards, is_start = [[] for _ in range(4)], [[True] for _ in range(4)]
+    rewards, is_start, num_neutral = [[] for _ in range(4)], [[True] for _ in range(4)], 0
     for _ in range(14):
         candidates = observations["candidates"].reshape(4, *layout.candidates_shape)[:, :slate_size]
         users = observations["user"]
@@ -81,9 +81,10 @@ def test_the_log_holds_the_items_users_and_ratings_of_each_step(slate_size):
             steps = expected[lane][start:end]
             np.testing.assert_array_equal(session["items"], np.concatenate([items for _, items in steps]))
             np.testing.assert_array_equal(session["users"], np.repeat([user for user, _ in steps], slate_size, 0))
-            ratings = session["ratings"].reshape(-1, slate_size)
-            assert ratings.sum(1) == pytest.approx(slate_size * np.array(rewards[lane][start:end]), rel=1e-5)
-            assert ((ratings != 0).sum(1) <= 1).all()  # at most one item of a slate is chosen
+            rewards_of_items = session["rewards"].reshape(-1, slate_size)
+            assert rewards_of_items.sum(1) == pytest.approx(slate_size * np.array(rewards[lane][start:end]), rel=1e-5)
+            assert (session["is_clicked"].reshape(-1, slate_size).sum(1) <= 1).all()
+            assert (session["rewards"][~session["is_clicked"]] == 0.0).all()
             num_before = len(session["rows"]) - len(session["items"])
             assert (
                 session["num_seen"].tolist()
@@ -92,7 +93,9 @@ def test_the_log_holds_the_items_users_and_ratings_of_each_step(slate_size):
             num_content = layout.num_content_features
             np.testing.assert_allclose(session["rows"][num_before:, :num_content], session["items"][:, :num_content])
             clicks = session["rows"][num_before:, num_content + FEEDBACK.index("click")]
-            assert (clicks == 0)[session["ratings"] != 0].sum() == 0
+            np.testing.assert_array_equal(clicks, session["is_clicked"])
+            num_neutral += int((session["is_clicked"] & (session["rewards"] == 0.0)).sum())
+    assert num_neutral > 0  # clicks that were rated 2, or not rated well, are clicks
     assert next(logged, None) is None
 
 
@@ -110,21 +113,22 @@ def test_every_item_is_a_target_once_after_the_rows_before_it(num_before, num_sl
         "num_seen": np.repeat(num_before + slate_size * np.arange(num_slates), slate_size),
         "users": np.zeros((num_items, 1), np.float32),
         "items": np.arange(num_items, dtype=np.float32)[:, None],
-        "ratings": np.arange(num_items, dtype=np.float32),
+        "is_clicked": np.zeros(num_items, np.bool_),
+        "rewards": np.arange(num_items, dtype=np.float32),
     }
     targets = []
     for window in windows_of(session, history_length, slate_size):
         seen, is_target = window["num_seen"], window["is_target"]
         assert window["rows"].shape == (history_length, 1)
         assert (seen[is_target] <= history_length).all()
-        for item, count, rating in zip(
-            window["items"][is_target, 0], seen[is_target], window["ratings"][is_target], strict=True
+        for item, count, reward in zip(
+            window["items"][is_target, 0], seen[is_target], window["rewards"][is_target], strict=True
         ):
             before = session["num_seen"][int(item)]
             expected = rows[before - count : before, 0]  # the latest rows: all of them, or more than half a window
             assert window["rows"][:count, 0].tolist() == expected.tolist()
             assert count == before or count > history_length // 2
-            assert rating == item
+            assert reward == item
             targets.append(int(item))
     assert sorted(targets) == list(range(num_items))
 
@@ -132,7 +136,7 @@ def test_every_item_is_a_target_once_after_the_rows_before_it(num_before, num_sl
 def test_a_state_sees_no_later_row():
     torch.manual_seed(0)
     sizes = SequenceSizes(user=3, row=4, candidate=7, profile=3, width=8, num_layers=2, history_length=6)
-    encoder = RatingPredictor(sizes).states
+    encoder = RewardPredictor(sizes).states
     profile, rows = torch.randn(2, 3), torch.randn(2, 6, 4)
     changed = rows.clone()
     changed[:, 3:] += 1.0
@@ -155,8 +159,8 @@ def test_scores_in_play_equal_those_in_training():
     windows = windows_from(sessions, env.simulator.layout.history_length, 2)
     with torch.no_grad():
         states = network.states(windows["users"][:, 0], windows["rows"])
-        chosen, ratings = network.outcomes(states, windows["num_seen"], windows["users"], windows["items"])
-    in_training = (torch.sigmoid(chosen) * ratings)[windows["is_target"]].numpy()
+        clicks, rewards = network.outcomes(states, windows["num_seen"], windows["users"], windows["items"])
+    in_training = (torch.sigmoid(clicks) * rewards)[windows["is_target"]].numpy()
     in_play = np.stack(scores)  # [steps, N, 2]
     np.testing.assert_allclose(in_training, in_play.transpose(1, 0, 2).ravel(), atol=1e-4)
 
@@ -186,7 +190,7 @@ def test_the_loss_ignores_padding():
     windows = windows_from(sessions, env.simulator.layout.history_length, 1)
     network = network_for(env)
     with torch.no_grad():
-        chosen, ratings = network.outcomes(
+        clicks, rewards = network.outcomes(
             network.states(windows["users"][:, 0], windows["rows"]),
             windows["num_seen"],
             windows["users"],
@@ -195,13 +199,13 @@ def test_the_loss_ignores_padding():
         value = float(loss(network, windows))
     total, count = 0.0, 0
     for w, q in windows["is_target"].nonzero().tolist():
-        rating, logit = float(windows["ratings"][w, q]), float(chosen[w, q])
+        is_clicked, reward, logit = bool(windows["is_clicked"][w, q]), windows["rewards"][w, q], float(clicks[w, q])
         probability = 1.0 / (1.0 + np.exp(-logit))
-        total -= np.log(probability) if rating else np.log(1.0 - probability)
-        total += 0.5 * (float(ratings[w, q]) - rating) ** 2 if rating else 0.0
+        total -= np.log(probability) if is_clicked else np.log(1.0 - probability)
+        total += 0.5 * float(rewards[w, q] - reward) ** 2 if is_clicked else 0.0
         count += 1
     assert value == pytest.approx(total / count, rel=1e-4)
-    windows["ratings"][~windows["is_target"]] = 99.0
+    windows["rewards"][~windows["is_target"]] = 99.0
     with torch.no_grad():
         assert float(loss(network, windows)) == pytest.approx(value)
 
@@ -250,7 +254,7 @@ def test_impossible_settings_are_refused_by_name(settings, field):
 def test_it_beats_popularity_in_music():
     env = gymnasium.make_vec("recsim_env/Music-v0", 64, **TRAIN, observation="full")
     agent = SequenceModel(env, num_epochs=3, width=32).learn(16_000)
-    held_out = gymnasium.make_vec("recsim_env/Music-v0", 64, split="test", catalog_seed=1, observation="full")
+    held_out = gymnasium.make_vec("recsim_env/Music-v0", 300, split="test", catalog_seed=1, observation="full")
     trained, popular = (evaluate(each, held_out, 5).returns for each in (agent, PopularityAgent()))
     gain = trained - popular
     assert gain.mean() > 2.0 * gain.std() / np.sqrt(len(gain))
