@@ -83,7 +83,7 @@ __all__ = [
     "to_obp",
 ]
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"
 
 _MODULES = {
     "recsim_env.sb3": ("CandidatePolicy", "CandidateQPolicy", "RecommenderSB3VecEnv", "make_sb3_vec_env"),
