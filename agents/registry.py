@@ -166,7 +166,9 @@ REGISTRY: dict[str, Entry] = {
     ),
     "large-model-distilled": _of_large_model("reinforcement", supervised_share=0.2, distillation_share=0.6),
     "large-model-pretrained": _pretrained("FrozenLargeModel"),
-    "large-model-fine-tuned": _pretrained("LargeModel", num_envs=FINE_TUNING["num_envs"]),
+    "large-model-fine-tuned": _pretrained(  # in one catalogue and without validation, as the other learners
+        "LargeModel", num_envs=FINE_TUNING["num_envs"], num_catalogs=1, num_validations=0
+    ),
     "large-model-supervised": _of_large_model("supervised", supervised_share=1.0, ranking="supervised"),
     "ppo": _of_library("PPO", **_PPO),
     "ppo-multi-input": _of_library("PPO", policy="MultiInputPolicy", **_PPO),

@@ -225,7 +225,6 @@ LONG["large-model-fine-tuned"] = {
     "num_envs": 64,
     "batch_sessions": 8,
     "num_catalogs": _NUM_CATALOGS,
-    "num_validations": 10,
     "stage_overrides": {"distillation": {**FINE_TUNING["stage_overrides"]["distillation"], "num_epochs": 2}},
 }
 """Settings for millions of steps: larger batches than 50,000 steps allow."""
