@@ -16,10 +16,11 @@ _HEAD = """\
 # Leaderboard
 
 Verified [submissions](submitting.md) and the benchmark's own agents. For each submission, a sample of its runs was
-repeated, and the agent was evaluated in hidden worlds, drawn after the submission; *hidden − public* is the difference
-between the agent's mean gains over random in hidden and in public worlds. Scores are interquartile means over five
-scenarios and three seeds, with 95% intervals: 0 is random, 1 the planning oracle ([protocol](benchmark.md#protocol)).
-With three seeds, results are exploratory. Results from different versions of the envs are never compared.
+repeated, and the agent was evaluated in hidden worlds, drawn after the submission; *hidden − public* is the
+difference between the agent's mean gains over random in hidden and in public worlds, in units of the planning
+oracle's public gain. Scores are interquartile means over five scenarios and three seeds, with 95% intervals: 0 is
+random, 1 the planning oracle ([protocol](benchmark.md#protocol)). With three seeds, results are exploratory. Results
+from different versions of the envs are never compared.
 """
 
 
