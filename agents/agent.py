@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import InitVar, dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 import gymnasium
 import numpy as np
@@ -35,6 +35,8 @@ State = Any
 
 Starts = np.ndarray | None
 """[N] bool: the sessions that have just begun; None for none of them, or all where the state is None."""
+
+T = TypeVar("T")
 
 
 class NotFittedError(RuntimeError):
@@ -358,11 +360,27 @@ class Learner(Agent):
     num_catalogs: int = 1
     """Catalogues to be trained in: that of the env, and those with the next catalogue seeds."""
 
+    def __post_init__(self, env: Env | str | None) -> None:
+        self._closed_after_training: list[Any] = []
+        super().__post_init__(env)
+
+    def learn(self, total_timesteps: int, callback: MaybeCallback = None, progress_bar: bool = False) -> Self:
+        try:
+            return super().learn(total_timesteps, callback, progress_bar)
+        finally:
+            while self._closed_after_training:
+                self._closed_after_training.pop().close()
+
+    def closed_after_training(self, env: T) -> T:
+        """An env that `train` has made, which `learn` closes at its end: it may have threads."""
+        self._closed_after_training.append(env)
+        return env
+
     def training_env(self, total_timesteps: int) -> Any:
         """A vector env like the agent's env, in `AutoresetMode.SAME_STEP`: itself if it is one.
 
         If the agent's env is a single env, it has `num_envs` lanes; in any case no more lanes than steps. With
-        `num_catalogs`, lanes are in `SeveralCatalogs`.
+        `num_catalogs`, lanes are in `SeveralCatalogs`. It is `closed_after_training`, unless it is the agent's own.
 
         Raises:
             ValueError: there are more catalogues than lanes.
@@ -371,10 +389,10 @@ class Learner(Agent):
         num_envs = max(min(lanes, total_timesteps), 1)
         if self.num_catalogs > 1:
             check_number("num_catalogs", self.num_catalogs, 1, lanes, int)
-            return SeveralCatalogs(env, num_envs, min(self.num_catalogs, num_envs))
+            return self.closed_after_training(SeveralCatalogs(env, num_envs, min(self.num_catalogs, num_envs)))
         if num_envs == getattr(env, "num_envs", None) and env.metadata["autoreset_mode"] == AutoresetMode.SAME_STEP:
             return env
-        return env.remake(num_envs=num_envs, autoreset_mode=AutoresetMode.SAME_STEP)
+        return self.closed_after_training(env.remake(num_envs=num_envs, autoreset_mode=AutoresetMode.SAME_STEP))
 
     @abstractmethod
     def train(self, total_timesteps: int, update: Callable[[int], bool]) -> None:

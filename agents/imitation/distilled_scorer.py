@@ -66,7 +66,8 @@ class DistilledScorer(SoftmaxLearner, RolloutLearner):
 
     def start_training(self, total_timesteps: int) -> tuple[Any, Any, int]:
         env, observations, seed = super().start_training(total_timesteps)
-        weights = teacher_weights(env.remake(observation="compact")).as_array()
+        compact = self.closed_after_training(env.remake(observation="compact"))
+        weights = teacher_weights(compact).as_array()
         of_lanes = [(simulator, np.tile(weights, (len(simulator), 1))) for simulator in env.simulators]
         self._teacher = lambda: np.concatenate([lookahead_scores(*each) for each in of_lanes])
         return env, observations, seed

@@ -4,6 +4,7 @@ Shape legend: N sessions, M candidates, K steps.
 """
 
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,15 +44,15 @@ def teacher_weights(env: Any) -> ValueWeights:
     have unlike teachers, and a student learns less from large weights, with which scores depend on latent state that
     it cannot infer (docs/experiments.md).
     """
-    trial = env.remake(num_envs=_NUM_TRIAL_SESSIONS)
-    chosen = _weights(1.0, 1.0)
-    returns = evaluate(LookaheadOracle(trial, value_weights=chosen), trial, 0).returns
-    for (trust, patience), least_gain in _LEAST_GAINS.items():
-        others = _weights(trust, patience)
-        of_others = evaluate(LookaheadOracle(trial, value_weights=others), trial, 0).returns
-        gains = of_others - returns
-        if gains.mean() - 2.0 * gains.std(ddof=1) / len(gains) ** 0.5 > least_gain * abs(returns.mean()):
-            chosen, returns = others, of_others
+    with closing(env.remake(num_envs=_NUM_TRIAL_SESSIONS)) as trial:
+        chosen = _weights(1.0, 1.0)
+        returns = evaluate(LookaheadOracle(trial, value_weights=chosen), trial, 0).returns
+        for (trust, patience), least_gain in _LEAST_GAINS.items():
+            others = _weights(trust, patience)
+            of_others = evaluate(LookaheadOracle(trial, value_weights=others), trial, 0).returns
+            gains = of_others - returns
+            if gains.mean() - 2.0 * gains.std(ddof=1) / len(gains) ** 0.5 > least_gain * abs(returns.mean()):
+                chosen, returns = others, of_others
     return chosen
 
 

@@ -143,12 +143,14 @@ class LargeModel(Learner):
             network=self.network,
             is_compiled=self.is_compiled,
         )
+        self.closed_after_training(training.worlds)
         for line in training.rounded_sizes:
-            warnings.warn(line, stacklevel=3)  # in the line that calls `learn`
+            warnings.warn(line, stacklevel=4)  # in the line that calls `learn`
         training.num_steps, training.iteration = before, self._iteration
         self.network, self._content = training.network, None
-        validation = Validation(self._training_envs[0]) if self.num_validations > 0 and total_timesteps > 0 else None
-        if validation:
+        validation = None
+        if self.num_validations > 0 and total_timesteps > 0:
+            validation = self.closed_after_training(Validation(self._training_envs[0]))
             validation.keep_best(training)
         goes_on, num_done = update(0), 0
         while goes_on and training.num_steps < last:

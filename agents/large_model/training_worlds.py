@@ -40,7 +40,7 @@ class TrainingWorlds:
     """
 
     def __init__(self, envs: Sequence[Any], num_catalogs: int, num_envs: int) -> None:
-        self.num_catalogs, self.num_envs = num_catalogs, num_envs
+        self.num_catalogs, self.num_envs, self._given_envs = num_catalogs, num_envs, envs
         for env in envs:
             check_history(env.simulator)
         names = [env.spec.id if env.spec else env.simulator.world.scenario.name for env in envs]
@@ -51,6 +51,12 @@ class TrainingWorlds:
         ]
         self._worlds: dict[int, TrainingWorld] = {}
         self._teacher_weights: dict[int, ValueWeights] = {}
+
+    def close(self) -> None:
+        """Close all envs but those that were given."""
+        for env in (*self.envs, *(world.env for world in self._worlds.values())):
+            if not any(env is given for given in self._given_envs):
+                env.close()
 
     def held_out(self, num_sessions: int) -> dict[str, Any]:
         """Envs of that many sessions with the users and items of the split `validation`, by scenario."""

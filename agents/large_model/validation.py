@@ -22,6 +22,11 @@ class Validation:
         self._highest = -float("inf")
         self._best: dict[str, torch.Tensor] = {}
 
+    def close(self) -> None:
+        """Close the envs."""
+        for env in self._envs:
+            env.close()
+
     def keep_best(self, training: Training) -> float:
         """The mean return of the present weights, which are kept if it is the highest so far."""
         if not self._contents:

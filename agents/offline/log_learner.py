@@ -87,7 +87,9 @@ class LogLearner(TorchLearner):
         env, seed = self.training_env(total_timesteps), self.seed + self.num_timesteps
         policy = BehaviorPolicy(env, behavior=self.behavior, num_fitting_steps=self.num_fitting_steps, seed=seed)
         policy.learn(0)
-        logged = self.env.remake(num_envs=env.num_envs, autoreset_mode=AutoresetMode.NEXT_STEP)
+        logged = self.closed_after_training(
+            self.env.remake(num_envs=env.num_envs, autoreset_mode=AutoresetMode.NEXT_STEP)
+        )
         with tempfile.TemporaryDirectory() as folder:
             LogWriter(logged, policy, folder, num_steps=total_timesteps, seed=seed).write()
             log = self.read_log(folder, logged)

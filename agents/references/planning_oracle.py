@@ -379,7 +379,7 @@ class PlanningOracle(LookaheadOracle):
 
     def _make_env(self, num_sessions: int) -> RecommenderVectorEnv:
         env: RecommenderVectorEnv = self.env.remake(num_envs=num_sessions, observation=self.observation)
-        return env
+        return self.closed_after_training(env)
 
     def _play(self, envs: RecommenderVectorEnv, generator: np.random.Generator, add: Callable[..., None]) -> None:
         """One session in each lane of the current policy, with random actions among them; `add` gets each step."""

@@ -100,7 +100,8 @@ class ModelBasedReference(Learner):
         defaults = (None, DEFAULT_USER_MODEL)
         arguments = {name: value for name, value in self.env.arguments.items() if value not in defaults}
         self.population, self._training_arguments = self.env.simulator.world, arguments
-        self.tune(self.env.remake(num_envs=self.num_tuning_sessions, observation=self.observation))
+        tuning_env = self.env.remake(num_envs=self.num_tuning_sessions, observation=self.observation)
+        self.tune(self.closed_after_training(tuning_env))
 
     def tune(self, env: RecommenderVectorEnv) -> None:
         """Keep the best settings found in `env`."""

@@ -229,7 +229,8 @@ class SB3Learner(_SB3Agent, Learner):
     def _validate(self, env: RecommenderVectorEnv) -> Callable[[], float]:
         """A function that returns the mean return in the validation sessions, the same in each call."""
         catalog_seed = int(env.simulator.catalog_seed) + _VALIDATION_CATALOG
-        sessions = env.remake(num_envs=_NUM_VALIDATION_SESSIONS, split="validation", catalog_seed=catalog_seed)
+        held_out = {"num_envs": _NUM_VALIDATION_SESSIONS, "split": "validation", "catalog_seed": catalog_seed}
+        sessions = self.closed_after_training(env.remake(**held_out))
         return lambda: float(evaluate(self, sessions, seed=self.seed).returns.mean())
 
     def learned(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
