@@ -135,7 +135,7 @@ class LargeModel(Learner):
             overrides["num_envs"] = lanes
         if self.network is not None and self.network.schema.is_generalist:
             simulators = [env.simulator for env in self._training_envs]
-            self.network = self.network.extended(self.network.schema.extended(simulators))
+            self.network = self.network.extended(self.network.schema.extended(simulators), self.seed)
         training = Training(
             replace(self.config, **overrides),
             ProcessGroup(device=self.device),

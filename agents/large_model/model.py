@@ -225,9 +225,12 @@ class LargeModelNetwork(nn.Module):
         read = None if self.reader is None else self.reader.read
         return ItemContent.of(env, self.schema, self.config.num_word_buckets, self.device, describe=describe, read=read)
 
-    def extended(self, schema: Schema) -> "LargeModelNetwork":
-        """A copy that reads further columns, to which it is indifferent at first; its value head is new."""
-        new = LargeModelNetwork(self.config, schema)
+    def extended(self, schema: Schema, seed: int = 0) -> "LargeModelNetwork":
+        """A copy that reads further columns, to which it is indifferent at first; its value head is new, with weights
+        from the seed."""
+        with torch.random.fork_rng(devices=[]):  # layers draw from the CPU's global generator
+            torch.manual_seed(seed)
+            new = LargeModelNetwork(self.config, schema)
         weights, own = new.state_dict(), self.state_dict()
         names = {
             "encoder.features.weight": (self.schema.content_names, schema.content_names),

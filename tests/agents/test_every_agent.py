@@ -9,6 +9,7 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 import pytest
+import torch
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecMonitor
 
@@ -124,18 +125,24 @@ def test_an_agent_plays_under_sb3_and_plays_the_same_from_its_file(name, other_p
 
 
 @pytest.mark.parametrize("name", LEARNERS)
-def test_evaluations_do_not_change_what_a_learner_learns(name):
+def test_neither_evaluations_nor_torchs_global_generator_change_what_a_learner_learns(name):
+    alone, items = trained_alone(name)
     calls = []
 
     def evaluate_elsewhere(agent: Agent) -> None:
         calls.append(agent.num_timesteps)
         items_shown(agent)
 
+    torch.manual_seed(1 + torch.initial_seed())
     evaluated = trained(name, EveryNSteps(NUM_STEPS // 2, evaluate_elsewhere))
     assert calls[0] == 0
     assert calls == sorted(set(calls))
     assert calls[-1] >= NUM_STEPS or not evaluated.uses_budget
-    np.testing.assert_array_equal(items_shown(evaluated), trained_alone(name)[1])
+    np.testing.assert_array_equal(items_shown(evaluated), items)
+    tensors, expected = evaluated.learned()[0], alone.learned()[0]
+    assert tensors.keys() == expected.keys()
+    for each, tensor in tensors.items():
+        np.testing.assert_array_equal(tensor, expected[each], each)
 
 
 @pytest.mark.parametrize("name", [name for name in LEARNERS if "weights" not in REGISTRY[name].settings])
