@@ -7,9 +7,9 @@ measured value are scaled by the ratio of the quantiles of Student's t and the n
 degrees of freedom. The experiment `interval_coverage` measures the coverage of these intervals.
 
 The spread of runs over seeds includes the noise of their evaluation sessions, so resampling sessions as well would
-count it twice. Runs of one seed share their catalogue and their sessions, and the variants of a scenario share the
-trained models. Every agent, every variant, and the references that set the scale of the scores, are resampled alike:
-differences between agents stay paired.
+count it twice. Runs of one seed share their catalogue and their sessions, and with `--load-models` the variants of a
+scenario share the trained models. Every agent, every variant, and the references that set the scale of the scores, are
+resampled alike: differences between agents stay paired.
 
 Shape legend: R runs of an agent in a scenario, S seeds of the scenario, N evaluation sessions of a run, D bootstrap
 draws.

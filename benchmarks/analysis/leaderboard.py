@@ -183,7 +183,7 @@ class Leaderboard:
         of_x, of_y = _shared(self.agent_runs[x].scores, self.agent_runs[y].scores)
         if not of_x:
             return None
-        # Variants of a scenario are evaluated with the same trained agents, so they do not count as further runs.
+        # Variants of a scenario have the same seeds, users and, loaded, trained agents: they are no further runs.
         numbers = list({without_variant(name): len(runs.seeds) for name, runs in of_x.items()}.values())
         statistic, interval = (
             (paired_improvement, paired_improvement_interval)
