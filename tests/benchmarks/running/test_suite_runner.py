@@ -161,24 +161,11 @@ def test_another_setting_size_or_world_is_another_run():
     assert dataclasses.replace(run, suite=dataclasses.replace(run.suite, name="other")).digest == run.digest
 
 
-FORMER = {
-    "popularity": {"prior_impressions": 5.0},
-    "linucb": {"alpha": 2.0, "ridge": 0.3},
-    "eb-linucb": {"alpha": 1.0, "prior_impressions": 20.0},
-}
-"""Settings of committed rows that are older than those in `benchmarks/tuned`."""
-
-
-@pytest.mark.parametrize(
-    ("name", "changes"),
-    [("long", {}), ("lifetime", {"num_steps": 500_000, "num_evaluations": 10, "settings": FORMER})],
-)
-def test_committed_rows_match_the_current_runs(name, changes):
-    rows = read_rows(CHECKOUT / "benchmarks" / "results" / name / "results.jsonl")
-    suite = dataclasses.replace(SUITES[name], **changes)
-    digests = {run.key: run.digest for run in suite_runs(suite) if "MovieLens" not in run.task}
+def test_committed_rows_match_the_current_runs():
+    rows = read_rows(CHECKOUT / "benchmarks" / "results" / "standard" / "results.jsonl")
+    digests = {run.key: run.digest for run in suite_runs(SUITES["standard"]) if "MovieLens" not in run.task}
     shared = [row for row in rows if key_of(row) in digests]
-    assert len(shared) > 10
+    assert len(shared) > 100
     assert all(row["run"] == digests[key_of(row)] for row in shared)
 
 
@@ -187,10 +174,10 @@ def test_training_steps_are_ignored_for_agents_that_do_not_learn():
     assert dataclasses.replace(run, suite=dataclasses.replace(run.suite, num_steps=8_192)).digest == run.digest
 
 
-def test_a_committed_result_is_the_run_of_the_same_seed():
-    rows = read_rows(CHECKOUT / "benchmarks" / "results" / "defaults" / "results.jsonl")
-    one_run = {"scenarios": ("Video",), "agents": ("popularity",), "num_seeds": 1}
-    suite = dataclasses.replace(SUITES["defaults"], **one_run, settings=FORMER)
+@pytest.mark.parametrize("agent", ["popularity", "linucb"])
+def test_a_committed_result_is_the_run_of_the_same_seed(agent):
+    rows = read_rows(CHECKOUT / "benchmarks" / "results" / "standard" / "results.jsonl")
+    suite = dataclasses.replace(SUITES["standard"], scenarios=("Video",), agents=(agent,), num_seeds=1)
     (run,) = suite_runs(suite)
     (committed,) = (row for row in rows if row["run"] == run.digest)
     assert run.execute()[-1]["returns"] == committed["returns"]
