@@ -97,14 +97,17 @@ def evaluate(agent: Agent, env: Env, seed: int, agent_seed: int = 0, determinist
 @contextmanager
 def acting_in(agent: Agent, env: Env, seed: int) -> Iterator[None]:
     """Within the block, `agent` acts in `env` with that random seed; afterwards it is in its own env again."""
-    before = agent.__dict__.copy()
-    agent.set_random_seed(seed)
-    agent.set_env(env)
-    changed = {name for name, value in agent.__dict__.items() if value is not before.get(name)}
+    before, changed = agent.__dict__.copy(), {"seed", "_num_generators"}
     try:
+        agent.set_random_seed(seed)
+        agent.set_env(env)
+        changed |= {name for name, value in agent.__dict__.items() if value is not before.get(name)}
         yield
     finally:
-        agent.__dict__.update({name: before[name] for name in changed | {"seed", "_num_generators"}})
+        for name in changed & before.keys():
+            agent.__dict__[name] = before[name]
+        for name in changed - before.keys():  # set_env() of an agent that had no env may make attributes
+            agent.__dict__.pop(name, None)
 
 
 @contextmanager

@@ -47,6 +47,22 @@ def test_actions_are_in_the_action_space_and_slates_distinct(agent_class, slate_
         episode_start = terminated | truncated
 
 
+class CountsItems(PopularityAgent):
+    def set_env(self, env) -> None:
+        super().set_env(env)
+        self.num_items = self.env.simulator.layout.num_items
+
+
+def test_an_evaluation_leaves_an_agent_without_an_env_as_it_was():
+    agent = CountsItems(seed=3)
+    before = dict(agent.__dict__)
+    assert np.isfinite(evaluate(agent, make(4), seed=0).returns).all()
+    assert agent.__dict__ == before
+    with pytest.raises(ValueError, match="PopularityAgent|CountsItems"):
+        evaluate(agent, make(4, observation="compact"), seed=0)
+    assert agent.__dict__ == before
+
+
 def test_evaluation_counts_each_session_once_and_is_paired():
     env = held_out(32)
     first, second = (evaluate(RandomAgent(), env, seed=5, agent_seed=3) for _ in range(2))
