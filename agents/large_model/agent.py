@@ -134,8 +134,9 @@ class LargeModel(Learner):
         if "num_envs" not in self.settings:
             overrides["num_envs"] = lanes
         if self.network is not None and self.network.schema.is_generalist:
-            simulators = [env.simulator for env in self._training_envs]
-            self.network = self.network.extended(self.network.schema.extended(simulators), self.seed)
+            schema = self.network.schema.extended([env.simulator for env in self._training_envs])
+            if schema != self.network.schema:
+                self.network = self.network.extended(schema, self.seed)
         training = Training(
             replace(self.config, **overrides),
             ProcessGroup(device=self.device),

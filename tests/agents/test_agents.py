@@ -58,7 +58,7 @@ def test_an_evaluation_leaves_an_agent_without_an_env_as_it_was():
     before = dict(agent.__dict__)
     assert np.isfinite(evaluate(agent, make(4), seed=0).returns).all()
     assert agent.__dict__ == before
-    with pytest.raises(ValueError, match="PopularityAgent|CountsItems"):
+    with pytest.raises(ValueError, match="CountsItems"):
         evaluate(agent, make(4, observation="compact"), seed=0)
     assert agent.__dict__ == before
 

@@ -12,8 +12,9 @@ NUM_STEPS = 64
 
 
 def made(name: str) -> Learner:
-    kind = "compact" if name in ("item-knn", "matrix-factorization") else "full"
-    return agents.make(name, gymnasium.make_vec("recsim_env/Video-v0", 16, split="train", observation=kind))
+    kind = "compact" if name in ("item-knn", "large-model-fine-tuned") else "full"
+    env = gymnasium.make_vec("recsim_env/Video-v0", 16, split="train", observation=kind, session_length=4)
+    return agents.make(name, env)
 
 
 def tensors_of(agent: Learner) -> dict[str, np.ndarray]:
@@ -30,7 +31,9 @@ def test_the_log_is_continued_in_other_sessions(name):
     assert log["session"][NUM_STEPS:].min() > log["session"][:NUM_STEPS].max()
 
 
-@pytest.mark.parametrize("name", ["neural-linear", "sequence-model", "distilled-scorer", "pqn", "reinforce"])
+@pytest.mark.parametrize(
+    "name", ["neural-linear", "sequence-model", "distilled-scorer", "pqn", "reinforce", "large-model-fine-tuned"]
+)
 def test_networks_are_trained_further(name):
     agent, starts = made(name).learn(NUM_STEPS), []
     first = tensors_of(agent)
