@@ -260,12 +260,11 @@ _SUITES = (
     ),
     Suite(
         name="headroom",
-        about="the headroom ladder of each scenario, the pretrained model and agents that are trained there",
+        about="the headroom ladder of each scenario",
         scenarios=(*PRESETS, "MovieLens", "Ratings"),
-        agents=(
-            *(*LADDER, "platform-ranking", "sequence-model", "pqn", "ppo", "dqn", "distilled-scorer"),
-            *(*_PRETRAINED, "large-model-fine-tuned"),
-        ),
+        agents=LADDER,
+        num_seeds=10,
+        num_evaluations=5,
     ),
     Suite(
         name="coldstart",

@@ -114,7 +114,7 @@ def test_the_guide_to_user_models_lists_every_replaceable_function():
     "page", ["README.md", "docs/large_model.md", "agents/large_model/pretrained/README.md"], ids=lambda page: page
 )
 def test_scores_of_the_ladder_are_those_of_the_committed_report(page):
-    report = (CHECKOUT / "benchmarks" / "results" / "headroom" / "report.md").read_text("utf-8")
+    report = (CHECKOUT / "benchmarks" / "results" / "standard" / "report.md").read_text("utf-8")
     rows = re.findall(
         r"^\| +\d* \| +\d* \| ([\w-]+) \| [a-z]+ \| [^|]+ \| (\S+ \(.*?\)) \| \S+ \| (.*) \| \d+ \|$",
         report,
@@ -130,7 +130,7 @@ def test_scores_of_the_ladder_are_those_of_the_committed_report(page):
 
 @pytest.mark.parametrize("name", ["Video", "News", "Social", "Ecommerce", "Music", "MovieLens", "Ratings"])
 def test_the_ladder_of_an_environment_is_that_of_the_committed_report(name):
-    report = (CHECKOUT / "benchmarks" / "results" / "headroom" / "report.md").read_text("utf-8")
+    report = (CHECKOUT / "benchmarks" / "results" / "standard" / "report.md").read_text("utf-8")
     section = report.split(f"\n### {name}\n")[1].split("\n### ")[0]
     known = {
         (agent, value, score)
