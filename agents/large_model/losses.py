@@ -3,11 +3,13 @@
 Shape legend: B sessions, T steps, K steps of some sessions, S slots, M candidates.
 """
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, pad
 
-from agents.imitation.teacher import teacher_loss
+from agents.imitation.teacher import spread, teacher_loss
 from agents.large_model.config import LossWeights
 from agents.large_model.model import LargeModelNetwork
 from agents.large_model.rollout import Sessions, Steps
@@ -128,3 +130,25 @@ def session_returns(
     is_over = pad(~is_step[:, 1:], (0, 1), value=True)
     next_values = pad(values[:, 1:], (0, 1))
     return lambda_returns(rewards.T, is_over.T, next_values.T, gamma=gamma, lambda_=gae_lambda).T * is_step
+
+
+def teacher_scale(sessions: Sessions) -> float:
+    """Standard deviation of a teacher's scores among the candidates of a step, in units of reward; 1 without one."""
+    steps = sessions.steps
+    if steps.teacher is None:
+        return 1.0
+    return spread(steps.teacher[:, :, 0], steps.candidates >= 0)
+
+
+def scaled_teacher(sessions: Sessions, scale: float) -> Sessions:
+    """The same sessions with the teacher's scores in units of `scale`."""
+    if sessions.teacher is None:
+        return sessions
+    scores, others = sessions.teacher.split((1, 2), 3)
+    return replace(sessions, teacher=torch.cat([scores / scale, others], 3))
+
+
+def explained_variance(values: torch.Tensor, returns: torch.Tensor, is_step: torch.Tensor) -> float:
+    """1 - Var(returns - values) / Var(returns)."""
+    actual, predicted = returns[is_step], values[is_step]
+    return float(1.0 - (actual - predicted).var() / actual.var().clamp(min=1e-12))

@@ -27,13 +27,18 @@ from torch.distributed.checkpoint.state_dict import (
 )
 from torch.distributed.tensor import DTensor
 
-from agents.imitation.teacher import spread
 from agents.large_model.checkpoint import Checkpoint, check_inputs, check_weights, digest_of, make_network
 from agents.large_model.config import REFERENCE_WIDTH, Stage, TrainingConfig
 from agents.large_model.distributed import ProcessGroup, distributed, gathered
 from agents.large_model.env import make_env
 from agents.large_model.joined_worlds import Part, PlayedWorld
-from agents.large_model.losses import SessionLoss, session_returns
+from agents.large_model.losses import (
+    SessionLoss,
+    explained_variance,
+    scaled_teacher,
+    session_returns,
+    teacher_scale,
+)
 from agents.large_model.model import LargeModelNetwork
 from agents.large_model.network_teacher import labelled, load_teacher
 from agents.large_model.rollout import Sessions, play, scores_of_sessions
@@ -268,16 +273,16 @@ class Training:
             self.num_updates += 1
             num_updates += 1
             sums["gradient_norm"] = sums.get("gradient_norm", 0.0) + norm_value
-        explained = [_explained_variance(each.sessions.values, each.returns, each.sessions.is_step) for each in played]
+        explained = [explained_variance(each.sessions.values, each.returns, each.sessions.is_step) for each in played]
         means = {name: value / num_updates for name, value in sums.items()}
         return self.group.mean({**means, "explained_variance": sum(explained) / len(explained)})
 
     def _played(self, sessions: Sessions, content: ItemContent) -> PlayedWorld:
         """Sessions with their targets; an oracle's scores are in the unit of the network's."""
         advantages, returns = self._targets(sessions)
-        scale = _teacher_scale(sessions)
+        scale = teacher_scale(sessions)
         if sessions.teacher_values is None and not self.network.config.builds_on_feedback:
-            sessions, scale = _scaled_teacher(sessions, scale), 1.0
+            sessions, scale = scaled_teacher(sessions, scale), 1.0
         return PlayedWorld(sessions, content, advantages, returns, scale)
 
     def _epochs(self, stage: Stage, played: list[PlayedWorld], generator: torch.Generator) -> Iterator[list[Part]]:
@@ -431,25 +436,3 @@ def _optimizer(network: nn.Module, weight_decay: float) -> torch.optim.AdamW:
     matrices, others = [x for x in trained if x.ndim > 1], [x for x in trained if x.ndim <= 1]
     groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.95), fused=True)
-
-
-def _teacher_scale(sessions: Sessions) -> float:
-    """Standard deviation of a teacher's scores among the candidates of a step, in units of reward; 1 without one."""
-    steps = sessions.steps
-    if steps.teacher is None:
-        return 1.0
-    return spread(steps.teacher[:, :, 0], steps.candidates >= 0)
-
-
-def _scaled_teacher(sessions: Sessions, scale: float) -> Sessions:
-    """The same sessions with the teacher's scores in units of `scale`."""
-    if sessions.teacher is None:
-        return sessions
-    scores, others = sessions.teacher.split((1, 2), 3)
-    return replace(sessions, teacher=torch.cat([scores / scale, others], 3))
-
-
-def _explained_variance(values: torch.Tensor, returns: torch.Tensor, is_step: torch.Tensor) -> float:
-    """1 - Var(returns - values) / Var(returns)."""
-    actual, predicted = returns[is_step], values[is_step]
-    return float(1.0 - (actual - predicted).var() / actual.var().clamp(min=1e-12))
