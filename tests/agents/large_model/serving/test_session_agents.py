@@ -10,6 +10,9 @@ from stand_in_model import begin, catalog_of, client_with, recommend, respond
 from agents.large_model.serving.slates import BestSlate, draw_slate
 from agents.large_model.serving.topics import topic_deviations
 
+NUM_ANSWERS = 30
+"""So many that each agent answers some: the server draws them by the id of the session, which is random."""
+
 
 @pytest.fixture(scope="module")
 def catalog():
@@ -69,7 +72,7 @@ def test_agents_that_agree_have_the_propensity_of_one():
 
 def test_a_blind_session_does_not_tell_the_agent_until_it_is_compared(client):
     session = begin(client, agent="blind")
-    answers = play(client, session, 12, click=1, rating=4)
+    answers = play(client, session, NUM_ANSWERS, click=1, rating=4)
     for item in (each["items"][0] for each in answers):
         assert [item[name] for name in ("score", "probability", "expected_reward", "why")] == [None] * 4
     stored = client.get(f"/sessions/{session}").json()
@@ -93,12 +96,14 @@ def test_a_blind_session_refuses_what_would_tell_the_agent(client, option):
 
 def test_a_comparison_counts_the_answers_to_each_agent(client):
     session = begin(client, agent="blind")
-    play(client, session, 9, click=1, rating=4)
+    play(client, session, NUM_ANSWERS, click=1, rating=4)
     unanswered = recommend(client, session)
     found = client.get(f"/sessions/{session}/comparison").json()
     agents = [each["agent"] for each in client.get(f"/sessions/{session}").json()["recommendations"]]
     for name, result in found["agents"].items():
-        assert result["recommendations"] == result["clicks"] == result["ratings"] == agents[:9].count(name) > 0
+        assert (
+            result["recommendations"] == result["clicks"] == result["ratings"] == agents[:NUM_ANSWERS].count(name) > 0
+        )
         assert (result["click_rate"], result["mean_rating"]) == (1.0, 4.0)
     numbers = [each["recommendations"] for each in found["agents"].values()]
     assert f"{numbers[0]} and {numbers[1]}" in found["caveat"]
